@@ -1,0 +1,144 @@
+"""What happens while an answer is on its way: one closed union for screen, command line and tests.
+
+A stream yields events and ends with `StreamFinished`; whatever goes wrong is raised as an `LMChatError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestQueued:
+    """Another answer of the same server is still running; this request waits for it (R-25)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSent:
+    """The request is on its way; from here on the first token is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled:
+    """A try failed in a way that may pass; the next one follows by itself."""
+
+    attempt: int
+    """Number of the try that comes, counted from 1."""
+    attempts: int
+    """Tries in all."""
+    wait_s: float
+    """Seconds until then."""
+    reason: str
+    """One sentence: what went wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoading:
+    """The server is loading the model."""
+
+    fraction: float | None = None
+    """How far, 0 to 1; None where the server does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptProgress:
+    """The server is reading the prompt (R-19)."""
+
+    fraction: float
+    """How far, 0 to 1, without what came from its cache."""
+    processed_tokens: int
+    """Tokens read so far, cached ones included."""
+    total_tokens: int
+    """Tokens of the whole prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNamed:
+    """The server said which model answers (R-40)."""
+
+    model: str
+    """Its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """More of the answer."""
+
+    text: str
+    """Never empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta:
+    """More of what the model thinks."""
+
+    text: str
+    """Never empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """More of a tool call (R-20)."""
+
+    index: int
+    """Which call of this answer."""
+    call_id: str = ""
+    """Its id, once known."""
+    name: str = ""
+    """Its name, once known."""
+    arguments: str = ""
+    """More of its arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeSign:
+    """The server sent something that is not a token: a comment, an empty frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStalled:
+    """Nothing came for a while; the stream is still open."""
+
+    silent_s: float
+    """Seconds since the last byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """What the server counted; None where it did not tell (R-19)."""
+
+    prompt_tokens: int | None = None
+    """Tokens of the prompt."""
+    completion_tokens: int | None = None
+    """Tokens of the answer."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache."""
+    tokens_per_second: float | None = None
+    """Speed of the answer."""
+    prompt_tokens_per_second: float | None = None
+    """Speed of reading the prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFinished:
+    """The answer is complete."""
+
+    reason: str
+    """The server's word (`stop`, `length`, …), empty where it gave none."""
+
+
+StreamEvent = (
+    RequestQueued
+    | RequestSent
+    | RetryScheduled
+    | ModelLoading
+    | PromptProgress
+    | ModelNamed
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | LifeSign
+    | StreamStalled
+    | UsageReported
+    | StreamFinished
+)

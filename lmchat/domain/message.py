@@ -1,0 +1,163 @@
+"""One entry of a chat, made of parts, and how an answer ended."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class AnswerState(StrEnum):
+    """How far an answer got."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    """The user stopped it."""
+    INTERRUPTED = "interrupted"
+    """Connection, server or crash ended it; some text had arrived."""
+    FAILED = "failed"
+    """It ended before any text came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """What is said."""
+
+    text: str
+    """Markdown, as received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningPart:
+    """What a model thought before it answered; never sent back as history."""
+
+    text: str
+    """Text, as received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallPart:
+    """A call of a tool that a model asked for; shown, never run."""
+
+    call_id: str
+    """The server's id of the call, may be empty."""
+    name: str
+    """Name of the tool."""
+    arguments: str
+    """JSON as received; may be broken."""
+
+
+Part = TextPart | ReasoningPart | ToolCallPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an answer is not complete."""
+
+    kind: str
+    """One word, as `LMChatError.kind`."""
+    message: str
+    """One sentence: what happened."""
+    hint: str = ""
+    """One sentence: the next step."""
+    details: str = ""
+    """Technical details, one key away."""
+    failure_id: str = ""
+    """Short id under which the log file has more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The figures of one answer; None where nothing was measured."""
+
+    ttft_ms: float | None = None
+    """Time from sending to the first token."""
+    tokens_per_second: float | None = None
+    """Speed of the answer: the server's figure, else our own clock."""
+    prompt_tokens: int | None = None
+    """Tokens of the prompt, as the server counted them."""
+    completion_tokens: int | None = None
+    """Tokens of the answer; see `is_estimated`."""
+    is_estimated: bool = True
+    """Whether the tokens are our estimate rather than the server's count."""
+    elapsed_ms: float = 0.0
+    """Time from sending to the end."""
+    reasoning_ms: float | None = None
+    """How long the model thought."""
+    finish_reason: str = ""
+    """Why it ended, in the server's word; empty where it said nothing."""
+    retries: int = 0
+    """Tries beyond the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One entry of a chat: a node of the session's tree."""
+
+    message_id: str
+    """Unique over all sessions."""
+    role: Role
+    """Who speaks; a system message holds from here on along the path."""
+    parts: tuple[Part, ...]
+    """What it holds, in order."""
+    created_at: datetime
+    """When it was begun, with time zone."""
+    parent_id: str | None = None
+    """The message before it on its path; None for a root."""
+    state: AnswerState = AnswerState.COMPLETE
+    """How far it got; prompts are always complete."""
+    model: str = ""
+    """The model that answered, as the server named it."""
+    endpoint: str = ""
+    """URL of the server that answered."""
+    receipt: Receipt | None = None
+    """Figures of an answer that has ended."""
+    failure: Failure | None = None
+    """Why it is not complete."""
+    version: int = 1
+    """Place among its siblings (same parent and role), counted from 1."""
+    versions: int = 1
+    """Number of these siblings."""
+
+    @property
+    def text(self) -> str:
+        """All that is said, without reasoning."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def reasoning(self) -> str:
+        """All that was thought."""
+        return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """The tools it asked for."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+
+def new_id() -> str:
+    """Return a fresh id for a session or a message: 16 hexadecimal digits, told apart by the first few."""
+    return secrets.token_hex(8)
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def text_message(role: Role, text: str, *, parent_id: str | None = None) -> ChatMessage:
+    """Make a message of one text part."""
+    return ChatMessage(
+        message_id=new_id(), role=role, parts=(TextPart(text=text),), created_at=now(), parent_id=parent_id
+    )

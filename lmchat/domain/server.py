@@ -1,0 +1,245 @@
+"""Servers and models: addresses, products, verdicts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from lmchat.errors import EndpointNotAllowed
+
+_VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Product(StrEnum):
+    """A kind of server; the value is the name people know."""
+
+    LM_STUDIO = "LM Studio"
+    JAN = "Jan"
+    LLAMA_CPP = "llama.cpp"
+    OLLAMA = "Ollama"
+    VLLM = "vLLM"
+    SGLANG = "SGLang"
+    LITELLM = "LiteLLM"
+    OPENAI_COMPATIBLE = "OpenAI-compatible"
+
+
+class Verdict(StrEnum):
+    """What a probe of an address found; the value is the word on the screen."""
+
+    READY = "ready"
+    LOADING = "loading"
+    NO_MODEL = "no model loaded"
+    NEEDS_KEY = "needs key"
+    KEY_REJECTED = "key rejected"
+    HOST_BLOCKED = "host blocked"
+    SERVER_OFF = "server off"
+    SERVER_ERROR = "server error"
+    NOT_AN_LLM = "not an LLM server"
+    REFUSED = "refused"
+    TIMED_OUT = "timed out"
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a model server answers there, in whatever state."""
+        return self in _SERVERS
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a chat can begin without another step of the user."""
+        return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
+
+
+_SERVERS = frozenset(
+    {
+        Verdict.READY,
+        Verdict.LOADING,
+        Verdict.NO_MODEL,
+        Verdict.NEEDS_KEY,
+        Verdict.KEY_REJECTED,
+        Verdict.HOST_BLOCKED,
+    }
+)
+
+
+class LoadState(StrEnum):
+    """Whether a model is in memory."""
+
+    LOADED = "loaded"
+    LOADING = "loading"
+    NOT_LOADED = "not loaded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The address of a server, parsed once; comparisons are of parts, never of strings."""
+
+    scheme: str
+    """`http` or `https`."""
+    host: str
+    """Lower case, without brackets."""
+    port: int
+    """Always explicit."""
+    path: str = "/v1"
+    """Base path of the OpenAI-compatible API, without a slash at its end."""
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read an address as people type it, with or without scheme and `/v1`.
+
+        Raises:
+            EndpointNotAllowed: it is no http(s) address, or holds user info, a query or a fragment.
+        """
+        typed = text.strip()
+        try:
+            parts = urlsplit(typed if "://" in typed else f"http://{typed}")
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise _refused(f"not an address ({error})") from None
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise _refused("only http:// and https:// are spoken here")
+        if parts.username is not None or parts.password is not None:
+            raise _refused("user names and passwords in an address are not accepted; use a key")
+        if parts.query or parts.fragment or not host or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed):
+            raise _refused("write it as http://HOST:PORT")
+        path = parts.path.rstrip("/")
+        if not _VERSION_SEGMENT.search(path):
+            path += "/v1"
+        return cls(
+            scheme=parts.scheme, host=host.rstrip("."), port=port or _DEFAULT_PORTS[parts.scheme], path=path
+        )
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as a URL writes them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def base_url(self) -> str:
+        """Where `/chat/completions` and `/models` hang."""
+        return f"{self.origin}{self.path}"
+
+    @property
+    def root_url(self) -> str:
+        """Where `/health` and the native APIs hang: the base without its version."""
+        return f"{self.origin}{re.sub(r'/v1$', '', self.path)}"
+
+    @property
+    def url(self) -> str:
+        """The short form that people see and scripts get: without a trailing `/v1`."""
+        return self.root_url
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine by its parsed host: `localhost` or a loopback address, nothing that resolves."""
+        if self.host == "localhost":
+            return True
+        try:
+            address = ip_address(self.host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return bool((mapped or address).is_loopback)
+
+
+def _refused(reason: str) -> EndpointNotAllowed:
+    return EndpointNotAllowed(f"Endpoint not allowed: {reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """One model of one server; what the server does not tell is None or empty, never guessed."""
+
+    model_id: str
+    """The name to ask for."""
+    endpoint: Endpoint
+    """Where it is served."""
+    product: Product
+    """By what."""
+    state: LoadState = LoadState.UNKNOWN
+    """Whether it is in memory."""
+    load_fraction: float | None = None
+    """How far loading is, 0 to 1."""
+    is_embedding: bool = False
+    """Whether it only makes embeddings: listed last, cannot be chosen."""
+    params: str = ""
+    """Number of parameters as people write it, `8B`."""
+    quantization: str = ""
+    """For example `Q4_K_M`."""
+    context_loaded: int | None = None
+    """Tokens of the window it is loaded with (per slot)."""
+    context_max: int | None = None
+    """Tokens of the largest window."""
+    size_bytes: int | None = None
+    """Size on disk."""
+    capabilities: tuple[str, ...] = ()
+    """Of `tools`, `vision`, `reasoning`, in this order."""
+    created: int | None = None
+    """As the server says; unix seconds."""
+    owned_by: str = ""
+    """As the server says."""
+
+    @property
+    def context(self) -> int | None:
+        """The window that counts: the loaded one, else the largest, else unknown."""
+        return self.context_loaded or self.context_max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One place that was looked at, and what was found."""
+
+    endpoint: Endpoint
+    """Where."""
+    product: Product
+    """What it is; the expected product where nothing answered."""
+    verdict: Verdict
+    """What was found."""
+    latency_ms: float | None = None
+    """Time of the first answer; None where none came."""
+    models: tuple[ModelInfo, ...] = ()
+    """Its models, where it told them."""
+    detail: str = ""
+    """The server's or the system's own words, for details."""
+    next_step: str = ""
+    """The one step that helps; empty where none is needed."""
+    is_own: bool = False
+    """Whether the user named it, rather than a known port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelList:
+    """Models of one or more servers, with the age of the list."""
+
+    models: tuple[ModelInfo, ...]
+    """As the servers told them."""
+    age_s: float = 0.0
+    """Seconds since the oldest part was fetched."""
+    is_stale: bool = False
+    """Whether a server did not answer and an old list stands in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What answers the next turn."""
+
+    endpoint: Endpoint
+    """The server."""
+    product: Product
+    """Its kind."""
+    model: ModelInfo | None = None
+    """The model; None where the server has none yet."""
+
+    @property
+    def model_id(self) -> str:
+        """The name to ask for; empty where none is chosen."""
+        return self.model.model_id if self.model else ""

@@ -1,0 +1,80 @@
+"""A saved chat: what the list shows of it, and one path through its tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lmchat.domain.message import ChatMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionHeader:
+    """What the list of sessions shows."""
+
+    session_id: str
+    """Unique; may be shortened to any unique prefix of 4 or more."""
+    title: str
+    """From the first prompt, or the user's own."""
+    created_at: datetime
+    """When it was begun, with time zone."""
+    updated_at: datetime
+    """When the last message was written."""
+    model: str = ""
+    """The model of the last answer."""
+    endpoint: str = ""
+    """URL of the server of the last answer."""
+    message_count: int = 0
+    """Messages on all paths."""
+    is_pinned: bool = False
+    """Whether it stands on top."""
+    is_archived: bool = False
+    """Whether the list leaves it out."""
+    deleted_at: datetime | None = None
+    """When it was put into the trash; None where it was not."""
+    parent_id: str | None = None
+    """The session it was forked from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session with its chosen path, from the root to the leaf."""
+
+    header: SessionHeader
+    """What the list shows."""
+    messages: tuple[ChatMessage, ...] = ()
+    """Root first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchHit:
+    """A message that holds what was searched."""
+
+    session_id: str
+    """Its session."""
+    title: str
+    """The session's title."""
+    message_id: str
+    """The message."""
+    role: str
+    """Who said it."""
+    model: str
+    """The model, where it is an answer."""
+    created_at: datetime
+    """When."""
+    before: str
+    """Words before the match, on one line."""
+    match: str
+    """The match."""
+    after: str
+    """Words after it."""
+
+
+def title_from(prompt: str, *, limit: int = 60) -> str:
+    """Make a session's title out of its first prompt: its first line, cut at a word."""
+    line = next((line.strip() for line in prompt.splitlines() if line.strip()), "")
+    line = " ".join(line.lstrip("#>*-` ").split()) or "Untitled"
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1].rsplit(" ", 1)[0] if " " in line[: limit - 1] else line[: limit - 1]
+    return cut.rstrip(" ,;:.") + "…"

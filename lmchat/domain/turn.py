@@ -1,0 +1,214 @@
+"""One turn, from the prompt to the end of its answer, as figures; the text goes its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lmchat.domain.event import (
+    LifeSign,
+    ModelLoading,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
+from lmchat.domain.message import AnswerState, Receipt
+
+CHARS_PER_TOKEN = 4.0
+"""Used to estimate tokens until the server counts them."""
+
+
+class Stage(StrEnum):
+    """What a running turn is doing; the value is the word on the screen."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    LOADING = "loading"
+    READING = "reading prompt"
+    THINKING = "thinking"
+    ANSWERING = "answering"
+    STALLED = "stalled"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The figures of a turn; times are of one monotonic clock, in seconds."""
+
+    model: str
+    """The model asked for, then the one that answers."""
+    started_s: float
+    """When it was sent."""
+    stage: Stage = Stage.WAITING
+    """What it is doing."""
+    state: AnswerState = AnswerState.STREAMING
+    """How far the answer got."""
+    fraction: float | None = None
+    """Progress of loading or reading, 0 to 1."""
+    first_token_s: float | None = None
+    """When the first token came (R-18)."""
+    last_token_s: float | None = None
+    """When the last one came."""
+    thought_from_s: float | None = None
+    """When thinking began."""
+    thought_to_s: float | None = None
+    """When it ended."""
+    ended_s: float | None = None
+    """When the turn ended."""
+    deltas: int = 0
+    """Pieces of text and thought so far; servers send about one a token."""
+    chars: int = 0
+    """Characters of text and thought so far."""
+    usage: UsageReported | None = None
+    """What the server counted."""
+    retry: RetryScheduled | None = None
+    """The try that is being waited for."""
+    retries: int = 0
+    """Tries beyond the first."""
+    stalls: int = 0
+    """How often it stood still."""
+    silent_s: float = 0.0
+    """Seconds since the last byte, while stalled."""
+    finish_reason: str = ""
+    """The server's word."""
+
+    def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
+        """Return the turn after an event that came at `now_s`."""
+        match event:
+            case TextDelta(text=text):
+                return self._token(len(text), now_s, Stage.ANSWERING)
+            case ReasoningDelta(text=text):
+                return self._token(len(text), now_s, Stage.THINKING)
+            case ToolCallDelta(arguments=arguments):
+                return self._token(len(arguments), now_s, Stage.ANSWERING)
+            case RequestQueued():
+                return replace(self, stage=Stage.QUEUED)
+            case RequestSent():
+                return replace(self, stage=Stage.WAITING, retry=None)
+            case RetryScheduled():
+                return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
+            case ModelLoading(fraction=fraction):
+                return replace(self, stage=Stage.LOADING, fraction=fraction)
+            case PromptProgress(fraction=fraction):
+                return replace(self, stage=Stage.READING, fraction=fraction)
+            case ModelNamed(model=model):
+                return replace(self, model=model)
+            case StreamStalled(silent_s=silent_s):
+                fresh = self.stage is not Stage.STALLED
+                return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
+            case LifeSign():
+                return replace(self, stage=self._resting_stage()) if self.stage is Stage.STALLED else self
+            case UsageReported():
+                return replace(self, usage=event)
+            case StreamFinished(reason=reason):
+                return replace(self, finish_reason=reason)
+
+    def end(self, state: AnswerState, now_s: float) -> Turn:
+        """Return the turn as ended."""
+        thought_to_s = self.thought_to_s
+        if self.thought_from_s is not None and thought_to_s is None:
+            thought_to_s = self.last_token_s
+        return replace(
+            self,
+            state=state,
+            stage=Stage.ENDED,
+            ended_s=now_s,
+            fraction=None,
+            retry=None,
+            thought_to_s=thought_to_s,
+        )
+
+    def _token(self, chars: int, now_s: float, stage: Stage) -> Turn:
+        thought_from_s, thought_to_s = self.thought_from_s, self.thought_to_s
+        if stage is Stage.THINKING:
+            thought_from_s = now_s if thought_from_s is None else thought_from_s
+            thought_to_s = None
+        elif thought_from_s is not None and thought_to_s is None:
+            thought_to_s = now_s
+        return replace(
+            self,
+            stage=stage,
+            fraction=None,
+            first_token_s=now_s if self.first_token_s is None else self.first_token_s,
+            last_token_s=now_s,
+            thought_from_s=thought_from_s,
+            thought_to_s=thought_to_s,
+            deltas=self.deltas + 1,
+            chars=self.chars + chars,
+        )
+
+    def _resting_stage(self) -> Stage:
+        if self.first_token_s is None:
+            return Stage.WAITING
+        return (
+            Stage.THINKING
+            if self.thought_from_s is not None and self.thought_to_s is None
+            else Stage.ANSWERING
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self.ended_s is None
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to the first token."""
+        return None if self.first_token_s is None else self.first_token_s - self.started_s
+
+    def elapsed_s(self, now_s: float) -> float:
+        """Seconds since it was sent, up to its end."""
+        return (now_s if self.ended_s is None else self.ended_s) - self.started_s
+
+    def thought_s(self, now_s: float) -> float | None:
+        """Seconds of thinking so far; None where the model did not think."""
+        if self.thought_from_s is None:
+            return None
+        return (now_s if self.thought_to_s is None else self.thought_to_s) - self.thought_from_s
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether `tokens` is an estimate rather than the server's count."""
+        return self.usage is None or self.usage.completion_tokens is None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer: the server's count, else the pieces, which are about one a token."""
+        if self.usage is not None and self.usage.completion_tokens is not None:
+            return self.usage.completion_tokens
+        return max(self.deltas, round(self.chars / (2 * CHARS_PER_TOKEN)))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed of the answer: the server's figure, else (tokens - 1) over the time between first and last (R-19)."""
+        if self.usage is not None and self.usage.tokens_per_second is not None:
+            return self.usage.tokens_per_second
+        if self.first_token_s is None or self.last_token_s is None or self.last_token_s <= self.first_token_s:
+            return None
+        return (self.tokens - 1) / (self.last_token_s - self.first_token_s)
+
+    def receipt(self) -> Receipt:
+        """Return the figures to keep with the answer."""
+        ttft_s, ended_s = self.ttft_s, self.ended_s if self.ended_s is not None else self.started_s
+        thought_s = self.thought_s(ended_s)
+        return Receipt(
+            ttft_ms=None if ttft_s is None else ttft_s * 1e3,
+            tokens_per_second=self.tokens_per_second,
+            prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            completion_tokens=self.tokens if self.first_token_s is not None else None,
+            is_estimated=self.is_estimated,
+            elapsed_ms=(ended_s - self.started_s) * 1e3,
+            reasoning_ms=None if thought_s is None else thought_s * 1e3,
+            finish_reason=self.finish_reason,
+            retries=self.retries,
+        )

@@ -1,0 +1,138 @@
+"""What can go wrong, as one tree; each error says what happened and the next step."""
+
+from __future__ import annotations
+
+
+class LMChatError(Exception):
+    """The root of everything that lmchat itself raises.
+
+    `str(error)` is one clear sentence for a person. Texts in it that came from outside may hold anything:
+    who shows them passes them through `safe_text`.
+    """
+
+    kind = "error"
+    """One word for scripts, as in the `error` field of the JSON form."""
+    exit_code = 1
+    """What the command line exits with."""
+
+    def __init__(self, message: str, *, hint: str = "", details: str = "", kind: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """One sentence: what happened."""
+        self.hint = hint
+        """One sentence: the next step; empty where there is none."""
+        self.details = details
+        """Technical details, shown on request only; never a key, never the text of a chat."""
+        if kind is not None:
+            self.kind = kind
+
+
+class ConfigError(LMChatError):
+    """The configuration cannot be used; the message names file, line and reason."""
+
+    kind = "config"
+    exit_code = 2
+
+
+class WrongUse(LMChatError):
+    """The command line or a call was used wrongly."""
+
+    kind = "wrong_use"
+    exit_code = 2
+
+
+class RequestInvalid(LMChatError):
+    """A request was refused before anything was sent, because a part of it is not valid."""
+
+    kind = "bad_request"
+    exit_code = 2
+
+
+class EndpointNotAllowed(LMChatError):
+    """The allow-list refused an address; the message starts with "Endpoint not allowed"."""
+
+    kind = "not_allowed"
+    exit_code = 2
+
+
+class BodyTooLarge(LMChatError):
+    """A request is larger than the limit; refused before a byte was sent."""
+
+    kind = "too_large"
+
+
+class TooManyRequests(LMChatError):
+    """Our own limiter has no room left."""
+
+    kind = "rate_limited"
+
+    def __init__(self, message: str, *, wait_s: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait_s = wait_s
+        """Seconds until there is room again."""
+
+
+class NoServerFound(LMChatError):
+    """No model server answers on this machine."""
+
+    kind = "no_server"
+    exit_code = 3
+
+
+class ServerUnavailable(LMChatError):
+    """Nothing answers at an address, or not in time; kinds `offline`, `timeout`, `loading`."""
+
+    kind = "offline"
+
+
+class ServerRejected(LMChatError):
+    """The server answered with an error; the kinds are those of the status table (`auth`, `model_missing`, …)."""
+
+    kind = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int | None = None,
+        hint: str = "",
+        details: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details, kind=kind)
+        self.status = status
+        """HTTP status; None where the error came inside a stream."""
+        self.retry_after_s = retry_after_s
+        """Seconds that the server asked us to wait, None where it did not."""
+
+
+class StreamInterrupted(LMChatError):
+    """A stream broke off after it had begun; what had arrived is kept."""
+
+    kind = "interrupted"
+
+
+class StoreUnavailable(LMChatError):
+    """The store cannot be opened, read or written (no room, no permission, locked, damaged)."""
+
+    kind = "store"
+
+
+class SessionUnreadable(LMChatError):
+    """One session cannot be read; the others can."""
+
+    kind = "session_unreadable"
+
+
+class SessionNotFound(LMChatError):
+    """No session has this id, or more than one begins with it."""
+
+    kind = "session_not_found"
+    exit_code = 2
+
+
+class FileRefused(LMChatError):
+    """A file would be overwritten, or cannot be read or written."""
+
+    kind = "file"

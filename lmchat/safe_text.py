@@ -1,0 +1,62 @@
+"""The one filter for every string from outside, before screen, title, clipboard, export or log."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_SUBSTITUTE = "\ufffd"
+_JOINERS = "\u200c\u200d"
+
+
+def _table() -> dict[int, str]:
+    """Map every code point that must not reach a terminal to what is shown in its place."""
+    pictures = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)}
+    pictures[0x7F] = "\u2421"
+    codes: list[int] = [*range(0x80, 0xA0)]  # C1: one byte can be a whole control sequence
+    codes += [0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x3164, 0xFEFF, 0xFFA0]
+    codes += [0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070)]  # bidi and invisible
+    codes += [
+        *range(0xFFF0, 0xFFFC),
+        *range(0x1D173, 0x1D17B),
+        *range(0xE0000, 0xE0100),
+        *range(0xE01F0, 0xE1000),
+    ]
+    codes += [*range(0xD800, 0xE000)]  # lone surrogates cannot be written at all
+    return pictures | dict.fromkeys(codes, _SUBSTITUTE)
+
+
+_TABLE = _table()
+
+
+def safe_text(text: str) -> str:
+    """Return text that no terminal takes for a command: controls become visible, CRLF becomes LF.
+
+    Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it shapes a
+    grapheme cluster, and becomes a substitute elsewhere.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n").translate(_TABLE)
+    if "\u200c" in text or "\u200d" in text:
+        text = "".join(_joined(text, index) for index in range(len(text)))
+    return text
+
+
+def safe_line(text: str, *, limit: int | None = None) -> str:
+    """Return safe text on one line, for titles, names and errors; longer than `limit`, it ends in `…`."""
+    line = " ".join(safe_text(text).replace("\t", " ").split("\n")).strip()
+    if limit is not None and len(line) > limit:
+        return line[: max(limit - 1, 0)].rstrip() + "…"
+    return line
+
+
+def _joined(text: str, index: int) -> str:
+    char = text[index]
+    if char not in _JOINERS:
+        return char
+    around = (text[index - 1 : index], text[index + 1 : index + 2])
+    return char if all(other and _is_joinable(other) for other in around) else _SUBSTITUTE
+
+
+def _is_joinable(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMS" and ord(char) > 0x7F  # noqa: PLR2004 - beyond ASCII

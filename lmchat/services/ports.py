@@ -1,0 +1,149 @@
+"""What the services need of the world, as protocols: a backend for servers and a store for chats."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
+
+from lmchat.domain.event import StreamEvent
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
+from lmchat.domain.session import SearchHit, Session, SessionHeader
+from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
+
+
+class Backend(Protocol):
+    """The proxy-client layer; every method may raise `LMChatError`."""
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        """Look at every known place at once, own endpoints first; best candidate first."""
+        ...
+
+    async def check(self, endpoint: Endpoint) -> Candidate:
+        """Look at one place with as few requests as possible; never raises for a server that is away."""
+        ...
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        """List the models of one server, from the cache where it is fresh."""
+        ...
+
+    def cached_models(self) -> ModelList:
+        """Return what is known of all servers without asking any."""
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
+        ...
+
+    async def load(self, model: ModelInfo) -> None:
+        """Load a model and return when it is loaded."""
+        ...
+
+    async def unload(self, model: ModelInfo) -> None:
+        """Unload a model."""
+        ...
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+        """Look at a place with a key that is not stored yet."""
+        ...
+
+    def allow(self, host: str) -> None:
+        """Put a host ("host" or "host:port") on the allow-list, for this run."""
+        ...
+
+    def metrics(self) -> Metrics:
+        """Return the counters."""
+        ...
+
+    def budget(self) -> Budget:
+        """Return what the limiter has left for chat requests."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections and write the metrics."""
+        ...
+
+
+class SessionStore(Protocol):
+    """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
+
+    async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
+        """Headers, pinned first, then newest first; archived ones too."""
+        ...
+
+    async def find(self, id_or_prefix: str) -> str:
+        """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
+        ...
+
+    async def open_session(self, session_id: str) -> Session:
+        """Read the header and the chosen path."""
+        ...
+
+    async def append(self, session: SessionHeader, message: ChatMessage) -> None:
+        """Write a message durably and make it the leaf; creates the session with its first one."""
+        ...
+
+    async def begin_answer(self, session_id: str, message: ChatMessage) -> None:
+        """Write the row of an answer that is about to stream, owned by this process."""
+        ...
+
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+        """Append streamed text; pieces are (`text` or `reasoning`, words)."""
+        ...
+
+    async def finish(self, session_id: str, message: ChatMessage) -> None:
+        """Write an answer's end durably: parts, state, receipt, failure; its pieces are dropped."""
+        ...
+
+    async def set_leaf(self, session_id: str, message_id: str) -> Session:
+        """Choose the path that goes through a message (its newest leaf below) and return it."""
+        ...
+
+    async def delete_message(self, session_id: str, message_id: str) -> Session:
+        """Hide a message and what hangs below it; `restore_message` brings it back."""
+        ...
+
+    async def restore_message(self, session_id: str, message_id: str) -> Session:
+        """Undo `delete_message`."""
+        ...
+
+    async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
+        """Change `title`, `is_pinned`, `is_archived` or `deleted_at`."""
+        ...
+
+    async def purge(self, session_id: str) -> None:
+        """Remove a session for good."""
+        ...
+
+    async def fork(self, session_id: str, message_id: str) -> Session:
+        """Copy the path up to a message into a new session and return it."""
+        ...
+
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Find messages, newest first; what people type is never a syntax error."""
+        ...
+
+    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
+        """Earlier prompts, newest first, each once."""
+        ...
+
+    async def save_draft(self, session_id: str, text: str) -> None:
+        """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
+        ...
+
+    async def draft(self, session_id: str) -> str:
+        """Return the kept draft, or nothing."""
+        ...
+
+    async def add_ledger(self, row: LedgerRow) -> None:
+        """Keep the figures of a turn."""
+        ...
+
+    async def speeds(self) -> Mapping[tuple[str, str], float]:
+        """Median tokens per second by (endpoint URL, model), from the ledger."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what is pending and close."""
+        ...

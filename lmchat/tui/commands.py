@@ -1,0 +1,165 @@
+"""Every command, declared once: key, footer, palette, help, slash command and config override come from its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding
+
+
+class Scope(StrEnum):
+    """Where a command's keys work; also the headings of the help screen."""
+
+    APP = "Everywhere"
+    CHAT = "Chat"
+    MESSAGE = "A message that has the focus"
+    SESSIONS = "The list of sessions"
+    QUEUE = "The queue above the prompt"
+    PICKER = "The model picker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One row."""
+
+    command_id: str
+    """Name for `[keys]` of the configuration and for scripts."""
+    keys: str
+    """Textual's key names, comma-separated; empty for a command without a key."""
+    label: str
+    """One or two words for the row of keys."""
+    title: str
+    """What it does, for palette and help."""
+    scope: Scope
+    """Where it works."""
+    action: str
+    """Textual's action."""
+    slash: str = ""
+    """Its slash command, with the form of its argument."""
+    is_hinted: bool = False
+    """Whether the row of keys shows it."""
+    is_priority: bool = False
+    """Whether it goes before what the focused widget does with the key."""
+    is_offered: bool = True
+    """Whether the palette lists it."""
+
+
+def _chat(command_id: str, keys: str, label: str, title: str, action: str, **rest: object) -> Command:
+    return Command(
+        command_id=command_id,
+        keys=keys,
+        label=label,
+        title=title,
+        scope=Scope.CHAT,
+        action=action,
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+def _message(command_id: str, keys: str, label: str, title: str) -> Command:
+    action = f"message('{command_id.removeprefix('message.')}')"
+    return Command(
+        command_id=command_id,
+        keys=keys,
+        label=label,
+        title=title,
+        scope=Scope.MESSAGE,
+        action=action,
+        is_hinted=True,
+    )
+
+
+def _session(command_id: str, keys: str, label: str, title: str) -> Command:
+    action = f"session('{command_id.removeprefix('session.')}')"
+    return Command(
+        command_id=command_id,
+        keys=keys,
+        label=label,
+        title=title,
+        scope=Scope.SESSIONS,
+        action=action,
+        is_hinted=True,
+    )
+
+
+COMMANDS: tuple[Command, ...] = (
+    _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave", is_hinted=True),
+    _chat("model", "ctrl+o", "model", "Choose the model", "pick_model", slash="/model [N]", is_hinted=True, is_priority=True),
+    _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_hinted=True, is_priority=True),
+    _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_hinted=True, is_priority=True),
+    _chat("export", "ctrl+e", "export", "Export this session as Markdown", "export_session", slash="/export [FILE]", is_hinted=True, is_priority=True),
+    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", is_hinted=True, is_priority=True),
+    _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry", "toggle_telemetry", is_hinted=True, is_priority=True),
+    _chat("search", "ctrl+k", "search", "Search all sessions", "search_sessions", slash="/search [TEXT]", is_priority=True),
+    _chat("retry", "ctrl+r", "regenerate", "Regenerate the last answer", "regenerate_last", slash="/retry", is_priority=True),
+    _chat("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt", is_priority=True),
+    _chat("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)", is_priority=True),
+    _chat("next", "alt+down", "next", "Focus the next message", "focus_message(1)", is_priority=True),
+    _chat("check", "f5", "look now", "Check the server now", "check_server", is_priority=True),
+    *(
+        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"recent_model({n})", is_priority=True, is_offered=False)
+        for n in range(1, 10)
+    ),
+    _chat("system", "", "system", "Change the system prompt from the next turn on", "slash('/system ')", slash="/system TEXT"),
+    _chat("profile", "", "profile", "Use a profile of the configuration", "slash('/profile ')", slash="/profile NAME"),
+    _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH"),
+    _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT"),
+    _chat("copy", "", "copy", "Copy the last answer", "copy_last", slash="/copy"),
+    _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
+    _chat("clear", "", "clear", "Begin anew; the old session stays in the list", "new_session", slash="/clear", is_offered=False),
+    _chat("stats", "", "stats", "Show the figures of this run", "show_stats", slash="/stats"),
+    _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
+    _chat("theme", "", "theme", "Change the theme", "change_theme", slash="/theme [NAME]"),
+    _chat("doctor", "", "doctor", "Check server, store and terminal", "run_doctor", slash="/doctor"),
+    Command(command_id="copy_or_stop", keys="ctrl+c", label="copy", title="Copy the selection; else stop; twice with nothing to do: quit", scope=Scope.APP, action="copy_or_stop", is_priority=True, is_offered=False),
+    Command(command_id="commands", keys="ctrl+p", label="commands", title="Command palette", scope=Scope.APP, action="command_palette", is_offered=False),
+    Command(command_id="help", keys="f1", label="help", title="Every command with its key", scope=Scope.APP, action="show_help", slash="/help"),
+    Command(command_id="suspend", keys="", label="suspend", title="Suspend lmchat (fg brings it back)", scope=Scope.APP, action="suspend_process", slash="/suspend"),
+    Command(command_id="quit", keys="ctrl+q", label="quit", title="Quit; a running answer is saved", scope=Scope.APP, action="quit", slash="/quit", is_priority=True),
+    _message("message.copy", "y", "copy", "Copy it as Markdown source"),
+    _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
+    _message("message.edit", "e", "edit", "Edit and resend"),
+    _message("message.regenerate", "r", "regenerate", "Regenerate the answer"),
+    _message("message.resume", "a", "continue", "Continue an unfinished answer"),
+    _message("message.fork", "f", "fork", "Fork into a new session from here"),
+    _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
+    _message("message.next_version", "right_square_bracket", "versions", "Next version"),
+    _message("message.tree", "t", "tree", "Show the tree of this session"),
+    _message("message.source", "s", "source", "Source or rendered"),
+    _message("message.links", "l", "links", "List its links"),
+    _message("message.fold", "enter", "fold", "Fold or unfold reasoning"),
+    _message("message.pager", "o", "pager", "Open it in the pager"),
+    _message("message.delete", "d", "delete", "Delete it with what follows"),
+    _message("message.undo", "u", "undo", "Undo the last deletion"),
+    _session("session.open", "enter", "open", "Open it"),
+    _session("session.rename", "n", "rename", "Change its title"),
+    _session("session.pin", "p", "pin", "Pin it to the top, or not"),
+    _session("session.archive", "a", "archive", "Archive it, or bring it back"),
+    _session("session.delete", "d", "delete", "Put it into the trash"),
+    _session("session.undo", "u", "undo", "Undo the last deletion"),
+    Command(command_id="queue.edit", keys="up", label="edit", title="Edit it", scope=Scope.QUEUE, action="queue('edit')", is_offered=False),
+    Command(command_id="queue.remove", keys="delete", label="remove", title="Remove it", scope=Scope.QUEUE, action="queue('remove')", is_offered=False),
+    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model", scope=Scope.PICKER, action="load_or_unload", is_hinted=True, is_priority=True, is_offered=False),
+    Command(command_id="picker.refresh", keys="ctrl+r", label="refresh", title="Fetch the lists anew", scope=Scope.PICKER, action="refresh_models", is_hinted=True, is_priority=True, is_offered=False),
+)  # fmt: skip
+
+BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
+"""Rows by their name."""
+
+
+def bindings(*scopes: Scope) -> list[Binding]:
+    """Return the Textual bindings of some scopes; their ids are what the configuration's keymap overrides."""
+    return [
+        Binding(
+            command.keys,
+            command.action,
+            command.label,
+            show=command.is_hinted,
+            priority=command.is_priority,
+            id=command.command_id,
+        )
+        for command in COMMANDS
+        if command.scope in scopes and command.keys
+    ]

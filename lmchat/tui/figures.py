@@ -1,0 +1,77 @@
+"""How figures are written: unit after a no-break space, fixed decimals, never a guess."""
+
+from __future__ import annotations
+
+GAP = "\u00a0"
+"""Between a figure and its unit."""
+UNKNOWN = "–"
+"""In the sidebar, where nothing was measured; tables leave the place blank."""
+
+
+def latency(value_ms: float | None) -> str:
+    """`3 ms`, from a second on `1.2 s`."""
+    if value_ms is None:
+        return UNKNOWN
+    return f"{value_ms:.0f}{GAP}ms" if value_ms < 999.5 else f"{value_ms / 1e3:.1f}{GAP}s"  # noqa: PLR2004 - rounds to 1000
+
+
+def first_token(value_s: float | None) -> str:
+    """`0.21 s`: two decimals below 10 s, else one."""
+    if value_s is None:
+        return UNKNOWN
+    return f"{value_s:.2f}{GAP}s" if value_s < 9.995 else f"{value_s:.1f}{GAP}s"  # noqa: PLR2004 - rounds to 10.00
+
+
+def elapsed(value_s: float) -> str:
+    """`4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`."""
+    if value_s < 9.95:  # noqa: PLR2004 - rounds to 10.0
+        return f"{value_s:.1f}{GAP}s"
+    whole = round(value_s)
+    return f"{whole}{GAP}s" if whole < 100 else f"{whole // 60}{GAP}m{GAP}{whole % 60}{GAP}s"  # noqa: PLR2004 - the rule
+
+
+def rate(value: float | None, *, width: int = 0) -> str:
+    """`42.3 tok/s`: one decimal, whole from 100; padded to `width` where it swings in a running line."""
+    if value is None:
+        return UNKNOWN
+    number = f"{value:.1f}" if value < 99.95 else f"{value:.0f}"  # noqa: PLR2004 - rounds to 100.0
+    return f"{number:>{width}}{GAP}tok/s"
+
+
+def tokens(value: int | None, *, is_estimated: bool = False) -> str:
+    """`3 362`, with a no-break space between thousands; estimates begin with `~`."""
+    if value is None:
+        return UNKNOWN
+    return ("~" if is_estimated else "") + f"{value:,}".replace(",", GAP)
+
+
+def window(value: int | None) -> str:
+    """`8k`, `32k`, `128k`, `1M`; small ones in full."""
+    if value is None:
+        return ""
+    if value >= 1_000_000:  # noqa: PLR2004 - the rule
+        return f"{value / 1_000_000:.3g}M"
+    return f"{round(value / (1024 if value % 1024 == 0 else 1000))}k" if value >= 1000 else str(value)  # noqa: PLR2004 - the rule
+
+
+def percent(fraction: float) -> str:
+    """`41 %`."""
+    return f"{fraction * 100:.0f}{GAP}%"
+
+
+def size(value_bytes: int | None) -> str:
+    """`4.7 GB`, in powers of 1000; blank where unknown."""
+    if value_bytes is None:
+        return ""
+    value, units = float(value_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:  # noqa: PLR2004 - rounds to 1000
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f}{GAP}{units[0]}" if units[0] in ("B", "kB", "MB") else f"{value:.1f}{GAP}{units[0]}"
+
+
+def ago(value_s: float) -> str:
+    """`12 s`, `3 min`, `2 h`, `5 d`: how old something is."""
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if value_s >= unit_s:
+            return f"{value_s // unit_s:.0f}{GAP}{unit}"
+    return f"{max(value_s, 0):.0f}{GAP}s"

@@ -1,0 +1,3 @@
+"""Screens and dialogs: widgets put together, facts turned into calls of services."""
+
+from __future__ import annotations

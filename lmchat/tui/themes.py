@@ -1,0 +1,71 @@
+"""The themes: dark, light, and one that uses only the terminal's own 16 colours."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+DARK = Theme(
+    name="lmchat-dark",
+    dark=True,
+    background="#15171c",
+    surface="#1b1e24",
+    panel="#23272f",
+    foreground="#d9dde4",
+    primary="#8fb8ff",
+    secondary="#7fc8d8",
+    accent="#c8a8f5",
+    success="#86d39b",
+    warning="#e8bf6a",
+    error="#f48c84",
+    variables={
+        "block-cursor-background": "#313947",
+        "text": "#d9dde4",
+        "text-muted": "#9fa8b6",
+        "text-disabled": "#626c7d",
+        "scrollbar": "#303745",
+        "scrollbar-background": "#15171c",
+    },
+)
+LIGHT = Theme(
+    name="lmchat-light",
+    dark=False,
+    background="#fcfbf8",
+    surface="#f4f2ec",
+    panel="#ebe8e0",
+    foreground="#23262c",
+    primary="#1f55b5",
+    secondary="#0b6272",
+    accent="#7238a8",
+    success="#1b6b36",
+    warning="#7d5000",
+    error="#ad2019",
+    variables={
+        "block-cursor-background": "#d8dfec",
+        "text": "#23262c",
+        "text-muted": "#565d69",
+        "text-disabled": "#8a8984",
+        "scrollbar": "#d8d5ce",
+        "scrollbar-background": "#fcfbf8",
+    },
+)
+ANSI = Theme(
+    name="lmchat-ansi",
+    ansi=True,
+    foreground="ansi_default",
+    background="ansi_default",
+    primary="ansi_bright_blue",
+    secondary="ansi_cyan",
+    accent="ansi_magenta",
+    success="ansi_green",
+    warning="ansi_yellow",
+    error="ansi_red",
+    variables={
+        "text-disabled": "ansi_bright_black",
+        "scrollbar": "ansi_bright_black",
+        "scrollbar-background": "ansi_default",
+        "ansi-background": "ansi_black",  # an own ansi theme must define these two
+        "ansi-foreground": "ansi_white",
+    },
+)
+THEMES = (DARK, LIGHT, ANSI)
+"""In the order in which they are offered; the first is the default."""
