@@ -86,7 +86,7 @@ class ServerUnavailable(LMChatError):
 
 
 class ServerRejected(LMChatError):
-    """The server answered with an error; the kinds are those of the status table (`auth`, `model_missing`, …)."""
+    """The server answered with an error; kinds as in the status table (`auth`, `model_missing`, …)."""
 
     kind = "server_error"
 
