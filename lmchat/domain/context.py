@@ -64,7 +64,7 @@ def answer_reserve(limit: int | None, max_tokens: int | None) -> int:
 def plan_context(
     messages: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None = None, factor: float = 1.0
 ) -> ContextPlan:
-    """Choose what to send: the newest system prompt and the last messages stay, whole messages go, oldest first."""
+    """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first."""
     system = next((message for message in reversed(messages) if message.role is Role.SYSTEM), None)
     talk = [message for message in messages if message.role is not Role.SYSTEM and is_sendable(message)]
     sizes = [estimate_message(message, factor=factor) for message in talk]

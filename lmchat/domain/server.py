@@ -140,7 +140,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine by its parsed host: `localhost` or a loopback address, nothing that resolves."""
+        """Whether it is this machine: `localhost` or a loopback address, nothing that resolves."""
         if self.host == "localhost":
             return True
         try:

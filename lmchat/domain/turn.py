@@ -190,7 +190,7 @@ class Turn:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Speed of the answer: the server's figure, else (tokens - 1) over the time between first and last (R-19)."""
+        """The server's figure, else (tokens - 1) over the time between the first and the last (R-19)."""
         if self.usage is not None and self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None or self.last_token_s <= self.first_token_s:
