@@ -48,7 +48,9 @@ class Turn:
     model: str
     """The model asked for, then the one that answers."""
     started_s: float
-    """When it was sent."""
+    """When the user sent it."""
+    sent_s: float | None = None
+    """When the request that is being answered went out: later after waiting in a queue, or a retry."""
     stage: Stage = Stage.WAITING
     """What it is doing."""
     state: AnswerState = AnswerState.STREAMING
@@ -94,7 +96,7 @@ class Turn:
             case RequestQueued():
                 return replace(self, stage=Stage.QUEUED)
             case RequestSent():
-                return replace(self, stage=Stage.WAITING, retry=None)
+                return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):
@@ -163,8 +165,10 @@ class Turn:
 
     @property
     def ttft_s(self) -> float | None:
-        """Time to the first token."""
-        return None if self.first_token_s is None else self.first_token_s - self.started_s
+        """Time from sending the request to the first token."""
+        if self.first_token_s is None:
+            return None
+        return self.first_token_s - (self.started_s if self.sent_s is None else self.sent_s)
 
     def elapsed_s(self, now_s: float) -> float:
         """Seconds since it was sent, up to its end."""

@@ -100,6 +100,10 @@ class SessionStore(Protocol):
         """Choose the path that goes through a message (its newest leaf below) and return it."""
         ...
 
+    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
+        """Read all messages that are not hidden, parents first, siblings oldest first."""
+        ...
+
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
         ...

@@ -1,0 +1,89 @@
+"""How full the window is: estimates that learn from what the server counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmchat.domain.context import estimate_message, estimate_tokens
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.server import Target
+
+_SMALL_TOKENS = 24
+"""Prompts below this say more about the chat template than about the text."""
+_CUT_SHARE = 0.6
+"""A server that counts less than this share of our estimate has left something out."""
+_CUT_TOKENS = 1000
+"""Estimates below this are too rough to accuse a server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextUse:
+    """What of the window the next request takes."""
+
+    tokens: int
+    """Tokens of the conversation."""
+    limit: int | None
+    """The window; None where it is unknown."""
+    is_estimated: bool
+    """Whether `tokens` is an estimate."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the window, 0 to 1 and beyond; None where the window is unknown."""
+        return self.tokens / self.limit if self.limit else None
+
+
+class ContextMeter:
+    """Keeps one correction per model: what its server counted over what we had estimated."""
+
+    def __init__(self) -> None:
+        self._factors: dict[tuple[str, str], float] = {}
+
+    def factor(self, target: Target | None) -> float:
+        """Return the correction for a model; 1 before anything was learnt."""
+        return 1.0 if target is None else self._factors.get(_key(target), 1.0)
+
+    def learn(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> None:
+        """Take a server's count of a prompt; recent counts weigh most."""
+        estimate = sum(estimate_message(message) for message in sent)
+        if counted <= 0 or estimate < _SMALL_TOKENS or self.is_cut(target, sent, counted):
+            return
+        old = self._factors.get(_key(target))
+        fresh = counted / estimate
+        self._factors[_key(target)] = fresh if old is None else (old + 2 * fresh) / 3
+
+    def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
+        """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
+        estimate = sum(estimate_message(message, factor=self.factor(target)) for message in sent)
+        return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+
+    def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
+        """Return what the conversation takes: the server's last count, and an estimate of what came after."""
+        factor = self.factor(target)
+        limit = target.model.context if target and target.model else None
+        tokens, is_estimated = 0, False
+        for message in reversed(messages):
+            counted = _counted(message)
+            if counted is not None and (target is None or message.model == target.model_id):
+                return ContextUse(tokens=tokens + counted, limit=limit, is_estimated=is_estimated)
+            tokens += estimate_message(message, factor=factor)
+            is_estimated = True
+        return ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
+
+    def draft_tokens(self, target: Target | None, text: str) -> int:
+        """Estimate what stands in the prompt."""
+        return estimate_tokens(text, factor=self.factor(target))
+
+
+def _key(target: Target) -> tuple[str, str]:
+    return target.endpoint.url, target.model_id
+
+
+def _counted(message: ChatMessage) -> int | None:
+    receipt = message.receipt
+    if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
+        return None
+    if receipt.prompt_tokens is None or receipt.completion_tokens is None:
+        return None
+    return receipt.prompt_tokens + receipt.completion_tokens

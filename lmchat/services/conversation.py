@@ -1,0 +1,290 @@
+"""One open session: what was said, the turn that runs, and how both get to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from lmchat.domain.context import ContextPlan, plan_context
+from lmchat.domain.event import ModelNamed, StreamEvent
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Product
+from lmchat.domain.session import Session, SessionHeader, title_from
+from lmchat.domain.turn import Turn
+from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.services.answer import GrowingAnswer
+from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.keeper import Keeper
+from lmchat.services.outcome import failure_of, ledger_row, own_failure
+from lmchat.services.piece_writer import PieceWriter
+from lmchat.services.ports import Backend
+
+log = logging.getLogger(__name__)
+
+CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
+"""Asked where a server cannot take up an answer by itself."""
+_PREFILLING = (Product.LLAMA_CPP, Product.JAN)
+"""Servers that go on writing when the last message is the assistant's."""
+
+
+class Conversation:
+    """A session with at most one running turn.
+
+    Read its generators under `aclosing`: cancelling the reader stops the answer and keeps what came.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        backend: Backend,
+        keeper: Keeper,
+        meter: ContextMeter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.header: SessionHeader = session.header
+        self.messages: list[ChatMessage] = list(session.messages)
+        self.turn: Turn | None = None
+        self._backend = backend
+        self._keeper = keeper
+        self._meter = meter
+        self._clock = clock
+        self._answer = GrowingAnswer()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a turn is on its way."""
+        return self.turn is not None and self.turn.is_running
+
+    @property
+    def shown_messages(self) -> tuple[ChatMessage, ...]:
+        """The path with what has arrived of a running answer."""
+        if not self.is_running or not self.messages:
+            return tuple(self.messages)
+        return (*self.messages[:-1], replace(self.messages[-1], parts=self._answer.parts))
+
+    def adopt(self, session: Session) -> None:
+        """Take over another path of the same session."""
+        self.header, self.messages = session.header, list(session.messages)
+
+    def message(self, message_id: str) -> ChatMessage:
+        """Return a message of the path."""
+        return self.messages[self._index(message_id)]
+
+    async def set_system_prompt(self, text: str) -> ChatMessage:
+        """Change the system prompt from the next turn on; it becomes a message of the path."""
+        message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id())
+        await self._add(message)
+        return message
+
+    async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+        """Say something and yield what comes of it."""
+        async with aclosing(
+            self._say(text_message(Role.USER, text, parent_id=self._leaf_id()), how)
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def edit(
+        self, message_id: str, text: str, how: HowToAsk
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """Say something instead of an earlier prompt: a sibling of it; the old one stays in the tree."""
+        old = self.message(message_id)
+        fresh = replace(
+            text_message(old.role, text, parent_id=old.parent_id),
+            version=old.versions + 1,
+            versions=old.versions + 1,
+        )
+        async with aclosing(self._say(fresh, how, index=self._index(message_id))) as events:
+            async for event in events:
+                yield event
+
+    async def regenerate(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+        """Answer once more: a sibling of the old answer, which stays in the tree.
+
+        Given a prompt whose answer never came, answer it.
+        """
+        index = self._index(answer_id)
+        old = self.messages[index]
+        is_prompt = old.role is Role.USER
+        path = self.messages[: index + 1] if is_prompt else self.messages[:index]
+        async with aclosing(
+            self._respond(path, how, versions=1 if is_prompt else old.versions + 1)
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+        """Go on with an unfinished answer: a sibling that begins with its text."""
+        index = self._index(answer_id)
+        old = self.messages[index]
+        path = self.messages[:index]
+        async with aclosing(self._respond(path, how, versions=old.versions + 1, begun=old)) as events:
+            async for event in events:
+                yield event
+
+    async def _say(
+        self, message: ChatMessage, how: HowToAsk, *, index: int | None = None
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """Add a prompt at the end, or in the place of another, and ask for the answer."""
+        self._require_rest()
+        path = self.messages[:index]
+        self._plan([*path, message], how)  # refuses before anything is changed
+        self.messages = path
+        if not self.header.title:
+            self.header = replace(self.header, title=title_from(message.text))
+        await self._add(message)
+        yield MessageAdded(message=message)
+        async with aclosing(self._respond(self.messages, how)) as events:
+            async for event in events:
+                yield event
+
+    async def _respond(
+        self,
+        path: Sequence[ChatMessage],
+        how: HowToAsk,
+        *,
+        versions: int = 1,
+        begun: ChatMessage | None = None,
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """Ask for an answer to a path, and keep it however it ends."""
+        self._require_rest()
+        plan = self._plan([*path, begun] if begun else path, how)
+        answer = self._begin(path, how, versions, begun)
+        state, failure = AnswerState.STOPPED, None
+        try:
+            await self._keeper.begin_answer(self.header, answer)
+            yield AnswerBegun(message=answer, plan=plan)
+            async with (
+                PieceWriter(self._keeper.store, answer.message_id) as writer,
+                aclosing(self._backend.stream(_request(how, plan, begun))) as events,
+            ):
+                if begun is not None:
+                    writer.add("text", begun.text)
+                async for event in events:
+                    self._take(event, writer)
+                    yield event
+            state = AnswerState.COMPLETE
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
+            state, failure = self._unfinished(error)
+        finally:
+            await asyncio.shield(self._end(state, failure, how, plan))
+
+    def _begin(
+        self, path: Sequence[ChatMessage], how: HowToAsk, versions: int, begun: ChatMessage | None
+    ) -> ChatMessage:
+        answer = ChatMessage(
+            message_id=new_id(),
+            role=Role.ASSISTANT,
+            parts=begun.parts if begun else (),
+            created_at=now(),
+            parent_id=path[-1].message_id if path else None,
+            state=AnswerState.STREAMING,
+            model=how.target.model_id,
+            endpoint=how.target.endpoint.url,
+            version=versions,
+            versions=versions,
+        )
+        self._answer = GrowingAnswer()
+        if begun is not None:
+            self._answer.texts += [begun.text] if begun.text else []
+            self._answer.thoughts += [begun.reasoning] if begun.reasoning else []
+        self.turn = Turn(model=how.target.model_id, started_s=self._clock())
+        self.messages = [*path, answer]
+        return answer
+
+    def _take(self, event: StreamEvent, writer: PieceWriter) -> None:
+        if self.turn is not None:
+            self.turn = self.turn.apply(event, self._clock())
+        piece = self._answer.add(event)
+        if piece is not None:
+            writer.add(*piece)
+        elif isinstance(event, ModelNamed) and event.model:
+            self.messages[-1] = replace(self.messages[-1], model=event.model)
+
+    async def _end(
+        self, state: AnswerState, failure: Failure | None, how: HowToAsk, plan: ContextPlan
+    ) -> None:
+        """Make the answer final, in memory first, so that the screen never waits for the disk."""
+        turn = self.turn or Turn(model=how.target.model_id, started_s=self._clock())
+        self.turn = turn = turn.end(state, self._clock())
+        final = replace(
+            self.messages[-1], parts=self._answer.parts, state=state, receipt=turn.receipt(), failure=failure
+        )
+        self.messages[-1] = final
+        self.header = replace(
+            self.header,
+            model=final.model,
+            endpoint=final.endpoint,
+            updated_at=now(),
+            message_count=self.header.message_count + 1,
+        )
+        if turn.usage is not None and turn.usage.prompt_tokens is not None:
+            self._meter.learn(how.target, plan.messages, turn.usage.prompt_tokens)
+        await self._keeper.finish(self.header, final)
+        await self._keeper.add_ledger(ledger_row(final, turn, how.target))
+
+    def _plan(self, path: Sequence[ChatMessage], how: HowToAsk) -> ContextPlan:
+        plan = plan_context(
+            path,
+            limit=how.target.model.context if how.target.model else None,
+            max_tokens=how.sampling.max_tokens,
+            factor=self._meter.factor(how.target),
+        )
+        if plan.left_out and not how.is_truncating:
+            raise RequestInvalid(
+                f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
+                f"answer; the model has room for {plan.limit}.",
+                hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
+                kind="context_overflow",
+            )
+        return plan
+
+    async def _add(self, message: ChatMessage) -> None:
+        self.messages.append(message)
+        self.header = replace(
+            self.header, updated_at=message.created_at, message_count=self.header.message_count + 1
+        )
+        await self._keeper.append(self.header, message)
+
+    def _unfinished(self, error: Exception) -> tuple[AnswerState, Failure]:
+        state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
+        if isinstance(error, LMChatError):
+            return state, failure_of(error)
+        failure_id = new_id()[:4]
+        log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
+        return state, own_failure(error, failure_id)
+
+    def _leaf_id(self) -> str | None:
+        return self.messages[-1].message_id if self.messages else None
+
+    def _index(self, message_id: str) -> int:
+        for index, message in enumerate(self.messages):
+            if message.message_id == message_id:
+                return index
+        raise RequestInvalid(
+            "This message is not on the path that is shown.", hint="Choose it again in the tree."
+        )
+
+    def _require_rest(self) -> None:
+        if self.is_running:
+            raise RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+
+
+def _request(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:
+    messages = plan.messages
+    if begun is not None and how.target.product not in _PREFILLING:
+        messages = (*messages, text_message(Role.USER, CONTINUE))
+    return ChatRequest(
+        endpoint=how.target.endpoint,
+        product=how.target.product,
+        model=how.target.model_id,
+        messages=messages,
+        sampling=how.sampling,
+    )

@@ -1,0 +1,56 @@
+"""How a turn ended, as values to keep."""
+
+from __future__ import annotations
+
+from lmchat.domain.event import UsageReported
+from lmchat.domain.message import ChatMessage, Failure, new_id
+from lmchat.domain.server import Target
+from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.turn import Turn
+from lmchat.errors import LMChatError
+
+
+def failure_of(error: LMChatError) -> Failure:
+    """Return what went wrong, for the message that it cut short."""
+    return Failure(
+        kind=error.kind,
+        message=error.message,
+        hint=error.hint,
+        details=error.details,
+        failure_id=new_id()[:4],
+    )
+
+
+def own_failure(error: Exception, failure_id: str) -> Failure:
+    """Return an error of lmchat itself; the log file has more under its id."""
+    return Failure(
+        kind="bug",
+        message="Something in lmchat itself went wrong.",
+        hint="Try again; the log file has the details under this id.",
+        details=type(error).__name__,
+        failure_id=failure_id,
+    )
+
+
+def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
+    """Return the figures of a turn as the ledger keeps them: no content."""
+    receipt = turn.receipt()
+    usage: UsageReported | None = turn.usage
+    return LedgerRow(
+        message_id=answer.message_id,
+        endpoint=answer.endpoint,
+        product=target.product,
+        model=answer.model,
+        quantization=target.model.quantization if target.model else "",
+        state=answer.state,
+        ttft_ms=receipt.ttft_ms,
+        prompt_tokens_per_second=usage.prompt_tokens_per_second if usage else None,
+        tokens_per_second=receipt.tokens_per_second,
+        prompt_tokens=receipt.prompt_tokens,
+        completion_tokens=receipt.completion_tokens,
+        is_estimated=receipt.is_estimated,
+        stalls=turn.stalls,
+        retries=turn.retries,
+        elapsed_ms=receipt.elapsed_ms,
+        finish_reason=receipt.finish_reason,
+    )
