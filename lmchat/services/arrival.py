@@ -1,0 +1,90 @@
+"""Which server and model to begin with, out of all that were found; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
+
+
+class Need(Enum):
+    """What has to happen before a chat can begin."""
+
+    NOTHING = auto()
+    """The chat can begin."""
+    MODEL = auto()
+    """A model has to be chosen."""
+    KEY = auto()
+    """The server wants a key."""
+    SERVER = auto()
+    """There is no server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """The choice."""
+
+    need: Need
+    """What is missing."""
+    candidate: Candidate | None = None
+    """The chosen server."""
+    target: Target | None = None
+    """Server and model, as far as they are known."""
+
+
+def choose(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
+    """Choose by: the user's own, the last used, the first ready one in the order of the list (product order).
+
+    `model` is the configured one; it is taken as it stands, because a server may load it on demand.
+    """
+    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+    for candidate in sorted(usable, key=lambda one: _rank(one, remembered)):
+        return arrive_at(candidate, model=model, remembered=remembered)
+    for candidate in candidates:
+        if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            return Arrival(need=Need.KEY, candidate=candidate)
+    return Arrival(need=Need.SERVER)
+
+
+def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Arrival:
+    """Choose the model on a given server."""
+    info = choose_model(candidate, model=model, remembered=remembered)
+    target = Target(endpoint=candidate.endpoint, product=candidate.product, model=info)
+    is_loading = candidate.verdict is Verdict.LOADING
+    need = Need.NOTHING if info is not None or is_loading else Need.MODEL
+    return Arrival(need=need, candidate=candidate, target=target)
+
+
+def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
+    """Choose the configured model, else the last used one, else a loaded one; None where there is none."""
+    if model:
+        known = _by_id(candidate, model)
+        return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
+    last = _by_id(candidate, remembered.model) if remembered.endpoint == candidate.endpoint.url else None
+    if last is not None and last.state is not LoadState.NOT_LOADED:
+        return last
+    talking = [info for info in candidate.models if not info.is_embedding]
+    wanted = (LoadState.LOADED, LoadState.LOADING, LoadState.UNKNOWN)
+    for state in wanted:
+        for info in talking:
+            if info.state is state:
+                return info
+    return None
+
+
+def _by_id(candidate: Candidate, model_id: str) -> ModelInfo | None:
+    return next(
+        (info for info in candidate.models if info.model_id == model_id and not info.is_embedding), None
+    )
+
+
+def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, bool]:
+    """Sort key; the sort is stable, so the order of the list decides among equals."""
+    return (
+        not candidate.is_own,
+        candidate.endpoint.url != remembered.endpoint,
+        candidate.verdict is not Verdict.READY,
+    )

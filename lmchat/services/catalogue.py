@@ -1,0 +1,82 @@
+"""The models of all reachable servers, recent ones first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
+from lmchat.errors import LMChatError
+from lmchat.services.ports import Backend, SessionStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """One model as the picker shows it."""
+
+    model: ModelInfo
+    """The model."""
+    tokens_per_second: float | None = None
+    """Median speed of its earlier answers; None before the first."""
+    recent_index: int | None = None
+    """Place among the recently used models, from 0; None where it is not one."""
+
+
+class Catalogue:
+    """Lists models: at once from what is known, and anew on request."""
+
+    def __init__(self, backend: Backend, store: SessionStore, *, expected: Sequence[Endpoint] = ()) -> None:
+        self._backend = backend
+        self._store = store
+        self._expected = tuple(expected)
+        self._speeds: Mapping[tuple[str, str], float] = {}
+        self.candidates: tuple[Candidate, ...] = ()
+        """What the last look around found."""
+
+    def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+        """Return the rows and the age of the list in seconds, without asking any server."""
+        listed = self._backend.cached_models()
+        return self._rows(listed, remembered), listed.age_s
+
+    async def look_around(self) -> tuple[Candidate, ...]:
+        """Look at every known place."""
+        self.candidates = await self._backend.detect(expected=self._expected)
+        return self.candidates
+
+    async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+        """Ask all reachable servers for their models, and return the rows and the age of the oldest list."""
+        await self.look_around()
+        usable = [candidate.endpoint for candidate in self.candidates if candidate.verdict.is_usable]
+        lists = await asyncio.gather(*(self._models(endpoint) for endpoint in usable))
+        try:
+            self._speeds = await self._store.speeds()
+        except LMChatError:
+            self._speeds = {}
+        models = tuple(model for listed in lists for model in listed.models)
+        age_s = max((listed.age_s for listed in lists), default=0.0)
+        return self._rows(ModelList(models=models, age_s=age_s), remembered), age_s
+
+    async def _models(self, endpoint: Endpoint) -> ModelList:
+        try:
+            return await self._backend.models(endpoint, is_refresh=True)
+        except LMChatError:
+            return ModelList(models=())
+
+    def _rows(self, listed: ModelList, remembered: Remembered) -> tuple[ModelRow, ...]:
+        places = {pair: place for place, pair in enumerate(remembered.recent)}
+        rows = [
+            ModelRow(
+                model=model,
+                tokens_per_second=self._speeds.get((model.endpoint.url, model.model_id)),
+                recent_index=places.get((model.endpoint.url, model.model_id)),
+            )
+            for model in listed.models
+        ]
+        return tuple(sorted(rows, key=_order))
+
+
+def _order(row: ModelRow) -> tuple[bool, bool, int]:
+    """Recent ones first in their order, embedding models last; servers keep their order."""
+    return row.model.is_embedding, row.recent_index is None, row.recent_index or 0

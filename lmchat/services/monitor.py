@@ -1,0 +1,98 @@
+"""Looks at the server from time to time; what it sees goes to the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+
+from lmchat.domain.server import Candidate, Target
+from lmchat.domain.telemetry import Health
+from lmchat.services.ports import Backend
+
+POLL_S = 5.0
+"""Between two looks."""
+AWAY_POLL_S = 10.0
+"""The same while the terminal has no focus."""
+KEPT_LATENCIES = 32
+"""As many as the sidebar has room for."""
+
+
+class Monitor:
+    """Watches one server at a time; rests while an answer streams, for the stream is the sign of life (R-29)."""
+
+    def __init__(self, backend: Backend, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._nudge = asyncio.Event()
+        self._target: Target | None = None
+        self._health = Health()
+        self.is_focused = True
+        """Whether the terminal has the focus."""
+        self.is_streaming = False
+        """Whether an answer is on its way."""
+        self.next_look_s: float | None = None
+        """Monotonic time of the next look; None while one is under way."""
+
+    @property
+    def health(self) -> Health:
+        """What was seen last."""
+        return self._health
+
+    def aim(self, target: Target | None) -> None:
+        """Watch this server from now on."""
+        is_other = target is None or self._target is None or target.endpoint != self._target.endpoint
+        self._target = target
+        if is_other:
+            self._health = Health(
+                endpoint=target.endpoint if target else None,
+                product=target.product if target else None,
+                model=target.model if target else None,
+            )
+        elif target is not None:
+            self._health = replace(self._health, model=target.model)
+        self.look_now()
+
+    def look_now(self) -> None:
+        """Do not wait for the next poll."""
+        self._nudge.set()
+
+    async def watch(self) -> AsyncGenerator[Health, None]:
+        """Look again and again, and yield what is seen; ends only when it is closed."""
+        while True:
+            self._nudge.clear()
+            if self._target is not None and not self.is_streaming:
+                self.next_look_s = None
+                yield await self._look(self._target)
+            pause_s = POLL_S if self.is_focused else AWAY_POLL_S
+            self.next_look_s = self._clock() + pause_s
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._nudge.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self, target: Target) -> Health:
+        candidate = await self._backend.check(target.endpoint)
+        if self._target is not None and self._target.endpoint == target.endpoint:
+            self._health = self._seen(candidate, self._target)
+        return self._health
+
+    def _seen(self, candidate: Candidate, target: Target) -> Health:
+        now_s = self._clock()
+        is_up = candidate.verdict.is_usable
+        latency_ms = candidate.latency_ms if is_up else None
+        model = next((info for info in candidate.models if info.model_id == target.model_id), target.model)
+        return replace(
+            self._health,
+            endpoint=target.endpoint,
+            product=candidate.product if candidate.verdict.is_server else target.product,
+            verdict=candidate.verdict,
+            detail=candidate.detail,
+            next_step=candidate.next_step,
+            latencies_ms=(*self._health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
+            model=model,
+            checked_s=now_s,
+            seen_s=now_s if is_up else self._health.seen_s,
+        )
