@@ -19,6 +19,7 @@ DARK = Theme(
     error="#f48c84",
     variables={
         "block-cursor-background": "#313947",
+        "muted": "#9fa8b6",
         "text": "#d9dde4",
         "text-muted": "#9fa8b6",
         "text-disabled": "#626c7d",
@@ -41,6 +42,7 @@ LIGHT = Theme(
     error="#ad2019",
     variables={
         "block-cursor-background": "#d8dfec",
+        "muted": "#565d69",
         "text": "#23262c",
         "text-muted": "#565d69",
         "text-disabled": "#8a8984",
@@ -60,6 +62,8 @@ ANSI = Theme(
     warning="ansi_yellow",
     error="ansi_red",
     variables={
+        "block-cursor-background": "ansi_default",
+        "muted": "dim",  # for styles of text only: in CSS it is `text-style: dim`
         "text-disabled": "ansi_bright_black",
         "scrollbar": "ansi_bright_black",
         "scrollbar-background": "ansi_default",

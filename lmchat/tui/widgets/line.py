@@ -1,0 +1,99 @@
+"""One row of text: at the left pieces that give way whole, at the right what is never cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+from textual.widget import Widget
+
+from lmchat.tui.signs import signs_for
+
+Part = tuple[str, str]
+"""Text and its style, as `("ready", "$success")`; the text has passed the filter, the style is ours."""
+Parts = tuple[Part, ...]
+"""A stretch of text in several styles."""
+
+MUTED = "$muted"
+"""Style of what may be skipped."""
+FAINT = "$text-disabled"
+"""Style of rules and sparks, never of words."""
+STRONG = "bold"
+"""Style of titles, heads and keys."""
+HIT = "bold underline $primary"
+"""Style of what was searched for."""
+_GAP = 2
+
+
+def content(parts: Sequence[Part]) -> Content:
+    """Put parts together; none of them is read as markup."""
+    return Content.assemble(*parts)
+
+
+def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
+    """Shorten text to a width; what is cut ends in an ellipsis."""
+    if text.cell_length <= width:
+        return text
+    room = width - cell_len(ellipsis)
+    return text.truncate(room) + ellipsis if room > 0 else text.truncate(max(width, 0))
+
+
+def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
+    """Shorten a path or an address: its middle goes, since both ends tell something."""
+    if cell_len(text) <= width:
+        return text
+    room = width - cell_len(ellipsis)
+    if room < _GAP:
+        return set_cell_size(text, max(width, 0))
+    tail = set_cell_size(text[::-1], room // 2)[::-1]
+    return set_cell_size(text, room - room // 2) + ellipsis + tail
+
+
+def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
+    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is."""
+    room = max(width - right.cell_length - (_GAP if right else 0), 0)
+    kept = list(pieces)
+    while len(kept) > 1 and sum(piece.cell_length for piece in kept) > room:
+        kept.pop()
+    left = cut(Content("").join(kept), room, ellipsis)
+    gap = width - left.cell_length - right.cell_length
+    return left + " " * max(gap, 0) + right
+
+
+class Line(Widget):
+    """A row that is drawn anew only when its text changes."""
+
+    def __init__(
+        self,
+        left: str | Sequence[Content] = "",
+        right: Content | str = "",
+        *,
+        id: str | None = None,  # noqa: A002 - Textual's name
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._pieces = _pieces(left)
+        self._right = Content(right) if isinstance(right, str) else right
+
+    def show(self, left: str | Sequence[Content], right: Content | str = "") -> None:
+        """Show other text."""
+        pieces, other = _pieces(left), Content(right) if isinstance(right, str) else right
+        if _is_same((*pieces, other), (*self._pieces, self._right)):
+            return
+        self._pieces, self._right = pieces, other
+        self.refresh()
+
+    def render(self) -> Content:
+        """Return the text in exactly the width there is."""
+        return fit(self._pieces, self._right, self.content_size.width, signs_for(self).cut)
+
+
+def _pieces(left: str | Sequence[Content]) -> tuple[Content, ...]:
+    return (Content(left),) if isinstance(left, str) else tuple(left)
+
+
+def _is_same(some: Sequence[Content], others: Sequence[Content]) -> bool:
+    return len(some) == len(others) and all(
+        one.is_same(other) for one, other in zip(some, others, strict=True)
+    )
