@@ -1,0 +1,60 @@
+"""Write the commented configuration file out of the rows."""
+
+from __future__ import annotations
+
+import json
+
+from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Row, Section
+
+_HEAD = """\
+# Configuration of lmchat. Every key is optional; what is commented out shows its default or an example.
+# `lmchat config path` tells where this file belongs, `lmchat config check` finds mistakes in it,
+# `lmchat config show` prints what holds and where it comes from: flag, else environment, else this file.
+"""
+
+_COLUMN = 44
+"""Where help begins."""
+
+
+def example_text() -> str:
+    """Return the text of the example file."""
+    blocks = [_HEAD]
+    for section in SECTIONS:
+        defaults = section.settings()
+        head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
+        blocks.append(_block(head, [_line(row, getattr(defaults, row.name)) for row in section.rows]))
+    blocks.append(_block([f"# {KEYS_HELP}", "[keys]"], ['# search = "ctrl+k"']))
+    blocks.append(_commented(ENDPOINT, "[[endpoints]]"))
+    blocks.append(_commented(PROFILE, "[profiles.short]"))
+    return "\n".join(blocks)
+
+
+def toml_value(value: object) -> str:
+    """Write a value as TOML does; JSON's form is the same for all that stands in the rows."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(head: list[str], lines: list[str]) -> str:
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _line(row: Row, default: object) -> str:
+    value = row.example if default in (None, "", ()) and row.example is not None else default
+    return _told(f"# {row.name} = {toml_value(value)}", row)
+
+
+def _commented(section: Section, head: str) -> str:
+    values = ((row, "" if row.example is None else row.example) for row in section.rows)
+    lines = [_told(f"# {row.name} = {toml_value(value)}", row) for row, value in values]
+    return _block([f"# {section.help}", f"# {head}"], lines)
+
+
+def _told(setting: str, row: Row) -> str:
+    """Put the help beside a setting, or above it where the two are too long for a line."""
+    if len(setting) > _COLUMN:
+        return f"# {row.help}:\n{setting}"
+    return f"{setting:<{_COLUMN}}  # {row.help}"

@@ -1,0 +1,163 @@
+"""Read a configuration file: what of it holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+
+from lmchat.config.problems import Fault, Path, Problem, line_of, similar
+from lmchat.config.rows import (
+    ENDPOINT,
+    PROFILE,
+    REQUIRED_OF_ENDPOINT,
+    SECTIONS,
+    TIMEOUTS,
+    TOP,
+    Kind,
+    Row,
+    Section,
+    wrong,
+)
+
+Values = dict[str, object]
+"""Checked values of one table, by the name of their row."""
+
+_TABLES = tuple(section.name for section in SECTIONS if section.name)
+_FORMS = ("keys", "endpoints", "profiles")
+
+
+@dataclass(slots=True, kw_only=True)
+class FileContent:
+    """What a file says, as far as it is right."""
+
+    sections: dict[str, Values] = field(default_factory=dict)
+    """Values by table; the keys above all tables under an empty name."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """`[keys]`."""
+    endpoints: list[Values] = field(default_factory=list)
+    """`[[endpoints]]`."""
+    profiles: dict[str, Values] = field(default_factory=dict)
+    """`[profiles.NAME]`."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with it."""
+    is_there: bool = False
+    """Whether there is such a file."""
+
+
+def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
+    """Read and check a file; one that is not there is empty, unless it is required."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        if not is_required:
+            return FileContent()
+        return _unreadable(path, "there is no such file")
+    except OSError as error:
+        return _unreadable(path, f"cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        return _unreadable(path, "is not UTF-8 text", line)
+    except tomllib.TOMLDecodeError as error:
+        return _broken(path, str(error))
+    content = FileContent(is_there=True)
+    faults = _fill(content, table)
+    content.problems = tuple(
+        Problem(
+            source=str(path),
+            line=line_of(text, fault.path),
+            key=fault.key,
+            reason=fault.reason,
+            suggestion=fault.suggestion,
+        )
+        for fault in faults
+    )
+    return content
+
+
+def _unreadable(path: FilePath, reason: str, line: int | None = None) -> FileContent:
+    return FileContent(problems=(Problem(source=str(path), reason=reason, line=line),), is_there=True)
+
+
+def _broken(path: FilePath, message: str) -> FileContent:
+    """Turn the parser's "Invalid value (at line 3, column 5)" into a problem."""
+    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    line = int(found[1]) if found and found[1] else None
+    reason = message[: found.start()] if found else message
+    where = "" if line is not None or not found else " at its end"
+    return _unreadable(path, f"is not TOML{where}: {reason[:1].lower()}{reason[1:]}", line)
+
+
+def _fill(content: FileContent, table: Mapping[str, object]) -> list[Fault]:
+    faults: list[Fault] = []
+    top = {name: value for name, value in table.items() if name not in (*_TABLES, *_FORMS)}
+    content.sections[""] = _check(TOP, top, (), faults, words=(*_TABLES, *_FORMS))
+    for section in SECTIONS:
+        if section.name in table:
+            content.sections[section.name] = _check(section, table[section.name], (section.name,), faults)
+    content.keys = _check_keys(table.get("keys", {}), faults)
+    content.endpoints = _check_endpoints(table.get("endpoints", []), faults)
+    content.profiles = _check_profiles(table.get("profiles", {}), faults)
+    return faults
+
+
+def _check(
+    section: Section, table: object, path: Path, faults: list[Fault], *, words: tuple[str, ...] = ()
+) -> Values:
+    if not isinstance(table, dict):
+        faults.append(Fault(path=path, reason=f"must be a table: write [{section.name}]"))
+        return {}
+    rows = {row.name: row for row in section.rows}
+    values: Values = {}
+    for name, value in table.items():
+        row = rows.get(name)
+        if row is None:
+            suggestion = similar(name, (*rows, *words))
+            faults.append(Fault(path=(*path, name), reason="is not known", suggestion=suggestion))
+        elif reason := wrong(row, value):
+            faults.append(Fault(path=(*path, name), reason=reason))
+        else:
+            values[name] = _settled(row, value, (*path, name), faults)
+    return values
+
+
+def _settled(row: Row, value: object, path: Path, faults: list[Fault]) -> object:
+    if row.kind is Kind.TIMEOUTS:
+        return _check(TIMEOUTS, value, path, faults)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_keys(table: object, faults: list[Fault]) -> dict[str, str]:
+    if not isinstance(table, dict):
+        faults.append(Fault(path=("keys",), reason="must be a table: write [keys]"))
+        return {}
+    for name, value in table.items():
+        if not isinstance(value, str):
+            faults.append(Fault(path=("keys", name), reason="must be a text in quotes"))
+    return {name: value for name, value in table.items() if isinstance(value, str)}
+
+
+def _check_endpoints(tables: object, faults: list[Fault]) -> list[Values]:
+    if not isinstance(tables, list):
+        faults.append(Fault(path=("endpoints",), reason="must be a list of tables: write [[endpoints]]"))
+        return []
+    found: list[Values] = []
+    for number, table in enumerate(tables):
+        path: Path = ("endpoints", number)
+        values = _check(ENDPOINT, table, path, faults)
+        named = table if isinstance(table, dict) else {}
+        missing = [name for name in REQUIRED_OF_ENDPOINT if name not in named]
+        faults.extend(Fault(path=(*path, name), reason="is missing") for name in missing)
+        if all(name in values for name in REQUIRED_OF_ENDPOINT):
+            found.append(values)
+    return found
+
+
+def _check_profiles(tables: object, faults: list[Fault]) -> dict[str, Values]:
+    if not isinstance(tables, dict):
+        faults.append(Fault(path=("profiles",), reason="must be tables: write [profiles.NAME]"))
+        return {}
+    return {name: _check(PROFILE, table, ("profiles", name), faults) for name, table in tables.items()}
