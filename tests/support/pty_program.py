@@ -1,0 +1,249 @@
+"""Runs any program on a real pseudo-terminal and shows what a person would see.
+
+    with PtyProgram([sys.executable, "-m", "lmchat"], home=tmp_path, size=(80, 24)) as program:
+        program.wait_for("Plan for the garden")
+        program.type("and in full shade?\\r")
+        program.kill(signal.SIGTERM)
+        assert program.wait_exit() == 143
+
+Every wait is for a condition. It blocks, so tests that use it are plain functions. What to type is given as text
+or bytes, as a terminal sends it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.support.pty_screen import ALTERNATE_SCREEN, Terminal
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 10.0
+# The program must be the leader of its session, or the kernel sends it neither SIGWINCH nor SIGHUP.
+_LAUNCHER = (
+    "import fcntl, os, sys, termios
+"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+"
+    "os.execvpe(sys.argv[1], sys.argv[1:], os.environ)"
+)
+_MODES_TO_GIVE_BACK = frozenset(
+    {1000, 1002, 1003, 1004, 1006, 1015, 1016, ALTERNATE_SCREEN, 2004, 2026, 2048}
+)
+
+
+class PtyProgram:
+    """One program on a pty of its own, with a clean environment."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        home: Path | None = None,
+        size: tuple[int, int] = (80, 24),
+        env: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
+    ) -> None:
+        self._master, self._slave = os.openpty()
+        self._set_size(*size)
+        self.attributes_before = termios.tcgetattr(self._slave)
+        self._terminal = Terminal(*size)
+        self._raw = bytearray()
+        self._changed = threading.Condition()
+        self._wake_read, self._wake_write = os.pipe()
+        self.process = subprocess.Popen(  # noqa: S603 - the tests say what runs
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, *argv],
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            env=clean_environment(home) | dict(env or {}),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="pty-reader")
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What the program shows
+
+    @property
+    def raw(self) -> bytes:
+        """All bytes that it has written."""
+        with self._changed:
+            return bytes(self._raw)
+
+    def screen(self) -> list[str]:
+        """The lines that a person sees, without trailing blanks."""
+        with self._changed:
+            return self._terminal.lines
+
+    @property
+    def text(self) -> str:
+        """The screen as one text."""
+        return "\n".join(self.screen())
+
+    @property
+    def title(self) -> str:
+        """The title of the terminal's window."""
+        with self._changed:
+            return self._terminal.screen.title
+
+    @property
+    def private_modes(self) -> set[int]:
+        """The modes (`\\x1b[?Nh`) that are on now; at first 7 (wrap) and 25 (cursor)."""
+        with self._changed:
+            return set(self._terminal.screen.private_modes)
+
+    @property
+    def attributes(self) -> list[object]:
+        """The termios attributes of the terminal now; `attributes_before` has those of the start."""
+        return termios.tcgetattr(self._slave)
+
+    def left_behind(self) -> list[str]:
+        """What is not as it was before the program started; empty is right."""
+        with self._changed:
+            modes, kitty = set(self._terminal.screen.private_modes), self._terminal.kitty_depth
+        found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
+        found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
+        found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
+        return found + (["termios attributes differ"] if self.attributes != self.attributes_before else [])
+
+    # Waiting
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+        """Wait until a condition on the screen holds; it is asked again after every output."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            with self._changed:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not self._changed.wait(min(left_s, 0.05)):
+                    pass  # what is waited for may also be a file, so ask at least every 50 ms
+            if time.monotonic() > deadline and not condition():
+                raise AssertionError(f"not within {timeout_s} s: {what}\n{self._report()}")
+
+    def wait_for(self, wanted: str | re.Pattern[str], timeout_s: float = WAIT_S) -> None:
+        """Wait until the screen shows a text (or a match of a compiled pattern)."""
+        if isinstance(wanted, str):
+            self.wait_until(lambda: wanted in self.text, repr(wanted), timeout_s)
+        else:
+            self.wait_until(lambda: bool(wanted.search(self.text)), wanted.pattern, timeout_s)
+
+    def wait_gone(self, text: str, timeout_s: float = WAIT_S) -> None:
+        """Wait until the screen no longer shows a text."""
+        self.wait_until(lambda: text not in self.text, f"{text!r} gone", timeout_s)
+
+    def wait_for_raw(self, wanted: bytes, timeout_s: float = WAIT_S) -> None:
+        """Wait until these bytes have been written."""
+        self.wait_until(lambda: wanted in self.raw, repr(wanted), timeout_s)
+
+    def wait_exit(self, timeout_s: float = WAIT_S) -> int:
+        """Wait for the end, read the rest of the output; return the status as a shell does (128 + signal)."""
+        try:
+            status = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout_s} s\n{self._report()}") from None
+        self._stop_reader()
+        return status if status >= 0 else 128 - status
+
+    # Acting
+
+    def type(self, keys: str | bytes) -> None:
+        """Send keys in one write, as a terminal would: `\\r` is Enter, `\\x1b` Esc."""
+        data = keys.encode() if isinstance(keys, str) else keys
+        while data:
+            data = data[os.write(self._master, data) :]
+
+    def paste(self, text: str) -> None:
+        """Send a bracketed paste."""
+        self.type(f"\x1b[200~{text}\x1b[201~")
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the terminal; the kernel tells the program."""
+        with self._changed:
+            self._terminal.resize(columns, lines)
+        self._set_size(columns, lines)
+
+    def kill(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal to the program."""
+        self.process.send_signal(number)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a window does when it is closed."""
+        self._stop_reader()
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+
+    def close(self) -> None:
+        """End the program, if it still runs, and give everything back."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._stop_reader()
+        for number in (self._master, self._slave, self._wake_read, self._wake_write):
+            if number >= 0:
+                os.close(number)
+        self._master = self._slave = self._wake_read = self._wake_write = -1
+
+    def cpu_s(self) -> float:
+        """Processor time that the program has used so far (Linux)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _set_size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def _read(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._master, self._wake_read], [], [])
+            if self._master not in ready:
+                return
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # EIO: nobody has the other side open any more
+                return
+            with self._changed:
+                self._raw += data
+                self._terminal.feed(data)
+                self._changed.notify_all()
+
+    def _stop_reader(self) -> None:
+        if self._reader.is_alive():
+            os.write(self._wake_write, b"x")
+            self._reader.join()
+
+    def _report(self) -> str:
+        status = self.process.poll()
+        state = "running" if status is None else f"ended with {status}"
+        return f"--- {state}; the screen:\n{self.text}\n--- the last bytes:\n{self.raw[-600:]!r}"
+
+
+def clean_environment(home: Path | None = None) -> dict[str, str]:
+    """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    place = str(home) if home else "/nonexistent"
+    return kept | {
+        "HOME": place,
+        "LMCHAT_HOME": f"{place}/lmchat",
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
