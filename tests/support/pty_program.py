@@ -6,8 +6,8 @@
         program.kill(signal.SIGTERM)
         assert program.wait_exit() == 143
 
-Every wait is for a condition. It blocks, so tests that use it are plain functions. What to type is given as text
-or bytes, as a terminal sends it.
+Every wait is for a condition. It blocks, so tests that use it are plain functions. What to type is given as
+text or bytes, as a terminal sends it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,11 @@ from tests.support.pty_screen import ALTERNATE_SCREEN, Terminal
 ROOT = Path(__file__).parents[2]
 WAIT_S = 10.0
 # The program must be the leader of its session, or the kernel sends it neither SIGWINCH nor SIGHUP.
-_LAUNCHER = (
-    "import fcntl, os, sys, termios
-"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-"
-    "os.execvpe(sys.argv[1], sys.argv[1:], os.environ)"
-)
+_LAUNCHER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvpe(sys.argv[1], sys.argv[1:], os.environ)
+"""
 _MODES_TO_GIVE_BACK = frozenset(
     {1000, 1002, 1003, 1004, 1006, 1015, 1016, ALTERNATE_SCREEN, 2004, 2026, 2048}
 )
