@@ -20,7 +20,7 @@ KEPT_LATENCIES = 32
 
 
 class Monitor:
-    """Watches one server at a time; rests while an answer streams, for the stream is the sign of life (R-29)."""
+    """Watches one server; rests while an answer streams, for the stream is the sign of life (R-29)."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend
