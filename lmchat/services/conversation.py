@@ -46,6 +46,7 @@ class Conversation:
         backend: Backend,
         keeper: Keeper,
         meter: ContextMeter,
+        system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.header: SessionHeader = session.header
@@ -55,6 +56,7 @@ class Conversation:
         self._keeper = keeper
         self._meter = meter
         self._clock = clock
+        self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
 
     @property
@@ -84,7 +86,10 @@ class Conversation:
         return message
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
-        """Say something and yield what comes of it."""
+        """Say something and yield what comes of it; a new session begins with its system prompt."""
+        if not self.messages and self._system_prompt:
+            self._give_title(text)
+            yield MessageAdded(message=await self.set_system_prompt(self._system_prompt))
         async with aclosing(
             self._say(text_message(Role.USER, text, parent_id=self._leaf_id()), how)
         ) as events:
@@ -137,8 +142,7 @@ class Conversation:
         path = self.messages[:index]
         self._plan([*path, message], how)  # refuses before anything is changed
         self.messages = path
-        if not self.header.title:
-            self.header = replace(self.header, title=title_from(message.text))
+        self._give_title(message.text)
         await self._add(message)
         yield MessageAdded(message=message)
         async with aclosing(self._respond(self.messages, how)) as events:
@@ -245,6 +249,10 @@ class Conversation:
                 kind="context_overflow",
             )
         return plan
+
+    def _give_title(self, text: str) -> None:
+        if not self.header.title:
+            self.header = replace(self.header, title=title_from(text))
 
     async def _add(self, message: ChatMessage) -> None:
         self.messages.append(message)

@@ -1,0 +1,164 @@
+"""What lies open: the session that is shown, those that go on answering behind it, and what waits to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lmchat.config.settings import ChatSettings
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import Target
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import RequestInvalid
+from lmchat.services.asking import HowToAsk
+from lmchat.services.context_meter import ContextMeter, ContextUse
+from lmchat.services.conversation import Conversation
+from lmchat.services.keeper import Keeper
+from lmchat.services.ports import Backend, SessionStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A message that waits for the end of the running answer."""
+
+    text: str
+    """What will be said."""
+    is_held: bool = False
+    """Whether it stays because the answer before it failed."""
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """A session that is open, with what waits in it."""
+
+    conversation: Conversation
+    """What was said."""
+    queue: list[Queued] = field(default_factory=list)
+    """What waits, first in first out."""
+
+
+class Desk:
+    """Knows which sessions are open and how the next turn will be asked; holds no screen and no network."""
+
+    def __init__(
+        self,
+        *,
+        chat: ChatSettings,
+        backend: Backend,
+        store: SessionStore,
+        make_conversation: Callable[[Session, str], Conversation] | None = None,
+    ) -> None:
+        self.chat = chat
+        self.target: Target | None = None
+        self.keeper = Keeper(store)
+        self.meter = ContextMeter()
+        self.unread: set[str] = set()
+        """Sessions whose answer ended while another was shown."""
+        self._backend = backend
+        self._store = store
+        self._make = make_conversation or self._make_conversation
+        self._open: dict[str, OpenSession] = {}
+        self.shown = self.begin()
+
+    def begin(self) -> OpenSession:
+        """Show a new session; it is written with its first prompt."""
+        moment = now()
+        header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
+        return self._show(OpenSession(self._make(Session(header=header), self.chat.system_prompt)))
+
+    async def open(self, session_id: str) -> OpenSession:
+        """Show a session: the live one where an answer is running in it, else the one on the disk."""
+        live = self._open.get(session_id)
+        if live is None:
+            live = OpenSession(self._make(await self._store.open_session(session_id), ""))
+        return self._show(live)
+
+    def adopt(self, session: Session) -> OpenSession:
+        """Show a session that was just read, as another path of the shown one or as a fork."""
+        if session.header.session_id == self.shown.conversation.header.session_id:
+            self.shown.conversation.adopt(session)
+            return self.shown
+        return self._show(OpenSession(self._make(session, "")))
+
+    def _show(self, opened: OpenSession) -> OpenSession:
+        self.shown = opened
+        session_id = opened.conversation.header.session_id
+        self._open = {key: one for key, one in self._open.items() if one.conversation.is_running or one.queue}
+        self._open[session_id] = opened
+        self.unread.discard(session_id)
+        return opened
+
+    def _make_conversation(self, session: Session, system_prompt: str) -> Conversation:
+        return Conversation(
+            session,
+            backend=self._backend,
+            keeper=self.keeper,
+            meter=self.meter,
+            system_prompt=system_prompt,
+        )
+
+    @property
+    def streaming(self) -> frozenset[str]:
+        """Ids of the sessions in which an answer is on its way."""
+        return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
+
+    def is_shown(self, conversation: Conversation) -> bool:
+        """Whether this is the session on the screen."""
+        return conversation is self.shown.conversation
+
+    def how_to_ask(self) -> HowToAsk:
+        """Return what the next turn uses.
+
+        Raises:
+            RequestInvalid: no server was found yet, or no model is chosen.
+        """
+        if self.target is None:
+            raise RequestInvalid(
+                "No model server was found yet.",
+                hint="lmchat goes on looking; F5 looks now, Ctrl+O lists models.",
+                kind="no_server",
+            )
+        if not self.target.model_id:
+            raise RequestInvalid(
+                "No LM Studio model selected", hint="Choose one with Ctrl+O.", kind="model_missing"
+            )
+        chat = self.chat
+        sampling = Sampling(
+            temperature=chat.temperature,
+            top_p=chat.top_p,
+            max_tokens=chat.max_tokens,
+            stop=chat.stop,
+            seed=chat.seed,
+            reasoning_effort=chat.reasoning_effort,
+        )
+        return HowToAsk(target=self.target, sampling=sampling, is_truncating=chat.auto_truncate)
+
+    def context_use(self) -> ContextUse:
+        """Return what of the window the shown session takes."""
+        return self.meter.use(self.target, self.shown.conversation.messages)
+
+    def enqueue(self, text: str) -> None:
+        """Let a message wait for the end of the running answer."""
+        self.shown.queue.append(Queued(text=text))
+
+    def take_queued(self, index: int) -> str:
+        """Take a waiting message out again, to edit or to drop it."""
+        return self.shown.queue.pop(index).text
+
+    def next_after(self, opened: OpenSession) -> str | None:
+        """After a turn has ended, return what goes out now; after a failure all of it is held."""
+        state = opened.conversation.turn.state if opened.conversation.turn else AnswerState.COMPLETE
+        if not self.is_shown(opened.conversation):
+            self.unread.add(opened.conversation.header.session_id)
+        if state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
+            opened.queue[:] = [Queued(text=one.text, is_held=True) for one in opened.queue]
+            return None
+        return opened.queue.pop(0).text if opened.queue else None
+
+    def last_answer(self) -> ChatMessage | None:
+        """Return the newest answer of the shown session, or the prompt that never got one."""
+        for message in reversed(self.shown.conversation.messages):
+            if message.role in (Role.ASSISTANT, Role.USER):
+                return message
+        return None

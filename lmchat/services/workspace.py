@@ -1,0 +1,66 @@
+"""All that the screen works with, put together by `cli` and handed over once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from lmchat.config.settings import Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint
+from lmchat.services.catalogue import Catalogue
+from lmchat.services.desk import Desk
+from lmchat.services.late_backend import LateBackend
+from lmchat.services.library import Library
+from lmchat.services.monitor import Monitor
+from lmchat.services.ports import SessionStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the screen may do to the world beyond servers and sessions."""
+
+    copy: Callable[[str], Awaitable[str]]
+    """Put text on the clipboard; returns the way it took, as words for a toast."""
+    edit: Callable[[str], str]
+    """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
+    page: Callable[[str], None]
+    """Show a text in the pager; the terminal is suspended meanwhile."""
+    read_text: Callable[[str], Awaitable[str]]
+    """Read a text file for the prompt; refuses what is not text."""
+    remember: Callable[[Remembered], Awaitable[None]]
+    """Keep what lmchat itself remembers."""
+    keep_key: Callable[[Endpoint, str], Awaitable[None]]
+    """Keep a key that a server has accepted."""
+    notification: Callable[[str], str]
+    """Return the bytes that tell the terminal that a long answer has ended; empty for none."""
+    log_file: str
+    """Where the log is, for people."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """The parts, and what changes while they work."""
+
+    settings: Settings
+    """The merged configuration."""
+    backend: LateBackend
+    """The proxy-client layer."""
+    store: SessionStore
+    """The disk."""
+    library: Library
+    """Sessions as a list, and their export."""
+    desk: Desk
+    """What lies open."""
+    monitor: Monitor
+    """The look at the server."""
+    catalogue: Catalogue
+    """The models."""
+    outside: Outside
+    """The rest of the world."""
+    remembered: Remembered
+    """From the last run, kept up to date."""
+    resume_id: str = ""
+    """Session to open at the start; empty: a new one."""
+    warning: str = ""
+    """A standing warning, shown until it is mended."""

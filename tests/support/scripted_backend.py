@@ -1,0 +1,159 @@
+"""A backend that plays what it is told: the seam under services and screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from lmchat.domain.event import (
+    ModelNamed,
+    ReasoningDelta,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import (
+    Candidate,
+    Endpoint,
+    LoadState,
+    ModelInfo,
+    ModelList,
+    Product,
+    Target,
+    Verdict,
+)
+from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.errors import LMChatError
+
+ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
+Step = StreamEvent | Exception | asyncio.Event
+
+
+def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
+    """A loaded model of the scripted server."""
+    known: dict[str, object] = {
+        "state": LoadState.LOADED,
+        "params": "8B",
+        "quantization": "Q4_K_M",
+        "context_loaded": 8192,
+        "context_max": 32768,
+    }
+    return ModelInfo(model_id=name, endpoint=ENDPOINT, product=Product.LM_STUDIO, **(known | more))  # type: ignore[arg-type]
+
+
+def target(name: str = "qwen3-8b", **more: object) -> Target:
+    """What answers in tests."""
+    return Target(endpoint=ENDPOINT, product=Product.LM_STUDIO, model=model(name, **more))
+
+
+def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> Candidate:
+    """What a look at the scripted server finds."""
+    known: dict[str, object] = {"latency_ms": 3.0 if verdict.is_server else None}
+    return Candidate(
+        endpoint=ENDPOINT,
+        product=Product.LM_STUDIO,
+        verdict=verdict,
+        models=models,
+        **(known | more),  # type: ignore[arg-type]
+    )
+
+
+def answer(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]:
+    """A whole answer, a word an event."""
+    words = [word + " " for word in text.split(" ")]
+    words[-1] = words[-1].rstrip(" ")
+    return [
+        RequestSent(),
+        ModelNamed(model="qwen3-8b"),
+        *([ReasoningDelta(text=thought)] if thought else []),
+        *(TextDelta(text=word) for word in words if word),
+        UsageReported(prompt_tokens=20, completion_tokens=len(words), tokens_per_second=42.3),
+        StreamFinished(reason="stop"),
+    ]
+
+
+class ScriptedBackend:
+    """Plays one script a request; a script is events, errors to raise, and gates to wait at."""
+
+    def __init__(self, *scripts: Sequence[Step], candidates: Sequence[Candidate] | None = None) -> None:
+        self.scripts = list(scripts)
+        self.requests: list[ChatRequest] = []
+        self.stopped = 0
+        self.candidates = (
+            tuple(candidates) if candidates is not None else (candidate(Verdict.READY, model()),)
+        )
+        self.checks = 0
+        self.keys: list[str] = []
+        self.good_key = "sk-good"
+        self.loaded: list[str] = []
+        self.allowed: list[str] = []
+        self.is_closed = False
+        self.counted = Metrics()
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        return self.candidates
+
+    async def check(self, endpoint: Endpoint) -> Candidate:
+        self.checks += 1
+        for one in self.candidates:
+            if one.endpoint == endpoint:
+                return one
+        return Candidate(endpoint=endpoint, product=Product.LM_STUDIO, verdict=Verdict.REFUSED)
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        return ModelList(
+            models=tuple(m for one in self.candidates if one.endpoint == endpoint for m in one.models)
+        )
+
+    def cached_models(self) -> ModelList:
+        return ModelList(models=tuple(m for one in self.candidates for m in one.models), age_s=40)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        self.requests.append(request)
+        script = self.scripts.pop(0) if self.scripts else answer()
+        self.counted = replace(self.counted, total_requests=self.counted.total_requests + 1)
+        try:
+            for step in script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+            self.counted = replace(self.counted, successful_requests=self.counted.successful_requests + 1)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
+        except LMChatError:
+            self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
+            raise
+
+    async def load(self, model: ModelInfo) -> None:
+        self.loaded.append(model.model_id)
+
+    async def unload(self, model: ModelInfo) -> None:
+        self.loaded.remove(model.model_id)
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+        self.keys.append(key)
+        verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
+        found = candidate(verdict, model())
+        if verdict is Verdict.READY:
+            self.candidates = (found,)
+        return found
+
+    def allow(self, host: str) -> None:
+        self.allowed.append(host)
+
+    def metrics(self) -> Metrics:
+        return self.counted
+
+    def budget(self) -> Budget:
+        return Budget(left=60 - len(self.requests), limit=60)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
