@@ -8,10 +8,10 @@ from lmchat.tui.signs import Signs
 from lmchat.tui.widgets.line import FAINT, Parts
 
 
-def spark(values: Sequence[float | None], width: int, signs: Signs) -> Parts:
-    """Draw as many of the values as fit; bars start at zero, None is a failure."""
+def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
+    """Draw as many of the values as fit; bars start at zero and end at the most, or `at_least`; None failed."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
-    most = max((value for value in shown if value is not None), default=0.0)
+    most = max([at_least, *(value for value in shown if value is not None)])
     parts: list[tuple[str, str]] = [(" " * (width - len(shown)), FAINT)]
     for value in shown:
         if value is None:

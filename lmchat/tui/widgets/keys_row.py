@@ -1,0 +1,92 @@
+"""The last row: what the keys do now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.widget import Widget
+
+from lmchat.tui.widgets.line import MUTED, STRONG, content
+
+Hint = tuple[str, str]
+"""A key as it is written, and the word for what it does."""
+
+_BETWEEN = 2
+_NAMES = {"Esc": "escape", "Enter": "enter", "Tab": "tab", "Del": "delete", "Home": "home", "End": "end"}
+
+
+class KeysRow(Widget):
+    """Hints that go whole where there is no room: the left ones from their end, then the right ones."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self._left: tuple[Hint, ...] = ()
+        self._right: tuple[Hint, ...] = ()
+
+    def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
+        """Show other hints."""
+        new = (tuple(hints), tuple(right))
+        if new != (self._left, self._right):
+            self._left, self._right = new
+            self.refresh()
+
+    def render(self) -> Content:
+        """Return the hints that fit."""
+        width = self.content_size.width
+        left, right = fitting(self._left, self._right, width)
+        gap = width - _length(left) - _length(right)
+        return _join(left) + " " * max(gap, 0) + _join(right)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key of the hint that was clicked."""
+        width = self.content_size.width
+        left, right = fitting(self._left, self._right, width)
+        x = event.get_content_offset_capture(self).x
+        hint = _hint_at(left, x) or _hint_at(right, x - (width - _length(right)))
+        if hint is not None and (key := key_name(hint[0])):
+            self.app.simulate_key(key)
+
+
+def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
+    """Return the hints that have room."""
+    kept, last = list(left), list(right)
+    while kept and _length(kept) + _length(last) + (_BETWEEN if last else 0) > width:
+        kept.pop()
+    while last and _length(last) > width:
+        last.pop(0)
+    return kept, last
+
+
+def key_name(written: str) -> str:
+    """Return Textual's name of a key as the row writes it; empty where it stands for more than one."""
+    if written in _NAMES:
+        return _NAMES[written]
+    if written.startswith("^") and len(written) == 2:  # noqa: PLR2004 - ^ and a letter
+        return f"ctrl+{written[1].lower()}"
+    if written.startswith("F") and written[1:].isdigit():
+        return written.lower()
+    return written if len(written) == 1 and written.isalnum() else ""
+
+
+def _length(hints: Sequence[Hint]) -> int:
+    return sum(_width(hint) for hint in hints) + _BETWEEN * max(len(hints) - 1, 0)
+
+
+def _width(hint: Hint) -> int:
+    return cell_len(hint[0]) + 1 + cell_len(hint[1])
+
+
+def _hint_at(hints: Sequence[Hint], x: int) -> Hint | None:
+    start = 0
+    for hint in hints:
+        if start <= x < start + _width(hint):
+            return hint
+        start += _width(hint) + _BETWEEN
+    return None
+
+
+def _join(hints: Sequence[Hint]) -> Content:
+    return Content(" " * _BETWEEN).join(content(((key, STRONG), (f" {word}", MUTED))) for key, word in hints)

@@ -1,0 +1,199 @@
+"""A list of rows of which one can be chosen; only the rows in view are drawn, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
+
+NAME = "name"
+"""Style of a part that is bold in the chosen row."""
+BAR = "$muted"
+"""Style of a bar that is not where the keys go."""
+ASIDE = "aside"
+"""Style of a part that is muted but in the chosen row."""
+_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: ""}
+_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED}
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One row; rows with the same key that follow each other are chosen as one."""
+
+    pieces: tuple[Parts, ...] = ()
+    """What stands at the left; gives way from its end."""
+    right: Parts = ()
+    """What is never cut."""
+    key: Hashable = None
+    """What choosing it means; None for a heading or a blank row."""
+    is_heading: bool = False
+    """Whether it begins in the column of the bars."""
+    is_open: bool = False
+    """Whether it has a grey bar and a bold name although it is not chosen."""
+
+
+class RowList(ScrollView):
+    """Rows with a bar at the chosen one; the bar is blue where the keys go here, else grey."""
+
+    COMPONENT_CLASSES = {"row-list--chosen"}  # noqa: RUF012 - as Textual declares it
+
+    @dataclass
+    class Taken(Message):
+        """A row was clicked."""
+
+        rows: RowList
+        """The list."""
+        key: Hashable
+        """What was clicked."""
+
+        @property
+        def control(self) -> RowList:
+            """The list."""
+            return self.rows
+
+    def __init__(self, *, hides_choice: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.can_focus = False
+        self._rows: Sequence[ListRow] = ()
+        self._blocks: list[tuple[int, int]] = []
+        self._index_at: dict[int, int] = {}
+        self._chosen = 0
+        self._hides_choice = hides_choice
+        self._has_keys = False
+
+    @property
+    def key(self) -> Hashable:
+        """What is chosen; None where there is nothing to choose."""
+        return self._rows[self._blocks[self._chosen][0]].key if self._blocks else None
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """Everything that can be chosen, in order."""
+        return [self._rows[start].key for start, _ in self._blocks]
+
+    @property
+    def rows(self) -> Sequence[ListRow]:
+        """What is shown."""
+        return self._rows
+
+    def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
+        """Show other rows; the choice goes to `choose`, else stays where it was, by key or by place."""
+        wanted = self.key if choose is None else choose
+        self._rows = rows
+        self._blocks = _blocks(rows)
+        self._index_at = {
+            y: index
+            for index, (start, height) in enumerate(self._blocks)
+            for y in range(start, start + height)
+        }
+        found = next((i for i, (start, _) in enumerate(self._blocks) if rows[start].key == wanted), None)
+        self._chosen = min(self._chosen, max(len(self._blocks) - 1, 0)) if found is None else found
+        self.virtual_size = Size(self.size.width, len(rows))
+        self.refresh()
+        self._reveal()
+
+    def choose(self, key: Hashable) -> None:
+        """Choose by key."""
+        for index, (start, _) in enumerate(self._blocks):
+            if self._rows[start].key == key:
+                self._set_chosen(index)
+                return
+
+    def move(self, by: int) -> None:
+        """Choose the row that is `by` further, as far as there are rows."""
+        self._set_chosen(self._chosen + by)
+
+    def page(self, direction: int) -> None:
+        """Choose the row about a page further."""
+        heights = [height for _, height in self._blocks[:2]] or [1]
+        self.move(direction * max(self.size.height // heights[0] - 1, 1))
+
+    def set_focused(self, *, has_keys: bool) -> None:
+        """Tell whether the keys go to this list."""
+        if has_keys != self._has_keys:
+            self._has_keys = has_keys
+            self.refresh()
+
+    def _set_chosen(self, index: int) -> None:
+        if not self._blocks:
+            return
+        old, self._chosen = self._chosen, min(max(index, 0), len(self._blocks) - 1)
+        if old != self._chosen:
+            for changed in (old, self._chosen):
+                self.refresh_lines(*self._blocks[changed])
+            self._reveal()
+
+    def _reveal(self) -> None:
+        if not self._blocks or not self.size.height:
+            return
+        start, height = self._blocks[self._chosen]
+        top = 0 if self._chosen == 0 else start
+        region = Region(0, top, 1, start + height - top)
+        self.scroll_to_region(region, animate=False, force=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Keep the chosen row in view."""
+        del event
+        self.virtual_size = Size(self.size.width, len(self._rows))
+        self._reveal()
+
+    def on_click(self, event: events.Click) -> None:
+        """Take the row under the mouse."""
+        y = event.get_content_offset_capture(self).y + self.scroll_offset.y
+        if (index := self._index_at.get(y)) is not None:
+            self._set_chosen(index)
+            self.post_message(self.Taken(self, self.key))
+
+    def render_line(self, y: int) -> Strip:
+        """Draw a row of the view."""
+        number, width = y + self.scroll_offset.y, self.size.width
+        base, text = self.visual_style, Content(" " * width)
+        if number < len(self._rows):
+            row, is_chosen = self._rows[number], self._is_chosen(number)
+            if is_chosen:
+                base = self.get_visual_style("row-list--chosen")
+            bar = Content("") if row.is_heading else self._bar(row, is_chosen=is_chosen)
+            text = bar + self._text(row, is_chosen=is_chosen, width=width - len(bar))
+        return Strip(text.render_segments(base)).adjust_cell_length(width, base.rich_style)
+
+    def _is_chosen(self, number: int) -> bool:
+        if not self._blocks or (self._hides_choice and not self._has_keys):
+            return False
+        return self._index_at.get(number) == self._chosen
+
+    def _bar(self, row: ListRow, *, is_chosen: bool) -> Content:
+        if not is_chosen and not row.is_open:
+            return Content(" ")
+        style = "$primary" if is_chosen and self._has_keys else BAR
+        return content(((signs_for(self).bar, style),))
+
+    def _text(self, row: ListRow, *, is_chosen: bool, width: int) -> Content:
+        styles = _CHOSEN if is_chosen or row.is_open else _OTHERS
+        pieces = [content(_styled(piece, styles)) for piece in row.pieces]
+        return fit(pieces, content(_styled(row.right, styles)), width, signs_for(self).cut)
+
+
+def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
+    return tuple((text, styles.get(style, style)) for text, style in parts)
+
+
+def _blocks(rows: Sequence[ListRow]) -> list[tuple[int, int]]:
+    """Return first row and height of everything that can be chosen."""
+    blocks: list[tuple[int, int]] = []
+    for y, row in enumerate(rows):
+        if row.key is None:
+            continue
+        if blocks and rows[y - 1].key == row.key:
+            blocks[-1] = (blocks[-1][0], blocks[-1][1] + 1)
+        else:
+            blocks.append((y, 1))
+    return blocks

@@ -1,0 +1,237 @@
+"""The left column: saved chats in groups, and a filter over their titles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.message import Message
+from textual.widgets import Input
+
+from lmchat.domain.session import SessionHeader
+from lmchat.safe_text import safe_line
+from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.signs import Signs, signs_for
+from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+
+Groups = Sequence[tuple[str, Sequence[SessionHeader]]]
+"""Headings with their sessions, newest first."""
+
+_EMPTY = "No sessions yet. Your first message begins one."
+_MOVES = (("up", -1), ("down", 1), ("home", -1_000_000), ("end", 1_000_000))
+
+
+class SessionFilter(Input):
+    """What is typed after `/`; Esc gives it up."""
+
+    BINDINGS = [Binding("escape", "leave", show=False), Binding("down", "leave_below", show=False)]  # noqa: RUF012 - as Textual declares it
+
+    @dataclass
+    class Left(Message):
+        """The filter was left."""
+
+        is_kept: bool
+        """Whether what was typed stays."""
+
+    def action_leave(self) -> None:
+        """Give the filter up."""
+        self.post_message(self.Left(is_kept=False))
+
+    def action_leave_below(self) -> None:
+        """Go to the list, with the filter as it is."""
+        self.post_message(self.Left(is_kept=True))
+
+
+class SessionList(Vertical, can_focus=True):
+    """Handed its groups; posts what the user wants done with which session."""
+
+    BINDINGS = [  # noqa: RUF012 - as Textual declares it
+        *bindings(Scope.SESSIONS),
+        Binding("slash", "filter", "search", show=False),
+        *(Binding(key, f"move({by})", show=False) for key, by in _MOVES),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
+
+    @dataclass
+    class Opened(Message):
+        """A session shall be shown."""
+
+        session_id: str
+        """Which."""
+
+    @dataclass
+    class Wanted(Message):
+        """Something shall be done with a session."""
+
+        name: str
+        """`rename`, `pin`, `archive`, `delete` or `undo`."""
+        session_id: str
+        """Which; empty where the list is empty."""
+
+    @dataclass
+    class SearchWanted(Message):
+        """All words of all sessions shall be searched."""
+
+        query: str
+        """What was typed so far."""
+
+    _rows = query_one(RowList)
+    _filter = query_one(SessionFilter)
+    _hint = query_one("#session-filter-hint", Line)
+
+    def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._groups: tuple[tuple[str, tuple[SessionHeader, ...]], ...] = ()
+        self._open_id: str | None = None
+        self._streaming: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
+
+    def compose(self) -> ComposeResult:
+        """Heading, filter, rows."""
+        yield Line([content((("lmchat", STRONG),))], classes="heading")
+        yield Line([content((("/ search", MUTED),))], id="session-filter-hint")
+        yield SessionFilter(compact=True, select_on_focus=False)
+        yield RowList(hides_choice=True)
+
+    def on_mount(self) -> None:
+        """Begin without the filter."""
+        self._filter.display = False
+        self._filter.cursor_blink = self.app.animation_level != "none"
+        self._draw()
+
+    def show(
+        self,
+        groups: Groups,
+        open_id: str | None,
+        streaming: Collection[str] = (),
+        unread: Collection[str] = (),
+    ) -> None:
+        """Show other sessions, or the same with other marks."""
+        new = (
+            tuple((name, tuple(headers)) for name, headers in groups),
+            open_id,
+            frozenset(streaming),
+            frozenset(unread),
+        )
+        if new != (self._groups, self._open_id, self._streaming, self._unread):
+            is_other = open_id != self._open_id
+            self._groups, self._open_id, self._streaming, self._unread = new
+            if self.is_mounted:
+                self._draw(choose=open_id if is_other else None)
+
+    @property
+    def chosen_id(self) -> str:
+        """The session that keys are about; empty where the list is empty."""
+        return "" if self._rows.key is None else str(self._rows.key)
+
+    def _draw(self, choose: str | None = None) -> None:
+        typed = self._filter.value.strip() if self._filter.display else ""
+        rows = list(self._listed(typed.casefold(), signs_for(self)))
+        if not rows:
+            words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
+            width = max(self._rows.size.width - 2, 12)
+            lines = content(((words, ""),)).wrap(width)
+            rows = [ListRow((((line.plain.rstrip(), MUTED),),), is_heading=True) for line in lines]
+        self._rows.show(rows, choose=choose)
+
+    def _listed(self, typed: str, signs: Signs) -> Iterator[ListRow]:
+        is_first = True
+        for name, headers in self._groups:
+            shown = [header for header in headers if typed in header.title.casefold()] if typed else headers
+            if not shown:
+                continue
+            if not is_first:
+                yield ListRow()
+            is_first = False
+            yield ListRow((((safe_line(name), MUTED),),), is_heading=True)
+            for header in shown:
+                yield self._row(header, signs)
+
+    def _row(self, header: SessionHeader, signs: Signs) -> ListRow:
+        title: Parts = ((safe_line(header.title), NAME),)
+        if header.parent_id is not None:
+            title = ((f"{signs.fork} ", MUTED), *title)
+        mark: Parts = ()
+        if header.session_id in self._streaming:
+            mark = ((signs.down_arrow, ""),)
+        elif header.session_id in self._unread:
+            mark = ((signs.fresh, ""),)
+        return ListRow((title,), mark, key=header.session_id, is_open=header.session_id == self._open_id)
+
+    def action_session(self, name: str) -> None:
+        """Post what the key means for the chosen session."""
+        if name == "open":
+            if self.chosen_id:
+                self.post_message(self.Opened(self.chosen_id))
+        elif self.chosen_id or name == "undo":
+            self.post_message(self.Wanted(name, self.chosen_id))
+
+    def action_move(self, by: int) -> None:
+        """Choose another session."""
+        self._rows.move(by)
+
+    def action_page(self, direction: int) -> None:
+        """Choose a session about a page away."""
+        self._rows.page(direction)
+
+    def action_filter(self) -> None:
+        """Let the user type a part of a title."""
+        self._hint.display, self._filter.display = False, True
+        self._filter.focus()
+
+    def on_focus(self) -> None:
+        """Show what is chosen."""
+        self._rows.set_focused(has_keys=True)
+
+    def on_blur(self) -> None:
+        """Hide what is chosen."""
+        self._rows.set_focused(has_keys=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Wrap the words of an empty list anew."""
+        del event
+        if self._rows.key is None:
+            self._draw()
+
+    @on(events.Click, "#session-filter-hint")
+    def start_filter(self) -> None:
+        """Do as `/` does."""
+        self.action_filter()
+
+    @on(RowList.Taken)
+    def open_clicked(self, event: RowList.Taken) -> None:
+        """Open what was clicked."""
+        event.stop()
+        self.post_message(self.Opened(str(event.key)))
+
+    @on(Input.Changed)
+    def filter_titles(self, event: Input.Changed) -> None:
+        """Show the sessions whose title holds what is typed."""
+        event.stop()
+        self._draw()
+
+    @on(Input.Submitted)
+    def take_filtered(self, event: Input.Submitted) -> None:
+        """Open the chosen one; where no title fits, search all words."""
+        event.stop()
+        if self.chosen_id:
+            self.action_session("open")
+        else:
+            self.post_message(self.SearchWanted(event.value))
+
+    @on(SessionFilter.Left)
+    def leave_filter(self, event: SessionFilter.Left) -> None:
+        """Go back to the list."""
+        event.stop()
+        if not event.is_kept or not self._filter.value:
+            self._filter.display, self._hint.display = False, True
+            self._filter.value = ""
+            self._draw()
+        self.focus()

@@ -1,0 +1,118 @@
+"""The right column: what the server is doing, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lmchat.safe_text import safe_line
+from lmchat.tui.signs import Signs, signs_for
+from lmchat.tui.widgets.line import MUTED, content, cut_middle, fit
+from lmchat.tui.widgets.meter import meter
+from lmchat.tui.widgets.spark import spark
+from lmchat.tui.widgets.telemetry_rows import (
+    SECTIONS,
+    MeterRow,
+    Row,
+    SparkRow,
+    TelemetrySnapshot,
+    TextRow,
+    telemetry_rows,
+)
+
+__all__ = ["TelemetryPanel", "TelemetrySnapshot"]
+
+_MOST_WARNING_ROWS = 3
+
+
+class TelemetryPanel(Widget):
+    """All rows in one widget: a snapshot redraws the rows whose values changed and no others."""
+
+    def __init__(self, sections: Sequence[str] = SECTIONS, *, id: str | None = None) -> None:  # noqa: A002 - Textual's
+        super().__init__(id=id)
+        self._sections = tuple(sections)
+        self._snapshot, self._now_s = TelemetrySnapshot(), 0.0
+        self._rows: tuple[Row | None, ...] = ()
+        self._strips: dict[int, Strip] = {}
+
+    def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
+        """Show a snapshot as it looks at `now_s`, of the clock that its times are of."""
+        self._snapshot, self._now_s = snapshot, now_s
+        if self.is_attached and self.size.height:
+            self._update()
+
+    def _update(self) -> None:
+        rows = self._all_rows(self.size.height)
+        for y in range(max(len(rows), len(self._rows))):
+            if _at(rows, y) != _at(self._rows, y):
+                self._strips.pop(y, None)
+                self.refresh(Region(0, y, self.size.width, 1))
+        self._rows = rows
+
+    def _all_rows(self, height: int) -> tuple[Row | None, ...]:
+        warning = self._warning_rows()
+        room = height - len(warning) - bool(warning)
+        rows = telemetry_rows(self._snapshot, self._now_s, sections=self._sections, height=room)
+        return (*rows, *[None] * (height - len(warning) - len(rows)), *warning) if warning else rows
+
+    def _warning_rows(self) -> tuple[Row, ...]:
+        words = safe_line(self._snapshot.warning)
+        if not words:
+            return ()
+        lines = Content(f"! {words}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
+        return tuple(TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the rows to the new size."""
+        del event
+        self._strips.clear()
+        self._rows = self._all_rows(self.size.height)
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """Draw in the colours of the new theme."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row, or take it as it was drawn before."""
+        if y not in self._strips:
+            row, width = _at(self._rows, y), self.size.width
+            text = draw(row, width, signs_for(self)) if row is not None else Content(" " * width)
+            self._strips[y] = Strip(text.render_segments(self.visual_style)).adjust_cell_length(
+                width, self.rich_style
+            )
+        return self._strips[y]
+
+
+def draw(row: Row, width: int, signs: Signs) -> Content:
+    """Draw a row in exactly a width."""
+    match row:
+        case MeterRow(fraction=fraction):
+            return content(meter(fraction, width, signs))
+        case SparkRow(values=values, at_least=at_least):
+            return content(spark(values, width, signs, at_least=at_least))
+        case TextRow():
+            return _draw_text(row, width, signs)
+
+
+def _draw_text(row: TextRow, width: int, signs: Signs) -> Content:
+    left, right = row.left, content(row.right)
+    if row.sign:
+        left = ((f"{getattr(signs, row.sign)} ", row.sign_style), *left)
+    if row.short and sum(cell_len(text) for text, _ in left) + 2 + right.cell_length > width:
+        right = content(row.short)
+    if row.address:
+        room = width - right.cell_length - 2
+        left = ((cut_middle(row.address, room, signs.cut), MUTED),)
+    return fit([content(left)], right, width, signs.cut)
+
+
+def _at(rows: Sequence[Row | None], y: int) -> Row | None:
+    return rows[y] if y < len(rows) else None

@@ -1,0 +1,288 @@
+"""What the telemetry says, as rows of values; pure, so that only what changed is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import LoadState, ModelInfo, Verdict
+from lmchat.domain.telemetry import Budget, Health, Metrics
+from lmchat.domain.turn import Stage, Turn
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.figures import UNKNOWN
+from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetrySnapshot:
+    """Everything that the panel shows, at one moment."""
+
+    health: Health = field(default_factory=Health)
+    """Server and model."""
+    turn: Turn | None = None
+    """The running or the last turn."""
+    context_tokens: int | None = None
+    """Tokens of the conversation; None where there is none."""
+    context_limit: int | None = None
+    """The window; None where it is unknown."""
+    is_context_estimated: bool = True
+    """Whether `context_tokens` is our estimate."""
+    left_out: int = 0
+    """Messages that do not fit."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """Counters of this run."""
+    budget: Budget | None = None
+    """What the limiter has left."""
+    mode: str = "chat"
+    """`chat` or `json`."""
+    last_action: str = ""
+    """What was done last."""
+    speeds: tuple[float, ...] = ()
+    """Tokens per second of the last seconds, newest last."""
+    next_check_s: float | None = None
+    """Monotonic time of the next check."""
+    warning: str = ""
+    """What stands until it is mended, as "nothing is saved: disk full"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRow:
+    """A label and a value."""
+
+    left: Parts
+    """Gives way."""
+    right: Parts = ()
+    """Is never cut."""
+    short: Parts = ()
+    """Stands in for `right` where that has no room."""
+    sign: str = ""
+    """Before `left`: name of a field of `Signs`."""
+    sign_style: str = ""
+    """Its style."""
+    address: str = ""
+    """In place of `left`: what loses its middle rather than its end."""
+    is_detail: bool = False
+    """Whether it goes first where the screen is short."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterRow:
+    """A bar."""
+
+    fraction: float | None
+    """0 to 1; None where nothing is known."""
+    is_detail: bool = False
+    """Whether it goes first where the screen is short."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparkRow:
+    """The last values."""
+
+    values: tuple[float | None, ...]
+    """Newest last; None for a failure."""
+    at_least: float = 0.0
+    """What a full bar means, where all values are smaller: calm values look calm."""
+    is_detail: bool = False
+    """Whether it goes first where the screen is short."""
+
+
+Row = TextRow | MeterRow | SparkRow
+Section = tuple[Row, ...]
+
+_OK, _WARN, _BAD = "$success", "$warning", "$error"
+_SIGNS: Mapping[str, str] = {_OK: "ready", _WARN: "degraded", _BAD: "down"}
+_VERDICTS: Mapping[Verdict, tuple[str, str, str]] = {
+    Verdict.READY: (_OK, "ready", ""),
+    Verdict.LOADING: (_WARN, "loading", ""),
+    Verdict.NO_MODEL: (_WARN, "no model", ""),
+    Verdict.NEEDS_KEY: (_WARN, "needs key", ""),
+    Verdict.KEY_REJECTED: (_BAD, "key", "rejected"),
+    Verdict.HOST_BLOCKED: (_BAD, "blocked", "host"),
+    Verdict.SERVER_OFF: (_BAD, "down", "server off"),
+    Verdict.SERVER_ERROR: (_BAD, "down", "error"),
+    Verdict.NOT_AN_LLM: (_BAD, "down", "not an LLM"),
+    Verdict.REFUSED: (_BAD, "down", "refused"),
+    Verdict.TIMED_OUT: (_BAD, "down", "timed out"),
+}
+_ENDS: Mapping[AnswerState, tuple[str, str]] = {
+    AnswerState.STREAMING: ("", ""),
+    AnswerState.COMPLETE: ("complete", ""),
+    AnswerState.STOPPED: ("stopped", ""),
+    AnswerState.INTERRUPTED: ("interrupted", _BAD),
+    AnswerState.FAILED: ("failed", _BAD),
+}
+_CALM_LATENCY_MS = 8.0
+
+
+def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+    """Yield server, address, latency and the last checks."""
+    health = snapshot.health
+    name = safe_line(health.product.value) if health.product else "Server"
+    head: Parts = ((name, STRONG),)
+    if health.verdict is None:
+        yield TextRow(sign="off", sign_style=MUTED, left=head, right=(("looking", MUTED),))
+        reason = ""
+    else:
+        style, word, reason = _VERDICTS[health.verdict]
+        yield TextRow(sign=_SIGNS[style], sign_style=style, left=head, right=((word, style),))
+    address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
+    yield TextRow(left=(), address=address, right=((reason or figures.latency(health.latency_ms), ""),))
+    yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
+
+
+def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
+    """Yield the model, whether it is loaded, and its window."""
+    health, model = snapshot.health, snapshot.health.model
+    yield TextRow(left=(("Model", STRONG),), right=_load_word(model, is_down=health.is_down))
+    name = safe_line(model.model_id) if model else UNKNOWN
+    quantization = safe_line(model.quantization) if model else ""
+    yield TextRow(
+        left=((name, MUTED if health.is_down or not model else ""),), right=((quantization, MUTED),)
+    )
+    if health.is_down:
+        seen = UNKNOWN if health.seen_s is None else f"{figures.ago(now_s - health.seen_s)} ago"
+        yield TextRow(left=(("seen", MUTED),), right=((seen, ""),), is_detail=True)
+    else:
+        yield TextRow(
+            left=(("context", MUTED),), right=((context_text(model) or UNKNOWN, ""),), is_detail=True
+        )
+
+
+def context_text(model: ModelInfo | None) -> str:
+    """Return `8k of 32k`, one of the two where only one is known, or nothing."""
+    if model is None:
+        return ""
+    loaded, most = figures.window(model.context_loaded), figures.window(model.context_max)
+    return f"{loaded} of {most}" if loaded and most and loaded != most else loaded or most
+
+
+def _load_word(model: ModelInfo | None, *, is_down: bool) -> Parts:
+    if model is None or is_down or model.state is LoadState.UNKNOWN:
+        return (("unknown", MUTED),)
+    if model.state is LoadState.LOADING:
+        return (
+            (
+                (f"loading {figures.percent(model.load_fraction)}" if model.load_fraction else "loading"),
+                _WARN,
+            ),
+        )
+    return ((model.state.value, "" if model.state is LoadState.LOADED else MUTED),)
+
+
+def context_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+    """Yield how full the window is."""
+    used, limit = snapshot.context_tokens, snapshot.context_limit
+    share = used / limit if used is not None and limit else None
+    yield TextRow(
+        left=(("Context", STRONG),), right=((UNKNOWN if share is None else figures.percent(share), ""),)
+    )
+    yield MeterRow(fraction=share)
+    text = figures.tokens(used, is_estimated=snapshot.is_context_estimated)
+    full = f"{text} of {figures.tokens(limit)}" if limit else text
+    approx = "~" if snapshot.is_context_estimated else ""
+    short = (
+        f"{approx}{figures.window(used)} of {figures.window(limit)}" if used is not None and limit else text
+    )
+    yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
+    if snapshot.left_out:
+        plural = "" if snapshot.left_out == 1 else "s"
+        yield TextRow(left=((f"! {figures.tokens(snapshot.left_out)} message{plural} left out", _WARN),))
+
+
+def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
+    """Yield what the turn is doing, and its figures."""
+    turn = snapshot.turn
+    word, style, short = stage_words(turn)
+    yield TextRow(left=(("Turn", STRONG),), right=((word, style),), short=((short, style),))
+    yield _figure("elapsed", UNKNOWN if turn is None else figures.elapsed(turn.elapsed_s(now_s)))
+    yield _figure("first token", figures.first_token(turn.ttft_s if turn else None))
+    yield _figure("speed", figures.rate(turn.tokens_per_second if turn else None))
+    if snapshot.speeds or turn is None or turn.is_running:
+        yield SparkRow(values=snapshot.speeds)
+
+
+def stage_words(turn: Turn | None) -> tuple[str, str, str]:
+    """Return the word for what a turn is doing, its style, and a shorter word."""
+    if turn is None:
+        return UNKNOWN, MUTED, UNKNOWN
+    if not turn.is_running:
+        word, style = _ENDS[turn.state]
+        return word, style, word
+    word, style, short = turn.stage.value, "", turn.stage.value
+    match turn.stage:
+        case Stage.LOADING | Stage.READING if turn.fraction is not None:
+            share = figures.percent(turn.fraction)
+            word, short = f"{word} {share}", f"{word.split()[0]} {share}"
+            style = _WARN if turn.stage is Stage.LOADING else ""
+        case Stage.STALLED:
+            word = short = f"stalled {figures.elapsed(turn.silent_s)}"
+            style = _WARN
+        case Stage.RETRYING if turn.retry is not None:
+            short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
+            word, style = f"{short} in {figures.elapsed(turn.retry.wait_s)}", _WARN
+        case _:
+            pass
+    return word, style, short
+
+
+def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+    """Yield the counters of this run and what the limiter has left."""
+    metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
+    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
+    is_out = budget is not None and budget.left <= 0
+    yield TextRow(left=(("Requests", STRONG),), right=((left, _BAD if is_out else ""),))
+    yield _figure("ok", figures.tokens(metrics.successful_requests))
+    has_failed = turn is not None and turn.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
+    yield _figure("failed", figures.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
+    yield _figure("retries", figures.tokens(metrics.retries), is_detail=True)
+    yield _figure("from cache", figures.tokens(metrics.cache_hits), is_detail=True)
+
+
+def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
+    """Yield what lmchat itself is at."""
+    yield TextRow(left=(("Activity", STRONG),), right=((safe_line(snapshot.mode), ""),), is_detail=True)
+    if snapshot.health.is_down and snapshot.next_check_s is not None:
+        wait = figures.ago(snapshot.next_check_s - now_s)
+        yield _figure("next look", f"in {wait}", is_detail=True)
+    else:
+        yield _figure("last", safe_line(snapshot.last_action) or UNKNOWN, is_detail=True)
+
+
+def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False) -> TextRow:
+    part: Part = (value, MUTED if value == UNKNOWN else style)
+    return TextRow(left=((label, MUTED),), right=(part,), is_detail=is_detail)
+
+
+_SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
+    "server": server_rows,
+    "model": model_rows,
+    "context": context_rows,
+    "turn": turn_rows,
+    "requests": request_rows,
+    "activity": activity_rows,
+}
+SECTIONS = tuple(_SECTIONS)
+"""Names for `ui.sections`, in their usual order."""
+
+
+def telemetry_rows(
+    snapshot: TelemetrySnapshot, now_s: float, *, sections: Sequence[str], height: int
+) -> tuple[Row | None, ...]:
+    """Return what fits into a height, None for a blank row: first details go, then sections from the end."""
+    every = [tuple(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
+    if _height(every) > height:
+        main = [tuple(row for row in section if not row.is_detail) for section in every]
+        every = [section for section in main if section]
+    while len(every) > 1 and _height(every) > height:
+        every.pop()
+    rows: list[Row | None] = []
+    for section in every:
+        rows += [None, *section] if rows else section
+    return tuple(rows[: max(height, 0)])
+
+
+def _height(sections: Sequence[Section]) -> int:
+    return sum(len(section) + 1 for section in sections) - 1

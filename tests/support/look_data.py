@@ -1,0 +1,120 @@
+"""The data of the pictures: one garden, fixed figures, no clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lmchat.domain.event import UsageReported
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.session import SessionHeader
+from lmchat.domain.telemetry import Budget, Health, Metrics
+from lmchat.domain.turn import Stage, Turn
+from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
+
+NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
+LM_STUDIO = Endpoint.parse("127.0.0.1:1234")
+OLLAMA = Endpoint.parse("127.0.0.1:11434")
+QWEN = ModelInfo(
+    model_id="qwen3-8b",
+    endpoint=LM_STUDIO,
+    product=Product.LM_STUDIO,
+    state=LoadState.LOADED,
+    params="8B",
+    quantization="Q4_K_M",
+    context_loaded=8192,
+    context_max=32768,
+    size_bytes=4_700_000_000,
+    capabilities=("tools", "reasoning"),
+)
+LATENCIES = tuple(float(digit) for digit in "12113111211112111112113111211113")
+SPEEDS = tuple(float(digit) for digit in "56676677656778776756676677656778")
+TURN = Turn(
+    model="qwen3-8b",
+    started_s=100.0,
+    stage=Stage.ANSWERING,
+    first_token_s=100.21,
+    last_token_s=104.1,
+    deltas=171,
+    usage=UsageReported(tokens_per_second=42.3),
+)
+ANSWERING = TelemetrySnapshot(
+    health=Health(
+        endpoint=LM_STUDIO,
+        product=Product.LM_STUDIO,
+        verdict=Verdict.READY,
+        latencies_ms=LATENCIES,
+        model=QWEN,
+        checked_s=100.0,
+        seen_s=100.0,
+    ),
+    turn=TURN,
+    context_tokens=3362,
+    context_limit=8192,
+    is_context_estimated=False,
+    metrics=Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
+    budget=Budget(left=57, limit=60),
+    last_action="streaming",
+    speeds=SPEEDS,
+)
+DOWN = TelemetrySnapshot(
+    health=Health(
+        endpoint=LM_STUDIO,
+        product=Product.LM_STUDIO,
+        verdict=Verdict.REFUSED,
+        latencies_ms=(*LATENCIES[:-4], None, None, None, None),
+        model=QWEN,
+        checked_s=103.0,
+        seen_s=91.0,
+    ),
+    turn=TURN.end(AnswerState.INTERRUPTED, 103.1),
+    context_tokens=6720,
+    context_limit=8192,
+    left_out=2,
+    metrics=Metrics(total_requests=16, successful_requests=14, failed_requests=2, cache_hits=6),
+    budget=Budget(left=55, limit=60),
+    next_check_s=106.0,
+)
+
+
+def header(number: int, title: str, *, parent: str | None = None) -> SessionHeader:
+    return SessionHeader(
+        session_id=f"{number:016x}", title=title, created_at=NOW, updated_at=NOW, parent_id=parent
+    )
+
+
+GROUPS = (
+    ("Pinned", (header(1, "Garden, all year"),)),
+    (
+        "Today",
+        (header(2, "Plan for the garden"), header(3, "SSE parsing, the edge cases"), header(4, "Regex for dates")),
+    ),
+    (
+        "Yesterday",
+        (
+            header(5, "Trip to the north"),
+            header(6, "with the train", parent=f"{5:016x}"),
+            header(7, "Letter to the landlord"),
+        ),
+    ),
+    (
+        "November",
+        (
+            header(8, "Bread without kneading"),
+            header(9, "Why is the sky dark?"),
+            header(10, "Wireguard on the router"),
+        ),
+    ),
+)
+OPEN_ID = f"{2:016x}"
+UNREAD = {f"{3:016x}"}
+KEYS = (
+    ("Esc", "stop"),
+    ("^O", "model"),
+    ("^N", "new"),
+    ("^F", "find"),
+    ("^E", "export"),
+    ("^B", "sessions"),
+    ("^T", "telemetry"),
+)
+LAST_KEYS = (("^P", "commands"), ("F1", "help"))

@@ -1,0 +1,92 @@
+"""A tiny app around one widget or screen: themes, breakpoints and styles of the real one, and a list of facts posted."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from textual.app import App, ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+
+from lmchat.tui.signs import ASCII_CLASS
+from lmchat.tui.themes import THEMES
+
+_SPEC = importlib.util.find_spec("lmchat.tui")
+_FOLDER = Path(_SPEC.submodule_search_locations[0])
+
+
+class Host(App[None]):
+    CSS_PATH = [_FOLDER / name for name in ("lmchat.tcss", "dialogs.tcss")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
+    TITLE = "lmchat"
+    AUTO_FOCUS = None
+
+    def __init__(
+        self,
+        left: Widget | None = None,
+        right: Widget | None = None,
+        last: Widget | None = None,
+        *,
+        screen: Callable[[], Screen] | None = None,
+        theme: str = "lmchat-dark",
+        is_ascii: bool = False,
+        before: Callable[[Host], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.left, self.right, self.last = left, right, last
+        self.first_screen, self.before = screen, before
+        self.facts: list[Message] = []
+        self.results: list[object] = []
+        for own in THEMES:
+            self.register_theme(own)
+        self.theme = theme
+        self.animation_level = "none"
+        if is_ascii:
+            self.add_class(ASCII_CLASS)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            yield from self._given(self.left)
+            yield Vertical(id="chat")
+            yield from self._given(self.right)
+        yield from self._given(self.last)
+
+    @staticmethod
+    def _given(widget: Widget | None) -> Iterable[Widget]:
+        return () if widget is None else (widget,)
+
+    def on_mount(self) -> None:
+        self.screen.query_one("#chat").styles.width = "1fr"
+        if self.first_screen is not None:
+            self.push_screen(self.first_screen(), self.results.append)
+        if self.before is not None:
+            self.call_later(self.before, self)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
+
+    async def on_event(self, event: Message) -> None:
+        if type(event).__module__.startswith("lmchat."):
+            self.facts.append(event)
+        await super().on_event(event)
+
+    def of(self, kind: type) -> list:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+def text_of(widget: Widget) -> str:
+    """What a widget shows, without its colours."""
+    return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.size.region))
+
+
+def screen_text(app: App) -> str:
+    """What the whole screen shows."""
+    width, height = app.size
+    app.screen.refresh()
+    lines = app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
