@@ -1,0 +1,159 @@
+"""From the bytes of a terminal to keys: complete sequences, quick Escape, pastes that send nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from time import monotonic
+
+from textual import constants, events
+from textual._xterm_parser import XTermParser
+from textual.message import Message
+
+ESCAPE_DELAY_S = 0.03
+"""How long a lone ESC may still become a sequence. A terminal writes a sequence in one go; over a network
+its two halves arrive a few milliseconds apart at worst, and nobody types a letter within 30 ms of Esc."""
+SEQUENCE_DELAY_S = 0.25
+"""How long the rest of a sequence is waited for once its second byte is there: no key is in doubt any more,
+and a mouse report that is cut by a slow line must not be typed into the prompt."""
+BURST_DELAY_S = 0.05
+"""How long after a paste without brackets further lines still belong to it."""
+BULK = 1000
+"""So many characters at once were not typed."""
+
+_PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_UNIT = re.compile(
+    r"\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
+    r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, with old mouse reports and Linux's F1 to F5
+    r"|\x1bO[ -~]"
+    r"|\x1b[^\x1b\[O]"
+    r"|[^\x1b]+"
+    r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
+    re.DOTALL,
+)
+_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O)?\Z", re.DOTALL)
+_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
+_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
+_META = re.compile(r"\x1b\[1;9([A-Z])\Z")
+_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
+_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
+
+
+class KeyStream(XTermParser):
+    """Textual's parser, fed with one complete sequence at a time."""
+
+    def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__(debug)
+        self._clock = clock
+        self._held = ""
+        self._held_until = 0.0
+        self._is_pasting = False
+        self._pieces: list[str] = []
+        self._burst_until = 0.0
+        self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
+
+    def wait_s(self) -> float | None:
+        """Return the seconds until `tick` has something to do; None when only more bytes can help."""
+        if not self._held or self._is_pasting:
+            return None
+        return max(self._held_until - self._clock(), 0)
+
+    def tick(self) -> Iterator[Message]:
+        """Yield what was held back for longer than a sequence takes."""
+        if self.wait_s() == 0:
+            held, self._held = self._held, ""
+            yield from self._complete(held)
+
+    def feed(self, data: str) -> Iterator[Message]:
+        """Yield the events of what one read gave."""
+        if not data:
+            yield from super().feed("")
+            return
+        # Bytes may lie in the kernel while this thread has no turn: only a sequence goes on after a late ESC.
+        if self._held.strip("\x1b") == "" and data[0] not in "[O":
+            yield from self.tick()
+        text, self._held = self._held + data, ""
+        while text:
+            text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
+
+    def _units(self, text: str) -> Generator[Message, None, str]:
+        """Yield the events of sequences and text, and return what follows the start of a paste."""
+        unfinished = _UNFINISHED.search(text)
+        end = unfinished.start() if unfinished else len(text)
+        for match in _UNIT.finditer(text, 0, end):
+            if match[0] == _PASTE_START:
+                self._is_pasting = True
+                return text[match.end() :]
+            yield from self._complete(match[0]) if match[0][0] == "\x1b" else self._run(match[0])
+        self._hold(text[end:])
+        return ""
+
+    def _hold(self, held: str) -> None:
+        delay_s = SEQUENCE_DELAY_S if held.strip("\x1b") else self._escape_delay_s
+        self._held, self._held_until = held, self._clock() + delay_s
+
+    def _pasted(self, text: str) -> Generator[Message, None, str]:
+        """Collect a paste up to its closing bracket, whatever it holds, and return what follows it."""
+        body, end, rest = text.partition(_PASTE_END)
+        if not end:
+            begun = next((count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0)
+            self._pieces.append(text[: len(text) - begun])
+            self._held = text[len(text) - begun :]
+            return ""
+        yield _paste("".join([*self._pieces, body]))
+        self._pieces.clear()
+        self._is_pasting = False
+        return rest
+
+    def _run(self, run: str) -> Iterator[Message]:
+        """Yield keys, or a paste where a terminal without brackets sent more than anyone types at once."""
+        is_text = bool(_TYPED.match(run))
+        is_lines = "\r" in run[:-1] and not run.isspace()
+        if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
+            self._burst_until = self._clock() + BURST_DELAY_S
+            yield _paste(run)
+        else:
+            yield from super().feed(run)
+
+    def _complete(self, sequence: str) -> Iterator[Message]:
+        """Yield the events of a sequence that is complete, without waiting for more."""
+        if plain := _shifted_letter(sequence):
+            yield from super().feed(plain)
+            return
+        yield from super().feed(_usual_form(sequence))
+        if self._timeout_time is None:
+            return
+        self._timeout_time = 0
+        unknown = list(super().tick())
+        if not _CONTROL.match(sequence):  # a reply that nobody asked for is no text
+            yield from unknown
+
+
+def _paste(text: str) -> events.Paste:
+    return events.Paste(text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _shifted_letter(sequence: str) -> str:
+    """Return the character of a letter typed with Shift alone under modifyOtherKeys, else nothing."""
+    match = _OTHER_KEY.match(sequence)
+    if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:
+        return ""
+    char = chr(int(match[2]))
+    return char if char.isprintable() else ""
+
+
+def _usual_form(sequence: str) -> str:
+    """Rewrite the sequences that Textual takes for others into the form that it knows.
+
+    Alt of some terminals is a doubled ESC, or the Meta of xterm (9); keys under modifyOtherKeys
+    (https://invisible-island.net/xterm/modified-keys.html) become the same keys of the kitty protocol.
+    """
+    if match := _DOUBLED.match(sequence):
+        return f"\x1b[{match[1] or 1};3{match[2]}"
+    if match := _META.match(sequence):
+        return f"\x1b[1;3{match[1]}"
+    if not constants.DISABLE_KITTY_KEY and (match := _OTHER_KEY.match(sequence)):
+        return f"\x1b[{match[2]};{match[1]}u"
+    return sequence

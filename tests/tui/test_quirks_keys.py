@@ -1,0 +1,216 @@
+"""From the bytes of a terminal to keys, read by read."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.message import Message
+
+from lmchat.tui.quirks.key_stream import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, KeyStream
+from lmchat.tui.quirks.keys import mend_keys
+
+mend_keys()
+
+
+class Reader:
+    """A stream of keys with a clock that tests turn by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.stream = KeyStream(clock=lambda: self.now)
+
+    def read(self, *reads: str) -> list[str]:
+        return [name(event) for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]]
+
+    def later(self, wait_s: float) -> list[str]:
+        self.now += wait_s
+        return [name(event) for event in self.stream.tick()]
+
+
+def name(event: Message) -> str:
+    match event:
+        case events.Key(key=key):
+            return key
+        case events.Paste(text=text):
+            return f"paste {text!r}"
+        case _:
+            return type(event).__name__
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.mark.parametrize(
+    ("sequence", "keys"),
+    [
+        ("\x1b\r", ["alt+enter"]),
+        ("\x1b\n", ["alt+enter"]),
+        ("\x1b[13;3u", ["alt+enter"]),
+        ("\x1b[27;3;13~", ["alt+enter"]),
+        ("\x1b[13;2u", ["shift+enter"]),
+        ("\x1b[27;2;13~", ["shift+enter"]),
+        ("\x1b[13;130u", ["shift+enter"]),
+        ("\r", ["enter"]),
+        ("\x1b[13u", ["enter"]),
+        ("\x1b[13;129u", ["enter"]),
+        ("\n", ["ctrl+j"]),
+        ("\x1b[106;5u", ["ctrl+j"]),
+        ("\x1b[27;5;106~", ["ctrl+j"]),
+        *((f"\x1b{digit}", [f"alt+{digit}"]) for digit in range(10)),
+        ("\x1b[49;3u", ["alt+1"]),
+        ("\x1b[27;3;57~", ["alt+9"]),
+        ("\x1b[1;3A", ["alt+up"]),
+        ("\x1b[1;3B", ["alt+down"]),
+        ("\x1b[1;9A", ["alt+up"]),
+        ("\x1b\x1b[A", ["alt+up"]),
+        ("\x1b\x1b[B", ["alt+down"]),
+        ("\x1b\x1bOA", ["alt+up"]),
+        ("\x1b\x1b[5~", ["alt+pageup"]),
+        ("\x1b[A", ["up"]),
+        ("\x1bOA", ["up"]),
+        ("\x1bx", ["alt+x"]),
+        ("\x1b[27;2;65~", ["A"]),
+        ("\x1b[27u", ["escape"]),
+        ("é", ["é"]),
+    ],
+)
+def test_a_sequence_is_its_key_at_once(reader: Reader, sequence: str, keys: list[str]) -> None:
+    assert reader.read(sequence) == keys
+
+
+def test_keys_are_right_without_the_kitty_protocol_too(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textual.constants.DISABLE_KITTY_KEY", True)
+    keys = reader.read("\x1b[1;3A", "\x1b[1;9B", "\x1b\x1b[A", "\x1b[27;2;13~", "\x1b[27;3;13~")
+    assert keys == ["alt+up", "alt+down", "alt+up", "shift+enter", "alt+enter"]
+
+
+def test_mending_twice_changes_nothing(reader: Reader) -> None:
+    mend_keys()
+    assert reader.read("\x1b\r", "\x1b1") == ["alt+enter", "alt+1"]
+
+
+def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> None:
+    assert ESCAPE_DELAY_S <= 0.04
+    assert reader.read("\x1b") == []
+    assert reader.later(ESCAPE_DELAY_S - 0.001) == []
+    assert reader.later(0.002) == ["escape"]
+
+
+def test_the_wait_for_an_escape_is_told_so_that_nothing_polls(reader: Reader) -> None:
+    assert reader.stream.wait_s() is None
+    reader.read("\x1b")
+    assert reader.stream.wait_s() == pytest.approx(ESCAPE_DELAY_S)
+    reader.later(1)
+    assert reader.stream.wait_s() is None
+
+
+def test_a_letter_after_the_delay_is_a_letter_even_if_nobody_looked_in_between(reader: Reader) -> None:
+    reader.read("\x1b")
+    reader.now += ESCAPE_DELAY_S + 0.001
+    assert [name(event) for event in reader.stream.feed("a")] == ["escape", "a"]
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_a_sequence_cut_in_two_is_one_key(reader: Reader, cut: int) -> None:
+    sequence = "\x1b[1;3A"
+    assert reader.read(sequence[:cut], sequence[cut:]) == ["alt+up"]
+
+
+def test_a_sequence_goes_on_even_after_a_late_escape(reader: Reader) -> None:
+    reader.read("\x1b")
+    reader.now += 0.2
+    assert [name(event) for event in reader.stream.feed("[A")] == ["up"]
+
+
+@pytest.mark.parametrize("reads", [("\x1b", "\x1b[A"), ("\x1b\x1b", "[A"), ("\x1b\x1b[", "A")])
+def test_a_doubled_escape_cut_in_two_stops_nothing(reader: Reader, reads: tuple[str, ...]) -> None:
+    assert reader.read(*reads) == ["alt+up"]
+
+
+def test_a_report_that_is_cut_and_never_ends_types_nothing(reader: Reader) -> None:
+    assert reader.read("\x1b[<35;10") == []
+    assert reader.later(SEQUENCE_DELAY_S + 0.01) == []
+
+
+@pytest.mark.parametrize("reply", ["\x1b[?62;22c", "\x1b[?0u", "\x1b[12;3;4q"])
+def test_a_reply_that_nobody_asked_for_types_nothing(reader: Reader, reply: str) -> None:
+    assert reader.read(reply, "a") == ["a"]
+
+
+def test_escape_and_a_mouse_report_in_one_read_are_both_seen(reader: Reader) -> None:
+    assert reader.read("\x1b\x1b[<35;10;10M") == ["escape", "MouseMove"]
+    assert reader.read("\x1b\x1b[I") == ["escape", "AppFocus"]
+
+
+def test_two_escapes_are_two(reader: Reader) -> None:
+    assert reader.read("\x1b\x1b") == []
+    assert reader.later(0.05) == ["escape", "escape"]
+
+
+def test_enter_after_quick_typing_is_still_enter(reader: Reader) -> None:
+    assert reader.read("hi\r") == ["h", "i", "enter"]
+
+
+def test_enter_before_a_mouse_report_is_still_enter(reader: Reader) -> None:
+    assert reader.read("\r\x1b[<35;10;10M") == ["enter", "MouseMove"]
+
+
+def test_two_enters_alone_are_keys(reader: Reader) -> None:
+    assert reader.read("\r\r") == ["enter", "enter"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_in_one_read_are_a_paste_and_never_enter(reader: Reader, end: str) -> None:
+    assert reader.read(f"one{end}two{end}") == ["paste 'one\\ntwo\\n'"]
+
+
+def test_a_paste_without_brackets_goes_on_in_the_next_read(reader: Reader) -> None:
+    assert reader.read("one\rtwo", " three\r", "\r") == [
+        "paste 'one\\ntwo'",
+        "paste ' three\\n'",
+        "paste '\\n'",
+    ]
+    reader.now += 0.2
+    assert reader.read("\r") == ["enter"]
+
+
+def test_a_long_line_that_fills_the_read_is_a_paste_with_what_follows(reader: Reader) -> None:
+    assert reader.read("x" * 4000, "end\r") == [f"paste {'x' * 4000!r}", "paste 'end\\n'"]
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_bracketed_paste_is_whole_wherever_it_is_cut(reader: Reader, cut: int) -> None:
+    pasted = "\x1b[200~one\rtwo \x1b[31m!\x1b[201~a"
+    found = reader.read(pasted[:cut], pasted[cut:])
+    assert found == ["paste 'one\\ntwo \\x1b[31m!'", "a"]
+
+
+def test_escapes_and_keys_inside_a_paste_do_nothing_else(reader: Reader) -> None:
+    assert reader.read("\x1b[200~\x1b" + "z" * 40 + "\r\x03\x1b[201~") == [
+        f"paste {chr(27) + 'z' * 40 + chr(10) + chr(3)!r}"
+    ]
+
+
+def test_a_slow_paste_is_never_given_up(reader: Reader) -> None:
+    assert reader.read("\x1b[200~one\x1b[20") == []
+    assert reader.later(30) == []
+    assert reader.read("1~") == ["paste 'one'"]
+
+
+def test_a_megabyte_is_pasted_in_no_time(reader: Reader) -> None:
+    text = "all the words\r" * 75_000
+    reads = [text[start : start + 4096] for start in range(0, len(text), 4096)]
+    found = reader.read("\x1b[200~", *reads, "\x1b[201~")
+    assert len(found) == 1
+
+
+def test_the_private_names_of_the_parser_are_still_there() -> None:
+    parser = XTermParser()
+    assert parser._timeout_time is None
+    list(parser.feed("\x1b"))
+    assert parser._timeout_time is not None
