@@ -1,0 +1,221 @@
+"""Every command of the command line: its arguments, its help, an example, and who runs it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Argument(NamedTuple):
+    """One argument, as argparse takes it; a `NamedTuple`, because importing dataclasses costs 16 ms."""
+
+    names: tuple[str, ...]
+    """Its name, or its option strings."""
+    form: dict[str, Any]
+    """All else."""
+
+
+class Command(NamedTuple):
+    """One command."""
+
+    name: str
+    """What is typed."""
+    help: str
+    """One line."""
+    examples: tuple[str, ...]
+    """Lines that can be tried."""
+    handler: str
+    """`module:function` below `lmchat.cli`, imported when the command runs."""
+    arguments: tuple[Argument, ...] = ()
+    """Its own; the shared ones come by themselves."""
+    commands: tuple[Command, ...] = ()
+    """Actions below it."""
+    is_json_always: bool = False
+    """Whether its output is JSON without `--json`."""
+
+
+def _argument(*names: str, **form: Any) -> Argument:
+    return Argument(names, form)
+
+
+def _switch(*names: str, **form: Any) -> Argument:
+    return Argument(names, {"action": "store_true", **form})
+
+
+_JSON = _switch("--json", help="print one JSON document")
+_JSON_ANYWAY = _switch("--json", help="no effect: the output is JSON anyway")
+_ID = _argument("id", metavar="ID", help="session: its id, the first 4 or more of it, or `last`")
+_MODEL_ID = _argument("model_id", metavar="MODEL", help="name of the model, as `lmchat models` prints it")
+
+_MODELS = Command(
+    "models",
+    "list the models of the server",
+    ("lmchat models", "lmchat models --json | jq -r '.data[].id'", "lmchat models load qwen3-8b"),
+    "models:list_models",
+    (_JSON, _switch("--refresh", help="ask the server even if the list is fresh")),
+    (
+        Command("load", "load a model", ("lmchat models load qwen3-8b",), "models:load", (_MODEL_ID, _JSON)),
+        Command(
+            "unload",
+            "unload a model",
+            ("lmchat models unload qwen3-8b",),
+            "models:unload",
+            (_MODEL_ID, _JSON),
+        ),
+    ),
+)
+_SESSIONS = Command(
+    "sessions",
+    "list the saved sessions, newest first",
+    ("lmchat sessions", "lmchat sessions show last", "lmchat sessions rename 3f2a 'Plan for the garden'"),
+    "sessions:list_sessions",
+    (_JSON, _switch("--trash", help="list what was deleted instead")),
+    (
+        Command("show", "print a session", ("lmchat sessions show last",), "sessions:show", (_ID, _JSON)),
+        Command(
+            "rename",
+            "change the title of a session",
+            ("lmchat sessions rename last 'Plan for the garden'",),
+            "sessions:rename",
+            (_ID, _argument("title", metavar="TITLE", help="the new title"), _JSON),
+        ),
+        Command(
+            "delete",
+            "put a session into the trash, where it stays for 30 days",
+            ("lmchat sessions delete 3f2a",),
+            "sessions:delete",
+            (_ID, _JSON),
+        ),
+        Command(
+            "restore",
+            "take a session out of the trash",
+            ("lmchat sessions restore 3f2a",),
+            "sessions:restore",
+            (_ID, _JSON),
+        ),
+        Command(
+            "purge",
+            "remove a session for good",
+            ("lmchat sessions purge 3f2a",),
+            "sessions:purge",
+            (_ID, _JSON),
+        ),
+    ),
+)
+_CONFIG = Command(
+    "config",
+    "show, make or check the configuration",
+    ("lmchat config check",),
+    "",
+    (),
+    (
+        Command("path", "print where the configuration is", ("lmchat config path",), "config:path", (_JSON,)),
+        Command(
+            "show",
+            "print what holds and where it comes from; keys are masked",
+            ("lmchat config show",),
+            "config:show",
+            (_JSON,),
+        ),
+        Command(
+            "init",
+            "write a commented configuration file",
+            ("lmchat config init",),
+            "config:init",
+            (_switch("--force", help="overwrite the file that is there"), _JSON),
+        ),
+        Command(
+            "check",
+            "print what is wrong with the configuration, with line numbers",
+            ("lmchat config check",),
+            "config:check",
+            (_JSON,),
+        ),
+    ),
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "ask",
+        "ask once and print the answer while it arrives; stdin is appended to the prompt",
+        (
+            'lmchat ask "Which vegetables grow in shade?"',
+            'git diff | lmchat ask "Write a commit message"',
+            'lmchat ask --json "Hello" | jq -r .reply',
+        ),
+        "ask:ask",
+        (
+            _argument("prompt", metavar="PROMPT", nargs="?", default="", help="what to ask"),
+            _switch("--json", help="print one JSON document at the end"),
+            _switch("--stream-json", help="print one JSON object a line while the answer arrives"),
+            _switch("--save", help="keep prompt and answer as a session; with -r the default"),
+            _argument("--no-save", dest="save", action="store_false", help="keep nothing (else the default)"),
+        ),
+    ),
+    _MODELS,
+    Command(
+        "health",
+        "tell whether the server can answer, as JSON",
+        ("lmchat health && echo ready",),
+        "servers:health",
+        (_JSON_ANYWAY,),
+        is_json_always=True,
+    ),
+    Command(
+        "detect",
+        "look for model servers on this machine, as JSON",
+        ("lmchat detect | jq -r .endpoint",),
+        "servers:detect",
+        (_JSON_ANYWAY,),
+        is_json_always=True,
+    ),
+    Command(
+        "metrics",
+        "print the counters of all runs, as JSON",
+        ("lmchat metrics", "lmchat metrics reset"),
+        "metrics:show",
+        (_JSON_ANYWAY,),
+        (
+            Command(
+                "reset",
+                "set all counters to 0",
+                ("lmchat metrics reset",),
+                "metrics:reset",
+                (_JSON_ANYWAY,),
+                is_json_always=True,
+            ),
+        ),
+        is_json_always=True,
+    ),
+    _SESSIONS,
+    Command(
+        "search",
+        "search the text of all sessions",
+        ('lmchat search "shade vegetables"',),
+        "sessions:search",
+        (_argument("query", metavar="QUERY", nargs="+", help="words to look for"), _JSON),
+    ),
+    Command(
+        "export",
+        "print a session as Markdown",
+        ("lmchat export last > garden.md", "lmchat export 3f2a -o garden.md", "lmchat export --all backup"),
+        "export:export",
+        (
+            _argument("id", metavar="ID", nargs="?", default="last", help="session; default: `last`"),
+            _argument("-o", "--output", metavar="FILE", help="write into a file"),
+            _argument("--format", choices=("md",), default="md", help="form of the text"),
+            _argument("--all", metavar="DIR", dest="all_into", help="write every session into a folder"),
+            _switch("--reasoning", help="with what the models thought"),
+            _switch("--force", help="overwrite files that are there"),
+            _JSON,
+        ),
+    ),
+    _CONFIG,
+    Command(
+        "completion",
+        "print a script that completes commands and options in your shell",
+        ("lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",),
+        "completion:completion",
+        (_argument("shell", choices=("bash", "zsh", "fish"), help="your shell"),),
+    ),
+)
+"""In the order of `--help`."""

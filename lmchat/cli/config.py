@@ -1,0 +1,124 @@
+"""`lmchat config`: where the configuration is, what holds, a fresh file, what is wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+
+from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.parts import Parts
+from lmchat.config.example import example_text, toml_value
+from lmchat.config.rows import SECTIONS
+from lmchat.config.settings import EndpointSettings
+from lmchat.errors import FileRefused
+from lmchat.paths import make_folder
+
+_MASK = "********"
+
+
+def path(parts: Parts) -> int:
+    """Print where the configuration is; as JSON, where all files are."""
+    if not parts.output.is_json:
+        parts.output.text(str(parts.config_file))
+        return 0
+    paths = parts.paths
+    parts.output.document(
+        {
+            "config": str(parts.config_file),
+            "state": str(paths.remembered_file),
+            "credentials": str(paths.credentials_file),
+            "sessions": str(paths.sessions_file),
+            "models": str(paths.models_file),
+            "log": str(paths.log_file),
+        }
+    )
+    return 0
+
+
+def show(parts: Parts) -> int:
+    """Print every value and where it comes from; keys are masked."""
+    rows = _rows(parts)
+    if parts.output.is_json:
+        parts.output.document({key: {"value": value, "origin": origin} for key, value, origin in rows})
+        return 0
+    lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
+    width = min(max(len(line) for line in lines), 50)
+    told = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
+    parts.output.text("\n".join(told))
+    return 0
+
+
+def init(parts: Parts) -> int:
+    """Write the commented file, which only its owner can read."""
+    file = parts.config_file
+    make_folder(file.parent)
+    _write_private(file, example_text(), is_forced=parts.options.force)
+    if parts.output.is_json:
+        parts.output.document({"config": str(file)})
+    else:
+        parts.output.text(f"Wrote {file}")
+    return 0
+
+
+def check(parts: Parts) -> int:
+    """Print every problem with its line; exit 2 if there is one."""
+    loaded = parts.loaded
+    problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, loaded.file))
+    if parts.output.is_json:
+        parts.output.document(
+            {
+                "config": str(loaded.file),
+                "exists": loaded.has_file,
+                "ok": not problems,
+                "problems": [
+                    {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence}
+                    for one in problems
+                ],
+            }
+        )
+    elif problems:
+        parts.output.text("\n".join(one.sentence for one in problems))
+    else:
+        parts.output.text(
+            f"{loaded.file}: " + ("no problems" if loaded.has_file else "not there; the defaults hold")
+        )
+    return 2 if problems else 0
+
+
+def _rows(parts: Parts) -> list[tuple[str, object, str]]:
+    """Return full key, value and origin of all settings."""
+    settings, origins = parts.settings, parts.loaded.origins
+    rows: list[tuple[str, object, str]] = []
+    for section in SECTIONS:
+        values = getattr(settings, section.name) if section.name else settings
+        for row in section.rows:
+            key, value = section.key(row), getattr(values, row.name)
+            shown = _MASK if row.is_secret and value else value
+            rows.append((key, shown, origins.get(key, "default")))
+    file = f"file ({parts.config_file.name})"
+    rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
+    rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
+    rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]
+    return rows
+
+
+def _plain(value: object) -> dict[str, object]:
+    """Return the fields that are set; a key is masked, and so is the command that prints one."""
+    assert is_dataclass(value) and not isinstance(value, type)  # noqa: S101, PT018 - for the type checker
+    defaults = {field.name: field.default for field in fields(value)}
+    values = {name: one for name, one in asdict(value).items() if one != defaults[name]}
+    if isinstance(value, EndpointSettings):
+        values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
+    return values
+
+
+def _write_private(file: Path, text: str, *, is_forced: bool) -> None:
+    how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if is_forced else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        raise FileRefused(f"{file} is already there.", hint="`--force` overwrites it.") from None
+    except OSError as error:
+        raise FileRefused(f"{file} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,68 @@
+"""What was typed, as values; without argparse, which the chat screen does not need."""
+
+from __future__ import annotations
+
+
+class Options:
+    """Options and arguments; each attribute holds what is true where nothing was typed.
+
+    A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.
+    """
+
+    handler: str = ""
+    """`module:function` of the command; empty for the chat screen."""
+    is_json_always: bool = False
+    """Whether the command's output is JSON anyway."""
+
+    endpoint: str | None = None
+    """`--endpoint`."""
+    allow_hosts: tuple[str, ...] = ()
+    """Each `--allow-host`."""
+    model: str | None = None
+    """`--model`."""
+    profile: str | None = None
+    """`--profile`."""
+    system: str | None = None
+    """`--system`."""
+    resume: str | None = None
+    """`--resume`: an id, the beginning of one, or `last`."""
+    temporary: bool = False
+    """`--temporary`: save nothing."""
+    config: str | None = None
+    """`--config`: the file to use."""
+    log_level: str | None = None
+    """`--log-level`."""
+
+    json: bool = False
+    """`--json`."""
+    stream_json: bool = False
+    """`ask --stream-json`."""
+    save: bool | None = None
+    """`ask --save` or `--no-save`."""
+    refresh: bool = False
+    """`models --refresh`."""
+    trash: bool = False
+    """`sessions --trash`."""
+    force: bool = False
+    """`--force` of `export` and `config init`."""
+    reasoning: bool = False
+    """`export --reasoning`."""
+    output: str | None = None
+    """`export -o`."""
+    all_into: str | None = None
+    """`export --all`."""
+    format: str = "md"
+    """`export --format`."""
+
+    prompt: str = ""
+    """Of `ask`."""
+    id: str = ""
+    """A session."""
+    title: str = ""
+    """Of `sessions rename`."""
+    model_id: str = ""
+    """Of `models load` and `unload`."""
+    query: tuple[str, ...] = ()
+    """Words of `search`."""
+    shell: str = ""
+    """Of `completion`."""

@@ -1,0 +1,133 @@
+"""What is printed: answers on stdout, everything else on stderr, as text or as one JSON document."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line, safe_text
+
+_HELD = "\r\u200c\u200d"
+"""Characters whose safe form depends on what follows."""
+
+
+class Output:
+    """Prints for one command."""
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self.is_json = is_json
+        self.has_document = False
+        """Whether the one JSON document was printed."""
+
+    def text(self, text: str) -> None:
+        """Print an answer with a newline at its end; text from outside becomes safe here."""
+        safe = safe_text(text)
+        _write(safe if safe.endswith("\n") else safe + "\n")
+
+    def document(self, value: object) -> None:
+        """Print a value as JSON."""
+        self.has_document = True
+        _write(to_json(value, indent=2) + "\n")
+
+    def line(self, value: object) -> None:
+        """Print a value as JSON on a line of its own, at once."""
+        _write(to_json(value) + "\n")
+
+    def note(self, text: str) -> None:
+        """Say something on stderr that is not the answer."""
+        if sys.stderr is not None:
+            sys.stderr.write(safe_text(text) + "\n")
+            sys.stderr.flush()
+
+    def failure(self, error: LMChatError) -> None:
+        """Say what went wrong: a sentence and the next step on stderr, and a document where one is wanted."""
+        sentence = safe_line(error.message)
+        self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
+        if self.is_json and not self.has_document:
+            self.document({"detail": failure_detail(error)})
+
+
+class SafeStream:
+    """Prints an answer while it arrives; cuts between pieces change nothing about what is safe."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._last = ""
+        self.is_at_line_start = True
+        """Whether the next character would begin a line."""
+
+    def write(self, piece: str) -> None:
+        """Print a piece at once, except what depends on the next one."""
+        text = self._held + piece
+        whole = text.rstrip(_HELD)
+        self._held = text[len(whole) :]
+        self._print(whole)
+
+    def end(self) -> None:
+        """Print what was held back, and a newline unless there is one."""
+        self._print(self._held)
+        self._held = ""
+        if not self.is_at_line_start:
+            self._print("\n")
+
+    def _print(self, text: str) -> None:
+        if not text:
+            return
+        safe = safe_text(self._last + text)[len(self._last) :]
+        self._last = text[-1]
+        self.is_at_line_start = safe.endswith("\n")
+        _write(safe)
+
+
+def failure_detail(error: LMChatError) -> dict[str, str]:
+    """Return the JSON form of a failure."""
+    return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
+
+
+def timestamp() -> str:
+    """Return the current time, ISO 8601, UTC."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Write JSON that loses nothing and that no terminal takes for a command."""
+    import json  # 7 ms that the chat screen does not need
+
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out columns by the width of their cells on a terminal."""
+    from rich.cells import cell_len
+
+    safe = [[safe_line(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(cell_len(row[column]) for row in safe) for column in range(len(head))]
+    lines = (
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in safe
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_harmless(char: str) -> bool:
+    if char.isascii():
+        return char != "\x7f"
+    return char not in "\u200c\u200d" and safe_text(char) == char
+
+
+def _escaped(char: str) -> str:
+    """Write a character as JSON does in ASCII, beyond U+FFFF as a pair of surrogates."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def _write(text: str) -> None:
+    if sys.stdout is not None:
+        sys.stdout.write(text)
+        sys.stdout.flush()

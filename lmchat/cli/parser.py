@@ -1,0 +1,143 @@
+"""The options and commands, their help and an example of each."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lmchat import __version__
+from lmchat.cli.commands import COMMANDS, Command
+from lmchat.cli.options import Options
+
+_DESCRIPTION = (
+    "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
+)
+_EPILOG = """\
+examples:
+  lmchat                                   find the server of this machine and chat
+  lmchat --endpoint http://127.0.0.1:8080 -m qwen3-8b
+  git diff | lmchat ask "Write a commit message"
+  lmchat COMMAND --help                    what a command does, with an example
+
+Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
+2 wrong use or bad configuration, 3 no server, 130 interrupted.
+"""
+LEVELS = ("debug", "info", "warning", "error")
+"""How much the log file tells."""
+
+
+class WrongArguments(Exception):  # noqa: N818 - named for what happened
+    """The arguments make no sense; the message is one sentence."""
+
+    def __init__(self, sentence: str, prog: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        """What is wrong."""
+        self.prog = prog
+        """The command whose `--help` shows what is right."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of printing and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
+        if unknown:
+            words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
+            raise WrongArguments(_unknown_command(unknown[2], words), self.prog)
+        raise WrongArguments(message[:1].upper() + message[1:] + ".", self.prog)
+
+
+class _Gather(argparse.Action):
+    """Collects values given before and after a command; argparse alone would lose the first."""
+
+    def __init__(self, *args: object, into: list[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.into = into
+
+    def __call__(self, _parser: object, _namespace: object, values: object, _option: object = None) -> None:
+        """Keep one more value."""
+        self.into.append(str(values))
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the arguments.
+
+    Raises:
+        WrongArguments: they make no sense.
+    """
+    hosts: list[str] = []
+    options = build_parser(hosts).parse_args(argv, namespace=Options())
+    options.allow_hosts = tuple(hosts)
+    return options
+
+
+def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of everything; `hosts` receives each `--allow-host`."""
+    shared = _shared_options([] if hosts is None else hosts)
+    parser = _Parser(
+        prog="lmchat",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        parents=[shared],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
+    _add_commands(parser, COMMANDS, shared, is_required=False)
+    return parser
+
+
+def _shared_options(hosts: list[str]) -> _Parser:
+    """Options that may stand before or after a command.
+
+    Each is left out of the result unless it is given: the parser of a command would else put its default over
+    what was given before the command.
+    """
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    add = shared.add_argument_group("options of every command").add_argument
+    add("--endpoint", metavar="URL", help="address of the server; else it is found")
+    add("--allow-host", metavar="HOST", action=_Gather, into=hosts, help="allow a host beyond this machine")
+    add("-m", "--model", metavar="MODEL", help="model to use")
+    add("--profile", metavar="NAME", help="profile of the configuration to use")
+    add("--system", metavar="TEXT", help="system prompt")
+    add("-r", "--resume", metavar="ID", help="go on with a session: its id, the first 4 of it, or `last`")
+    add("--temporary", action="store_true", help="save nothing of this chat")
+    add("--config", metavar="FILE", help="configuration file to use instead of the usual one")
+    add("--log-level", choices=LEVELS, help="how much the log file tells (never the content of a chat)")
+    return shared
+
+
+def _add_commands(
+    parser: _Parser, commands: Sequence[Command], shared: _Parser, *, is_required: bool
+) -> None:
+    metavar = "ACTION" if " " in parser.prog else "COMMAND"
+    adder = parser.add_subparsers(
+        metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=is_required
+    )
+    for command in commands:
+        sub = adder.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help[:1].upper() + command.help[1:] + ".",
+            epilog="example:\n" + "\n".join(f"  {line}" for line in command.examples),
+            parents=[shared],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(handler=command.handler, is_json_always=command.is_json_always)
+        for argument in command.arguments:
+            sub.add_argument(*argument.names, **argument.form)
+        if command.commands:
+            _add_commands(sub, command.commands, shared, is_required=not command.handler)
+
+
+def _unknown_command(word: str, words: Sequence[str]) -> str:
+    import difflib
+
+    meant = next(iter(difflib.get_close_matches(word, words, n=1)), "")
+    tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
+    return f"There is no command {word!r}; {tail}"

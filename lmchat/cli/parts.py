@@ -1,0 +1,77 @@
+"""The parts that a command is put together from, each made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from lmchat.cli.options import Options
+from lmchat.cli.output import Output
+from lmchat.config.loader import Flags, Loaded, load
+from lmchat.config.settings import Settings
+from lmchat.errors import ConfigError, LMChatError
+from lmchat.paths import Paths
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Parts:
+    """What one run of the program has: options, folders, settings, and how to make the rest."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], output: Output) -> None:
+        self.options = options
+        self.environ = environ
+        self.output = output
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The folders of this user."""
+        return Paths.find(self.environ)
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration file that holds: `--config`, else the usual one."""
+        return Path(self.options.config).expanduser() if self.options.config else self.paths.config_file
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The configuration with its problems."""
+        options = self.options
+        flags = Flags(
+            endpoint=options.endpoint,
+            model=options.model,
+            system_prompt=options.system,
+            allowed_hosts=options.allow_hosts,
+            profile=options.profile,
+        )
+        return load(self.config_file, self.environ, flags, is_required=options.config is not None)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; raises `ConfigError` where something is wrong with them."""
+        return self.loaded.sound().settings
+
+    def start_log(self) -> None:
+        """Begin to log."""
+        level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
+        if level not in _LEVELS:
+            raise ConfigError(
+                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(_LEVELS)}, not {level!r}."
+            )
+        from lmchat.cli.log_file import start_log
+
+        start_log(self.paths.log_file, level)
+
+    def unexpected(self, error: Exception) -> LMChatError:
+        """Log an error that nobody expected, and return what a person is told."""
+        import logging
+        import secrets
+
+        error_id = secrets.token_hex(4)
+        logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
+        return LMChatError(
+            f"Something in lmchat itself went wrong (error {error_id}).",
+            hint=f"The log file has the details under this id: {self.paths.log_file}",
+            kind="bug",
+        )
