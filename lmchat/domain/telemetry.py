@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from lmchat.domain.server import Endpoint, ModelInfo, Product, Verdict
 
@@ -114,3 +115,5 @@ class LedgerRow:
     """From sending to the end."""
     finish_reason: str
     """The server's word."""
+    ended_at: datetime | None = None
+    """When it ended; the store fills it in where it is None."""
