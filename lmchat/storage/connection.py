@@ -1,0 +1,101 @@
+"""A connection to `sessions.db`, set up as lmchat needs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lmchat.storage.schema import all_or_nothing, ensure_words, migrate
+
+log = logging.getLogger(__name__)
+
+BUSY_S = 5.0
+"""How long to wait for another process that is writing."""
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+
+
+class Connection(sqlite3.Connection):
+    """An SQLite connection that knows what its build and its file can do."""
+
+    has_words = False
+    """Whether there is an index of words (FTS5)."""
+    is_wal = False
+    """Whether readers and one writer get along without waiting."""
+
+
+def connect(path: Path) -> Connection:
+    """Open the file, make it where it is missing, and bring its tables up to date.
+
+    Raises:
+        OSError: folder or file cannot be made or written.
+        sqlite3.Error: it is damaged, locked, or cannot be written.
+        StoreUnavailable: a newer lmchat wrote it.
+    """
+    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+    with suppress(OSError):  # a file of another user that we may write keeps its mode
+        path.chmod(_FILE_MODE)
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=Connection)
+    try:
+        _set_up(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: Connection, *, is_durable: bool) -> Iterator[None]:
+    """Do all or nothing; a durable one returns when the disk has it.
+
+    Where WAL cannot work, every one is durable: a rollback journal is not safe otherwise.
+    """
+    level = "full" if is_durable or not connection.is_wal else "normal"
+    connection.execute(f"pragma synchronous = {level}")
+    with all_or_nothing(connection):
+        yield
+
+
+def _set_up(connection: Connection) -> None:
+    connection.text_factory = _text
+    connection.execute("pragma foreign_keys = on")
+    connection.is_wal = _use_wal(connection)
+    migrate(connection)
+    connection.has_words = ensure_words(connection)
+
+
+def _use_wal(connection: Connection) -> bool:
+    """Turn on write-ahead logging; false where the file system cannot share memory for it.
+
+    SQLite does not wait for a lock here by itself, and two programs may start at the same moment.
+    """
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            name = error.sqlite_errorname
+            if name.startswith("SQLITE_BUSY") and time.monotonic() < until:
+                time.sleep(0.02)
+                continue
+            if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")):
+                log.info("write-ahead logging does not work here: %s", name)
+                return _use_journal(connection)
+            raise
+        return bool(mode == "wal")
+
+
+def _use_journal(connection: Connection) -> bool:
+    connection.execute("pragma journal_mode = delete")
+    return False
+
+
+def _text(raw: bytes) -> str:
+    """Read text; a damaged byte costs itself, not the row."""
+    return raw.decode(errors="replace")

@@ -1,0 +1,153 @@
+"""One SQLite file on a thread of its own: opening it, reading, writing, and what to do when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from lmchat.domain.message import now
+from lmchat.errors import StoreUnavailable
+from lmchat.storage.connection import Connection, connect, transaction
+from lmchat.storage.faults import explain, is_damage, is_passing, name_of
+from lmchat.storage.salvage import begin_anew, is_sound
+from lmchat.storage.schema import renew_words
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_STEPS_BETWEEN_LOOKS = 10_000
+"""Steps of SQLite between two looks whether a query is still wanted; well below a millisecond."""
+
+
+class Database:
+    """Runs jobs, functions of the connection, one after the other on its own thread.
+
+    The file is opened with the first job. A job that fails leaves nothing half-written, and after a
+    failure of the disk the next job opens the file afresh.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        prepare: Callable[[Connection, datetime], None],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self.notice = ""
+        """One sentence for the user about what opening the file had to do; empty where all was well."""
+        self._prepare = prepare
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
+        self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._is_closed = False
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Run a job that changes nothing; cancelling the caller ends it."""
+        is_unwanted = threading.Event()
+        future = self._submit(job, is_unwanted.is_set)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            is_unwanted.set()
+
+    async def write(self, job: Callable[[Connection], T], *, is_durable: bool = False) -> T:
+        """Run a job in one transaction; cancelling the caller does not stop it.
+
+        A durable one returns when it would outlive a power cut too.
+        """
+
+        def in_transaction(connection: Connection) -> T:
+            with transaction(connection, is_durable=is_durable):
+                return job(connection)
+
+        return await asyncio.shield(asyncio.wrap_future(self._submit(in_transaction, None)))
+
+    async def aclose(self) -> None:
+        """Wait for what is pending and close the file."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        future = self._thread.submit(self._disconnect)
+        self._thread.shutdown(wait=False)
+        await asyncio.shield(asyncio.wrap_future(future))
+
+    def _submit(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> Future[T]:
+        if self._is_closed:
+            raise StoreUnavailable("The sessions are closed: lmchat is about to end.")
+        return self._thread.submit(self._run, job, is_unwanted)
+
+    def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
+        try:
+            try:
+                return self._attempt(job, is_unwanted)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._repair(error)
+                return self._attempt(job, is_unwanted)
+        except (sqlite3.Error, OSError) as error:
+            if not isinstance(error, sqlite3.Error) or not is_passing(error):
+                self._disconnect()
+            raise explain(error, self.path) from error
+
+    def _attempt(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
+        connection = self._ready()
+        connection.set_progress_handler(is_unwanted, _STEPS_BETWEEN_LOOKS)
+        return job(connection)
+
+    def _ready(self) -> Connection:
+        """Return the connection; opened afresh where the file was removed or replaced under it."""
+        if self._connection is not None and self._file != self._identity():
+            log.warning("the session file was removed or replaced; it is opened afresh")
+            self._disconnect()
+        if self._connection is None:
+            self._adopt(connect(self.path))
+        assert self._connection is not None  # noqa: S101 - `_adopt` has set it
+        return self._connection
+
+    def _adopt(self, connection: Connection) -> None:
+        self._connection = connection
+        self._file = self._identity()
+        try:
+            self._prepare(connection, self.clock())
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            log.warning("tidying the session file failed: %s", error)  # reading may still work
+
+    def _repair(self, error: sqlite3.DatabaseError) -> None:
+        """Mend what is broken: the index of words alone, else begin a new file with what can be saved."""
+        if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
+            log.warning("the index of words is damaged and made anew")
+            renew_words(self._connection)
+            self._prepare(self._connection, self.clock())
+            return
+        self._disconnect()
+        if is_sound(self.path):
+            return  # another process has set the damaged one aside
+        connection, self.notice = begin_anew(self.path, self.clock())
+        self._adopt(connection)
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,70 @@
+"""What SQLite and the system complain about, as one clear sentence with the next step."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from lmchat.errors import StoreUnavailable
+
+_NO_ROOM = "Make room on the disk; what is missing is then written."
+_PERMISSION = "Check who may write there, or set LMCHAT_HOME to another folder."
+
+_SQLITE = {
+    "SQLITE_FULL": ("there is no room left", _NO_ROOM),
+    "SQLITE_IOERR_WRITE": ("there is no room left, or the disk refuses to write", _NO_ROOM),
+    "SQLITE_READONLY": ("it may not be written", _PERMISSION),
+    "SQLITE_PERM": ("it may not be written", _PERMISSION),
+    "SQLITE_AUTH": ("it may not be written", _PERMISSION),
+    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
+    "SQLITE_BUSY": ("another program keeps it locked", "Close what else uses it, then try again."),
+    "SQLITE_LOCKED": ("another program keeps it locked", "Close what else uses it, then try again."),
+    "SQLITE_CORRUPT": ("it is damaged", "The next start of lmchat sets it aside and begins a new one."),
+    "SQLITE_NOTADB": ("it is damaged", "The next start of lmchat sets it aside and begins a new one."),
+    "SQLITE_IOERR": ("the disk reports an error", "Check the disk and where it is mounted."),
+}
+_SYSTEM = {
+    errno.ENOSPC: ("there is no room left", _NO_ROOM),
+    errno.EDQUOT: ("there is no room left for this user", _NO_ROOM),
+    errno.EFBIG: ("it may not grow any further", _NO_ROOM),
+    errno.EACCES: ("it may not be written", _PERMISSION),
+    errno.EPERM: ("it may not be written", _PERMISSION),
+    errno.EROFS: ("the disk is read-only", _PERMISSION),
+    errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
+}
+_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_FULL", "SQLITE_CONSTRAINT")
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+def explain(error: sqlite3.Error | OSError, path: Path) -> StoreUnavailable:
+    """Return what to say about a file that failed."""
+    reason, hint = _reason(error)
+    return StoreUnavailable(
+        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name_of(error) or error}"
+    )
+
+
+def name_of(error: BaseException) -> str:
+    """Return SQLite's name of an error, empty where it has none."""
+    return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken."""
+    return name_of(error).startswith(_DAMAGE)
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether the connection is as good as before."""
+    return name_of(error).startswith(_TRANSIENT)
+
+
+def _reason(error: sqlite3.Error | OSError) -> tuple[str, str]:
+    if isinstance(error, OSError):
+        return _SYSTEM.get(error.errno or 0, (error.strerror or str(error), _PERMISSION))
+    name = name_of(error)
+    for prefix, reason in _SQLITE.items():
+        if name.startswith(prefix):
+            return reason
+    return str(error), "Look into the log file, then start lmchat again."

@@ -1,0 +1,139 @@
+"""Writing sessions and messages: every function is a part of one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.session import SessionHeader, title_from
+from lmchat.storage.connection import Connection
+from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
+from lmchat.storage.tree import read_tree
+from lmchat.storage.words import index_message, unindex_message
+
+
+def put_session(connection: Connection, header: SessionHeader) -> None:
+    """Write a session that is not there yet; one that is keeps what it has, and leaves the trash."""
+    connection.execute(
+        """insert into sessions
+            (session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived, parent_id)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            on conflict (session_id) do update set deleted_at = null,
+            title = case sessions.title when '' then excluded.title else sessions.title end""",
+        (
+            header.session_id,
+            stored(header.title),
+            stored_time(header.created_at),
+            stored_time(header.updated_at),
+            stored(header.model),
+            stored(header.endpoint),
+            header.is_pinned,
+            header.is_archived,
+            header.parent_id,
+        ),
+    )
+
+
+def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
+    """Make the row of a session that another process removed while this one went on with it."""
+    time = stored_time(moment)
+    connection.execute(
+        "insert or ignore into sessions (session_id, created_at, updated_at) values (?, ?, ?)",
+        (session_id, time, time),
+    )
+
+
+def put_message(
+    connection: Connection, session_id: str, message: ChatMessage, *, owner: str | None = None
+) -> int:
+    """Write a message without its parts, anew or once more, and return its number."""
+    connection.execute(
+        """insert into messages (message_id, session_id, parent_id, role, state, created_at, model,
+            endpoint, receipt, failure, owner)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            on conflict (message_id) do update set state = excluded.state, model = excluded.model,
+            endpoint = excluded.endpoint, receipt = excluded.receipt, failure = excluded.failure,
+            owner = excluded.owner""",
+        (
+            message.message_id,
+            session_id,
+            message.parent_id,
+            message.role,
+            message.state,
+            stored_time(message.created_at),
+            stored(message.model),
+            stored(message.endpoint),
+            json_of(message.receipt),
+            json_of(message.failure),
+            owner,
+        ),
+    )
+    number = number_of(connection, message.message_id)
+    if number is None:
+        raise sqlite3.IntegrityError("a row that was just written is not there")
+    return number
+
+
+def put_whole(connection: Connection, session_id: str, message: ChatMessage) -> None:
+    """Write a message with all its parts; what was there of them, also pieces, is replaced."""
+    number = put_message(connection, session_id, message)
+    unindex_message(connection, number)
+    connection.execute("delete from parts where number = ?", (number,))
+    connection.execute("delete from pieces where number = ?", (number,))
+    write_parts(connection, number, message.parts)
+    index_message(connection, number)
+
+
+def number_of(connection: Connection, message_id: str) -> int | None:
+    """Return the number of a message, None where there is none."""
+    row = connection.execute("select number from messages where message_id = ?", (message_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def make_leaf(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
+    """Let a session end in a message that was just written.
+
+    Where another window has hidden what it hangs below, that comes back: the talk goes on there.
+    """
+    connection.execute(
+        "update sessions set leaf_id = ?, updated_at = ?, deleted_at = null where session_id = ?",
+        (message.message_id, stored_time(moment), session_id),
+    )
+    parent = connection.execute(
+        "select hidden_by from messages where message_id = ?", (message.parent_id,)
+    ).fetchone()
+    if parent is not None and parent[0] is not None:
+        for node in read_tree(connection, session_id).path(message.message_id):
+            connection.execute("update messages set hidden_by = null where number = ?", (node.number,))
+
+
+def name_after_prompt(connection: Connection, session_id: str, message: ChatMessage) -> None:
+    """Give a session without a title one from its first prompt."""
+    if message.role is Role.USER:
+        connection.execute(
+            "update sessions set title = ? where session_id = ? and title = ''",
+            (stored(title_from(message.text)), session_id),
+        )
+
+
+def first_prompt_title(connection: Connection, session_id: str) -> str:
+    """Return the title that a session has by itself."""
+    row = connection.execute(
+        """select p.text from messages m join parts p using (number)
+            where m.session_id = ? and m.role = ? and p.kind = 'text' order by p.part_id limit 1""",
+        (session_id, Role.USER),
+    ).fetchone()
+    return title_from("" if row is None else loaded(row[0]))
+
+
+def add_pieces(connection: Connection, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
+    """Append streamed text; false where the message is gone."""
+    number = number_of(connection, message_id)
+    if number is not None:
+        connection.executemany(
+            "insert into pieces (number, kind, text) values (?, ?, ?)",
+            [(number, kind, stored(text)) for kind, text in pieces],
+        )
+    return number is not None

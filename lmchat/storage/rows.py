@@ -1,0 +1,171 @@
+"""Rows of `sessions.db` as values, and back; a damaged row is told, never raised further."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    Part,
+    ReasoningPart,
+    Receipt,
+    Role,
+    TextPart,
+    ToolCallPart,
+)
+from lmchat.domain.session import SessionHeader
+
+log = logging.getLogger(__name__)
+
+HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived,
+    deleted_at, parent_id,
+    (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"""
+"""What `header_from` reads."""
+MESSAGE_COLUMNS = "number, message_id, role, state, created_at, parent_id, model, endpoint, receipt, failure"
+"""What `message_from` reads."""
+
+
+def stored(text: str) -> str | bytes:
+    """Return what SQLite can keep: text with lone surrogates, which UTF-8 has no form for, goes as bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+    return text
+
+
+def loaded(value: str | bytes) -> str:
+    """Undo `stored`."""
+    return value.decode(errors="surrogatepass") if isinstance(value, bytes) else value
+
+
+def stored_time(moment: datetime) -> str:
+    """Return a moment as text that sorts by time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def header_from(row: Sequence[Any]) -> SessionHeader | None:
+    """Return a header, or None for a damaged row."""
+    try:
+        return SessionHeader(
+            session_id=row[0],
+            title=loaded(row[1]),
+            created_at=_time(row[2]),
+            updated_at=_time(row[3]),
+            model=loaded(row[4]),
+            endpoint=loaded(row[5]),
+            is_pinned=bool(row[6]),
+            is_archived=bool(row[7]),
+            deleted_at=None if row[8] is None else _time(row[8]),
+            parent_id=row[9],
+            message_count=row[10],
+        )
+    except (ValueError, TypeError, AttributeError):
+        log.warning("a damaged row of a session was left out: %r", row[0])
+        return None
+
+
+def message_from(
+    row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
+) -> ChatMessage | None:
+    """Return a message, or None for a damaged row."""
+    try:
+        return ChatMessage(
+            message_id=row[1],
+            role=Role(row[2]),
+            parts=tuple(parts),
+            state=AnswerState(row[3]),
+            created_at=_time(row[4]),
+            parent_id=row[5],
+            model=loaded(row[6]),
+            endpoint=loaded(row[7]),
+            receipt=None if row[8] is None else Receipt(**_known(row[8], Receipt)),
+            failure=None if row[9] is None else Failure(**_known(row[9], Failure)),
+            version=version,
+            versions=versions,
+        )
+    except (ValueError, TypeError, AttributeError):
+        log.warning("a damaged row of a message was left out: %r", row[1])
+        return None
+
+
+def json_of(value: Receipt | Failure | None) -> str | None:
+    """Return a receipt or a failure as it is stored."""
+    return None if value is None else json.dumps(asdict(value))
+
+
+def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
+    """Add the parts of a message."""
+    connection.executemany(
+        "insert into parts (number, kind, text, call_id, name) values (?, ?, ?, ?, ?)",
+        [(number, *_columns(part)) for part in parts],
+    )
+
+
+def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> dict[int, list[Part]]:
+    """Return parts by message, with what has arrived so far of answers that still stream."""
+    found: dict[int, list[Part]] = {}
+    query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
+    for number, *columns in connection.execute(query, values):
+        part = _part(*columns)
+        if part is not None:
+            found.setdefault(number, []).append(part)
+    joined: dict[int, list[tuple[str, list[str]]]] = {}
+    query = f"select number, kind, text from pieces where {where} order by piece_id"
+    for number, kind, text in connection.execute(query, values):
+        runs = joined.setdefault(number, [])
+        if not runs or runs[-1][0] != kind:
+            runs.append((kind, []))
+        runs[-1][1].append(loaded(text))
+    for number, runs in joined.items():
+        arrived = [_part(kind, "".join(texts), "", "") for kind, texts in runs]
+        found.setdefault(number, []).extend(part for part in arrived if part is not None)
+    return found
+
+
+def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
+    match part:
+        case TextPart(text=text):
+            return "text", stored(text), "", ""
+        case ReasoningPart(text=text):
+            return "reasoning", stored(text), "", ""
+        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
+            return "tool_call", stored(arguments), stored(call_id), stored(name)
+
+
+def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
+    try:
+        match kind:
+            case "text":
+                return TextPart(text=loaded(text))
+            case "reasoning":
+                return ReasoningPart(text=loaded(text))
+            case "tool_call":
+                return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
+            case _:
+                log.warning("a part of an unknown kind was left out: %r", kind)
+    except ValueError:
+        log.warning("a damaged part was left out")
+    return None
+
+
+def _time(value: object) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment
+
+
+def _known(raw: str, kind: type[Receipt | Failure]) -> dict[str, Any]:
+    """Return the fields that this version knows; a newer one may have written more."""
+    data = json.loads(raw)
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}

@@ -1,0 +1,82 @@
+"""Finding messages: by the index of words, or by looking through the texts where that cannot help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from lmchat.domain.session import SearchHit
+from lmchat.storage.connection import Connection
+from lmchat.storage.query import Query, around, fold, parse
+from lmchat.storage.rows import loaded
+
+_BEFORE_CHARS = 60
+_AFTER_CHARS = 120
+_OPEN, _CLOSE = "\x02", "\x03"
+"""Around the match in what FTS5 returns."""
+
+_COLUMNS = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
+_JOINS = """cross join messages m on m.number = p.number
+    cross join sessions s on s.session_id = m.session_id
+    where m.hidden_by is null and s.deleted_at is null"""
+_BY_WORDS = f"""select {_COLUMNS}, snippet(words, 0, '{_OPEN}', '{_CLOSE}', '', 32)
+    from words cross join parts p on p.part_id = words.rowid {_JOINS}
+    and words match ? order by words.rowid desc limit ?"""
+"""Newest first, and joined in this order (`cross`), so that it ends with the last row wanted."""
+
+
+def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
+    """Return hits, newest first; none for an empty search."""
+    query = parse(text)
+    if not query.terms:
+        return ()
+    if connection.has_words and query.is_of_words:
+        rows = connection.execute(_BY_WORDS, (query.words, limit))
+        return _once(_hit(row[:6], *_marked(row[6])) for row in rows)
+    connection.create_function("fold", 1, _fold_value, deterministic=True)
+    like = " ".join(["and fold(p.text) like ? escape '\\'"] * len(query.terms))
+    rows = connection.execute(
+        f"select {_COLUMNS}, p.text from parts p {_JOINS} and p.kind = 'text' {like} "
+        "order by p.part_id desc limit ?",
+        (*query.patterns, limit),
+    )
+    return _once(_hit(row[:6], *_looked_up(loaded(row[6]), query)) for row in rows)
+
+
+def _marked(snippet: str) -> tuple[str, str, str]:
+    before, _, rest = snippet.partition(_OPEN)
+    match, _, after = rest.partition(_CLOSE)
+    return before, match, after.replace(_OPEN, "").replace(_CLOSE, "")
+
+
+def _looked_up(text: str, query: Query) -> tuple[str, str, str]:
+    return around(text, query.terms[0])
+
+
+def _hit(row: tuple[str, ...], before: str, match: str, after: str) -> SearchHit:
+    session_id, title, message_id, role, model, created_at = row
+    return SearchHit(
+        session_id=session_id,
+        title=loaded(title),
+        message_id=message_id,
+        role=role,
+        model=loaded(model),
+        created_at=datetime.fromisoformat(created_at),
+        before=_one_line(before[-_BEFORE_CHARS * 2 :]).lstrip()[-_BEFORE_CHARS:],
+        match=_one_line(match[:_AFTER_CHARS]),
+        after=_one_line(after[: _AFTER_CHARS * 2]).rstrip()[:_AFTER_CHARS],
+    )
+
+
+def _once(hits: Iterable[SearchHit]) -> tuple[SearchHit, ...]:
+    """Keep one hit a message."""
+    return tuple({hit.message_id: hit for hit in hits}.values())
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def _fold_value(value: str | bytes | None) -> str:
+    return "" if value is None else fold(loaded(value)).encode(errors="replace").decode()

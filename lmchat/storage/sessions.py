@@ -1,0 +1,160 @@
+"""The store of all sessions: `services.ports.SessionStore` in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from lmchat.domain.message import ChatMessage, now
+from lmchat.domain.session import SearchHit, Session, SessionHeader
+from lmchat.domain.telemetry import LedgerRow
+from lmchat.errors import SessionNotFound
+from lmchat.storage import changing, ledger, messages, reading, search, tidying
+from lmchat.storage.connection import Connection
+from lmchat.storage.database import Database
+from lmchat.storage.metrics import MetricsStore
+from lmchat.storage.owner import this_process
+from lmchat.storage.tree import read_tree
+
+
+class SessionStore:
+    """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
+        self._database = Database(path, prepare=tidying.tidy, clock=clock)
+        self._clock = clock
+        self.metrics = MetricsStore(self._database)
+        """The counters, in the same file."""
+
+    @property
+    def notice(self) -> str:
+        """A sentence to show: that the file was damaged, say; empty where all is well or not yet opened."""
+        return self._database.notice
+
+    async def open(self) -> str:
+        """Open the file now rather than with the first call, and return `notice`."""
+        await self._database.read(lambda _: None)
+        return self.notice
+
+    async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
+        """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
+        return await self._database.read(lambda c: reading.headers(c, is_trash=is_trash, limit=limit))
+
+    async def find(self, id_or_prefix: str) -> str:
+        """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
+        return await self._database.read(lambda c: reading.full_id(c, id_or_prefix))
+
+    async def open_session(self, session_id: str) -> Session:
+        """Read the header and the chosen path."""
+        return await self._database.read(lambda c: reading.session(c, session_id))
+
+    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
+        """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
+
+        def job(connection: Connection) -> tuple[ChatMessage, ...]:
+            found = reading.messages(connection, session_id, read_tree(connection, session_id))
+            return tuple(found.values())
+
+        return await self._database.read(job)
+
+    async def append(self, session: SessionHeader, message: ChatMessage) -> None:
+        """Write a message durably and make it the leaf; creates the session with its first one."""
+
+        def job(connection: Connection) -> None:
+            messages.put_session(connection, session)
+            messages.put_whole(connection, session.session_id, message)
+            messages.make_leaf(connection, session.session_id, message, self._clock())
+            messages.name_after_prompt(connection, session.session_id, message)
+
+        await self._database.write(job, is_durable=True)
+
+    async def begin_answer(self, session_id: str, message: ChatMessage) -> None:
+        """Write the row of an answer that is about to stream, owned by this process.
+
+        Its text comes with `add_pieces`, also where it goes on with an earlier one.
+        """
+
+        def job(connection: Connection) -> None:
+            messages.ensure_session(connection, session_id, self._clock())
+            messages.put_message(connection, session_id, message, owner=this_process())
+            messages.make_leaf(connection, session_id, message, self._clock())
+
+        await self._database.write(job)
+
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+        """Append streamed text; pieces are (`text` or `reasoning`, words)."""
+        is_there = await self._database.write(lambda c: messages.add_pieces(c, message_id, pieces))
+        if not is_there:
+            raise SessionNotFound(
+                "This chat was removed in another window while the answer arrived.",
+                hint="The answer is saved again once it is complete.",
+            )
+
+    async def finish(self, session_id: str, message: ChatMessage) -> None:
+        """Write an answer's end durably: parts, state, receipt, failure; its pieces are dropped."""
+        await self._database.write(
+            lambda c: changing.finish(c, session_id, message, self._clock()), is_durable=True
+        )
+
+    async def set_leaf(self, session_id: str, message_id: str) -> Session:
+        """Choose the path that goes through a message (its newest leaf below) and return it."""
+        return await self._database.write(lambda c: changing.set_leaf(c, session_id, message_id))
+
+    async def delete_message(self, session_id: str, message_id: str) -> Session:
+        """Hide a message and what hangs below it; `restore_message` brings it back."""
+        return await self._database.write(lambda c: changing.hide(c, session_id, message_id, self._clock()))
+
+    async def restore_message(self, session_id: str, message_id: str) -> Session:
+        """Undo `delete_message`."""
+        return await self._database.write(lambda c: changing.unhide(c, session_id, message_id))
+
+    async def last_deleted_message(self, session_id: str) -> str | None:
+        """Return the id of the message that was deleted last in a session, to bring it back."""
+        return await self._database.read(lambda c: changing.last_hidden(c, session_id))
+
+    async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
+        """Change `title`, `is_pinned`, `is_archived` or `deleted_at`."""
+        return await self._database.write(lambda c: changing.update_session(c, session_id, changes))
+
+    async def purge(self, session_id: str) -> None:
+        """Remove a session for good."""
+        await self._database.write(lambda c: tidying.purge(c, session_id))
+
+    async def fork(self, session_id: str, message_id: str) -> Session:
+        """Copy the path up to a message into a new session and return it."""
+        return await self._database.write(
+            lambda c: changing.fork(c, session_id, message_id, self._clock()), is_durable=True
+        )
+
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Find messages, newest first; what people type is never a syntax error."""
+        return await self._database.read(lambda c: search.search(c, query, limit))
+
+    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
+        """Earlier prompts, newest first, each once."""
+        return await self._database.read(lambda c: reading.prompts(c, limit))
+
+    async def save_draft(self, session_id: str, text: str) -> None:
+        """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
+        await self._database.write(lambda c: changing.save_draft(c, session_id, text))
+
+    async def draft(self, session_id: str) -> str:
+        """Return the kept draft, or nothing."""
+        return await self._database.read(lambda c: changing.draft(c, session_id))
+
+    async def add_ledger(self, row: LedgerRow) -> None:
+        """Keep the figures of a turn."""
+        await self._database.write(lambda c: ledger.add_row(c, row, self._clock()))
+
+    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
+        """Return the figures of all turns since a moment, oldest first."""
+        return await self._database.read(lambda c: ledger.rows_since(c, since))
+
+    async def speeds(self) -> Mapping[tuple[str, str], float]:
+        """Median tokens per second by (endpoint URL, model), from the ledger."""
+        return await self._database.read(ledger.speeds)
+
+    async def aclose(self) -> None:
+        """Write what is pending and close."""
+        await self._database.aclose()
