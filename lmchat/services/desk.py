@@ -1,4 +1,4 @@
-"""What lies open: the session that is shown, those that go on answering behind it, and what waits to be sent."""
+"""What lies open: the shown session, those that go on answering behind it, and what waits to be sent."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.safe_text import safe_line, safe_text
+
+HOSTILE = [
+    "\x1b]0;owned\x07",
+    "\x1b]52;c;aGk=\x07",
+    "\x1b[2J\x1b[H",
+    "\x9b31m",
+    "\x9d0;t\x9c",
+    "\x1bPq\x1b\\",
+    "a\rb",
+    "\x00\x08\x0b\x0c\x7f",
+    "\x07\x07\x08\x07]END",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_control_character_passes(text: str):
+    assert not [char for char in safe_text(text) if unicodedata.category(char) == "Cc"]
+
+
+@pytest.mark.parametrize(
+    "char", "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041"
+)
+def test_bidi_and_invisible_controls_become_visible(char: str):
+    shown = safe_text(f"a{char}b")
+    assert char not in shown
+    assert len(shown) == 3
+
+
+def test_newline_and_tab_stay_and_crlf_becomes_lf():
+    assert safe_text("a\r\n\tb\r\n") == "a\n\tb\n"
+
+
+def test_a_lone_cr_is_shown_not_obeyed():
+    assert safe_text("safe\revil") == "safe␍evil"
+
+
+@pytest.mark.parametrize("text", ["👩‍👩‍👧", "❤️‍🔥", "नमस्‍ते", "می‌خواهم", "漢字 🙂 é"])
+def test_clusters_of_joined_characters_stay_whole(text: str):
+    assert safe_text(text) == text
+
+
+def test_a_joiner_that_joins_nothing_becomes_visible():
+    assert "\u200d" not in safe_text("pass\u200dword \u200d")
+
+
+@given(st.text())
+def test_filtering_twice_changes_nothing_more(text: str):
+    once = safe_text(text)
+    assert safe_text(once) == once
+
+
+@given(st.text())
+def test_a_line_is_one_line(text: str):
+    assert "\n" not in safe_line(text)
+    assert len(safe_line(text, limit=20)) <= 20

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed
+
+
+@pytest.mark.parametrize(
+    ("typed", "base_url"),
+    [
+        ("http://127.0.0.1:1234", "http://127.0.0.1:1234/v1"),
+        ("http://127.0.0.1:1234/", "http://127.0.0.1:1234/v1"),
+        ("http://127.0.0.1:1234/v1/", "http://127.0.0.1:1234/v1"),
+        ("localhost:8080", "http://localhost:8080/v1"),
+        ("http://[::1]:11434", "http://[::1]:11434/v1"),
+        ("https://api.example.org", "https://api.example.org:443/v1"),
+        ("http://box.lan:8080/llm", "http://box.lan:8080/llm/v1"),
+        ("https://host/v1beta/openai", "https://host:443/v1beta/openai"),
+        ("HTTP://LOCALHOST:1234", "http://localhost:1234/v1"),
+    ],
+)
+def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, base_url: str):
+    assert Endpoint.parse(typed).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "http://user:pw@127.0.0.1",
+        "http://localhost@evil.com",
+        "http://",
+        "",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:1234?x=1",
+        "http://127.0.0.1:1234#x",
+        "http://127.0.0.1\\@evil.com",
+        "http://127.0.0.1 .evil.com",
+        "http://127.0.0.1\n.evil.com",
+        "http://[::1",
+        "javascript:alert(1)",
+    ],
+)
+def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: str):
+    with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
+        Endpoint.parse(typed)
+
+
+@pytest.mark.parametrize(
+    "typed", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "LOCALHOST."]
+)
+def test_loopback_is_recognised_by_its_parsed_host(typed: str):
+    assert Endpoint.parse(f"http://{typed}:1234").is_loopback
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["localhost.evil.com", "127.0.0.1.nip.io", "0.0.0.1", "192.168.1.5", "[::ffff:10.0.0.1]", "2130706433"],
+)
+def test_what_only_looks_like_loopback_is_not(typed: str):
+    assert not Endpoint.parse(f"http://{typed}:1234").is_loopback
+
+
+def test_the_short_form_leaves_the_version_out():
+    assert Endpoint.parse("http://127.0.0.1:1234/v1").url == "http://127.0.0.1:1234"

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.event import (
+    LifeSign,
+    ModelLoading,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    RetryScheduled,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.message import AnswerState
+from lmchat.domain.turn import Stage, Turn
+
+
+def played(*steps, start: float = 100.0) -> Turn:
+    turn = Turn(model="m", started_s=start)
+    for now_s, event in steps:
+        turn = turn.apply(event, now_s)
+    return turn
+
+
+def test_the_first_token_counts_from_the_request_that_is_answered():
+    turn = played(
+        (100.1, RequestSent()),
+        (102.0, RetryScheduled(attempt=2, attempts=3, wait_s=1, reason="busy")),
+        (103.0, RequestSent()),
+        (103.25, TextDelta(text="a")),
+    )
+    assert turn.ttft_s == pytest.approx(0.25)
+    assert turn.retries == 1
+    assert turn.retry is None
+
+
+def test_progress_and_life_signs_are_not_tokens():
+    turn = played(
+        (100.1, RequestSent()),
+        (100.2, PromptProgress(fraction=0.5, processed_tokens=5, total_tokens=10)),
+        (101, LifeSign()),
+    )
+    assert turn.first_token_s is None
+    assert (turn.stage, turn.fraction) == (Stage.READING, 0.5)
+
+
+def test_stages_follow_the_events():
+    turn = Turn(model="m", started_s=0)
+    for event, stage in [
+        (RequestQueued(), Stage.QUEUED),
+        (RequestSent(), Stage.WAITING),
+        (ModelLoading(fraction=0.4), Stage.LOADING),
+        (ReasoningDelta(text="hm"), Stage.THINKING),
+        (TextDelta(text="so"), Stage.ANSWERING),
+        (StreamStalled(silent_s=60), Stage.STALLED),
+        (LifeSign(), Stage.ANSWERING),
+    ]:
+        turn = turn.apply(event, 1)
+        assert turn.stage is stage
+
+
+def test_a_stall_counts_once_until_text_comes_again():
+    turn = played(
+        (1, TextDelta(text="a")),
+        (61, StreamStalled(silent_s=60)),
+        (62, StreamStalled(silent_s=61)),
+        (63, TextDelta(text="b")),
+        (124, StreamStalled(silent_s=61)),
+    )
+    assert turn.stalls == 2
+
+
+def test_speed_is_tokens_between_the_first_and_the_last():
+    turn = played(*((101 + n / 10, TextDelta(text="word")) for n in range(11)))
+    assert turn.tokens_per_second == pytest.approx(10)
+    assert turn.is_estimated
+
+
+def test_the_servers_figures_win_over_our_clock():
+    turn = played(
+        (101, TextDelta(text="a")),
+        (102, TextDelta(text="b")),
+        (102, UsageReported(prompt_tokens=9, completion_tokens=7, tokens_per_second=42.0)),
+        (102, StreamFinished(reason="length")),
+    )
+    receipt = turn.end(AnswerState.COMPLETE, 103).receipt()
+    assert (receipt.tokens_per_second, receipt.completion_tokens, receipt.prompt_tokens) == (42.0, 7, 9)
+    assert not receipt.is_estimated
+    assert receipt.finish_reason == "length"
+    assert receipt.elapsed_ms == pytest.approx(3000)
+
+
+def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
+    turn = played(
+        (101, ReasoningDelta(text="a")), (103, ReasoningDelta(text="b")), (104.5, TextDelta(text="c"))
+    )
+    assert turn.thought_s(110) == pytest.approx(3.5)
+
+
+def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
+    receipt = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).receipt()
+    assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (None, None, None)
