@@ -10,6 +10,7 @@ from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdic
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
+from lmchat.tui.screens.model_picker import PickerRow
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
@@ -118,3 +119,53 @@ KEYS = (
     ("^T", "telemetry"),
 )
 LAST_KEYS = (("^P", "commands"), ("F1", "help"))
+
+
+def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelInfo:
+    endpoint = OLLAMA if product is Product.OLLAMA else LM_STUDIO
+    more = {"state": LoadState.NOT_LOADED, "quantization": "Q4_K_M"} | more
+    return ModelInfo(model_id=model_id, endpoint=endpoint, product=product, **more)
+
+
+def picker_rows() -> list[PickerRow]:
+    coder = model(
+        "qwen2.5-coder-14b", params="14B", context_max=32768, size_bytes=8_900_000_000, capabilities=("tools",)
+    )
+    moe = model(
+        "qwen3-30b-a3b",
+        params="30B",
+        state=LoadState.LOADING,
+        load_fraction=0.4,
+        size_bytes=17_300_000_000,
+        capabilities=("tools", "reasoning"),
+    )
+    vision = model(
+        "qwen2.5-vl-7b",
+        params="7B",
+        quantization="Q8_0",
+        context_max=131072,
+        size_bytes=8_100_000_000,
+        capabilities=("tools", "vision"),
+    )
+    small = model(
+        "qwen3:4b",
+        Product.OLLAMA,
+        params="4B",
+        context_max=40960,
+        size_bytes=2_600_000_000,
+        capabilities=("tools", "reasoning"),
+    )
+    gemma = model("gemma-3-4b", params="4B", quantization="Q4_0", context_max=131072, size_bytes=2_400_000_000)
+    return [
+        PickerRow(model=moe),
+        PickerRow(model=vision, tokens_per_second=31.0),
+        PickerRow(model=QWEN, tokens_per_second=42.3, is_recent=True, recent_index=1),
+        PickerRow(model=coder, tokens_per_second=23.1, is_recent=True, recent_index=2),
+        PickerRow(model=gemma),
+        PickerRow(model=model("nomic-embed-text-v1.5", is_embedding=True, size_bytes=84_000_000)),
+        PickerRow(model=small, tokens_per_second=68.4),
+        PickerRow(model=model("llama3.2:3b", Product.OLLAMA, params="3B", context_max=131072)),
+        PickerRow(model=model("mistral-nemo:12b", Product.OLLAMA, params="12B")),
+        PickerRow(model=model("phi4:14b", Product.OLLAMA, params="14B")),
+        PickerRow(model=model("smollm2:135m", Product.OLLAMA, params="135M")),
+    ]

@@ -109,7 +109,9 @@ class RowList(ScrollView):
                 return
 
     def move(self, by: int) -> None:
-        """Choose the row that is `by` further, as far as there are rows."""
+        """Choose the row that is `by` further, as far as there are rows; scroll where none can be chosen."""
+        if not self._blocks:
+            self.scroll_relative(y=by, animate=False)
         self._set_chosen(self._chosen + by)
 
     def page(self, direction: int) -> None:
@@ -180,6 +182,12 @@ class RowList(ScrollView):
         styles = _CHOSEN if is_chosen or row.is_open else _OTHERS
         pieces = [content(_styled(piece, styles)) for piece in row.pieces]
         return fit(pieces, content(_styled(row.right, styles)), width, signs_for(self).cut)
+
+
+def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
+    """Wrap a sentence into rows that cannot be chosen."""
+    lines = content(((words, ""),)).wrap(max(width, 1))
+    return [ListRow((((line.plain.rstrip(), style),),), is_heading=True) for line in lines]
 
 
 def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:

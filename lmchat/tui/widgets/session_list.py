@@ -18,7 +18,7 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
 Groups = Sequence[tuple[str, Sequence[SessionHeader]]]
 """Headings with their sessions, newest first."""
@@ -137,8 +137,7 @@ class SessionList(Vertical, can_focus=True):
         if not rows:
             words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
             width = max(self._rows.size.width - 2, 12)
-            lines = content(((words, ""),)).wrap(width)
-            rows = [ListRow((((line.plain.rstrip(), MUTED),),), is_heading=True) for line in lines]
+            rows = words_as_rows(words, width)
         self._rows.show(rows, choose=choose)
 
     def _listed(self, typed: str, signs: Signs) -> Iterator[ListRow]:

@@ -9,7 +9,7 @@ from lmchat.tui.widgets.line import FAINT, Parts
 
 
 def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
-    """Draw as many of the values as fit; bars start at zero and end at the most, or `at_least`; None failed."""
+    """Draw the newest values; a full bar is the most of them, or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     most = max([at_least, *(value for value in shown if value is not None)])
     parts: list[tuple[str, str]] = [(" " * (width - len(shown)), FAINT)]

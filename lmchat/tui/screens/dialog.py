@@ -1,0 +1,108 @@
+"""What all dialogs share: a raised panel over the dimmed chat, with title, content and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.keys_row import Hint
+from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.row_list import RowList
+
+ResultT = TypeVar("ResultT")
+
+
+class Dialog(ModalScreen[ResultT], Generic[ResultT]):
+    """A dialog; Esc leaves it without a result."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    TITLE_TEXT: ClassVar[str] = ""
+    """What stands in its first row."""
+    HINTS: ClassVar[Sequence[Hint]] = ()
+    """Its keys, but for Esc."""
+
+    def compose(self) -> ComposeResult:
+        """Title, content, keys."""
+        with Vertical(classes="dialog"):
+            yield Line([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
+            yield from self.compose_content()
+            yield Line(_hints(self.HINTS), _hints((("Esc", "leave"),))[0], id="dialog-keys")
+
+    def title_text(self) -> str:
+        """Return the words of the first row; they have passed the filter."""
+        return self.TITLE_TEXT
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return what stands between title and keys."""
+        return ()
+
+    def show_title(self, *figures: str) -> None:
+        """Say something at the right of the title; figures go from the end where there is no room."""
+        title, dot = self.query_one("#dialog-title", Line), f" {signs_for(self).dot} "
+        room = title.size.width - cell_len(self.title_text()) - 2
+        kept = list(figures)
+        while kept and cell_len(dot.join(kept)) > room:
+            kept.pop()
+        title.show([content(((self.title_text(), STRONG),))], content(((dot.join(kept), MUTED),)))
+
+    def action_leave(self) -> None:
+        """Leave all as it was."""
+        self.dismiss(None)
+
+
+class ListDialog(Dialog[ResultT], Generic[ResultT]):
+    """A dialog with a list that grows with its rows, as far as the screen allows, and never shrinks."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
+    _list_height = 0
+
+    @property
+    def list(self) -> RowList:
+        """The list."""
+        return self.query_one(RowList)
+
+    def fit_list(self, wanted: int = 0) -> None:
+        """Give the list as many rows as it wants and the screen has."""
+        self._list_height = max(self._list_height, wanted)
+        box, rows = self.query_one(".dialog"), self.list
+        others = [child for child in box.children if child is not rows and child.display]
+        taken = sum(1 + child.styles.margin.height for child in others) + rows.styles.margin.height
+        room = self.size.height - taken - box.gutter.height
+        rows.styles.height = max(min(self._list_height, room), 1)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Use the room of the new size."""
+        del event
+        self.call_after_refresh(self.fit_list)
+
+    def action_move(self, by: int) -> None:
+        """Choose another row."""
+        self.list.move(by)
+
+    def action_page(self, direction: int) -> None:
+        """Choose a row about a page away."""
+        self.list.page(direction)
+
+
+def _hints(hints: Sequence[Hint]) -> list[Content]:
+    """Return keys and words as pieces that a `Line` can drop whole."""
+    return [
+        content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
+        for index, (key, word) in enumerate(hints)
+    ]

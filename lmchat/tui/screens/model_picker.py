@@ -1,0 +1,155 @@
+"""The model picker: models of all reachable servers, recent ones first, with a fuzzy filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+from lmchat.domain.server import ModelInfo
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.screens.model_table import ModelTable, PickerRow
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.line import MUTED, Line, content
+from lmchat.tui.widgets.row_list import RowList, words_as_rows
+
+__all__ = ["ModelPicker", "PickerRow"]
+
+
+class ModelPicker(ListDialog[ModelInfo | None]):
+    """Dismisses with the chosen model, or with None, which leaves all as it was."""
+
+    TITLE_TEXT = "Models"
+    HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(Scope.PICKER),
+        *(Binding(str(n), f"recent({n})", show=False, priority=True) for n in range(1, 10)),
+    ]
+
+    @dataclass
+    class LoadWanted(Message):
+        """A model shall be loaded, or unloaded if it is loaded."""
+
+        model: ModelInfo
+        """Which."""
+
+    @dataclass
+    class RefreshWanted(Message):
+        """All lists shall be fetched anew."""
+
+    def __init__(
+        self,
+        rows: Sequence[PickerRow],
+        *,
+        age_s: float,
+        current: tuple[str, str] | None = None,
+        note: str = "",
+    ) -> None:
+        super().__init__()
+        self._table = ModelTable(rows)
+        self._age_s, self._note = age_s, note
+        self._current = current
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return filter, heads of the columns, list and what the signs mean."""
+        digits = ", or 1–9 for a recent one" if self._table.recent(1) else ""
+        yield Field(placeholder=f"Type a part of a name{digits}")
+        yield Line(classes="columns gap")
+        yield RowList()
+        yield Line(classes="legend")
+
+    def on_mount(self) -> None:
+        """Choose the model in use."""
+        signs = signs_for(self)
+        legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
+        self.query_one(".legend", Line).show([content(((legend, MUTED),))])
+        self.call_after_refresh(self._draw, choose=self._current)
+
+    def update_rows(self, rows: Sequence[PickerRow], *, age_s: float, note: str = "") -> None:
+        """Show newer lists; filter and choice stay. `note` says what a refresh could not reach."""
+        self._table = ModelTable(rows)
+        self._age_s, self._note = age_s, note
+        if self.is_mounted:
+            self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the columns to the new width."""
+        super().on_resize(event)
+        self.call_after_refresh(self._draw)
+
+    def _draw(self, choose: tuple[str, str] | None = None) -> None:
+        typed = self.query_one(Field).value
+        width = self.list.outer_size.width - 2  # the bar at the left, a scrollbar at the right
+        if width < 1:
+            return
+        shown = self._table.filtered(typed)
+        heads, rows = self._table.laid_out(shown, width, signs_for(self))
+        if not shown:
+            rows = words_as_rows(self._nothing(typed), width)
+        self.query_one(".columns", Line).show([content(heads)])
+        best = self._table.best(shown)
+        self.list.show(rows, choose=best if typed.strip() and best else choose)
+        self.fit_list(len(rows))
+        self._tell(len(shown), is_filtered=bool(typed.strip()))
+
+    def _nothing(self, typed: str) -> str:
+        if not self._table.count:
+            return self._note or "No server has told its models yet. ^R asks again."
+        return f"No model matches *{safe_line(typed, limit=30)}*. Backspace shows all {self._table.count}."
+
+    def _tell(self, shown: int, *, is_filtered: bool) -> None:
+        count, servers = self._table.count, self._table.server_count
+        age = safe_line(self._note) if self._note and count else f"list {figures.ago(self._age_s)} old"
+        self.show_title(f"{count} on {servers} server{'' if servers == 1 else 's'}", age)
+        self.query_one(Field).show_note(f"{shown} of {count}" if is_filtered else "")
+
+    def _chosen(self) -> ModelInfo | None:
+        return self._table.model(self.list.key)
+
+    @on(Input.Changed)
+    def filter_models(self, event: Input.Changed) -> None:
+        """Show what matches."""
+        event.stop()
+        self._draw()
+
+    @on(Input.Submitted)
+    def take(self, event: Message) -> None:
+        """Leave with the chosen model."""
+        event.stop()
+        if (model := self._chosen()) is not None:
+            self.dismiss(model)
+
+    @on(RowList.Taken)
+    def take_clicked(self, event: RowList.Taken) -> None:
+        """Leave with the clicked model."""
+        self.take(event)
+
+    def action_load_or_unload(self) -> None:
+        """Ask for the chosen model to be loaded or unloaded."""
+        if (model := self._chosen()) is not None:
+            self.post_message(self.LoadWanted(model))
+
+    def action_refresh_models(self) -> None:
+        """Ask for new lists."""
+        self.post_message(self.RefreshWanted())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let digits choose only while the filter is empty."""
+        return not (
+            action == "recent" and (self.query_one(Field).value or not self._table.recent(parameters[0]))
+        )
+
+    def action_recent(self, number: int) -> None:
+        """Leave with the n-th recent model."""
+        if (model := self._table.recent(number)) is not None:
+            self.dismiss(model)
