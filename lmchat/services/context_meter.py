@@ -11,6 +11,8 @@ from lmchat.domain.server import Target
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
+_MOST_FACTOR = 4.0
+"""No tokenizer differs more from our estimate; a count beyond this is a server's own mistake."""
 _CUT_SHARE = 0.6
 """A server that counts less than this share of our estimate has left something out."""
 _CUT_TOKENS = 1000
@@ -50,7 +52,7 @@ class ContextMeter:
         if counted <= 0 or estimate < _SMALL_TOKENS or self.is_cut(target, sent, counted):
             return
         old = self._factors.get(_key(target))
-        fresh = counted / estimate
+        fresh = min(max(counted / estimate, 1 / _MOST_FACTOR), _MOST_FACTOR)
         self._factors[_key(target)] = fresh if old is None else (old + 2 * fresh) / 3
 
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:

@@ -82,6 +82,7 @@ class ScriptedBackend:
     def __init__(self, *scripts: Sequence[Step], candidates: Sequence[Candidate] | None = None) -> None:
         self.scripts = list(scripts)
         self.requests: list[ChatRequest] = []
+        self.asked = asyncio.Event()
         self.stopped = 0
         self.candidates = (
             tuple(candidates) if candidates is not None else (candidate(Verdict.READY, model()),)
@@ -114,6 +115,7 @@ class ScriptedBackend:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         self.requests.append(request)
+        self.asked.set()
         script = self.scripts.pop(0) if self.scripts else answer()
         self.counted = replace(self.counted, total_requests=self.counted.total_requests + 1)
         try:

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, Role, new_id, now
+from lmchat.domain.server import Product, Target
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import (
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+    StoreUnavailable,
+    StreamInterrupted,
+)
+from lmchat.services.asking import AnswerBegun, HowToAsk, MessageAdded
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import CONTINUE, Conversation
+from lmchat.services.keeper import Keeper
+from lmchat.storage.sessions import SessionStore
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    yield store
+    await store.aclose()
+
+
+def begin(backend, store, *, system_prompt: str = "", keeper: Keeper | None = None) -> Conversation:
+    header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
+    return Conversation(
+        Session(header=header),
+        backend=backend,
+        keeper=keeper or Keeper(store),
+        meter=ContextMeter(),
+        system_prompt=system_prompt,
+    )
+
+
+HOW = HowToAsk(target=target())
+
+
+async def read(events) -> list:
+    async with aclosing(events) as stream:
+        return [event async for event in stream]
+
+
+async def on_disk(store, conversation):
+    return (await store.open_session(conversation.header.session_id)).messages
+
+
+async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
+    class Curious(ScriptedBackend):
+        async def stream(self, request):
+            self.seen = await on_disk(store, conversation)
+            async with aclosing(super().stream(request)) as events:
+                async for event in events:
+                    yield event
+
+    backend = Curious(answer())
+    conversation = begin(backend, store)
+    await read(conversation.send("What grows in shade?", HOW))
+    assert [message.text for message in backend.seen if message.role is Role.USER] == ["What grows in shade?"]
+
+
+async def test_a_whole_answer_is_kept_with_its_figures(store):
+    conversation = begin(ScriptedBackend(answer("Lettuce does well.", thought="hm")), store)
+    events = await read(conversation.send("What grows in shade?", HOW))
+    assert isinstance(events[0], MessageAdded)
+    assert isinstance(events[1], AnswerBegun)
+    assert isinstance(events[-1], StreamFinished)
+    prompt, reply = await on_disk(store, conversation)
+    assert (prompt.text, reply.text, reply.reasoning) == ("What grows in shade?", "Lettuce does well.", "hm")
+    assert reply.state is AnswerState.COMPLETE
+    assert reply.receipt is not None
+    assert reply.receipt.completion_tokens == 3
+    assert reply.parent_id == prompt.message_id
+    assert conversation.header.title == "What grows in shade?"
+    assert not conversation.is_running
+
+
+async def test_the_history_goes_along_without_reasoning(store):
+    backend = ScriptedBackend(answer("One.", thought="secret"), answer("Two."))
+    conversation = begin(backend, store, system_prompt="Be brief.")
+    await read(conversation.send("a", HOW))
+    await read(conversation.send("b", HOW))
+    assert [(m.role.value, m.text) for m in backend.requests[1].messages] == [
+        ("system", "Be brief."),
+        ("user", "a"),
+        ("assistant", "One."),
+        ("user", "b"),
+    ]
+
+
+async def test_stopping_keeps_what_came_as_stopped(store):
+    gate = asyncio.Event()
+    backend = ScriptedBackend([RequestSent(), TextDelta(text="Let"), gate])
+    conversation = begin(backend, store)
+    arrived = asyncio.Event()
+
+    async def reader():
+        async with aclosing(conversation.send("x", HOW)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    arrived.set()
+
+    task = asyncio.create_task(reader())
+    await arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    reply = (await on_disk(store, conversation))[-1]
+    assert (reply.text, reply.state, reply.failure) == ("Let", AnswerState.STOPPED, None)
+    assert backend.stopped == 1
+    assert not conversation.is_running
+
+
+async def test_leaving_the_generator_stops_the_answer_too(store):
+    backend = ScriptedBackend([TextDelta(text="Let"), asyncio.Event()])
+    conversation = begin(backend, store)
+    async with aclosing(conversation.send("x", HOW)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    assert backend.stopped == 1
+    assert (await on_disk(store, conversation))[-1].state is AnswerState.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "text"),
+    [
+        (
+            [TextDelta(text="Hal"), StreamInterrupted("It broke off.", hint="Try again.")],
+            AnswerState.INTERRUPTED,
+            "Hal",
+        ),
+        ([ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")], AnswerState.INTERRUPTED, ""),
+        ([ServerUnavailable("Nothing answers at 127.0.0.1:1234.")], AnswerState.FAILED, ""),
+        ([ServerRejected("No.", kind="auth", status=401)], AnswerState.FAILED, ""),
+        ([TextDelta(text="Hal"), ZeroDivisionError("ours")], AnswerState.INTERRUPTED, "Hal"),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, state, text):
+    conversation = begin(ScriptedBackend(script), store)
+    await read(conversation.send("x", HOW))
+    reply = (await on_disk(store, conversation))[-1]
+    assert (reply.state, reply.text) == (state, text)
+    assert reply.failure is not None
+    assert reply.failure.message
+    assert reply.failure.failure_id
+    assert "ours" not in reply.failure.message
+
+
+async def test_streamed_text_is_on_the_disk_while_the_stream_stands_still(store):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(
+        [TextDelta(text="Let"), TextDelta(text="tuce"), gate, StreamFinished(reason="stop")]
+    )
+    written = asyncio.Event()
+
+    add_pieces = store.add_pieces
+
+    async def noticing(message_id, pieces):
+        await add_pieces(message_id, pieces)
+        written.set()
+
+    store.add_pieces = noticing
+    conversation = begin(backend, store)
+    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    await written.wait()
+    assert (await on_disk(store, conversation))[-1].text == "Lettuce"
+    gate.set()
+    await task
+
+
+async def test_regenerating_adds_a_version_and_keeps_the_old_one(store):
+    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
+    await read(conversation.send("x", HOW))
+    first = conversation.messages[-1]
+    await read(conversation.regenerate(first.message_id, HOW))
+    second = (await on_disk(store, conversation))[-1]
+    assert (second.text, second.version, second.versions) == ("Two.", 2, 2)
+    back = await store.set_leaf(conversation.header.session_id, first.message_id)
+    assert back.messages[-1].text == "One."
+
+
+async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
+    backend = ScriptedBackend([ServerUnavailable("away")], answer("There."))
+    conversation = begin(backend, store)
+    await read(conversation.send("x", HOW))
+    await read(conversation.regenerate(conversation.messages[0].message_id, HOW))
+    assert [m.text for m in conversation.messages] == ["x", "There."]
+
+
+async def test_editing_a_prompt_makes_a_sibling_and_answers_it(store):
+    backend = ScriptedBackend(answer("One."), answer("Two."))
+    conversation = begin(backend, store)
+    await read(conversation.send("first", HOW))
+    await read(conversation.edit(conversation.messages[0].message_id, "second", HOW))
+    prompt, reply = await on_disk(store, conversation)
+    assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
+    assert [m.text for m in backend.requests[1].messages] == ["second"]
+    assert len(await store.tree(conversation.header.session_id)) == 4
+
+
+@pytest.mark.parametrize(("product", "last"), [(Product.LLAMA_CPP, "Let"), (Product.LM_STUDIO, CONTINUE)])
+async def test_continuing_begins_with_what_had_come(store, product, last):
+    backend = ScriptedBackend(
+        [TextDelta(text="Let"), StreamInterrupted("cut")],
+        [TextDelta(text="tuce"), StreamFinished(reason="stop")],
+    )
+    conversation = begin(backend, store)
+    how = HowToAsk(target=Target(endpoint=ENDPOINT, product=product, model=model()))
+    await read(conversation.send("x", how))
+    await read(conversation.resume(conversation.messages[-1].message_id, how))
+    reply = (await on_disk(store, conversation))[-1]
+    assert (reply.text, reply.state) == ("Lettuce", AnswerState.COMPLETE)
+    assert backend.requests[1].messages[-1].text == last
+
+
+async def test_two_turns_at_once_in_one_session_are_refused(store):
+    gate = asyncio.Event()
+    backend = ScriptedBackend([RequestSent(), gate, StreamFinished(reason="")])
+    conversation = begin(backend, store)
+    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    await backend.asked.wait()
+    with pytest.raises(RequestInvalid):
+        await read(conversation.send("y", HOW))
+    gate.set()
+    await task
+    assert [m.text for m in conversation.messages if m.role is Role.USER] == ["x"]
+
+
+async def test_a_full_window_is_refused_before_anything_changes_where_the_user_wants_that(store):
+    how = HowToAsk(target=target(context_loaded=200), is_truncating=False)
+    uncounted = [TextDelta(text="a " * 100), StreamFinished(reason="stop")]
+    conversation = begin(ScriptedBackend(uncounted, uncounted), store)
+    await read(conversation.send("c " * 100, how))
+    await read(conversation.send("d " * 30, how))
+    before = list(conversation.messages)
+    with pytest.raises(RequestInvalid, match="tokens") as refused:
+        await read(conversation.send("e " * 300, how))
+    assert refused.value.kind == "context_overflow"
+    assert conversation.messages == before
+
+
+async def test_chat_goes_on_without_a_disk_and_catches_up_when_it_is_back(store):
+    keeper = Keeper(store)
+    real_append, real_finish = store.append, store.finish
+
+    async def full(*args):
+        raise StoreUnavailable("The disk is full.")
+
+    store.append = store.finish = full
+    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store, keeper=keeper)
+    await read(conversation.send("a", HOW))
+    assert keeper.warning is not None
+    assert conversation.messages[-1].text == "One."
+    store.append, store.finish = real_append, real_finish
+    await read(conversation.send("b", HOW))
+    assert keeper.warning is None
+    assert [m.text for m in await on_disk(store, conversation)] == ["a", "One.", "b", "Two."]
+    assert (await store.open_session(conversation.header.session_id)).header.title == "a"

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from lmchat.domain.server import Verdict
+from lmchat.services.monitor import KEPT_LATENCIES, Monitor
+from tests.support.scripted_backend import ScriptedBackend, candidate, model, target
+
+
+async def looks(monitor: Monitor, count: int) -> list:
+    seen = []
+    async with aclosing(monitor.watch()) as watched:
+        async for health in watched:
+            seen.append(health)
+            if len(seen) == count:
+                return seen
+            monitor.look_now()
+    return seen
+
+
+async def test_what_is_seen_carries_latency_and_model():
+    monitor = Monitor(ScriptedBackend())
+    monitor.aim(target())
+    (health,) = await looks(monitor, 1)
+    assert (health.verdict, health.latency_ms, health.is_down) == (Verdict.READY, 3.0, False)
+    assert health.model == model()
+
+
+async def test_a_server_that_went_away_is_down_and_comes_back():
+    backend = ScriptedBackend()
+    up = backend.candidates
+    monitor = Monitor(backend)
+    monitor.aim(target())
+    seen = []
+    async with aclosing(monitor.watch()) as watched:
+        async for health in watched:
+            seen.append(health.is_down)
+            backend.candidates = () if len(seen) == 1 else up
+            if len(seen) == 3:
+                break
+            monitor.look_now()
+    assert seen == [False, True, False]
+    assert monitor.health.latencies_ms == (3.0, None, 3.0)
+    assert monitor.health.seen_s is not None
+
+
+async def test_nothing_is_asked_while_an_answer_streams():
+    backend = ScriptedBackend()
+    monitor = Monitor(backend)
+    monitor.aim(target())
+    monitor.is_streaming = True
+    async with aclosing(monitor.watch()) as watched:
+        waiting = asyncio.ensure_future(anext(watched))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert backend.checks == 0
+        monitor.is_streaming = False
+        monitor.look_now()
+        await waiting
+    assert backend.checks == 1
+
+
+async def test_latencies_are_kept_for_the_width_of_the_sidebar():
+    monitor = Monitor(ScriptedBackend(candidates=[candidate(Verdict.READY, model())]))
+    monitor.aim(target())
+    seen = await looks(monitor, KEPT_LATENCIES + 3)
+    assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
+
+
+async def test_another_server_begins_with_a_clean_slate():
+    monitor = Monitor(ScriptedBackend())
+    monitor.aim(target())
+    await looks(monitor, 2)
+    monitor.aim(None)
+    assert monitor.health.latencies_ms == ()
+    assert monitor.health.verdict is None
