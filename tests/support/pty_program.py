@@ -130,9 +130,7 @@ class PtyProgram:
         deadline = time.monotonic() + timeout_s
         while not condition():
             with self._changed:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0 or not self._changed.wait(min(left_s, 0.05)):
-                    pass  # what is waited for may also be a file, so ask at least every 50 ms
+                self._changed.wait(0.05)  # what is waited for may also be a file: ask at least every 50 ms
             if time.monotonic() > deadline and not condition():
                 raise AssertionError(f"not within {timeout_s} s: {what}\n{self._report()}")
 
@@ -189,6 +187,10 @@ class PtyProgram:
             os.close(self._master)
             self._master = -1
 
+    def stop_reading(self) -> None:
+        """Take no more bytes, as a stalled line does: writes block when the kernel's buffer is full."""
+        self._stop_reader()
+
     def close(self) -> None:
         """End the program, if it still runs, and give everything back."""
         if self.process.poll() is None:
@@ -204,6 +206,11 @@ class PtyProgram:
         """Processor time that the program has used so far (Linux)."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def state(self) -> str:
+        """The letter of the program's state: R running, S sleeping, T stopped (Linux)."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        return stat.rpartition(")")[2].split()[0]
 
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -235,7 +242,8 @@ class PtyProgram:
 
 def clean_environment(home: Path | None = None) -> dict[str, str]:
     """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    guard = ("PYTHONPATH", "LMCHAT_TEST_NETWORK_REPORT", "PYTEST_CURRENT_TEST")  # tests leave no machine
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", *guard) if name in os.environ}
     place = str(home) if home else "/nonexistent"
     return kept | {
         "HOME": place,

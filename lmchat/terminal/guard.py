@@ -1,0 +1,73 @@
+"""Ends the program on a signal, or when its terminal is gone, even where the event loop hangs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
+"""What Ctrl+C and Ctrl+\\ send to all programs of a terminal, also to us while an editor has it."""
+
+
+class SignalGuard:
+    """Watches for signals on a thread of its own, so that no main thread has to be alive for it.
+
+    A signal writes its number into a pipe from C. The thread gives the terminal back, asks the program to
+    end, and ends it by itself when `patience_s` have passed.
+    """
+
+    def __init__(
+        self, *, give_back: Callable[[], None], ask: Callable[[int], None], patience_s: float
+    ) -> None:
+        self.is_away = False
+        """Whether another program has the terminal: keys of it are no signals for us."""
+        self.ended_by: int | None = None
+        """The signal that ends the program."""
+        self._give_back = give_back
+        self._ask = ask
+        self._patience_s = patience_s
+        self._pipe: tuple[int, int] | None = None
+
+    def watch(self) -> None:
+        """Begin; a second call changes nothing. To be called on the main thread."""
+        if self._pipe is not None:
+            return
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        threading.Thread(target=self._wait, name="signal-guard", daemon=True).start()
+        for number in ENDING:
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+
+    def hang_up(self) -> None:
+        """Say that the terminal is gone, from any thread: the same as the kernel's SIGHUP."""
+        self._on_signal(signal.SIGHUP, None)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # asyncio may have taken the wake-up file for itself: tell the thread from here too.
+        if self._pipe is not None:
+            os.write(self._pipe[1], bytes([number]))
+
+    def _wait(self) -> None:
+        while self._pipe is not None:
+            for number in os.read(self._pipe[0], 64):
+                if number in ENDING and not (self.is_away and number in FROM_KEYS):
+                    self._end(number)
+
+    def _end(self, number: int) -> None:
+        self.ended_by = number
+        logger.info("ending on %s", signal.Signals(number).name)
+        try:
+            self._give_back()
+            self._ask(number)
+        except Exception:
+            logger.exception("could not end in order")
+        threading.Event().wait(self._patience_s)  # a program that ends in time takes this thread with it
+        os._exit(128 + number)

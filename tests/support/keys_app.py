@@ -1,0 +1,96 @@
+"""A tiny app on a real terminal: shows the keys that arrive, and has many ways to end badly.
+
+`python -m tests.support.keys_app SAVED [slow]`: a signal makes it write the file SAVED (`slow`: it never
+gets there).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+
+from lmchat.tui.quirks.driver import guard_terminal, is_terminal
+
+
+class KeysApp(App[None]):
+    """Shows keys and pastes, the newest last."""
+
+    BINDINGS: ClassVar = [
+        ("f1", "end", ""),
+        ("f2", "fail", ""),
+        ("f3", "hang", ""),
+        ("f4", "sleep", ""),
+        ("f5", "flood", ""),
+        ("f6", "suspend_process", ""),
+        ("f7", "leave", ""),
+    ]
+
+    def __init__(self, saved: Path, is_slow: bool) -> None:
+        super().__init__()
+        self.saved, self.is_slow = saved, is_slow
+        self.seen: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("ready", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        self.show([*self.seen, event.key])
+
+    def on_paste(self, event: events.Paste) -> None:
+        self.show([*self.seen, repr(event.text[:40])])
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.show([*self.seen, f"{event.size.width}x{event.size.height}"])
+
+    def show(self, seen: Iterable[str]) -> None:
+        self.seen = list(seen)
+        self.query_one(Static).update("ready\n" + "\n".join(self.seen[-8:]) + "\nshown")
+
+    def action_end(self) -> None:
+        self.exit(return_code=7)
+
+    def action_fail(self) -> None:
+        raise ValueError("on purpose")
+
+    def action_hang(self) -> None:
+        self.saved.with_suffix(".hangs").touch()
+        while True:
+            pass
+
+    def action_sleep(self) -> None:
+        self.saved.with_suffix(".hangs").touch()
+        time.sleep(1000)
+
+    def action_flood(self) -> None:
+        self.set_interval(0.001, lambda: self.show([str(time.monotonic_ns()) * 40]))
+
+    def action_leave(self) -> None:
+        with self.suspend():
+            os.write(2, b"away\r\n")
+            os.kill(os.getpid(), signal.SIGINT)  # what Ctrl+C in an editor sends to us as well
+            os.read(0, 1)
+
+    async def save(self) -> None:
+        self.seen.append("saving")
+        if self.is_slow:
+            await asyncio.Event().wait()
+        self.saved.write_text("saved", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if not is_terminal():
+        sys.exit("not a terminal")
+    app = KeysApp(Path(sys.argv[1]), "slow" in sys.argv)
+    guard_terminal(app, app.save)
+    app.run()
+    sys.exit(app.return_code)

@@ -1,0 +1,262 @@
+"""On a real pty: keys arrive as they were meant, and the terminal is given back on every way out."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from tests.support.pty_program import ROOT, PtyProgram
+
+APP = [sys.executable, "-m", "tests.support.keys_app"]
+F1, F2, F3, F4, F5, F6, F7 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~", "\x1b[18~"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return tmp_path / "saved"
+
+
+@pytest.fixture
+def program(saved: Path) -> Iterator[PtyProgram]:
+    with PtyProgram([*APP, str(saved)], home=saved.parent) as program:
+        program.wait_for("80x24")
+        yield program
+
+
+@pytest.fixture
+def slow_program(saved: Path) -> Iterator[PtyProgram]:
+    with PtyProgram([*APP, str(saved), "slow"], home=saved.parent) as program:
+        program.wait_for("80x24")
+        yield program
+
+
+def is_clean(program: PtyProgram) -> bool:
+    assert program.left_behind() == []
+    assert "Traceback" not in program.text
+    return True
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("\x1b\r", "alt+enter"),
+        ("\x1b[27;2;13~", "shift+enter"),
+        ("\x1b[13;2u", "shift+enter"),
+        ("\x1b1", "alt+1"),
+        ("\x1b9", "alt+9"),
+        ("\x1b\x1b[A", "alt+up"),
+        ("\x1b[1;3B", "alt+down"),
+        ("\n", "ctrl+j"),
+    ],
+)
+def test_a_key_is_what_was_meant_and_neither_enter_nor_escape(
+    program: PtyProgram, typed: str, key: str
+) -> None:
+    program.type(typed)
+    program.type("z")
+    program.wait_for("z\nshown")
+    assert program.text.rpartition("80x24\n")[2].split() == [key, "z", "shown"]
+
+
+def test_a_letter_after_escape_is_a_letter(program: PtyProgram) -> None:
+    program.type("\x1b")
+    program.wait_for("escape")
+    program.type("a")
+    program.wait_for("escape\na\nshown")
+
+
+def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
+    delays_s = []
+    for count in range(1, 6):
+        begun = time.monotonic()
+        program.type("\x1b")
+        program.wait_until(lambda count=count: program.text.count("escape") == count, f"{count} escapes")
+        delays_s.append(time.monotonic() - begun)
+    assert min(delays_s) < 0.09  # 30 ms of waiting and the way to the screen; unmended it is 100 to 200 ms
+
+
+def test_lines_without_brackets_are_a_paste(program: PtyProgram) -> None:
+    program.type("one\rtwo\r")
+    program.wait_for(r"'one\ntwo\n'")
+    assert "enter" not in program.text
+
+
+def test_a_long_paste_without_brackets_has_no_enter_in_it(program: PtyProgram) -> None:
+    program.type("some words in a line\r" * 1000 + "\x1b[F")
+    program.wait_for("end\nshown")
+    assert "enter" not in program.text
+
+
+def test_a_paste_in_brackets_is_one(program: PtyProgram) -> None:
+    program.paste("one\rtwo\x1b[31m")
+    program.wait_for(r"'one\ntwo\x1b[31m'")
+
+
+def test_bytes_that_are_no_text_do_not_end_the_input(program: PtyProgram) -> None:
+    program.type(b"\xff\xfe")
+    program.type("z")
+    program.wait_for("z\nshown")
+
+
+def test_an_idle_terminal_costs_nothing(program: PtyProgram) -> None:
+    program.type("z")
+    program.wait_for("z\nshown")
+    switches = Path(f"/proc/{program.process.pid}/task")
+    if not switches.exists():
+        pytest.fail("this test reads /proc")
+    before = program.cpu_s()
+    with pytest.raises(AssertionError):
+        program.wait_for("never", timeout_s=1)
+    assert program.cpu_s() - before < 0.1
+
+
+# Ways out
+
+
+def test_the_normal_end_gives_the_terminal_back(program: PtyProgram) -> None:
+    program.type(F1)
+    assert program.wait_exit() == 7
+    assert is_clean(program)
+    assert "ready" not in program.text
+
+
+def test_an_exception_gives_the_terminal_back(program: PtyProgram) -> None:
+    program.type(F2)
+    assert program.wait_exit() == 1
+    assert program.left_behind() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_saves_and_gives_the_terminal_back(program: PtyProgram, saved: Path, number: int) -> None:
+    program.kill(number)
+    assert program.wait_exit(3) == 128 + number
+    assert is_clean(program)
+    assert saved.read_text() == "saved"
+
+
+@pytest.mark.parametrize("how", [F3, F4])
+def test_a_signal_ends_an_app_that_hangs(program: PtyProgram, saved: Path, how: str) -> None:
+    program.type(how)
+    program.wait_until(saved.with_suffix(".hangs").exists, "the app hangs")
+    program.kill(signal.SIGTERM)
+    program.wait_for_raw(b"\x1b[?1049l", timeout_s=1)
+    assert program.wait_exit(4) == 143
+    assert is_clean(program)
+
+
+def test_saving_that_takes_for_ever_is_cut_after_a_second(slow_program: PtyProgram, saved: Path) -> None:
+    slow_program.kill(signal.SIGTERM)
+    assert slow_program.wait_exit(4) == 143
+    assert is_clean(slow_program)
+    assert not saved.exists()
+
+
+def test_many_signals_are_like_one(program: PtyProgram, saved: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        program.kill(number)
+    assert program.wait_exit(4) in {129, 130, 143}
+    assert is_clean(program)
+    assert saved.exists()
+
+
+def test_nothing_is_drawn_after_the_terminal_is_given_back(program: PtyProgram) -> None:
+    program.type(F5)
+    program.wait_until(lambda: len(program.raw) > 100_000, "a flood")
+    program.kill(signal.SIGTERM)
+    program.wait_exit(4)
+    assert is_clean(program)
+    assert program.raw.endswith(b"\x1b[?1049l\x1b[?25h")
+
+
+def test_a_terminal_that_takes_nothing_does_not_keep_the_program(program: PtyProgram) -> None:
+    program.stop_reading()
+    program.type(F5)
+    begun = time.monotonic()
+    program.kill(signal.SIGTERM)
+    assert program.wait_exit(6) == 143
+    assert time.monotonic() - begun < 4
+
+
+def test_a_closed_window_ends_the_program_quickly_and_saves(program: PtyProgram, saved: Path) -> None:
+    program.hang_up()
+    assert program.wait_exit(4) == 129
+    assert saved.exists()
+
+
+def test_a_closed_window_ends_a_program_that_ignored_the_signal(saved: Path) -> None:
+    command = ["sh", "-c", f"trap '' HUP; exec setsid {sys.executable} -m tests.support.keys_app {saved}"]
+    with PtyProgram(command, home=saved.parent) as program:
+        program.wait_for("80x24")
+        program.hang_up()
+        program.wait_until(saved.exists, "saved after the terminal went away", 5)
+
+
+def test_it_can_be_stopped_and_comes_back(program: PtyProgram) -> None:
+    program.type(F6)
+    program.wait_for_raw(b"\x1b[?1049l")
+    program.wait_until(lambda: program.state() == "T", "stopped")
+    assert program.left_behind() == []
+    program.kill(signal.SIGCONT)
+    program.wait_for("ready")
+    program.type("z")
+    program.wait_for("z\nshown")
+    program.type(F1)
+    assert program.wait_exit() == 7
+    assert is_clean(program)
+
+
+def test_ctrl_c_in_an_editor_does_not_end_us(program: PtyProgram) -> None:
+    program.type(F7)
+    program.wait_for("away")
+    program.type("x\r")
+    program.wait_for("ready")
+    program.type(F1)
+    assert program.wait_exit() == 7
+    assert is_clean(program)
+
+
+def test_a_signal_during_the_editor_ends_us(program: PtyProgram) -> None:
+    program.type(F7)
+    program.wait_for("away")
+    program.kill(signal.SIGTERM)
+    assert program.wait_exit(5) == 143
+    assert is_clean(program)
+
+
+def test_a_resize_is_seen(program: PtyProgram) -> None:
+    program.resize(50, 15)
+    program.wait_for("50x15")
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    done = subprocess.run(  # noqa: S603 - our own app
+        APP, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, check=False
+    )
+    assert done.stderr == b"not a terminal\n"
+
+
+# Private names
+
+
+async def test_the_private_names_of_app_and_driver_are_still_there() -> None:
+    app = App[None]()
+    async with app.run_test():
+        assert hasattr(app, "_driver")
+        with app._context():
+            remember_copied(app, "words")
+        assert app.clipboard == "words"
+        assert not write_to_terminal(app, "\x07")
+    for name in ("run_input_thread", "disable_input", "stop_application_mode", "close", "write"):
+        assert callable(getattr(LinuxDriver, name))
