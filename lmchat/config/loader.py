@@ -71,7 +71,7 @@ class Loaded:
         more = len(self.problems) - 1
         rest = f" (and {more} more)" if more else ""
         raise ConfigError(
-            f"{self.problems[0].sentence}{rest}.",
+            f"{self.problems[0].sentence}{rest}",
             hint="`lmchat config check` lists all problems.",
             details="\n".join(problem.sentence for problem in self.problems),
         )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.support.network_guard import take_report
+from tests.support.programs import PYTHON, run
+from tests.support.pty_program import ROOT
+
+_ELSEWHERE = ("192.0.2.1", 9)  # an address that is kept free for documentation
+_CONNECT = f"import socket; socket.create_connection({_ELSEWHERE!r}, timeout=0.1)"
+
+
+def test_a_connection_to_another_machine_is_refused_and_reported():
+    with socket.socket() as connection, pytest.raises(PermissionError, match="this machine only"):
+        connection.connect(_ELSEWHERE)
+    assert "192.0.2.1 port 9" in take_report()[0]
+
+
+def test_a_name_that_would_have_to_be_looked_up_is_refused():
+    with pytest.raises(PermissionError):
+        socket.getaddrinfo("localhost.example.com", 80)
+    assert "localhost.example.com" in take_report()[0]
+
+
+def test_a_child_process_is_watched_too():
+    done = run([PYTHON, "-c", _CONNECT])
+    assert done.returncode == 1
+    assert "this machine only" in done.stderr
+    assert "192.0.2.1" in take_report()[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_may_be_reached(host):
+    import sitecustomize  # noqa: PLC0415 - the guard
+
+    assert sitecustomize._is_here(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.evil.com", "127.0.0.1.nip.io", "10.0.0.1", "::ffff:8.8.8.8", "fe80::1%eth0"]
+)
+def test_what_only_looks_like_this_machine_may_not(host):
+    import sitecustomize  # noqa: PLC0415 - the guard
+
+    assert not sitecustomize._is_here(host)
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_exempt"),
+    [
+        (["python", "-m", "pip", "install", "x"], True),
+        (["python", "/venv/bin/pip", "install", "x"], True),
+        (["/venv/bin/python", "/venv/lib/pip/__pip-runner__.py", "install"], True),
+        (["python", "-m", "lmchat", "pip"], False),
+        (["python", "-c", "pip"], False),
+    ],
+)
+def test_only_package_installers_are_exempt(argv, is_exempt):
+    import sitecustomize  # noqa: PLC0415 - the guard
+
+    assert sitecustomize._is_installer(argv) is is_exempt
+
+
+def test_a_run_in_which_a_child_connects_elsewhere_fails(tmp_path):
+    test = tmp_path / "test_leak.py"
+    test.write_text(
+        "import subprocess, sys\n"
+        "def test_leak():\n"
+        f"    subprocess.run([sys.executable, '-c', {_CONNECT!r}], stderr=subprocess.DEVNULL)\n"
+    )
+    plugin = ("-p", "tests.support.network_guard", "-p", "no:cacheprovider")
+    done = run(
+        [PYTHON, "-m", "pytest", "-q", *plugin, "--rootdir", tmp_path, test],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert "left this machine" in done.stdout
+    assert "192.0.2.1" in done.stdout

@@ -1,0 +1,22 @@
+"""What holds for all tests: which run, nothing leaves this machine, where the real server comes from."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.support.network_guard", "tests.support.real_server.fixtures"]
+
+_ASKED_FOR = ("slow", "router")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run the tests marked slow and router too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name."""
+    is_named = any("::" in argument for argument in config.args)
+    if config.option.all or config.option.markexpr or is_named:
+        return
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in _ASKED_FOR)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

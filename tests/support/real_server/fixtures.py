@@ -1,0 +1,47 @@
+"""A pytest plugin: real servers, one of each kind for the whole run.
+
+Where a server cannot be prepared, its tests fail and say why; they are never left out in silence.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.real_server.prepare import CannotPrepareError, prepare
+from tests.support.real_server.server import RealServer
+
+_FIXTURES = {"real_server", "real_router", "start_real_server"}
+
+
+def pytest_collection_finish(session):
+    """Fetch what is needed before the first test, whose time limit must not pay for it."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
+    if not wanted or session.config.option.collectonly:
+        return
+    try:
+        prepare(is_router="real_router" in wanted)
+    except CannotPrepareError as error:
+        session.config.issue_config_time_warning(pytest.PytestWarning(f"no real server: {error}"), 2)
+
+
+@pytest.fixture(scope="session")
+def real_server():
+    """A real server with a real, very small model."""
+    with RealServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_router():
+    """A real router with two models, of which one is in memory; for tests marked `router`."""
+    with RealServer(is_router=True) as server:
+        yield server
+
+
+@pytest.fixture
+def start_real_server():
+    """Start a server of the test's own: `start_real_server(api_key="sk-test", ctx=256, reasoning=48)`."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(RealServer(**options))

@@ -1,0 +1,183 @@
+"""Starts a real llama.cpp server on a free loopback port.
+
+with RealServer() as server:                    # SmolLM2 135M
+    ...  # talk to server.url
+RealServer(api_key="sk-test", ctx=256, reasoning=48)
+RealServer(is_router=True)                      # two models, loaded on demand
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.support.real_server.prepare import (
+    CACHE,
+    MODEL,
+    XLLAMACPP,
+    CannotPrepareError,
+    llama_server,
+    making,
+    model_file,
+    require_gomp,
+    wheel,
+)
+
+HERE = Path(__file__).resolve().parent
+_TEMPLATE = HERE / "templates" / "chatml-think-tools.jinja"
+_READY_S = 120
+_POLL_S = 0.02
+
+
+@dataclass
+class RealServer:
+    """One server process; it ends with the test process, however that ends."""
+
+    api_key: str = ""
+    """401 without it."""
+    ctx: int = 4096
+    """Tokens of the window."""
+    reasoning: int | None = None
+    """Thinking template; a thought is cut after so many tokens."""
+    is_router: bool = False
+    """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
+    port: int = 0
+    """Given to start again where a server stood before; 0 takes a free one."""
+    url: str = ""
+    """Its address without /v1, once it is ready."""
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names that it lists."""
+        return (MODEL, f"{MODEL}-thinking") if self.is_router else (MODEL,)
+
+    @property
+    def pid(self) -> int:
+        """Of the server process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and return when it is healthy."""
+        require_gomp()
+        argv = self._router_argv() if self.is_router else self._xllamacpp_argv()
+        handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
+        log = Path(name)
+        with os.fdopen(handle, "wb") as out:
+            self._process = subprocess.Popen(  # noqa: S603 - our own words
+                argv,
+                stdin=subprocess.PIPE,  # the child of xllamacpp ends at its end of file
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_ready(log)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+        finally:
+            log.unlink()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+
+    def restart(self) -> None:
+        """Start it again at the same address."""
+        self.stop()
+        self.port = int(self.url.rpartition(":")[2])
+        self.start()
+
+    def _wait_until_ready(self, log: Path) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _READY_S
+        address = ""
+        while not address or self._status(f"{address}/health") != 200:
+            text = log.read_text(errors="replace")
+            if self._process.poll() is not None:
+                raise CannotPrepareError(f"the server ended with {self._process.returncode}:\n{text[-1500:]}")
+            if time.monotonic() > deadline:
+                raise CannotPrepareError(f"the server was not ready after {_READY_S} s:\n{text[-1500:]}")
+            found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
+            address = found[1] if found else ""
+            time.sleep(_POLL_S)
+        self.url = address
+
+    def _status(self, url: str) -> int:
+        request = urllib.request.Request(url)  # noqa: S310 - loopback
+        if self.api_key:
+            request.add_header("Authorization", f"Bearer {self.api_key}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=2) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except OSError:
+            return 0
+
+    def _xllamacpp_argv(self) -> list[str]:
+        config = {
+            "library": str(wheel(XLLAMACPP)),
+            "model": str(model_file()),
+            "alias": MODEL,
+            "port": self.port,
+            "ctx": self.ctx,
+            "api_key": self.api_key,
+            "template": "" if self.reasoning is None else str(_TEMPLATE),
+            "reasoning": self.reasoning,
+        }
+        return [sys.executable, str(HERE / "xllamacpp_child.py"), json.dumps(config)]
+
+    def _router_argv(self) -> list[str]:
+        shared = f"model = {model_file()}\nctx-size = {self.ctx}\nparallel = 1\nthreads = 1\n"
+        thinking = f"chat-template-file = {_TEMPLATE}\nreasoning-budget = {self.reasoning or 48}\n"
+        text = f"[{MODEL}]\n{shared}[{MODEL}-thinking]\n{shared}{thinking}"
+        preset = f"router-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        with making(preset) as folder:
+            if folder:
+                (folder / "models.ini").write_text(text)
+        argv = [str(llama_server()), "--host", "127.0.0.1", "--port", str(self.port), "--offline", "--no-ui"]
+        argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
+        return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the parent dies (on Linux)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
