@@ -1,0 +1,66 @@
+"""A session as one self-contained HTML page that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+from html import escape
+
+from markdown_it import MarkdownIt
+
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.session import Session
+from lmchat.formats.wording import ending, moment, speaker, thought
+from lmchat.safe_text import safe_line, safe_text
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif; }
+h2 { font-size: 1rem; margin: 2.5rem 0 .5rem; }
+h2 time { font-weight: normal; opacity: .7; }
+pre { overflow-x: auto; padding: .75rem; background: #8882; }
+blockquote, details { border-left: 2px solid #8888; margin: 1rem 0; padding-left: 1rem; }
+table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .6rem; }
+"""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
+    """Return the chosen path as a page; what was said is escaped, or Markdown without HTML and pictures."""
+    # A picture would be fetched from wherever a model says as soon as somebody opens the page.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    title = _escaped(session.header.title)
+    blocks = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer">',
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{title}</h1>",
+    ]
+    for message in session.messages:
+        blocks += _entry(message, markdown, zone=zone, with_reasoning=with_reasoning)
+    return "\n".join([*blocks, "</body></html>"]) + "\n"
+
+
+def _entry(
+    message: ChatMessage, markdown: MarkdownIt, *, zone: tzinfo | None, with_reasoning: bool
+) -> Iterator[str]:
+    time = escape(moment(message.created_at, zone))
+    yield f"<article><h2>{_escaped(speaker(message))} <time>{time}</time></h2>"
+    if with_reasoning and message.reasoning:
+        text = escape(safe_text(message.reasoning))
+        yield f"<details><summary>{thought(message)}</summary><pre>{text}</pre></details>"
+    if message.text:
+        yield markdown.render(safe_text(message.text))
+    for call in message.tool_calls:
+        arguments = escape(safe_text(call.arguments))
+        yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"
+    end = ending(message)
+    if end is not None:
+        yield f"<blockquote><strong>{end[0]}.</strong> {escape(end[1])}</blockquote>"
+    yield "</article>"
+
+
+def _escaped(text: str) -> str:
+    return escape(safe_line(text))

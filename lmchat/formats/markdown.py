@@ -1,0 +1,150 @@
+"""A session as Markdown that people read, and that can be read back without guessing.
+
+Every entry and every part begins with a comment line that renders as nothing:
+
+    <!-- 3f9a12bc {"role": "user", …} -->
+
+Its word, told in the front matter, occurs in no text of the session, so that nothing which a text holds
+(headings, fences, front matter, the export of another session) is taken for the frame. Texts stand between
+exactly one blank line before and one after, as they are but for the filter of `safe_text`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
+
+from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Role, TextPart, ToolCallPart
+from lmchat.domain.session import Session
+from lmchat.formats.wording import answer_tokens, ending, moment, speaker, thought
+from lmchat.safe_text import safe_line, safe_text
+
+FORMAT = 1
+"""Version of this scheme, in the front matter."""
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+
+
+def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
+    """Return the chosen path as Markdown."""
+    word = _boundary(session)
+    blocks = [_front_matter(session, word)]
+    for message in session.messages:
+        blocks += _entry(message, word, zone=zone, with_reasoning=with_reasoning)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _front_matter(session: Session, word: str) -> str:
+    header = session.header
+    tokens, is_estimated = answer_tokens(session)
+    rows: dict[str, object] = {
+        "title": safe_line(header.title),
+        "id": safe_line(header.session_id),
+        "model": safe_line(header.model),
+        "endpoint": safe_line(header.endpoint),
+        "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "tokens": tokens,
+        "tokens_estimated": is_estimated,
+        "lmchat": FORMAT,
+        "frame": word,
+    }
+    # A JSON value is a YAML value too, and needs no other quoting.
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in rows.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoning: bool) -> Iterator[str]:
+    yield _mark(word, _facts(message))
+    yield f"## {speaker(message)} · {moment(message.created_at, zone)}"
+    for index, part in enumerate(message.parts):
+        match part:
+            case TextPart(text=text):
+                yield from _text(safe_text(text), word, is_first=index == 0)
+            case ReasoningPart(text=text) if with_reasoning:
+                yield _mark(word, {"part": "reasoning"})
+                yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
+            case ToolCallPart():
+                yield _mark(word, {"part": "tool_call"})
+                yield _call(part)
+            case _:
+                pass
+    end = ending(message)
+    if end is not None:
+        yield _mark(word, {"part": "note"})
+        yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
+
+
+def _text(text: str, word: str, *, is_first: bool) -> Iterator[str]:
+    """Yield a text; a fence that it leaves open is closed, and the mark tells what was added for that."""
+    fence = open_fence(text)
+    added = "" if not fence else fence if text.endswith("\n") else f"\n{fence}"
+    if not is_first or added:
+        yield _mark(word, {"part": "text", "added": added} if added else {"part": "text"})
+    yield text + added
+
+
+def _facts(message: ChatMessage) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "role": str(message.role),
+        "id": message.message_id,
+        "created": message.created_at.astimezone(UTC).isoformat(),
+    }
+    if message.role is Role.ASSISTANT:
+        facts |= {"model": message.model, "endpoint": message.endpoint, "state": str(message.state)}
+    if message.failure is not None:
+        facts |= {"failure": message.failure.kind, "reason": message.failure.message}
+    return facts
+
+
+def _mark(word: str, facts: Mapping[str, object]) -> str:
+    # Only ASCII, and no end of a comment within; reading JSON undoes both.
+    text = json.dumps(facts).replace(">", r"\u003e").replace("--", r"-\u002d")
+    return f"<!-- {word} {text} -->"
+
+
+def _call(part: ToolCallPart) -> str:
+    arguments = safe_text(part.arguments)
+    longest = max((len(run) for run in re.findall(r"`+", arguments)), default=0)
+    fence = "`" * max(3, longest + 1)
+    name = safe_line(part.name).replace("`", "'")
+    return f"Tool call `{name}`\n\n{fence}json\n{arguments}\n{fence}"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
+
+
+def open_fence(text: str) -> str:
+    """Return the line that closes a code fence which a text leaves open, empty where it leaves none."""
+    fence = ""
+    for line in text.split("\n"):
+        match = _FENCE.match(line)
+        if match is None:
+            continue
+        run, rest = match[1], match[2]
+        if not fence:
+            fence = run if run[0] == "~" or "`" not in rest else ""
+        elif run[0] == fence[0] and len(run) >= len(fence) and not rest.strip():
+            fence = ""
+    return fence
+
+
+def _texts(parts: tuple[Part, ...]) -> Iterator[str]:
+    for part in parts:
+        match part:
+            case TextPart(text=text) | ReasoningPart(text=text):
+                yield text
+            case ToolCallPart(name=name, arguments=arguments):
+                yield name
+                yield arguments
+
+
+def _boundary(session: Session) -> str:
+    """Return a word that is in no text: the same for the same session, so that exports can be compared."""
+    texts = [text for message in session.messages for text in _texts(message.parts)]
+    word = hashlib.sha256(session.header.session_id.encode(errors="replace")).hexdigest()[:8]
+    while any(f"<!-- {word} " in text for text in texts):
+        word = hashlib.sha256(word.encode()).hexdigest()[:8]
+    return word

@@ -1,0 +1,61 @@
+"""`state.toml`: what lmchat itself remembers; loading and saving block, so they belong into a thread."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from lmchat.domain.remembered import Remembered
+from lmchat.storage.faults import explain
+from lmchat.storage.whole_file import write_whole
+
+log = logging.getLogger(__name__)
+
+
+def load(path: Path) -> tuple[Remembered, str]:
+    """Return what is remembered, and a warning where the file could not be used; never raises."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Remembered(), ""
+    except (OSError, ValueError) as error:
+        log.warning("%s could not be read: %s", path.name, type(error).__name__)
+        return Remembered(), f"{path.name} could not be read: lmchat begins without what it remembered."
+    return _checked(data), ""
+
+
+def save(path: Path, remembered: Remembered) -> None:
+    """Write what is remembered.
+
+    Raises:
+        StoreUnavailable: the file cannot be written.
+    """
+    data = {field.name: getattr(remembered, field.name) for field in fields(Remembered)}
+    data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
+    text = "# Written by lmchat; settings of your own belong into config.toml.\n" + tomli_w.dumps(data)
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _checked(data: dict[str, Any]) -> Remembered:
+    """Take what has the right type; anything else costs itself alone."""
+    defaults = Remembered()
+    values = {
+        field.name: data[field.name]
+        for field in fields(Remembered)
+        if field.name != "recent" and isinstance(data.get(field.name), type(getattr(defaults, field.name)))
+    }
+    return Remembered(recent=_pairs(data.get("recent")), **values)
+
+
+def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
+    tables = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    pairs = [(row.get("endpoint"), row.get("model")) for row in tables]
+    return tuple((url, model) for url, model in pairs if isinstance(url, str) and isinstance(model, str))

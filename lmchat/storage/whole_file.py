@@ -1,0 +1,86 @@
+"""Writing a file whole or not at all; all of it blocks, so callers on an event loop use a thread."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from lmchat.errors import FileRefused
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file, or make it and its folder; nobody ever sees half of it.
+
+    A link is followed, so that a file that people keep elsewhere stays there.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = path.resolve()
+    fresh = _write_beside(target, text, mode)
+    try:
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
+    """Write a file that must not be there yet, or replace it where that is wanted.
+
+    Raises:
+        FileRefused: something has this name already, or the file cannot be written.
+    """
+    try:
+        if is_forced and not path.is_dir():
+            write_whole(path, text, mode=_usual_mode())
+        else:
+            _write_if_new(path, text)
+    except FileExistsError:
+        raise FileRefused(
+            f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
+        ) from None
+    except OSError as error:
+        raise FileRefused(
+            f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
+        ) from error
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = _write_beside(path, text, _usual_mode())
+    try:
+        os.link(fresh, path)  # unlike a rename it fails where the name is taken meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with path.open("x", encoding="utf-8"):
+            pass
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, text: str, mode: int) -> Path:
+    """Write a new file in the same folder and wait until the disk has it."""
+    fresh = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    return fresh
+
+
+def _usual_mode() -> int:
+    return 0o666  # the system takes away what the user's umask says
