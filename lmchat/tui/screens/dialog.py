@@ -19,6 +19,8 @@ from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
 from lmchat.tui.widgets.row_list import RowList
 
+_TALL = 30
+_AROUND = 4
 ResultT = TypeVar("ResultT")
 
 
@@ -32,16 +34,23 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     HINTS: ClassVar[Sequence[Hint]] = ()
     """Its keys, but for Esc."""
 
+    leave_word = "leave"
+    """What Esc does."""
+
     def compose(self) -> ComposeResult:
         """Title, content, keys."""
         with Vertical(classes="dialog"):
             yield Line([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield Line(_hints(self.HINTS), _hints((("Esc", "leave"),))[0], id="dialog-keys")
+            yield Line(_hints(tuple(self.hints())), _hints((("Esc", self.leave_word),))[0], id="dialog-keys")
 
     def title_text(self) -> str:
         """Return the words of the first row; they have passed the filter."""
         return self.TITLE_TEXT
+
+    def hints(self) -> Iterable[Hint]:
+        """Return the keys, but for Esc."""
+        return self.HINTS
 
     def compose_content(self) -> Iterable[Widget]:
         """Return what stands between title and keys."""
@@ -55,6 +64,14 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         while kept and cell_len(dot.join(kept)) > room:
             kept.pop()
         title.show([content(((self.title_text(), STRONG),))], content(((dot.join(kept), MUTED),)))
+
+    def fit(self, grown: Widget, wanted: int) -> None:
+        """Give a widget the rows that it wants, as far as the screen has them beside the other rows."""
+        box = self.query_one(".dialog")
+        others = [child for child in box.children if child is not grown and child.display]
+        taken = sum(1 + child.styles.margin.height for child in others) + grown.styles.margin.height
+        around = _AROUND if self.size.height >= _TALL else 0
+        grown.styles.height = max(min(wanted, self.size.height - taken - box.gutter.height - around), 1)
 
     def action_leave(self) -> None:
         """Leave all as it was."""
@@ -80,11 +97,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def fit_list(self, wanted: int = 0) -> None:
         """Give the list as many rows as it wants and the screen has."""
         self._list_height = max(self._list_height, wanted)
-        box, rows = self.query_one(".dialog"), self.list
-        others = [child for child in box.children if child is not rows and child.display]
-        taken = sum(1 + child.styles.margin.height for child in others) + rows.styles.margin.height
-        room = self.size.height - taken - box.gutter.height
-        rows.styles.height = max(min(self._list_height, room), 1)
+        self.fit(self.list, self._list_height)
 
     def on_resize(self, event: events.Resize) -> None:
         """Use the room of the new size."""

@@ -89,7 +89,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def _draw(self, choose: tuple[str, str] | None = None) -> None:
         typed = self.query_one(Field).value
-        width = self.list.outer_size.width - 2  # the bar at the left, a scrollbar at the right
+        width = self.list.text_width - 1
         if width < 1:
             return
         shown = self._table.filtered(typed)

@@ -9,13 +9,13 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
+from lmchat.tui.widgets.key_names import key_name
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
 Hint = tuple[str, str]
 """A key as it is written, and the word for what it does."""
 
 _BETWEEN = 2
-_NAMES = {"Esc": "escape", "Enter": "enter", "Tab": "tab", "Del": "delete", "Home": "home", "End": "end"}
 
 
 class KeysRow(Widget):
@@ -58,17 +58,6 @@ def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[li
     while last and _length(last) > width:
         last.pop(0)
     return kept, last
-
-
-def key_name(written: str) -> str:
-    """Return Textual's name of a key as the row writes it; empty where it stands for more than one."""
-    if written in _NAMES:
-        return _NAMES[written]
-    if written.startswith("^") and len(written) == 2:  # noqa: PLR2004 - ^ and a letter
-        return f"ctrl+{written[1].lower()}"
-    if written.startswith("F") and written[1:].isdigit():
-        return written.lower()
-    return written if len(written) == 1 and written.isalnum() else ""
 
 
 def _length(hints: Sequence[Hint]) -> int:

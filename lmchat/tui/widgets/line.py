@@ -36,7 +36,9 @@ def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
     if text.cell_length <= width:
         return text
     room = width - cell_len(ellipsis)
-    return text.truncate(room) + ellipsis if room > 0 else text.truncate(max(width, 0))
+    if room <= 0:
+        return text.truncate(max(width, 0))
+    return text.truncate(room).extend_right(len(ellipsis), ellipsis[0])
 
 
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:

@@ -85,6 +85,11 @@ class RowList(ScrollView):
         """What is shown."""
         return self._rows
 
+    @property
+    def text_width(self) -> int:
+        """Columns that rows may fill; the last one is the scrollbar's, so that its coming moves nothing."""
+        return max(self.outer_size.width - 1, 0)
+
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
         """Show other rows; the choice goes to `choose`, else stays where it was, by key or by place."""
         wanted = self.key if choose is None else choose
@@ -157,14 +162,14 @@ class RowList(ScrollView):
 
     def render_line(self, y: int) -> Strip:
         """Draw a row of the view."""
-        number, width = y + self.scroll_offset.y, self.size.width
+        number, width = y + self.scroll_offset.y, self.outer_size.width
         base, text = self.visual_style, Content(" " * width)
         if number < len(self._rows):
             row, is_chosen = self._rows[number], self._is_chosen(number)
             if is_chosen:
                 base = self.get_visual_style("row-list--chosen")
             bar = Content("") if row.is_heading else self._bar(row, is_chosen=is_chosen)
-            text = bar + self._text(row, is_chosen=is_chosen, width=width - len(bar))
+            text = bar + self._text(row, is_chosen=is_chosen, width=self.text_width - len(bar))
         return Strip(text.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
     def _is_chosen(self, number: int) -> bool:

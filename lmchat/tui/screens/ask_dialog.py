@@ -1,0 +1,111 @@
+"""One question: with an input (a title, a file name, an address), or to be answered with yes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from textual import on
+from textual.binding import Binding
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui.screens.dialog import Dialog
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.keys_row import Hint
+from lmchat.tui.widgets.line import MUTED, content
+
+
+class AskDialog(Dialog[str | None]):
+    """Dismisses with what was typed; says under the input why something cannot be taken."""
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        text: str = "",
+        value: str = "",
+        placeholder: str = "",
+        verb: str = "take it",
+        check: Callable[[str], str] | None = None,
+    ) -> None:
+        """`check` returns why a text cannot be taken, or nothing; it is asked on Enter."""
+        super().__init__()
+        self._title, self._text = safe_line(title), safe_text(text)
+        self._value, self._placeholder = value, placeholder
+        self._check = check
+        self._verb = verb
+
+    def title_text(self) -> str:
+        """Return the question."""
+        return self._title
+
+    def hints(self) -> Iterable[Hint]:
+        """Return the verb of Enter."""
+        return (("Enter", self._verb),)
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return what there is to know, the input, and room for why it cannot be taken."""
+        if self._text:
+            yield Static(content(((self._text, MUTED),)), classes="words gap")
+        yield Field(self._value, placeholder=self._placeholder)
+        yield Static("", classes="verdict gap")
+
+    def on_mount(self) -> None:
+        """Put the cursor behind what is there."""
+        self.add_class("-small")
+
+    def show_problem(self, words: str) -> None:
+        """Say why what was typed cannot be taken."""
+        self.query_one(".verdict", Static).update(
+            content(((f"! {safe_line(words)}" if words else "", "$error"),))
+        )
+
+    @on(Input.Changed)
+    def forget_problem(self, event: Input.Changed) -> None:
+        """What was said was about another text."""
+        event.stop()
+        self.show_problem("")
+
+    @on(Input.Submitted)
+    def take(self, event: Input.Submitted) -> None:
+        """Leave with the text, if it can be taken."""
+        event.stop()
+        typed = event.value.strip()
+        problem = self._check(typed) if self._check else "" if typed else "Type something, or leave with Esc."
+        if problem:
+            self.show_problem(problem)
+        else:
+            self.dismiss(typed)
+
+
+class ConfirmDialog(Dialog[bool | None]):
+    """Dismisses with True on Enter, with None on Esc."""
+
+    AUTO_FOCUS = ""
+    BINDINGS = [Binding("enter", "confirm", show=False)]  # noqa: RUF012 - as Textual declares it
+
+    def __init__(self, title: str, *, text: str = "", verb: str = "yes", leave: str = "no") -> None:
+        super().__init__()
+        self._title, self._text, self._verb = safe_line(title), safe_text(text), verb
+        self.leave_word = leave
+
+    def title_text(self) -> str:
+        """Return the question."""
+        return self._title
+
+    def hints(self) -> Iterable[Hint]:
+        """Return the verb of Enter."""
+        return (("Enter", self._verb),)
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return what there is to know."""
+        yield Static(content(((self._text, ""),)), classes="words gap")
+
+    def on_mount(self) -> None:
+        """Take little room."""
+        self.add_class("-small")
+
+    def action_confirm(self) -> None:
+        """Leave with yes."""
+        self.dismiss(True)

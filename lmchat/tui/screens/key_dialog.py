@@ -1,0 +1,88 @@
+"""A server wants a key: where its product shows it, and a masked input; it is tried before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from textual import on
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from lmchat.domain.server import Endpoint, Product
+from lmchat.safe_text import safe_line
+from lmchat.tui.screens.dialog import Dialog
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.line import MUTED, content
+
+WHERE: Mapping[Product, str] = {
+    Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
+    Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
+    Product.LLAMA_CPP: "It is what llama-server was started with: --api-key, or LLAMA_API_KEY.",
+    Product.OLLAMA: "Ollama itself wants none: the proxy in front of it does. Ask whoever runs it.",
+    Product.VLLM: "It is what vLLM was started with: --api-key, or VLLM_API_KEY.",
+    Product.SGLANG: "It is what SGLang was started with: --api-key.",
+    Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
+    Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
+}
+"""Where each product shows its key, as a sentence."""
+
+
+class KeyDialog(Dialog[str | None]):
+    """Posts each key to try; whoever tried it says the verdict, and dismisses with the key that is good."""
+
+    HINTS = (("Enter", "try it"),)
+
+    @dataclass
+    class Tried(Message):
+        """A key shall be tried."""
+
+        key: str = field(repr=False)
+        """The key."""
+
+    def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
+        super().__init__()
+        self._product, self._endpoint = product, endpoint
+        self._is_rejected = is_rejected
+
+    def title_text(self) -> str:
+        """Say who wants a key."""
+        return f"{self._product.value} wants a key"
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return where the key is shown, the input, and room for the verdict."""
+        address = safe_line(self._endpoint.url)
+        yield Static(content(((f"{WHERE[self._product]}\n", ""), (address, MUTED))), classes="words gap")
+        yield Field(is_masked=True, placeholder="Paste or type it; it is not shown")
+        yield Static("", classes="verdict gap")
+
+    def on_mount(self) -> None:
+        """Say what became of an earlier key."""
+        self.add_class("-small")
+        if self._is_rejected:
+            self.show_verdict("The key used so far was refused.", is_good=False)
+
+    def show_verdict(self, words: str, *, is_good: bool | None = None) -> None:
+        """Say what became of the key; None while it is tried."""
+        style = MUTED if is_good is None else "$success" if is_good else "$error"
+        sign = "! " if is_good is False and words else ""
+        self.query_one(".verdict", Static).update(content(((f"{sign}{safe_line(words)}", style),)))
+
+    @on(Input.Changed)
+    def forget_verdict(self, event: Input.Changed) -> None:
+        """What was said was about another key."""
+        event.stop()
+        if event.value:
+            self.show_verdict("")
+
+    @on(Input.Submitted)
+    def try_key(self, event: Input.Submitted) -> None:
+        """Post the key."""
+        event.stop()
+        key = event.value.strip()
+        if not key:
+            self.show_verdict("Type the key, or leave with Esc.", is_good=False)
+            return
+        self.show_verdict("Trying it")
+        self.post_message(self.Tried(key))

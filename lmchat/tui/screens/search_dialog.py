@@ -1,0 +1,198 @@
+"""Search over all sessions: hits with the words around them, newest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+from lmchat.domain.message import Role
+from lmchat.domain.session import SearchHit
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.signs import Signs, signs_for
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.line import HIT, MUTED, STRONG, Line, Parts, content
+from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, words_as_rows
+
+_FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
+_FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
+_LIST_ROWS = 11
+_LEAST_AFTER = 3
+
+
+class SearchDialog(ListDialog[SearchHit | None]):
+    """Posts what is typed; is handed the hits; dismisses with the one to open."""
+
+    TITLE_TEXT = "Search all sessions"
+    HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
+
+    @dataclass
+    class Searched(Message):
+        """Something else was typed; the newest replaces earlier ones."""
+
+        query: str
+        """What."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest counts."""
+            return isinstance(message, SearchDialog.Searched)
+
+    @dataclass
+    class ExportWanted(Message):
+        """The session of a hit shall be exported."""
+
+        hit: SearchHit
+        """Which hit."""
+
+    def __init__(self, query: str = "") -> None:
+        super().__init__()
+        self._query = query
+        self._hits: dict[str, SearchHit] = {}
+        self._now: datetime | None = None
+        self._is_answered = False
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return input, what filters there are, and the hits."""
+        yield Field(self._query, placeholder='Words, or "a phrase"', id="search-field")
+        yield Line([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
+        yield RowList()
+
+    def on_mount(self) -> None:
+        """Search at once where something is given."""
+        self.call_after_refresh(self.fit_list, _LIST_ROWS)
+        if self._query:
+            self.post_message(self.Searched(self._query))
+
+    def show_hits(
+        self,
+        hits: Sequence[SearchHit],
+        took_ms: float,
+        count: int | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> None:
+        """Show what was found in how long; `count` is of all hits, where only some are given."""
+        self._hits = {hit.message_id: hit for hit in hits}
+        self._now, self._is_answered = now, True
+        total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
+        words = f"{_plural(total, 'hit')} in {_plural(sessions, 'session')}" if total else ""
+        self.show_title(words)
+        self.query_one(Field).show_note(figures.latency(took_ms))
+        self._draw()
+
+    def show_problem(self, words: str) -> None:
+        """Say why nothing can be searched."""
+        self._hits = {}
+        self.show_title("")
+        self.list.show(words_as_rows(safe_line(words), self.list.text_width, "$error"))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the words to the new width."""
+        super().on_resize(event)
+        self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        width = self.list.text_width - 1
+        if width < 1 or not self._is_answered:
+            return
+        now = self._now or datetime.now().astimezone()
+        rows: list[ListRow] = []
+        for hit in self._hits.values():
+            rows += [ListRow()] if rows else []
+            rows += hit_rows(hit, width, now, signs_for(self))
+        typed = self.query_one(Field).value.strip()
+        if not rows and typed:
+            rows = words_as_rows(nothing_found(typed), width)
+        self.list.show(rows)
+
+    @on(Input.Changed)
+    def search(self, event: Input.Changed) -> None:
+        """Post what is typed."""
+        event.stop()
+        self.post_message(self.Searched(event.value))
+
+    @on(Input.Submitted)
+    def open_hit(self, event: Message) -> None:
+        """Leave with the chosen hit."""
+        event.stop()
+        if (hit := self._chosen()) is not None:
+            self.dismiss(hit)
+
+    @on(RowList.Taken)
+    def open_clicked(self, event: RowList.Taken) -> None:
+        """Leave with the clicked hit."""
+        self.open_hit(event)
+
+    def action_export_hit(self) -> None:
+        """Ask for the session of the chosen hit as a file."""
+        if (hit := self._chosen()) is not None:
+            self.post_message(self.ExportWanted(hit))
+
+    def _chosen(self) -> SearchHit | None:
+        return self._hits.get(str(self.list.key))
+
+
+def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
+    """Return two rows: where it is, and the words around it."""
+    who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
+    right = ((f"{who} {signs.dot} {when(hit.created_at, now)}", MUTED),)
+    title = ((f" {safe_line(hit.title)}", STRONG),)
+    return [
+        ListRow((title,), right, key=hit.message_id),
+        ListRow((around(hit, width - 1, signs.cut),), key=hit.message_id),
+    ]
+
+
+def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
+    """Return the words around a match, cut at both ends so that the match is in view."""
+    before, found, after = (_spaced(text) for text in (hit.before, hit.match, hit.after))
+    room = width - cell_len(found)
+    if cell_len(before) + cell_len(after) > room:
+        kept = max(room - max(min(cell_len(after), room // _LEAST_AFTER), 0), 0)
+        if cell_len(before) > kept:
+            mark = f"{ellipsis} "
+            left = max(kept - cell_len(mark), 0)
+            before = mark + (set_cell_size(before[::-1], left)[::-1] if left else "")
+    return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
+
+
+def when(moment: datetime, now: datetime) -> str:
+    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or with the year where it is another."""
+    local = moment.astimezone(now.tzinfo)
+    if local.date() == now.date():
+        return f"today {local:%H:%M}"
+    if local.date() == (now - timedelta(days=1)).date():
+        return f"yesterday {local:%H:%M}"
+    day = f"{local.day} {local:%B}"
+    return day if local.year == now.year else f"{day} {local.year}"
+
+
+def nothing_found(typed: str) -> str:
+    """Say that nothing was found, and what may help."""
+    filters = _FILTER.findall(typed)
+    words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
+    hint = f"Try fewer words, or drop {safe_line(filters[-1], limit=30)}." if filters else "Try fewer words."
+    return f"No hits for *{words}*. {hint}" if words else f"No hits. {hint}"
+
+
+def _spaced(text: str) -> str:
+    """Return safe text on one line that keeps its outer blanks, which part it from the match."""
+    head = " " if text[:1].isspace() else ""
+    tail = " " if text[-1:].isspace() and text.strip() else ""
+    return f"{head}{safe_line(text)}{tail}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{figures.tokens(count)} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,70 @@
+"""A text to read: figures, links, details."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui.screens.dialog import Dialog
+
+
+class TextDialog(Dialog[None]):
+    """Scrolls with the usual keys; `y` asks for a copy."""
+
+    AUTO_FOCUS = "VerticalScroll"
+    HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
+    BINDINGS = [Binding("y", "copy_text", show=False), Binding("enter", "leave", show=False)]  # noqa: RUF012 - as Textual declares it
+
+    @dataclass
+    class CopyWanted(Message):
+        """The text shall be copied."""
+
+        text: str
+        """As it was given."""
+
+    def __init__(self, title: str, text: str | Sequence[Content], *, note: str = "") -> None:
+        """`text` is foreign text, or lines that have passed the filter; `note` stands at the right."""
+        super().__init__()
+        self._title, self._note = safe_line(title), safe_line(note)
+        self._given = text
+
+    def title_text(self) -> str:
+        """Return the title."""
+        return self._title
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return the text."""
+        shown = (
+            Content(safe_text(self._given))
+            if isinstance(self._given, str)
+            else Content("\n").join(self._given)
+        )
+        with VerticalScroll(classes="text gap"):
+            yield Static(shown)
+
+    def on_mount(self) -> None:
+        """Say the note."""
+        self.call_after_refresh(self.show_title, self._note)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Use the room of the new size."""
+        del event
+        self.call_after_refresh(self._fit_text)
+
+    def _fit_text(self) -> None:
+        scroll = self.query_one(VerticalScroll)
+        self.fit(scroll, scroll.virtual_size.height)
+
+    def action_copy_text(self) -> None:
+        """Ask for a copy."""
+        text = self._given if isinstance(self._given, str) else "\n".join(line.plain for line in self._given)
+        self.post_message(self.CopyWanted(text))
