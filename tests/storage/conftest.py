@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import Clock, store_at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SessionStore]:
+    opened = store_at(tmp_path, clock)
+    yield opened
+    await opened.aclose()

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import stat
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lmchat.domain.message import (
+    AnswerState,
+    Failure,
+    ReasoningPart,
+    Receipt,
+    TextPart,
+    ToolCallPart,
+)
+from lmchat.domain.telemetry import LedgerRow, Metrics
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from tests.support.chats import START, answer, header, prompt, reply, say, store_at
+
+HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
+
+
+async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_path, store):
+    session = header()
+    asked = await say(store, session, HOSTILE)
+    said = answer(
+        ReasoningPart(text="hm " + HOSTILE),
+        TextPart(text=HOSTILE),
+        ToolCallPart(call_id="c1", name="look_up", arguments='{"q": "\ud800'),
+        parent=asked,
+        state=AnswerState.INTERRUPTED,
+    )
+    said = replace(
+        said,
+        model="m\x1b[31m",
+        failure=Failure(kind="offline", message=HOSTILE, hint="h", details="d", failure_id="ab12"),
+        receipt=Receipt(ttft_ms=1.5, tokens_per_second=42.0, completion_tokens=7, finish_reason="length"),
+    )
+    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    await store.finish(session.session_id, said)
+    await store.aclose()
+
+    again = store_at(tmp_path)
+    opened = await again.open_session(session.session_id)
+    await again.aclose()
+    assert opened.messages == (asked, said)
+    assert opened.header.model == "m\x1b[31m"
+    assert opened.header.message_count == 2
+
+
+async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
+    await say(store, header(), "hello")
+    folder = tmp_path / "lmchat"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert len(list(folder.iterdir())) == 3  # with -wal and -shm
+
+
+async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path, store):
+    await store.open()
+    path = tmp_path / "lmchat" / "sessions.db"
+    await store.aclose()
+    path.chmod(0o644)
+    again = store_at(tmp_path)
+    await again.open()
+    await again.aclose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_the_title_comes_from_the_first_prompt_and_stays(store):
+    session = header()
+    first = await say(store, session, "# Which vegetables grow in shade?\nPlease")
+    await say(store, session, "Another thing", first)
+    assert (await store.open_session(session.session_id)).header.title == "Which vegetables grow in shade?"
+
+
+async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
+    session = header()
+    first = await say(store, session, "One")
+    renamed = await store.update_session(session.session_id, {"title": "My own"})
+    await say(store, replace(session, title="One"), "Two", first)
+    assert renamed.title == "My own"
+    assert (await store.open_session(session.session_id)).header.title == "My own"
+    assert (await store.update_session(session.session_id, {"title": ""})).title == "One"
+
+
+async def test_the_list_has_pinned_sessions_first_then_the_newest(store):
+    sessions = [header() for _ in range(4)]
+    for session in sessions:
+        await say(store, session, "hello")
+    await store.update_session(sessions[1].session_id, {"is_pinned": True})
+    await say(store, sessions[0], "again")
+    listed = [found.session_id for found in await store.list_sessions()]
+    assert listed == [sessions[index].session_id for index in (1, 0, 3, 2)]
+    assert len(await store.list_sessions(limit=2)) == 2
+
+
+async def test_an_answer_names_model_and_server_of_the_session(store):
+    session = header()
+    await reply(store, session, "yes", await say(store, session, "hello"))
+    found = (await store.list_sessions())[0]
+    assert (found.model, found.endpoint, found.message_count) == ("qwen3-8b", "http://127.0.0.1:1234", 2)
+
+
+async def test_writing_a_message_twice_keeps_one(store):
+    session, asked = header(), prompt("hello")
+    await store.append(session, asked)
+    await store.append(session, asked)
+    said = answer("yes", parent=asked)
+    await store.finish(session.session_id, said)
+    await store.finish(session.session_id, said)
+    assert (await store.open_session(session.session_id)).messages == (asked, said)
+
+
+async def test_an_answer_whose_beginning_was_not_written_is_written_at_its_end(store):
+    session, asked = header(), prompt("hello")
+    said = answer("yes", parent=asked)
+    await store.append(session, asked)
+    await store.finish(session.session_id, said)
+    assert (await store.open_session(session.session_id)).messages == (asked, said)
+
+
+async def test_an_answer_outlives_the_removal_of_its_session_in_another_window(store):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer("yes", parent=asked)
+    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    await store.purge(session.session_id)
+    with pytest.raises(SessionNotFound):
+        await store.add_pieces(said.message_id, [("text", "ye")])
+    await store.finish(session.session_id, said)
+    assert (await store.open_session(session.session_id)).messages == (said,)
+
+
+async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
+    first, second = (
+        replace(header(), session_id="abcd000000000001"),
+        replace(header(), session_id="abcd100000000002"),
+    )
+    for session in (first, second):
+        await say(store, session, "hello")
+    assert await store.find("abcd0") == first.session_id
+    assert await store.find("ABCD1") == second.session_id
+    assert await store.find("last") == second.session_id
+    with pytest.raises(SessionNotFound, match="More than one"):
+        await store.find("abcd")
+    with pytest.raises(SessionNotFound, match="too short"):
+        await store.find("abc")
+    with pytest.raises(SessionNotFound, match="No session begins"):
+        await store.find("ab_%")
+
+
+async def test_there_is_no_last_session_in_an_empty_store(store):
+    with pytest.raises(SessionNotFound, match="no session yet"):
+        await store.find("last")
+    with pytest.raises(SessionNotFound):
+        await store.open_session("0123456789abcdef")
+
+
+async def test_only_what_the_list_shows_can_be_changed(store):
+    session = header()
+    await say(store, session, "hello")
+    with pytest.raises(WrongUse):
+        await store.update_session(session.session_id, {"session_id": "x"})
+    with pytest.raises(SessionNotFound):
+        await store.update_session("0123456789abcdef", {"title": "x"})
+
+
+async def test_a_deleted_session_is_in_the_trash_and_can_be_brought_back(store, clock):
+    session = header()
+    await say(store, session, "hello")
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    assert await store.list_sessions() == ()
+    assert [found.session_id for found in await store.list_sessions(is_trash=True)] == [session.session_id]
+    await store.update_session(session.session_id, {"deleted_at": None})
+    assert len(await store.list_sessions()) == 1
+
+
+async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
+    session = header()
+    first = await say(store, session, "hello")
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    await say(store, session, "still here", first)
+    assert await store.list_sessions(is_trash=True) == ()
+
+
+@pytest.mark.parametrize(("days", "left"), [(29, 1), (31, 0)])
+async def test_the_trash_is_emptied_after_30_days(tmp_path, store, clock, days, left):
+    session = header()
+    await say(store, session, "remember the milk")
+    await store.save_draft(session.session_id, "half a")
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    await store.aclose()
+    clock.moment += timedelta(days=days)
+    again = store_at(tmp_path, clock)
+    assert len(await again.list_sessions(is_trash=True)) == left
+    assert bool(await again.draft(session.session_id)) == bool(left)
+    await again.aclose()
+
+
+async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):
+    await store.save_draft("", "not yet begun \ud800")
+    await store.save_draft("abcd", "one")
+    await store.save_draft("abcd", "two")
+    await store.aclose()
+    again = store_at(tmp_path)
+    assert (await again.draft(""), await again.draft("abcd")) == ("not yet begun \ud800", "two")
+    await again.save_draft("abcd", "")
+    assert await again.draft("abcd") == ""
+    await again.aclose()
+
+
+async def test_prompts_are_remembered_newest_first_and_once(store, clock):
+    session, other = header(), header()
+    parent = None
+    for text in ("one", "two", "one", "three"):
+        parent = await say(store, session, text, parent)
+        await reply(store, session, "no prompt", parent)
+    await say(store, other, "deleted")
+    await store.update_session(other.session_id, {"deleted_at": clock()})
+    assert await store.prompt_history() == ("three", "one", "two")
+    assert await store.prompt_history(limit=2) == ("three", "one")
+
+
+def ledger_row(model: str, speed: float | None) -> LedgerRow:
+    return LedgerRow(
+        message_id="m", endpoint="http://127.0.0.1:1234", product="LM Studio", model=model,
+        quantization="Q4_K_M", state="complete", ttft_ms=210.0, prompt_tokens_per_second=None,
+        tokens_per_second=speed, prompt_tokens=12, completion_tokens=312, is_estimated=False, stalls=0,
+        retries=0, elapsed_ms=4100.0, finish_reason="stop",
+    )  # fmt: skip
+
+
+async def test_the_ledger_gives_figures_back_and_the_median_speed(store):
+    for speed in (10.0, 40.0, 42.0, None):
+        await store.add_ledger(ledger_row("qwen3-8b", speed))
+    await store.add_ledger(ledger_row("other", None))
+    rows = await store.ledger_rows()
+    assert [row.tokens_per_second for row in rows] == [10.0, 40.0, 42.0, None, None]
+    assert rows[0] == replace(ledger_row("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
+    assert rows[0].ended_at is not None
+    assert await store.ledger_rows(since=rows[3].ended_at) == rows[3:]
+    assert await store.speeds() == {("http://127.0.0.1:1234", "qwen3-8b"): 40.0}
+
+
+async def test_counters_of_two_processes_add_up(tmp_path, store):
+    other = store_at(tmp_path)
+    await store.metrics.add(Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5))
+    total = await other.metrics.add(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
+    assert total == Metrics(total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4)
+    assert await store.metrics.load() == total
+    await other.metrics.reset()
+    assert await store.metrics.load() == Metrics()
+    await other.aclose()
+
+
+async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):
+    await store.open()
+    await store.aclose()
+    await store.aclose()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.list_sessions()
+
+
+async def test_a_write_is_done_although_its_caller_was_cancelled(store):
+    session = header()
+    await store.open()
+    writes = [asyncio.create_task(store.append(session, prompt(f"p{index}"))) for index in range(20)]
+    await asyncio.sleep(0)
+    for task in writes:
+        task.cancel()
+    await asyncio.gather(*writes, return_exceptions=True)
+    assert (await store.open_session(session.session_id)).header.message_count == 20
+
+
+async def test_times_are_kept_with_their_zone(store):
+    session = header(moment=START)
+    await say(store, session, "hello")
+    opened = await store.open_session(session.session_id)
+    assert opened.header.created_at == START
+    assert opened.messages[0].created_at.utcoffset() == timedelta(0)

@@ -1,0 +1,75 @@
+"""Sessions and messages for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Part,
+    Receipt,
+    Role,
+    TextPart,
+    new_id,
+    text_message,
+)
+from lmchat.domain.session import SessionHeader
+from lmchat.storage.sessions import SessionStore
+
+START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that a test moves; every look is one second later, so that order is certain."""
+
+    def __init__(self, moment: datetime = START) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+
+def header(title: str = "", *, moment: datetime = START) -> SessionHeader:
+    return SessionHeader(session_id=new_id(), title=title, created_at=moment, updated_at=moment)
+
+
+def prompt(text: str, parent: ChatMessage | None = None) -> ChatMessage:
+    message = text_message(Role.USER, text, parent_id=parent.message_id if parent else None)
+    return replace(message, created_at=START)
+
+
+def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerState.COMPLETE) -> ChatMessage:
+    return ChatMessage(
+        message_id=new_id(),
+        role=Role.ASSISTANT,
+        parts=tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts),
+        created_at=START,
+        parent_id=parent.message_id,
+        state=state,
+        model="qwen3-8b",
+        endpoint="http://127.0.0.1:1234",
+        receipt=None if state is AnswerState.STREAMING else Receipt(completion_tokens=3, is_estimated=False),
+    )
+
+
+async def say(
+    store: SessionStore, session: SessionHeader, text: str, parent: ChatMessage | None = None
+) -> ChatMessage:
+    message = prompt(text, parent)
+    await store.append(session, message)
+    return message
+
+
+async def reply(store: SessionStore, session: SessionHeader, text: str, parent: ChatMessage) -> ChatMessage:
+    message = answer(text, parent=parent)
+    await store.begin_answer(session.session_id, replace(message, parts=(), state=AnswerState.STREAMING))
+    await store.finish(session.session_id, message)
+    return message
+
+
+def store_at(folder: Path, clock: Clock | None = None) -> SessionStore:
+    return SessionStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
