@@ -51,8 +51,8 @@ class Options:
     """`export -o`."""
     all_into: str | None = None
     """`export --all`."""
-    format: str = "md"
-    """`export --format`."""
+    format: str = ""
+    """`export --format`; empty: by the name of the file."""
 
     prompt: str = ""
     """Of `ask`."""

@@ -15,8 +15,11 @@ _HELD = "\r\u200c\u200d"
 class Output:
     """Prints for one command."""
 
-    def __init__(self, *, is_json: bool = False) -> None:
-        self.is_json = is_json
+    def __init__(self, *, is_json: bool = False, is_lines: bool = False) -> None:
+        self.is_json = is_json or is_lines
+        """Whether stdout gets JSON only."""
+        self.is_lines = is_lines
+        """Whether that is one object a line rather than one document."""
         self.has_document = False
         """Whether the one JSON document was printed."""
 
@@ -26,13 +29,14 @@ class Output:
         _write(safe if safe.endswith("\n") else safe + "\n")
 
     def document(self, value: object) -> None:
-        """Print a value as JSON."""
+        """Print a value as JSON: the one document, or one more line."""
         self.has_document = True
-        _write(to_json(value, indent=2) + "\n")
+        _write(to_json(value, indent=None if self.is_lines else 2) + "\n")
 
-    def line(self, value: object) -> None:
-        """Print a value as JSON on a line of its own, at once."""
-        _write(to_json(value) + "\n")
+    def raw_document(self, text: str) -> None:
+        """Print the one document, which is JSON already."""
+        self.has_document = True
+        _write(text if text.endswith("\n") else text + "\n")
 
     def note(self, text: str) -> None:
         """Say something on stderr that is not the answer."""
@@ -44,7 +48,7 @@ class Output:
         """Say what went wrong: a sentence and the next step on stderr, and a document where one is wanted."""
         sentence = safe_line(error.message)
         self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
-        if self.is_json and not self.has_document:
+        if self.is_lines or (self.is_json and not self.has_document):
             self.document({"detail": failure_detail(error)})
 
 

@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     options = Options() if not argv else _parse(argv)
     if not isinstance(options, Options):
         return options
-    output = Output(is_json=options.json or options.is_json_always)
+    output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     parts = Parts(options, os.environ, output)
     try:
         return _handle(parts)
@@ -43,7 +43,8 @@ def _parse(argv: Sequence[str]) -> Options | int:
         return parse(argv)
     except WrongArguments as error:
         hint = f"`{error.prog} --help` shows what is right."
-        return _failed(Output(is_json="--json" in argv), WrongUse(error.sentence, hint=hint))
+        output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
+        return _failed(output, WrongUse(error.sentence, hint=hint))
     except SystemExit as end:  # argparse has printed --help or --version
         return int(end.code or 0)
 

@@ -1,0 +1,109 @@
+"""Which key goes to which server; a key never goes anywhere but where it belongs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Mapping
+
+from lmchat.config.loader import Loaded
+from lmchat.config.settings import EndpointSettings
+from lmchat.domain.server import Endpoint
+from lmchat.errors import LMChatError
+from lmchat.storage.credentials import Credentials
+
+log = logging.getLogger(__name__)
+
+_COMMAND_S = 60
+"""A command may have to ask its user for a password."""
+_OPENAI = "https://api.openai.com:443"
+
+
+class Keys:
+    """Knows the keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
+
+    For each origin: a key accepted in this run, its `[[endpoints]]`, `api_key`, `credentials.toml`; and
+    `OPENAI_API_KEY` for OpenAI alone.
+    """
+
+    def __init__(self, loaded: Loaded, environ: Mapping[str, str], credentials: Credentials) -> None:
+        self._loaded = loaded
+        self._environ = environ
+        self._credentials = credentials
+        self._accepted: dict[str, str] = {}
+        self._own: dict[str, str] = {}
+        self.warnings: list[str] = []
+        """What could not be read, as sentences without keys."""
+
+    def load(self) -> None:
+        """Read the stored keys and run the commands that print some; call it off the event loop."""
+        warning = self._credentials.load()
+        self.warnings += [warning] if warning else []
+        for own in self._loaded.settings.endpoints:
+            origin = _origin(own.url)
+            key = self._key_of(own)
+            if origin and key:
+                self._own[origin] = key
+
+    def key_for(self, endpoint: Endpoint) -> str | None:
+        """Return the key of a server, None where it needs none that we know of."""
+        origin = endpoint.origin
+        return (
+            self._accepted.get(origin)
+            or self._own.get(origin)
+            or self._configured(endpoint)
+            or self._credentials.get(origin)
+            or (self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None)
+        )
+
+    def keep(self, endpoint: Endpoint, key: str) -> None:
+        """Use a key from now on and store it; call it off the event loop.
+
+        Raises:
+            StoreUnavailable: it could not be stored; it holds until the end of this run.
+        """
+        self._accepted[endpoint.origin] = key
+        self._credentials.set(endpoint.origin, key)
+
+    def _configured(self, endpoint: Endpoint) -> str | None:
+        """Return `api_key` for the server it was set with; set with none, for what runs on this machine."""
+        key = self._loaded.settings.api_key
+        if not key:
+            return None
+        if not self._loaded.key_endpoint:
+            return key if endpoint.is_loopback else None
+        return key if _origin(self._loaded.key_endpoint) == endpoint.origin else None
+
+    def _key_of(self, own: EndpointSettings) -> str:
+        if own.api_key_env and self._environ.get(own.api_key_env):
+            return self._environ[own.api_key_env]
+        return (self._printed_by(own) if own.api_key_cmd else "") or own.api_key
+
+    def _printed_by(self, own: EndpointSettings) -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - the user's own command
+                ["/bin/sh", "-c", own.api_key_cmd],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=dict(os.environ),
+                timeout=_COMMAND_S,
+                check=False,
+            )
+            reason = "" if done.returncode == 0 else f"ended with {done.returncode}"
+            key = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            reason, key = type(error).__name__, ""
+        if reason or not key:
+            self.warnings.append(f"api_key_cmd of endpoint {own.name!r} {reason or 'printed nothing'}.")
+            log.warning("api_key_cmd of an endpoint failed: %s", reason or "no output")
+        return "" if reason else key
+
+
+def _origin(url: str) -> str:
+    """Return the origin of an address, nothing for one that is none: whoever connects to it says so."""
+    try:
+        return Endpoint.parse(url).origin
+    except LMChatError:
+        return ""

@@ -1,0 +1,152 @@
+"""`lmchat sessions` and `lmchat search`: the saved sessions on the command line."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from datetime import datetime
+
+from lmchat.cli.output import table
+from lmchat.cli.parts import Parts
+from lmchat.cli.wiring import make_library, make_store, tell_notice
+from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.safe_text import safe_line
+
+_SHORT_ID = 8
+
+
+async def list_sessions(parts: Parts) -> int:
+    """Print the sessions, newest first."""
+    async with aclosing(make_store(parts)) as store:
+        headers = await store.list_sessions(is_trash=parts.options.trash, limit=1_000_000)
+        tell_notice(parts, store)
+    if parts.output.is_json:
+        parts.output.document({"object": "list", "data": [header_json(header) for header in headers]})
+    elif headers:
+        rows = [
+            (
+                header.session_id[:_SHORT_ID],
+                _time(header.deleted_at or header.updated_at),
+                str(header.message_count),
+                header.model,
+                header.title or "Untitled",
+            )
+            for header in headers
+        ]
+        parts.output.text(
+            table(("ID", "DELETED" if parts.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE"), rows)
+        )
+    else:
+        parts.output.note("The trash is empty." if parts.options.trash else "There is no session yet.")
+    return 0
+
+
+async def show(parts: Parts) -> int:
+    """Print a session as text, or all of it as JSON."""
+    form = "json" if parts.output.is_json else "txt"
+    async with aclosing(make_store(parts)) as store:
+        session = await store.open_session(await store.find(parts.options.id))
+        text = await make_library(store).export_text(session, form=form, with_reasoning=True)
+    if parts.output.is_json:
+        parts.output.raw_document(text)
+    else:
+        parts.output.text(text)
+    return 0
+
+
+async def rename(parts: Parts) -> int:
+    """Change the title of a session."""
+    async with aclosing(make_store(parts)) as store:
+        library = make_library(store)
+        header = await library.rename(await store.find(parts.options.id), parts.options.title)
+    return _told(parts, header, f"{header.session_id[:_SHORT_ID]} is now “{safe_line(header.title)}”.")
+
+
+async def delete(parts: Parts) -> int:
+    """Put a session into the trash."""
+    async with aclosing(make_store(parts)) as store:
+        header = await make_library(store).delete(await store.find(parts.options.id))
+    short = header.session_id[:_SHORT_ID]
+    return _told(
+        parts, header, f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back."
+    )
+
+
+async def restore(parts: Parts) -> int:
+    """Take a session out of the trash."""
+    async with aclosing(make_store(parts)) as store:
+        header = await make_library(store).restore(await store.find(parts.options.id))
+    return _told(parts, header, f"{_named(header)} is back.")
+
+
+async def purge(parts: Parts) -> int:
+    """Remove a session for good."""
+    async with aclosing(make_store(parts)) as store:
+        session_id = await store.find(parts.options.id)
+        header = (await store.open_session(session_id)).header
+        await make_library(store).purge(session_id)
+    return _told(parts, header, f"{_named(header)} was removed for good.")
+
+
+async def search(parts: Parts) -> int:
+    """Print where words occur, newest first."""
+    async with aclosing(make_store(parts)) as store:
+        hits = await store.search(" ".join(parts.options.query))
+    if parts.output.is_json:
+        parts.output.document({"object": "list", "data": [_hit_json(hit) for hit in hits]})
+    elif hits:
+        parts.output.text("\n".join(_hit_text(hit) for hit in hits))
+    else:
+        parts.output.note("Nothing found.")
+    return 0
+
+
+def header_json(header: SessionHeader) -> dict[str, object]:
+    """Return what scripts get of a session."""
+    return {
+        "id": header.session_id,
+        "title": header.title,
+        "created_at": header.created_at.isoformat(),
+        "updated_at": header.updated_at.isoformat(),
+        "deleted_at": header.deleted_at.isoformat() if header.deleted_at else None,
+        "model": header.model,
+        "endpoint": header.endpoint,
+        "messages": header.message_count,
+        "pinned": header.is_pinned,
+        "archived": header.is_archived,
+    }
+
+
+def _told(parts: Parts, header: SessionHeader, sentence: str) -> int:
+    if parts.output.is_json:
+        parts.output.document(header_json(header))
+    else:
+        parts.output.text(sentence)
+    return 0
+
+
+def _named(header: SessionHeader) -> str:
+    return f"{header.session_id[:_SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _hit_json(hit: SearchHit) -> dict[str, object]:
+    return {
+        "session_id": hit.session_id,
+        "title": hit.title,
+        "message_id": hit.message_id,
+        "role": hit.role,
+        "model": hit.model,
+        "created_at": hit.created_at.isoformat(),
+        "before": hit.before,
+        "match": hit.match,
+        "after": hit.after,
+    }
+
+
+def _hit_text(hit: SearchHit) -> str:
+    who = hit.model if hit.role == "assistant" and hit.model else hit.role
+    head = f"{hit.session_id[:_SHORT_ID]}  {_time(hit.created_at)}  {safe_line(who)}  {safe_line(hit.title)}"
+    return f"{head}\n    {safe_line(hit.before)} [{safe_line(hit.match)}] {safe_line(hit.after)}"
