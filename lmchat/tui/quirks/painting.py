@@ -1,0 +1,21 @@
+"""Private names that painting the chat log needs: line breaking, and growing without a new layout of the screen."""
+
+from __future__ import annotations
+
+from rich._wrap import divide_line
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+
+
+def wrap_points(text: str, width: int) -> list[int]:
+    """Return the characters at which a text is to be broken for a width in cells; words longer than it are folded."""
+    return divide_line(text, width)
+
+
+def grow(view: ScrollView, size: Size) -> None:
+    """Set the size of what a view scrolls over.
+
+    Assigning `virtual_size` asks for a layout of the whole screen, which costs a quarter of streaming.
+    """
+    view.set_reactive(ScrollView.virtual_size, size)
+    view._scroll_update(size)  # noqa: SLF001 - the other half of what the assignment does

@@ -1,0 +1,223 @@
+"""The chat log: what is done with its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from textual import events
+from textual.timer import Timer
+
+from lmchat.domain.event import ReasoningDelta, RetryScheduled, StreamEvent, TextDelta, ToolCallDelta
+from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.turn import Turn
+from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.entry import Delta, Entry
+from lmchat.tui.widgets.chat_log.reading import ReadingLog
+
+LOAD_LIMIT = 0.25
+"""Share of a core that following a stream may take; frames become rarer before typing suffers."""
+FAR_BEHIND_CHARS = 200_000
+"""So much text may wait for its frame; more is taken up at once."""
+
+
+class ChatLog(ReadingLog, can_focus=True):
+    """The messages of a session, in one widget."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.frames_per_second = 30
+        """Most paints a second while text arrives."""
+        self._open: int | None = None
+        self._pending: list[Delta] = []
+        self._pending_chars = 0
+        self._timer: Timer | None = None
+        self._cost_s = 0.0
+        self._retry: tuple[RetryScheduled, float] | None = None
+
+    # what is shown
+
+    def load(self, messages: Sequence[ChatMessage]) -> None:
+        """Show other messages, from their end."""
+        self._drop_pending()
+        self._open = self._cursor = None
+        self.finder.clear()
+        self.document.clear()
+        previous = ""
+        for message in messages:
+            self.document.append(Entry(message, switch=_switch(previous, message)))
+            previous = _model(message) or previous
+        if messages and messages[-1].state is AnswerState.STREAMING:
+            self._open = len(self.document) - 1
+            self.document.entries[-1].is_open = True
+        self.is_following, self._mark = True, None
+        self.settle()
+        self.refresh()
+        self.count_new_lines()
+
+    def append(self, message: ChatMessage) -> None:
+        """Add a message at the end; the user's own are always brought into view."""
+        self._add(Entry(message, switch=_switch(self._model_before(len(self.document)), message)))
+        if message.role is Role.USER:
+            self.scroll_end()
+
+    def begin_answer(self, message: ChatMessage) -> None:
+        """Add the answer that is on its way."""
+        entry = Entry(message, switch=_switch(self._model_before(len(self.document)), message), is_open=True)
+        self._open = self._add(entry)
+
+    async def apply(self, event: StreamEvent) -> None:
+        """Take an event; only text, thought and tool calls matter, and they are painted with the next frame."""
+        if self._open is None or not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+            return
+        self._pending.append(event)
+        self._pending_chars += len(event.arguments if isinstance(event, ToolCallDelta) else event.text)
+        if self._pending_chars > FAR_BEHIND_CHARS:
+            self.flush()
+        elif self._timer is None:
+            pause_s = max(1 / self.frames_per_second, self._cost_s * (1 / LOAD_LIMIT - 1))
+            self._timer = self.set_timer(pause_s, self.flush)
+
+    def flush(self) -> None:
+        """Take up what is pending."""
+        start_s = perf_counter()
+        deltas = merged(self._pending)
+        self._drop_pending()
+        if self._open is None or not deltas:
+            return
+        entry = self.document.entries[self._open]
+        known = len(entry.references)
+        for delta in deltas:
+            entry.feed(delta)
+        changed = self.document.grow(self._open, is_exact=not self.is_following)
+        if len(entry.references) > known:
+            self.document.forget_links(self._open)
+            changed = (self._open, 0, 0)
+        self.settle(changed=changed)
+        self._cost_s = perf_counter() - start_s
+
+    def show_turn(self, turn: Turn | None, now_s: float) -> None:
+        """Show the figures of the running turn under the open answer."""
+        if self._open is None:
+            return
+        entry = self.document.entries[self._open]
+        retry = turn.retry if turn else None
+        if retry is not None and (self._retry is None or self._retry[0] is not retry):
+            self._retry = (retry, now_s)
+        if retry is not None and self._retry is not None:
+            entry.retry_in_s = retry.wait_s - (now_s - self._retry[1])
+        entry.turn, entry.now_s = turn, now_s
+        for number in entry.tell():
+            self.document.relay(self._open, number)
+            self.repaint((self._open, number, 0), 2)
+
+    def finish(self, message: ChatMessage) -> None:
+        """Show the final form of the open answer."""
+        self.flush()
+        index, self._open, self._retry = self._open, None, None
+        if index is None:
+            if not self.replace(message):
+                self.append(message)
+            return
+        entry = self.document.entries[index]
+        entry.finish(message)
+        entry.switch = _switch(self._model_before(index), message)
+        self._rebuilt(index)
+
+    def replace(self, message: ChatMessage) -> bool:
+        """Show another value of a message; return whether it is in the log."""
+        index = self._index(message.message_id)
+        if index is None:
+            return False
+        entry = self.document.entries[index]
+        if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
+            entry.parts.clear()
+        entry.message = message
+        entry.switch = _switch(self._model_before(index), message)
+        self._rebuilt(index)
+        return True
+
+    def mark_left_out(self, count: int, before_id: str | None) -> None:
+        """Tell above a message that so many before it are left out of the next request."""
+        for index, entry in enumerate(self.document.entries):
+            is_here = entry.message is not None and entry.message.message_id == before_id
+            wanted = count if is_here else 0
+            if entry.left_out != wanted:
+                entry.left_out = wanted
+                self._rebuilt(index)
+
+    def notice(self, text: str) -> None:
+        """Add a thin line at the end."""
+        self._add(Entry(None, note=text))
+
+    # inside
+
+    def repaint(self, place: Place, lines: int) -> None:
+        """Paint some lines again, if they are on the screen."""
+        y = self.document.position(place)
+        if y < self.scroll_offset.y + self.size.height and y + lines > self.scroll_offset.y:
+            self.refresh_lines(y, lines)
+
+    def on_unmount(self, _event: events.Unmount) -> None:
+        """Leave no timer behind."""
+        self._drop_pending()
+
+    def _drop_pending(self) -> None:
+        self._pending.clear()
+        self._pending_chars = 0
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _add(self, entry: Entry) -> int:
+        self.flush()
+        index = self.document.append(entry)
+        self.settle(changed=(index, -1, 0))
+        return index
+
+    def _rebuilt(self, index: int) -> None:
+        anchor = None if self.is_following else self.document.locate(self.scroll_offset.y)
+        self.document.rebuild(index)
+        self.settle(changed=(index, -1, 0), anchor=anchor)
+
+    def _index(self, message_id: str) -> int | None:
+        entries = self.document.entries
+        for index in range(len(entries) - 1, -1, -1):
+            message = entries[index].message
+            if message is not None and message.message_id == message_id:
+                return index
+        return None
+
+    def _model_before(self, index: int) -> str:
+        """Return the model of the last answer before a message."""
+        for entry in reversed(self.document.entries[:index]):
+            if entry.message is not None and (model := _model(entry.message)):
+                return model
+        return ""
+
+
+def merged(deltas: Sequence[Delta]) -> list[Delta]:
+    """Return the same with neighbours of one kind joined: tokens come in hundreds."""
+    result: list[Delta] = []
+    texts: list[str] = []
+    for index, delta in enumerate(deltas):
+        if isinstance(delta, ToolCallDelta):
+            result.append(delta)
+            continue
+        texts.append(delta.text)
+        following = deltas[index + 1] if index + 1 < len(deltas) else None
+        if type(following) is not type(delta):
+            result.append(type(delta)(text="".join(texts)))
+            texts.clear()
+    return result
+
+
+def _model(message: ChatMessage) -> str:
+    return message.model if message.role is Role.ASSISTANT else ""
+
+
+def _switch(previous: str, message: ChatMessage) -> str:
+    """Return the model that answers from here on, empty where it is the same as before."""
+    model = _model(message)
+    return model if previous and model != previous else ""

@@ -1,0 +1,118 @@
+"""Fenced code: its tint, its colours, its long lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from rich.style import Style
+
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui.widgets.chat_log.line import Line, Span
+from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, fold, width_of
+
+TAB_CELLS = 4
+_NULL = Style.null()
+_STYLES = (
+    ("Comment", "comment"),
+    ("Keyword", "keyword"),
+    ("Operator.Word", "keyword"),
+    ("Literal.String", "string"),
+    ("Literal.Number", "number"),
+    ("Name.Function", "function"),
+    ("Name.Builtin", "builtin"),
+)
+"""Six quiet colours by kind of token; names and operators stay plain."""
+
+
+def code_lines(
+    page: Page,
+    code: str,
+    info: str,
+    *,
+    first: Sequence[Span] = (),
+    rest: Sequence[Span] = (),
+    is_first: bool = True,
+) -> Iterator[Line]:
+    """Yield the lines of a piece of code; the first piece has a head with the language."""
+    language = safe_line(info.split(maxsplit=1)[0], limit=40) if info.strip() else ""
+    if is_first:
+        yield head_line(page, language or "code", first)
+        first = rest
+        if not code:
+            return
+    width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
+    for spans in _split(page, safe_text(code).expandtabs(TAB_CELLS), language):
+        parts = list(fold(spans, width, max(width - 2, MIN_WIDTH)))
+        for index, part in enumerate(parts):
+            line = _code_line(page, part, first, is_rest=index > 0)
+            line.is_wrapped = index < len(parts) - 1
+            yield line
+            first = rest
+
+
+def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "copy") -> Line:
+    """Return the row above code: what it is, and while the message has the focus, the key that copies it."""
+    muted, strong = page.styles["muted"], page.styles["strong"]
+    room = max(page.text_width - 3 - width_of(prefix), MIN_WIDTH)
+    line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
+    keys: list[Span] = [("c", muted + strong), (" " + hint, muted)]
+    left = page.fit([(words, muted)], max(room - width_of(keys) - 2, 1))
+    line.hint = page.line([*_pad(page), *left, ("  ", _NULL), *keys], prefix=prefix, tint="panel").segments
+    return line
+
+
+def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, is_rest: bool) -> Line:
+    pad = [*_pad(page, page.signs.more[0] if is_rest else " "), *([("  ", _NULL)] if is_rest else [])]
+    line = page.line([*pad, *spans], prefix=prefix, tint="panel")
+    line.text = "".join(text for text, _ in spans)
+    line.indent += width_of(pad)
+    line.start += sum(len(text) for text, _ in pad)
+    return line
+
+
+def _pad(page: Page, sign: str = " ") -> list[Span]:
+    """Return the two cells between the edge of the block and its code."""
+    if page.has_tints:
+        return [(" " + sign, page.styles["muted"])]
+    return [(page.signs.edge, page.styles["faint"]), (sign, page.styles["muted"])]
+
+
+def _split(page: Page, code: str, language: str) -> Iterator[list[Span]]:
+    """Yield the spans of each line of code."""
+    spans: list[Span] = []
+    for kind, text in _lex(code, language):
+        style = page.styles[kind] if kind else _NULL
+        for index, part in enumerate(text.split("\n")):
+            if index:
+                yield spans
+                spans = []
+            if part:
+                spans.append((part, style))
+    yield spans
+
+
+def _lex(code: str, language: str) -> Iterable[tuple[str, str]]:
+    """Return the pieces of code with the names of their styles."""
+    lexer = _lexer(language) if language else None
+    if lexer is None:
+        return [("", code)]
+    return [(_style_name(str(kind)[6:]), text) for kind, text in lexer.get_tokens(code)]
+
+
+@lru_cache(maxsize=32)
+def _lexer(language: str) -> Any:
+    """Return Pygments' lexer for a language, None where it knows none."""
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
+    try:
+        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _style_name(kind: str) -> str:
+    return next((name for prefix, name in _STYLES if kind.startswith(prefix)), "")

@@ -1,0 +1,207 @@
+"""All messages of a log: which lines there are, where they stand, which must be laid out now."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.heights import Heights
+from lmchat.tui.widgets.chat_log.layout import Layout
+from lmchat.tui.widgets.chat_log.line import Line
+from lmchat.tui.widgets.chat_log.page import Page
+
+Place = tuple[int, int, int]
+"""Entry, block (-1 for the blank row above the entry), and line in the block with the blank row above it."""
+KEPT_BLOCKS = 3_000
+"""Blocks whose lines are kept; the oldest of the others are laid out again when they are looked at."""
+
+
+class Document:
+    """Heights are exact for what was laid out, and estimates for the rest."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.heights = Heights()
+        self.layout: Layout | None = None
+        self._laid: deque[Block] = deque()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def total(self) -> int:
+        """Lines of all of it."""
+        return self.heights.total
+
+    @property
+    def width(self) -> int:
+        """Cells of a line of text."""
+        return self.layout.page.text_width if self.layout else 80
+
+    def clear(self) -> None:
+        """Drop all messages."""
+        self.entries.clear()
+        self.heights.truncate(0)
+        self._laid.clear()
+
+    def append(self, entry: Entry) -> int:
+        """Add a message at the end; return its place in the list."""
+        self.entries.append(entry)
+        self.heights.append(0)
+        index = len(self.entries) - 1
+        self.measure(index)
+        return index
+
+    def set_page(self, page: Page) -> None:
+        """Lay everything out anew on another page; all heights become estimates."""
+        self.layout = Layout(page)
+        self._laid.clear()
+        self.heights.truncate(0)
+        for index, entry in enumerate(self.entries):
+            for block in entry.blocks:
+                block.forget()
+            for part in entry.parts:
+                for block in part.blocks():
+                    block.forget()
+            entry.heights.truncate(0)
+            self.heights.append(0)
+            self.measure(index)
+
+    def rebuild(self, index: int) -> None:
+        """Make the blocks of a message anew."""
+        if self.entries[index].is_built:
+            self.entries[index].build()
+        self.measure(index)
+
+    def grow(self, index: int, *, is_exact: bool) -> Place:
+        """Take up what came for a message; return the first line that looks different.
+
+        With `is_exact` all that is new is laid out, so that its height is no estimate.
+        """
+        entry = self.entries[index]
+        before = [block.lines for block in entry.blocks]
+        start = entry.grow()
+        self.measure(index)
+        if is_exact:
+            for number in range(start, len(entry.blocks)):
+                self.prepare(index, number)
+        old = before[start] if start < len(before) else None
+        if old is None or self.layout is None:
+            return index, start, 0
+        self.prepare(index, start)
+        new = entry.blocks[start].lines or []
+        same = next(
+            (row for row, pair in enumerate(zip(old, new, strict=False)) if not _is_same(*pair)), None
+        )
+        same = min(len(old), len(new)) if same is None else same
+        new[:same] = old[:same]  # they are painted already
+        return index, start, entry.heights[start] - len(new) + same
+
+    def measure(self, index: int) -> None:
+        """Bring the height of a message up to date."""
+        entry = self.entries[index]
+        if not entry.is_built:
+            self.heights[index] = entry.estimate(self.width) + _above(index)
+            return
+        for number in range(len(entry.heights), len(entry.blocks)):
+            block = entry.blocks[number]
+            entry.heights.append(_with_gap(block, number, block.estimate(self.width)))
+        self.heights[index] = entry.heights.total + _above(index)
+
+    def build(self, index: int) -> int:
+        """Cut a message into blocks, once; return how many there are."""
+        entry = self.entries[index]
+        if not entry.is_built:
+            entry.build()
+            self.measure(index)
+        return len(entry.blocks)
+
+    def prepare(self, index: int, number: int) -> int:
+        """Lay a block out, if it is not; return its height."""
+        entry = self.entries[index]
+        block = entry.blocks[number]
+        if block.lines is None and self.layout is not None:
+            block.lines = self.layout.lines(block, entry.references)
+            block.height = len(block.lines)
+            entry.heights[number] = _with_gap(block, number, block.height)
+            self.heights[index] = entry.heights.total + _above(index)
+            self._laid.append(block)
+        return entry.heights[number]
+
+    def relay(self, index: int, number: int) -> None:
+        """Lay a block out again, whose content changed."""
+        self.entries[index].blocks[number].lines = None
+        self.prepare(index, number)
+
+    def forget_links(self, index: int) -> None:
+        """Drop the lines that may look different now that a link is defined."""
+        for block in self.entries[index].blocks:
+            if "[" in block.source:
+                block.lines = None
+
+    def locate(self, y: int) -> Place:
+        """Return what stands on a line."""
+        index, line = self.heights.find(y)
+        entry = self.entries[index]
+        if line < _above(index) or not len(entry.heights):
+            return index, -1, line
+        return index, *entry.heights.find(line - _above(index))
+
+    def position(self, place: Place) -> int:
+        """Return the line on which something stands."""
+        index, number, line = place
+        top = self.heights.top(index)
+        if number < 0:
+            return top + line
+        heights = self.entries[index].heights
+        return top + _above(index) + heights.top(min(number, len(heights))) + line
+
+    def line(self, place: Place) -> Line | None:
+        """Return the line at a place; None for a blank row and for what is not laid out."""
+        index, number, row = place
+        entry = self.entries[index]
+        if not 0 <= number < len(entry.blocks):
+            return None
+        lines = entry.blocks[number].lines
+        if lines is None:
+            return None
+        row -= entry.heights[number] - len(lines)
+        return lines[row] if 0 <= row < len(lines) else None
+
+    def sweep(self, index: int, number: int | None, step: int, lines: int) -> None:
+        """Lay out blocks from a place on, forwards or backwards, until they fill so many lines."""
+        for entry, block in self._blocks(index, number, step):
+            if lines <= 0:
+                return
+            lines -= self.prepare(entry, block)
+
+    def _blocks(self, index: int, number: int | None, step: int) -> Iterator[tuple[int, int]]:
+        while 0 <= index < len(self.entries):
+            count = self.build(index)
+            start = number if number is not None else (0 if step > 0 else count - 1)
+            for block in range(start, count if step > 0 else -1, step):
+                yield index, block
+            index, number = index + step, None
+
+    def trim(self) -> bool:
+        """Forget what was laid out long ago; return whether anything was, which may be on the screen."""
+        excess = len(self._laid) - KEPT_BLOCKS
+        for _ in range(excess):
+            self._laid.popleft().lines = None
+        return excess > 0
+
+
+def _is_same(old: Line, new: Line) -> bool:
+    return old.segments == new.segments and old.text == new.text and old.is_wrapped == new.is_wrapped
+
+
+def _above(index: int) -> int:
+    """Return the blank rows above a message."""
+    return int(index > 0)
+
+
+def _with_gap(block: Block, number: int, height: int) -> int:
+    """Return a height with the blank row above, which a block without lines does not have."""
+    return height + block.gap if number and height else height

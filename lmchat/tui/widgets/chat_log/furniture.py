@@ -1,0 +1,215 @@
+"""The rows that the log itself writes: receipts, states, cards, rules, folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from rich.style import Style
+
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, ToolCallPart
+from lmchat.domain.turn import Stage, Turn
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui import figures
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind, made, plain_blocks
+from lmchat.tui.widgets.chat_log.code import code_lines, head_line
+from lmchat.tui.widgets.chat_log.line import Line, Span
+from lmchat.tui.widgets.chat_log.page import Page, broken, width_of
+
+_NULL = Style.null()
+_TIME_CELLS = 7
+_RATE_CELLS = 4
+
+
+def rule(words: str, *, style: str = "muted", is_attached: bool = False) -> Block:
+    """Return a thin rule with words in it."""
+    text = safe_line(words, limit=500)
+    return made(lambda page: [page.rule(text, style)], is_attached=is_attached)
+
+
+def prompt_blocks(message: ChatMessage) -> list[Block]:
+    """Return what the user wrote: as it is, on a tint, with the time."""
+    blocks = []
+    for block in plain_blocks(safe_text(message.text).expandtabs(4)):
+        block.kind = Kind.MADE
+        block.make = partial(_prompt_lines, block.source, message if block.is_first else None)
+        block.is_attached = not block.is_first
+        blocks.append(block)
+    return blocks
+
+
+def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
+    right: list[Span] = []
+    room = _TIME_CELLS
+    if message is not None:
+        right = [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
+        room = max(room, width_of(right) + 2)
+    lines = []
+    for text in source.split("\n"):
+        parts = broken(text, max(page.text_width - room, 8))
+        for index, part in enumerate(parts):
+            line = page.row([[(part.rstrip(), _NULL)]], right if not lines else (), tint="panel")
+            line.text, line.is_wrapped, line.bar = part, index < len(parts) - 1, "faint"
+            lines.append(line)
+    return lines
+
+
+def _version(page: Page, message: ChatMessage) -> list[Span]:
+    if message.versions <= 1:
+        return []
+    signs = page.signs
+    return [(f"{signs.less}{message.version}/{message.versions}{signs.greater}  ", page.styles["muted"])]
+
+
+def thought(words: str, *, is_folded: bool) -> Block:
+    """Return the row that reasoning is folded into."""
+    sign = "+" if is_folded else "-"
+
+    def make(page: Page) -> list[Line]:
+        line = page.row([[(f"{sign} {words.replace('…', page.signs.more)}", page.styles["muted"])]])
+        line.action = "fold"
+        return [line]
+
+    return made(make)
+
+
+def tool_block(call: ToolCallPart) -> Block:
+    """Return a call of a tool: shown, never run."""
+    name, arguments = safe_line(call.name, limit=80), call.arguments
+
+    def make(page: Page) -> list[Line]:
+        head = head_line(page, f"asks for the tool {name}" if name else "asks for a tool", hint="copy")
+        head.hint = None
+        return (
+            [head, *code_lines(page, arguments.strip("\n"), "json", is_first=False)] if arguments else [head]
+        )
+
+    return made(make)
+
+
+def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
+    """Return the live line under an answer."""
+
+    def make(page: Page) -> list[Line]:
+        muted, strong = page.styles["muted"], page.styles["strong"]
+        left = _state_spans(page, turn, now_s, retry_in_s) if turn else [[(Stage.WAITING.value, _NULL)]]
+        return [page.row(left, [("Esc", strong), (" stop", muted)])]
+
+    return made(make)
+
+
+def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
+    muted, strong, warning = page.styles["muted"], page.styles["strong"], page.styles["warning"]
+    clock: list[Span] = [("  " + figures.elapsed(max(turn.elapsed_s(now_s), 0.0)), strong)]
+    match turn.stage:
+        case Stage.RETRYING if turn.retry is not None:
+            retry = turn.retry
+            words = f"retry {retry.attempt}/{retry.attempts} in {figures.elapsed(max(retry_in_s, 0.0))}"
+            reason = _dot(page, safe_line(retry.reason, limit=200))
+            return [[(words, warning)], [(reason, muted)]]
+        case Stage.LOADING | Stage.READING:
+            share = "" if turn.fraction is None else " " + figures.percent(turn.fraction)
+            return [[(turn.stage.value + share, _NULL), *clock]]
+        case Stage.STALLED:
+            silence = f"stalled {figures.elapsed(turn.silent_s)}"
+            return [[(silence, warning)], *_counts(page, turn)]
+        case _:
+            return [[(turn.stage.value, _NULL), *clock], *_counts(page, turn)]
+
+
+def _counts(page: Page, turn: Turn) -> list[list[Span]]:
+    """Return rate and tokens so far; the rate swings, so it has a fixed width."""
+    if turn.first_token_s is None:
+        return []
+    pieces = []
+    if turn.tokens_per_second is not None:
+        pieces.append(figures.rate(turn.tokens_per_second, width=_RATE_CELLS))
+    pieces.append(figures.tokens(turn.tokens) + figures.GAP + "tok")
+    return [[(_dot(page, piece), page.styles["muted"])] for piece in pieces]
+
+
+def _dot(page: Page, text: str) -> str:
+    return f" {page.signs.dot} {text}"
+
+
+def end_blocks(message: ChatMessage) -> list[Block]:
+    """Return what stands under an answer that has ended: its receipt or its state, and the card of its failure."""
+    blocks = []
+    if message.state in (AnswerState.COMPLETE, AnswerState.STREAMING):
+        if message.receipt is not None or message.model:
+            blocks.append(made(partial(_receipt_lines, message)))
+    elif message.state is not AnswerState.FAILED or message.failure is None:
+        blocks.append(made(partial(_cut_lines, message)))
+    if message.failure is not None and message.state is not AnswerState.COMPLETE:
+        blocks.append(made(partial(_card_lines, message, message.failure)))
+    return blocks
+
+
+def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
+    muted = page.styles["muted"]
+    pieces = [safe_line(message.model, limit=80) or "answer"]
+    receipt = message.receipt or Receipt()
+    if receipt.ttft_ms is not None:
+        pieces.append(f"TTFT {figures.first_token(receipt.ttft_ms / 1e3)}")
+    if receipt.tokens_per_second is not None:
+        pieces.append(figures.rate(receipt.tokens_per_second))
+    if receipt.completion_tokens is not None:
+        pieces.append(_token_words(receipt))
+    if receipt.elapsed_ms:
+        pieces.append(figures.elapsed(receipt.elapsed_ms / 1e3))
+    left: list[list[Span]] = [
+        [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
+    ]
+    reason = safe_line(receipt.finish_reason, limit=40)
+    if reason and reason != "stop":
+        left.insert(1, [(_dot(page, reason), page.styles["warning"])])
+    right = [(text.strip(), style) for text, style in _version(page, message)]
+    return [page.row(left, right)]
+
+
+def _token_words(receipt: Receipt) -> str:
+    count = figures.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
+    return f"{count}{figures.GAP}tok"
+
+
+def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
+    """Return the line of an answer that is not complete: why, what is saved, and the keys."""
+    muted, strong = page.styles["muted"], page.styles["strong"]
+    if message.state is AnswerState.STOPPED:
+        left: list[list[Span]] = [[(message.state.value, _NULL)]]
+    else:
+        left = [[(f"{page.signs.failed} {message.state.value}", page.styles["error"])]]
+    receipt = message.receipt or Receipt()
+    if receipt.completion_tokens:
+        left.append([(_dot(page, _token_words(receipt) + " saved"), muted)])
+    if message.model:
+        left.append([(_dot(page, safe_line(message.model, limit=80)), muted)])
+    if message.state is AnswerState.FAILED:
+        keys: Sequence[Span] = [("r", strong), (" retry", muted)]
+    else:
+        keys = [("a", strong), (" continue  ", muted), ("e", strong), (" edit", muted)]
+    versions = [("  " + text.strip(), style) for text, style in _version(page, message)]
+    return [page.row(left, [*keys, *versions])]
+
+
+def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
+    """Return the card of a failure: what happened, the next step, the keys."""
+    muted, strong, error = page.styles["muted"], page.styles["strong"], page.styles["error"]
+    ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
+    time: list[Span] = [(f"{ended.astimezone():%H:%M}", muted)]
+    title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "It failed"
+    rows = []
+    for part in broken(f"{page.signs.failed} {title}", max(page.text_width - _TIME_CELLS, 8)):
+        rows.append(page.row([[(part.rstrip(), error + strong)]], time if not rows else (), tint="panel"))
+    if failure.hint:
+        rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
+    keys: list[list[Span]] = [
+        [("r", strong), (" retry", muted)],
+        [("   ", _NULL), ("y", strong), (" copy details", muted)],
+    ]
+    shown_id = safe_line(failure.failure_id, limit=16)
+    rows.append(page.row(keys, [(f"id {shown_id}", muted)] if shown_id else (), tint="panel"))
+    for row in rows:
+        row.bar = "error"
+    return rows

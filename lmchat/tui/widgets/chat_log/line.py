@@ -1,0 +1,40 @@
+"""One row of the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+Span = tuple[str, Style]
+"""A piece of text in one style."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One row, from the cell behind the bar to the right edge, and the text that it stands for."""
+
+    segments: list[Segment]
+    """What is painted, as wide as the page without the bar."""
+    text: str = ""
+    """What a selection copies: without prefix and padding."""
+    start: int = 0
+    """Characters before the text."""
+    indent: int = 0
+    """Cells before the text."""
+    is_wrapped: bool = False
+    """Whether the next line continues this one."""
+    is_row: bool = False
+    """Whether it is a row of a table, whose gaps stand for tabs."""
+    tint: str = "base"
+    """Style of the ground at its left edge."""
+    bar: str = ""
+    """Style of the bar at the left; empty where there is none."""
+    action: str = ""
+    """What a click on it does: the name of a message command."""
+    hint: list[Segment] | None = None
+    """What is painted instead while the message has the focus."""
+    painted: Strip | None = None
+    """The row at full width, as long as nothing is marked in it."""

@@ -1,0 +1,303 @@
+"""Reading the log: focus of messages and their keys, marks, copying, folding, what came below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Offset
+from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
+
+from lmchat.domain.message import AnswerState, ChatMessage, Failure
+from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.finding import Finder
+from lmchat.tui.widgets.chat_log.line import Line
+from lmchat.tui.widgets.chat_log.marking import mark
+from lmchat.tui.widgets.chat_log.selecting import clamp, copied, covered
+from lmchat.tui.widgets.chat_log.viewport import Viewport, pack
+
+
+class ReadingLog(Viewport, can_focus=True):
+    """A log that is read; what comes into it is the business of `ChatLog`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
+
+    @dataclass
+    class NewLines(Message, namespace="chat_log"):
+        """Lines came below what is on the screen, or all have been seen."""
+
+        count: int
+        """How many have not been on the screen."""
+
+    @dataclass
+    class Wanted(Message, namespace="chat_log"):
+        """A message key was pressed whose work is done elsewhere."""
+
+        name: str
+        """Which: the last part of the command's id."""
+        message: ChatMessage
+        """The message that has the focus."""
+        text: str = ""
+        """What to copy, or the links, one a line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.finder = Finder()
+        self._new_lines = 0
+        self._copied: tuple[str, int] = ("", 0)
+
+    # focus
+
+    @property
+    def focused_message(self) -> ChatMessage | None:
+        """The message that the message keys act on."""
+        return None if self._cursor is None else self.document.entries[self._cursor].message
+
+    def focus_message(self, step: int) -> bool:
+        """Move the focus to the next or previous message; False where there is none."""
+        messages = [index for index, entry in enumerate(self.document.entries) if entry.message is not None]
+        if self._cursor is None:
+            found = messages[-1] if messages and step < 0 else None
+        elif step < 0:
+            found = next((index for index in reversed(messages) if index < self._cursor), None)
+        else:
+            found = next((index for index in messages if index > self._cursor), None)
+        if found is None:
+            return False
+        self._set_cursor(found)
+        self.show_entry(found)
+        self.focus(scroll_visible=False)
+        return True
+
+    def on_focus(self, _event: events.Focus) -> None:
+        """Give the focus to the last message if none has it."""
+        if self._cursor is None and len(self.document):
+            self._set_cursor(len(self.document) - 1)
+        self.refresh()
+
+    def on_blur(self, _event: events.Blur) -> None:
+        """Take the bar away: the focus is elsewhere."""
+        self.refresh()
+
+    def _set_cursor(self, index: int) -> None:
+        self._cursor = index
+        self.refresh()
+
+    def show_entry(self, index: int) -> None:
+        """Scroll a message into view, by as little as possible."""
+        document, height = self.document, self.size.height
+        document.sweep(index, 0, 1, height)
+        top, rows = document.heights.top(index), document.heights[index]
+        bottom = top + rows
+        if top < self.scroll_offset.y or rows >= height:
+            self.leave_end((index, -1, 0))
+        elif bottom > self.scroll_offset.y + height:
+            self.scroll_to(y=bottom - height)
+
+    def leave_end(self, place: Place, offset: int = 0) -> None:
+        """Bring a place to the top of the screen, or so many lines below it."""
+        if self.is_following:
+            self.set_end_mark()
+        self.is_following = False
+        self.settle(anchor=place, offset=offset)
+        self.is_following = round(self.scroll_y) >= self.max_scroll_y
+        self.refresh()
+
+    # keys
+
+    def action_message(self, name: str) -> None:
+        """Do what a message key says, or ask for it."""
+        message = self.focused_message
+        if message is None or self._cursor is None:
+            return
+        match name:
+            case "fold":
+                self.toggle("is_folded")
+            case "source":
+                self.toggle("is_source")
+            case "copy":
+                self.post_message(self.Wanted(name, message, self._next_copy(message)))
+            case "copy_code":
+                self._copy_code(message)
+            case "links":
+                from lmchat.tui.widgets.chat_log.syntax import links
+
+                self.post_message(self.Wanted(name, message, "\n".join(links(message.text))))
+            case _:
+                self.post_message(self.Wanted(name, message))
+
+    def toggle(self, attribute: str) -> None:
+        """Turn a way of showing the focused message over; its first row stays where it is."""
+        if self._cursor is None:
+            return
+        index = self._cursor
+        entry = self.document.entries[index]
+        setattr(entry, attribute, not getattr(entry, attribute))
+        top = self.document.heights.top(index)
+        self.document.rebuild(index)
+        if self.is_following or top < self.scroll_offset.y:
+            self.settle(changed=(index, -1, 0), anchor=None if self.is_following else (index, -1, 0))
+        else:
+            self.settle(changed=(index, -1, 0))
+        self.refresh()
+
+    def _next_copy(self, message: ChatMessage) -> str:
+        """Return what to copy: the details of a failure first, as its card says, then the text."""
+        choices = [_details(message.failure)] if message.failure and not _is_complete(message) else []
+        choices += [self.document.entries[self._cursor or 0].source] if message.text or not choices else []
+        return choices[self._turn("copy", message, len(choices))]
+
+    def _copy_code(self, message: ChatMessage) -> None:
+        from lmchat.tui.widgets.chat_log.syntax import code_blocks
+
+        blocks = code_blocks(self.document.entries[self._cursor or 0].source)
+        text = blocks[self._turn("code", message, len(blocks))] if blocks else ""
+        self.post_message(self.Wanted("copy_code", message, text))
+
+    def _turn(self, kind: str, message: ChatMessage, count: int) -> int:
+        """Return which of several things is to be copied: each press takes the next."""
+        key = f"{kind} {message.message_id}"
+        self._copied = (key, (self._copied[1] + 1) % count if self._copied[0] == key else 0)
+        return self._copied[1]
+
+    def on_click(self, event: events.Click) -> None:
+        """Focus the message under the pointer; fold, or ask for a link."""
+        place = self._place_at(event.y)
+        if place is None or self.document.entries[place[0]].message is None:
+            return
+        self._set_cursor(place[0])
+        line, message = self.document.line(place), self.focused_message
+        link = event.style.meta.get("link")
+        if line is not None and line.action:
+            self.action_message(line.action)
+        elif link and message is not None:
+            self.post_message(self.Wanted("links", message, str(link)))
+
+    # finding and selecting
+
+    def find(self, query: str) -> int:
+        """Mark all hits; return how many there are."""
+        top = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
+        count = self.finder.find(self.document, query, first=top)
+        self.refresh()
+        return count
+
+    def next_hit(self, step: int) -> tuple[int, int]:
+        """Show the next or previous hit; return its number and how many there are."""
+        result = self.finder.step(self.document, step)
+        place = self.finder.place
+        if place is not None:
+            y = self.document.position(place)
+            if not self.scroll_offset.y <= y < self.scroll_offset.y + self.size.height:
+                self.leave_end(place, self.size.height // 3)
+        self.refresh()
+        return result
+
+    def clear_find(self) -> None:
+        """Mark hits no more."""
+        self.finder.clear()
+        self.refresh()
+
+    @property
+    def selected_text(self) -> str:
+        """What is selected with the mouse."""
+        selection = self.text_selection
+        return "" if selection is None else copied(self.document, *self._ends(selection))
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Return the selected text, without frames and padding."""
+        if not len(self.document):
+            return None
+        return copied(self.document, *self._ends(selection)), "\n"
+
+    def text_select_all(self) -> None:
+        """Select the focused message: a double click means what is under the pointer, not all of history."""
+        if self._cursor is not None:
+            start, end = pack((self._cursor, -1, 0)), pack((self._cursor + 1, -1, 0)) - 1
+            self.screen.selections = {self: Selection(Offset(0, start), Offset(1 << 30, end))}
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Paint what is marked."""
+        self.refresh()
+
+    def _ends(self, selection: Selection) -> tuple[Offset, Offset]:
+        document, top = self.document, self.scroll_offset.y
+        last = max(min(top + self.size.height, document.total) - 1, 0)
+        return clamp(selection, document.locate(top), document.locate(last))
+
+    def is_marked(self, place: Place, line: Line) -> bool:
+        """Whether something is to be marked in a line."""
+        return self.finder.is_active or self.text_selection is not None
+
+    def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
+        """Return a row with selection and hits marked in it."""
+        page = self._page
+        if page is None or not line.text:
+            return strip
+        start = self._left + 1 + line.indent
+        if self.finder.is_active:
+            index, number, row = place
+            lines = self.document.entries[index].blocks[number].lines or []
+            row -= self.document.entries[index].heights[number] - len(lines)
+            style = page.styles["hit-now" if place == self.finder.place else "hit"]
+            for span in self.finder.ranges(lines, row):
+                strip = mark(strip, line, start, span, style)
+        selection = self.text_selection
+        if selection is not None:
+            chosen = covered(*self._ends(selection), pack(place), len(line.text))
+            if chosen is not None:
+                strip = mark(
+                    strip, line, start, chosen, self.screen.get_component_rich_style("screen--selection")
+                )
+        return strip
+
+    # what came below
+
+    def set_end_mark(self) -> None:
+        """Remember where the end is: what comes behind it is new."""
+        last = len(self.document) - 1
+        self._mark = (last, self.document.heights[last]) if last >= 0 else None
+
+    def count_new_lines(self) -> None:
+        """Tell how many lines came since the end was on the screen, where that changed."""
+        count = 0
+        if self.is_following or not len(self.document):
+            self._mark = None
+        else:
+            if self._mark is None:
+                self.set_end_mark()
+            count = self._count_behind_mark()
+        if count != self._new_lines:
+            self._new_lines = count
+            self.post_message(self.NewLines(count))
+
+    def _count_behind_mark(self) -> int:
+        if self._mark is None:
+            return 0
+        tops, total = self.document.heights, self.document.total
+        end = min(tops.top(self._mark[0]) + self._mark[1], total)
+        seen = min(self.scroll_offset.y + self.size.height, total)
+        if seen > end:
+            index, line = tops.find(seen)
+            self._mark, end = (index, line), seen
+        return total - end
+
+
+def _is_complete(message: ChatMessage) -> bool:
+    return message.state is AnswerState.COMPLETE
+
+
+def _details(failure: Failure) -> str:
+    """Return a failure as text for a report."""
+    lines = [
+        failure.message,
+        failure.hint,
+        failure.details,
+        f"id {failure.failure_id}" if failure.failure_id else "",
+    ]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,233 @@
+"""The scrolling part of the log: what is on the screen, and that it does not move by itself."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from lmchat.tui.quirks.painting import grow
+from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.line import Line
+from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page
+from lmchat.tui.widgets.chat_log.signs import ASCII, UNICODE
+
+MEASURE = 94
+"""Columns of a page at most."""
+PARTIAL_STYLES = (
+    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error", "focus",
+    "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
+)  # fmt: skip
+"""Styles of words, each a component class of the style sheet."""
+_ENTRY_BITS, _BLOCK_BITS = 40, 20
+
+
+class Viewport(ScrollView, can_focus=True):
+    """Shows a document; keeps the lines near the screen laid out."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "chat-log--margin",
+        "chat-log--panel",
+        *(f"chat-log--{name}" for name in PARTIAL_STYLES),
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.set_reactive(Viewport.auto_links, False)  # noqa: FBT003 - links are found in lines, not by hovering
+        self.document = Document()
+        self.is_following = True
+        self.ascii = False
+        self._page: Page | None = None
+        self._base = Style.null()
+        self._left = 0
+        self._mark: tuple[int, int] | None = None
+        self._cursor: int | None = None
+
+    # what is laid out
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Lay out anew if the width changed."""
+        if self._page is None or self._geometry() != (self._left, self._page.width):
+            self.restyle()
+        else:
+            self.settle()
+
+    def notify_style_update(self) -> None:
+        """Lay out anew with the styles of another theme."""
+        super().notify_style_update()
+        if self._page is not None and self.is_mounted and self._make_page() != self._page:
+            self.restyle()
+
+    def restyle(self) -> None:
+        """Forget all lines; what stands at the top of the screen stays there."""
+        if not self.outer_size.width:
+            return
+        anchor = None
+        if len(self.document) and not self.is_following and self._page is not None:
+            index, number, _ = self.document.locate(self.scroll_offset.y)
+            anchor = index, number, 0
+        self._left = self._geometry()[0]
+        self._page = self._make_page()
+        self._base = self._page.styles["base"]
+        self.document.set_page(self._page)
+        self._mark = None
+        self.settle(anchor=anchor)
+        self.refresh()
+
+    def _make_page(self) -> Page:
+        styles = {
+            name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
+        }
+        panel = self.get_component_rich_style("chat-log--panel", partial=True)
+        styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
+        signs = ASCII if self.ascii else UNICODE
+        return Page(self._geometry()[1], styles, signs, has_tints=not self.app.current_theme.ansi)
+
+    def _geometry(self) -> tuple[int, int]:
+        """Return where the page begins and how wide it is; the scrollbar has its column whether it is shown or not."""
+        margin = self.get_component_styles("chat-log--margin").padding
+        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
+        extra = max((room - MEASURE) // 2, 0)
+        return margin.left + extra, max(min(room, MEASURE), MIN_WIDTH)
+
+    def settle(
+        self, *, changed: Place | None = None, anchor: Place | None = None, offset: int | None = None
+    ) -> None:
+        """Lay out what is on the screen and a screenful around it without moving what the reader sees.
+
+        `changed` is the first line that may look different, `anchor` what is to stay `offset` lines below the top.
+        """
+        if self._page is None or not len(self.document):
+            return
+        document, height = self.document, max(self.size.height, 1)
+        if self.is_following:
+            document.sweep(len(document) - 1, None, -1, 2 * height)
+            target = max(document.total - height, 0)
+        else:
+            if anchor is None:
+                anchor, offset = document.locate(self.scroll_offset.y), 0
+            block = max(anchor[1], 0)
+            document.sweep(anchor[0], block, 1, 2 * height)
+            document.sweep(anchor[0], block, -1, height + (offset or 0))
+            target = max(min(document.position(anchor) - (offset or 0), document.total - height), 0)
+        grow(self, Size(1, document.total))
+        if document.trim():
+            self.settle(changed=changed)
+            return
+        self._show(target, changed)
+
+    def _show(self, target: int, changed: Place | None) -> None:
+        if target != round(self.scroll_y):
+            self.scroll_to(y=target, force=True)
+        elif changed is not None:
+            first = self.document.position(changed)
+            self.refresh_lines(first, max(self.document.total - first, 0) + self.size.height)
+        self.count_new_lines()
+
+    def count_new_lines(self) -> None:
+        """Tell how many lines came since the end was on the screen."""
+
+    # scrolling
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow the end from when it is reached until it is left."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._page is None or round(old_value) == round(new_value):
+            return
+        self.is_following = round(new_value) >= self.max_scroll_y
+        if not self.is_following:
+            self.settle()
+        self.count_new_lines()
+
+    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:  # type: ignore[override]
+        """Scroll at once: a height corrected on the way would end an animation short of its target."""
+        super().scroll_to(x, y, **(options | {"animate": False}))
+
+    def scroll_end(self, **_options: Any) -> None:  # type: ignore[override]
+        """Follow the end again."""
+        self.is_following = True
+        self.settle()
+        self.count_new_lines()
+
+    # painting
+
+    def render_line(self, y: int) -> Strip:
+        """Return a row with the places of its characters, from which a selection is made."""
+        place = self._place_at(y)
+        strip = self._row(y)
+        if place is None:
+            return strip
+        line = self.document.line(place)
+        return strip.apply_offsets(-self._left - 1 - (line.start if line else 0), pack(place))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return rows as they are painted; there is no border and no opacity that would need more."""
+        filters = self.get_line_filters()
+        background = self.background_colors[1]
+        strips = []
+        for y in crop.line_range:
+            strip = self._row(y)
+            for line_filter in filters:
+                strip = strip.apply_filter(line_filter, background)
+            strips.append(strip)
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+    def _place_at(self, y: int) -> Place | None:
+        y += self.scroll_offset.y
+        if self._page is None or not 0 <= y < self.document.total:
+            return None
+        return self.document.locate(y)
+
+    def _row(self, y: int) -> Strip:
+        width, place = self.size.width, self._place_at(y)
+        if place is None:
+            return Strip.blank(width, self._base)
+        line = self.document.line(place)
+        has_focus = place[0] == self._cursor and self.has_focus and place[1] >= 0
+        if line is None:
+            return (
+                self._paint(None, width, has_focus=has_focus) if has_focus else Strip.blank(width, self._base)
+            )
+        if has_focus or self.is_marked(place, line):
+            return self.marked(place, line, self._paint(line, width, has_focus=has_focus))
+        if line.painted is None or line.painted.cell_length != width:
+            line.painted = self._paint(line, width, has_focus=False)
+        return line.painted
+
+    def _paint(self, line: Line | None, width: int, *, has_focus: bool) -> Strip:
+        page = self._page
+        if page is None:
+            return Strip.blank(width, self._base)
+        bar = "focus" if has_focus else line.bar if line else ""
+        ground = page.styles[line.tint] if line else self._base
+        segments = [Segment(" " * self._left, self._base)]
+        segments.append(Segment(page.signs.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
+        if line is not None:
+            segments += line.hint if has_focus and line.hint else line.segments
+        return Strip(segments).adjust_cell_length(width, self._base)
+
+    def is_marked(self, place: Place, line: Line) -> bool:
+        """Whether something is to be marked in a line."""
+        raise NotImplementedError
+
+    def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
+        """Return a row with what is marked in it."""
+        raise NotImplementedError
+
+
+def pack(place: Place) -> int:
+    """Return a place as one number that grows downwards and does not shift while the log grows."""
+    index, number, line = place
+    return index << _ENTRY_BITS | (number + 1) << _BLOCK_BITS | line
+
+
+def unpack(key: int) -> Place:
+    """Return the place of such a number."""
+    return key >> _ENTRY_BITS, (key >> _BLOCK_BITS & (1 << _BLOCK_BITS) - 1) - 1, key & (1 << _BLOCK_BITS) - 1
