@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import AnswerState
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
@@ -169,3 +169,20 @@ def picker_rows() -> list[PickerRow]:
         PickerRow(model=model("phi4:14b", Product.OLLAMA, params="14B")),
         PickerRow(model=model("smollm2:135m", Product.OLLAMA, params="135M")),
     ]
+
+
+def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> Candidate:
+    endpoint = Endpoint.parse(f"127.0.0.1:{port}")
+    return Candidate(endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more)
+
+
+PLACES = (
+    place(Product.LM_STUDIO, 1234, Verdict.SERVER_OFF, "Open its Developer tab, then Start server"),
+    place(Product.LLAMA_CPP, 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+    place(Product.JAN, 1337, Verdict.REFUSED, "Settings, Local API Server, Start"),
+    place(Product.OLLAMA, 11434, Verdict.REFUSED, "ollama serve"),
+    place(Product.VLLM, 8000, Verdict.REFUSED, "vllm serve MODEL"),
+    place(Product.SGLANG, 30000, Verdict.REFUSED, "sglang serve MODEL"),
+    place(Product.LITELLM, 4000, Verdict.TIMED_OUT, "See what holds port 4000"),
+)
+WANTS_KEY = (place(Product.JAN, 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"), *PLACES[:2], *PLACES[3:])

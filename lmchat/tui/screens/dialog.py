@@ -67,11 +67,8 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def fit(self, grown: Widget, wanted: int) -> None:
         """Give a widget the rows that it wants, as far as the screen has them beside the other rows."""
-        box = self.query_one(".dialog")
-        others = [child for child in box.children if child is not grown and child.display]
-        taken = sum(1 + child.styles.margin.height for child in others) + grown.styles.margin.height
         around = _AROUND if self.size.height >= _TALL else 0
-        grown.styles.height = max(min(wanted, self.size.height - taken - box.gutter.height - around), 1)
+        fit_height(grown, wanted, self.size.height - around)
 
     def action_leave(self) -> None:
         """Leave all as it was."""
@@ -111,6 +108,19 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def action_page(self, direction: int) -> None:
         """Choose a row about a page away."""
         self.list.page(direction)
+
+
+def fit_height(grown: Widget, wanted: int, room: int) -> None:
+    """Give a widget the rows that it wants, so that it and the rows of its siblings fit into `room`."""
+    box = grown.parent
+    if not isinstance(box, Widget):
+        return
+    others = [child for child in box.children if child is not grown and child.display]
+    taken = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
+    free = room - taken - grown.styles.margin.height - box.gutter.height
+    height = max(min(wanted, free), 1)
+    if grown.styles.height is None or grown.styles.height.value != height:
+        grown.styles.height = height
 
 
 def _hints(hints: Sequence[Hint]) -> list[Content]:

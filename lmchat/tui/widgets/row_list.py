@@ -21,7 +21,9 @@ BAR = "$muted"
 """Style of a bar that is not where the keys go."""
 ASIDE = "aside"
 """Style of a part that is muted but in the chosen row."""
-_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: ""}
+WHEN_CHOSEN = "when-chosen"
+"""Style of a part that only the chosen row shows, in bold."""
+_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED}
 
 
@@ -114,10 +116,11 @@ class RowList(ScrollView):
                 return
 
     def move(self, by: int) -> None:
-        """Choose the row that is `by` further, as far as there are rows; scroll where none can be chosen."""
-        if not self._blocks:
+        """Choose the row that is `by` further; scroll where there is none to choose."""
+        before = self._chosen
+        self._set_chosen(before + by)
+        if self._chosen == before:
             self.scroll_relative(y=by, animate=False)
-        self._set_chosen(self._chosen + by)
 
     def page(self, direction: int) -> None:
         """Choose the row about a page further."""
@@ -196,7 +199,9 @@ def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
 
 
 def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
-    return tuple((text, styles.get(style, style)) for text, style in parts)
+    """Put real styles in place of those that depend on the choice."""
+    shown = (part for part in parts if part[1] != WHEN_CHOSEN or WHEN_CHOSEN in styles)
+    return tuple((text, styles.get(style, style)) for text, style in shown)
 
 
 def _blocks(rows: Sequence[ListRow]) -> list[tuple[int, int]]:

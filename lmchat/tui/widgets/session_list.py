@@ -15,12 +15,13 @@ from textual.widgets import Input
 
 from lmchat.domain.session import SessionHeader
 from lmchat.safe_text import safe_line
+from lmchat.services.library import SessionGroup
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
-Groups = Sequence[tuple[str, Sequence[SessionHeader]]]
+Groups = Sequence[SessionGroup | tuple[str, Sequence[SessionHeader]]]
 """Headings with their sessions, newest first."""
 
 _EMPTY = "No sessions yet. Your first message begins one."
@@ -115,7 +116,7 @@ class SessionList(Vertical, can_focus=True):
     ) -> None:
         """Show other sessions, or the same with other marks."""
         new = (
-            tuple((name, tuple(headers)) for name, headers in groups),
+            tuple(_pair(group) for group in groups),
             open_id,
             frozenset(streaming),
             frozenset(unread),
@@ -234,3 +235,10 @@ class SessionList(Vertical, can_focus=True):
             self._filter.value = ""
             self._draw()
         self.focus()
+
+
+def _pair(group: SessionGroup | tuple[str, Sequence[SessionHeader]]) -> tuple[str, tuple[SessionHeader, ...]]:
+    if isinstance(group, SessionGroup):
+        return group.name, group.headers
+    name, headers = group
+    return name, tuple(headers)

@@ -1,0 +1,195 @@
+"""The page for a machine where no model server answers yet: what was looked for, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat.errors import EndpointNotAllowed
+from lmchat.tui import figures
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.dialog import fit_height
+from lmchat.tui.screens.welcome_rows import ADDRESS, candidate_key, welcome_rows
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.row_list import ListRow, RowList
+
+_HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
+_LAST_HINTS = (("^P", "commands"), ("F1", "help"))
+_NOTHING = "No model server answers on this machine yet."
+_ADVICE = "Start one, or type an address. This page goes on by itself when a server appears."
+_WORDS: dict[Verdict, str] = {
+    Verdict.NEEDS_KEY: "{} answers, but wants a key.",
+    Verdict.KEY_REJECTED: "{} answers, but refused the key.",
+    Verdict.HOST_BLOCKED: "{} answers, but not to this host name.",
+}
+
+
+class WelcomeScreen(Screen[None]):
+    """Handed what was found; posts what the user wants. It is left by whoever finds a server."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "choose", show=False),
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("f5", "look_now", "look now", show=False),
+        Binding("ctrl+k", "search", "search sessions", show=False),
+    ]
+
+    @dataclass
+    class AddressTyped(Message):
+        """An address was typed; it can be parsed, and may still not be allowed."""
+
+        text: str
+        """As typed."""
+
+    @dataclass
+    class CandidateChosen(Message):
+        """A server of the table was chosen, for example one that wants a key."""
+
+        candidate: Candidate
+        """Which."""
+
+    @dataclass
+    class LookNow(Message):
+        """All places shall be looked at now."""
+
+    @dataclass
+    class SearchWanted(Message):
+        """The saved sessions shall be searched."""
+
+    _rows = query_one(RowList)
+    _headline = query_one("#welcome-headline", Static)
+    _status = query_one("#welcome-status", Line)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._candidates: tuple[Candidate, ...] = ()
+        self._looked_s_ago: float | None = None
+        self._next_look_s: float | None = None
+        self._drawn: Sequence[ListRow] = ()
+
+    def compose(self) -> ComposeResult:
+        """Headline, what can be done, what was found, keys."""
+        with Vertical(id="welcome"), Vertical(classes="page"):
+            yield Line([content((("lmchat", STRONG),))], classes="name gap")
+            yield Static(content(((_NOTHING, STRONG),)), id="welcome-headline")
+            yield Static(content(((_ADVICE, MUTED),)), classes="advice gap")
+            yield RowList()
+            yield Line(id="welcome-status")
+        yield KeysRow()
+
+    def on_mount(self) -> None:
+        """Keys go to the list."""
+        self._rows.set_focused(has_keys=True)
+        self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the table to the new size."""
+        del event
+        self.call_after_refresh(self._draw)
+
+    def show(
+        self,
+        candidates: Sequence[Candidate],
+        looked_s_ago: float | None = None,
+        next_look_s: float | None = None,
+    ) -> None:
+        """Show what was found how long ago, and in how many seconds the next look comes."""
+        self._candidates = tuple(candidates)
+        self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
+        width = self._rows.text_width
+        if not width:
+            return
+        rows = welcome_rows(self._candidates, width, signs_for(self))
+        if rows != self._drawn:
+            self._drawn = rows
+            self._rows.show(rows)
+            self._headline.update(content(((self._headline_words(), STRONG),)))
+        self._status.show(
+            [content(((self._status_words(), MUTED),))], content((("F5", STRONG), (" now ", MUTED)))
+        )
+        fit_height(self._rows, len(rows), self.size.height - 1)
+
+    def _headline_words(self) -> str:
+        waiting = next((one for one in self._candidates if one.verdict in _WORDS), None)
+        return _NOTHING if waiting is None else _WORDS[waiting.verdict].format(waiting.product.value)
+
+    def _status_words(self) -> str:
+        if self._looked_s_ago is None:
+            return "Looking"
+        count = len(self._candidates)
+        words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago)} ago"
+        if self._next_look_s is None:
+            return words
+        return f"{words}; looks again in {figures.ago(self._next_look_s)}"
+
+    def action_move(self, by: int) -> None:
+        """Choose another row."""
+        self._rows.move(by)
+
+    def action_look_now(self) -> None:
+        """Ask for a look."""
+        self.post_message(self.LookNow())
+
+    def action_search(self) -> None:
+        """Ask for the search of sessions."""
+        self.post_message(self.SearchWanted())
+
+    def action_take(self) -> None:
+        """Do what the chosen row says."""
+        if self._rows.key == ADDRESS:
+            self.ask_address()
+            return
+        for candidate in self._candidates:
+            if candidate_key(candidate) == self._rows.key:
+                self.post_message(self.CandidateChosen(candidate))
+                return
+
+    def ask_address(self, typed: str = "") -> None:
+        """Ask for an address, beginning with what was typed before."""
+        dialog = AskDialog(
+            "Address of the server",
+            text="Host and port, as in 127.0.0.1:8080. With or without http:// and /v1.",
+            value=typed,
+            verb="look there",
+            check=_problem_of,
+        )
+        self.app.push_screen(dialog, self._address_typed)
+
+    def _address_typed(self, typed: str | None) -> None:
+        if typed:
+            self.post_message(self.AddressTyped(typed))
+
+    @on(RowList.Taken)
+    def take_clicked(self, event: RowList.Taken) -> None:
+        """Do what the clicked row says."""
+        event.stop()
+        self.action_take()
+
+
+def _problem_of(typed: str) -> str:
+    """Return why a text is no address, or nothing."""
+    try:
+        Endpoint.parse(typed)
+    except EndpointNotAllowed as error:
+        return error.message
+    return ""
