@@ -26,8 +26,7 @@ _STYLES: Mapping[Verdict, str] = {
     Verdict.HOST_BLOCKED: _BAD,
     Verdict.SERVER_ERROR: _BAD,
 }
-_NAME_WIDTH, _PORT_WIDTH, _FOUND_WIDTH = 18, 7, 20
-_TABLE_FROM = 78
+_INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
 
 
 def candidate_key(candidate: Candidate) -> str:
@@ -45,32 +44,33 @@ def welcome_rows(candidates: Sequence[Candidate], width: int, signs: Signs) -> l
     if not candidates:
         return rows
     rows.append(ListRow())
-    if width >= _TABLE_FROM:
-        head = f"    {'Looked for':{_NAME_WIDTH}}{'Port':>{_PORT_WIDTH}}   {'Found':{_FOUND_WIDTH}} Next step"
-        rows.append(ListRow((((head, MUTED),),), is_heading=True))
-    rows.append(ListRow((((signs.rule * width, FAINT),),), is_heading=True))
-    for candidate in candidates:
-        rows += _as_table_row(candidate, signs) if width >= _TABLE_FROM else _as_pair(candidate, signs)
+    rule = ListRow((((signs.rule * width, FAINT),),), is_heading=True)
+    name_width = min(max(12, *(cell_len(_name(one)) + 2 for one in candidates)), _MOST_NAME)
+    found_width = max(8, *(len(one.verdict.value) + 3 for one in candidates))
+    step_width = min(max(cell_len(safe_line(one.next_step)) for one in candidates), _MOST_STEP)
+    if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width <= width:
+        head = f"    {'Looked for':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Found':{found_width}}Next step"
+        rows += [ListRow((((head, MUTED),),), is_heading=True), rule]
+        rows += [_as_table_row(one, name_width, found_width, signs) for one in candidates]
+    else:
+        rows.append(rule)
+        for candidate in candidates:
+            rows += _as_pair(candidate, signs)
     rows.append(ListRow())
     return rows
 
 
-def _as_table_row(candidate: Candidate, signs: Signs) -> Iterator[ListRow]:
+def _as_table_row(candidate: Candidate, name_width: int, found_width: int, signs: Signs) -> ListRow:
     sign, style = _sign(candidate, signs)
-    name = set_cell_size(cut_middle(_name(candidate), _NAME_WIDTH - 2, signs.cut), _NAME_WIDTH)
-    found = set_cell_size(candidate.verdict.value, _FOUND_WIDTH)
-    yield ListRow(
-        (
-            (
-                (f" {sign} ", style),
-                (name, NAME),
-                (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
-                (f"{found} ", style),
-                (safe_line(candidate.next_step), ""),
-            ),
-        ),
-        key=_key(candidate),
+    name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
+    parts: Parts = (
+        (f" {sign} ", style),
+        (name, NAME),
+        (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
+        (f"{candidate.verdict.value:{found_width}}", style),
+        (safe_line(candidate.next_step), ""),
     )
+    return ListRow((parts,), key=_key(candidate))
 
 
 def _as_pair(candidate: Candidate, signs: Signs) -> Iterator[ListRow]:

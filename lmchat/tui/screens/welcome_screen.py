@@ -124,23 +124,22 @@ class WelcomeScreen(Screen[None]):
             self._drawn = rows
             self._rows.show(rows)
             self._headline.update(content(((self._headline_words(), STRONG),)))
-        self._status.show(
-            [content(((self._status_words(), MUTED),))], content((("F5", STRONG), (" now ", MUTED)))
-        )
+        words = [content(((piece, MUTED),)) for piece in self._status_words()]
+        self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
         fit_height(self._rows, len(rows), self.size.height - 1)
 
     def _headline_words(self) -> str:
         waiting = next((one for one in self._candidates if one.verdict in _WORDS), None)
         return _NOTHING if waiting is None else _WORDS[waiting.verdict].format(waiting.product.value)
 
-    def _status_words(self) -> str:
+    def _status_words(self) -> tuple[str, ...]:
         if self._looked_s_ago is None:
-            return "Looking"
+            return ("Looking",)
         count = len(self._candidates)
         words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago)} ago"
         if self._next_look_s is None:
-            return words
-        return f"{words}; looks again in {figures.ago(self._next_look_s)}"
+            return (words,)
+        return words, f"; looks again in {figures.ago(self._next_look_s)}"
 
     def action_move(self, by: int) -> None:
         """Choose another row."""
