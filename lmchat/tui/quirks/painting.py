@@ -1,4 +1,4 @@
-"""Private names that painting the chat log needs: line breaking, and growing without a new layout of the screen."""
+"""Private names that the chat log needs: line breaking, and growing without a layout of the screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual.scroll_view import ScrollView
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return the characters at which a text is to be broken for a width in cells; words longer than it are folded."""
+    """Return the characters at which a text is broken for a width in cells; longer words are folded."""
     return divide_line(text, width)
 
 
@@ -18,4 +18,4 @@ def grow(view: ScrollView, size: Size) -> None:
     Assigning `virtual_size` asks for a layout of the whole screen, which costs a quarter of streaming.
     """
     view.set_reactive(ScrollView.virtual_size, size)
-    view._scroll_update(size)  # noqa: SLF001 - the other half of what the assignment does
+    view._scroll_update(size)  # the other half of what the assignment does

@@ -11,7 +11,7 @@ from typing import Any
 from lmchat.tui.widgets.chat_log.line import Line
 
 SEGMENT_LINES = 32
-"""Code and plain text are laid out in pieces of this many lines, so that a line costs the same at any length."""
+"""Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
 PIECE_CHARS = 8_000
 """A paragraph or a line of plain text that is longer goes on as another piece."""
 _CUT = re.compile(r"[ \t](?=[^\W\d_])")
@@ -78,7 +78,7 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
 
 
 def paragraph_pieces(source: str) -> list[str]:
-    """Cut a giant paragraph, each time at the last good place of the first 8 kB; together they are the whole."""
+    """Cut a giant paragraph, each time at the last good place of the first 8 kB."""
     pieces = []
     while len(source) > PIECE_CHARS:
         places = [match.end() for match in _CUT.finditer(source, 0, PIECE_CHARS + 1)]

@@ -68,7 +68,7 @@ class ChatLog(ReadingLog, can_focus=True):
         self._open = self._add(entry)
 
     async def apply(self, event: StreamEvent) -> None:
-        """Take an event; only text, thought and tool calls matter, and they are painted with the next frame."""
+        """Take an event: text, thought and tool calls are painted with the next frame."""
         if self._open is None or not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             return
         self._pending.append(event)
@@ -137,6 +137,14 @@ class ChatLog(ReadingLog, can_focus=True):
         entry.switch = _switch(self._model_before(index), message)
         self._rebuilt(index)
         return True
+
+    def show_message(self, message_id: str) -> None:
+        """Focus a message and bring it into view."""
+        index = self._index(message_id)
+        if index is not None:
+            self._set_cursor(index)
+            self.show_entry(index)
+            self.focus(scroll_visible=False)
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Tell above a message that so many before it are left out of the next request."""

@@ -64,7 +64,7 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, is_rest: bool) -> Line:
-    pad = [*_pad(page, page.signs.more[0] if is_rest else " "), *([("  ", _NULL)] if is_rest else [])]
+    pad = [*_pad(page, page.signs.cut[0] if is_rest else " "), *([("  ", _NULL)] if is_rest else [])]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)
     line.indent += width_of(pad)
@@ -76,7 +76,7 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     """Return the two cells between the edge of the block and its code."""
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
-    return [(page.signs.edge, page.styles["faint"]), (sign, page.styles["muted"])]
+    return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
 def _split(page: Page, code: str, language: str) -> Iterator[list[Span]]:

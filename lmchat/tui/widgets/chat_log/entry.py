@@ -17,51 +17,13 @@ from lmchat.tui.widgets.chat_log.furniture import (
     rule,
     state_block,
     thought,
-    tool_block,
 )
 from lmchat.tui.widgets.chat_log.heights import Heights
+from lmchat.tui.widgets.chat_log.parts import LivePart
 from lmchat.tui.widgets.chat_log.syntax import References
-from lmchat.tui.widgets.chat_log.tail import MarkdownTail
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _SHORT = 300
-
-
-@dataclass(slots=True)
-class LivePart:
-    """A part of a message while it may still grow."""
-
-    kind: type[Any]
-    """The kind of part that it will be."""
-    chunks: list[str] = field(default_factory=list)
-    """Its text, or the arguments of a call, as received."""
-    tail: MarkdownTail = field(default_factory=MarkdownTail)
-    """Its blocks, unless it is a call."""
-    name: str = ""
-    """Name of the tool."""
-    index: int = 0
-    """Which call of the answer."""
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "".join(self.chunks)
-
-    def feed(self, text: str) -> None:
-        """Append text."""
-        self.chunks.append(text)
-        if self.kind is not ToolCallPart:
-            self.tail.feed(text)
-
-    def close(self) -> None:
-        """Say that nothing more comes."""
-        self.tail.feed("", is_final=True)
-
-    def blocks(self) -> list[Block]:
-        """Return all its blocks."""
-        if self.kind is ToolCallPart:
-            return [tool_block(ToolCallPart(call_id="", name=self.name, arguments=self.text))]
-        return self.tail.closed + self.tail.open
 
 
 @dataclass(slots=True)
@@ -137,6 +99,8 @@ class Entry:
 
     def feed(self, delta: Delta) -> None:
         """Take what arrived; `grow` or `build` shows it."""
+        if not self.parts and self.message is not None:
+            self._load(self.message)
         match delta:
             case TextDelta(text=text):
                 self._part(TextPart).feed(text)

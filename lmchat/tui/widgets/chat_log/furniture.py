@@ -45,7 +45,7 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     if message is not None:
         right = [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
         room = max(room, width_of(right) + 2)
-    lines = []
+    lines: list[Line] = []
     for text in source.split("\n"):
         parts = broken(text, max(page.text_width - room, 8))
         for index, part in enumerate(parts):
@@ -59,15 +59,20 @@ def _version(page: Page, message: ChatMessage) -> list[Span]:
     if message.versions <= 1:
         return []
     signs = page.signs
-    return [(f"{signs.less}{message.version}/{message.versions}{signs.greater}  ", page.styles["muted"])]
+    return [
+        (
+            f"{signs.before_version}{message.version}/{message.versions}{signs.after_version}  ",
+            page.styles["muted"],
+        )
+    ]
 
 
 def thought(words: str, *, is_folded: bool) -> Block:
     """Return the row that reasoning is folded into."""
-    sign = "+" if is_folded else "-"
 
     def make(page: Page) -> list[Line]:
-        line = page.row([[(f"{sign} {words.replace('…', page.signs.more)}", page.styles["muted"])]])
+        sign = page.signs.folded if is_folded else page.signs.unfolded
+        line = page.row([[(f"{sign} {words.replace('…', page.signs.cut)}", page.styles["muted"])]])
         line.action = "fold"
         return [line]
 
@@ -134,7 +139,7 @@ def _dot(page: Page, text: str) -> str:
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
-    """Return what stands under an answer that has ended: its receipt or its state, and the card of its failure."""
+    """Return what stands under an answer that has ended: receipt or state, and the card of a failure."""
     blocks = []
     if message.state in (AnswerState.COMPLETE, AnswerState.STREAMING):
         if message.receipt is not None or message.model:
@@ -179,7 +184,7 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.state is AnswerState.STOPPED:
         left: list[list[Span]] = [[(message.state.value, _NULL)]]
     else:
-        left = [[(f"{page.signs.failed} {message.state.value}", page.styles["error"])]]
+        left = [[(f"{page.signs.down} {message.state.value}", page.styles["error"])]]
     receipt = message.receipt or Receipt()
     if receipt.completion_tokens:
         left.append([(_dot(page, _token_words(receipt) + " saved"), muted)])
@@ -199,8 +204,8 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
     time: list[Span] = [(f"{ended.astimezone():%H:%M}", muted)]
     title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "It failed"
-    rows = []
-    for part in broken(f"{page.signs.failed} {title}", max(page.text_width - _TIME_CELLS, 8)):
+    rows: list[Line] = []
+    for part in broken(f"{page.signs.down} {title}", max(page.text_width - _TIME_CELLS, 8)):
         rows.append(page.row([[(part.rstrip(), error + strong)]], time if not rows else (), tint="panel"))
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")

@@ -9,9 +9,10 @@ from rich.style import Style
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines
+from lmchat.tui.widgets.chat_log.inline import BREAK, inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import Page, safe_span, width_of
-from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks, parse_inline
+from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import Cell, column_widths, table_lines
 
 _NULL = Style.null()
@@ -56,7 +57,8 @@ class Layout:
         self, tokens: list[Token], first: Prefix, rest: Prefix, base: Style, ordinal: int | None = None
     ) -> Iterator[Line]:
         """Yield the lines of tokens that stand one below the other."""
-        position, above = 0, None
+        position = 0
+        above: Token | None = None
         while position < len(tokens):
             token, end = tokens[position], closing(tokens, position)
             if above and not _is_attached(above, token):
@@ -72,35 +74,41 @@ class Layout:
         base: Style,
         ordinal: int | None,
     ) -> Iterator[Line]:
+        """Return the lines of one token and what is in it."""
         first, rest = prefixes
         match token.type:
-            case "heading_open":
-                style = self.page.styles[token.tag if token.tag in ("h1", "h2") else "h3"]
-                yield from self._inline(inner[0], first, rest, base + style)
-            case "paragraph_open":
-                yield from self._inline(inner[0], first, rest, base)
+            case "paragraph_open" | "heading_open":
+                style = base + self._heading(token)
+                return self._inline(inner[0], first, rest, style)
             case "fence" | "code_block":
-                yield from code_lines(
-                    self.page, token.content.rstrip("\n"), token.info, first=first, rest=rest
-                )
-            case "hr":
-                width = self.page.text_width - width_of(rest)
-                yield self.page.line(
-                    [(self.page.signs.rule * width, self.page.styles["faint"])], prefix=first
-                )
-            case "html_block":
-                for text in token.content.rstrip("\n").split("\n"):
-                    yield from self.page.wrap(
-                        [(safe_span(text), self.page.styles["muted"])], first=first, rest=rest
-                    )
-                    first = rest
+                code = token.content.rstrip("\n")
+                return code_lines(self.page, code, token.info, first=first, rest=rest)
             case "blockquote_open":
-                mark = (self.page.signs.edge + " ", self.page.styles["faint"])
-                yield from self._walk(inner, [*first, mark], [*rest, mark], base + self.page.styles["quote"])
+                mark = (self.page.signs.column + " ", self.page.styles["faint"])
+                style = base + self.page.styles["quote"]
+                return self._walk(inner, [*first, mark], [*rest, mark], style)
             case "bullet_list_open" | "ordered_list_open":
-                yield from self._list(token, inner, prefixes, base, ordinal)
+                return self._list(token, inner, prefixes, base, ordinal)
             case "table_open":
-                yield from self._table(inner, first, rest)
+                return self._table(inner, rest)
+            case _:
+                return self._raw(token, first, rest)
+
+    def _heading(self, token: Token) -> Style:
+        if token.type != "heading_open":
+            return _NULL
+        return self.page.styles[token.tag if token.tag in ("h1", "h2") else "h3"]
+
+    def _raw(self, token: Token, first: Prefix, rest: Prefix) -> Iterator[Line]:
+        """Yield rules, and what is shown as it stands: HTML, and whatever else has text."""
+        if token.type == "hr":
+            rule = self.page.signs.rule * (self.page.text_width - width_of(rest))
+            yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
+            return
+        for text in token.content.rstrip("\n").split("\n"):
+            spans = [(safe_span(text), self.page.styles["muted"])]
+            yield from self.page.wrap(spans, first=first, rest=rest)
+            first = rest
 
     def _list(
         self,
@@ -115,7 +123,7 @@ class Layout:
         position = 0
         while position < len(inner):
             end = closing(inner, position)
-            mark = f"{number}. " if token.type == "ordered_list_open" else self.page.signs.bullet + " "
+            mark = f"{number}. " if token.type == "ordered_list_open" else self.page.signs.fresh + " "
             before = [*first, (mark, self.page.styles["muted"])]
             after = [*rest, (" " * len(mark), _NULL)]
             item = inner[position + 1 : end]
@@ -129,7 +137,7 @@ class Layout:
         """Yield the lines of a paragraph; a hard break ends a line."""
         spans: list[Span] = []
         for text, span_style in self._spans(token, style):
-            if text == "\n":
+            if text == BREAK:
                 yield from self.page.wrap(spans, first=first, rest=rest)
                 first, spans = rest, []
             else:
@@ -137,28 +145,7 @@ class Layout:
         yield from self.page.wrap(spans, first=first, rest=rest)
 
     def _spans(self, token: Token, style: Style) -> Iterator[Span]:
-        """Yield the pieces of a paragraph; `\\n` stands for a hard break."""
-        stack = [style]
-        styles = self.page.styles
-        for child in parse_inline(token.content, self._references):
-            if child.nesting == 1:
-                link = Style(meta={"link": str(child.attrs["href"])}) if "href" in child.attrs else _NULL
-                stack.append(stack[-1] + styles.get(child.type.removesuffix("_open"), _NULL) + link)
-            elif child.nesting == -1:
-                stack.pop()
-            elif child.type == "code_inline":
-                yield safe_span(child.content), stack[-1] + styles["code"]
-            elif child.type == "softbreak":
-                yield " ", stack[-1]
-            elif child.type == "hardbreak":
-                yield "\n", stack[-1]
-            elif child.type == "image":
-                link = Style(meta={"link": str(child.attrs.get("src", ""))})
-                yield safe_span(child.content or "image"), stack[-1] + styles["link"] + link
-            elif child.type == "html_inline":
-                yield safe_span(child.content), stack[-1] + styles["muted"]
-            else:
-                yield safe_span(child.content), stack[-1]
+        return inline_spans(self.page, token.content, self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         """Return the cells of a table by rows, and how its columns are aligned."""
@@ -172,11 +159,11 @@ class Layout:
             elif token.type == "inline":
                 style = self.page.style("strong", "muted") if len(rows) == 1 else _NULL
                 rows[-1].append(
-                    [(" " if text == "\n" else text, look) for text, look in self._spans(token, style)]
+                    [(" " if text == BREAK else text, look) for text, look in self._spans(token, style)]
                 )
         return rows, aligns
 
-    def _table(self, tokens: list[Token], first: Prefix, rest: Prefix) -> Iterator[Line]:
+    def _table(self, tokens: list[Token], rest: Prefix) -> Iterator[Line]:
         rows, aligns = self._cells(tokens)
         widths = column_widths(rows, self.page.text_width - width_of(rest))
         for lines in table_lines(self.page, rows, aligns, widths, prefix=rest):
@@ -200,6 +187,5 @@ def _is_attached(above: Token, token: Token) -> bool:
     """Whether a list follows its paragraph without a blank row."""
     if not token.type.endswith("_list_open"):
         return False
-    return bool(token.level) or (
-        above.type == "paragraph_open" and bool(above.map and token.map) and above.map[1] == token.map[0]
-    )
+    ends_there = above.map is not None and token.map is not None and above.map[1] == token.map[0]
+    return bool(token.level) or (above.type == "paragraph_open" and ends_there)

@@ -12,8 +12,8 @@ from rich.style import Style
 
 from lmchat.safe_text import safe_text
 from lmchat.tui.quirks.painting import wrap_points
+from lmchat.tui.signs import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.signs import UNICODE, Signs
 
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
@@ -91,7 +91,7 @@ class Page:
         *,
         tint: str = "base",
     ) -> Line:
-        """Return one row: pieces at the left, of which the last ones go where there is no room, a fixed right part."""
+        """Return one row: pieces at the left, the last of which may go, and a right part."""
         room = self.text_width - width_of(right) - (2 if right else 0)
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
@@ -115,7 +115,7 @@ class Page:
         """Return text of at most a width, with a sign where it was cut."""
         if cell_len(text) <= width:
             return text
-        more = self.signs.more
+        more = self.signs.cut
         return set_cell_size(text, max(width - len(more), 0)).rstrip() + more
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
@@ -123,14 +123,14 @@ class Page:
         size = width_of(spans)
         if size > width:
             kept: list[Span] = []
-            room = width - len(self.signs.more)
+            room = width - len(self.signs.cut)
             for text, style in spans:
                 part = text if cell_len(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
                 kept.append((part, style))
                 room -= cell_len(text)
                 if room < 0:
                     break
-            return self.fit([*kept, (self.signs.more, kept[-1][1])], width) if width > 1 else []
+            return self.fit([*kept, (self.signs.cut, kept[-1][1])], width) if width > 1 else []
         blanks, null = " " * (width - size), Style.null()
         if align == "right":
             return [(blanks, null), *spans]

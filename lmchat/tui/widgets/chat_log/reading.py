@@ -7,22 +7,15 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Offset
 from textual.message import Message
-from textual.selection import Selection
-from textual.strip import Strip
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.finding import Finder
-from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.marking import mark
-from lmchat.tui.widgets.chat_log.selecting import clamp, copied, covered
-from lmchat.tui.widgets.chat_log.viewport import Viewport, pack
+from lmchat.tui.widgets.chat_log.marked import MarkedView
 
 
-class ReadingLog(Viewport, can_focus=True):
+class ReadingLog(MarkedView, can_focus=True):
     """A log that is read; what comes into it is the business of `ChatLog`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
@@ -47,7 +40,6 @@ class ReadingLog(Viewport, can_focus=True):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.finder = Finder()
         self._new_lines = 0
         self._copied: tuple[str, int] = ("", 0)
 
@@ -73,6 +65,15 @@ class ReadingLog(Viewport, can_focus=True):
         self.show_entry(found)
         self.focus(scroll_visible=False)
         return True
+
+    def show_message(self, message_id: str) -> bool:
+        """Give the focus of the log to a message and bring it into view; False where it is not there."""
+        for index, entry in enumerate(self.document.entries):
+            if entry.message is not None and entry.message.message_id == message_id:
+                self._set_cursor(index)
+                self.show_entry(index)
+                return True
+        return False
 
     def on_focus(self, _event: events.Focus) -> None:
         """Give the focus to the last message if none has it."""
@@ -178,7 +179,7 @@ class ReadingLog(Viewport, can_focus=True):
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
 
-    # finding and selecting
+    # finding
 
     def find(self, query: str) -> int:
         """Mark all hits; return how many there are."""
@@ -202,59 +203,6 @@ class ReadingLog(Viewport, can_focus=True):
         """Mark hits no more."""
         self.finder.clear()
         self.refresh()
-
-    @property
-    def selected_text(self) -> str:
-        """What is selected with the mouse."""
-        selection = self.text_selection
-        return "" if selection is None else copied(self.document, *self._ends(selection))
-
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """Return the selected text, without frames and padding."""
-        if not len(self.document):
-            return None
-        return copied(self.document, *self._ends(selection)), "\n"
-
-    def text_select_all(self) -> None:
-        """Select the focused message: a double click means what is under the pointer, not all of history."""
-        if self._cursor is not None:
-            start, end = pack((self._cursor, -1, 0)), pack((self._cursor + 1, -1, 0)) - 1
-            self.screen.selections = {self: Selection(Offset(0, start), Offset(1 << 30, end))}
-
-    def selection_updated(self, selection: Selection | None) -> None:
-        """Paint what is marked."""
-        self.refresh()
-
-    def _ends(self, selection: Selection) -> tuple[Offset, Offset]:
-        document, top = self.document, self.scroll_offset.y
-        last = max(min(top + self.size.height, document.total) - 1, 0)
-        return clamp(selection, document.locate(top), document.locate(last))
-
-    def is_marked(self, place: Place, line: Line) -> bool:
-        """Whether something is to be marked in a line."""
-        return self.finder.is_active or self.text_selection is not None
-
-    def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a row with selection and hits marked in it."""
-        page = self._page
-        if page is None or not line.text:
-            return strip
-        start = self._left + 1 + line.indent
-        if self.finder.is_active:
-            index, number, row = place
-            lines = self.document.entries[index].blocks[number].lines or []
-            row -= self.document.entries[index].heights[number] - len(lines)
-            style = page.styles["hit-now" if place == self.finder.place else "hit"]
-            for span in self.finder.ranges(lines, row):
-                strip = mark(strip, line, start, span, style)
-        selection = self.text_selection
-        if selection is not None:
-            chosen = covered(*self._ends(selection), pack(place), len(line.text))
-            if chosen is not None:
-                strip = mark(
-                    strip, line, start, chosen, self.screen.get_component_rich_style("screen--selection")
-                )
-        return strip
 
     # what came below
 

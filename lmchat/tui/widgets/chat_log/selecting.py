@@ -33,7 +33,7 @@ def covered(start: Offset, end: Offset, key: int, length: int) -> tuple[int, int
 
 
 def copied(document: Document, start: Offset, end: Offset) -> str:
-    """Return the selected text: messages inside as their source, those at its ends as what is shown, unwrapped."""
+    """Return the selected text: messages inside as their source, those at its ends as they are shown."""
     first, last = unpack(start.y)[0], unpack(end.y)[0]
     parts = []
     for index in range(first, min(last, len(document) - 1) + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from rich.style import Style
 
@@ -82,7 +83,7 @@ def _record(page: Page, head: list[Cell], row: list[Cell], prefix: Sequence[Span
 def _broken(cell: Cell, width: int) -> Iterator[Cell]:
     text = "".join(part for part, _ in cell)
     points = [0, *wrap_points(text, width), len(text)]
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         yield list(cut(cell, start, end))
 
 

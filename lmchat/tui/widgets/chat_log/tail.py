@@ -52,7 +52,7 @@ class MarkdownTail:
             self.open, self._tail, self._fence, self._code = [], "", None, []
 
     def _normal(self, text: str, *, is_final: bool) -> str:
-        """Return text with one kind of line end: the parser takes a lone CR for one, the lines here do not."""
+        """Return text with one kind of line end: the parser also takes a lone CR for one."""
         text = (self._held + text).replace("\r\n", "\n")
         self._held = ""
         if text.endswith("\r") and not is_final:
@@ -110,7 +110,7 @@ class MarkdownTail:
             self._is_first = False
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], place: tuple[int, int]) -> int:
-        """Close what is certain of the last block: all but its last item or row, or the opening of a fence."""
+        """Close what is certain of the last block: all items or rows but one, or the opening of a fence."""
         done, head = place
         start = _span(token)[0] - head
         if token.type == "fence":

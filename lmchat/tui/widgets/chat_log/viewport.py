@@ -12,16 +12,16 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmchat.tui.quirks.painting import grow
+from lmchat.tui.signs import signs, signs_for
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.signs import ASCII, UNICODE
 
 MEASURE = 94
 """Columns of a page at most."""
 PARTIAL_STYLES = (
-    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error", "focus",
-    "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
+    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
+    "focus", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
 )  # fmt: skip
 """Styles of words, each a component class of the style sheet."""
 _ENTRY_BITS, _BLOCK_BITS = 40, 20
@@ -38,7 +38,7 @@ class Viewport(ScrollView, can_focus=True):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.set_reactive(Viewport.auto_links, False)  # noqa: FBT003 - links are found in lines, not by hovering
+        self.set_reactive(Viewport.auto_links, False)  # links are found in lines, not by hovering
         self.document = Document()
         self.is_following = True
         self.ascii = False
@@ -85,11 +85,11 @@ class Viewport(ScrollView, can_focus=True):
         }
         panel = self.get_component_rich_style("chat-log--panel", partial=True)
         styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
-        signs = ASCII if self.ascii else UNICODE
-        return Page(self._geometry()[1], styles, signs, has_tints=not self.app.current_theme.ansi)
+        drawn = signs(is_ascii=True) if self.ascii else signs_for(self)
+        return Page(self._geometry()[1], styles, drawn, has_tints=not self.app.current_theme.ansi)
 
     def _geometry(self) -> tuple[int, int]:
-        """Return where the page begins and how wide it is; the scrollbar has its column whether it is shown or not."""
+        """Return where the page begins and how wide it is; the scrollbar always has its column."""
         margin = self.get_component_styles("chat-log--margin").padding
         room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
         extra = max((room - MEASURE) // 2, 0)
@@ -100,7 +100,8 @@ class Viewport(ScrollView, can_focus=True):
     ) -> None:
         """Lay out what is on the screen and a screenful around it without moving what the reader sees.
 
-        `changed` is the first line that may look different, `anchor` what is to stay `offset` lines below the top.
+        `changed` is the first line that may look different, `anchor` what is to stay `offset` lines below
+        the top.
         """
         if self._page is None or not len(self.document):
             return
@@ -144,11 +145,11 @@ class Viewport(ScrollView, can_focus=True):
             self.settle()
         self.count_new_lines()
 
-    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:  # type: ignore[override]
+    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False}))
 
-    def scroll_end(self, **_options: Any) -> None:  # type: ignore[override]
+    def scroll_end(self, **_options: Any) -> None:
         """Follow the end again."""
         self.is_following = True
         self.settle()
@@ -195,7 +196,7 @@ class Viewport(ScrollView, can_focus=True):
             return (
                 self._paint(None, width, has_focus=has_focus) if has_focus else Strip.blank(width, self._base)
             )
-        if has_focus or self.is_marked(place, line):
+        if has_focus or self.has_marks():
             return self.marked(place, line, self._paint(line, width, has_focus=has_focus))
         if line.painted is None or line.painted.cell_length != width:
             line.painted = self._paint(line, width, has_focus=False)
@@ -213,8 +214,8 @@ class Viewport(ScrollView, can_focus=True):
             segments += line.hint if has_focus and line.hint else line.segments
         return Strip(segments).adjust_cell_length(width, self._base)
 
-    def is_marked(self, place: Place, line: Line) -> bool:
-        """Whether something is to be marked in a line."""
+    def has_marks(self) -> bool:
+        """Whether anything is marked at all."""
         raise NotImplementedError
 
     def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
