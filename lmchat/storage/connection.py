@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lmchat.storage.faults import name_of
 from lmchat.storage.schema import all_or_nothing, ensure_words, migrate
 
 log = logging.getLogger(__name__)
 
 BUSY_S = 5.0
 """How long to wait for another process that is writing."""
+_LOOK_AGAIN_S = 0.02
+_NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 
@@ -80,20 +83,16 @@ def _use_wal(connection: Connection) -> bool:
         try:
             mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
         except sqlite3.OperationalError as error:
-            name = error.sqlite_errorname
-            if name.startswith("SQLITE_BUSY") and time.monotonic() < until:
-                time.sleep(0.02)
-                continue
-            if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")):
-                log.info("write-ahead logging does not work here: %s", name)
-                return _use_journal(connection)
-            raise
-        return bool(mode == "wal")
-
-
-def _use_journal(connection: Connection) -> bool:
-    connection.execute("pragma journal_mode = delete")
-    return False
+            if name_of(error).startswith("SQLITE_BUSY") and time.monotonic() < until:
+                time.sleep(_LOOK_AGAIN_S)
+            elif name_of(error).startswith(_NO_SHARED_MEMORY):
+                log.info("write-ahead logging does not work here: %s", name_of(error))
+                connection.execute("pragma journal_mode = delete")
+                return False
+            else:
+                raise
+        else:
+            return bool(mode == "wal")
 
 
 def _text(raw: bytes) -> str:

@@ -128,16 +128,25 @@ class Database:
 
     def _repair(self, error: sqlite3.DatabaseError) -> None:
         """Mend what is broken: the index of words alone, else begin a new file with what can be saved."""
-        if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
-            log.warning("the index of words is damaged and made anew")
-            renew_words(self._connection)
-            self._prepare(self._connection, self.clock())
+        if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._has_renewed_words():
             return
         self._disconnect()
-        if is_sound(self.path):
+        if name_of(error) != "SQLITE_CORRUPT_VTAB" and is_sound(self.path):
             return  # another process has set the damaged one aside
         connection, self.notice = begin_anew(self.path, self.clock())
         self._adopt(connection)
+
+    def _has_renewed_words(self) -> bool:
+        if self._connection is None:
+            return False
+        log.warning("the index of words is damaged and made anew")
+        try:
+            renew_words(self._connection)
+            self._prepare(self._connection, self.clock())
+        except sqlite3.Error as error:
+            log.warning("making the index of words anew failed: %s", error)
+            return False
+        return True
 
     def _identity(self) -> tuple[int, int] | None:
         try:

@@ -14,6 +14,7 @@ _PERMISSION = "Check who may write there, or set LMCHAT_HOME to another folder."
 _SQLITE = {
     "SQLITE_FULL": ("there is no room left", _NO_ROOM),
     "SQLITE_IOERR_WRITE": ("there is no room left, or the disk refuses to write", _NO_ROOM),
+    "SQLITE_IOERR_SHMSIZE": ("there is no room left", _NO_ROOM),
     "SQLITE_READONLY": ("it may not be written", _PERMISSION),
     "SQLITE_PERM": ("it may not be written", _PERMISSION),
     "SQLITE_AUTH": ("it may not be written", _PERMISSION),
@@ -33,7 +34,10 @@ _SYSTEM = {
     errno.EROFS: ("the disk is read-only", _PERMISSION),
     errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_FULL", "SQLITE_CONSTRAINT")
+_PASSING = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_CONSTRAINT"),
+    *("SQLITE_FULL", "SQLITE_IOERR_WRITE"),  # a full disk may have no room to open the file once more
+)
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
@@ -57,7 +61,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def is_passing(error: sqlite3.Error) -> bool:
     """Whether the connection is as good as before."""
-    return name_of(error).startswith(_TRANSIENT)
+    return name_of(error).startswith(_PASSING)
 
 
 def _reason(error: sqlite3.Error | OSError) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_TERM = re.compile(r'"([^"]*)("?)|([^\s"]+)')
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -42,7 +42,7 @@ class Query:
 def parse(text: str) -> Query:
     """Read a search; whatever is typed means something."""
     found = list(_TERM.finditer(text.replace("\0", " ")))
-    pairs = [(" ".join((match[1] or match[2] or "").split()), match[1] is None) for match in found]
+    pairs = [(" ".join((match[1] or match[3] or "").split()), not match[2]) for match in found]
     pairs = [(_encodable(term), is_open) for term, is_open in pairs if term]
     return Query(terms=tuple(term for term, _ in pairs), is_last_open=bool(pairs) and pairs[-1][1])
 

@@ -43,8 +43,13 @@ def stored(text: str) -> str | bytes:
 
 
 def loaded(value: str | bytes) -> str:
-    """Undo `stored`."""
-    return value.decode(errors="surrogatepass") if isinstance(value, bytes) else value
+    """Undo `stored`; a damaged byte costs itself alone."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode(errors="replace")
 
 
 def stored_time(moment: datetime) -> str:

@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
+_MOST_ROWS = 1 << 24
+"""Rows that a table can have, where it no longer tells."""
+_MOST_TRIES = 20_000
+"""Queries on one table, a second or two; without an end a wholly broken one would take hours."""
 
 
 def is_sound(path: Path) -> bool:
@@ -59,6 +63,7 @@ def _rescue(aside: Path, connection: Connection) -> int:
     """Copy every row that can be read; return how many messages there are in the end."""
     with closing(sqlite3.connect(aside, isolation_level=None)) as damaged:
         damaged.text_factory = connection.text_factory
+        damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
         with transaction(connection, is_durable=True):
             for table in _TABLES:
                 _copy(table, damaged, connection)
@@ -87,14 +92,27 @@ def _copy(table: str, damaged: sqlite3.Connection, connection: Connection) -> No
 def _readable_rows(
     damaged: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield rows from the front up to the damage, then from the back down to it."""
-    for order in ("asc", "desc"):
-        try:
-            yield from damaged.execute(f"select {', '.join(columns)} from {table} order by rowid {order}")
-        except sqlite3.DatabaseError as error:
-            log.warning("a part of the table %s is lost: %s", table, error)
-        else:
+    """Yield rows, some of them twice: a stretch that cannot be read whole is halved until it can."""
+    stretches = [(0, _highest(damaged, table))]
+    for _ in range(_MOST_TRIES):
+        if not stretches:
             return
+        low, high = stretches.pop()
+        try:
+            yield from damaged.execute(
+                f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
+            )
+        except sqlite3.DatabaseError:
+            middle = (low + high) // 2
+            stretches += [(middle + 1, high), (low, middle)] if low < high else []
+    log.warning("the table %s is too broken to look at every row", table)
+
+
+def _highest(damaged: sqlite3.Connection, table: str) -> int:
+    try:
+        return int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
+    except sqlite3.DatabaseError:
+        return _MOST_ROWS
 
 
 def _ensure_session(connection: Connection, message: dict[str, object]) -> None:

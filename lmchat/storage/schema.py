@@ -97,6 +97,8 @@ _WORDS = """create virtual table words using fts5 (
     tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 )"""
 
+_BEHIND_WORDS = ("words_data", "words_idx", "words_content", "words_docsize", "words_config")
+
 
 @contextmanager
 def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
@@ -148,11 +150,18 @@ def ensure_words(connection: sqlite3.Connection) -> bool:
 
 
 def renew_words(connection: sqlite3.Connection) -> None:
-    """Begin the index of words anew, empty; every message then counts as not indexed."""
+    """Begin the index of words anew, empty; every message then counts as not indexed.
+
+    A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
+    """
     with all_or_nothing(connection):
-        connection.execute("drop table if exists words")
-        connection.execute(_WORDS)
+        connection.execute("pragma writable_schema = on")
+        connection.execute("delete from sqlite_master where name = 'words'")
+        connection.execute("pragma writable_schema = reset")
+        for table in _BEHIND_WORDS:
+            connection.execute(f"drop table if exists {table}")
         connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
+    ensure_words(connection)
 
 
 def _has_words(connection: sqlite3.Connection) -> bool:

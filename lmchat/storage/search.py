@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,6 +11,8 @@ from lmchat.domain.session import SearchHit
 from lmchat.storage.connection import Connection
 from lmchat.storage.query import Query, around, fold, parse
 from lmchat.storage.rows import loaded
+
+log = logging.getLogger(__name__)
 
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
@@ -54,24 +57,29 @@ def _looked_up(text: str, query: Query) -> tuple[str, str, str]:
     return around(text, query.terms[0])
 
 
-def _hit(row: tuple[str, ...], before: str, match: str, after: str) -> SearchHit:
+def _hit(row: tuple[str, ...], before: str, match: str, after: str) -> SearchHit | None:
     session_id, title, message_id, role, model, created_at = row
+    try:
+        moment = datetime.fromisoformat(created_at)
+    except ValueError:
+        log.warning("a damaged row of a message was left out: %r", message_id)
+        return None
     return SearchHit(
         session_id=session_id,
         title=loaded(title),
         message_id=message_id,
         role=role,
         model=loaded(model),
-        created_at=datetime.fromisoformat(created_at),
+        created_at=moment,
         before=_one_line(before[-_BEFORE_CHARS * 2 :]).lstrip()[-_BEFORE_CHARS:],
         match=_one_line(match[:_AFTER_CHARS]),
         after=_one_line(after[: _AFTER_CHARS * 2]).rstrip()[:_AFTER_CHARS],
     )
 
 
-def _once(hits: Iterable[SearchHit]) -> tuple[SearchHit, ...]:
+def _once(hits: Iterable[SearchHit | None]) -> tuple[SearchHit, ...]:
     """Keep one hit a message."""
-    return tuple({hit.message_id: hit for hit in hits}.values())
+    return tuple({hit.message_id: hit for hit in hits if hit is not None}.values())
 
 
 def _one_line(text: str) -> str:

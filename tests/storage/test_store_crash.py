@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.message import AnswerState, new_id
+from lmchat.storage import owner
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import answer, header, say, store_at
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def streaming(path: Path, session_id: str, *, kind: str = "text") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.support.streaming_child", str(path), session_id, kind]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603 - ours
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def acknowledged(child: subprocess.Popen[str], count: int) -> int:
+    """Wait for a number of pieces, kill the child, and return how many it had said to be on the disk."""
+    for _ in range(count + 1):
+        child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    return count + len(child.stdout.read().split("\n")) - 1
+
+
+async def opened(path: Path, session_id: str):
+    store = SessionStore(path)
+    try:
+        return await store.open_session(session_id)
+    finally:
+        await store.aclose()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_killed_process_loses_no_piece_that_was_written(tmp_path, seed):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id) as child:
+        count = acknowledged(child, random.Random(seed).randrange(1, 300))  # noqa: S311 - repeats
+        # Not yet collected, the child is a zombie: there, but it writes nothing any more.
+        session = await opened(path, session_id)
+    asked, said = session.messages
+    words = said.text.split()
+    assert asked.text == "How long?"
+    assert words == [str(number) for number in range(len(words))]
+    assert count <= len(words) <= count + 1
+    assert said.state is AnswerState.INTERRUPTED
+    assert said.failure.message == "lmchat ended while this answer was arriving."
+
+
+async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id, kind="nothing") as child:
+        assert child.stdout.readline() == "begun\n"
+        assert (await opened(path, session_id)).messages[1].state is AnswerState.STREAMING
+    said = (await opened(path, session_id)).messages[1]
+    assert (said.state, said.parts) == (AnswerState.FAILED, ())
+
+
+async def test_thoughts_alone_are_kept_as_an_interrupted_answer(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id, kind="reasoning") as child:
+        acknowledged(child, 5)
+        said = (await opened(path, session_id)).messages[1]
+    assert (said.state, said.text, said.reasoning[:10]) == (AnswerState.INTERRUPTED, "", "0 1 2 3 4 ")
+
+
+async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    store = SessionStore(path)
+    with streaming(path, session_id) as child:
+        for _ in range(10):
+            child.stdout.readline()
+        first = (await store.open_session(session_id)).messages[1]
+        for _ in range(10):
+            child.stdout.readline()
+        second = (await store.open_session(session_id)).messages[1]
+    assert first.state is second.state is AnswerState.STREAMING
+    assert second.text.startswith(first.text)
+    assert len(second.text) > len(first.text)
+    last = (await store.open_session(session_id)).messages[1]
+    await store.aclose()
+    assert last.state is AnswerState.INTERRUPTED  # found out without opening the file again
+    assert last.text.startswith(second.text)
+
+
+async def test_the_text_of_a_killed_answer_is_found_by_search(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id) as child:
+        acknowledged(child, 20)
+        store = SessionStore(path)
+        assert [hit.match for hit in await store.search("17")] == ["17"]
+        await store.aclose()
+
+
+def test_a_process_id_that_was_used_again_is_not_the_old_process():
+    mine = owner.this_process()
+    pid = mine.partition("@")[0]
+    assert owner.is_alive(mine)
+    assert not owner.is_alive(f"{pid}@another start")
+    assert not owner.is_alive(f"{pid}@")
+    assert not owner.is_alive("")
+    assert not owner.is_alive("4194305@1-x")
+
+
+async def test_a_second_store_in_the_same_process_leaves_a_running_answer_alone(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    await store.add_pieces(said.message_id, [("text", "so ")])
+    other = store_at(tmp_path)
+    assert (await other.open_session(session.session_id)).messages[1].state is AnswerState.STREAMING
+    await other.aclose()

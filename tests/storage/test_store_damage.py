@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from lmchat.errors import SessionUnreadable, StoreUnavailable
+from lmchat.storage.schema import VERSION
+from tests.support.chats import Clock, header, reply, say, store_at
+
+
+@pytest.fixture
+async def path(tmp_path):
+    """A file with 20 sessions of 2 messages, closed."""
+    store = store_at(tmp_path)
+    for number in range(20):
+        session = header()
+        await reply(store, session, f"answer {number} " * 50, await say(store, session, f"prompt {number}"))
+    await store.aclose()
+    return tmp_path / "lmchat" / "sessions.db"
+
+
+def change(path, statement, *values):
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute(statement, values)
+
+
+async def reopened(tmp_path, work):
+    store = store_at(tmp_path)
+    try:
+        return await work(store)
+    finally:
+        await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database at all" * 500, b"\x00" * 8192, b"SQLite format 3\x00"]
+)
+async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path, content):
+    path.write_bytes(content)
+    store = store_at(tmp_path)
+    session = header()
+    await say(store, session, "hello")
+    aside = [found.name for found in path.parent.iterdir() if "damaged" in found.name]
+    if not content:
+        assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
+    else:
+        assert len(aside) == 1
+        assert aside[0] == "sessions.db.damaged-20261120-080001"
+        assert aside[0] in store.notice
+        assert "0 messages" in store.notice
+        assert (path.parent / aside[0]).read_bytes() == content
+    assert len(await store.list_sessions()) == 1
+    await store.aclose()
+    again = store_at(tmp_path)
+    assert await again.open() == ""
+    await again.aclose()
+
+
+def cut(content, _dice):
+    return content[: len(content) // 2]
+
+
+def holes(content, dice):
+    for _ in range(10):
+        page = dice.randrange(10, len(content) // 4096)
+        content[page * 4096 : (page + 1) * 4096] = bytes(4096)
+    return content
+
+
+@pytest.mark.parametrize(("damage", "least"), [(cut, 100), (holes, 400)])
+async def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path, damage, least):
+    store = store_at(tmp_path)
+    for number in range(300):
+        session = header()
+        await reply(store, session, f"answer {number} " * 100, await say(store, session, f"prompt {number}"))
+    await store.aclose()
+    path = tmp_path / "lmchat" / "sessions.db"
+    path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
+    store = store_at(tmp_path)
+    found = [await store.tree(session.session_id) for session in await store.list_sessions()]
+    assert sum(bool(message.text) for messages in found for message in messages) >= least
+    assert await store.search("answer")
+    assert "was damaged: it is kept as sessions.db.damaged-" in store.notice
+    await store.aclose()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(tmp_path, path, seed):
+    dice = random.Random(seed)  # noqa: S311 - repeats
+    content = bytearray(path.read_bytes())
+    for _ in range(dice.choice([1, 5, 40])):
+        place = dice.randrange(len(content))
+        content[place : place + 64] = dice.randbytes(64)
+    path.write_bytes(content)
+    store = store_at(tmp_path)
+    session = header()
+    asked = await say(store, session, "hello")
+    await reply(store, session, "yes", asked)
+    assert [message.text for message in (await store.open_session(session.session_id)).messages] == [
+        "hello",
+        "yes",
+    ]
+    await store.search("answer")
+    await store.prompt_history()
+    for found in await store.list_sessions():
+        try:
+            await store.open_session(found.session_id)
+        except SessionUnreadable:
+            continue
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "role = 'nobody'", "state = 'no state'", "created_at = 'no time'", "created_at = 17",
+        "receipt = '{'", "receipt = '[1]'", "failure = '{\"kind\": 1}'", "created_at = '2026-01-01T00:00:00'",
+    ],
+)  # fmt: skip
+async def test_a_damaged_message_costs_that_message_alone(tmp_path, path, damage):
+    change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
+
+    async def look(store):
+        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
+        return (
+            await store.open_session(first.session_id),
+            await store.list_sessions(),
+            await store.search("prompt"),
+        )
+
+    session, listed, hits = await reopened(tmp_path, look)
+    assert [message.text for message in session.messages] == ["answer 0 " * 50]
+    assert len(listed) == 20
+    assert hits
+
+
+async def test_bytes_that_are_no_text_cost_themselves_alone(tmp_path, path):
+    change(path, "update parts set text = cast(x'68ff69' as text) where text = 'prompt 0'")
+    change(path, "update parts set text = x'68ff69' where text = 'prompt 1'")
+
+    async def look(store):
+        sessions = {found.title: found.session_id for found in await store.list_sessions()}
+        return [await store.open_session(sessions[f"prompt {number}"]) for number in range(2)]
+
+    first, second = await reopened(tmp_path, look)
+    assert first.messages[0].text == second.messages[0].text == "h\ufffdi"
+    assert second.messages[1].text == "answer 1 " * 50
+
+
+async def test_a_damaged_header_costs_that_session_alone(tmp_path, path):
+    change(path, "update sessions set updated_at = 'no time' where title = 'prompt 3'")
+
+    async def look(store):
+        assert len(await store.list_sessions()) == 19
+        (hit,) = await store.search('"prompt 3"')
+        with pytest.raises(SessionUnreadable, match="is damaged"):
+            await store.open_session(hit.session_id)
+
+    await reopened(tmp_path, look)
+
+
+async def test_a_message_whose_parent_is_lost_and_a_circle_are_still_shown(tmp_path, path):
+    change(path, "update messages set parent_id = 'lost' where number = 2")
+    change(
+        path,
+        "update messages set parent_id = (select message_id from messages where number = 4) where number = 3",
+    )
+
+    async def look(store):
+        sessions = {found.title: found.session_id for found in await store.list_sessions()}
+        return [await store.open_session(sessions[f"prompt {number}"]) for number in range(2)]
+
+    first, second = await reopened(tmp_path, look)
+    assert [message.text[:6] for message in first.messages] == ["answer"]
+    assert [message.text[:6] for message in second.messages] == ["prompt", "answer"]
+
+
+async def test_a_file_of_a_newer_lmchat_is_left_alone(tmp_path, path):
+    change(path, f"pragma user_version = {VERSION + 1}")
+    before = path.read_bytes()
+    store = store_at(tmp_path)
+    with pytest.raises(StoreUnavailable, match="made by a newer lmchat") as caught:
+        await store.list_sessions()
+    with pytest.raises(StoreUnavailable, match="made by a newer lmchat"):
+        await say(store, header(), "hello")
+    assert "Update lmchat" in caught.value.hint
+    assert path.read_bytes() == before
+    await store.aclose()
+
+
+async def test_setting_aside_twice_in_one_second_keeps_both(tmp_path):
+    path = tmp_path / "lmchat" / "sessions.db"
+    path.parent.mkdir()
+    for _ in range(2):
+        path.write_bytes(b"garbage" * 1000)
+        store = store_at(tmp_path, Clock())
+        await store.open()
+        await store.aclose()
+    assert len([found for found in path.parent.iterdir() if "damaged" in found.name]) == 2

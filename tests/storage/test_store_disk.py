@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+import resource
+import shutil
+import sqlite3
+import time
+from contextlib import closing, contextmanager
+from dataclasses import replace
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.errors import StoreUnavailable
+from lmchat.storage import connection as connections
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import answer, header, prompt, reply, say, store_at
+
+
+@contextmanager
+def no_room(size_bytes=0):
+    """No file of this process may grow beyond a size; holds for root too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):
+    session = header()
+    asked = await say(store, session, "before")
+    said = answer("answer " * 20_000, parent=asked)
+    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    with no_room():
+        for write in (
+            store.finish(session.session_id, said),
+            store.append(session, prompt("x" * 100_000, asked)),
+            store.add_pieces(said.message_id, [("text", "y" * 100_000)]),
+            store.save_draft("", "z" * 100_000),
+        ):
+            with pytest.raises(StoreUnavailable, match=r"^sessions.db cannot be used: .*room") as caught:
+                await write
+            assert "Make room" in caught.value.hint
+        assert [message.text for message in (await store.open_session(session.session_id)).messages] == [
+            "before",
+            "",
+        ]
+    await store.finish(session.session_id, said)
+    more = await say(store, session, "after", said)
+    assert (await store.open_session(session.session_id)).messages == (asked, said, more)
+    assert await store.draft("") == ""
+
+
+async def test_a_disk_that_fills_up_leaves_every_message_whole_or_absent(tmp_path, store):
+    session, written = header(), []
+    await say(store, session, "first")
+
+    async def write_on():
+        for _ in range(1000):
+            message = prompt("word " * 2000)
+            await store.append(session, message)
+            written.append(message)
+
+    with no_room(400_000), pytest.raises(StoreUnavailable):
+        await write_on()
+    await store.aclose()
+    again = store_at(tmp_path)
+    kept = await again.tree(session.session_id)
+    assert [message.text for message in kept[1:]] == [message.text for message in written]
+    assert len(written) >= 2
+    await again.aclose()
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
+        assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_first_start_on_a_full_disk_is_an_error_and_the_next_call_opens(tmp_path):
+    store = store_at(tmp_path)
+    session = header()
+    with no_room(), pytest.raises(StoreUnavailable, match="cannot be used"):
+        await say(store, session, "hello")
+    await say(store, session, "hello")
+    assert len(await store.list_sessions()) == 1
+    await store.aclose()
+
+
+@pytest.mark.parametrize("below", ["file/sessions.db", "file/deeper/sessions.db", "."])
+async def test_a_path_that_cannot_be_is_one_clear_error(tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    store = SessionStore(tmp_path / below)
+    with pytest.raises(StoreUnavailable, match=r"cannot be used: ") as caught:
+        await store.list_sessions()
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+    (tmp_path / "file").unlink()
+    if below != ".":
+        assert await store.list_sessions() == ()
+    await store.aclose()
+
+
+async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "hello")
+    shutil.rmtree(tmp_path / "lmchat")
+    said = await reply(store, session, "still here", asked)
+    assert (await store.open_session(session.session_id)).messages == (said,)
+    assert (tmp_path / "lmchat" / "sessions.db").exists()
+
+
+async def test_a_file_that_is_replaced_while_running_is_read_afresh(tmp_path, store):
+    other_folder = tmp_path / "other"
+    other = store_at(other_folder)
+    await say(other, header(), "from elsewhere")
+    await other.aclose()
+    await say(store, header(), "hello")
+    folder = tmp_path / "lmchat"
+    for path in folder.iterdir():
+        path.unlink()
+    shutil.copy(other_folder / "lmchat" / "sessions.db", folder / "sessions.db")
+    assert [found.title for found in await store.list_sessions()] == ["from elsewhere"]
+
+
+async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "BUSY_S", 0.2)
+    store = store_at(tmp_path)
+    session = header()
+    first = await say(store, session, "hello")
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(StoreUnavailable, match="another program keeps it locked"):
+            await say(store, session, "blocked", first)
+        assert len(await store.list_sessions()) == 1  # reading goes on
+        other.execute("rollback")
+    await say(store, session, "free again", first)
+    await store.aclose()
+
+
+async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
+    def refuse(connection, *_):
+        connection.execute("pragma journal_mode = delete")
+        return False
+
+    monkeypatch.setattr(connections, "_use_wal", refuse)
+    store = store_at(tmp_path)
+    session = header()
+    await reply(store, session, "yes", await say(store, session, "hello"))
+    assert not (tmp_path / "lmchat" / "sessions.db-wal").exists()
+    assert len((await store.open_session(session.session_id)).messages) == 2
+    await store.aclose()
+
+
+async def test_the_event_loop_is_never_held_up_by_slow_work_on_the_disk(store):
+    session = header()
+    parent = None
+    for number in range(200):
+        parent = await say(store, session, f"word{number} " * 500, parent)
+    worst_ms, is_busy = 0.0, True
+
+    async def watch():
+        nonlocal worst_ms
+        while is_busy:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst_ms = max(worst_ms, (time.perf_counter() - before - 0.001) * 1e3)
+
+    watcher = asyncio.create_task(watch())
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 0.5:
+        await store.search("w")
+        await store.search("->")
+        await store.open_session(session.session_id)
+        await say(store, session, "more " * 5000, parent)
+    is_busy = False
+    await watcher
+    assert worst_ms < 100  # far below what the work takes; a loaded machine has its own pauses
+
+
+async def test_a_search_that_is_no_longer_wanted_makes_way_at_once(store):
+    session = header()
+    for _ in range(30):
+        await say(store, session, "ä " * 100_000)
+    task = asyncio.create_task(store.search("->"))
+    asyncio.get_running_loop().call_later(0.02, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    begun = time.perf_counter()
+    await store.draft("")
+    assert time.perf_counter() - begun < 1.0
+
+
+async def test_a_write_that_cannot_be_understood_is_no_damage(store):
+    with pytest.raises(StoreUnavailable):
+        await store._database.write(lambda connection: connection.execute("insert into sessions values (1)"))
+    assert store.notice == ""
+    assert await store.list_sessions() == ()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from lmchat.domain.message import new_id
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import header, say, store_at
+
+ROOT = Path(__file__).parents[2]
+
+
+async def run_child(path: Path, *arguments: str) -> str:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.asking_child", str(path), *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    out, errors = await child.communicate()
+    return out.decode() + errors.decode()
+
+
+async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session_lose_nothing(tmp_path):
+    path, session_id, turns = tmp_path / "sessions.db", new_id(), 25
+    outputs = await asyncio.gather(
+        run_child(path, session_id, "A", str(turns)),
+        run_child(path, session_id, "B", str(turns)),
+        run_child(path, new_id(), "C", str(turns)),
+    )
+    assert outputs == ["done\n"] * 3
+    store = SessionStore(path)
+    said = {message.text for message in await store.tree(session_id)}
+    sessions = await store.list_sessions()
+    await store.aclose()
+    wanted = {f"{who} asks {turn}" for who in "AB" for turn in range(turns)}
+    assert said == wanted | {f"to {who} {turn}" for who in "AB" for turn in range(turns)}
+    assert {found.message_count for found in sessions} == {4 * turns, 2 * turns}
+
+
+async def test_one_window_sees_what_another_wrote(tmp_path, store):
+    await store.open()
+    other = store_at(tmp_path)
+    session = header()
+    first = await say(other, session, "from the other")
+    assert (await store.open_session(session.session_id)).messages == (first,)
+    await store.update_session(session.session_id, {"title": "renamed here"})
+    await say(other, session, "goes on there", first)
+    assert (await other.list_sessions())[0].title == "renamed here"
+    await other.aclose()

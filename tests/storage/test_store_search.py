@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from lmchat.storage import connection as connections
+from tests.support.chats import answer, header, reply, say, store_at
+
+
+@pytest.fixture
+async def session(store):
+    session = header()
+    asked = await say(store, session, "Which végétables grow in SHADE? Cafés, naïve ones.")
+    await reply(
+        store,
+        session,
+        "Use `beds->plan` with 100% care_ful \\ 日本語の全文検索です, and AND-gates: x*y",
+        asked,
+    )
+    return session
+
+
+def marked(hits):
+    return [hit.match for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("query", "match"),
+    [
+        ("vegetables", "végétables"),
+        ("VÉGÉT", "végétables"),
+        ("shade", "SHADE"),
+        ('"grow in shade"', "grow in SHADE"),
+        ('"grow in sha', "grow in SHADE"),
+        ("cafes grow", "grow"),
+        ("全文", "全文"),
+        ("検索", "検索"),
+        ("日本語の全文検索", "日本語の全文検索"),
+        ("語", "語"),
+        ("->", "->"),
+        ("%", "%"),
+        ("care_f", "care_ful"),
+        ("\\", "\\"),
+        ("AND", "and"),
+        ("and-gates:", "AND-gates"),
+        ("x*y", "x*y"),
+    ],
+)
+async def test_what_was_said_is_found_as_people_type_it(store, session, query, match):
+    hits = await store.search(query)
+    assert marked(hits)[:1] == [match]
+    assert hits[0].session_id == session.session_id
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "  ", '"', '""', "*", "NEAR(", "AND OR NOT", "a:", "^x", "-", "(", ")", "{a b}:c", "+", "'", ";--",
+     "\x00", "\ud800", "a" * 5000, '" OR 1=1', "text : x", "col*", "\U0001f642", "%_%", "\\%", "\n\t"],
+)  # fmt: skip
+async def test_nothing_that_people_type_is_a_syntax_error(store, session, query):
+    assert isinstance(await store.search(query), tuple)
+
+
+async def test_letters_in_between_are_no_hit(store, session):
+    assert await store.search("egetable") == ()
+    assert await store.search("shadow") == ()
+    assert await store.search('"shade grow"') == ()
+    assert await store.search("_") != ()
+    assert await store.search("全検") == ()
+
+
+async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
+    session = header()
+    asked = await say(store, session, "The first\nneedle here")
+    said = await reply(store, session, "x " * 200 + "second\n\nneedle\tthere" + " y" * 200, asked)
+    hits = await store.search("needle")
+    assert [hit.message_id for hit in hits] == [said.message_id, asked.message_id]
+    assert (hits[1].before, hits[1].match, hits[1].after) == ("The first ", "needle", " here")
+    assert "\n" not in hits[0].before + hits[0].after
+    assert hits[0].before.endswith("second ")
+    assert hits[0].after.startswith(" there y")
+    assert (hits[0].role, hits[0].model, hits[0].title) == ("assistant", "qwen3-8b", "The first")
+    assert len(await store.search("needle", limit=1)) == 1
+
+
+async def test_deleted_purged_and_trashed_text_is_not_found(store, clock):
+    sessions = [header() for _ in range(3)]
+    for number, session in enumerate(sessions):
+        await say(store, session, f"needle {number}")
+    await store.purge(sessions[0].session_id)
+    await store.update_session(sessions[1].session_id, {"deleted_at": clock()})
+    assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
+    again = header()
+    await say(store, again, "other words")
+    assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
+
+
+async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer("before", parent=asked)
+    await store.finish(session.session_id, said)
+    await store.finish(session.session_id, answer("kept", parent=asked))
+    await store.finish(session.session_id, answer("after", parent=asked))
+    assert marked(await store.search("before")) == ["before"]
+
+
+async def test_without_fts5_search_finds_the_same_and_the_words_are_indexed_later(
+    tmp_path, store, session, monkeypatch
+):
+    await store.aclose()
+    monkeypatch.setattr(connections, "ensure_words", lambda _: False)
+    poor = store_at(tmp_path)
+    more = header()
+    await say(poor, more, "Écrit sans index")
+    assert marked(await poor.search("vegetables shade")) == ["végétables"]
+    assert marked(await poor.search("ecrit")) == ["Écrit"]
+    await poor.aclose()
+    monkeypatch.undo()
+    rich = store_at(tmp_path)
+    assert marked(await rich.search("ecr")) == ["Écrit"]
+    await rich.purge(more.session_id)
+    assert await rich.search("ecr") == ()
+    await rich.aclose()
+
+
+async def test_a_damaged_index_of_words_costs_no_message_and_mends_itself(tmp_path, store, session):
+    await store.aclose()
+    with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
+        raw.execute("update words_data set block = x'00112233445566778899'")
+    raw.close()
+    again = store_at(tmp_path)
+    await say(again, session, "a new needle")
+    assert marked(await again.search("needle")) == ["needle"]
+    assert marked(await again.search("vegetables")) == ["végétables"]
+    assert len(await again.tree(session.session_id)) == 3
+    await again.aclose()

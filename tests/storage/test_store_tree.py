@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.errors import SessionNotFound
+from tests.support.chats import answer, header, prompt, reply, say
+
+
+def texts(session):
+    return [message.text for message in session.messages]
+
+
+def versions(session):
+    return [(message.version, message.versions) for message in session.messages]
+
+
+@pytest.fixture
+async def talk(store):
+    """Two versions of the answer to the first prompt; the first goes on, the second is shown."""
+    session = header()
+    asked = await say(store, session, "q1")
+    first = await reply(store, session, "a1", asked)
+    more = await say(store, session, "q2", first)
+    last = await reply(store, session, "a2", more)
+    second = await reply(store, session, "a1 again", asked)
+    return session.session_id, asked, first, more, last, second
+
+
+async def test_a_new_version_is_shown_and_the_old_one_stays(store, talk):
+    session_id, *_ = talk
+    session = await store.open_session(session_id)
+    assert texts(session) == ["q1", "a1 again"]
+    assert versions(session) == [(1, 1), (2, 2)]
+    assert session.header.message_count == 5
+    assert [message.text for message in await store.tree(session_id)] == ["q1", "a1", "q2", "a2", "a1 again"]
+
+
+async def test_choosing_a_version_shows_the_newest_path_through_it(store, talk):
+    session_id, asked, first, *_ = talk
+    session = await store.set_leaf(session_id, first.message_id)
+    assert texts(session) == ["q1", "a1", "q2", "a2"]
+    assert versions(session) == [(1, 1), (1, 2), (1, 1), (1, 1)]
+    assert texts(await store.open_session(session_id)) == ["q1", "a1", "q2", "a2"]
+    assert texts(await store.set_leaf(session_id, asked.message_id)) == ["q1", "a1 again"]
+
+
+async def test_an_edited_prompt_is_a_sibling_also_at_the_root(store, talk):
+    session_id, *_ = talk
+    await store.append((await store.list_sessions())[0], prompt("q1 better"))
+    session = await store.open_session(session_id)
+    assert (texts(session), versions(session)) == (["q1 better"], [(2, 2)])
+
+
+async def test_a_prompt_is_no_version_of_an_answer(store, talk):
+    session_id, asked, *_ = talk
+    await store.append((await store.list_sessions())[0], prompt("and more", asked))
+    assert versions(await store.open_session(session_id)) == [(1, 1), (1, 1)]
+
+
+async def test_deleting_a_version_shows_the_other_and_counts_anew(store, talk):
+    session_id, *_, second = talk
+    session = await store.delete_message(session_id, second.message_id)
+    assert texts(session) == ["q1", "a1", "q2", "a2"]
+    assert versions(session)[1] == (1, 1)
+    assert session.header.message_count == 4
+    session = await store.restore_message(session_id, second.message_id)
+    assert texts(session) == ["q1", "a1 again"]
+    assert versions(session)[1] == (2, 2)
+
+
+async def test_deleting_hides_all_that_hangs_below_and_search_no_longer_finds_it(store, talk):
+    session_id, asked, first, *_ = talk
+    assert await store.search("q2")
+    session = await store.delete_message(session_id, first.message_id)
+    assert texts(session) == ["q1", "a1 again"]
+    assert await store.search("q2") == ()
+    assert texts(await store.delete_message(session_id, asked.message_id)) == []
+    assert await store.prompt_history() == ()
+    assert texts(await store.restore_message(session_id, asked.message_id)) == ["q1", "a1 again"]
+    assert await store.search("q2") == ()  # its own deletion still holds
+    assert await store.last_deleted_message(session_id) == first.message_id
+    await store.restore_message(session_id, first.message_id)
+    assert await store.search("q2")
+    assert await store.last_deleted_message(session_id) is None
+
+
+async def test_deleting_out_of_sight_leaves_the_shown_path(store, talk):
+    session_id, _, _, more, *_ = talk
+    assert texts(await store.delete_message(session_id, more.message_id)) == ["q1", "a1 again"]
+
+
+async def test_what_one_window_deletes_comes_back_when_another_goes_on_with_it(store, talk):
+    session_id, _, first, _, last, _ = talk
+    await store.delete_message(session_id, first.message_id)
+    await store.append((await store.list_sessions())[0], prompt("q3", last))
+    assert texts(await store.open_session(session_id)) == ["q1", "a1", "q2", "a2", "q3"]
+
+
+async def test_a_fork_is_a_session_of_its_own(store, talk):
+    session_id, asked, first, more, *_ = talk
+    fork = await store.fork(session_id, more.message_id)
+    assert texts(fork) == ["q1", "a1", "q2"]
+    assert fork.header.parent_id == session_id
+    assert fork.header.title == "q1"
+    assert {message.message_id for message in fork.messages}.isdisjoint({asked.message_id, first.message_id})
+    assert fork == await store.open_session(fork.header.session_id)
+    await store.purge(session_id)
+    assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
+    assert len(await store.search("q2")) == 1
+
+
+async def test_forking_at_a_running_answer_copies_what_has_arrived(store):
+    session = header()
+    asked = await say(store, session, "q")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    await store.add_pieces(said.message_id, [("text", "half")])
+    copy = (await store.fork(session.session_id, said.message_id)).messages[1]
+    assert (copy.text, copy.state) == ("half", AnswerState.INTERRUPTED)
+    assert (await store.open_session(session.session_id)).messages[1].state is AnswerState.STREAMING
+
+
+async def test_a_message_that_is_gone_is_told_as_such(store, talk):
+    session_id, *_ = talk
+    for operation in (store.set_leaf, store.delete_message, store.restore_message, store.fork):
+        with pytest.raises(SessionNotFound, match="no longer in its session"):
+            await operation(session_id, "nowhere")
+
+
+async def test_a_talk_of_thousands_of_messages_is_one_path(store):
+    session = header()
+    parent = None
+    for number in range(1500):
+        parent = prompt(f"m{number}", parent)
+        await store.append(session, parent)
+    assert texts(await store.open_session(session.session_id)) == [f"m{number}" for number in range(1500)]
+    root = (await store.open_session(session.session_id)).messages[0]
+    assert texts(await store.delete_message(session.session_id, root.message_id)) == []
+    await store.purge(session.session_id)
+    assert await store.list_sessions() == ()
+
+
+class RandomTalk:
+    """One session under random operations; knows what was written and what is hidden."""
+
+    def __init__(self, store, seed):
+        self.store, self.dice, self.session = store, random.Random(seed), header()  # noqa: S311 - repeats
+        self.written, self.hidden = [], []
+
+    async def step(self, number):
+        target = self.dice.choice([*self.written, None])
+        choice = self.dice.randrange(6)
+        if target is None or choice == 0:
+            self.written.append(await say(self.store, self.session, f"q{number}", target))
+        elif choice in (1, 2):
+            self.written.append(await reply(self.store, self.session, f"a{number}", target))
+        elif choice == 3:
+            await self.store.set_leaf(self.session.session_id, target.message_id)
+        elif choice == 4:
+            await self.store.delete_message(self.session.session_id, target.message_id)
+            self.hidden.append(target)
+        elif self.hidden:
+            await self.store.restore_message(self.session.session_id, self.hidden.pop().message_id)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_no_order_of_operations_loses_a_message(store, seed):
+    talk = RandomTalk(store, seed)
+    session_id = talk.session.session_id
+    for number in range(60):
+        await talk.step(number)
+        shown = (await store.open_session(session_id)).messages
+        assert all(child.parent_id == parent.message_id for parent, child in pairwise(shown))
+    for message in talk.hidden:
+        await store.restore_message(session_id, message.message_id)
+    kept = {message.message_id: message.text for message in await store.tree(session_id)}
+    assert kept == {message.message_id: message.text for message in talk.written}

@@ -1,0 +1,31 @@
+"""A process that streams an answer into a store and says which pieces are on the disk; it never ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from lmchat.domain.message import AnswerState
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import answer, header, prompt
+
+
+async def stream(path: Path, session_id: str, kind: str) -> None:
+    store = SessionStore(path)
+    session, asked = replace(header(), session_id=session_id), prompt("How long?")
+    await store.append(session, asked)
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session_id, said)
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
+    if kind == "nothing":
+        await asyncio.Event().wait()
+    for number in range(10**9):
+        await store.add_pieces(said.message_id, [(kind, f"{number} ")])
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+
+
+asyncio.run(stream(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
