@@ -12,6 +12,8 @@ from lmchat.cli.output import Output
 from lmchat.cli.parts import Parts
 from lmchat.errors import LMChatError, WrongUse
 
+_SIGNALLED = 128
+"""Exit codes above it tell the number of a signal."""
 Handler = Callable[[Parts], int | Coroutine[None, None, int]]
 """Runs a command and returns the exit code."""
 
@@ -24,7 +26,10 @@ def run(argv: Sequence[str]) -> int:
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     parts = Parts(options, os.environ, output)
     try:
-        return _handle(parts)
+        code = _handle(parts)
+        if code > _SIGNALLED and not output.has_document:
+            output.failure(_InterruptedError("Interrupted."))
+        return code
     except LMChatError as error:
         return _failed(output, error)
     except KeyboardInterrupt:

@@ -2,15 +2,77 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+
+from lmchat.cli.keys import Keys
 from lmchat.cli.parts import Parts
+from lmchat.cli.unsaved import UnsavedStore
+from lmchat.config.settings import Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.telemetry import Metrics
+from lmchat.errors import LMChatError
+from lmchat.paths import Paths
 from lmchat.services.library import Library
+from lmchat.services.ports import Backend
+from lmchat.storage import remembered as remembered_file
+from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore
 from lmchat.storage.whole_file import write_new_file
 
+log = logging.getLogger(__name__)
 
-def make_store(parts: Parts) -> SessionStore:
-    """Return the store; the file is opened with the first call."""
-    return SessionStore(parts.paths.sessions_file)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a command that talks to servers works with."""
+
+    settings: Settings
+    """The merged configuration."""
+    backend: Backend
+    """The proxy-client layer."""
+    store: SessionStore
+    """The disk."""
+    remembered: Remembered
+    """From earlier runs."""
+
+
+@asynccontextmanager
+async def open_world(parts: Parts, *, is_kept: bool = True) -> AsyncIterator[World]:
+    """Make backend and store, and close them; the counters of the run are added to those of all runs."""
+    settings, keys = parts.settings, make_keys(parts)
+    await asyncio.to_thread(keys.load)
+    for warning in keys.warnings:
+        parts.output.note(f"lmchat: {warning}")
+    remembered, _ = await asyncio.to_thread(remembered_file.load, parts.paths.remembered_file)
+    store = make_store(parts, is_kept=is_kept)
+    backend = make_backend(settings, parts.paths, keys)
+    try:
+        yield World(settings=settings, backend=backend, store=store, remembered=remembered)
+    finally:
+        await backend.aclose()
+        await _keep_metrics(store, backend.metrics())
+        await store.aclose()
+
+
+def make_keys(parts: Parts) -> Keys:
+    """Return the keys; `load` them before use, off the event loop."""
+    return Keys(parts.loaded, parts.environ, Credentials(parts.paths.credentials_file))
+
+
+def make_backend(settings: Settings, paths: Paths, keys: Keys) -> Backend:
+    """Return the proxy-client layer; imports httpx."""
+    from lmchat.proxy.client import ProxyClient
+
+    return ProxyClient(settings, key_for=keys.key_for, cache_file=paths.models_file)
+
+
+def make_store(parts: Parts, *, is_kept: bool = True) -> SessionStore:
+    """Return the store, whose file is opened with the first call; what is said may be left out of it."""
+    return (SessionStore if is_kept else UnsavedStore)(parts.paths.sessions_file)
 
 
 def make_library(store: SessionStore) -> Library:
@@ -22,3 +84,12 @@ def tell_notice(parts: Parts, store: SessionStore) -> None:
     """Say on stderr what opening the file had to do, if anything."""
     if store.notice:
         parts.output.note(f"lmchat: {store.notice}")
+
+
+async def _keep_metrics(store: SessionStore, metrics: Metrics) -> None:
+    if not any(getattr(metrics, field.name) for field in fields(metrics)):
+        return
+    try:
+        await store.metrics.add(metrics)
+    except LMChatError as error:
+        log.warning("the counters could not be kept: %s", error.kind)

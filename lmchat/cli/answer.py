@@ -1,0 +1,98 @@
+"""How `ask` prints an answer: text as it arrives, one object a line, or one object at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmchat.cli.output import Output, SafeStream, failure_detail
+from lmchat.domain.event import ModelLoading, RetryScheduled, TextDelta
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.errors import LMChatError
+from lmchat.services.asking import AnswerBegun, ConversationEvent
+
+
+class Printer:
+    """Prints the events of one turn."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._stream = SafeStream()
+        self._is_loading_told = False
+        self.sent_tokens = 0
+        """Our estimate of what was sent."""
+
+    def show(self, event: ConversationEvent) -> None:
+        """Print an event, if there is anything to print about it."""
+        match event:
+            case TextDelta(text=text):
+                self._piece(text)
+            case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
+                self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+            case ModelLoading() if not self._is_loading_told:
+                self._is_loading_told = True
+                self._output.note("lmchat: the server is loading the model …")
+            case AnswerBegun(plan=plan):
+                self.sent_tokens = plan.tokens
+                if plan.left_out:
+                    self._output.note(
+                        f"lmchat: the oldest {plan.left_out} messages do not fit and are left out."
+                    )
+            case _:
+                pass
+
+    def end(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
+        """Print how it ended and return what went wrong, if anything did."""
+        error = _error(answer)
+        if self._output.is_lines:
+            if error is None:
+                self._output.document({"done": True})
+        elif not self._output.is_json:
+            self._stream.end()
+        elif answer.state is not AnswerState.FAILED:
+            value = answer_json(answer, session_id, self.sent_tokens)
+            self._output.document(value if error is None else value | {"detail": failure_detail(error)})
+        return error
+
+    def _piece(self, text: str) -> None:
+        if self._output.is_lines:
+            self._output.document({"chunk": text})
+        elif not self._output.is_json:
+            self._stream.write(text)
+
+
+def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
+    """Return what scripts get of an answer."""
+    receipt = answer.receipt or Receipt()
+    prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
+    completion_tokens = receipt.completion_tokens or 0
+    return {
+        "reply": answer.text,
+        "reasoning": answer.reasoning,
+        "model": answer.model,
+        "endpoint": answer.endpoint,
+        "session_id": session_id,
+        "finish_reason": receipt.finish_reason or None,
+        "state": answer.state,
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "estimated": receipt.is_estimated or receipt.prompt_tokens is None,
+        },
+        "ttft_ms": _rounded(receipt.ttft_ms),
+        "tokens_per_second": _rounded(receipt.tokens_per_second),
+        "elapsed_ms": _rounded(receipt.elapsed_ms),
+        "retries": receipt.retries,
+    }
+
+
+def _error(answer: ChatMessage) -> LMChatError | None:
+    if answer.state is AnswerState.COMPLETE:
+        return None
+    if answer.failure is None:
+        return LMChatError("Stopped before the answer was complete.", kind="interrupted")
+    return LMChatError(answer.failure.message, hint=answer.failure.hint, kind=answer.failure.kind)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

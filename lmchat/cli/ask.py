@@ -1,0 +1,81 @@
+"""`lmchat ask`: one prompt, one answer, on pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+
+from lmchat.cli.answer import Printer
+from lmchat.cli.parts import Parts
+from lmchat.cli.target import find_target
+from lmchat.cli.wiring import World, open_world
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.services.desk import Desk
+
+_WRONG_USE = ("bad_request", "not_allowed")
+
+
+async def ask(parts: Parts) -> int:
+    """Ask, print the answer while it arrives, and return how that went."""
+    prompt = await asyncio.to_thread(_prompt, parts)
+    async with open_world(parts, is_kept=_is_kept(parts)) as world:
+        desk = Desk(chat=world.settings.chat, backend=world.backend, store=world.store)
+        await _open_session(parts, world, desk)
+        desk.target = await find_target(world.backend, world.settings, world.remembered, parts.output.note)
+        error = await _answered(parts, desk, prompt)
+    if error is not None:
+        parts.output.failure(error)
+        return 2 if error.kind in _WRONG_USE else 1
+    return 0
+
+
+async def _answered(parts: Parts, desk: Desk, prompt: str) -> LMChatError | None:
+    """Print the answer; cut short by a signal, print what came and let the signal go on."""
+    conversation = desk.shown.conversation
+    printer = Printer(parts.output)
+    try:
+        async with aclosing(conversation.send(prompt, desk.how_to_ask())) as events:
+            async for event in events:
+                printer.show(event)
+    except asyncio.CancelledError:
+        if conversation.turn is not None:
+            _end(parts, desk, printer)
+        raise
+    return _end(parts, desk, printer)
+
+
+def _end(parts: Parts, desk: Desk, printer: Printer) -> LMChatError | None:
+    conversation, unsaved = desk.shown.conversation, desk.keeper.warning
+    is_saved = _is_kept(parts) and unsaved is None
+    error = printer.end(conversation.messages[-1], conversation.header.session_id if is_saved else None)
+    return error or (unsaved if _is_kept(parts) else None)
+
+
+async def _open_session(parts: Parts, world: World, desk: Desk) -> None:
+    """Go on with a session, where one is named; a new system prompt becomes part of it."""
+    options = parts.options
+    if options.resume is None:
+        return
+    opened = await desk.open(await world.store.find(options.resume))
+    if options.system is not None:
+        await opened.conversation.set_system_prompt(options.system)
+
+
+def _is_kept(parts: Parts) -> bool:
+    """Whether prompt and answer are saved: if asked for, and in a session that is gone on with."""
+    options = parts.options
+    if options.temporary:
+        return False
+    return options.resume is not None if options.save is None else options.save
+
+
+def _prompt(parts: Parts) -> str:
+    """Return what to ask: the argument, and below it what comes through a pipe."""
+    piped = ""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read().decode("utf-8", "replace")
+    prompt = "\n\n".join(text for text in (parts.options.prompt, piped.rstrip("\n")) if text.strip())
+    if not prompt:
+        raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')
+    return prompt
