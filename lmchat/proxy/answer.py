@@ -1,0 +1,182 @@
+"""Reads one successful reply to a chat request: a stream, a whole answer, or something else entirely."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+
+from lmchat.domain.event import LifeSign, StreamEvent, StreamFinished
+from lmchat.errors import LMChatError, ServerRejected, StreamInterrupted
+from lmchat.proxy.channel import Channel
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.connections import TRANSPORT_ERRORS
+from lmchat.proxy.error_bodies import is_error
+from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.outcome import Ending, conclude
+from lmchat.proxy.patience import Patience
+from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
+
+MAX_WHOLE_BYTES = 1 << 20
+DRAIN_S = 0.05
+"""How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
+_STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+class Answer:
+    """The answer in one response; events go into the channel, its end is returned or raised."""
+
+    def __init__(self, response: httpx.Response, asked: Asked, channel: Channel, patience: Patience) -> None:
+        self._response = response
+        self._asked = asked
+        self._channel = channel
+        self._patience = patience
+        self._sse = SseReader()
+        self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked))
+
+    @property
+    def has_token(self) -> bool:
+        """Whether anything of the answer has been handed on."""
+        return self._chunks.has_token
+
+    async def read(self) -> StreamFinished:
+        """Read to the end.
+
+        Raises:
+            LMChatError: the answer is not complete.
+        """
+        body = self._response.aiter_bytes()
+        kind = self._response.headers.get("content-type", "").lower()
+        try:
+            if kind.startswith("text/event-stream"):
+                return await self._stream(body)
+            head = await self._head(body)
+            if head.lstrip(b"\xef\xbb\xbf\r\n ").startswith(_STREAM_BEGINNINGS):
+                return await self._stream(body, head)
+            return await self._whole(await self._rest(head, body))
+        except MalformedStreamError as error:
+            self._flush()
+            raise StreamInterrupted(
+                f"Streaming failed: malformed stream, {error}.",
+                hint="What had arrived is kept; look at the server's log.",
+            ) from error
+        except (LMChatError, asyncio.CancelledError):
+            self._flush()
+            raise
+
+    async def _stream(self, body: AsyncIterator[bytes], head: bytes = b"") -> StreamFinished:
+        cut = ""
+        try:
+            await self._take(self._sse.feed(head))
+            async for chunk in body:
+                await self._take(self._sse.feed(chunk))
+                self._patience.heard(has_token=self.has_token)
+                if self._chunks.has_done:
+                    await _drain(body)
+                    break
+            else:
+                await self._take(self._sse.close())
+        except TRANSPORT_ERRORS as error:
+            cut = f"{type(error).__name__}: {error}"
+        ending = self._flush(cut=cut)
+        self._raise_stray(ending)
+        return conclude(ending)
+
+    async def _take(self, events: list[SseEvent]) -> None:
+        out: list[StreamEvent] = []
+        try:
+            for event in events:
+                if event.is_comment:
+                    out.append(LifeSign())
+                else:
+                    self._chunks.read(event, out)
+        finally:
+            # also where an event is an error: what came before it is kept
+            self._channel.post(*out)
+        await self._channel.wait_for_room()
+
+    async def _head(self, body: AsyncIterator[bytes]) -> bytes:
+        """Read until it can be told what this is: some servers stream under another content type."""
+        head = b""
+        try:
+            async for chunk in body:
+                self._patience.heard(has_token=False)
+                head += chunk
+                if head.strip():
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise self._cut(error) from error
+        return head
+
+    async def _rest(self, head: bytes, body: AsyncIterator[bytes]) -> bytes:
+        content = bytearray(head)
+        try:
+            async for chunk in body:
+                self._patience.heard(has_token=False)
+                content += chunk
+                if len(content) > MAX_WHOLE_BYTES:
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise self._cut(error) from error
+        return bytes(content)
+
+    async def _whole(self, body: bytes) -> StreamFinished:
+        """Take a reply that is not a stream; every official reader is silent here (R-23)."""
+        try:
+            value = decode(body)
+        except NotJsonError:
+            value = None
+        if is_error(value) or not mapping(value).get("choices"):
+            raise self._refused(body, has_words=is_error(value))
+        out: list[StreamEvent] = []
+        self._chunks.read_object(value, out)
+        self._channel.post(*out)
+        return conclude(replace(self._flush(), has_done=True))
+
+    def _refused(self, body: bytes, *, has_words: bool) -> ServerRejected:
+        headers = {name.lower(): value for name, value in self._response.headers.items()}
+        error = refusal(self._response.status_code, headers, body, self._asked)
+        if has_words or error.kind == "not_an_llm":
+            return error
+        return ServerRejected(
+            "This is not an LLM API: the reply is no answer of a model.",
+            kind="not_an_llm",
+            hint="Check the port and the path of the address.",
+            details=error.details,
+        )
+
+    def _raise_stray(self, ending: Ending) -> None:
+        """Raise an error that came without the frame of an event."""
+        if ending.has_text or not self._sse.stray:
+            return
+        try:
+            value = decode(self._sse.stray)
+        except NotJsonError:
+            return
+        if is_error(value):
+            raise refusal_in_stream(value, self._asked)
+
+    def _flush(self, *, cut: str = "") -> Ending:
+        out: list[StreamEvent] = []
+        ending = self._chunks.close(out, cut=cut)
+        self._channel.post(*out)
+        return ending
+
+    def _cut(self, error: BaseException) -> StreamInterrupted:
+        return StreamInterrupted(
+            "Streaming failed: the connection broke before the answer was complete.",
+            hint="Try again; look at the server's log if it stays so.",
+            details=f"{type(error).__name__}: {error}",
+        )
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in body:
+                pass
+    except (TimeoutError, *TRANSPORT_ERRORS):
+        pass

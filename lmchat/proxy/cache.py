@@ -1,0 +1,142 @@
+"""Lists of models: in memory for a while, on the disk for the next start, stale rather than nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+from cachetools import TLRUCache
+
+from lmchat.domain.server import Endpoint, ModelInfo, ModelList
+
+WRITE_EVERY_S = 60.0
+"""How long an unchanged list is not written again."""
+_MAX_SERVERS = 64
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What one server told, and when (seconds since 1970, because it outlives the process)."""
+
+    endpoint: Endpoint
+    models: tuple[ModelInfo, ...]
+    fetched_s: float
+
+
+class ModelCache:
+    """The last list of each server; `fresh` for its time to live, `known` for ever."""
+
+    def __init__(
+        self, ttl_s: float, file: Path | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self._file = file
+        self._known: dict[Endpoint, _Known] = {}
+        self._fresh: TLRUCache[Endpoint, _Known] = TLRUCache(
+            maxsize=_MAX_SERVERS, ttu=lambda _, known, __: known.fetched_s + ttl_s, timer=clock
+        )
+        self._written_s = 0.0
+        self._lock = asyncio.Lock()
+        self._unread = file
+
+    async def ready(self) -> None:
+        """Read the file, once."""
+        async with self._lock:
+            file, self._unread = self._unread, None
+            for known in await asyncio.to_thread(_read, file) if file is not None else ():
+                self._remember(known, is_new=False)
+
+    def fresh(self, endpoint: Endpoint) -> ModelList | None:
+        """Return the list of a server while it counts as fresh."""
+        known = self._fresh.get(endpoint)
+        return None if known is None else self._as_list([known])
+
+    def stale(self, endpoint: Endpoint) -> ModelList | None:
+        """Return the last list of a server, however old, marked as stale."""
+        known = self._known.get(endpoint)
+        return None if known is None else replace(self._as_list([known]), is_stale=True)
+
+    def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
+        """Return what is known of a model."""
+        known = self._known.get(endpoint)
+        return next((one for one in known.models if one.model_id == model_id), None) if known else None
+
+    def everything(self) -> ModelList:
+        """Return what is known of all servers."""
+        return self._as_list(self._known.values())
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Let the next question go to the server."""
+        self._fresh.pop(endpoint, None)
+
+    async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
+        """Keep a new list and return it, filled up with what an earlier look had told of the same models."""
+        before = self._known.get(endpoint)
+        if before is not None:
+            old = {model.model_id: model for model in before.models}
+            models = tuple(_filled(model, old.get(model.model_id)) for model in models)
+        self._remember(_Known(endpoint=endpoint, models=models, fetched_s=self._clock()), is_new=True)
+        has_changed = before is None or not _is_same(before.models, models)
+        if has_changed or self._clock() >= self._written_s + WRITE_EVERY_S:
+            await self._write()
+        return models
+
+    def _remember(self, known: _Known, *, is_new: bool) -> None:
+        if is_new or known.endpoint not in self._known:
+            self._known[known.endpoint] = self._fresh[known.endpoint] = known
+
+    def _as_list(self, known: Iterable[_Known]) -> ModelList:
+        parts = list(known)
+        age_s = max((self._clock() - part.fetched_s for part in parts), default=0.0)
+        return ModelList(
+            models=tuple(model for part in parts for model in part.models), age_s=max(age_s, 0.0)
+        )
+
+    async def _write(self) -> None:
+        if self._file is None:
+            return
+        self._written_s = self._clock()
+        data = msgspec.json.encode(list(self._known.values()))
+        async with self._lock:
+            await asyncio.to_thread(_replace, self._file, data)
+
+
+def _filled(new: ModelInfo, old: ModelInfo | None) -> ModelInfo:
+    """Fill what a quick look did not tell; what may change is left as told."""
+    if old is None or old.product is not new.product:
+        return new
+    lasting = ("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created")
+    gaps = {name: getattr(old, name) for name in lasting if not getattr(new, name)}
+    return replace(new, **gaps)
+
+
+def _is_same(before: Iterable[ModelInfo], after: Iterable[ModelInfo]) -> bool:
+    """Whether two lists tell the same; llama.cpp says with every reply that its model was made just now."""
+    return [replace(one, created=None) for one in before] == [replace(one, created=None) for one in after]
+
+
+def _read(file: Path) -> list[_Known]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=list[_Known])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("the cache of models cannot be read and is begun anew: %s", error)
+        return []
+
+
+def _replace(file: Path, data: bytes) -> None:
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(file)
+    except OSError as error:
+        _log.warning("the cache of models cannot be written: %s", error)

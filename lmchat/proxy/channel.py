@@ -1,0 +1,50 @@
+"""Carries events from the task that owns a response to the one that shows them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.domain.event import StreamEvent
+
+MAX_WAITING = 256
+"""Events that may wait before the reader of the network waits too: that is the backpressure."""
+
+
+class Channel:
+    """One sender, one receiver, events in batches; ends with an error or without."""
+
+    def __init__(self) -> None:
+        self._events: list[StreamEvent] = []
+        self._error: BaseException | None = None
+        self._is_closed = False
+        self._has_news = asyncio.Event()
+        self._has_room = asyncio.Event()
+
+    def post(self, *events: StreamEvent) -> None:
+        """Hand over events without waiting."""
+        self._events.extend(events)
+        self._has_news.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait while too many events are not taken."""
+        while len(self._events) > MAX_WAITING:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End it; the error is raised at the receiver, behind the last event."""
+        self._error, self._is_closed = error, True
+        self._has_news.set()
+
+    async def take(self) -> list[StreamEvent]:
+        """Wait for events and return them all; an empty list is the end."""
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self._is_closed:
+                return []
+            self._has_news.clear()
+            await self._has_news.wait()
+        events, self._events = self._events, []
+        self._has_room.set()
+        return events

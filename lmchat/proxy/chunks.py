@@ -1,0 +1,199 @@
+"""Chunks of a streamed answer as events: tolerant of every shape that servers are known to send."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lmchat.domain.event import (
+    LifeSign,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.errors import ServerRejected
+from lmchat.proxy.error_bodies import is_error
+from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text, whole
+from lmchat.proxy.outcome import Ending
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent
+from lmchat.proxy.think import ThinkSplitter
+from lmchat.proxy.tool_calls import ToolCalls
+
+MAX_BAD_EVENTS_IN_A_ROW = 3
+USAGE_EVERY_S = 1.0
+
+Refuse = Callable[[object], ServerRejected]
+"""Makes the error out of what a server sent in the middle of a stream."""
+
+
+class ChunkReader:
+    """Reads the chunks of one answer and remembers what its end will be judged by."""
+
+    def __init__(
+        self, refuse: Refuse, *, splits_thought: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.has_done = False
+        self.has_token = False
+        self._refuse = refuse
+        self._splitter = ThinkSplitter() if splits_thought else None
+        self._clock = clock
+        self._calls = ToolCalls()
+        self._finish_reason = ""
+        self._is_named = False
+        self._thinks_in_fields = False
+        self._bad_events = self._bad_in_a_row = 0
+        self._usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] = {}
+        self._reported_s = clock()
+
+    def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
+        """Append the events of one SSE event to `out`; after `[DONE]` nothing is read any more.
+
+        Raises:
+            ServerRejected: the server sent an error.
+            MalformedStreamError: one event after the other is no JSON.
+        """
+        if self.has_done:
+            return
+        if event.data.startswith(DONE):
+            self.has_done = True
+            return
+        before = len(out)
+        if event.data:
+            self._payload(event, out)
+        if len(out) == before:
+            out.append(LifeSign())
+
+    def read_object(self, value: object, out: list[StreamEvent]) -> None:
+        """Append the events of one decoded chunk, or of a whole completion."""
+        chunk = mapping(value)
+        self._named(text(chunk.get("model")), out)
+        self._figures(chunk, out)
+        for choice in rows(chunk.get("choices"))[:1]:
+            if not choice.get("index"):
+                self._delta(mapping(choice.get("delta") or choice.get("message")), out)
+                self._finish_reason = text(choice.get("finish_reason")) or self._finish_reason
+
+    def close(self, out: list[StreamEvent], *, cut: str = "") -> Ending:
+        """Append what was held back and return what was seen."""
+        for is_thought, piece in self._splitter.close() if self._splitter else ():
+            self._piece(piece, out, is_thought=is_thought)
+        usage = self._usage_event()
+        if usage is not None:
+            out.append(usage)
+        return Ending(
+            has_done=self.has_done,
+            finish_reason=self._finish_reason,
+            has_text=self.has_token,
+            bad_events=self._bad_events,
+            cut=cut,
+        )
+
+    def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
+        try:
+            value = decode(event.data)
+        except NotJsonError:
+            if event.name == "error":
+                raise self._refuse(event.data.decode("utf-8", "replace")) from None
+            self._bad_events += 1
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
+                raise MalformedStreamError("three events in a row are no JSON") from None
+            return
+        self._bad_in_a_row = 0
+        if event.name == "error" or is_error(value):
+            raise self._refuse(value)
+        self.read_object(value, out)
+
+    def _named(self, model: str, out: list[StreamEvent]) -> None:
+        if model and not self._is_named:
+            self._is_named = True
+            out.append(ModelNamed(model=model))
+
+    def _figures(self, chunk: dict[str, Any], out: list[StreamEvent]) -> None:
+        progress = mapping(chunk.get("prompt_progress"))
+        if progress:
+            out.append(_progress(progress))
+        self._usage = mapping(chunk.get("usage")) or self._usage
+        timings = mapping(chunk.get("timings")) or mapping(chunk.get("stats"))
+        if timings:
+            self._timings = timings
+            if self._clock() - self._reported_s >= USAGE_EVERY_S:
+                self._reported_s = self._clock()
+                usage = self._usage_event()
+                out.extend([usage] if usage else [])
+
+    def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
+        thought = _thought(delta)
+        if thought:
+            self._thinks_in_fields = True
+            self._token(ReasoningDelta(text=thought), out)
+        content = delta.get("content")
+        if isinstance(content, str):
+            self._content(content, out)
+        for part in rows(content):
+            if part.get("type") == "thinking":
+                self._piece(_joined(part.get("thinking")), out, is_thought=True)
+            else:
+                self._content(text(part.get("text")), out)
+        self._content(text(delta.get("refusal")), out)
+        for call in self._calls.read(delta.get("tool_calls")):
+            self._token(call, out)
+
+    def _content(self, content: str, out: list[StreamEvent]) -> None:
+        if not content:
+            return
+        if self._splitter is None:
+            self._piece(content, out, is_thought=False)
+            return
+        for is_thought, piece in self._splitter.feed(content):
+            if not (is_thought and self._thinks_in_fields):  # told twice: llama.cpp, `deepseek-legacy`
+                self._piece(piece, out, is_thought=is_thought)
+
+    def _piece(self, piece: str, out: list[StreamEvent], *, is_thought: bool) -> None:
+        if piece:
+            self._token(ReasoningDelta(text=piece) if is_thought else TextDelta(text=piece), out)
+
+    def _token(self, event: StreamEvent, out: list[StreamEvent]) -> None:
+        self.has_token = True
+        out.append(event)
+
+    def _usage_event(self) -> UsageReported | None:
+        usage, timings = self._usage, self._timings
+        if not usage and not timings:
+            return None
+        cached = whole(timings.get("cache_n"))
+        details = mapping(usage.get("prompt_tokens_details"))
+        prompt = whole(usage.get("prompt_tokens"))
+        if prompt is None and "prompt_n" in timings:
+            prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
+        completion = whole(usage.get("completion_tokens"))
+        speed = number(timings.get("predicted_per_second")) or number(timings.get("tokens_per_second"))
+        return UsageReported(
+            prompt_tokens=prompt,
+            completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
+            cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
+            tokens_per_second=speed or None,
+            prompt_tokens_per_second=number(timings.get("prompt_per_second")) or None,
+        )
+
+
+def _progress(progress: dict[str, Any]) -> PromptProgress:
+    total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
+    fraction = (processed - cached) / (total - cached) if total > cached else 1.0
+    return PromptProgress(
+        fraction=min(max(fraction, 0.0), 1.0), processed_tokens=processed, total_tokens=total
+    )
+
+
+def _thought(delta: dict[str, Any]) -> str:
+    told = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
+    return told or _joined(delta.get("reasoning_details"))
+
+
+def _joined(parts: object) -> str:
+    return text(parts) or "".join(text(part.get("text")) for part in rows(parts))

@@ -1,0 +1,254 @@
+"""The proxy-client layer as one object; the way out: validate, allow, size, limit, retry, send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from lmchat.config.settings import Settings, TimeoutSettings
+from lmchat.domain.event import RequestQueued, StreamEvent
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Verdict
+from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
+from lmchat.proxy.allow_list import AllowList
+from lmchat.proxy.cache import ModelCache
+from lmchat.proxy.channel import Channel
+from lmchat.proxy.connections import Connections, is_local
+from lmchat.proxy.counters import Counters
+from lmchat.proxy.discovery import look_around, places
+from lmchat.proxy.exchange import Exchange
+from lmchat.proxy.limiter import CHAT, LOOK, Limiter
+from lmchat.proxy.lm_studio_home import hinted_port
+from lmchat.proxy.look import Place
+from lmchat.proxy.scout import Scout
+from lmchat.proxy.servers import server_of
+from lmchat.proxy.validation import check_request, check_size
+from lmchat.proxy.wire import Dialect, encode_request
+
+_log = logging.getLogger(__name__)
+
+
+class ProxyClient:
+    """Talks to model servers; everything that is sent anywhere is sent from here."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        key_for: Callable[[Endpoint], str | None],
+        cache_file: Path | None = None,
+        metrics: Metrics | None = None,
+        on_metrics: Callable[[Metrics], None] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._settings = settings
+        self._connections = Connections(transport)
+        self._allowed = AllowList(settings.allowed_hosts)
+        self._limiter = Limiter(settings.limits.requests_per_minute)
+        self._counters = Counters(metrics or Metrics(), on_metrics)
+        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
+        self._scout = Scout(self._connections, key_for, settings.timeouts)
+        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        """Look at every known place at once, own endpoints first; best candidate first.
+
+        Raises:
+            TooManyRequests: the budget for looking is used up.
+        """
+        self._limiter.take(LOOK)
+        await self._cache.ready()
+        where = places(expected, await asyncio.to_thread(hinted_port))
+        found = await look_around(where, self._look_at)
+        return tuple([await self._keep(candidate) for candidate in found])
+
+    async def check(self, endpoint: Endpoint) -> Candidate:
+        """Look at one place with as few requests as possible; never raises for a server that is away.
+
+        Raises:
+            EndpointNotAllowed: the allow-list refuses it.
+            TooManyRequests: the budget for looking is used up.
+        """
+        self._allowed.check(endpoint)
+        self._limiter.take(LOOK)
+        await self._cache.ready()
+        return await self._keep(await self._scout.check(endpoint))
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+        """Look at a place with a key that is not stored yet."""
+        self._allowed.check(endpoint)
+        self._limiter.take(LOOK)
+        return await self._keep(await self._scout.check(endpoint, key=key))
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        """List the models of one server: from the cache where it is fresh, a stale list where it is away.
+
+        Raises:
+            ServerUnavailable: it is away, and nothing is known of it.
+            ServerRejected: it refuses.
+        """
+        self._allowed.check(endpoint)
+        await self._cache.ready()
+        fresh = None if is_refresh else self._cache.fresh(endpoint)
+        self._counters.looked_up(is_hit=fresh is not None)
+        if fresh is not None:
+            return fresh
+        self._limiter.take(LOOK)
+        try:
+            models = await self._scout.models(endpoint)
+        except ServerUnavailable:
+            stale = self._cache.stale(endpoint)
+            if stale is None:
+                raise
+            return stale
+        return ModelList(models=await self._cache.put(endpoint, models))
+
+    def cached_models(self) -> ModelList:
+        """Return what is known of all servers without asking any."""
+        return self._cache.everything()
+
+    async def load(self, model: ModelInfo) -> None:
+        """Load a model and return when it is loaded."""
+        self._allowed.check(model.endpoint)
+        self._limiter.take(LOOK)
+        site = self._scout.patient_site(model.endpoint, model.product)
+        await server_of(model.product).load(site, model)
+        self._cache.forget(model.endpoint)
+
+    async def unload(self, model: ModelInfo) -> None:
+        """Unload a model."""
+        self._allowed.check(model.endpoint)
+        self._limiter.take(LOOK)
+        site = self._scout.patient_site(model.endpoint, model.product)
+        await server_of(model.product).unload(site, model)
+        self._cache.forget(model.endpoint)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`.
+
+        Raises:
+            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
+            ServerUnavailable, ServerRejected, StreamInterrupted: afterwards.
+        """
+        exchange = self._admit(request)
+        task = asyncio.create_task(self._run(exchange), name="chat request")
+        try:
+            while events := await exchange.channel.take():
+                for event in events:
+                    yield event
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def allow(self, host: str) -> None:
+        """Put a host ("host" or "host:port") on the allow-list, for this run."""
+        self._allowed.allow(host)
+
+    def metrics(self) -> Metrics:
+        """Return the counters."""
+        return self._counters.metrics
+
+    def reset_metrics(self) -> None:
+        """Begin the counters again at zero."""
+        self._counters.reset()
+
+    def budget(self) -> Budget:
+        """Return what the limiter has left for chat requests."""
+        return self._limiter.budget()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._connections.aclose()
+
+    def _admit(self, request: ChatRequest) -> Exchange:
+        """Put a request through all that can refuse it, in the one order."""
+        check_request(request)
+        self._allowed.check(request.endpoint)
+        server = server_of(request.product)
+        dialect = self._dialects.get((request.endpoint, request.model), Dialect())
+        body = encode_request(request, server.fields(request.sampling), dialect)
+        check_size(body, request.messages, self._settings.limits.max_body_mb)
+        self._limiter.take(CHAT)
+        _log.info("chat request: %d bytes to %s", len(body), request.endpoint.origin)
+        return Exchange(
+            request=request,
+            server=server,
+            key=self._scout.key(request.endpoint),
+            connections=self._connections,
+            channel=Channel(),
+            limits=self._settings.limits,
+            timeouts=self._timeouts(request.endpoint),
+            dialect=dialect,
+            on_retry=self._counters.retried,
+        )
+
+    async def _run(self, exchange: Exchange) -> None:
+        """Run in the task that owns the response; the channel carries its events and its error."""
+        request, channel = exchange.request, exchange.channel
+        try:
+            async with self._turn(request.endpoint, channel):
+                self._counters.sent()
+                started_s = time.perf_counter()
+                finished = await exchange.run()
+                self._dialects[request.endpoint, request.model] = exchange.dialect
+        except asyncio.CancelledError:
+            self._counters.stopped()
+            raise
+        except LMChatError as error:
+            self._counters.failed()
+            _log.info("chat request: %s", error.kind)
+            channel.close(error)
+        except Exception as error:  # noqa: BLE001 - of httpx and below: whatever it is, nobody waits for ever
+            self._counters.failed()
+            _log.exception("chat request")
+            channel.close(LMChatError("Streaming failed: lmchat itself made a mistake.", details=repr(error)))
+        else:
+            self._counters.succeeded((time.perf_counter() - started_s) * 1e3)
+            channel.post(finished)
+            channel.close()
+
+    @asynccontextmanager
+    async def _turn(self, endpoint: Endpoint, channel: Channel) -> AsyncIterator[None]:
+        """Wait for the turn: a local server gets one chat request at a time (R-25)."""
+        if not is_local(endpoint):
+            yield
+            return
+        lock = self._turns.setdefault(endpoint.origin, asyncio.Lock())
+        if lock.locked():
+            channel.post(RequestQueued())
+        async with lock:
+            yield
+
+    async def _look_at(self, place: Place) -> Candidate:
+        try:
+            self._allowed.check(place.endpoint)
+        except EndpointNotAllowed as error:
+            return Candidate(
+                endpoint=place.endpoint,
+                product=place.server.product,
+                verdict=Verdict.REFUSED,
+                detail=error.message,
+                next_step=f"--allow-host {place.endpoint.host}",
+                is_own=place.is_own,
+            )
+        return await self._scout.look_at(place)
+
+    async def _keep(self, candidate: Candidate) -> Candidate:
+        if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
+            return candidate
+        return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
+
+    def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
+        for own in self._settings.endpoints:
+            if own.timeouts is not None and Endpoint.parse(own.url) == endpoint:
+                return own.timeouts
+        return self._settings.timeouts

@@ -1,0 +1,176 @@
+"""HTTP clients, one per origin, and what goes wrong on the way to a server as our own errors."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from ipaddress import ip_address
+
+import httpx
+
+from lmchat import __version__
+from lmchat.domain.server import Endpoint
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.reply import Reply
+
+MAX_REPLY_BYTES = 16 << 20
+CONNECT_LOOPBACK_S = 2.0
+CONNECT_ELSEWHERE_S = 10.0
+WRITE_S = 30.0
+POOL_S = 5.0
+KEEPALIVE_S = 2.0
+"""Shorter than the 5 s after which LM Studio and llama.cpp close an idle connection (R-33)."""
+
+TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+"""All that httpx and the sockets below it raise."""
+
+
+class Connections:
+    """One client for each origin; made when first needed."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._transport = transport
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        # Loading the certificates takes 15 ms a client; over plain http there is nothing to verify.
+        self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        """Return the client of an endpoint's origin."""
+        client = self._clients.get(endpoint.origin)
+        if client is None:
+            client = self._clients[endpoint.origin] = httpx.AsyncClient(
+                transport=self._transport,
+                verify=self._no_tls if endpoint.scheme == "http" else True,
+                trust_env=not is_local(
+                    endpoint
+                ),  # a proxy of the environment cannot reach this machine (R-8)
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S),
+                headers={"User-Agent": f"lmchat/{__version__}"},
+            )
+        return client
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        url: str,
+        *,
+        key: str | None,
+        patience: httpx.Timeout,
+        body: bytes | None = None,
+    ) -> Reply:
+        """Ask and read the whole answer.
+
+        Raises:
+            ServerUnavailable: nothing answers, or not in time.
+            ServerRejected: the answer is beyond all size.
+        """
+        started_s = time.perf_counter()
+        headers = request_headers(key, has_body=body is not None)
+        with reaching(endpoint):
+            async with self.client(endpoint).stream(
+                method, url, content=body, headers=headers, timeout=patience
+            ) as response:
+                content = await read_capped(response, MAX_REPLY_BYTES)
+        return Reply(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=content,
+            elapsed_ms=(time.perf_counter() - started_s) * 1e3,
+        )
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+
+class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
+    """Turns what the network raises inside the block into `ServerUnavailable`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate."""
+        if isinstance(error, TRANSPORT_ERRORS):
+            raise unavailable(error, self._endpoint) from error
+
+
+def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
+    """Return our error for one of the network's."""
+    place, details = endpoint.netloc, f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.TimeoutException):
+        return ServerUnavailable(
+            f"Request timeout: {place} does not answer in time.",
+            kind="timeout",
+            hint="See whether the server is busy or hangs.",
+            details=details,
+        )
+    if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
+        return ServerUnavailable(
+            f"Nothing answers at {place}.", hint="Start the server there.", details=details
+        )
+    return ServerUnavailable(
+        f"Streaming failed: {place} closed the connection before it answered.",
+        kind="dropped",
+        hint="Look at the server's log, then try again.",
+        details=details,
+    )
+
+
+def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
+    """Return the headers of a request; without a key there is no Authorization header at all (R-10).
+
+    Raises:
+        RequestInvalid: the key cannot stand in a header.
+    """
+    headers = {"Accept": "application/json"}
+    if has_body:
+        headers["Content-Type"] = "application/json"
+    key = (key or "").strip()
+    if key:
+        if not key.isascii() or not key.isprintable():
+            raise RequestInvalid("The API key holds characters that no key has.", hint="Enter it again.")
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+async def read_capped(response: httpx.Response, limit: int) -> bytes:
+    """Read a body up to a limit.
+
+    Raises:
+        ServerRejected: it is longer.
+    """
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            raise ServerRejected(
+                f"The server sent more than {limit >> 20} MiB where a short answer was due.",
+                kind="not_an_llm",
+                hint="Check the port and the path of the address.",
+            )
+    return bytes(content)
+
+
+def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
+    """Return how long connecting may take."""
+    if configured_s is not None:
+        return configured_s
+    return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
+
+
+def is_local(endpoint: Endpoint) -> bool:
+    """Whether it is this machine, or one in the same private network."""
+    if endpoint.is_loopback:
+        return True
+    try:
+        return ip_address(endpoint.host).is_private
+    except ValueError:
+        return False

@@ -1,0 +1,91 @@
+"""What a server says when it refuses: eight shapes of bodies as one value (protocol of the error body)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
+from lmchat.safe_text import safe_line
+
+MESSAGE_CHARS = 300
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+_HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """The same facts, whatever the shape."""
+
+    message: str = ""
+    """The server's own sentence, trimmed and safe on one line; empty where it said nothing."""
+    code: str = ""
+    """Its code, as text."""
+    type: str = ""
+    """Its type."""
+    param: str = ""
+    """The parameter that it names."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The whole error object."""
+    is_html: bool = False
+    """Whether it is a page for people."""
+    is_json: bool = False
+    """Whether it is JSON."""
+
+    @property
+    def words(self) -> str:
+        """All of it, for the patterns of the table."""
+        return f"{self.type} {self.code} {self.param} {self.message}".lower()
+
+
+def read_body(body: bytes, content_type: str = "") -> ErrorBody:
+    """Read the body of a refusal."""
+    if "html" in content_type.lower() or _HTML.match(body[:512]):
+        return ErrorBody(is_html=True)
+    try:
+        return read_value(decode(body))
+    except NotJsonError:
+        return ErrorBody(message=clean(body[: 16 * MESSAGE_CHARS].decode("utf-8", "replace")))
+
+
+def read_value(value: object) -> ErrorBody:
+    """Read a decoded error, from a body or from the middle of a stream."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    whole = mapping(value)
+    inner = whole.get("error") or whole.get("message") or whole.get("error_message") or whole.get("detail")
+    facts = mapping(inner) or whole
+    message = text(value) or text(inner) or text(facts.get("message")) or _details(inner)
+    code = facts.get("code", facts.get("status"))
+    return ErrorBody(
+        message=clean(message),
+        code="" if code is None else clean(str(code)),
+        type=clean(text(facts.get("type")) or text(whole.get("error_type"))),
+        param=clean(text(facts.get("param"))),
+        facts=facts,
+        is_json=True,
+    )
+
+
+def is_error(value: object) -> bool:
+    """Whether a decoded object tells of an error, whatever the status said (R-1, R-26)."""
+    chunk = mapping(value)
+    if chunk.get("error") or chunk.get("error_message") or chunk.get("object") == "error":
+        return True
+    return any(choice.get("finish_reason") == "error" for choice in rows(chunk.get("choices"))[:1])
+
+
+def clean(message: str) -> str:
+    """Return a sentence of a server on one line, without escape sequences, at most 300 characters."""
+    return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
+
+
+def _details(value: object) -> str:
+    """Read the list that FastAPI sends for a request that it cannot use: first the words, then the place."""
+    for row in rows(value)[:1]:
+        place = row.get("loc")
+        where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
+        return f"{text(row.get('msg'))} ({where})" if where else text(row.get("msg"))
+    return ""

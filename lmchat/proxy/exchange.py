@@ -1,0 +1,216 @@
+"""One chat request and its answer: send, try again where that helps, read the stream to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamFinished
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
+from lmchat.proxy.answer import MAX_WHOLE_BYTES, Answer
+from lmchat.proxy.channel import Channel
+from lmchat.proxy.connections import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    connect_timeout_s,
+    reaching,
+    read_capped,
+    request_headers,
+)
+from lmchat.proxy.patience import Patience
+from lmchat.proxy.refusals import Asked, refusal
+from lmchat.proxy.retry import Retry, TryAgainError, plan_for
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.wire import Dialect, encode_request
+from lmchat.safe_text import safe_line
+
+HEALTH_POLL_S = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """Everything that one request needs; runs in the task that owns the response."""
+
+    request: ChatRequest
+    """What to ask."""
+    server: Server
+    """Whom."""
+    key: str | None
+    """With which key."""
+    connections: Connections
+    """Over what."""
+    channel: Channel
+    """Where events go."""
+    limits: LimitSettings
+    """How often to try."""
+    timeouts: TimeoutSettings
+    """How long to wait."""
+    dialect: Dialect
+    """What the server is known to want; changed by what it refuses."""
+    on_retry: Callable[[], None]
+    """Counts a try beyond the first."""
+    _has_token: bool = False
+    _is_reused: bool = False
+
+    @property
+    def asked(self) -> Asked:
+        """For refusals."""
+        return Asked(
+            product=self.server.product,
+            has_key=bool(self.key),
+            key=self.key or "",
+            model=self.request.model,
+            host=self.request.endpoint.host,
+        )
+
+    async def run(self) -> StreamFinished:
+        """Send and read; every event but the last goes into the channel.
+
+        Raises:
+            LMChatError: as it ended, when it did not end well.
+        """
+        return await Retry(self.limits, self._announce).run(self._try)
+
+    def _announce(self, event: RetryScheduled) -> None:
+        self.on_retry()
+        _log.info("chat request: another try")
+        self.channel.post(event)
+
+    async def _try(self) -> StreamFinished:
+        try:
+            return await self._adapt()
+        except (ServerUnavailable, ServerRejected) as error:
+            plan = None if self._has_token else plan_for(error, self.request.endpoint, self.server.product)
+            if plan is None:
+                raise
+            raise TryAgainError(error, plan) from error
+
+    async def _adapt(self) -> StreamFinished:
+        """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""
+        is_second = False
+        while True:
+            try:
+                return await self._send()
+            except ServerUnavailable as error:
+                if error.kind != "dropped" or not self._is_reused or is_second:
+                    raise self._with_hint(error) from error
+                is_second = True
+            except ServerRejected as error:
+                if self._has_token or not await self._has_changed(error):
+                    raise
+
+    async def _has_changed(self, error: ServerRejected) -> bool:
+        """Whether after this refusal the same question may be put anew: a field fewer, or a model loaded."""
+        if error.kind == "loading":
+            await self._wait_for_model()
+            return True
+        dialect = self.dialect.after(error)
+        if dialect is None:
+            return False
+        self.dialect = dialect
+        return True
+
+    async def _wait_for_model(self) -> None:
+        self.channel.post(ModelLoading())
+        timeout = httpx.Timeout(self.timeouts.health_s)
+        while True:
+            await asyncio.sleep(HEALTH_POLL_S)
+            reply = await self.connections.ask(
+                self.request.endpoint,
+                "GET",
+                f"{self.request.endpoint.root_url}/health",
+                key=self.key,
+                patience=timeout,
+            )
+            if reply.status != httpx.codes.SERVICE_UNAVAILABLE:
+                return
+            self.channel.post(ModelLoading())
+
+    async def _send(self) -> StreamFinished:
+        endpoint = self.request.endpoint
+        client = self.connections.client(endpoint)
+        self.channel.post(RequestSent())
+        async with Patience(self.timeouts, self.channel.post) as patience:
+            with reaching(endpoint):
+                response = await client.send(self._http_request(client), stream=True)
+            try:
+                return await self._answer(response, patience)
+            finally:
+                await response.aclose()
+
+    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+        endpoint = self.request.endpoint
+        self._is_reused = True
+
+        async def trace(name: str, _: object) -> None:
+            if name.startswith("connection.connect"):
+                self._is_reused = False
+
+        body = encode_request(self.request, self.server.fields(self.request.sampling), self.dialect)
+        headers = {
+            **request_headers(self.key, has_body=True),
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",
+        }
+        timeout = httpx.Timeout(
+            connect=connect_timeout_s(endpoint, self.timeouts.connect_s),
+            read=None,
+            write=WRITE_S,
+            pool=POOL_S,
+        )
+        return client.build_request(
+            "POST",
+            f"{endpoint.base_url}/chat/completions",
+            content=body,
+            headers=headers,
+            timeout=timeout,
+            extensions={"trace": trace},
+        )
+
+    async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
+        if 300 <= response.status_code < 400:  # noqa: PLR2004 - HTTP
+            raise redirected(self.request.endpoint, response.headers.get("location", ""))
+        if not response.is_success:
+            raise await self._refusal(response)
+        answer = Answer(response, self.asked, self.channel, patience)
+        try:
+            return await answer.read()
+        finally:
+            self._has_token = answer.has_token
+
+    async def _refusal(self, response: httpx.Response) -> ServerRejected:
+        with reaching(self.request.endpoint):
+            body = await read_capped(response, MAX_WHOLE_BYTES)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return refusal(response.status_code, headers, body, self.asked)
+
+    def _with_hint(self, error: ServerUnavailable) -> ServerUnavailable:
+        hint = f"Start the server: {self.server.start_hint}." if error.kind == "offline" else error.hint
+        return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)
+
+
+def redirected(endpoint: Endpoint, location: str) -> EndpointNotAllowed | ServerRejected:
+    """Return the error for a redirect: none is followed, because a key would go with it (R-9)."""
+    url = httpx.URL(endpoint.base_url)
+    try:
+        target = url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        target = url
+    where = safe_line(str(target.copy_with(userinfo=b"", query=None)), limit=200)
+    if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+        return EndpointNotAllowed(
+            f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+            hint="If you trust that host, use its address and allow it with --allow-host.",
+        )
+    return ServerRejected(
+        f"The server redirects to {where}.", kind="wrong_path", hint="Use that address instead."
+    )

@@ -1,0 +1,88 @@
+"""JSON from outside, decoded without trust: fast where it is strict, tolerant where servers are not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_decode = msgspec.json.Decoder().decode
+
+
+class NotJsonError(ValueError):
+    """The bytes are no JSON."""
+
+
+def decode(data: bytes) -> Any:
+    """Decode JSON; a lone surrogate becomes U+FFFD, `NaN` and `Infinity` become None.
+
+    Raises:
+        NotJsonError: it is no JSON, or nested beyond reason.
+    """
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_loosely(data)
+
+
+def encode(value: object) -> bytes:
+    """Encode as JSON; the texts in it must have passed `without_surrogates`."""
+    return msgspec.json.encode(value)
+
+
+def without_surrogates(text: str) -> str:
+    """Return text that UTF-8 can carry."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return the value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def rows(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects of a list, or none."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def text(value: object) -> str:
+    """Return the value if it is a string, else nothing."""
+    return value if isinstance(value, str) else ""
+
+
+def whole(value: object) -> int | None:
+    """Return the value as a count, or None where it is none."""
+    figure = number(value)
+    return None if figure is None or figure < 0 else int(figure)
+
+
+def number(value: object) -> float | None:
+    """Return the value if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _decode_loosely(data: bytes) -> Any:
+    try:
+        value = json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        return _cleaned(value)
+    except (ValueError, RecursionError) as error:
+        raise NotJsonError(str(error)) from None
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {without_surrogates(key): _cleaned(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,151 @@
+"""One look at one place: which product stands there, in what state, with which models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.proxy.error_bodies import read_body
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers import SERVERS, server_of
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.site import NoQuestionsLeftError, Site
+
+QUESTIONS = 3
+"""Most requests to one port in one scan (R-2)."""
+_VERDICTS = {
+    "host_blocked": Verdict.HOST_BLOCKED,
+    "loading": Verdict.LOADING,
+    "model_not_loaded": Verdict.NO_MODEL,
+    "not_an_llm": Verdict.NOT_AN_LLM,
+    "offline": Verdict.REFUSED,
+    "timeout": Verdict.TIMED_OUT,
+    "dropped": Verdict.NOT_AN_LLM,
+}
+_FOREIGN = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""Refusals that a model server would not give to the question for its models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to look, and what to expect."""
+
+    endpoint: Endpoint
+    """Where."""
+    server: Server
+    """What should be there."""
+    is_own: bool = False
+    """Whether the user named it."""
+    is_spare: bool = False
+    """Whether it is a second port of a product: worth telling only if something is there."""
+
+
+async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
+    """Look; never raises for a server that is away or odd. `known` saves finding out the product."""
+    server, error = known or place.server, None
+    is_sure = known is not None
+    models: tuple[ModelInfo, ...] = ()
+    verdict = Verdict.NO_MODEL
+    try:
+        if known is None:
+            server, is_sure = await identify(site, place.server)
+        site.asked = replace(site.asked, product=server.product)
+        models = await server.models(site)
+        verdict = verdict_of(models)
+    except NoQuestionsLeftError:
+        pass
+    except (ServerUnavailable, ServerRejected) as caught:
+        error = caught
+        verdict = _verdict(caught, site, is_sure=is_sure)
+    return _candidate(site, place, server, verdict, models, error)
+
+
+async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
+    """Find out which product answers, with as few questions as can be; also whether that is proven.
+
+    Raises:
+        ServerUnavailable: nothing answers.
+    """
+    if expected.opening_path:
+        opening = await site.get(expected.opening_path)
+        if expected.confirms(opening):
+            return expected, True
+        proven = _proven(opening)
+        if proven is not None:
+            return proven, True
+    listed = await site.get("/v1/models")
+    proven = _proven(listed)
+    if proven is not None:
+        return proven, True
+    suspect = next((one for one in SERVERS if one.confirm_path and one.suspects(listed)), expected)
+    if suspect.confirm_path and suspect.confirm_path != expected.opening_path and site.questions:
+        reply = await site.get(suspect.confirm_path)
+        if suspect.confirms(reply):
+            return suspect, True
+    return (server_of(Product.OPENAI_COMPATIBLE), False) if listed.is_good else (expected, False)
+
+
+def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
+    """Return what the list of models says about the server."""
+    states = {model.state for model in models if not model.is_embedding}
+    if LoadState.LOADED in states or LoadState.UNKNOWN in states:
+        return Verdict.READY
+    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+
+
+def next_step(verdict: Verdict, server: Server, endpoint: Endpoint) -> str:
+    """Return the one step that helps."""
+    steps = {
+        Verdict.LOADING: "Wait until the model is loaded",
+        Verdict.NO_MODEL: server.model_hint,
+        Verdict.NEEDS_KEY: server.key_hint,
+        Verdict.KEY_REJECTED: server.key_hint,
+        Verdict.HOST_BLOCKED: server.host_hint,
+        Verdict.SERVER_OFF: server.off_hint,
+        Verdict.SERVER_ERROR: "See the server's log, then start it again",
+        Verdict.NOT_AN_LLM: server.port_hint,
+        Verdict.REFUSED: server.start_hint,
+        Verdict.TIMED_OUT: "See what holds port {port}",
+    }
+    return steps.get(verdict, "").format(port=endpoint.port)
+
+
+def _proven(reply: Reply) -> Server | None:
+    return next((server for server in SERVERS if server.proves(reply)), None)
+
+
+def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
+    if error.kind == "auth":
+        if not is_sure and site.first is not None and _is_foreign_door(site.first):
+            return Verdict.NOT_AN_LLM
+        return Verdict.KEY_REJECTED if site.asked.has_key else Verdict.NEEDS_KEY
+    if error.kind in _FOREIGN and not is_sure:
+        return Verdict.NOT_AN_LLM
+    return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
+
+
+def _is_foreign_door(reply: Reply) -> bool:
+    """Whether a 401 is of a web site rather than of a model server."""
+    is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
+    return is_page or reply.headers.get("www-authenticate", "").lower().startswith("basic")
+
+
+def _candidate(
+    site: Site,
+    place: Place,
+    server: Server,
+    verdict: Verdict,
+    models: tuple[ModelInfo, ...],
+    error: LMChatError | None,
+) -> Candidate:
+    return Candidate(
+        endpoint=place.endpoint,
+        product=server.product,
+        verdict=verdict,
+        latency_ms=site.first.elapsed_ms if site.first else None,
+        models=models,
+        detail=error.message if error else "",
+        next_step=next_step(verdict, server, place.endpoint),
+        is_own=place.is_own,
+    )

@@ -1,0 +1,102 @@
+"""Refusals of servers as errors: one table from status and body to kind, sentence and next step (R-24)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lmchat.domain.server import Product
+from lmchat.errors import ServerRejected
+from lmchat.proxy.error_bodies import ErrorBody, read_body, read_value
+from lmchat.proxy.refusal_rules import RULES
+from lmchat.proxy.retry_after import retry_after_s
+
+_TOKENS_NEEDED = re.compile(
+    r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d+)"
+)
+_TOKENS_ROOM = re.compile(r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of whom; needed to say something helpful about the refusal."""
+
+    product: Product
+    """Who refused."""
+    has_key: bool = False
+    """Whether a key was sent."""
+    key: str = field(default="", repr=False)
+    """That key, to be cut out of what the server says."""
+    model: str = ""
+    """The model that was asked for."""
+    host: str = ""
+    """The host name that was sent."""
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
+    """Make the error for a reply whose status or body refuses."""
+    read = read_body(body, headers.get("content-type", ""))
+    return _error(status, read, asked, retry_after=retry_after_s(headers, read.facts))
+
+
+def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
+    """Make the error for what came in the middle of a stream; its `status` is None."""
+    read = read_value(value)
+    code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
+    error = _error(code, read, asked, retry_after=retry_after_s({}, read.facts))
+    if not error.message.startswith("Streaming failed") and error.kind == "server_error":
+        error = _rebuilt(error, f"Streaming failed: {error.message}")
+    error.status = None
+    return error
+
+
+def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | None) -> ServerRejected:
+    rule = next(rule for rule in RULES if rule.matches(status, read, asked.product))
+    words = _words(status, read, asked)
+    message = rule.message.format(**words) if rule.message else words["said"]
+    if rule.kind == "context_overflow" and words["needs"] and words["room"]:
+        message = f"The conversation needs {words['needs']} tokens, the model has room for {words['room']}."
+    error = ServerRejected(
+        message,
+        kind=rule.kind,
+        status=status or None,
+        hint=rule.hint_for(asked.product, has_key=asked.has_key).format(**words),
+        details=f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip(),
+        retry_after_s=retry_after,
+    )
+    return _rebuilt(error, error.message, cut_out=asked.key)
+
+
+def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
+    product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
+    sentence, needs, room = read.message.lower(), read.facts.get("n_prompt_tokens"), read.facts.get("n_ctx")
+    return {
+        "product": product,
+        "said": f"{product} says: {read.message}"
+        if read.message
+        else f"{product} answered with status {status}, without a word.",
+        "model": asked.model or "MODEL",
+        "host": asked.host,
+        "needs": str(needs) if isinstance(needs, int) else _first(_TOKENS_NEEDED, sentence),
+        "room": str(room) if isinstance(room, int) else _first(_TOKENS_ROOM, sentence),
+    }
+
+
+def _first(pattern: re.Pattern[str], sentence: str) -> str:
+    found = pattern.search(sentence)
+    return found.group(1) if found else ""
+
+
+def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> ServerRejected:
+    details = error.details
+    if len(cut_out) >= len("key"):
+        message, details = message.replace(cut_out, "…"), details.replace(cut_out, "…")
+    return ServerRejected(
+        message,
+        kind=error.kind,
+        status=error.status,
+        hint=error.hint,
+        details=details,
+        retry_after_s=error.retry_after_s,
+    )

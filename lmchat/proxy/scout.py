@@ -1,0 +1,158 @@
+"""Asks servers what they are and have; remembers per address which product stands there (R-5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+
+from lmchat.config.settings import TimeoutSettings
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Product, Verdict
+from lmchat.errors import LMChatError, ServerUnavailable
+from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
+from lmchat.proxy.discovery import other_literals, server_at
+from lmchat.proxy.lm_studio_home import app_ports
+from lmchat.proxy.look import QUESTIONS, Place, identify, look, next_step
+from lmchat.proxy.refusals import Asked
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers import server_of
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.site import Site
+
+SCAN_READ_S = 1.8
+"""How long a scan waits for an answer of this machine; all silent is told within 2 s."""
+GREETING_S = 0.5
+"""What LM Studio's own tools allow for the greeting."""
+PATIENT_QUESTIONS = 1000
+
+
+class Scout:
+    """Knows how to ask each address: with which key, how long, as which product."""
+
+    def __init__(
+        self, connections: Connections, key_for: Callable[[Endpoint], str | None], timeouts: TimeoutSettings
+    ) -> None:
+        self._connections = connections
+        self._key_for = key_for
+        self._timeouts = timeouts
+        self._products: dict[Endpoint, Product] = {}
+        self._lacks: dict[Endpoint, set[str]] = {}
+
+    def key(self, endpoint: Endpoint) -> str | None:
+        """Return the key of an address; the names of the loopback address share theirs."""
+        names = [endpoint]
+        if endpoint.is_loopback:
+            names += [replace(endpoint, host=host) for host in ("localhost", "127.0.0.1", "::1")]
+        return next((key for key in map(self._key_for, names) if key), None)
+
+    async def look_at(self, place: Place) -> Candidate:
+        """Look at a place of a scan, on both loopback literals."""
+        read_s = SCAN_READ_S if place.endpoint.is_loopback else self._timeouts.health_s
+        candidate = await self._look(place, read_s=read_s)
+        for literal in other_literals(place.endpoint, is_own=place.is_own):
+            if candidate.verdict is not Verdict.REFUSED:
+                break
+            other = await self._look(replace(place, endpoint=literal), read_s=read_s)
+            candidate = candidate if other.verdict is Verdict.REFUSED else other
+        if candidate.verdict is Verdict.REFUSED and place.server.off_hint and place.endpoint.is_loopback:
+            candidate = await self._perhaps_off(candidate, place.server)
+        return candidate
+
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+        """Look at one address again; where the product is known, with one request."""
+        known = self._products.get(endpoint)
+        place = Place(
+            endpoint=endpoint, server=server_of(known) if known else server_at(endpoint), is_own=True
+        )
+        candidate = await self._look(
+            place, read_s=self._timeouts.health_s, key=key, is_quick=known is not None
+        )
+        if not candidate.verdict.is_server:
+            self._products.pop(endpoint, None)
+        return candidate
+
+    async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+        """Read the models of an address.
+
+        Raises:
+            ServerUnavailable: it is away.
+            ServerRejected: it refuses, or is no model server.
+        """
+        known = self._products.get(endpoint)
+        site = self._site(endpoint, known or server_at(endpoint).product, read_s=self._timeouts.health_s)
+        try:
+            server = server_of(known) if known else await self._identified(site)
+            site.asked = replace(site.asked, product=server.product)
+            return await server.models(site)
+        except ServerUnavailable as error:
+            expected = server_of(site.asked.product)
+            raise _with_hint(error, expected) from error
+
+    def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
+        """Return a site that is waited for as long as it takes: loading may take minutes."""
+        return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
+
+    async def _identified(self, site: Site) -> Server:
+        server, is_sure = await identify(site, server_at(site.endpoint))
+        if is_sure:
+            self._products[site.endpoint] = server.product
+        return server if is_sure else server_of(Product.OPENAI_COMPATIBLE)
+
+    async def _look(
+        self, place: Place, *, read_s: float, key: str | None = None, is_quick: bool = False
+    ) -> Candidate:
+        site = self._site(place.endpoint, place.server.product, read_s=read_s, key=key)
+        site.is_quick = is_quick
+        candidate = await look(site, place, place.server if is_quick else None)
+        if candidate.verdict.is_server:
+            self._products[place.endpoint] = candidate.product
+        return candidate
+
+    async def _perhaps_off(self, candidate: Candidate, server: Server) -> Candidate:
+        """Tell a program whose server is off from one that does not run (R-3)."""
+        for port in app_ports():
+            endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
+            site = self._site(endpoint, server.product, read_s=GREETING_S, questions=1)
+            try:
+                is_there = server.confirms(await site.get(server.opening_path))
+            except LMChatError:
+                continue
+            if is_there:
+                step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
+                return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
+        return candidate
+
+    def _site(
+        self,
+        endpoint: Endpoint,
+        product: Product,
+        *,
+        read_s: float | None,
+        key: str | None = None,
+        questions: int | None = None,
+    ) -> Site:
+        key = key or self.key(endpoint)
+        connect_s = connect_timeout_s(endpoint, self._timeouts.connect_s)
+        timeout = httpx.Timeout(
+            connect=connect_s if read_s is None else min(connect_s, read_s),
+            read=read_s,
+            write=WRITE_S,
+            pool=POOL_S,
+        )
+
+        async def ask(method: str, url: str, body: bytes | None) -> Reply:
+            return await self._connections.ask(endpoint, method, url, key=key, patience=timeout, body=body)
+
+        return Site(
+            endpoint=endpoint,
+            ask=ask,
+            asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
+            questions=QUESTIONS if questions is None else questions,
+            lacks=self._lacks.setdefault(endpoint, set()),
+        )
+
+
+def _with_hint(error: ServerUnavailable, server: Server) -> ServerUnavailable:
+    hint = f"Start the server: {server.start_hint}." if error.kind == "offline" else error.hint
+    return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)

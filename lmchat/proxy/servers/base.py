@@ -1,0 +1,128 @@
+"""What a product is to lmchat: how to recognise it, ask it, load its models, and help with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.errors import ServerRejected
+from lmchat.proxy.json_values import number, rows, text, whole
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.site import Site
+
+CAPABILITIES = ("tools", "vision", "reasoning")
+
+
+class Server:
+    """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
+
+    product: ClassVar[Product]
+    """Which."""
+    ports: ClassVar[tuple[int, ...]] = ()
+    """Where it listens unless told otherwise; the first is the one that people see."""
+    opening_path: ClassVar[str] = ""
+    """What to ask first on its own port; empty: the list of models."""
+    confirm_path: ClassVar[str] = ""
+    """What proves it, where the list of models does not."""
+    state: ClassVar[LoadState] = LoadState.UNKNOWN
+    """What it means that a model is listed."""
+    loads_on_demand: ClassVar[bool] = False
+    """Whether a chat request loads its model."""
+    start_hint: ClassVar[str] = "Start the server"
+    """What helps where nothing answers."""
+    off_hint: ClassVar[str] = ""
+    """What helps where the product runs and its server does not."""
+    key_hint: ClassVar[str] = "Enter the server's API key"
+    """Where it shows its key."""
+    model_hint: ClassVar[str] = "Load a model"
+    """What helps where no model is loaded."""
+    host_hint: ClassVar[str] = "Let the server trust this host name, or use 127.0.0.1"
+    """What helps where it does not accept the name of the host."""
+    port_hint: ClassVar[str] = "See what holds port {port}"
+    """What helps where something else holds its port."""
+
+    def proves(self, reply: Reply) -> bool:  # noqa: ARG002
+        """Whether any reply, of whatever path, can only come from this product."""
+        return False
+
+    def suspects(self, reply: Reply) -> bool:  # noqa: ARG002
+        """Whether the list of models looks like this product's, so that asking `confirm_path` is worth it."""
+        return False
+
+    def confirms(self, reply: Reply) -> bool:  # noqa: ARG002
+        """Whether the reply to `opening_path` or `confirm_path` proves it."""
+        return False
+
+    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """Read the models.
+
+        Raises:
+            ServerUnavailable: nothing answers.
+            ServerRejected: it refuses, or is no model server.
+        """
+        listed = await self.listed(site)
+        return tuple(self.model(site, row) for row in listed)
+
+    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+        """Read one row of the OpenAI-like list."""
+        return ModelInfo(
+            model_id=text(row.get("id")),
+            endpoint=site.endpoint,
+            product=self.product,
+            state=self.state,
+            created=whole(row.get("created")),
+            owned_by=text(row.get("owned_by")),
+        )
+
+    async def listed(self, site: Site) -> list[dict[str, Any]]:
+        """Ask for the OpenAI-like list and return its rows that have a name."""
+        reply = await site.good("/v1/models")
+        data = reply.object.get("data")
+        if not isinstance(data, list):
+            raise ServerRejected(
+                "This is not an LLM API: it answers, but has no list of models.",
+                kind="not_an_llm",
+                hint="Check the port and the path of the address.",
+            )
+        return [row for row in rows(data) if text(row.get("id"))]
+
+    def fields(self, sampling: Sampling) -> dict[str, Any]:  # noqa: ARG002
+        """Return what goes into a chat request for this product beyond the common fields (R-12)."""
+        return {}
+
+    async def load(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002
+        """Load a model and return when it is loaded."""
+        raise self._cannot("load")
+
+    async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002
+        """Unload a model."""
+        raise self._cannot("unload")
+
+    def _cannot(self, verb: str) -> ServerRejected:
+        name = "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
+        return ServerRejected(
+            f"{name} cannot {verb} models on request.", kind="unsupported", hint=f"{self.model_hint}."
+        )
+
+
+def capabilities(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the known ones of these, in the fixed order."""
+    told = set(names)
+    return tuple(name for name in CAPABILITIES if name in told)
+
+
+def params_text(count: object) -> str:
+    """Write a number of parameters as people do: 135M, 8B, 1.7B."""
+    figure = number(count)
+    if not figure or figure < 1e6:  # noqa: PLR2004 - one million
+        return ""
+    size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004
+    return f"{size:.0f}{unit}" if size >= 9.95 or unit == "M" else f"{size:.1f}".removesuffix(".0") + unit  # noqa: PLR2004
+
+
+def seed_and_effort(sampling: Sampling) -> dict[str, Any]:
+    """Return the two fields that most local servers know."""
+    told: dict[str, Any] = {"seed": sampling.seed, "reasoning_effort": sampling.reasoning_effort or None}
+    return {name: value for name, value in told.items() if value is not None}

@@ -1,0 +1,123 @@
+"""llama.cpp's server, with one model or as a router over several."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.errors import ServerRejected
+from lmchat.proxy.json_values import mapping, text, whole
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers.base import Server, capabilities, params_text, seed_and_effort
+from lmchat.proxy.site import Site
+
+LOADING_POLL_S = 0.5
+_STATES = {
+    "loaded": LoadState.LOADED,
+    "sleeping": LoadState.LOADED,
+    "loading": LoadState.LOADING,
+    "downloading": LoadState.LOADING,
+    "unloaded": LoadState.NOT_LOADED,
+}
+
+
+class LlamaCpp(Server):
+    """Tells more than any other: context, timings, progress. Never poll its `/slots` (R-29)."""
+
+    product = Product.LLAMA_CPP
+    ports = (8080,)
+    loads_on_demand = True
+    start_hint = "llama-server -m MODEL.gguf"
+    key_hint = "Use the key that llama-server was started with (--api-key)"
+    model_hint = "Choose a model; the router loads it"
+    port_hint = "Free the port, or llama-server --port 8081"
+
+    def proves(self, reply: Reply) -> bool:
+        """Every reply is signed; wrappers pass the signature on with chat replies only."""
+        return reply.headers.get("server", "").startswith("llama.cpp")
+
+    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """The list; for a single model also what its template and its projector can."""
+        models = await super().models(site)
+        if site.is_quick or len(models) != 1 or models[0].state is not LoadState.LOADED:
+            return models
+        props = await site.get_if_told("/props")
+        if props is None or props.object.get("role") == "router":
+            return models
+        told = _from_props(props.object)
+        settings = mapping(props.object.get("default_generation_settings"))
+        model = models[0]
+        return (
+            replace(
+                model,
+                capabilities=capabilities({*model.capabilities, *told}),
+                context_loaded=model.context_loaded or whole(settings.get("n_ctx")),
+            ),
+        )
+
+    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+        """Take what `meta`, `status` and `architecture` tell."""
+        meta, status = mapping(row.get("meta")), mapping(row.get("status"))
+        inputs = mapping(row.get("architecture")).get("input_modalities")
+        state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN) if status else LoadState.LOADED
+        context = whole(meta.get("n_ctx"))
+        return replace(
+            super().model(site, row),
+            state=state,
+            params=params_text(meta.get("n_params")),
+            quantization=text(meta.get("ftype")).removeprefix("(guessed) "),
+            context_loaded=_argument(status, "--ctx-size") if context is None else context,
+            context_max=whole(meta.get("n_ctx_train")) or whole(row.get("context_length")),
+            size_bytes=whole(meta.get("size")),
+            capabilities=("vision",) if isinstance(inputs, list) and "image" in inputs else (),
+        )
+
+    def fields(self, sampling: Sampling) -> dict[str, Any]:
+        """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
+        told = {**seed_and_effort(sampling), "return_progress": True, "timings_per_token": True}
+        if sampling.reasoning_effort == "none":
+            told["chat_template_kwargs"] = {"enable_thinking": False}
+        return told
+
+    async def load(self, site: Site, model: ModelInfo) -> None:
+        """The router begins to load at once and answers before it is done: look until it is."""
+        reply = await site.post("/models/load", {"model": model.model_id})
+        if "already" not in str(reply.object.get("error", "")):
+            site.accept(reply)
+        while True:
+            site = replace(site, questions=1, _replies={})
+            row = next((row for row in await self.listed(site) if row.get("id") == model.model_id), {})
+            status = mapping(row.get("status"))
+            if status.get("failed"):
+                raise ServerRejected(
+                    "The model could not be loaded.",
+                    kind="model_not_loaded",
+                    hint="Look at the server's log; a smaller model or context may fit.",
+                    details=f"exit code {status.get('exit_code')}",
+                )
+            if text(status.get("value")) in ("loaded", "sleeping"):
+                return
+            await asyncio.sleep(LOADING_POLL_S)
+
+    async def unload(self, site: Site, model: ModelInfo) -> None:
+        """Only a router can."""
+        site.accept(await site.post("/models/unload", {"model": model.model_id}))
+
+
+def _from_props(props: dict[str, Any]) -> list[str]:
+    can, sees = mapping(props.get("chat_template_caps")), mapping(props.get("modalities"))
+    names = ["tools"] if can.get("supports_tools") is True else []
+    return names + (["vision"] if sees.get("vision") is True else [])
+
+
+def _argument(status: dict[str, Any], name: str) -> int | None:
+    """Read a number out of the command line that a router starts a model with."""
+    words = status.get("args")
+    if not isinstance(words, list) or name not in words[:-1]:
+        return None
+    value = words[words.index(name) + 1]
+    figure = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else 0
+    return figure or None

@@ -1,0 +1,118 @@
+"""LM Studio: native metadata and loading since 0.4, an older form since 0.3.6, the plain list before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.proxy.json_values import mapping, rows, text, whole
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.proxy.site import Site
+
+_V1 = "/api/v1/models"
+_V0 = "/api/v0/models"
+_STATES = {
+    "loaded": LoadState.LOADED,
+    "loading": LoadState.LOADING,
+    "not-loaded": LoadState.NOT_LOADED,
+}
+
+
+class LmStudio(Server):
+    """The desktop program; answers unknown paths with status 200 and an error, so ask it little."""
+
+    product = Product.LM_STUDIO
+    ports = (1234,)
+    opening_path = "/lmstudio-greeting"
+    confirm_path = "/lmstudio-greeting"
+    loads_on_demand = True
+    start_hint = "Open LM Studio: Developer, Start server"
+    off_hint = "Open its Developer tab, then Start server"
+    key_hint = "LM Studio: Developer, Server settings, Manage tokens"
+    model_hint = "Load a model in LM Studio or here"
+
+    def proves(self, reply: Reply) -> bool:
+        """The words of its errors."""
+        error = reply.object.get("error")
+        words = text(error) + text(mapping(error).get("message"))
+        return "Unexpected endpoint or method." in words or "LM Studio API token" in words
+
+    def suspects(self, reply: Reply) -> bool:
+        """It is an Express program."""
+        return reply.headers.get("x-powered-by", "") == "Express"
+
+    def confirms(self, reply: Reply) -> bool:
+        """What its own tools ask for."""
+        return reply.object.get("lmstudio") is True or self.proves(reply)
+
+    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """The newest form that it has; a refusal is not a reason to try an older one."""
+        newest = await site.optional(_V1)
+        if newest is not None:
+            listed = rows(site.accept(newest).object.get("models"))
+            return tuple(_from_v1(site, row) for row in listed if text(row.get("key")))
+        older = await site.optional(_V0)
+        if older is not None:
+            listed = rows(site.accept(older).object.get("data"))
+            return tuple(_from_v0(site, row) for row in listed if text(row.get("id")))
+        return await super().models(site)
+
+    def fields(self, sampling: Sampling) -> dict[str, Any]:
+        """It knows seeds; efforts only in its own chat API."""
+        return {} if sampling.seed is None else {"seed": sampling.seed}
+
+    async def load(self, site: Site, model: ModelInfo) -> None:
+        """Answers when the model is loaded."""
+        site.accept(await site.post(f"{_V1}/load", {"model": model.model_id}))
+
+    async def unload(self, site: Site, model: ModelInfo) -> None:
+        """Unloads every instance of it."""
+        listed = rows((await site.good(_V1)).object.get("models"))
+        row = next((row for row in listed if row.get("key") == model.model_id), {})
+        names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [model.model_id]
+        for name in names:
+            site.accept(await site.post(f"{_V1}/unload", {"instance_id": name}))
+
+
+def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
+    instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
+    config = mapping(instances[0].get("config")) if instances else {}
+    told = {
+        "vision": able.get("vision") is True,
+        "tools": able.get("trained_for_tool_use") is True,
+        "reasoning": bool(mapping(able.get("reasoning")).get("allowed_options")),
+    }
+    return ModelInfo(
+        model_id=text(row.get("key")),
+        endpoint=site.endpoint,
+        product=Product.LM_STUDIO,
+        state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
+        is_embedding=text(row.get("type")).startswith("embedding"),
+        params=text(row.get("params_string")),
+        quantization=text(mapping(row.get("quantization")).get("name")),
+        context_loaded=whole(config.get("context_length")),
+        context_max=whole(row.get("max_context_length")),
+        size_bytes=whole(row.get("size_bytes")),
+        capabilities=capabilities(name for name, is_told in told.items() if is_told),
+        owned_by=text(row.get("publisher")),
+    )
+
+
+def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
+    kind, able = text(row.get("type")), row.get("capabilities")
+    names = ["vision"] if kind == "vlm" else []
+    names += ["tools"] if isinstance(able, list) and "tool_use" in able else []
+    return ModelInfo(
+        model_id=text(row.get("id")),
+        endpoint=site.endpoint,
+        product=Product.LM_STUDIO,
+        state=_STATES.get(text(row.get("state")), LoadState.UNKNOWN),
+        is_embedding=kind.startswith("embedding"),
+        quantization=text(row.get("quantization")),
+        context_loaded=whole(row.get("loaded_context_length")),
+        context_max=whole(row.get("max_context_length")),
+        capabilities=capabilities(names),
+        owned_by=text(row.get("publisher")),
+    )

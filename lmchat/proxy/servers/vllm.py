@@ -1,0 +1,37 @@
+"""vLLM: its list of models tells who made it and how long the context is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.proxy.json_values import rows, whole
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers.base import Server, seed_and_effort
+from lmchat.proxy.site import Site
+
+
+class Vllm(Server):
+    """Serves what it was started with."""
+
+    product = Product.VLLM
+    ports = (8000,)
+    state = LoadState.LOADED
+    start_hint = "vllm serve MODEL"
+    key_hint = "Use the key given to vllm serve --api-key"
+    owner = "vllm"
+
+    def proves(self, reply: Reply) -> bool:
+        """Its name stands in every row."""
+        return any(row.get("owned_by") == self.owner for row in rows(reply.object.get("data")))
+
+    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+        """Take the context too."""
+        length = whole(row.get("max_model_len"))
+        return replace(super().model(site, row), context_loaded=length, context_max=length)
+
+    def fields(self, sampling: Sampling) -> dict[str, Any]:
+        """It knows seeds and efforts."""
+        return seed_and_effort(sampling)

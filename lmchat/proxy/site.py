@@ -1,0 +1,107 @@
+"""One server while it is being looked at: a few questions, each asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from lmchat.domain.server import Endpoint
+from lmchat.errors import ServerRejected
+from lmchat.proxy.json_values import encode
+from lmchat.proxy.refusals import Asked, refusal
+from lmchat.proxy.reply import Reply
+
+Ask = Callable[[str, str, bytes | None], Awaitable[Reply]]
+"""Method, URL, body: sends a question with the right key and time-outs."""
+
+
+class NoQuestionsLeftError(Exception):
+    """The look has used up its questions (R-2)."""
+
+
+@dataclass(kw_only=True)
+class Site:
+    """Asks one server; remembers the replies of this look, and over looks which paths it lacks."""
+
+    endpoint: Endpoint
+    """Where."""
+    ask: Ask
+    """How."""
+    asked: Asked
+    """For whom, in refusals."""
+    questions: int = 8
+    """How many are left."""
+    is_quick: bool = False
+    """Whether to ask only what changes: a health check."""
+    lacks: set[str] = field(default_factory=set)
+    """Paths that this server does not have; shared between looks."""
+    first: Reply | None = None
+    """The first reply: its time is the latency."""
+    _replies: dict[str, Reply] = field(default_factory=dict)
+
+    async def get(self, path: str) -> Reply:
+        """Ask for a path below the root, or below the API's base where it begins with `/v1/`.
+
+        Raises:
+            ServerUnavailable: nothing answers.
+            NoQuestionsLeftError: the look has used up its questions.
+        """
+        url = self.url(path)
+        if url not in self._replies:
+            self._replies[url] = await self._send("GET", url, None)
+        return self._replies[url]
+
+    async def post(self, path: str, value: object) -> Reply:
+        """Send JSON."""
+        return await self._send("POST", self.url(path), encode(value))
+
+    async def good(self, path: str) -> Reply:
+        """Ask for a path, and raise what the server says where it refuses.
+
+        Raises:
+            ServerRejected: it refuses.
+        """
+        return self.accept(await self.get(path))
+
+    def accept(self, reply: Reply) -> Reply:
+        """Return the reply if it is a good one.
+
+        Raises:
+            ServerRejected: it is not.
+        """
+        if not reply.is_good:
+            raise refusal(reply.status, reply.headers, reply.body, self.asked)
+        return reply
+
+    async def optional(self, path: str) -> Reply | None:
+        """Ask for something that the server may lack; None where it does, or where no question is left."""
+        if path in self.lacks or (self.questions < 1 and self.url(path) not in self._replies):
+            return None
+        reply = await self.get(path)
+        if reply.is_unknown_path:
+            self.lacks.add(path)
+            return None
+        return reply
+
+    async def get_if_told(self, path: str) -> Reply | None:
+        """Ask for something nice to know; None where it cannot be had."""
+        reply = await self.optional(path)
+        return reply if reply is not None and reply.is_good else None
+
+    def url(self, path: str) -> str:
+        """Return the address of a path."""
+        if path.startswith("/v1/"):
+            return self.endpoint.base_url + path.removeprefix("/v1")
+        return self.endpoint.root_url + path
+
+    def refuse(self, message: str, kind: str, hint: str = "") -> ServerRejected:
+        """Make an error about this server."""
+        return ServerRejected(message, kind=kind, hint=hint)
+
+    async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+        if self.questions < 1:
+            raise NoQuestionsLeftError
+        self.questions -= 1
+        reply = await self.ask(method, url, body)
+        self.first = self.first or reply
+        return reply

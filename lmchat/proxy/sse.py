@@ -1,0 +1,147 @@
+"""Server-sent events from bytes, by the WHATWG rules (HTML Standard, 9.2.6); does no I/O.
+
+Works on bytes: CR, LF and the colon never occur inside a UTF-8 sequence, so a code point that is split
+between two reads needs no care here, and the payload goes to the JSON decoder as it came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmchat.proxy.json_values import NotJsonError, decode
+
+MAX_LINE_BYTES = 8 << 20
+MAX_EVENT_BYTES = 16 << 20
+DONE = b"[DONE]"
+_BOM = b"\xef\xbb\xbf"
+_STRAY_LIMIT = 64 << 10
+
+
+class MalformedStreamError(Exception):
+    """The stream breaks the limits of any sane server (R-37)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SseEvent:
+    """One event, or a comment."""
+
+    data: bytes
+    """The payload; lines are joined by LF."""
+    name: str = ""
+    """Its type, mostly empty."""
+    is_comment: bool = False
+    """Whether it is a comment: a sign of life, nothing else."""
+
+
+COMMENT = SseEvent(b"", is_comment=True)
+
+
+class SseReader:
+    """Takes bytes in pieces of any size and gives events as soon as they are complete."""
+
+    def __init__(self) -> None:
+        self.stray = b""
+        """First bytes of lines that are no field of an event stream: perhaps an error without a frame."""
+        self._bom: bytes | None = b""
+        self._skips_lf = False
+        self._partial: list[bytes] = []
+        self._partial_bytes = 0
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._name = b""
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take more bytes and return what is complete now.
+
+        Raises:
+            MalformedStreamError: a line or an event is longer than the limit.
+        """
+        if self._bom is not None:
+            chunk = self._after_bom(chunk)
+        if self._skips_lf and chunk:
+            # CR has ended its line at once; waiting for a possible LF would delay every event by one
+            self._skips_lf = False
+            chunk = chunk.removeprefix(b"\n") if chunk[:1] == b"\n" else chunk
+        if not chunk:
+            return []
+        if b"\r" in chunk:
+            self._skips_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return self._lines(chunk)
+
+    def close(self) -> list[SseEvent]:
+        """Take the end of the stream; a last event without its blank line counts if it is whole (R-38)."""
+        events: list[SseEvent] = []
+        if self._bom:
+            self._partial.append(self._bom)
+        if self._partial:
+            self._line(b"".join(self._partial), events)
+            self._partial = []
+        if self._data and _is_whole(b"\n".join(self._data)):
+            self._dispatch(events)
+        return events
+
+    def _after_bom(self, chunk: bytes) -> bytes:
+        head = (self._bom or b"") + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._bom = head
+            return b""
+        self._bom = None
+        return head.removeprefix(_BOM)
+
+    def _lines(self, chunk: bytes) -> list[SseEvent]:
+        events: list[SseEvent] = []
+        *lines, rest = chunk.split(b"\n")
+        if lines and self._partial:
+            self._partial.append(lines[0])
+            lines[0] = b"".join(self._partial)
+            self._partial = []
+            self._partial_bytes = 0
+        for line in lines:
+            self._line(line, events)
+        if rest:
+            self._partial.append(rest)
+            self._partial_bytes += len(rest)
+            if self._partial_bytes > MAX_LINE_BYTES:
+                raise MalformedStreamError("a line is longer than 8 MiB")
+        return events
+
+    def _line(self, line: bytes, events: list[SseEvent]) -> None:
+        if not line:
+            self._dispatch(events)
+            return
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._take(value)
+        elif not name:
+            events.append(COMMENT)
+        elif name == b"event":
+            self._name = value
+        elif name not in (b"id", b"retry") and len(self.stray) < _STRAY_LIMIT:
+            self.stray += line[:_STRAY_LIMIT] + b"\n"
+
+    def _take(self, value: bytes) -> None:
+        self._data.append(value)
+        self._data_bytes += len(value) + 1
+        if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
+            raise MalformedStreamError("an event is longer than 16 MiB")
+
+    def _dispatch(self, events: list[SseEvent]) -> None:
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            events.append(SseEvent(data, self._name.decode("utf-8", "replace")))
+            self._data = []
+            self._data_bytes = 0
+        self._name = b""
+
+
+def _is_whole(data: bytes) -> bool:
+    if data.startswith(DONE):
+        return True
+    try:
+        decode(data)
+    except NotJsonError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""Tells thought from answer where a model writes both into one text, as `<think>…</think>` (R-17)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_OPEN = "<think>"
+_CLOSE = "</think>"
+
+
+class _Place(Enum):
+    START = "only white space so far"
+    THOUGHT = "inside the tags"
+    AFTER = "right behind the closing tag"
+    ANSWER = "in the answer"
+
+
+class ThinkSplitter:
+    """Splits text that comes in pieces; tags may be cut anywhere.
+
+    A tag counts at the beginning only: an answer that talks about `<think>` is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._place = _Place.START
+        self._held = ""
+
+    def feed(self, text: str) -> list[tuple[bool, str]]:
+        """Take more text; return pieces as (is thought, text), none of them empty."""
+        if self._place is _Place.ANSWER:
+            return [(False, text)] if text else []
+        pieces: list[tuple[bool, str]] = []
+        rest = self._held + text
+        self._held = ""
+        while rest:
+            rest = self._thought(rest, pieces) if self._place is _Place.THOUGHT else self._head(rest, pieces)
+        return pieces
+
+    def close(self) -> list[tuple[bool, str]]:
+        """Return what was held back, at the end of the text."""
+        held, self._held = self._held, ""
+        is_spare = self._place is _Place.AFTER and not held.strip()
+        return [(self._place is _Place.THOUGHT, held)] if held and not is_spare else []
+
+    def _head(self, rest: str, pieces: list[tuple[bool, str]]) -> str:
+        if self._place is _Place.ANSWER:
+            pieces.append((False, rest))
+            return ""
+        word = rest.lstrip()
+        if word.startswith(_OPEN):
+            self._place = _Place.THOUGHT
+            return word[len(_OPEN) :]
+        if _OPEN.startswith(word):
+            self._held = rest
+            return ""
+        # the empty lines between thought and answer belong to neither
+        is_after, self._place = self._place is _Place.AFTER, _Place.ANSWER
+        return word if is_after else rest
+
+    def _thought(self, rest: str, pieces: list[tuple[bool, str]]) -> str:
+        thought, tag, behind = rest.partition(_CLOSE)
+        if tag:
+            self._place = _Place.AFTER
+        else:
+            kept = _tail_that_may_be_a_tag(thought)
+            self._held = thought[len(thought) - kept :]
+            thought = thought[: len(thought) - kept]
+        if thought:
+            pieces.append((True, thought))
+        return behind
+
+
+def _tail_that_may_be_a_tag(text: str) -> int:
+    return next((size for size in range(len(_CLOSE) - 1, 0, -1) if text.endswith(_CLOSE[:size])), 0)

@@ -1,0 +1,59 @@
+"""The body of a chat request: what every server knows, what this one knows, without what it refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.request import ChatRequest
+from lmchat.errors import ServerRejected
+from lmchat.proxy.json_values import encode, without_surrogates
+
+_REFUSES_FIELDS = (400, 422)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """Which of two ways one server wants; learnt from its refusals, once each (R-13)."""
+
+    has_completion_tokens: bool = False
+    """Whether the limit is called `max_completion_tokens`."""
+    has_stream_options: bool = True
+    """Whether usage may be asked for."""
+
+    def after(self, error: ServerRejected) -> Dialect | None:
+        """Return the way to try after a refusal; None where it is not about one of these fields."""
+        if error.status not in _REFUSES_FIELDS:
+            return None
+        words = f"{error.message} {error.details}"
+        if self.has_stream_options and ("stream_options" in words or "include_usage" in words):
+            return replace(self, has_stream_options=False)
+        if not self.has_completion_tokens and "max_tokens" in words:
+            return replace(self, has_completion_tokens=True)
+        return None
+
+
+def encode_request(request: ChatRequest, fields: dict[str, Any], dialect: Dialect) -> bytes:
+    """Return the body; `fields` are the product's own. What the user has not set is not sent."""
+    sampling = request.sampling
+    limit = "max_completion_tokens" if dialect.has_completion_tokens else "max_tokens"
+    told = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        limit: sampling.max_tokens,
+        "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
+    }
+    body: dict[str, Any] = {
+        "model": without_surrogates(request.model),
+        "messages": [_message(message) for message in request.messages],
+        "stream": True,
+        **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
+        **{name: value for name, value in told.items() if value is not None},
+        **fields,
+    }
+    return encode(body)
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    return {"role": message.role.value, "content": without_surrogates(message.text)}

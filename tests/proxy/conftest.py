@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.proxy.client import ProxyClient
+from tests.support.scripted_server import ScriptedServer
+
+QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as one:
+        yield one
+
+
+@pytest.fixture
+async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., ProxyClient]]:
+    """Make clients that are closed at the end; LM Studio's hint files are looked for in an empty home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    clients: list[ProxyClient] = []
+
+    def make(*, key: str | None = None, limits=QUICK, timeouts=None, allowed=(), **more) -> ProxyClient:
+        settings = Settings(limits=limits, timeouts=timeouts or TimeoutSettings(), allowed_hosts=allowed)
+        clients.append(ProxyClient(settings, key_for=lambda _: key, **more))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(make_client) -> ProxyClient:
+    return make_client()
