@@ -138,14 +138,6 @@ class ChatLog(ReadingLog, can_focus=True):
         self._rebuilt(index)
         return True
 
-    def show_message(self, message_id: str) -> None:
-        """Focus a message and bring it into view."""
-        index = self._index(message_id)
-        if index is not None:
-            self._set_cursor(index)
-            self.show_entry(index)
-            self.focus(scroll_visible=False)
-
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Tell above a message that so many before it are left out of the next request."""
         for index, entry in enumerate(self.document.entries):

@@ -67,11 +67,12 @@ class ReadingLog(MarkedView, can_focus=True):
         return True
 
     def show_message(self, message_id: str) -> bool:
-        """Give the focus of the log to a message and bring it into view; False where it is not there."""
+        """Give a message the focus and bring it into view; False where it is not there."""
         for index, entry in enumerate(self.document.entries):
             if entry.message is not None and entry.message.message_id == message_id:
                 self._set_cursor(index)
                 self.show_entry(index)
+                self.focus(scroll_visible=False)
                 return True
         return False
 
