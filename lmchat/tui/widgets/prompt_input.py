@@ -1,0 +1,224 @@
+"""Where the prompt is typed: Enter sends, other Enters break the line, ↑ brings earlier prompts back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.message import Message
+from textual.widgets import TextArea
+
+from lmchat.safe_text import safe_text
+from lmchat.tui.widgets.slash_completion import (
+    CLOSED,
+    Completion,
+    complete,
+    name_of,
+    needs_argument,
+    takes_argument,
+)
+
+NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
+_QUEUE_KEYS = {"up": "edit", "delete": "remove"}
+_DRAFT = -1
+"""Place of the text in work, before the newest of the earlier prompts."""
+
+
+class PromptInput(TextArea):
+    """A text of one to ten rows.
+
+    Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that have
+    `priority`: Textual asks those, from the app down, before the widget that has the focus sees the key.
+    """
+
+    @dataclass
+    class Submitted(Message):
+        """Enter was pressed; the text is no longer in the prompt."""
+
+        text: str
+        """What was typed, or `/command argument`; never blank."""
+
+    @dataclass
+    class Drafted(Message):
+        """The text has changed."""
+
+        text: str
+        """What is typed so far."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest text counts."""
+            return isinstance(message, PromptInput.Drafted)
+
+    @dataclass
+    class CompletionChanged(Message):
+        """The list of slash commands is another one, or gone."""
+
+        completion: Completion
+        """What to show."""
+
+    @dataclass
+    class Paged(Message):
+        """PageUp or PageDown was pressed where the prompt itself has nothing to scroll."""
+
+        direction: int
+        """-1 up, 1 down."""
+
+    @dataclass
+    class EndPressed(Message):
+        """End was pressed in an empty prompt: it means the end of the log."""
+
+    @dataclass
+    class QueueAsked(Message):
+        """The key of a queued message was pressed in an empty prompt."""
+
+        what: str
+        """`edit` or `remove`."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, soft_wrap=True, compact=True, highlight_cursor_line=False)
+        self.history_of_prompts: Sequence[str] = ()
+        """Earlier prompts, newest first."""
+        self.has_queue = False
+        """Whether ↑ and Del in an empty prompt mean the newest queued message."""
+        self.completion = CLOSED
+        """The slash commands that fit; open or not."""
+        self._is_list_dismissed = False
+        self._place = _DRAFT
+        self._edited: dict[int, str] = {}
+
+    def on_mount(self) -> None:
+        """Blink only where things may move."""
+        self.cursor_blink = self.app.animation_level != "none"
+
+    def put(self, text: str) -> None:
+        """Replace the text; Ctrl+Z brings the old one back."""
+        self._place, self._edited = _DRAFT, {}
+        self._is_list_dismissed = text.startswith("/")
+        self._replace_all(text)
+
+    def load_draft(self, text: str) -> None:
+        """Show the draft of another session; what was typed in the old one cannot be undone here."""
+        self._place, self._edited = _DRAFT, {}
+        self._is_list_dismissed = text.startswith("/")
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+
+    def submit(self) -> None:
+        """Send what is typed, unless it is blank."""
+        text = self.text.strip("\n").rstrip()
+        if text.strip():
+            self.put("")
+            self.post_message(self.Submitted(text))
+
+    def on_key(self, event: events.Key) -> None:
+        """Take the keys that mean something else here than in a text editor."""
+        if self._take_list_key(event.key) or self._take_key(event.key):
+            event.stop()
+            event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Insert what is pasted, with every control made visible."""
+        event.stop()
+        event.prevent_default()
+        start, end = self.selection
+        result = self.replace(safe_text(event.text), start, end, maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
+
+    @on(TextArea.Changed)
+    def tell_draft(self, event: TextArea.Changed) -> None:
+        """Tell the text, and offer commands."""
+        event.stop()
+        text = self.text
+        if not text.startswith("/"):
+            self._is_list_dismissed = False
+        self._show(CLOSED if self._is_list_dismissed else complete(text))
+        self.post_message(self.Drafted(text))
+
+    def choose(self, index: int) -> None:
+        """Take a row of the list that was clicked."""
+        if index < len(self.completion.rows):
+            self._show(self.completion.moved(index - self.completion.chosen))
+            self._complete()
+
+    def _take_list_key(self, key: str) -> bool:
+        if not self.completion.is_open:
+            return False
+        match key:
+            case "up" | "down":
+                self._show(self.completion.moved(1 if key == "down" else -1))
+            case "tab":
+                self._complete()
+            case "enter":
+                self._submit_command()
+            case "escape":
+                self._is_list_dismissed = True
+                self._show(CLOSED)
+            case _:
+                return False
+        return True
+
+    def _take_key(self, key: str) -> bool:
+        if key == "enter":
+            self.submit()
+        elif key in NEWLINE_KEYS:
+            self._break_line()
+        elif key in ("pageup", "pagedown") and not self.max_scroll_y:
+            self.post_message(self.Paged(1 if key == "pagedown" else -1))
+        elif key == "end" and not self.text:
+            self.post_message(self.EndPressed())
+        elif key in _QUEUE_KEYS and self.has_queue and not self.text:
+            self.post_message(self.QueueAsked(_QUEUE_KEYS[key]))
+        else:
+            return key in ("up", "down") and self._recall(1 if key == "up" else -1)
+        return True
+
+    def _break_line(self) -> None:
+        start, end = self.selection
+        result = self.replace("\n", start, end, maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
+
+    def _submit_command(self) -> None:
+        """Send the chosen command, or complete it where its argument is still wanted."""
+        command = self.completion.command
+        if needs_argument(command):
+            self._complete()
+        else:
+            self.put("")
+            self.post_message(self.Submitted(name_of(command)))
+
+    def _complete(self) -> None:
+        command = self.completion.command
+        self.put(name_of(command) + (" " if takes_argument(command) else ""))
+
+    def _show(self, completion: Completion) -> None:
+        if completion != self.completion:
+            self.completion = completion
+            self.post_message(self.CompletionChanged(completion))
+
+    def _recall(self, by: int) -> bool:
+        """Go to an earlier or a later prompt; False where the key only moves the cursor."""
+        is_browsing = self._place != _DRAFT
+        place = self._place + by
+        if not (is_browsing or (by > 0 and not self.text)) or not self._is_at_edge(by):
+            return False
+        if not _DRAFT <= place < len(self.history_of_prompts):
+            return True
+        self._edited[self._place] = self.text
+        self._place = place
+        self._is_list_dismissed = True
+        text = self._edited.get(place, self.history_of_prompts[place] if place >= 0 else "")
+        self._replace_all(safe_text(text))
+        if by > 0:
+            self.move_cursor((0, len(self.document[0])))
+        return True
+
+    def _is_at_edge(self, by: int) -> bool:
+        """Whether the cursor cannot move further: it stands in the first or last row as wrapped."""
+        y = self.wrapped_document.location_to_offset(self.cursor_location).y
+        return y == (0 if by > 0 else self.wrapped_document.height - 1)
+
+    def _replace_all(self, text: str) -> None:
+        self.history.checkpoint()
+        self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.move_cursor(self.document.end)

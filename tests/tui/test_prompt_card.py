@@ -1,0 +1,132 @@
+"""What stands around the prompt: queue, status, pill."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.tui.widgets.queue_card import QueueCard
+from tests.support.prompt_app import PromptApp
+from tests.support.tui_host import screen_text
+
+READY = ("●", "$success")
+
+
+def foot(app: PromptApp, rows: int) -> list[str]:
+    return screen_text(app).splitlines()[-rows:]
+
+
+async def fill(app: PromptApp) -> None:
+    app.prompt.status.show_state(READY, ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %")
+    await app.prompt.show_queue([("Which herbs go with them?", False)])
+    app.prompt.input.put("and in full shade?")
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (
+            (80, 24),
+            [
+                " ▌ next  Which herbs go with them?                          ↑ edit  Del remove",
+                " ▌ and in full shade?",
+                " ▌ ● qwen3-8b · LM Studio                                       ~24 tok · 41 %",
+            ],
+        ),
+        (
+            (40, 12),
+            [
+                " ▌ next  Which he…  ↑ edit  Del remove",
+                " ▌ and in full shade?",
+                " ▌ ● qwen3-8b        42.3 tok/s · 41 %",
+            ],
+        ),
+    ],
+)
+async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> None:
+    app = PromptApp()
+    async with app.run_test(size=size) as pilot:
+        await fill(app)
+        await pilot.pause()
+        assert foot(app, 3) == shown
+
+
+async def test_a_tall_screen_has_a_blank_row_between_text_and_status() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await fill(app)
+        await pilot.pause()
+        assert [line.strip() for line in foot(app, 4)][1:3] == ["▌ and in full shade?", "▌"]
+
+
+async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
+    app = PromptApp(is_ascii=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await fill(app)
+        app.prompt.pill.show_new_lines(2)
+        app.prompt.status.show_state(("*", "$success"), ("a" * 200, "b"), "~24 tok")
+        await pilot.pause()
+        assert "\n".join(foot(app, 6)).isascii()
+
+
+@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
+async def test_a_held_message_says_so_in_every_theme(theme: str) -> None:
+    app = PromptApp(theme=theme)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.prompt.show_queue([("one", True), ("two", False)])
+        await pilot.pause()
+        text = screen_text(app)
+        assert "held  one" in text
+        assert "next  two" in text
+
+
+async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await app.prompt.show_queue([("one", False), ("two", False)])
+        app.prompt.input.history_of_prompts = ("earlier",)
+        await pilot.press("up", "delete")
+        await pilot.pause()
+        assert [fact.index for fact in app.of(QueueCard.Edit)] == [1]
+        assert [fact.index for fact in app.of(QueueCard.Remove)] == [1]
+        assert app.prompt.input.text == ""
+        await app.prompt.show_queue([])
+        await pilot.press("up")
+        assert app.prompt.input.text == "earlier"
+
+
+async def test_keys_on_a_queued_message_that_has_the_focus_mean_it() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await app.prompt.show_queue([("one", False), ("two", False)])
+        app.prompt.query(QueueCard).first().focus()
+        await pilot.press("up", "delete")
+        await pilot.pause()
+        assert [fact.index for fact in app.of(QueueCard.Edit)] == [0]
+        assert [fact.index for fact in app.of(QueueCard.Remove)] == [0]
+
+
+async def test_the_focus_goes_back_to_the_prompt_when_the_queue_is_empty() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await app.prompt.show_queue([("one", False)])
+        app.prompt.query_one(QueueCard).focus()
+        await pilot.pause()
+        await app.prompt.show_queue([])
+        await pilot.pause()
+        assert app.focused is app.prompt.input
+
+
+async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(100, 24)) as pilot:
+        await app.prompt.show_queue([("[red]a\x1b[2J\nb[/]", False)])
+        await pilot.pause()
+        assert "next  [red]a␛[2J b[/]" in screen_text(app)
+
+
+async def test_names_with_brackets_are_shown_as_they_are() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(100, 24)) as pilot:
+        app.prompt.status.show_state(READY, ("[bold]x[/bold]",), "1 %")
+        await pilot.pause()
+        assert "● [bold]x[/bold]" in screen_text(app)

@@ -1,0 +1,330 @@
+"""The prompt: what Enter, other Enters, arrows, pastes and slashes do in it."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from lmchat.tui.widgets.pill import Pill
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.queue_card import QueueCard
+from tests.support.prompt_app import PromptApp
+from tests.support.tui_host import screen_text
+
+HISTORY = ("newest", "two\nlines", "oldest")
+
+
+async def write(pilot: Pilot, text: str) -> None:
+    await pilot.press(*("space" if char == " " else "slash" if char == "/" else char for char in text))
+
+
+def sent(app: PromptApp) -> list[str]:
+    return [fact.text for fact in app.of(PromptInput.Submitted)]
+
+
+async def test_enter_sends_and_empties_the_prompt() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "and in full shade")
+        await pilot.press("enter")
+        assert sent(app) == ["and in full shade"]
+        assert app.prompt.input.text == ""
+
+
+async def test_two_quick_enters_send_once() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "a")
+        await pilot.press("enter", "enter")
+        assert sent(app) == ["a"]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\n"])
+async def test_a_blank_prompt_is_not_sent(text: str) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        app.prompt.input.put(text)
+        await pilot.press("enter")
+        assert sent(app) == []
+
+
+@pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
+async def test_other_enters_break_the_line_and_never_send(key: str) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "a")
+        await pilot.press(key)
+        await write(pilot, "b")
+        assert app.prompt.input.text == "a\nb"
+        assert sent(app) == []
+        await pilot.press("enter")
+        assert sent(app) == ["a\nb"]
+
+
+async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(80, 40)) as pilot:
+        assert app.prompt.input.size.height == 1
+        for lines in (2, 5, 10, 11, 30):
+            app.prompt.input.put("\n".join("line" for _ in range(lines)))
+            await pilot.pause()
+            assert app.prompt.input.size.height == min(lines, 10)
+        assert app.prompt.input.max_scroll_y == 20
+
+
+async def test_wrapped_rows_count_and_a_narrower_screen_wraps_anew() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(80, 40)) as pilot:
+        app.prompt.input.put("word " * 30)
+        await pilot.pause()
+        assert app.prompt.input.size.height == 3
+        await pilot.resize_terminal(50, 40)
+        await pilot.pause()
+        assert app.prompt.input.size.height == 4
+
+
+async def test_forty_by_twelve_still_shows_log_and_prompt() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.prompt.input.put("\n".join("line" for _ in range(30)))
+        await app.prompt.show_queue([("Which herbs go with them?", False)])
+        await pilot.pause()
+        assert app.screen.query_one("#log").size.height >= 2
+        assert "next" in screen_text(app)
+
+
+async def test_wide_characters_wrap_where_they_end() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(40, 30)) as pilot:
+        app.prompt.input.put("漢字" * 20)
+        await pilot.pause()
+        shown = [line for line in screen_text(app).splitlines() if "漢" in line]
+        assert "".join(shown).count("漢") == 20
+        assert len(shown) == app.prompt.input.size.height == 3
+
+
+async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        prompt = app.prompt.input
+        prompt.history_of_prompts = HISTORY
+        seen = []
+        for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
+            await pilot.press(key)
+            seen.append(prompt.text)
+        assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
+
+
+async def test_a_recalled_prompt_of_two_lines_is_left_at_its_edges_only() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        prompt = app.prompt.input
+        prompt.history_of_prompts = HISTORY
+        await pilot.press("up", "up")
+        assert prompt.cursor_location == (0, 3)
+        await pilot.press("down")
+        assert prompt.text == "two\nlines"
+        assert prompt.cursor_location[0] == 1
+        await pilot.press("down")
+        assert prompt.text == "newest"
+
+
+async def test_up_in_a_prompt_that_was_typed_only_moves_the_cursor() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        app.prompt.input.history_of_prompts = HISTORY
+        await write(pilot, "mine")
+        await pilot.press("up")
+        assert app.prompt.input.text == "mine"
+
+
+async def test_what_was_changed_while_browsing_is_kept_on_the_way_back() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        app.prompt.input.history_of_prompts = ("one", "two")
+        await pilot.press("up", "x", "up", "down")
+        assert app.prompt.input.text == "onex"
+        await pilot.press("enter")
+        assert sent(app) == ["onex"]
+        await pilot.press("up")
+        assert app.prompt.input.text == "one"
+
+
+async def test_a_slash_command_from_the_history_does_not_catch_the_arrows() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        app.prompt.input.history_of_prompts = ("/new", "older")
+        await pilot.press("up", "up")
+        assert app.prompt.input.text == "older"
+
+
+async def test_undo_brings_back_what_a_recall_or_the_editor_replaced() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "mine")
+        app.prompt.input.put("from the editor")
+        await pilot.press("ctrl+z")
+        assert app.prompt.input.text == "mine"
+
+
+async def test_the_draft_of_another_session_cannot_be_undone_into_this_one() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "secret")
+        app.prompt.input.load_draft("other")
+        await pilot.press("ctrl+z")
+        assert app.prompt.input.text == "other"
+        await write(pilot, "s")
+        assert app.prompt.input.text == "others"
+
+
+async def test_a_paste_is_made_safe_and_replaces_the_selection() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "old")
+        app.prompt.input.select_all()
+        app.prompt.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
+        await pilot.pause()
+        assert app.prompt.input.text == "a\u241b[31m\ufffdb\nc\tt"
+        await write(pilot, "z")
+        assert app.prompt.input.text.endswith("tz")
+
+
+async def test_every_change_is_told_as_a_draft() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "ab")
+        assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == "ab"
+        await pilot.press("enter")
+        assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "action"),
+    [
+        ("ctrl+k", ("search_sessions",)),
+        ("ctrl+e", ("export_session",)),
+        ("ctrl+f", ("find",)),
+        ("ctrl+b", ("toggle_sessions",)),
+        ("ctrl+t", ("toggle_telemetry",)),
+        ("ctrl+n", ("new_session",)),
+        ("ctrl+o", ("pick_model",)),
+        ("ctrl+r", ("regenerate_last",)),
+        ("ctrl+g", ("edit_prompt",)),
+        ("f5", ("check_server",)),
+        ("alt+up", ("focus_message", -1)),
+        ("alt+down", ("focus_message", 1)),
+        ("alt+1", ("recent_model", 1)),
+        ("alt+9", ("recent_model", 9)),
+        ("escape", ("stop_or_leave",)),
+    ],
+)
+async def test_keys_that_an_editor_would_eat_reach_the_screen(key: str, action: tuple) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "some words")
+        await pilot.press("home", key)
+        assert app.actions == [action]
+        assert app.prompt.input.text == "some words"
+
+
+async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "/s")
+        await pilot.pause()
+        assert "/search [TEXT]" in screen_text(app)
+        await pilot.press("down", "tab")
+        assert app.prompt.input.text == "/system "
+        await pilot.pause()
+        assert "/search [TEXT]" not in screen_text(app)
+        await write(pilot, "be brief")
+        await pilot.press("enter")
+        assert sent(app) == ["/system be brief"]
+
+
+async def test_enter_takes_the_chosen_command_or_asks_for_its_argument() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "/ne")
+        await pilot.press("enter")
+        assert sent(app) == ["/new"]
+        await write(pilot, "/fil")
+        await pilot.press("enter")
+        assert sent(app) == ["/new"]
+        assert app.prompt.input.text == "/file "
+
+
+async def test_arrows_go_round_in_the_list() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "/s")
+        await pilot.press("up", "tab")
+        assert app.prompt.input.text == "/suspend"
+
+
+async def test_escape_closes_the_list_only_and_it_stays_closed() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await write(pilot, "/s")
+        await pilot.press("escape")
+        assert app.actions == []
+        assert app.prompt.input.text == "/s"
+        await write(pilot, "t")
+        assert not app.prompt.input.completion.is_open
+        await pilot.press("escape")
+        assert app.actions == [("stop_or_leave",)]
+
+
+async def test_tab_moves_the_focus_when_no_list_is_open() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await app.prompt.show_queue([("next one", False)])
+        await write(pilot, "a")
+        await pilot.press("tab")
+        assert isinstance(app.focused, QueueCard)
+
+
+@pytest.mark.parametrize("text", ["a /s", "/model x", "/etc/passwd", "/s\nx"])
+async def test_other_slashes_offer_nothing(text: str) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        app.prompt.input.post_message(events.Paste(text))
+        await pilot.pause()
+        assert not app.prompt.input.completion.is_open
+
+
+async def test_a_click_on_a_command_completes_it() -> None:
+    app = PromptApp()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await write(pilot, "/s")
+        await pilot.pause()
+        await pilot.click("SlashList", offset=(5, 1))
+        assert app.prompt.input.text == "/system "
+        assert app.focused is app.prompt.input
+
+
+async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await pilot.press("end", "pageup", "pagedown", "a", "end")
+        assert len(app.of(Pill.Pressed)) == 1
+        assert [fact.direction for fact in app.of(PromptInput.Paged)] == [-1, 1]
+
+
+async def test_the_cursor_blinks_only_where_things_may_move() -> None:
+    app = PromptApp()
+    async with app.run_test():
+        assert not app.prompt.input.cursor_blink
+
+
+async def test_pill_asks_for_the_end_only_when_it_shows_something() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await pilot.click(Pill)
+        app.prompt.pill.show_new_lines(1)
+        await pilot.pause()
+        assert "↓ 1 new line  End" in screen_text(app)
+        await pilot.click(Pill)
+        assert len(app.of(Pill.Pressed)) == 1
