@@ -26,10 +26,7 @@ def run(argv: Sequence[str]) -> int:
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     parts = Parts(options, os.environ, output)
     try:
-        code = _handle(parts)
-        if code > _SIGNALLED and not output.has_document:
-            output.failure(_InterruptedError("Interrupted."))
-        return code
+        return _handle(parts)
     except LMChatError as error:
         return _failed(output, error)
     except KeyboardInterrupt:
@@ -77,7 +74,10 @@ def _handle(parts: Parts) -> int:
         return result
     from lmchat.cli.signals import run_until_signal
 
-    return run_until_signal(result)
+    code = run_until_signal(result)
+    if code > _SIGNALLED and not parts.output.has_document:
+        parts.output.failure(_InterruptedError("Interrupted."))
+    return code
 
 
 def _chat(parts: Parts) -> int:

@@ -49,6 +49,7 @@ class FileContent:
 
 def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
     """Read and check a file; one that is not there is empty, unless it is required."""
+    text = ""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(text)
@@ -62,7 +63,7 @@ def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         return _unreadable(path, "is not UTF-8 text", line)
     except tomllib.TOMLDecodeError as error:
-        return _broken(path, str(error))
+        return _broken(path, str(error), text)
     content = FileContent(is_there=True)
     faults = _fill(content, table)
     content.problems = tuple(
@@ -82,13 +83,13 @@ def _unreadable(path: FilePath, reason: str, line: int | None = None) -> FileCon
     return FileContent(problems=(Problem(source=str(path), reason=reason, line=line),), is_there=True)
 
 
-def _broken(path: FilePath, message: str) -> FileContent:
-    """Turn the parser's "Invalid value (at line 3, column 5)" into a problem."""
+def _broken(path: FilePath, message: str, text: str) -> FileContent:
+    """Turn the parser's "Invalid value (at line 3, column 5)" or "(at end of document)" into a problem."""
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    line = int(found[1]) if found and found[1] else None
+    last = text.rstrip().count("\n") + 1
+    line = int(found[1]) if found and found[1] else last
     reason = message[: found.start()] if found else message
-    where = "" if line is not None or not found else " at its end"
-    return _unreadable(path, f"is not TOML{where}: {reason[:1].lower()}{reason[1:]}", line)
+    return _unreadable(path, f"is not TOML: {reason[:1].lower()}{reason[1:]}", line)
 
 
 def _fill(content: FileContent, table: Mapping[str, object]) -> list[Fault]:

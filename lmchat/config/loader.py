@@ -58,7 +58,7 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     """What is wrong."""
     key_endpoint: str = ""
-    """The address that `api_key` is meant for; empty where the same source names none."""
+    """The address that `api_key` is meant for: named by the same source, else the one that holds."""
 
     def sound(self) -> Loaded:
         """Return itself if nothing is wrong.
@@ -97,16 +97,16 @@ def load(
             origins |= dict.fromkeys(_profile_keys(settings, flags.profile), f"profile {flags.profile}")
         except ConfigError as error:
             problems = (*problems, Problem(source=f"--profile {flags.profile}", reason=error.message))
-    endpoints = (flags.endpoint, *(layer.get("endpoint", ("",))[0] for layer in (environment, from_file)))
+    settings = _with_flags(settings, flags, origins)
+    key_source = environment if "api_key" in environment else from_file
+    named_with_key = key_source.get("endpoint", ("", ""))[0]
     return Loaded(
-        settings=_with_flags(settings, flags, origins),
+        settings=settings,
         file=path,
         has_file=content.is_there,
         origins=origins,
         problems=problems,
-        key_endpoint=str(
-            endpoints[1 if "api_key" in environment else 2] or endpoints[0] or endpoints[1] or ""
-        ),
+        key_endpoint=str(named_with_key or settings.endpoint),
     )
 
 

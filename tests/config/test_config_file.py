@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.config.file import read_file
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(text):
+        file = tmp_path / "config.toml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_file(file)
+
+    return write_and_read
+
+
+def _sentences(content, tmp_path):
+    return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in content.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('modle = "x"', "config.toml, line 1: modle is not known; did you mean model?"),
+        ("\n\n[chta]\n", "config.toml, line 3: chta is not known; did you mean chat?"),
+        ("wholly_other = 1", "config.toml, line 1: wholly_other is not known"),
+        (
+            "[chat]\n\ntemprature = 1",
+            "config.toml, line 3: chat.temprature is not known; did you mean temperature?",
+        ),
+        ("[chat]\ntemperature = 2.5", "config.toml, line 2: chat.temperature must be from 0 to 2"),
+        ('[chat]\ntemperature = "hot"', "config.toml, line 2: chat.temperature must be a number"),
+        ("[chat]\ntemperature = true", "config.toml, line 2: chat.temperature must be a number"),
+        ("[chat]\ntemperature = nan", "config.toml, line 2: chat.temperature must be a number"),
+        ("[chat]\nmax_tokens = 1.5", "config.toml, line 2: chat.max_tokens must be a whole number"),
+        ("[limits]\nretries = 0", "config.toml, line 2: limits.retries must be from 1 to 20"),
+        ("model = 3", "config.toml, line 1: model must be a text in quotes"),
+        (
+            'allowed_hosts = "nas"',
+            'config.toml, line 1: allowed_hosts must be a list of texts, as in ["a", "b"]',
+        ),
+        ("[ui]\nmouse = 1", "config.toml, line 2: ui.mouse must be true or false"),
+        (
+            '[ui]\nnotify = "loud"',
+            'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"',
+        ),
+        (
+            '[ui]\nsections = ["server", "wether"]',
+            'config.toml, line 2: ui.sections "wether" is none of "server", "model", "context", "turn"',
+        ),
+        ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
+        ("keys = 1", "config.toml, line 1: keys must be a table: write [keys]"),
+        ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a text in quotes"),
+        ("endpoints = 1", "config.toml, line 1: endpoints must be a list of tables: write [[endpoints]]"),
+        ("[[endpoints]]\nname = 'a'", "config.toml, line 1: endpoints[1].url is missing"),
+        (
+            "[[endpoints]]\nname='a'\nurl='b'\n[[endpoints]]\nname='c'\nurl='d'\nurls='e'",
+            "config.toml, line 7: endpoints[2].urls is not known; did you mean url?",
+        ),
+        (
+            "[[endpoints]]\nname='a'\nurl='b'\n[endpoints.timeouts]\nhealth_s = 'x'",
+            "config.toml, line 5: endpoints[1].timeouts.health_s must be a number",
+        ),
+        ("profiles = 1", "config.toml, line 1: profiles must be tables: write [profiles.NAME]"),
+        (
+            "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
+            "config.toml, line 4: profiles.b.top_p must be from 0 to 1",
+        ),
+        ("model = ", "config.toml, line 1: is not TOML: invalid value"),
+        ("a = 1\nmodel = 'x", "config.toml, line 2: is not TOML"),
+        ("x = 1\nx = 2", "config.toml, line 2: is not TOML: cannot overwrite a value"),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_key_and_reason(read, tmp_path, text, sentence):
+    sentences = _sentences(read(text), tmp_path)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(sentence)
+
+
+def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):
+    text = '[chat]\nsystem_prompt = """\n[ui]\nmouse = 1\n"""\nstop = [\n  "a", # ]\n  "b",\n]\nseed = "x"\n'
+    (problem,) = read(text).problems
+    assert (problem.key, problem.line) == ("chat.seed", 10)
+
+
+def test_all_mistakes_are_told_at_once_and_the_rest_holds(read):
+    content = read('model = "m"\nfoo = 1\n[chat]\ntemperature = 9\ntop_p = 0.5\n')
+    assert [problem.key for problem in content.problems] == ["foo", "chat.temperature"]
+    assert content.sections == {"": {"model": "m"}, "chat": {"top_p": 0.5}}
+
+
+def test_a_file_that_is_not_there_is_empty(tmp_path):
+    content = read_file(tmp_path / "none.toml")
+    assert (content.problems, content.is_there) == ((), False)
+
+
+def test_a_file_that_was_asked_for_must_be_there(tmp_path):
+    (problem,) = read_file(tmp_path / "none.toml", is_required=True).problems
+    assert problem.sentence.endswith("none.toml: there is no such file")
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path):
+    (problem,) = read_file(tmp_path).problems
+    assert "cannot be read" in problem.sentence
+
+
+def test_a_file_that_the_system_refuses_is_told(read, tmp_path):
+    read("")
+    (problem,) = read_file(tmp_path / "config.toml" / "below.toml").problems
+    assert "cannot be read: Not a directory" in problem.sentence
+
+
+def test_bytes_that_are_no_text_are_told_with_their_line(read):
+    (problem,) = read(b"model = 'a'\n# caf\xe9\n").problems
+    assert problem.sentence.endswith("line 2: is not UTF-8 text")
+
+
+def test_a_byte_order_mark_does_no_harm(read):
+    content = read("\ufeffmodel = 'a'\n")
+    assert content.sections[""] == {"model": "a"}
+
+
+def test_windows_line_ends_do_no_harm(read):
+    content = read("model = 'a'\r\n[chat]\r\nseed = 'x'\r\n")
+    assert content.sections[""] == {"model": "a"}
+    assert content.problems[0].line == 3

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from lmchat.config.environment import VARIABLES
+from lmchat.config.loader import Flags, load
+from lmchat.errors import ConfigError
+
+
+@pytest.fixture
+def load_with(tmp_path):
+    def load_them(text="", environ=None, **flags):
+        file = tmp_path / "config.toml"
+        file.write_text(text)
+        return load(file, environ or {}, Flags(**flags))
+
+    return load_them
+
+
+@pytest.mark.parametrize(
+    ("has_flag", "has_environment", "has_file"), itertools.product([True, False], repeat=3)
+)
+def test_a_flag_goes_before_the_environment_before_the_file(load_with, has_flag, has_environment, has_file):
+    loaded = load_with(
+        'model = "of-file"' if has_file else "",
+        {"LMCHAT_MODEL": "of-environment"} if has_environment else {},
+        **({"model": "of-flag"} if has_flag else {}),
+    )
+    layers = [
+        (has_flag, "of-flag", "flag (--model)"),
+        (has_environment, "of-environment", "environment (LMCHAT_MODEL)"),
+        (has_file, "of-file", "file (config.toml)"),
+        (True, "", None),
+    ]
+    _, value, origin = next(layer for layer in layers if layer[0])
+    assert loaded.settings.model == value
+    assert loaded.origins.get("model") == origin
+
+
+def _value(loaded, key):
+    value = loaded.settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize(("variable", "key"), VARIABLES)
+def test_every_variable_sets_its_key(load_with, variable, key):
+    loaded = load_with(environ={variable: "7"})
+    assert str(_value(loaded, key)) in ("7", "7.0")
+    assert loaded.origins[key] == f"environment ({variable})"
+
+
+def test_the_own_name_of_a_variable_goes_before_its_aliases(load_with):
+    environ = {"OPENAI_MODEL": "c", "LLM_MODEL": "b", "LMCHAT_MODEL": "a"}
+    assert load_with(environ=environ).settings.model == "a"
+    assert load_with(environ={"OPENAI_MODEL": "c", "LLM_MODEL": "b"}).settings.model == "b"
+
+
+def test_an_empty_variable_counts_as_not_set(load_with):
+    loaded = load_with('model = "of-file"', {"LMCHAT_MODEL": " ", "LLM_MODEL": ""})
+    assert loaded.settings.model == "of-file"
+
+
+def test_a_variable_that_is_no_number_is_told(load_with):
+    loaded = load_with(environ={"LLM_TIMEOUT": "soon", "LLM_MAX_RETRIES": "99"})
+    assert [problem.sentence for problem in loaded.problems] == [
+        "environment variable LLM_TIMEOUT: (timeouts.first_token_s) must be a number",
+        "environment variable LLM_MAX_RETRIES: (limits.retries) must be from 1 to 20",
+    ]
+
+
+def test_a_broken_configuration_stops_with_one_sentence(load_with):
+    with pytest.raises(ConfigError, match=r"line 1: a is not known \(and 1 more\)$") as caught:
+        load_with("a = 1\nb = 2").sound()
+    assert caught.value.exit_code == 2
+
+
+def test_all_tables_reach_the_settings(load_with):
+    settings = (
+        load_with(
+            "[chat]\nstop=['a']\n[limits]\nmax_body_mb=1\n[timeouts]\nhealth_s=2\n[ui]\nascii=true\n"
+            "[keys]\nquit='f10'\n[local]\nthreads=2\n"
+            "[[endpoints]]\nname='n'\nurl='u'\ntimeouts={connect_s=3}\n[profiles.p]\nmodel='m'\n"
+        )
+        .sound()
+        .settings
+    )
+    assert settings.chat.stop == ("a",)
+    assert settings.limits.max_body_mb == 1
+    assert settings.timeouts.health_s == 2
+    assert settings.ui.ascii
+    assert settings.keys == {"quit": "f10"}
+    assert settings.local.threads == 2
+    assert settings.endpoints[0].timeouts.connect_s == 3
+    assert settings.profiles["p"].model == "m"
+
+
+def test_allowed_hosts_of_flags_come_on_top_of_those_of_the_file(load_with):
+    loaded = load_with("allowed_hosts = ['nas']", allowed_hosts=("box:81",))
+    assert loaded.settings.allowed_hosts == ("nas", "box:81")
+    assert loaded.origins["allowed_hosts"] == "file (config.toml), flag (--allow-host)"
+
+
+_PROFILE = (
+    "model='m'\n[chat]\ntemperature=1\nseed=5\n[profiles.short]\nsystem_prompt='s'\nmodel='pm'\nstop=[]\n"
+)
+
+
+def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):
+    loaded = load_with(_PROFILE, {"LMCHAT_SYSTEM_PROMPT": "e"}, profile="short")
+    assert (loaded.settings.model, loaded.settings.chat.system_prompt) == ("pm", "s")
+    assert (loaded.settings.chat.temperature, loaded.settings.chat.seed) == (1, 5)
+    assert loaded.origins["chat.system_prompt"] == "profile short"
+    assert loaded.origins["chat.temperature"] == "file (config.toml)"
+
+
+def test_a_flag_goes_before_the_profile(load_with):
+    loaded = load_with(_PROFILE, profile="short", model="fm", system_prompt="fs")
+    assert (loaded.settings.model, loaded.settings.chat.system_prompt) == ("fm", "fs")
+
+
+def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
+    (problem,) = load_with(_PROFILE, profile="shrt").problems
+    assert problem.sentence == "--profile shrt: there is no profile 'shrt'; did you mean short?"
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "flags", "meant_for"),
+    [
+        ("api_key='k'\nendpoint='http://f'", {}, {}, "http://f"),
+        ("api_key='k'\nendpoint='http://f'", {}, {"endpoint": "http://x"}, "http://f"),
+        ("api_key='k'\nendpoint='http://f'", {"LMCHAT_ENDPOINT": "http://e"}, {}, "http://f"),
+        ("api_key='k'", {}, {"endpoint": "http://x"}, "http://x"),
+        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {}, "http://f"),
+        (
+            "endpoint='http://f'",
+            {"LMCHAT_API_KEY": "k", "LMCHAT_ENDPOINT": "http://e"},
+            {"endpoint": "http://x"},
+            "http://e",
+        ),
+        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {"endpoint": "http://x"}, "http://x"),
+        ("api_key='k'", {}, {}, ""),
+    ],
+)
+def test_a_key_is_meant_for_the_server_that_was_named_with_it(load_with, text, environ, flags, meant_for):
+    assert load_with(text, environ, **flags).key_endpoint == meant_for
+
+
+def test_keys_are_in_no_representation_of_the_settings(load_with):
+    text = "api_key='secret-1'\n[[endpoints]]\nname='n'\nurl='u'\napi_key='secret-2'\n"
+    assert "secret" not in repr(load_with(text))
