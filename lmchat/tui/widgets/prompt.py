@@ -72,9 +72,9 @@ class Prompt(Vertical):
     def act_on_queue(self, event: PromptInput.QueueAsked) -> None:
         """Let the newest card do what its hint says."""
         event.stop()
-        cards = list(self._queue.query(QueueCard))
-        if cards:
-            cards[-1].action_queue(event.what)
+        newest = len(self._queue.query(QueueCard)) - 1
+        if newest >= 0:  # posted from here: Textual ends the way up of a message at the parent that sent it
+            self.post_message(QueueCard.Edit(newest) if event.what == "edit" else QueueCard.Remove(newest))
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:
