@@ -24,6 +24,8 @@ MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05
 """How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_ENOUGH = len(b"event:")
+_LEAD = b"\xef\xbb\xbf\r\n "
 
 
 class Answer:
@@ -54,7 +56,7 @@ class Answer:
             if kind.startswith("text/event-stream"):
                 return await self._stream(body)
             head = await self._head(body)
-            if head.lstrip(b"\xef\xbb\xbf\r\n ").startswith(_STREAM_BEGINNINGS):
+            if head.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
                 return await self._stream(body, head)
             return await self._whole(await self._rest(head, body))
         except MalformedStreamError as error:
@@ -105,7 +107,7 @@ class Answer:
             async for chunk in body:
                 self._patience.heard(has_token=False)
                 head += chunk
-                if head.strip():
+                if len(head.lstrip(_LEAD)) >= _ENOUGH:
                     break
         except TRANSPORT_ERRORS as error:
             raise self._cut(error) from error

@@ -1,0 +1,302 @@
+"""The catalogue of what streams look like on the wire, through the whole layer and a real socket."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from lmchat.domain.event import LifeSign, ReasoningDelta, StreamFinished, TextDelta, ToolCallDelta
+from lmchat.domain.server import Product
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Reply,
+    delta,
+    finish,
+    html_reply,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+    usage,
+)
+
+R, H, W, F = delta("", role="assistant"), delta("Hé"), delta("llo"), finish()
+TEXT = "Héllo"
+
+
+def line(value: object, end: bytes = b"\n\n") -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + end
+
+
+GOOD = (R, H, W, F, usage(), DONE)
+COMPLETION = {
+    "model": "tiny",
+    "choices": [{"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    reply: Reply
+    text: str = TEXT
+    kind: str = ""
+    """Kind of the error that ends it; empty: it ends well."""
+    words: str = ""
+    """What the error says."""
+    reason: str = "stop"
+    thought: str = ""
+
+
+def ended(end: bytes) -> tuple[bytes, ...]:
+    return (*(line(one, end + end) for one in (R, H, W, F)), b"data: [DONE]" + end + end)
+
+
+def one_by_one(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[place : place + 1] for place in range(len(data)))
+
+
+CASES = {
+    "LF": Case(sse(*GOOD)),
+    "CRLF": Case(sse(*ended(b"\r\n"))),
+    "CR": Case(sse(*ended(b"\r"))),
+    "mixed newlines": Case(sse(line(R, b"\r\n\n"), line(H, b"\n\r"), line(W, b"\r\r\n"), line(F), DONE)),
+    "CRLF split between chunks": Case(sse(*one_by_one(b"".join(ended(b"\r\n"))))),
+    "a character split between chunks": Case(sse(*GOOD, every=1)),
+    "gzip": Case(sse(*GOOD, gzip=True)),
+    "BOM before the first event": Case(sse(b"\xef\xbb\xbf", *GOOD)),
+    "comments": Case(sse(b": OPENROUTER PROCESSING\n\n", R, b":\n\n", H, b": ping\n\n", W, F, DONE)),
+    "no space behind data": Case(
+        sse(*(line(one).replace(b"data: ", b"data:") for one in (R, H, W, F)), b"data:[DONE]\n\n")
+    ),
+    "one JSON over two data lines": Case(
+        sse(R, line(H).replace(b'"object"', b'\ndata: "object"'), W, F, DONE)
+    ),
+    "no end mark": Case(sse(R, H, W, F)),
+    "no end mark and no reason": Case(sse(R, H, W), kind="interrupted"),
+    "end mark without a reason": Case(sse(R, H, W, DONE), reason=""),
+    "end mark and nothing else": Case(sse(R, DONE), text="", kind="empty_answer", words="empty answer"),
+    "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
+    "only a role, then the end": Case(sse(R), text="", kind="empty_answer"),
+    "last event without a blank line": Case(sse(R, H, W, line(F, b"\n"))),
+    "last event without a newline": Case(sse(R, H, W, line(F, b""))),
+    "JSON cut at the end": Case(sse(R, H, W, line(F)[:-20]), kind="interrupted"),
+    "usage without choices": Case(sse(R, H, W, F, usage(), DONE)),
+    "error in the stream": Case(
+        sse(R, H, W, {"error": {"message": "boom", "code": 500}}), kind="server_error", words="boom"
+    ),
+    "error as text": Case(sse(R, H, W, {"error": "boom"}, DONE), kind="server_error", words="boom"),
+    "error by the name of the event": Case(
+        sse(R, H, W, b'event: error\ndata: {"message": "boom"}\n\n'), kind="server_error", words="boom"
+    ),
+    "error by name, not JSON": Case(
+        sse(R, H, b"event: error\ndata: boom\n\n"), text="Hé", kind="server_error", words="boom"
+    ),
+    "flat error": Case(
+        sse(R, H, W, {"object": "error", "message": "boom", "code": 400}, DONE),
+        kind="bad_request",
+        words="boom",
+    ),
+    "error of a gateway": Case(
+        sse(R, H, {"error_type": "x", "error_message": "boom"}), text="Hé", kind="server_error", words="boom"
+    ),
+    "error as a reason": Case(
+        sse(R, H, W, {**finish("error"), "error": {"message": "boom"}}, DONE),
+        kind="server_error",
+        words="boom",
+    ),
+    "error as a reason alone": Case(sse(R, H, W, finish("error"), DONE), kind="server_error"),
+    "error before any token": Case(
+        sse({"error": {"message": "boom"}}), text="", kind="server_error", words="boom"
+    ),
+    "context exceeded in the stream": Case(
+        sse(
+            R,
+            {
+                "error": {
+                    "message": "request (631 tokens) exceeds the available context size (256 tokens)",
+                    "type": "exceed_context_size_error",
+                    "n_prompt_tokens": 631,
+                    "n_ctx": 256,
+                }
+            },
+        ),
+        text="",
+        kind="context_overflow",
+        words="631",
+    ),
+    "error without a frame": Case(
+        sse(b'{"error": {"message": "boom"}}\n'), text="", kind="server_error", words="boom"
+    ),
+    "separators in a string": Case(
+        sse(R, delta("a\u2028b\u2029c\u0085d"), F, DONE), text="a\u2028b\u2029c\u0085d"
+    ),
+    "empty data": Case(sse(R, b"data:\n\n", H, W, F, DONE)),
+    "ping without data": Case(sse(b"event: ping\n\n", R, H, W, F, DONE)),
+    "retry alone": Case(sse(b"retry: 3000\n\n", R, H, W, F, DONE)),
+    "ids": Case(sse(R, b"id: 7\n" + line(H), W, F, DONE)),
+    "one event that is no JSON": Case(sse(R, H, b"data: {oops\n\n", W, F, DONE)),
+    "three events that are no JSON": Case(
+        sse(R, H, b"data: {oops\n\n" * 3, W, F, DONE), text="Hé", kind="interrupted", words="malformed"
+    ),
+    "nothing but rubbish": Case(sse(b"data: {oops\n\n" * 2, DONE), text="", kind="malformed_stream"),
+    "null, numbers, strings, lists": Case(
+        sse(R, b'data: null\n\ndata: 7\n\ndata: "x"\n\ndata: [1]\n\n', H, W, F, DONE)
+    ),
+    "NaN": Case(sse(R, line(H).replace(b'"created": 1', b'"created": NaN, "x": -Infinity'), W, F, DONE)),
+    "delta null": Case(sse(R, {**H, "choices": [{"index": 0, "delta": None}]}, H, W, F, DONE)),
+    "choices null": Case(sse(R, {**H, "choices": None}, H, W, F, DONE)),
+    "choices missing": Case(sse(R, {"id": "x"}, H, W, F, DONE)),
+    "choices of rubbish": Case(sse(R, {"choices": [None, 7]}, {"choices": "x"}, H, W, F, DONE)),
+    "another choice": Case(
+        sse(R, H, {**delta("no"), "choices": [{"index": 1, "delta": {"content": "no"}}]}, W, F, DONE)
+    ),
+    "content null": Case(sse(delta(None, role="assistant", content=None), H, W, F, DONE)),
+    "role in every chunk": Case(sse(delta("Hé", role="assistant"), delta("llo", role="assistant"), F, DONE)),
+    "content as a list": Case(
+        sse(
+            delta(
+                None,
+                content=[
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                    {"type": "reference", "reference_ids": [1]},
+                    {"type": "text", "text": TEXT},
+                ],
+            ),
+            F,
+            DONE,
+        ),
+        thought="hm",
+    ),
+    "lone surrogate": Case(
+        sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n', F, DONE), text="a\ufffd"
+    ),
+    "pair of surrogates": Case(
+        sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d\\ude00"}}]}\n\n', F, DONE),
+        text="a😀",
+    ),
+    "bytes that are no UTF-8": Case(
+        sse(R, line(H).replace("é".encode(), b"\xff"), W, F, DONE), text="H\ufffdllo"
+    ),
+    "fields that are not ours": Case(sse(R, b"Data: {}\n\n data: {}\n\n", H, W, F, DONE)),
+    "two spaces": Case(sse(*(line(one).replace(b"data: ", b"data:  ") for one in (R, H, W, F)), DONE)),
+    "data behind the end mark": Case(sse(R, H, W, F, DONE, delta("no"), {"error": "no"})),
+    "end mark with a space": Case(sse(R, H, W, F, b"data: [DONE] \n\n")),
+    "cut inside a chunk": Case(sse(R, H, W, Cut(is_reset=True)), kind="interrupted"),
+    "closed inside a chunked body": Case(sse(R, H, W, Cut()), kind="interrupted"),
+    "cut before any token": Case(sse(R, Cut()), text="", kind="interrupted"),
+    "closed by its length": Case(sse(*GOOD, framing="close")),
+    "closed, without a reason": Case(sse(R, H, W, framing="close"), kind="interrupted"),
+    "JSON error instead of a stream": Case(
+        json_reply({"error": {"message": "boom"}}), text="", kind="server_error", words="boom"
+    ),
+    "LM Studio does not know the path": Case(
+        json_reply({"error": "Unexpected endpoint or method. (POST /chat)"}),
+        text="",
+        kind="wrong_path",
+        words="path",
+    ),
+    "whole completion instead of a stream": Case(json_reply(COMPLETION)),
+    "other JSON instead of a stream": Case(json_reply({"hello": "world"}), text="", kind="not_an_llm"),
+    "HTML instead of a stream": Case(html_reply(), text="", kind="not_an_llm", words="not an LLM API"),
+    "HTML under a wrong name": Case(text_reply("<!DOCTYPE html><p>Hi"), text="", kind="not_an_llm"),
+    "text instead of a stream": Case(text_reply("It works!"), text="", kind="not_an_llm"),
+    "nothing instead of a stream": Case(text_reply(""), text="", kind="not_an_llm"),
+    "stream under another content type": Case(sse(*GOOD, content_type="text/plain")),
+    "stream under JSON's content type": Case(sse(*GOOD, content_type="application/json", every=1)),
+    "unknown reason": Case(sse(R, H, W, finish("load"), DONE), reason="load"),
+    "length": Case(sse(R, H, W, finish("length"), DONE), reason="length"),
+    "reasoning_content": Case(
+        sse(R, delta(reasoning_content="hm"), delta("Héllo", reasoning_content=None), F, DONE), thought="hm"
+    ),
+    "reasoning": Case(sse(R, delta(reasoning="h"), delta(reasoning="m"), H, W, F, DONE), thought="hm"),
+    "both names at once": Case(
+        sse(R, delta(reasoning="hm", reasoning_content="hm"), H, W, F, DONE), thought="hm"
+    ),
+    "reasoning_details": Case(
+        sse(R, delta(reasoning_details=[{"type": "x", "text": "h"}, {"text": "m"}]), H, W, F, DONE),
+        thought="hm",
+    ),
+    "think tags cut anywhere": Case(
+        sse(R, "<thi", "nk>h", "m</", "think>", "\n\nHé", "llo", F, DONE), thought="hm"
+    ),
+    "think tags told twice": Case(
+        sse(R, delta("<think>hm", reasoning_content="hm"), "</think>Héllo", F, DONE), thought="hm"
+    ),
+    "thought without an end": Case(
+        sse(R, "<think>hm", finish("length"), DONE), text="", thought="hm", reason="length"
+    ),
+    "tag in the middle of an answer": Case(sse(R, "The <think> tag", F, DONE), text="The <think> tag"),
+    "refusal": Case(sse(R, delta(refusal="No."), F, DONE), text="No."),
+    "role repeated with progress": Case(
+        sse(
+            {**R, "prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
+            {**R, "prompt_progress": {"total": 9, "cache": 0, "processed": 9}},
+            H,
+            W,
+            F,
+            DONE,
+        )
+    ),
+    "one event of two megabytes": Case(sse(R, delta("x" * 2_000_000), F, DONE), text="x" * 2_000_000),
+    "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_every_case_of_the_catalogue(name, server, client):
+    case = CASES[name]
+    server.on(CHAT, case.reply)
+    events, error = await events_of(client, ask(server))
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == case.text
+    assert "".join(one.text for one in events if isinstance(one, ReasoningDelta)) == case.thought
+    if case.kind:
+        assert error is not None, "it should not have ended well"
+        assert (error.kind, case.words.lower() in error.message.lower()) == (case.kind, True), error.message
+        assert not isinstance(events[-1], StreamFinished)
+    else:
+        assert error is None, (error, error and error.details)
+        assert events[-1] == StreamFinished(reason=case.reason)
+    assert len(server.seen(CHAT)) == 1, "nothing of this may be sent twice"
+
+
+async def test_comments_and_empty_frames_are_signs_of_life(server, client):
+    server.on(CHAT, sse(b": ping\n\n", R, b"data:\n\n", H, F, DONE))
+    events, _ = await events_of(client, ask(server))
+    first = next(place for place, one in enumerate(events) if isinstance(one, TextDelta))
+    assert [one for one in events[:first] if isinstance(one, LifeSign)] == [LifeSign()] * 2
+
+
+async def test_interleaved_tool_calls_keep_their_parts(server, client):
+    fragments = [
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}},
+        {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{"}},
+        {"index": 0, "id": "a", "function": {"name": "", "arguments": '{"x"'}},
+        {"index": 1, "function": {"arguments": "}"}},
+        {"index": 0, "function": {"arguments": {"y": 1}}},
+    ]
+    server.on(CHAT, sse(R, *(delta(tool_calls=[one]) for one in fragments), finish("tool_calls"), DONE))
+    events, error = await events_of(client, ask(server))
+    calls = [one for one in events if isinstance(one, ToolCallDelta)]
+    assert error is None
+    assert [(one.index, one.call_id, one.name) for one in calls] == [
+        (0, "a", "f"),
+        (1, "b", "g"),
+        (0, "", ""),
+        (1, "", ""),
+        (0, "", ""),
+    ]
+    assert "".join(one.arguments for one in calls if one.index == 1) == "{}"
+    assert "".join(one.arguments for one in calls if one.index == 0) == '{"x"{"y":1}'
+
+
+async def test_a_server_that_closes_before_it_answers_is_told_so(server, client):
+    server.on(CHAT, raw_reply(Cut()))
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert error is not None
+    assert "closed the connection before it answered" in error.message
+    assert not [one for one in events if isinstance(one, TextDelta)]
