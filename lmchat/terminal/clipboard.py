@@ -1,0 +1,223 @@
+"""Puts text on the clipboard by the first way that works here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmchat.errors import FileRefused
+from lmchat.safe_text import safe_text
+from lmchat.terminal import processes
+
+TOOL_TIMEOUT_S = 2.0
+"""How long one tool may take: a display that is gone lets some of them wait for ever."""
+OSC_52_LIMIT = 74_994
+"""Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm); none says
+that it took less."""
+_SCREEN_CHUNK = 512
+"""GNU screen passes on at most 768 bytes at once."""
+_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
+_WITHOUT_OSC_52 = ("", "dumb", "linux")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A program that sets the clipboard from its stdin."""
+
+    name: str
+    """Its name."""
+    copy: tuple[str, ...]
+    """Command line to set."""
+    paste: tuple[str, ...]
+    """Command line to read back; empty where there is none."""
+    needs: str = ""
+    """Environment variable without which it cannot work."""
+    encoding: str = "utf-8"
+    """What it reads."""
+
+
+TOOLS = (
+    Tool(name="wl-copy", copy=("wl-copy",), paste=("wl-paste", "--no-newline"), needs="WAYLAND_DISPLAY"),
+    Tool(
+        name="xclip",
+        copy=("xclip", "-selection", "clipboard"),
+        paste=("xclip", "-selection", "clipboard", "-o"),
+        needs="DISPLAY",
+    ),
+    Tool(
+        name="xsel",
+        copy=("xsel", "--clipboard", "--input"),
+        paste=("xsel", "--clipboard", "--output"),
+        needs="DISPLAY",
+    ),
+    Tool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
+    Tool(name="clip.exe", copy=("clip.exe",), paste=(), encoding="utf-16"),
+)
+"""Native tools, in the order in which they are tried."""
+TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX")
+"""Its own buffer, and with `-w` (tmux 3.2) the clipboard of the terminal around it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What became of a text."""
+
+    way: str
+    """`wl-copy`, …, `tmux`, `OSC 52` or `file`."""
+    detail: str = ""
+    """The path where it is a file."""
+
+    @property
+    def words(self) -> str:
+        """One sentence for a toast."""
+        match self.way:
+            case "file":
+                return f"No clipboard can be reached; saved as {self.detail}"
+            case "OSC 52":
+                return "Sent to the terminal's clipboard (OSC 52)"
+            case _:
+                return f"Copied ({self.way})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayChecked:
+    """One way, as `doctor clipboard` tells it."""
+
+    way: str
+    """Its name."""
+    works: bool | None
+    """None where it cannot be told."""
+    reason: str
+    """Why, in few words."""
+
+
+class Clipboard:
+    """The ways of this terminal.
+
+    Args:
+        environ: The environment of the process.
+        write: Sends a control sequence to the terminal; False where there is none.
+        file: Where a text goes that no other way takes.
+    """
+
+    def __init__(self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path) -> None:
+        self._environ = environ
+        self._write = write
+        self._file = file
+        self.timeout_s = TOOL_TIMEOUT_S
+
+    async def copy(self, text: str) -> Copied:
+        """Copy a text by the first way that works.
+
+        Raises:
+            FileRefused: Not even a file could be written.
+        """
+        safe = safe_text(text)
+        for tool in self._tools():
+            if await self._set(tool, safe):
+                return Copied(way=tool.name)
+        if self._send_osc_52(safe):
+            return Copied(way="OSC 52")
+        try:
+            await asyncio.to_thread(_write_privately, self._file, safe)
+        except OSError as error:
+            raise FileRefused(
+                "Nothing can be copied: no clipboard can be reached, and no file can be written.",
+                hint="`lmchat doctor clipboard` tells what each way needs.",
+                details=f"{self._file}: {error.strerror}",
+            ) from error
+        return Copied(way="file", detail=str(self._file))
+
+    async def check(self) -> AsyncIterator[WayChecked]:
+        """Try every way with a word of its own, and put back what was there."""
+        for tool in (*TOOLS, TMUX):
+            yield await self._check(tool)
+        yield self._check_osc_52()
+        yield WayChecked(way="file", works=None, reason=f"when nothing else works: {self._file}")
+
+    def _tools(self) -> list[Tool]:
+        natives = () if self._is_over_ssh() else TOOLS
+        return [tool for tool in (*natives, TMUX) if not self._missing(tool)]
+
+    def _is_over_ssh(self) -> bool:
+        """Whether the screen stands elsewhere: a tool here would set the clipboard of the wrong machine."""
+        return any(self._environ.get(name) for name in _OVER_SSH)
+
+    def _missing(self, tool: Tool) -> str:
+        """Return why a tool cannot work; empty where it may."""
+        if tool.needs and not self._environ.get(tool.needs):
+            return f"${tool.needs} is not set"
+        if shutil.which(tool.copy[0], path=self._environ.get("PATH")) is None:
+            return "not installed"
+        return ""
+
+    async def _set(self, tool: Tool, text: str) -> bool:
+        data = text.encode(tool.encoding, errors="replace")
+        return await processes.feed(self._found(tool.copy), data, timeout_s=self.timeout_s) == 0
+
+    def _found(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        return (shutil.which(argv[0], path=self._environ.get("PATH")) or argv[0], *argv[1:])
+
+    def _send_osc_52(self, text: str) -> bool:
+        data = b64encode(text.encode(errors="replace")).decode()
+        return not self._osc_52_fault(len(data)) and self._write(
+            osc_52(data, has_screen="STY" in self._environ)
+        )
+
+    def _osc_52_fault(self, length: int) -> str:
+        if self._environ.get("TERM", "") in _WITHOUT_OSC_52:
+            return "this terminal has no clipboard"
+        return f"longer than {OSC_52_LIMIT} bytes" if length > OSC_52_LIMIT else ""
+
+    async def _check(self, tool: Tool) -> WayChecked:
+        if tool is not TMUX and self._is_over_ssh():
+            return WayChecked(way=tool.name, works=False, reason="skipped over ssh")
+        if reason := self._missing(tool):
+            return WayChecked(way=tool.name, works=False, reason=reason)
+        before = await self._get(tool)
+        word = f"lmchat {secrets.token_hex(4)}"
+        if not await self._set(tool, word):
+            return WayChecked(way=tool.name, works=False, reason="failed, or took too long")
+        after = await self._get(tool)
+        if before is not None:
+            await self._set(tool, before)
+        if after is None:
+            return WayChecked(way=tool.name, works=None, reason="took the text; it cannot be read back")
+        return WayChecked(
+            way=tool.name,
+            works=after.strip() == word,
+            reason="read back" if after.strip() == word else "lost",
+        )
+
+    async def _get(self, tool: Tool) -> str | None:
+        if not tool.paste:
+            return None
+        data = await processes.read(self._found(tool.paste), timeout_s=self.timeout_s)
+        return None if data is None else data.decode(errors="replace")
+
+    def _check_osc_52(self) -> WayChecked:
+        if fault := self._osc_52_fault(0):
+            return WayChecked(way="OSC 52", works=False, reason=fault)
+        return WayChecked(way="OSC 52", works=None, reason="no terminal answers to it; it is tried last")
+
+
+def osc_52(data: str, *, has_screen: bool) -> str:
+    """Return the sequence that sets a terminal's clipboard; GNU screen lets it through in pieces."""
+    if not has_screen:
+        return f"\x1b]52;c;{data}\x07"
+    pieces = [data[start : start + _SCREEN_CHUNK] for start in range(0, len(data), _SCREEN_CHUNK)] or [""]
+    return "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(pieces) + "\x07\x1b\\"
+
+
+def _write_privately(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.unlink(missing_ok=True)
+    number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(number, "w", encoding="utf-8", errors="replace") as opened:  # noqa: PTH123 - of a descriptor
+        opened.write(text)

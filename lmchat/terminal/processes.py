@@ -1,0 +1,61 @@
+"""Runs the small programs around a terminal, with a limit of time."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+
+
+async def feed(argv: Sequence[str], data: bytes, *, timeout_s: float) -> int | None:
+    """Run a program with data on its stdin and return its status; None where it cannot run or takes too long.
+
+    Its output goes nowhere: programs that hold a clipboard stay in the background with it open, so that
+    waiting for its end would last for ever. They get a session of their own, to outlive the window.
+    """
+    with suppress(OSError):
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _write(process, data)
+                return await process.wait()
+        except TimeoutError:
+            return None
+        finally:
+            await end(process)
+    return None
+
+
+async def read(argv: Sequence[str], *, timeout_s: float) -> bytes | None:
+    """Run a program and return what it prints; None where it fails or takes too long."""
+    with suppress(OSError):
+        process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+        try:
+            async with asyncio.timeout(timeout_s):
+                output, _ = await process.communicate()
+                return output if process.returncode == 0 else None
+        except TimeoutError:
+            return None
+        finally:
+            await end(process)
+    return None
+
+
+async def end(process: Process) -> None:
+    """Leave no program behind, whatever interrupted us."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _write(process: Process, data: bytes) -> None:
+    if process.stdin is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may know enough before it has read all
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
