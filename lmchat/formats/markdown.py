@@ -66,7 +66,7 @@ def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoni
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
             case ToolCallPart():
-                yield _mark(word, {"part": "tool_call"})
+                yield _mark(word, {"part": "tool_call", "call_id": part.call_id, "name": part.name})
                 yield _call(part)
             case _:
                 pass
@@ -94,7 +94,7 @@ def _facts(message: ChatMessage) -> dict[str, object]:
     if message.role is Role.ASSISTANT:
         facts |= {"model": message.model, "endpoint": message.endpoint, "state": str(message.state)}
     if message.failure is not None:
-        facts |= {"failure": message.failure.kind, "reason": message.failure.message}
+        facts |= {"failure": {"kind": message.failure.kind, "message": message.failure.message}}
     return facts
 
 

@@ -111,6 +111,10 @@ class Library:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
         return await self.store.find(id_or_prefix)
 
+    def proposed_name(self, session: Session, *, form: str = "md") -> str:
+        """Return a safe file name for a session."""
+        return export_name(session, form=form)
+
     async def export_text(self, session: Session, *, form: str = "md", with_reasoning: bool = False) -> str:
         """Return a session as `md`, `json`, `html` or `txt`; made in a thread, a long one takes its time."""
         return await asyncio.to_thread(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmchat.storage.faults import name_of
 from lmchat.storage.schema import all_or_nothing, ensure_words, migrate
+from lmchat.storage.whole_file import ensure_folder
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,6 @@ BUSY_S = 5.0
 """How long to wait for another process that is writing."""
 _LOOK_AGAIN_S = 0.02
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
-_FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 
 
@@ -40,7 +40,7 @@ def connect(path: Path) -> Connection:
         sqlite3.Error: it is damaged, locked, or cannot be written.
         StoreUnavailable: a newer lmchat wrote it.
     """
-    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    ensure_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
     with suppress(OSError):  # a file of another user that we may write keeps its mode
         path.chmod(_FILE_MODE)

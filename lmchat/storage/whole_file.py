@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -18,7 +19,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     Raises:
         OSError: it cannot be written; what was there is untouched.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_folder(path.parent)
     target = path.resolve()
     fresh = _write_beside(target, text, mode)
     try:
@@ -26,6 +27,18 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """Make a folder that is missing, with those above it.
+
+    Raises:
+        OSError: it cannot be made, or something else has its name.
+    """
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
@@ -52,7 +65,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
 def _write_if_new(path: Path, text: str) -> None:
     if os.path.lexists(path):
         raise FileExistsError
-    path.parent.mkdir(parents=True, exist_ok=True)
+    ensure_folder(path.parent, mode=0o777)
     fresh = _write_beside(path, text, _usual_mode())
     try:
         os.link(fresh, path)  # unlike a rename it fails where the name is taken meanwhile

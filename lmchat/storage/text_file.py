@@ -1,0 +1,36 @@
+"""A text file of the user's, as a block for the prompt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lmchat.errors import FileRefused
+
+LARGEST_BYTES = 1_000_000
+"""More than the window of any local model holds."""
+
+
+def read_as_block(name: str) -> str:
+    """Return a text file as a fenced block with its name and size; blocks, so it belongs into a thread.
+
+    Raises:
+        FileRefused: it cannot be read, is too large, or is no text.
+    """
+    path = Path(name).expanduser()
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise FileRefused(f"{path.name} is larger than 1 MB.", hint="Put a part of it into its own file.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise FileRefused(f"{path.name} is not a text file.", hint="Only text in UTF-8 can be sent.")
+    ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
+    fence = "`" * (ticks + 1)
+    language = path.suffix.removeprefix(".")
+    return f"{path.name} ({len(data)} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"

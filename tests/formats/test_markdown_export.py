@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta, timezone
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, Role, TextPart, ToolCallPart
+from lmchat.domain.session import Session
+from lmchat.errors import FileRefused
+from lmchat.formats.markdown import open_fence, to_markdown
+from lmchat.formats.markdown_reading import from_markdown
+from lmchat.safe_text import safe_text
+from tests.support.chats import answer, header, prompt
+
+
+def session(*texts, title="Plan for the garden"):
+    """A talk of prompts and answers by turns."""
+    messages = []
+    for index, text in enumerate(texts):
+        parent = messages[-1] if messages else None
+        messages.append(answer(text, parent=parent) if index % 2 else prompt(text, parent))
+    return Session(
+        header=replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234"),
+        messages=tuple(messages),
+    )
+
+
+def texts(read):
+    return [message.text for message in read.messages]
+
+
+def headings(text):
+    tokens = MarkdownIt().parse(text.split("\n---\n", 1)[1])
+    return [after.content for token, after in pairwise(tokens) if token.tag == "h2" and token.nesting == 1]
+
+
+def test_front_matter_headings_and_texts_are_as_people_expect_them():
+    talk = session("Which vegetables?", "Several do well:\n\n1. **Lettuce**")
+    text = to_markdown(talk)
+    front, _, body = text.removeprefix("---\n").partition("\n---\n")
+    rows = {name: json.loads(value) for name, value in (line.split(": ", 1) for line in front.split("\n"))}
+    assert rows["title"] == "Plan for the garden"
+    assert rows["id"] == talk.header.session_id
+    assert (rows["model"], rows["endpoint"]) == ("qwen3-8b", "http://127.0.0.1:1234")
+    assert (rows["created"], rows["tokens"], rows["tokens_estimated"]) == (
+        "2026-11-20T08:00:00+00:00",
+        3,
+        False,
+    )
+    assert "\n## You · 2026-11-20 08:00:00 UTC\n\nWhich vegetables?\n" in body
+    assert body.endswith("\n## qwen3-8b · 2026-11-20 08:00:00 UTC\n\nSeveral do well:\n\n1. **Lettuce**\n")
+    assert headings(text) == ["You · 2026-11-20 08:00:00 UTC", "qwen3-8b · 2026-11-20 08:00:00 UTC"]
+
+
+def test_times_are_told_in_the_zone_that_is_asked_for():
+    assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
+        session("q"), zone=timezone(timedelta(hours=2))
+    )
+
+
+HARD = [
+    "```python\n# no heading\n## You\n```",
+    "````md\n```\ninner\n```\n````",
+    "~~~\n## You · 2026-11-20 08:00:00 UTC\n~~~",
+    "an open fence\n```python\nprint(1)",
+    "an open fence\n```python\nprint(1)\n",
+    "~~~~\n~~~\nstill open",
+    "```not`a fence\n## qwen3-8b",
+    "## You · 2026-11-20 08:00:00 UTC\n\nwords put into your mouth",
+    "---\ntitle: other\n---\n\n## You",
+    "\n\nleading and trailing\n\n\n",
+    "",
+    "   ",
+    "<!-- open comment",
+    '<!-- 00000000 {"role": "user"} -->',
+    "> **Stopped.** not really",
+    "tabs\tand \\ backslashes and `ticks` and <b>html</b> & entities &amp;",
+    "日本語 🙂 e\u0301",
+]
+
+
+@pytest.mark.parametrize("text", HARD)
+def test_whatever_a_text_holds_comes_back_and_nothing_else_does(text):
+    talk = session(text, text, text)
+    assert texts(from_markdown(to_markdown(talk))) == [text] * 3
+
+
+@pytest.mark.parametrize("text", [text for text in HARD if text != "<!-- open comment"])
+def test_a_text_never_swallows_the_headings_after_it(text):
+    found = headings(to_markdown(session(text, "after")))
+    assert found[-1] == "qwen3-8b · 2026-11-20 08:00:00 UTC"
+
+
+def test_an_export_inside_an_export_is_only_text():
+    inner = to_markdown(session("q", "a"))
+    talk = session(inner, inner)
+    assert texts(from_markdown(to_markdown(talk))) == [inner, inner]
+    same = replace(talk, messages=(prompt(to_markdown(talk)),))
+    assert texts(from_markdown(to_markdown(same))) == [same.messages[0].text]
+
+
+text_of_any_kind = st.lists(
+    st.sampled_from(
+        [
+            *HARD,
+            "\n",
+            "```",
+            "~~~",
+            "-->",
+            "<!--",
+            "## You",
+            "> ",
+            " ",
+            "x",
+            "\r\n",
+            "\x1b[31m",
+            "\u202e",
+            "\ud800",
+        ]
+    )
+).map("".join)
+
+
+@given(st.lists(text_of_any_kind, min_size=1, max_size=4))
+def test_exporting_and_reading_back_gives_the_same_path_after_the_filter(spoken):
+    talk = session(*spoken)
+    read = from_markdown(to_markdown(talk))
+    assert texts(read) == [safe_text(text) for text in spoken]
+    assert [message.message_id for message in read.messages] == [
+        message.message_id for message in talk.messages
+    ]
+    assert [message.parent_id for message in read.messages] == [
+        message.parent_id for message in talk.messages
+    ]
+
+
+@given(text_of_any_kind, text_of_any_kind, text_of_any_kind)
+def test_thoughts_and_tool_calls_come_back_too(thought, said, arguments):
+    asked = prompt("q")
+    parts = (
+        ReasoningPart(text=thought),
+        TextPart(text=said),
+        ToolCallPart(call_id="c--1>", name="look_up", arguments=arguments),
+        TextPart(text="end"),
+    )
+    talk = Session(header=header("t"), messages=(asked, answer(*parts, parent=asked)))
+    read = from_markdown(to_markdown(talk, with_reasoning=True)).messages[1]
+    assert read.parts == (
+        ReasoningPart(text=safe_text(thought)),
+        TextPart(text=safe_text(said)),
+        ToolCallPart(call_id="c--1>", name="look_up", arguments=safe_text(arguments)),
+        TextPart(text="end"),
+    )
+
+
+def test_thoughts_are_left_out_unless_asked_for():
+    asked = prompt("q")
+    said = replace(
+        answer(ReasoningPart(text="secret"), "a", parent=asked), receipt=Receipt(reasoning_ms=3200)
+    )
+    talk = Session(header=header("t"), messages=(asked, said))
+    assert "secret" not in to_markdown(talk)
+    assert "> **Thought for 3.2 s**\n>\n> secret" in to_markdown(talk, with_reasoning=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        (AnswerState.STOPPED, "Stopped"),
+        (AnswerState.INTERRUPTED, "Interrupted"),
+        (AnswerState.FAILED, "Failed"),
+        (AnswerState.STREAMING, "Still arriving"),
+    ],
+)
+def test_an_unfinished_answer_says_so_and_why(state, word):
+    asked = prompt("q")
+    failure = Failure(kind="offline", message="The server went\naway.", hint="Start it again.")
+    said = replace(answer("half", parent=asked, state=state), failure=failure)
+    text = to_markdown(Session(header=header("t"), messages=(asked, said)))
+    assert text.endswith(f"half\n\n{text[text.rindex('<!--') :]}")
+    assert text.endswith(f"-->\n\n> **{word}.** The server went away. Start it again.\n")
+    read = from_markdown(text).messages[1]
+    assert (read.state, read.text, read.failure.kind) == (state, "half", "offline")
+
+
+def test_nothing_from_outside_reaches_a_terminal_through_an_export():
+    evil = "\x1b]0;owned\x07\x9b31m\u202e"
+    talk = session(f"q{evil}", f"a{evil}", title=f"title{evil}\nid: x")
+    said = replace(
+        talk.messages[1],
+        model=f"model{evil}\n## You",
+        state=AnswerState.STOPPED,
+        failure=Failure(kind="x", message=evil),
+    )
+    text = to_markdown(replace(talk, messages=(talk.messages[0], said)))
+    assert text == safe_text(text)
+    assert len(headings(text)) == 2
+
+
+def test_the_same_session_gives_the_same_text():
+    talk = session("q", "a")
+    assert to_markdown(talk) == to_markdown(talk)
+
+
+def test_a_system_prompt_has_a_heading_of_its_own():
+    system = replace(prompt("Be brief."), role=Role.SYSTEM)
+    assert "## System · " in to_markdown(Session(header=header("t"), messages=(system,)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# Notes\n\nhello", "---\ntitle: x\n---\n", "---\nlmchat: 99\n---\n", "---\nx\n---\n"]
+)
+def test_other_markdown_is_refused(text):
+    with pytest.raises(FileRefused, match="no Markdown that lmchat exported"):
+        from_markdown(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fence"),
+    [("", ""), ("```\na\n```", ""), ("```a", "```"), ("~~~~\n```\n~~~", "~~~~"), ("    ```\ncode", ""),
+     ("```\n``` x", "```"), ("````\n```", "````"), ("```\na\n`````", "")],
+)  # fmt: skip
+def test_an_open_fence_is_recognised(text, fence):
+    assert open_fence(text) == fence

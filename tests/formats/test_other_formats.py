@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.domain.session import Session
+from lmchat.errors import FileRefused, WrongUse
+from lmchat.formats.catalogue import FORMATS, export_name, render
+from lmchat.formats.json_format import from_json, to_json
+from lmchat.safe_text import safe_text
+from tests.support.chats import START, answer, header, prompt
+
+EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "
+EVIL += "[l](javascript:alert(1))"
+
+
+def talk(text=EVIL):
+    asked = prompt(text)
+    said = answer(
+        ReasoningPart(text=f"hm {text}"),
+        TextPart(text=f"{text}\n\n```html\n<b>\n```"),
+        ToolCallPart(call_id="c", name="<look>", arguments='{"<": 1}'),
+        parent=asked,
+        state=AnswerState.INTERRUPTED,
+    )
+    said = replace(
+        said,
+        failure=Failure(
+            kind="offline", message=f"gone {text}", hint="Start it.", details="d", failure_id="ab12"
+        ),
+        receipt=Receipt(ttft_ms=210.5, tokens_per_second=42.1, completion_tokens=312, reasoning_ms=3200.0),
+        version=2,
+        versions=3,
+    )
+    head = replace(header(f"Title {text}"), deleted_at=START, is_pinned=True, parent_id="0123456789abcdef")
+    return Session(header=head, messages=(asked, said))
+
+
+@given(st.text(st.characters()))
+def test_json_is_lossless_whatever_was_said(text):
+    session = talk(text)
+    assert from_json(to_json(session)) == session
+
+
+def test_json_holds_nothing_that_a_terminal_obeys():
+    text = to_json(talk())
+    assert text.isascii()
+    assert text == safe_text(text)
+    assert json.loads(text)["lmchat"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "nothing",
+        '{"lmchat": 1}',
+        '{"lmchat": 2, "session": {}}',
+        '{"lmchat": 1, "session": {}, "messages": []}',
+    ],
+)
+def test_other_json_is_refused(text):
+    with pytest.raises(FileRefused):
+        from_json(text)
+
+
+def test_json_of_a_newer_version_with_more_fields_is_read():
+    data = json.loads(to_json(talk()))
+    data["session"]["mood"] = data["messages"][1]["receipt"]["joules"] = 1
+    assert from_json(json.dumps(data)).messages[1].receipt == talk().messages[1].receipt
+
+
+class Page(HTMLParser):
+    """What a browser would see of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_runs_nothing_loads_nothing_and_shows_all():
+    text = render(talk(), form="html", with_reasoning=True)
+    page = Page()
+    page.feed(text)
+    assert not {"script", "img", "iframe", "link", "object"} & set(page.tags)
+    assert [link for link in page.links if not link.startswith("http://evil.example")] == []
+    assert "img" not in page.tags
+    assert "default-src 'none'" in text
+    shown = "".join(page.text)
+    assert "<script>alert(1)</script>" in shown
+    assert "Thought for 3.2 s" in shown
+    assert "Interrupted." in shown
+    assert "<look>" in shown
+    assert text == safe_text(text)
+
+
+def test_plain_text_has_names_times_and_endings():
+    text = render(talk("hello"), form="txt", with_reasoning=True)
+    assert text.startswith("Title hello\n===========\n\nYou (2026-11-20 08:00:00 UTC)\n\nhello\n\nqwen3-8b (")
+    assert "[Thought for 3.2 s]\nhm hello\n" in text
+    assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
+    assert render(talk(), form="txt") == safe_text(render(talk(), form="txt"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session(form):
+    assert render(talk(), form=form).encode()
+    assert render(Session(header=header()), form=form).encode()
+
+
+def test_an_unknown_format_is_refused_with_those_that_there_are():
+    with pytest.raises(WrongUse, match="pdf") as caught:
+        render(talk(), form="pdf")
+    assert caught.value.hint == "There are md, json, html, txt."
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Plan for the garden", "Plan-for-the-garden"),
+        ("../../etc/passwd", "etc-passwd"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a-b-c-d-e-f-g-h-i-j"),
+        ("\x1b[31m\u202e", "31m"),
+        ("...", "session"),
+        ("-rf", "rf"),
+        ("", "session"),
+        ("CON", "CON"),
+        ("Übung für 日本語", "Übung-für-日本語"),
+        ("x" * 300, "x" * 50),
+    ],
+)
+def test_file_names_are_safe_and_told_apart_by_the_id(title, name):
+    session = Session(header=replace(header(title), session_id="0123456789abcdef"))
+    assert export_name(session) == f"{name}-01234567.md"
+    assert re.fullmatch(r"[\w-]+\.html", export_name(session, form="html"))

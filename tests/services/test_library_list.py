@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from lmchat.errors import FileRefused, SessionNotFound, WrongUse
+from lmchat.services.library import Library, day_name, form_of, group_by_day
+from lmchat.storage.whole_file import write_new_file
+from tests.support.chats import Clock, header, reply, say, store_at
+
+MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
+BERLIN = timezone(timedelta(hours=1))
+NEW_YORK = timezone(timedelta(hours=-5))
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = store_at(tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def library(store):
+    return Library(store, write_file=write_new_file, clock=Clock(), zone=UTC)
+
+
+async def chats(store, *titles):
+    made = []
+    for title in titles:
+        session = header(title)
+        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
+        made.append(session.session_id)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("time", "zone", "name"),
+    [
+        ("2026-11-20T00:10:00+00:00", UTC, "Today"),
+        ("2026-11-19T23:59:59+00:00", UTC, "Yesterday"),
+        ("2026-11-19T23:59:59+00:00", BERLIN, "Today"),
+        ("2026-11-20T00:10:00+00:00", NEW_YORK, "Today"),
+        ("2026-11-19T04:30:00+00:00", NEW_YORK, "Yesterday"),
+        ("2026-11-18T12:00:00+00:00", UTC, "November"),
+        ("2026-10-31T12:00:00+00:00", UTC, "October"),
+        ("2025-11-30T12:00:00+00:00", UTC, "November 2025"),
+        ("2031-01-01T00:00:00+00:00", UTC, "Today"),
+    ],
+)
+def test_days_are_told_by_the_wall_clock_of_this_place(time, zone, name):
+    assert day_name(datetime.fromisoformat(time), moment=MOMENT, zone=zone) == name
+
+
+def test_the_first_of_a_month_has_the_month_before_as_yesterday():
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert day_name(datetime(2026, 2, 28, 12, tzinfo=UTC), moment=moment, zone=UTC) == "Yesterday"
+    assert day_name(datetime(2026, 2, 27, 12, tzinfo=UTC), moment=moment, zone=UTC) == "February"
+
+
+def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
+    def made(title, day, **values):
+        return replace(header(title, moment=datetime(2026, 11, day, tzinfo=UTC)), **values)
+
+    headers = [made("p", 1, is_pinned=True), made("t", 20), made("u", 20), made("y", 19), made("m", 2)]
+    groups = group_by_day(headers, moment=MOMENT, zone=UTC)
+    assert [(group.name, "".join(found.title for found in group.headers)) for group in groups] == [
+        ("Pinned", "p"), ("Today", "tu"), ("Yesterday", "y"), ("November", "m"),
+    ]  # fmt: skip
+    assert group_by_day([], moment=MOMENT) == ()
+
+
+async def test_archived_and_deleted_sessions_leave_the_list(store, library):
+    one, two, three = await chats(store, "one", "two", "three")
+    await library.archive(one)
+    await library.delete(two)
+    assert [found.session_id for found in await library.headers()] == [three]
+    assert [found.session_id for found in await library.headers(is_archived=True)] == [one]
+    assert len(await library.headers(is_archived=None)) == 2
+    assert [found.session_id for found in await library.trash()] == [two]
+    await library.archive(one, is_archived=False)
+    await library.pin(one)
+    (pinned, today) = await library.groups()
+    assert (pinned.name, pinned.headers[0].title, today.name) == ("Pinned", "one", "Today")
+
+
+async def test_a_title_is_one_line_and_an_empty_one_is_that_of_the_prompt(store, library):
+    (one,) = await chats(store, "one")
+    assert (await library.rename(one, "  My\n own\ttitle ")).title == "My own title"
+    assert (await library.rename(one, " ")).title == "about one"
+
+
+async def test_deletions_are_undone_last_first_also_after_a_restart(store, library):
+    ids = await chats(store, "one", "two", "three")
+    for session_id in ids:
+        await library.delete(session_id)
+    assert (await library.undo_delete()).session_id == ids[2]
+    later = Library(store, write_file=write_new_file)
+    assert (await later.undo_delete()).session_id == ids[1]
+    await library.purge(ids[0])
+    assert await library.undo_delete() is None
+    assert await later.undo_delete() is None
+    assert len(await library.headers()) == 2
+
+
+async def test_what_is_purged_is_gone(store, library):
+    (one,) = await chats(store, "one")
+    await library.purge(one)
+    with pytest.raises(SessionNotFound):
+        await library.find(one[:6])
+
+
+async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, store, library):
+    (one,) = await chats(store, "Plan for the garden")
+    session = await store.open_session(one)
+    path = tmp_path / "out" / "plan.md"
+    assert await library.export_file(session, path) == path
+    assert path.read_text() == await library.export_text(session)
+    assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
+    with pytest.raises(FileRefused, match="exists already"):
+        await library.export_file(session, path)
+    await library.export_file(session, path, form="txt", is_forced=True)
+    assert path.read_text().startswith("Plan for the garden\n===")
+
+
+async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
+    (one,) = await chats(store, "../../etc/passwd")
+    path = await library.export_file(await store.open_session(one), tmp_path, form="json")
+    assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
+    assert path.exists()
+
+
+async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
+    ids = await chats(store, "same", "same", "other")
+    await library.archive(ids[0])
+    paths = await library.export_all(tmp_path / "all")
+    assert len(set(paths)) == 3
+    assert all(path.exists() for path in paths)
+    with pytest.raises(FileRefused):
+        await library.export_all(tmp_path / "all")
+    assert len(await library.export_all(tmp_path / "all", is_forced=True)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.md", "md"),
+        ("a.JSON", "json"),
+        ("a.htm", "html"),
+        ("a.html", "html"),
+        ("a.txt", "txt"),
+        ("a", "md"),
+        ("a.pdf", "md"),
+    ],
+)
+def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
+    assert form_of(tmp_path / name) == form
+
+
+async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
+    (one,) = await chats(store, "one")
+    with pytest.raises(WrongUse):
+        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", form="pdf")
+    assert not (tmp_path / "a.pdf").exists()

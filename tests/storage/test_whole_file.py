@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from contextlib import contextmanager
+
+import pytest
+
+from lmchat.errors import FileRefused
+from lmchat.storage.whole_file import write_new_file, write_whole
+
+
+@contextmanager
+def no_room():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
+    path = tmp_path / "deep" / "state.toml"
+    write_whole(path, "one")
+    write_whole(path, "two \ud800\r\n")
+    assert path.read_bytes() == b"two ?\r\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert names(path.parent) == ["state.toml"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "state.toml"
+    write_whole(path, "old")
+    with no_room(), pytest.raises(OSError, match="File too large"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["state.toml"]
+
+
+def test_a_link_is_followed_when_replacing(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "state.toml").symlink_to(tmp_path / "elsewhere" / "state.toml")
+    write_whole(tmp_path / "state.toml", "text")
+    assert (tmp_path / "state.toml").is_symlink()
+    assert (tmp_path / "elsewhere" / "state.toml").read_text() == "text"
+
+
+def test_a_new_file_is_never_written_over_another_one(tmp_path):
+    path = tmp_path / "chats" / "plan.md"
+    write_new_file(path, "one")
+    with pytest.raises(FileRefused, match="exists already") as caught:
+        write_new_file(path, "two")
+    assert "--force" in caught.value.hint
+    assert path.read_text() == "one"
+    write_new_file(path, "three", is_forced=True)
+    assert path.read_text() == "three"
+    assert names(path.parent) == ["plan.md"]
+
+
+def test_a_name_that_is_taken_meanwhile_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "plan.md"
+    path.write_text("mine")
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    with pytest.raises(FileRefused, match="exists already"):
+        write_new_file(path, "two")
+    assert path.read_text() == "mine"
+    assert names(tmp_path) == ["plan.md"]
+
+
+def test_a_file_system_without_links_works_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_new_file(tmp_path / "plan.md", "one")
+    assert (tmp_path / "plan.md").read_text() == "one"
+    with pytest.raises(FileRefused, match="exists already"):
+        write_new_file(tmp_path / "plan.md", "two")
+    assert names(tmp_path) == ["plan.md"]
+
+
+def test_a_dangling_link_counts_as_taken(tmp_path):
+    (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileRefused, match="exists already"):
+        write_new_file(tmp_path / "plan.md", "one")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FileRefused, match="cannot be written"):
+        write_new_file(tmp_path / "file" / "plan.md", "one", is_forced=is_forced)
+    with pytest.raises(FileRefused):
+        write_new_file(tmp_path, "a folder", is_forced=is_forced)
+    with no_room(), pytest.raises(FileRefused, match="cannot be written: File too large"):
+        write_new_file(tmp_path / "plan.md", "one", is_forced=is_forced)
+    with pytest.raises(FileRefused):
+        write_new_file(tmp_path / ("x" * 300), "too long", is_forced=is_forced)
+    assert names(tmp_path) == ["file"]
