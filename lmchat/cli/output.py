@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line, safe_text
@@ -55,7 +55,8 @@ class Output:
 class SafeStream:
     """Prints an answer while it arrives; cuts between pieces change nothing about what is safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+        self._print_safe = write or _write
         self._held = ""
         self._last = ""
         self.is_at_line_start = True
@@ -73,7 +74,7 @@ class SafeStream:
         self._print(self._held)
         self._held = ""
         if not self.is_at_line_start:
-            self._print("\n")
+            self._print_safe("\n")
 
     def _print(self, text: str) -> None:
         if not text:
@@ -81,7 +82,7 @@ class SafeStream:
         safe = safe_text(self._last + text)[len(self._last) :]
         self._last = text[-1]
         self.is_at_line_start = safe.endswith("\n")
-        _write(safe)
+        self._print_safe(safe)
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:

@@ -24,6 +24,10 @@ examples:
 Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
+_SHARED_OPTIONS = (
+    *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--resume", "--temporary"),
+    *("--config", "--log-level"),
+)
 LEVELS = ("debug", "info", "warning", "error")
 """How much the log file tells."""
 
@@ -69,7 +73,10 @@ def parse(argv: Sequence[str]) -> Options:
         WrongArguments: they make no sense.
     """
     hosts: list[str] = []
-    options = build_parser(hosts).parse_args(argv, namespace=Options())
+    try:
+        options = build_parser(hosts).parse_args(argv, namespace=Options())
+    except WrongArguments as error:
+        raise _plainer(argv, error) from None
     options.allow_hosts = tuple(hosts)
     return options
 
@@ -135,9 +142,34 @@ def _add_commands(
             _add_commands(sub, command.commands, shared, is_required=not command.handler)
 
 
-def _unknown_command(word: str, words: Sequence[str]) -> str:
+def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
+    """Name an option that does not exist; argparse would complain of what follows it."""
+    typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
+    known = ["--help", "--version", *_SHARED_OPTIONS, *_options(COMMANDS)]
+    wrong = next((word for word in typed if word.startswith("--") and word not in known), None)
+    if wrong is None:
+        return error
+    meant = _similar(wrong, known)
+    return WrongArguments(
+        f"There is no option {wrong}" + (f"; did you mean {meant}?" if meant else "."), error.prog
+    )
+
+
+def _options(commands: Sequence[Command]) -> list[str]:
+    return [
+        name
+        for command in commands
+        for name in (*(name for one in command.arguments for name in one.names), *_options(command.commands))
+    ]
+
+
+def _similar(word: str, words: Sequence[str]) -> str:
     import difflib
 
-    meant = next(iter(difflib.get_close_matches(word, words, n=1)), "")
+    return next(iter(difflib.get_close_matches(word, words, n=1)), "")
+
+
+def _unknown_command(word: str, words: Sequence[str]) -> str:
+    meant = _similar(word, words)
     tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
     return f"There is no command {word!r}; {tail}"

@@ -6,7 +6,7 @@ from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import NOTHING_FOUND, look, own_endpoints, why_unusable
 from lmchat.cli.wiring import World, open_world
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import LMChatError
 from lmchat.services.arrival import arrive_at, choose
 
@@ -74,10 +74,9 @@ def _health_json(
         model.state is LoadState.LOADED
         or (model.state is LoadState.UNKNOWN and candidate is not None and candidate.verdict is Verdict.READY)
     )
-    named = parts.loaded.settings.endpoint
     return {
         "healthy": is_healthy,
-        "endpoint": candidate.endpoint.url if candidate else named or None,
+        "endpoint": candidate.endpoint.url if candidate else _named(parts.loaded.settings.endpoint),
         "models": len(candidate.models) if candidate else 0,
         "error": reason or None,
         "status": ("ok" if is_loaded else "degraded") if is_healthy else "error",
@@ -87,6 +86,13 @@ def _health_json(
         "orchestrator_ready": not parts.loaded.problems,
         "timestamp": timestamp(),
     }
+
+
+def _named(url: str) -> str | None:
+    try:
+        return Endpoint.parse(url).url if url else None
+    except LMChatError:
+        return url
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, object]:

@@ -41,7 +41,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(parts: Parts, *, is_kept: bool = True) -> AsyncIterator[World]:
+async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncIterator[World]:
     """Make backend and store, and close them; the counters of the run are added to those of all runs."""
     settings, keys = parts.settings, make_keys(parts)
     await asyncio.to_thread(keys.load)
@@ -70,8 +70,12 @@ def make_backend(settings: Settings, paths: Paths, keys: Keys) -> Backend:
     return ProxyClient(settings, key_for=keys.key_for, cache_file=paths.models_file)
 
 
-def make_store(parts: Parts, *, is_kept: bool = True) -> SessionStore:
-    """Return the store, whose file is opened with the first call; what is said may be left out of it."""
+def make_store(parts: Parts, *, is_kept: bool | None = None) -> SessionStore:
+    """Return the store, whose file is opened with the first call.
+
+    What is said is left out of it with `--temporary`, unless `is_kept` decides.
+    """
+    is_kept = not parts.options.temporary if is_kept is None else is_kept
     return (SessionStore if is_kept else UnsavedStore)(parts.paths.sessions_file)
 
 

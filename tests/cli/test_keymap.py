@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.cli.keymap import keymap_problems
+
+
+def _told(tmp_path, text):
+    import tomllib  # noqa: PLC0415
+
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    problems = keymap_problems(tomllib.loads(text)["keys"], file)
+    return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in problems]
+
+
+@pytest.mark.parametrize("key", ["f9", "ctrl+y", "alt+left", "ctrl+shift+f2", "left_curly_bracket", "é"])
+def test_a_key_that_there_is_may_be_given(tmp_path, key):
+    assert _told(tmp_path, f'[keys]\nfile = "{key}"') == []
+
+
+def test_an_unknown_command_is_told_with_what_may_be_meant(tmp_path):
+    told = _told(tmp_path, '\n[keys]\nserch = "ctrl+y"')
+    assert told == ["config.toml, line 3: keys.serch is no command; did you mean search?"]
+
+
+def test_a_key_that_there_is_not_is_told(tmp_path):
+    told = _told(tmp_path, '[keys]\nsearch = "ctrl+nonsense,hyperdrive+x"')
+    assert told == [
+        'config.toml, line 2: keys.search names no key with "ctrl+nonsense"',
+        'config.toml, line 2: keys.search names no key with "hyperdrive+x"',
+    ]
+
+
+def test_a_key_that_another_command_has_is_told(tmp_path):
+    assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"') == [
+        'config.toml, line 2: keys.search takes "ctrl+n", which new has'
+    ]
+
+
+def test_commands_may_swap_their_keys(tmp_path):
+    assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"\nnew = "ctrl+k"') == []
+
+
+def test_a_key_of_another_place_is_no_clash(tmp_path):
+    assert _told(tmp_path, '[keys]\n"session.rename" = "y"') == []
+
+
+def test_a_key_that_works_everywhere_clashes_with_any_place(tmp_path):
+    assert "which quit has" in _told(tmp_path, '[keys]\n"session.rename" = "ctrl+q"')[0]

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import logging
+import stat
+
+import pytest
+
+from lmchat.cli.log_file import LogFile, start_log
+
+
+@pytest.fixture
+def logger(tmp_path):
+    root, own = logging.getLogger(), logging.getLogger("lmchat")
+    levels = root.level, own.level
+    handler = start_log(tmp_path / "state" / "lmchat.log", "info")
+    yield own
+    root.removeHandler(handler)
+    handler.close()
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
+
+
+def _entries(tmp_path):
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.close()
+    return [json.loads(line) for line in (tmp_path / "state" / "lmchat.log").read_text().splitlines()]
+
+
+def test_a_record_is_one_line_of_json(logger, tmp_path):
+    logger.info("sent %d bytes\nto \x1b[1m%s", 5, "server")
+    (entry,) = _entries(tmp_path)
+    assert entry["message"] == "sent 5 bytes to ␛[1mserver"
+    assert (entry["level"], entry["logger"]) == ("info", "lmchat")
+
+
+def test_the_log_belongs_to_its_owner_alone(logger, tmp_path):
+    logger.warning("x")
+    _entries(tmp_path)
+    assert stat.S_IMODE((tmp_path / "state" / "lmchat.log").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_of_an_exception_only_type_and_places_are_kept(logger, tmp_path):
+    try:
+        {}["words of a chat"]
+    except KeyError:
+        logger.exception("unexpected error, id %s", "1a2b")
+    (entry,) = _entries(tmp_path)
+    assert entry["exception"] == "KeyError"
+    assert "test_log_file.py" in entry["at"][0]
+    assert "words of a chat" not in json.dumps(entry)
+
+
+def test_libraries_are_heard_from_warnings_on(logger, tmp_path):
+    logging.getLogger("httpx").info("GET http://127.0.0.1/?q=words")
+    logging.getLogger("asyncio").warning("slow")
+    assert [entry["logger"] for entry in _entries(tmp_path)] == ["asyncio"]
+
+
+def test_nothing_is_made_before_something_is_logged(logger, tmp_path):
+    logger.debug("below the level")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_full_file_is_set_aside_and_three_are_kept(tmp_path):
+    path = tmp_path / "lmchat.log"
+    handler = LogFile(path)
+    for number in range(6):
+        path.write_text(f"{number}" * 1_000_001)
+        handler.emit(logging.makeLogRecord({"msg": "x"}))
+        handler.close()
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["lmchat.log", "lmchat.log.1", "lmchat.log.2", "lmchat.log.3"]
+    assert (tmp_path / "lmchat.log.1").read_text()[0] == "5"
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_log_that_cannot_be_written_costs_the_log_alone(tmp_path):
+    (tmp_path / "file").write_text("")
+    handler = LogFile(tmp_path / "file" / "lmchat.log")
+    handler.emit(logging.makeLogRecord({"msg": "x"}))
+    handler.close()

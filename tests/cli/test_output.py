@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.cli.output import Output, SafeStream, table, to_json
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_text
+
+_HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200d"
+
+
+def test_text_is_made_safe_and_ends_in_one_newline(capsys):
+    Output().text(_HOSTILE)
+    Output().text("line\n")
+    out = capsys.readouterr().out
+    assert out == safe_text(_HOSTILE) + "\nline\n"
+    assert "\x1b" not in out
+
+
+def test_json_loses_nothing_and_acts_on_no_terminal():
+    text = to_json({_HOSTILE: [_HOSTILE, "é 日本 🎉"]})
+    assert safe_text(text) == text
+    assert json.loads(text) == {_HOSTILE: [_HOSTILE, "é 日本 🎉"]}
+    assert "é 日本 🎉" in text
+
+
+@given(st.text(st.characters(codec="utf-16", exclude_categories=())))
+def test_any_text_comes_back_out_of_json(text):
+    written = to_json(text)
+    assert json.loads(written) == text
+    assert safe_text(written) == written
+
+
+@given(st.lists(st.text("ab \r\n\u200d\u200c\x1b👩é", max_size=4), max_size=6))
+def test_a_stream_prints_the_same_however_it_is_cut(pieces):
+    whole = safe_text("".join(pieces))
+    printed = []
+    stream = SafeStream(printed.append)
+    for piece in pieces:
+        stream.write(piece)
+    stream.end()
+    assert "".join(printed) == (whole if whole.endswith("\n") or not whole else whole + "\n")
+
+
+def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsys):
+    error = LMChatError("It\x1b[1m broke.", hint="Mend it.", kind="offline")
+    Output(is_json=True).failure(error)
+    captured = capsys.readouterr()
+    detail = json.loads(captured.out)["detail"]
+    assert (detail["error"], detail["message"]) == ("offline", "It\x1b[1m broke.")
+    assert detail["timestamp"].endswith("Z")
+    assert captured.err == "lmchat: It␛[1m broke.\nMend it.\n"
+
+
+def test_there_is_only_one_document(capsys):
+    output = Output(is_json=True)
+    output.document({"state": "interrupted"})
+    output.failure(LMChatError("Late."))
+    assert json.loads(capsys.readouterr().out) == {"state": "interrupted"}
+
+
+def test_of_lines_the_failure_is_the_last(capsys):
+    output = Output(is_lines=True)
+    output.document({"chunk": "a"})
+    output.failure(LMChatError("Cut."))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == {"chunk": "a"}
+    assert lines[1]["detail"]["message"] == "Cut."
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream):
+    monkeypatch.setattr(f"sys.{stream}", None)
+    Output().text("x")
+    Output().note("x")
+
+
+def test_columns_fit_wide_characters_and_hostile_names():
+    assert table(("A", "B"), [("日本", "x"), ("a\x1b[2J\nb", "")]).splitlines() == [
+        "A        B",
+        "日本     x",
+        "a␛[2J b",
+    ]

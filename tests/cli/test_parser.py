@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from lmchat.cli.commands import COMMANDS
+from lmchat.cli.options import Options
+from lmchat.cli.parser import WrongArguments, build_parser, parse
+
+_SHARED = [
+    ("--endpoint", "endpoint", "http://a"),
+    ("-m", "model", "m"),
+    ("--model", "model", "m"),
+    ("--profile", "profile", "p"),
+    ("--system", "system", "s"),
+    ("-r", "resume", "last"),
+    ("--resume", "resume", "last"),
+    ("--config", "config", "c.toml"),
+    ("--log-level", "log_level", "debug"),
+]
+_LEAVES = [
+    ["ask", "hi"],
+    ["models"],
+    ["models", "load", "x"],
+    ["health"],
+    ["detect"],
+    ["metrics"],
+    ["metrics", "reset"],
+    ["sessions"],
+    ["sessions", "show", "last"],
+    ["search", "x"],
+    ["export"],
+    ["config", "show"],
+    ["completion", "bash"],
+]
+
+
+@pytest.mark.parametrize(("option", "name", "value"), _SHARED)
+@pytest.mark.parametrize("command", _LEAVES, ids=" ".join)
+def test_an_option_holds_before_between_and_after_the_words_of_a_command(option, name, value, command):
+    for place in range(len(command) + 1):
+        if place and command[place - 1 : place + 1] == ["ask", "hi"]:
+            continue
+        words = [*command[:place], option, value, *command[place:]]
+        assert getattr(parse(words), name) == value, words
+
+
+@pytest.mark.parametrize(("option", "name", "value"), _SHARED)
+def test_the_option_after_the_command_wins_over_the_one_before(option, name, value):
+    if option == "--log-level":
+        assert parse([option, "error", "ask", option, value]).log_level == value
+    else:
+        assert getattr(parse([option, "old", "ask", option, value]), name) == value
+
+
+@pytest.mark.parametrize("places", itertools.product([True, False], repeat=3))
+def test_allowed_hosts_are_gathered_from_everywhere(places):
+    words, expected = [], []
+    for number, (is_given, word) in enumerate(zip(places, ["models", "load", "x"], strict=True)):
+        if is_given:
+            words += ["--allow-host", f"h{number}"]
+            expected.append(f"h{number}")
+        words.append(word)
+    assert parse([*words, "--allow-host", "last"]).allow_hosts == (*expected, "last")
+
+
+@pytest.mark.parametrize("words", [["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]])
+def test_a_switch_holds_before_and_after(words):
+    assert parse(words).temporary
+
+
+def test_options_without_a_command_open_the_chat_screen():
+    options = parse(["-m", "m", "-r", "last", "--system", "s"])
+    assert (options.handler, options.model, options.resume, options.system) == ("", "m", "last", "s")
+
+
+def test_nothing_typed_is_the_same_as_the_defaults():
+    assert vars(parse([])) == vars(Options()) | {"allow_hosts": ()}
+
+
+def test_json_holds_before_and_after_an_action():
+    assert parse(["models", "--json", "load", "x"]).json
+    assert parse(["models", "load", "x", "--json"]).json
+    assert parse(["metrics", "--json", "reset"]).json
+
+
+@pytest.mark.parametrize("command", ["health", "detect", "metrics"])
+def test_commands_that_print_json_anyway_accept_json(command):
+    options = parse([command, "--json"])
+    assert options.is_json_always
+    assert options.json
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["aks"], "There is no command 'aks'; did you mean ask?"),
+        (["xyzzy"], "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, sessions"),
+        (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
+        (["models", "load"], "The following arguments are required: MODEL."),
+        (["config"], "The following arguments are required: ACTION."),
+        (["ask", "a", "b"], "Unrecognized arguments: b."),
+        (["--modle", "x"], "There is no option --modle; did you mean --model?"),
+        (["ask", "--refresj=1"], "There is no option --refresj; did you mean --refresh?"),
+        (["ask", "--json", "--xyzzy"], "There is no option --xyzzy."),
+        (["--log-level", "loud"], "Argument --log-level: invalid choice: 'loud'"),
+        (["completion", "cmd"], "Argument shell: invalid choice: 'cmd'"),
+        (["-m"], "Argument -m/--model: expected one argument."),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(words, sentence):
+    with pytest.raises(WrongArguments) as caught:
+        parse(words)
+    assert caught.value.sentence.startswith(sentence)
+    assert "\n" not in caught.value.sentence
+
+
+def _all(commands, prefix=()):
+    for command in commands:
+        yield (*prefix, command.name), command
+        yield from _all(command.commands, (*prefix, command.name))
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [pytest.param(w, c, id=" ".join(w)) for w, c in _all(COMMANDS)]
+)
+def test_the_help_of_every_command_has_an_example_of_it(words, command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse([*words, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"lmchat {words[0]}" in shown.partition("example")[2]
+    for example in command.examples:
+        assert example in shown
+
+
+def test_the_help_lists_every_command():
+    shown = build_parser().format_help()
+    for command in COMMANDS:
+        assert f"    {command.name} " in shown
+
+
+def test_every_handler_can_be_found():
+    import importlib  # noqa: PLC0415
+
+    for _, command in _all(COMMANDS):
+        if command.handler:
+            module, _, function = command.handler.partition(":")
+            assert callable(getattr(importlib.import_module(f"lmchat.cli.{module}"), function))
+
+
+def test_every_option_has_a_default():
+    for words, _ in _all(COMMANDS):
+        parser = build_parser()
+        for word in words:
+            parser = next(one.choices[word] for one in parser._actions if isinstance(one.choices, dict))
+        for action in parser._actions:
+            assert action.dest in ("help", "==SUPPRESS==") or hasattr(
+                Options, action.dest.replace("allow_host", "allow_hosts")
+            ), action.dest
+
+
+def test_the_shared_options_are_those_that_a_misspelt_one_is_compared_with():
+    from lmchat.cli.parser import _SHARED_OPTIONS  # noqa: PLC0415
+
+    known = {name for action in build_parser()._actions for name in action.option_strings if name[:2] == "--"}
+    assert set(_SHARED_OPTIONS) == known - {"--help", "--version"}
