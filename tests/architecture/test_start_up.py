@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+import zipfile
+
+import pytest
+
+from tests.support.programs import LMCHAT, PYTHON, run
+from tests.support.pty_program import ROOT
+
+
+def _imported(*argv, home):
+    """Return the top-level packages, and lmchat's own modules, that a run imports."""
+    done = run([PYTHON, "-X", "importtime", *argv], home=home)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
+
+
+def _packages(modules):
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_version_imports_next_to_nothing(tmp_path):
+    modules = _imported("-m", "lmchat", "--version", home=tmp_path)
+    assert not _packages(modules) & {
+        "textual",
+        "httpx",
+        "rich",
+        "asyncio",
+        "sqlite3",
+        "argparse",
+        "dataclasses",
+    }
+    assert {module for module in modules if module.startswith("lmchat")} <= {
+        "lmchat",
+        "lmchat.__main__",
+        "lmchat.cli",
+        "lmchat.cli.main",
+    }
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["ask", "--help"], ["models", "load", "--help"]], ids=" ".join)
+def test_help_imports_no_screen_no_network_and_no_disk(tmp_path, argv):
+    packages = _packages(_imported("-m", "lmchat", *argv, home=tmp_path))
+    assert not packages & {"textual", "httpx", "rich", "asyncio", "sqlite3", "msgspec", "platformdirs"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "unwanted"),
+    [
+        (["config", "show"], {"textual", "httpx", "rich", "asyncio", "sqlite3"}),
+        (["config", "path"], {"textual", "httpx", "rich", "asyncio", "sqlite3"}),
+        (["completion", "bash"], {"textual", "httpx", "rich", "asyncio", "sqlite3"}),
+        (["sessions"], {"textual", "httpx"}),
+        (["search", "word"], {"textual", "httpx"}),
+        (["metrics"], {"textual", "httpx", "rich"}),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_a_command_imports_only_what_it_needs(tmp_path, argv, unwanted):
+    assert not _packages(_imported("-m", "lmchat", *argv, home=tmp_path)) & unwanted
+
+
+def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, real_server):
+    modules = _imported("-m", "lmchat", "health", "--endpoint", real_server.url, home=tmp_path)
+    assert "textual" not in _packages(modules)
+
+
+def test_importing_the_package_does_nothing(tmp_path):
+    done = run([PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.paths, lmchat.cli.run"], home=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_told_by_both_entries(tmp_path):
+    from lmchat import __version__  # noqa: PLC0415
+
+    assert run([*LMCHAT, "--version"], home=tmp_path).stdout == f"lmchat {__version__}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_wheel_has_styles_and_types_and_nothing_of_the_tests(tmp_path):
+    done = run(
+        [PYTHON, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT], env={"HOME": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    inside = {str(path.relative_to(ROOT)) for path in (ROOT / "lmchat").rglob("*.tcss")}
+    assert inside
+    assert inside | {"lmchat/py.typed", "lmchat/__main__.py"} <= set(names)
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"lmchat"}
