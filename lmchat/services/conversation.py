@@ -58,6 +58,7 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
+        self._ending: asyncio.Future[None] | None = None
 
     @property
     def is_running(self) -> bool:
@@ -71,9 +72,18 @@ class Conversation:
             return tuple(self.messages)
         return (*self.messages[:-1], replace(self.messages[-1], parts=self._answer.parts))
 
+    async def settled(self) -> None:
+        """Wait until an answer that has ended is on the disk."""
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+
     def adopt(self, session: Session) -> None:
         """Take over another path of the same session."""
         self.header, self.messages = session.header, list(session.messages)
+
+    def rename(self, title: str) -> None:
+        """Take over a title that was written to the store."""
+        self.header = replace(self.header, title=title)
 
     def message(self, message_id: str) -> ChatMessage:
         """Return a message of the path."""
@@ -178,7 +188,8 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
             state, failure = self._unfinished(error)
         finally:
-            await asyncio.shield(self._end(state, failure, how, plan))
+            self._ending = asyncio.ensure_future(self._end(state, failure, how, plan))
+            await asyncio.shield(self._ending)
 
     def _begin(
         self, path: Sequence[ChatMessage], how: HowToAsk, versions: int, begun: ChatMessage | None

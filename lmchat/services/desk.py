@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from lmchat.config.settings import ChatSettings
+from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
@@ -103,6 +103,11 @@ class Desk:
         """Ids of the sessions in which an answer is on its way."""
         return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
 
+    async def settle(self) -> None:
+        """Wait until every answer that was stopped is on the disk."""
+        for opened in list(self._open.values()):
+            await opened.conversation.settled()
+
     def is_shown(self, conversation: Conversation) -> bool:
         """Whether this is the session on the screen."""
         return conversation is self.shown.conversation
@@ -133,6 +138,15 @@ class Desk:
             reasoning_effort=chat.reasoning_effort,
         )
         return HowToAsk(target=self.target, sampling=sampling, is_truncating=chat.auto_truncate)
+
+    def use_profile(self, profile: Profile) -> None:
+        """Talk in another way from the next turn on; its system prompt holds for new sessions."""
+        changes = {
+            name: value
+            for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
+            if (value := getattr(profile, name)) not in (None, "")
+        }
+        self.chat = replace(self.chat, **changes)
 
     def context_use(self) -> ContextUse:
         """Return what of the window the shown session takes."""

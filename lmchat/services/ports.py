@@ -56,8 +56,8 @@ class Backend(Protocol):
         """Return the counters."""
         ...
 
-    def budget(self) -> Budget:
-        """Return what the limiter has left for chat requests."""
+    def budget(self) -> Budget | None:
+        """Return what the limiter has left for chat requests; None before there is one."""
         ...
 
     async def aclose(self) -> None:
@@ -110,6 +110,10 @@ class SessionStore(Protocol):
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         """Undo `delete_message`."""
+        ...
+
+    async def last_deleted_message(self, session_id: str) -> str | None:
+        """Return the id of the message that was deleted last, if any."""
         ...
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:

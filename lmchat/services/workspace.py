@@ -22,9 +22,9 @@ class Outside:
 
     copy: Callable[[str], Awaitable[str]]
     """Put text on the clipboard; returns the way it took, as words for a toast."""
-    edit: Callable[[str], str]
+    edit: Callable[[str], Awaitable[str]]
     """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
-    page: Callable[[str], None]
+    page: Callable[[str], Awaitable[None]]
     """Show a text in the pager; the terminal is suspended meanwhile."""
     read_text: Callable[[str], Awaitable[str]]
     """Read a text file for the prompt; refuses what is not text."""
@@ -34,6 +34,8 @@ class Outside:
     """Keep a key that a server has accepted."""
     notification: Callable[[str], str]
     """Return the bytes that tell the terminal that a long answer has ended; empty for none."""
+    note_error: Callable[[BaseException], str]
+    """Put an error of our own into the log file; returns the id under which it stands there."""
     log_file: str
     """Where the log is, for people."""
 

@@ -87,7 +87,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         super().on_resize(event)
         self.call_after_refresh(self._draw)
 
-    def _draw(self, choose: tuple[str, str] | None = None) -> None:
+    def _draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
         typed = self.query_one(Field).value
         width = self.list.text_width - 1
         if width < 1:
@@ -97,8 +97,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if not shown:
             rows = words_as_rows(self._nothing(typed), width)
         self.query_one(".columns", Line).show([content(heads)])
-        best = self._table.best(shown)
-        self.list.show(rows, choose=best if typed.strip() and best else choose)
+        self.list.show(rows, choose=self._table.best(shown) if is_typed and typed.strip() else choose)
         self.fit_list(len(rows))
         self._tell(len(shown), is_filtered=bool(typed.strip()))
 
@@ -118,9 +117,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @on(Input.Changed)
     def filter_models(self, event: Input.Changed) -> None:
-        """Show what matches."""
+        """Show what matches, with the best of it chosen."""
         event.stop()
-        self._draw()
+        self._draw(is_typed=True)
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:

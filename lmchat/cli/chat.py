@@ -1,0 +1,139 @@
+"""`lmchat` without a command: puts the chat screen together, runs it, and leaves everything in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from lmchat.cli.keys import Keys
+from lmchat.cli.parts import Parts
+from lmchat.cli.target import own_endpoints
+from lmchat.cli.wiring import make_backend, make_keys, make_library, make_store
+from lmchat.config.settings import Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint
+from lmchat.errors import LMChatError
+from lmchat.services.catalogue import Catalogue
+from lmchat.services.desk import Desk
+from lmchat.services.late_backend import LateBackend
+from lmchat.services.monitor import Monitor
+from lmchat.services.ports import Backend
+from lmchat.services.workspace import Outside, Workspace
+from lmchat.storage import remembered as remembered_file
+from lmchat.storage.sessions import SessionStore
+from lmchat.storage.text_file import read_as_block
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.editor import edit_text
+from lmchat.terminal.notify import notification
+from lmchat.terminal.pager import page_text
+from lmchat.tui.app.lmchat_app import LMChatApp
+from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
+
+log = logging.getLogger(__name__)
+
+
+def run_chat(settings: Settings, parts: Parts) -> int:
+    """Run the screen until it is left; return the exit code."""
+    return asyncio.run(_run(settings, parts))
+
+
+async def _run(settings: Settings, parts: Parts) -> int:
+    remembered, warning = remembered_file.load(parts.paths.remembered_file)
+    store = make_store(parts)
+    apps: list[LMChatApp] = []
+    outside_write = partial(_write_to, apps)
+    workspace = make_workspace(settings, parts, store, remembered, outside_write)
+    workspace.warning = warning
+    app = LMChatApp(workspace)
+    apps.append(app)
+    guard_terminal(app, app.stop_and_save)
+    try:
+        await app.run_async(mouse=settings.ui.mouse)
+    finally:
+        await app.stop_and_save()
+        await workspace.backend.aclose()
+        metrics = workspace.backend.metrics()
+        if metrics.total_requests or metrics.cache_misses or metrics.cache_hits:
+            await _keep_metrics(store, workspace)
+        await store.aclose()
+    return app.return_code or 0
+
+
+def make_workspace(
+    settings: Settings,
+    parts: Parts,
+    store: SessionStore,
+    remembered: Remembered,
+    write: Callable[[str], bool],
+) -> Workspace:
+    """Put together what the screen works with; nothing of it touches network or disk yet."""
+    keys = make_keys(parts)
+    backend = LateBackend(lambda: _backend_with_keys(settings, parts, keys))
+    return Workspace(
+        settings=settings,
+        backend=backend,
+        store=store,
+        library=make_library(store),
+        desk=Desk(chat=settings.chat, backend=backend, store=store),
+        monitor=Monitor(backend),
+        catalogue=Catalogue(backend, store, expected=own_endpoints(settings)),
+        outside=make_outside(settings, parts, keys, write),
+        remembered=remembered,
+        resume_id=parts.options.resume or "",
+    )
+
+
+def _backend_with_keys(settings: Settings, parts: Parts, keys: Keys) -> Backend:
+    """Read the keys and import httpx; runs in a thread."""
+    keys.load()
+    return make_backend(settings, parts.paths, keys)
+
+
+def make_outside(settings: Settings, parts: Parts, keys: Keys, write: Callable[[str], bool]) -> Outside:
+    """Return what the screen may do to the rest of the world."""
+    clipboard = Clipboard(environ=parts.environ, write=write, file=parts.paths.state_dir / "copied.txt")
+
+    async def copy(text: str) -> str:
+        return (await clipboard.copy(text)).words
+
+    async def remember(remembered: Remembered) -> None:
+        await asyncio.to_thread(remembered_file.save, parts.paths.remembered_file, remembered)
+
+    async def keep_key(endpoint: Endpoint, key: str) -> None:
+        await asyncio.to_thread(keys.keep, endpoint, key)
+
+    async def read_text(path: str) -> str:
+        return await asyncio.to_thread(read_as_block, path)
+
+    return Outside(
+        copy=copy,
+        edit=partial(edit_text, environ=parts.environ),
+        page=partial(page_text, environ=parts.environ),
+        read_text=read_text,
+        remember=remember,
+        keep_key=keep_key,
+        notification=lambda words: notification(settings.ui.notify, words, parts.environ),
+        note_error=_note_error,
+        log_file=str(parts.paths.log_file),
+    )
+
+
+def _write_to(apps: Sequence[LMChatApp], data: str) -> bool:
+    """Send a control sequence through the app's driver, once there is an app."""
+    return bool(apps) and write_to_terminal(apps[0], data)
+
+
+def _note_error(error: BaseException) -> str:
+    error_id = secrets.token_hex(4)
+    log.error("unexpected error, id %s", error_id, exc_info=error)
+    return error_id
+
+
+async def _keep_metrics(store: SessionStore, workspace: Workspace) -> None:
+    try:
+        await store.metrics.add(workspace.backend.metrics())
+    except LMChatError as error:
+        log.warning("the counters could not be kept: %s", error.kind)

@@ -1,0 +1,181 @@
+"""The app: themes, keys, clipboard, notices and the way out; arriving at a server is its base's part."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.screen import ModalScreen
+from textual.worker import Worker, WorkerState
+
+from lmchat.errors import LMChatError
+from lmchat.services.workspace import Workspace
+from lmchat.tui.app.arrivals import Arrivals
+from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, RememberPanels
+from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.palette import CommandRows
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.signs import ASCII_CLASS
+from lmchat.tui.themes import THEMES
+
+LONG_ANSWER_S = 10.0
+"""An answer that took longer is told where nobody looks."""
+_TWICE_WITHIN_S = 2.0
+"""Two presses of Ctrl+C within this time quit."""
+
+
+class LMChatApp(Arrivals):
+    """lmchat on the screen."""
+
+    CSS_PATH = ["../lmchat.tcss", "../dialogs.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
+    COMMANDS = {CommandRows}  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
+    TITLE = "lmchat"
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        settings = workspace.settings
+        for theme in THEMES:
+            self.register_theme(theme)
+        wanted = settings.ui.theme or workspace.remembered.theme
+        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
+        self.set_class(settings.ui.ascii, ASCII_CLASS)
+        if settings.ui.reduced_motion:
+            self.animation_level = "none"
+        self.set_keymap(dict(settings.keys))
+        self._last_ctrl_c_s = 0.0
+
+    def on_ready(self) -> None:
+        """Begin what the first paint does not wait for."""
+        self.start_looking()
+        self.chat.start(self.workspace.resume_id)
+
+    async def stop_and_save(self) -> None:
+        """Stop all answers and wait until they are on the disk; called on every way out."""
+        self.chat.keep_draft()
+        self.workers.cancel_all()
+        await self.desk.settle()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keep the palette and the help off dialogs."""
+        if action in ("command_palette", "show_help") and isinstance(self.screen, ModalScreen):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_show_help(self) -> None:
+        """Show every command with its key."""
+        self.push_screen(HelpScreen())
+
+    def action_copy_or_stop(self) -> None:
+        """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
+        selected = self.screen.get_selected_text() or str(getattr(self.focused, "selected_text", "") or "")
+        if selected:
+            self.post_message(CopyText(selected))
+            self.screen.clear_selection()
+            return
+        if self.chat.stop_turn():
+            return
+        now_s = time.monotonic()
+        if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
+            self.exit()
+        else:
+            self._last_ctrl_c_s = now_s
+            self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
+
+    @on(TextDialog.CopyWanted)
+    @on(CopyText)
+    def copy_text(self, event: CopyText | TextDialog.CopyWanted) -> None:
+        """Put text on the clipboard and say the way it took."""
+        self.copy_to_clipboard(event.text)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
+        remember_copied(self, text)
+        self.run_worker(self._copy(text), name="copy", group="copy", exclusive=True)
+
+    async def _copy(self, text: str) -> None:
+        try:
+            self.notify(await self.workspace.outside.copy(text), markup=False)
+        except LMChatError as error:
+            self.chat.tell(error)
+
+    @on(SearchDialog.Searched)
+    def search(self, event: SearchDialog.Searched) -> None:
+        """Search as one types."""
+        self.run_worker(self._search(event.query), name="search", group="search", exclusive=True)
+
+    async def _search(self, query: str) -> None:
+        began_s = time.monotonic()
+        dialog = self.screen
+        if not isinstance(dialog, SearchDialog):
+            return
+        try:
+            hits = await self.workspace.store.search(query)
+        except LMChatError as error:
+            dialog.show_problem(error.message)
+        else:
+            dialog.show_hits(hits, (time.monotonic() - began_s) * 1e3)
+
+    @on(SearchDialog.ExportWanted)
+    def export_hit(self, event: SearchDialog.ExportWanted) -> None:
+        """Show the session of a hit and export it."""
+        self.screen.dismiss(None)
+        self.chat.open_session(event.hit.session_id, message_id=event.hit.message_id)
+        self.chat.call_later(self.chat.action_export_session)
+
+    @on(ChangeTheme)
+    def change_theme(self, event: ChangeTheme) -> None:
+        """Use the named theme, or the next one, and remember it."""
+        names = [theme.name for theme in THEMES]
+        wanted = event.name if event.name in names else f"lmchat-{event.name}"
+        if event.name and wanted not in names:
+            self.notify(f"There is no such theme. There are {', '.join(names)}.", markup=False)
+            return
+        place = names.index(self.theme) if self.theme in names else -1
+        self.theme = wanted if event.name else names[(place + 1) % len(names)]
+        self.keep_changed(theme=self.theme)
+
+    @on(RememberPanels)
+    def remember_panels(self, event: RememberPanels) -> None:
+        """Keep which panels are shown."""
+        self.keep_changed(has_sessions=event.has_sessions, has_telemetry=event.has_telemetry)
+
+    @on(AnswerEnded)
+    def tell_end(self, event: AnswerEnded) -> None:
+        """Tell who looks elsewhere that a long answer has ended; look at the server after a failure."""
+        if event.has_failed:
+            self.workspace.monitor.look_now()
+        if event.elapsed_s > LONG_ANSWER_S and not self.app_focus:
+            self._notify_terminal("The answer is complete.")
+
+    def _notify_terminal(self, words: str) -> None:
+        """Let the terminal tell it: by a bell, or a notification of the desktop."""
+        sequence = self.workspace.outside.notification(words)
+        if sequence:
+            write_to_terminal(self, sequence)
+
+    def on_app_focus(self) -> None:
+        """Look more often while somebody looks."""
+        self.workspace.monitor.is_focused = True
+
+    def on_app_blur(self) -> None:
+        """Look less often while nobody looks."""
+        self.workspace.monitor.is_focused = False
+
+    @on(Worker.StateChanged)
+    def tell_failed_worker(self, event: Worker.StateChanged) -> None:
+        """No traceback reaches the screen: it is in the log, under an id that the message shows."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            error_id = self.workspace.outside.note_error(event.worker.error)
+            self.notify(
+                f"Something in lmchat itself went wrong (id {error_id}). The log file has the details.",
+                severity="error",
+                markup=False,
+            )

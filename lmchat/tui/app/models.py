@@ -1,0 +1,146 @@
+"""Which model answers: the picker, switching, loading, what is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from textual import on
+from textual.app import App
+
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import LoadState, ModelInfo, Target
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.services.catalogue import ModelRow
+from lmchat.services.workspace import Workspace
+from lmchat.tui.intents import PickModel, SwitchModel, SwitchRecent
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
+
+
+class Models(App[None]):
+    """The part of the app that knows which model is in use."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.desk = workspace.desk
+        self.chat = ChatScreen(workspace)
+
+    def get_default_screen(self) -> ChatScreen:
+        """The chat is there from the first paint on."""
+        return self.chat
+
+    def use(self, target: Target) -> None:
+        """Use a server and model from the next turn on."""
+        self.desk.target = target
+        self.workspace.monitor.aim(target)
+        if target.model_id:
+            remembered = self.workspace.remembered.with_model(target.endpoint.url, target.model_id)
+            self.keep(remembered)
+            self.chat.show_action(f"using {safe_line(target.model_id, limit=24)}")
+
+    def keep(self, remembered: Remembered) -> None:
+        """Keep what lmchat itself remembers."""
+        self.workspace.remembered = remembered
+
+        async def save() -> None:
+            try:
+                await self.workspace.outside.remember(remembered)
+            except LMChatError as error:
+                self.workspace.warning = error.message
+
+        self.run_worker(save(), name="remember", group="remember", exclusive=True)
+
+    def keep_changed(self, **changes: Any) -> None:
+        """Keep what lmchat itself remembers, with changes."""
+        self.keep(replace(self.workspace.remembered, **changes))
+
+    @on(PickModel)
+    def open_picker(self) -> None:
+        """Open the model picker from what is known, and refresh it behind."""
+        rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
+        target = self.desk.target
+        current = (target.endpoint.url, target.model_id) if target else None
+        picker = ModelPicker(picker_rows(rows), age_s=age_s, current=current)
+        self.push_screen(picker, self._picked)
+        self.refresh_picker()
+
+    @on(ModelPicker.RefreshWanted)
+    def refresh_picker(self) -> None:
+        """Fetch all lists anew."""
+        self.run_worker(self._refresh_picker(), name="models", group="picker", exclusive=True)
+
+    async def _refresh_picker(self) -> None:
+        try:
+            rows, age_s = await self.workspace.catalogue.refresh(self.workspace.remembered)
+            note = ""
+        except LMChatError as error:
+            rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
+            note = error.message
+        for screen in self.screen_stack:
+            if isinstance(screen, ModelPicker):
+                screen.update_rows(picker_rows(rows), age_s=age_s, note=note)
+
+    def _picked(self, model: ModelInfo | None) -> None:
+        if model is not None:
+            self.switch_to(model)
+
+    @on(SwitchModel)
+    def switch_model(self, event: SwitchModel) -> None:
+        """Use a model from the next turn on."""
+        self.switch_to(event.model)
+
+    def switch_to(self, model: ModelInfo) -> None:
+        """Use a model from the next turn on; load it where it is not in memory."""
+        self.use(Target(endpoint=model.endpoint, product=model.product, model=model))
+        if model.state is LoadState.NOT_LOADED:
+            self.load(model)
+
+    @on(SwitchRecent)
+    def switch_recent(self, event: SwitchRecent) -> None:
+        """Use one of the recently used models."""
+        rows, _ = self.workspace.catalogue.known(self.workspace.remembered)
+        row = next((row for row in rows if row.recent_index == event.number - 1), None)
+        if row is None:
+            self.notify(f"There is no recent model {event.number}. Ctrl+O lists all.", markup=False)
+        else:
+            self.switch_to(row.model)
+
+    @on(ModelPicker.LoadWanted)
+    def load_or_unload(self, event: ModelPicker.LoadWanted) -> None:
+        """Load a model, or unload it."""
+        self.load(event.model, is_unload=event.model.state is LoadState.LOADED)
+
+    def load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
+        """Load or unload a model behind what is shown."""
+        self.run_worker(self._load(model, is_unload=is_unload), name="load", group="load", exclusive=True)
+
+    async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
+        verb = "unloading" if is_unload else "loading"
+        self.chat.show_action(f"{verb} {safe_line(model.model_id, limit=20)}")
+        try:
+            await (self.workspace.backend.unload(model) if is_unload else self.workspace.backend.load(model))
+            self.chat.show_action(
+                f"{'unloaded' if is_unload else 'loaded'} {safe_line(model.model_id, limit=20)}"
+            )
+        except LMChatError as error:
+            self.chat.tell(error)
+        self.workspace.monitor.look_now()
+        if any(isinstance(screen, ModelPicker) for screen in self.screen_stack):
+            self.refresh_picker()
+
+
+def picker_rows(rows: Sequence[ModelRow]) -> list[PickerRow]:
+    """Return rows as the picker wants them."""
+    return [
+        PickerRow(
+            model=row.model,
+            tokens_per_second=row.tokens_per_second,
+            is_recent=row.recent_index is not None,
+            recent_index=row.recent_index,
+        )
+        for row in rows
+    ]

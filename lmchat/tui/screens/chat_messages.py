@@ -1,0 +1,187 @@
+"""What the keys of a focused message do; each leaves every version in the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual import on
+
+from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.safe_text import safe_text
+from lmchat.tui.intents import CopyText
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.chat_sessions import ChatSessions
+from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.widgets.chat_log import ChatLog
+
+_UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
+
+
+class ChatMessages(ChatSessions):
+    """Acts on single messages; each action leaves every version in the tree."""
+
+    _edited_id: str = ""
+    """The prompt that is being edited in place of a new one; empty where none is."""
+
+    @on(ChatLog.Wanted)
+    def act_on_message(self, event: ChatLog.Wanted) -> None:
+        """Do what a key of a message asks for."""
+        handlers: dict[str, Callable[[ChatMessage], None]] = {
+            "edit": self.edit_message,
+            "regenerate": self.regenerate,
+            "resume": self.resume,
+            "fork": self.fork_at,
+            "delete": self.delete_message,
+            "undo": lambda _: self.undo_deletion(),
+            "previous_version": lambda message: self.choose_version(message, -1),
+            "next_version": lambda message: self.choose_version(message, 1),
+            "tree": lambda _: self.show_tree(),
+            "pager": self.page,
+        }
+        if event.name in ("copy", "copy_code"):
+            self.post_message(CopyText(event.text))
+        elif event.name == "links":
+            self.show_links(event.text.split())
+        elif event.name in handlers:
+            handlers[event.name](event.message)
+
+    def edit_message(self, message: ChatMessage) -> None:
+        """Put the prompt of a message into the prompt; Enter sends it as another version."""
+        prompt = message if message.role is Role.USER else self._prompt_of(message)
+        if prompt is None:
+            return
+        self._edited_id = prompt.message_id
+        self.prompt_input.put(prompt.text)
+        self.prompt_input.focus()
+        self.show_action("editing; Enter sends, Esc leaves")
+
+    def say(self, text: str) -> None:
+        """Send what was typed: as another version where an earlier prompt was edited, else as a new one."""
+        edited_id, self._edited_id = self._edited_id, ""
+        if edited_id and not self.desk.shown.conversation.is_running:
+            self.run_turn(lambda one, how: one.edit(edited_id, text, how), text=text)
+        else:
+            super().say(text)
+
+    def leave_edit(self) -> bool:
+        """Give up editing; tell whether there was anything to give up."""
+        was_editing, self._edited_id = bool(self._edited_id), ""
+        if was_editing:
+            self.prompt_input.put("")
+            self.show_action("edit left")
+        return was_editing
+
+    def regenerate(self, message: ChatMessage) -> None:
+        """Answer once more."""
+        answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
+        self.run_turn(lambda one, how: one.regenerate(answer.message_id, how))
+
+    def resume(self, message: ChatMessage) -> None:
+        """Go on with an unfinished answer."""
+        if message.state in _UNFINISHED and message.text:
+            self.run_turn(lambda one, how: one.resume(message.message_id, how))
+        elif message.state is AnswerState.FAILED or message.state in _UNFINISHED:
+            self.regenerate(message)
+        else:
+            self.app.notify("This answer is complete; r answers once more.", markup=False)
+
+    def fork_at(self, message: ChatMessage) -> None:
+        """Copy the path up to a message into a new session and show it."""
+
+        async def work() -> None:
+            self.show_path(await self.workspace.store.fork(self.conversation_id, message.message_id))
+            self.show_action("forked")
+            self.prompt_input.focus()
+
+        self.attempt(work, group="fork")
+
+    def delete_message(self, message: ChatMessage) -> None:
+        """Hide a message with what follows it; `u` brings it back."""
+
+        async def work() -> None:
+            self.stop_turn()
+            self.show_path(
+                await self.workspace.store.delete_message(self.conversation_id, message.message_id)
+            )
+            self.show_action("deleted; u brings it back")
+
+        self.attempt(work, group="delete")
+
+    def undo_deletion(self) -> None:
+        """Bring back the message that was deleted last in this session."""
+
+        async def work() -> None:
+            last = await self.workspace.store.last_deleted_message(self.conversation_id)
+            if last is None:
+                self.app.notify("Nothing was deleted in this session.", markup=False)
+                return
+            self.show_path(await self.workspace.store.restore_message(self.conversation_id, last))
+            self.show_action("brought back")
+
+        self.attempt(work, group="delete")
+
+    def choose_version(self, message: ChatMessage, step: int) -> None:
+        """Show the previous or next version of a message."""
+
+        async def work() -> None:
+            tree = await self.workspace.store.tree(self.conversation_id)
+            siblings = [one for one in tree if (one.parent_id, one.role) == (message.parent_id, message.role)]
+            places = [one.message_id for one in siblings]
+            if message.message_id not in places:
+                return
+            place = places.index(message.message_id) + step
+            if 0 <= place < len(places):
+                self.show_path(await self.workspace.store.set_leaf(self.conversation_id, places[place]))
+                self.log_view.show_message(places[place])
+
+        if message.versions > 1 and not self.desk.shown.conversation.is_running:
+            self.attempt(work, group="version")
+
+    def show_tree(self) -> None:
+        """Show all branches of the session."""
+
+        async def work() -> None:
+            tree = await self.workspace.store.tree(self.conversation_id)
+            path = {one.message_id for one in self.desk.shown.conversation.messages}
+            self.app.push_screen(MessageTree(tree, path), self._go_to)
+
+        self.attempt(work, group="tree")
+
+    def _go_to(self, message_id: str | None) -> None:
+        if message_id:
+            self.open_session(self.conversation_id, message_id=message_id)
+
+    def show_links(self, found: Sequence[str]) -> None:
+        """List the links of a message; a single one is opened after asking."""
+        links = [link for link in dict.fromkeys(found) if link.startswith(("http://", "https://"))]
+        if not links:
+            self.app.notify("This message has no links.", markup=False)
+        elif len(links) == 1:
+            self.app.push_screen(
+                ConfirmDialog("Open this link?", text=links[0], verb="open it"),
+                lambda answer: self.app.open_url(links[0]) if answer else None,
+            )
+        else:
+            self.app.push_screen(TextDialog("Links", safe_text("\n".join(links))))
+
+    def page(self, message: ChatMessage) -> None:
+        """Show a message in the pager."""
+
+        async def work() -> None:
+            with self.app.suspend():
+                await self.workspace.outside.page(message.text)
+
+        self.attempt(work, group="editor")
+
+    def _prompt_of(self, answer: ChatMessage) -> ChatMessage | None:
+        path = self.desk.shown.conversation.messages
+        return next(
+            (one for one in path if one.message_id == answer.parent_id and one.role is Role.USER), None
+        )
+
+    def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
+        path = self.desk.shown.conversation.messages
+        return next(
+            (one for one in path if one.parent_id == prompt.message_id and one.role is Role.ASSISTANT), None
+        )

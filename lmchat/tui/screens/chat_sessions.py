@@ -1,0 +1,183 @@
+"""What the list of sessions does: open, rename, pin, archive, delete and undo; export and search."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual import on
+
+from lmchat.domain.session import SearchHit, Session
+from lmchat.errors import FileRefused, LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.chat_turns import ChatTurns
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.widgets.session_list import SessionList
+
+
+class ChatSessions(ChatTurns):
+    """Moves between sessions; an answer that streams in one goes on behind another."""
+
+    def attempt(self, work: Callable[[], Awaitable[None]], group: str = "library") -> None:
+        """Run something that may fail; what goes wrong is told, nothing is lost."""
+
+        async def told() -> None:
+            try:
+                await work()
+            except LMChatError as error:
+                self.tell(error)
+
+        self.run_worker(told(), name=group, group=group, exclusive=group != "library", exit_on_error=False)
+
+    def action_new_session(self) -> None:
+        """Begin a new session; a running answer goes on and is saved."""
+        self.keep_draft()
+        self.prompt_input.load_draft("")
+        self.desk.begin()
+        self.show_session()
+        self.show_action("new session")
+        self.prompt_input.focus()
+
+    def open_session(self, session_id: str, *, message_id: str = "") -> None:
+        """Show another session, at a message where one is named."""
+
+        async def work() -> None:
+            self.keep_draft()
+            if message_id:
+                self.desk.adopt(await self.workspace.store.set_leaf(session_id, message_id))
+            else:
+                await self.desk.open(session_id)
+            self.show_session()
+            if message_id:
+                self.log_view.show_message(message_id)
+            self.prompt_input.load_draft(await self.workspace.store.draft(session_id))
+            self.prompt_input.focus()
+
+        self.attempt(work, group="open")
+
+    def keep_draft(self) -> None:
+        """Keep what is typed with the session that it was typed in."""
+        conversation, text = self.desk.shown.conversation, self.prompt_input.text
+        session_id = conversation.header.session_id if conversation.messages else ""
+
+        async def work() -> None:
+            await self.workspace.store.save_draft(session_id, text)
+
+        self.attempt(work, group="draft")
+
+    def show_path(self, session: Session) -> None:
+        """Show another path of the session, or a fork."""
+        self.desk.adopt(session)
+        self.show_session()
+
+    @on(SessionList.Opened)
+    def open_chosen(self, event: SessionList.Opened) -> None:
+        """Show the session that was chosen."""
+        self.remove_class("-sessions-over")
+        self.open_session(event.session_id)
+
+    @on(SessionList.Wanted)
+    def change_session(self, event: SessionList.Wanted) -> None:
+        """Do what a key of the list asks for."""
+        library, session_id = self.workspace.library, event.session_id
+        match event.name:
+            case "rename":
+                self.ask_title(session_id)
+            case "pin":
+                self._change(lambda: self._toggle(session_id, "is_pinned"), "pinned or not")
+            case "archive":
+                self._change(
+                    lambda: self._toggle(session_id, "is_archived"), "archived; u does not undo this, a does"
+                )
+            case "delete":
+                self._change(lambda: self._delete(session_id), "in the trash; u brings it back")
+            case _:
+                self._change(library.undo_delete, "brought back")
+
+    def _change(self, change: Callable[[], Awaitable[object]], words: str) -> None:
+        async def work() -> None:
+            await change()
+            await self._list_sessions()
+            self.show_action(words)
+
+        self.attempt(work)
+
+    async def _toggle(self, session_id: str, name: str) -> None:
+        header = (await self.workspace.store.open_session(session_id)).header
+        if name == "is_pinned":
+            await self.workspace.library.pin(session_id, is_pinned=not header.is_pinned)
+        else:
+            await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
+
+    async def _delete(self, session_id: str) -> None:
+        await self.workspace.library.delete(session_id)
+        if session_id == self.conversation_id:
+            self.stop_turn()
+            self.desk.begin()
+            self.show_session()
+
+    def ask_title(self, session_id: str, title: str = "") -> None:
+        """Ask for a session's title, or take the given one."""
+
+        def rename(new: str | None) -> None:
+            if new is not None:
+                self._change(lambda: self._rename(session_id, new), "renamed")
+
+        if title:
+            rename(title)
+        else:
+            self.app.push_screen(AskDialog("Title of the session", value=self._title_of(session_id)), rename)
+
+    async def _rename(self, session_id: str, title: str) -> None:
+        header = await self.workspace.library.rename(session_id, title)
+        if session_id == self.conversation_id:
+            self.desk.shown.conversation.rename(header.title)
+            self.show_title()
+
+    def _title_of(self, session_id: str) -> str:
+        shown = self.desk.shown.conversation.header
+        return safe_line(shown.title) if session_id == shown.session_id else ""
+
+    def action_export_session(self, path: str = "") -> None:
+        """Export the shown session as Markdown, into a file that the user names."""
+        if not self.desk.shown.conversation.messages:
+            self.app.notify("There is nothing to export yet.", markup=False)
+            return
+
+        def export(name: str | None) -> None:
+            if name:
+                self.attempt(lambda: self._export(Path(name).expanduser()), group="export")
+
+        if path:
+            export(path)
+        else:
+            proposed = self.workspace.library.proposed_name(self._session())
+            self.app.push_screen(AskDialog("Export to which file?", value=proposed), export)
+
+    async def _export(self, path: Path) -> None:
+        try:
+            written = await self.workspace.library.export_file(self._session(), path)
+        except FileRefused as error:
+            self.tell(error)
+            return
+        self.show_action("exported")
+        self.app.notify(f"Exported to {safe_line(str(written))}", markup=False)
+
+    def _session(self) -> Session:
+        conversation = self.desk.shown.conversation
+        return Session(header=conversation.header, messages=conversation.shown_messages)
+
+    def action_search_sessions(self, query: str = "") -> None:
+        """Search all words of all sessions."""
+
+        def go(hit: SearchHit | None) -> None:
+            if hit is not None:
+                self.open_session(hit.session_id, message_id=hit.message_id)
+
+        self.app.push_screen(SearchDialog(query), go)
+
+    @on(SessionList.SearchWanted)
+    def search_typed(self, event: SessionList.SearchWanted) -> None:
+        """Search for what no title held."""
+        self.action_search_sessions(event.query)

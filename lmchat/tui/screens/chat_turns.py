@@ -1,0 +1,179 @@
+"""How a turn runs on the chat screen: its worker, its events, its end, and what waits behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from textual import on
+
+from lmchat.domain.event import ReasoningDelta, RetryScheduled, TextDelta
+from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
+from lmchat.services.conversation import Conversation
+from lmchat.services.desk import OpenSession
+from lmchat.tui.intents import AnswerEnded
+from lmchat.tui.screens.chat_base import ChatBase
+from lmchat.tui.widgets.queue_card import QueueCard
+
+Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
+"""Begins a turn of a conversation."""
+
+_ENDED_WORDS = {
+    AnswerState.COMPLETE: "answer saved",
+    AnswerState.STOPPED: "stopped, text saved",
+    AnswerState.INTERRUPTED: "interrupted, text saved",
+    AnswerState.FAILED: "request failed",
+    AnswerState.STREAMING: "streaming",
+}
+
+
+class ChatTurns(ChatBase):
+    """Runs turns; one worker a session, so that an answer goes on while another session is shown."""
+
+    def say(self, text: str) -> None:
+        """Send a prompt, or let it wait for the end of the running answer."""
+        if self.desk.shown.conversation.is_running:
+            self.desk.enqueue(text)
+            self.show_queue()
+            self.show_action("queued")
+            return
+        self.run_turn(lambda conversation, how: conversation.send(text, how), text=text)
+
+    def run_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
+        """Begin a turn in its worker; `text` goes back into the prompt where it is refused."""
+        opened = opened or self.desk.shown
+        try:
+            how = self.desk.how_to_ask()
+        except LMChatError as error:
+            self._refused(error, text)
+            return
+        self.run_worker(
+            self._follow(opened, begin(opened.conversation, how), text),
+            name="turn",
+            group=_group(opened.conversation),
+            exclusive=True,
+            exit_on_error=False,
+        )
+
+    def stop_turn(self) -> bool:
+        """Stop the answer of the shown session; tell whether there was one."""
+        conversation = self.desk.shown.conversation
+        if not conversation.is_running:
+            return False
+        self.workers.cancel_group(self, _group(conversation))
+        return True
+
+    async def _follow(
+        self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
+    ) -> None:
+        """Show events as they come, as long as their session is on the screen."""
+        conversation = opened.conversation
+        began_s = time.monotonic()
+        refusal: LMChatError | None = None
+        try:
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    await self._take(conversation, event)
+        except LMChatError as error:
+            refusal = error
+        finally:
+            self._rest(opened, refusal, text, time.monotonic() - began_s)
+
+    async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
+        is_shown = self.desk.is_shown(conversation)
+        match event:
+            case TextDelta() | ReasoningDelta():
+                if is_shown:
+                    self.speedometer.count(time.monotonic())
+                    await self.log_view.apply(event)
+            case MessageAdded(message=message):
+                self._show_prompt(conversation, message, is_shown=is_shown)
+            case AnswerBegun():
+                self._show_begun(conversation, event, is_shown=is_shown)
+            case RetryScheduled():
+                self.show_action(
+                    f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
+                )
+            case _:
+                if is_shown:
+                    await self.log_view.apply(event)
+
+    def _show_prompt(self, conversation: Conversation, message: ChatMessage, *, is_shown: bool) -> None:
+        if is_shown:
+            if message.versions > 1:
+                self.log_view.load(conversation.shown_messages)
+            else:
+                self.log_view.append(message)
+            self.show_title()
+        self.show_sessions()
+
+    def _show_begun(self, conversation: Conversation, event: AnswerBegun, *, is_shown: bool) -> None:
+        self.workspace.monitor.is_streaming = True
+        if is_shown:
+            if event.message.versions > 1:
+                self.log_view.load(conversation.shown_messages)
+            else:
+                self.log_view.begin_answer(event.message)
+            first = next((one for one in event.plan.messages if one.role is not Role.SYSTEM), None)
+            self._left_out = event.plan.left_out
+            if event.plan.left_out and first is not None:
+                self.log_view.mark_left_out(event.plan.left_out, first.message_id)
+            self.speedometer.restart()
+        self.show_action("streaming")
+        self.show_sessions()
+
+    def _rest(self, opened: OpenSession, refusal: LMChatError | None, text: str, elapsed_s: float) -> None:
+        """Show the end of a turn, and send what waits behind it."""
+        if not self.app.is_running or not self.is_mounted:
+            return
+        conversation = opened.conversation
+        self.workspace.monitor.is_streaming = bool(self.desk.streaming)
+        if refusal is not None:
+            self._refused(refusal, text)
+            return
+        turn, last = conversation.turn, conversation.messages[-1]
+        if self.desk.is_shown(conversation):
+            self.log_view.finish(last)
+            self.log_view.show_turn(None, time.monotonic())
+        waiting = self.desk.next_after(opened)
+        self.show_queue()
+        self.show_action(_ENDED_WORDS[last.state])
+        self.show_sessions()
+        has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        self.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
+        if waiting is not None:
+            self.run_turn(lambda one, how: one.send(waiting, how), opened=opened, text=waiting)
+
+    def _refused(self, error: LMChatError, text: str) -> None:
+        """Say why nothing was sent; what was typed goes back into the prompt."""
+        if text and not self.prompt_input.text:
+            self.prompt_input.put(text)
+        self.tell(error)
+
+    def tell(self, error: LMChatError) -> None:
+        """Say what went wrong where it has no place of its own."""
+        words = safe_line(error.message)
+        if error.hint:
+            words += f" {safe_line(error.hint)}"
+        self.app.notify(words, severity="warning", markup=False)
+
+    @on(QueueCard.Edit)
+    def edit_queued(self, event: QueueCard.Edit) -> None:
+        """Take a waiting message back into the prompt."""
+        self.prompt_input.put(self.desk.take_queued(event.index))
+        self.show_queue()
+        self.prompt_input.focus()
+
+    @on(QueueCard.Remove)
+    def remove_queued(self, event: QueueCard.Remove) -> None:
+        """Drop a waiting message."""
+        self.desk.take_queued(event.index)
+        self.show_queue()
+
+
+def _group(conversation: Conversation) -> str:
+    return f"turn-{conversation.header.session_id}"

@@ -1,0 +1,97 @@
+"""Find in the session: an input with the place among the hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.getters import query_one
+from textual.message import Message
+from textual.widgets import Input
+
+from lmchat.tui.widgets.field import Field
+
+
+class FindBar(Horizontal):
+    """Hidden until it is opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it."""
+
+    BINDINGS = [  # noqa: RUF012 - as Textual declares it
+        Binding("escape", "close", show=False),
+        Binding("shift+enter,up", "step(-1)", show=False),
+        Binding("down", "step(1)", show=False),
+    ]
+
+    @dataclass
+    class Changed(Message):
+        """Something else is to be found."""
+
+        query: str
+        """What; empty for nothing."""
+
+    @dataclass
+    class Step(Message):
+        """The next or previous hit shall be shown."""
+
+        by: int
+        """1 or -1."""
+
+    @dataclass
+    class Closed(Message):
+        """Nothing is to be found any more."""
+
+    _field = query_one(Field)
+
+    def compose(self) -> ComposeResult:
+        """The input."""
+        yield Field(placeholder="Find in this session")
+
+    def on_mount(self) -> None:
+        """Hide it."""
+        self.display = False
+
+    def open(self, query: str = "") -> None:
+        """Show it with the cursor in it; what was found last stays."""
+        self.display = True
+        if query:
+            self._field.input.value = query
+        elif self._field.value:
+            self.post_message(self.Changed(self._field.value))
+        self._field.input.focus()
+
+    def close(self) -> None:
+        """Hide it."""
+        self.display = False
+        self.post_message(self.Closed())
+
+    def show_place(self, place: int, count: int) -> None:
+        """Say which of how many hits is shown; 0 while none was gone to."""
+        if not self._field.value:
+            words = ""
+        elif not count:
+            words = "no hits"
+        else:
+            words = f"{place} of {count}" if place else f"{count} hits"
+        self._field.show_note(words)
+
+    def action_close(self) -> None:
+        """Hide it."""
+        self.close()
+
+    def action_step(self, by: int) -> None:
+        """Ask for the next or previous hit."""
+        self.post_message(self.Step(by))
+
+    @on(Input.Changed)
+    def tell_query(self, event: Input.Changed) -> None:
+        """Post what is typed."""
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    @on(Input.Submitted)
+    def tell_step(self, event: Input.Submitted) -> None:
+        """Go on."""
+        event.stop()
+        self.post_message(self.Step(1))

@@ -1,0 +1,150 @@
+"""The real app on a scripted backend and a real store in a folder of the test's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint
+from lmchat.services.catalogue import Catalogue
+from lmchat.services.desk import Desk
+from lmchat.services.late_backend import LateBackend
+from lmchat.services.library import Library
+from lmchat.services.monitor import Monitor
+from lmchat.services.workspace import Outside, Workspace
+from lmchat.storage.sessions import SessionStore
+from lmchat.storage.text_file import read_as_block
+from lmchat.storage.whole_file import write_new_file
+from lmchat.tui.app.lmchat_app import LMChatApp
+from tests.support.scripted_backend import ScriptedBackend
+
+
+@dataclass
+class Desktop:
+    """What a test looks at: the app, its driver of keys, and what the world saw."""
+
+    app: LMChatApp
+    pilot: Pilot
+    backend: ScriptedBackend
+    store: SessionStore
+    folder: Path
+    copied: list[str] = field(default_factory=list)
+    kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
+    remembered: list[Remembered] = field(default_factory=list)
+    paged: list[str] = field(default_factory=list)
+
+    @property
+    def chat(self):
+        return self.app.chat
+
+    @property
+    def conversation(self):
+        return self.app.desk.shown.conversation
+
+    async def until(self, condition, what: str = "") -> None:
+        """Let the app work until something holds."""
+        for _ in range(400):
+            if condition():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never came: {what or condition}")
+
+    async def ready(self) -> None:
+        """Wait until a server was found."""
+        await self.until(lambda: self.app.desk.target is not None, "a server")
+        await self.pilot.pause()
+
+    async def say(self, text: str) -> None:
+        """Type a line and send it."""
+        await self.pilot.press(*(_KEYS.get(char, char) for char in text), "enter")
+
+    async def answered(self, count: int = 1) -> None:
+        """Wait until so many answers have ended."""
+        await self.until(
+            lambda: (
+                not self.conversation.is_running
+                and sum(bool(m.receipt) for m in self.conversation.messages) >= count
+            ),
+            f"{count} answers",
+        )
+        await self.pilot.pause()
+
+    async def on_disk(self):
+        """Messages of the shown session as the store has them."""
+        return (await self.store.open_session(self.conversation.header.session_id)).messages
+
+
+_KEYS = {" ": "space", "?": "question_mark", "/": "slash", ".": "full_stop", "_": "underscore", "-": "minus"}
+
+
+@asynccontextmanager
+async def desktop(
+    folder: Path,
+    backend: ScriptedBackend | None = None,
+    *,
+    size: tuple[int, int] = (120, 40),
+    settings: Settings | None = None,
+    remembered: Remembered | None = None,
+    resume_id: str = "",
+    store: SessionStore | None = None,
+) -> AsyncIterator[Desktop]:
+    """Run the app without a terminal."""
+    backend = backend or ScriptedBackend()
+    settings = settings or Settings(ui=UiSettings(reduced_motion=True))
+    store = store or SessionStore(folder / "sessions.db")
+    late = LateBackend(lambda: backend)
+    seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
+
+    async def copy(text: str) -> str:
+        seen.copied.append(text)
+        return "Copied with test-copy"
+
+    async def remember(value: Remembered) -> None:
+        seen.remembered.append(value)
+
+    async def keep_key(endpoint: Endpoint, key: str) -> None:
+        seen.kept_keys.append((endpoint, key))
+
+    async def edit(text: str) -> str:
+        return text + " edited"
+
+    async def page(text: str) -> None:
+        seen.paged.append(text)
+
+    async def read_text(name: str) -> str:
+        return read_as_block(name)
+
+    workspace = Workspace(
+        settings=settings,
+        backend=late,
+        store=store,
+        library=Library(store, write_file=write_new_file),
+        desk=Desk(chat=settings.chat, backend=late, store=store),
+        monitor=Monitor(late),
+        catalogue=Catalogue(late, store),
+        outside=Outside(
+            copy=copy,
+            edit=edit,
+            page=page,
+            read_text=read_text,
+            remember=remember,
+            keep_key=keep_key,
+            notification=lambda _: "\a",
+            note_error=lambda error: f"{error!r}"[:8],
+            log_file="/var/log/lmchat.log",
+        ),
+        remembered=remembered or Remembered(),
+        resume_id=resume_id,
+    )
+    app = LMChatApp(workspace)
+    async with app.run_test(size=size) as pilot:
+        seen.app, seen.pilot = app, pilot
+        yield seen
+        await app.stop_and_save()
+    await store.aclose()
