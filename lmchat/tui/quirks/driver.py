@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SAVE_S = 1.0
 """How long the app may save before it is ended."""
-END_S = 0.5
+END_S = 1.0
 """How long it may then take to end in order."""
 _READ_SIZE = 65536
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
