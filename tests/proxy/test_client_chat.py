@@ -1,8 +1,62 @@
+"""What becomes of a chat request: order of the checks, queue, retries, loading, cancelling, time-outs."""
+
 from __future__ import annotations
 
-from lmchat.domain.event import StreamFinished, TextDelta
-from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import CHAT, plain
+import asyncio
+import gc
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from lmchat.config.settings import EndpointSettings, LimitSettings, Settings, TimeoutSettings
+from lmchat.domain.event import (
+    ModelLoading,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    RetryScheduled,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+)
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.server import Endpoint, Product
+from lmchat.proxy.client import ProxyClient
+from tests.support.captures import replay
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, answer, lm_studio, plain
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    Pause,
+    ScriptedServer,
+    finish,
+    free_port,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
+
+BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
+REMOTE = Endpoint.parse("http://models.example:8000")
+
+
+def texts(events) -> str:
+    return "".join(one.text for one in events if isinstance(one, TextDelta))
+
+
+def retries(events) -> list[RetryScheduled]:
+    return [one for one in events if isinstance(one, RetryScheduled)]
+
+
+async def seen(server: ScriptedServer, route: str = CHAT, count: int = 1):
+    return await asyncio.to_thread(server.wait_for, route, count=count)
 
 
 async def test_an_answer_arrives_piece_by_piece_and_ends(server, client):
@@ -10,5 +64,456 @@ async def test_an_answer_arrives_piece_by_piece_and_ends(server, client):
     events, error = await events_of(client, ask(server))
     assert error is None
     assert [one.text for one in events if isinstance(one, TextDelta)] == ["Hello", " there", "."]
+    assert isinstance(events[0], RequestSent)
     assert events[-1] == StreamFinished(reason="stop")
-    assert server.seen(CHAT)[0].json["stream"] is True
+
+
+async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client):
+    gate = Gate()
+    server.on(CHAT, sse("one", gate, "two", finish(), DONE))
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if event == TextDelta(text="one"):
+                gate.open()
+    assert event == StreamFinished(reason="stop")
+
+
+async def test_a_request_says_what_was_set_and_nothing_else(server, make_client):
+    plain(server)
+    client = make_client(key="secret-key")
+    await events_of(client, ask(server, "Hi \ud83d", temperature=0.5, stop=("END",)))
+    sent = server.seen(CHAT)[0]
+    assert sent.json == {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "Hi \ufffd"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "stop": ["END"],
+    }
+    assert sent.headers["authorization"] == "Bearer secret-key"
+    assert sent.headers["accept-encoding"] == "identity"
+    assert sent.headers["host"] == f"127.0.0.1:{server.port}"
+    assert "x-conversation-id" not in sent.headers
+
+
+async def test_without_a_key_there_is_no_authorization_header(server, client):
+    plain(server)
+    await events_of(client, ask(server))
+    assert "authorization" not in server.seen(CHAT)[0].headers
+
+
+@pytest.mark.parametrize(
+    ("product", "has_progress", "has_seed"),
+    [
+        (Product.LLAMA_CPP, True, True),
+        (Product.LM_STUDIO, False, True),
+        (Product.JAN, False, True),
+        (Product.OLLAMA, False, True),
+        (Product.OPENAI_COMPATIBLE, False, False),
+    ],
+)
+async def test_fields_of_a_product_go_to_that_product_only(server, client, product, has_progress, has_seed):
+    plain(server)
+    await events_of(client, ask(server, product=product, seed=7))
+    body = server.seen(CHAT)[0].json
+    assert ("return_progress" in body, "timings_per_token" in body, "seed" in body) == (
+        has_progress,
+        has_progress,
+        has_seed,
+    )
+
+
+async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(server, client):
+    refused = json_reply(
+        {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": 400}}, status=400
+    )
+    server.on(CHAT, refused, answer())
+    _, error = await events_of(client, ask(server, max_tokens=9))
+    await events_of(client, ask(server, max_tokens=9))
+    bodies = [one.json for one in server.seen(CHAT)]
+    assert error is None
+    assert [("max_tokens" in one, one.get("max_completion_tokens")) for one in bodies] == [
+        (True, None),
+        (False, 9),
+        (False, 9),
+    ]
+
+
+async def test_refused_stream_options_are_left_out(server, client):
+    refused = json_reply({"detail": [{"loc": ["body", "stream_options"], "msg": "extra"}]}, status=422)
+    server.on(CHAT, refused, answer())
+    _, error = await events_of(client, ask(server))
+    assert error is None
+    assert "stream_options" not in server.seen(CHAT)[1].json
+
+
+async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client):
+    server.on(CHAT, json_reply({"error": {"message": "no max_tokens here"}}, status=400))
+    _, error = await events_of(client, ask(server, max_tokens=9))
+    assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 2)
+
+
+async def test_checks_come_before_the_limiter_and_the_network(server, make_client):
+    plain(server)
+    client = make_client(limits=LimitSettings(requests_per_minute=1, max_body_mb=0.001))
+    foreign = ask(REMOTE)
+    for request, kind, words in (
+        (ask(server, model=""), "bad_request", "No LM Studio model selected"),
+        (ask(server, text=""), "bad_request", "Invalid message content"),
+        (foreign, "not_allowed", "Endpoint not allowed: Endpoint must be localhost"),
+        (ask(server, "x" * 2000), "too_large", "message 1 (user) alone has"),
+    ):
+        _, error = await events_of(client, request)
+        assert (error.kind, words in error.message) == (kind, True), error.message
+    assert client.budget().left == 1
+    assert server.requests == []
+
+
+async def test_over_the_limit_a_request_is_refused_with_the_seconds(server, make_client):
+    plain(server)
+    client = make_client(limits=LimitSettings(requests_per_minute=2))
+    for _ in range(2):
+        assert (await events_of(client, ask(server)))[1] is None
+    _, error = await events_of(client, ask(server))
+    assert error.message.startswith("Too many requests to LMStudio, please try again later")
+    assert 1 <= error.wait_s <= 60
+    assert (client.budget().left, len(server.seen(CHAT))) == (0, 2)
+    assert (await client.check(endpoint_of(server))).verdict.is_usable, "looking has a budget of its own"
+
+
+async def test_a_second_request_waits_until_the_first_is_done(server, client):
+    gate = Gate()
+    server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
+    async with aclosing(client.stream(ask(server))) as first, aclosing(client.stream(ask(server))) as second:
+        assert isinstance(await anext(first), RequestSent)
+        await seen(server)
+        assert isinstance(await anext(second), RequestQueued)
+        assert len(server.seen(CHAT)) == 1
+        gate.open()
+        assert texts([one async for one in first]) == "one"
+        assert texts([one async for one in second]) == "two"
+
+
+async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
+    server.on(CHAT, sse("one", Hold()), answer("three"))
+    first, second = client.stream(ask(server)), client.stream(ask(server))
+    assert isinstance(await anext(first), RequestSent)
+    assert isinstance(await anext(second), RequestQueued)
+    await seen(server)
+    await second.aclose()
+    await first.aclose()
+    events, error = await events_of(client, ask(server))
+    assert (texts(events), error) == ("three", None)
+    assert client.metrics().stopped_requests >= 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 408])
+async def test_a_failure_that_may_pass_is_tried_again(server, client, status):
+    server.on(CHAT, json_reply(BUSY, status=status), answer())
+    events, error = await events_of(client, ask(server))
+    assert (error, texts(events)) == (None, "Hello there.")
+    assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
+    assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 409, 413, 422, 500, 501])
+async def test_a_failure_that_stays_is_told_at_once(server, client, status):
+    server.on(CHAT, json_reply({"error": {"message": "no"}}, status=status), answer())
+    events, error = await events_of(client, ask(server))
+    assert (error.status, retries(events), len(server.seen(CHAT))) == (status, [], 1)
+
+
+async def test_tries_end_with_the_last_error(server, client):
+    server.on(CHAT, json_reply(BUSY, status=503))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, len(server.seen(CHAT)), len(retries(events))) == ("busy", 3, 2)
+    assert client.metrics().failed_requests == 1
+
+
+@pytest.mark.parametrize(
+    "code", ["insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"]
+)
+async def test_a_used_up_account_is_never_tried_again(server, client, code):
+    server.on(CHAT, json_reply({"error": {"message": "no money", "code": code}}, status=429))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, retries(events)) == ("billing", [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "0.02"},
+        {"retry-after-ms": "20"},
+        {"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)},
+        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20ms"},
+    ],
+)
+async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client, headers):
+    client = make_client(limits=LimitSettings(retry_base_s=30))
+    server.on(CHAT, json_reply(BUSY, status=429, headers=headers), answer())
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    assert 0 <= retries(events)[0].wait_s <= 0.02
+
+
+async def test_a_wait_of_more_than_a_minute_is_told_and_not_waited_for(server, client):
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), answer())
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
+
+
+async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
+    client = make_client(limits=LimitSettings(retry_base_s=3600, retry_max_s=3600))
+    server.on(CHAT, json_reply(BUSY, status=503))
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if isinstance(event, RetryScheduled):
+                break
+    assert (client.metrics().stopped_requests, len(server.seen(CHAT))) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "end", [Cut(is_reset=True), b'data: {"error": {"message": "busy", "code": 503}}\n\n']
+)
+async def test_nothing_is_tried_again_after_the_first_token(server, client, end):
+    server.on(CHAT, sse("Hel", end), answer())
+    events, error = await events_of(client, ask(server, product=Product.LITELLM))
+    assert error is not None
+    assert (texts(events), len(server.seen(CHAT)), retries(events)) == ("Hel", 1, [])
+
+
+async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_again(server, client):
+    server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
+    events, error = await events_of(client, ask(server, product=Product.LITELLM))
+    assert (error, texts(events), len(retries(events))) == (None, "Hello there.", 1)
+
+
+async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(client):
+    with free_port() as port:
+        request = ask(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.OLLAMA)
+        events, error = await events_of(client, request)
+    assert (error.kind, error.message) == ("offline", f"Nothing answers at 127.0.0.1:{port}.")
+    assert "ollama serve" in error.hint
+    assert [(one.attempt, one.attempts, one.wait_s) for one in retries(events)] == [(2, 2, 0.3)]
+
+
+async def test_a_stale_connection_is_replaced_without_a_word(server, client):
+    server.on(CHAT, answer("one"), raw_reply(Cut()), answer("two"))
+    await events_of(client, ask(server))
+    events, error = await events_of(client, ask(server))
+    assert (error, texts(events), retries(events)) == (None, "two", [])
+    assert [one.connection for one in server.seen(CHAT)] == [1, 1, 2]
+
+
+async def test_a_fresh_connection_that_drops_is_not_tried_again(server, client):
+    server.on(CHAT, raw_reply(Cut()), answer("two"))
+    _, error = await events_of(client, ask(server))
+    assert (error.kind, len(server.seen(CHAT))) == ("dropped", 1)
+
+
+async def test_a_loading_model_is_waited_for_and_that_is_no_retry(server, client):
+    server.on(CHAT, replay("loading-chat"), answer())
+    server.on(
+        "GET /health",
+        json_reply({"error": {"message": "Loading model"}}, status=503),
+        json_reply({"status": "ok"}),
+    )
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert (error, texts(events), retries(events)) == (None, "Hello there.", [])
+    assert sum(isinstance(one, ModelLoading) for one in events) == 2
+    assert client.metrics().retries == 0
+
+
+async def test_a_server_that_dies_while_it_loads_is_told(server, client):
+    server.on(CHAT, replay("loading-chat"))
+    server.on("GET /health", raw_reply(Cut()))
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert error.kind == "dropped"
+
+
+@pytest.mark.parametrize("before", [(), ("some", " text")])
+async def test_closing_the_stream_closes_the_connection(server, client, before):
+    server.on(CHAT, sse(*before, Hold()) if before else raw_reply(Hold()))
+    stream = client.stream(ask(server))
+    assert isinstance(await anext(stream), RequestSent)
+    request = await seen(server)
+    if before:
+        while not isinstance(await anext(stream), TextDelta):
+            pass
+    await stream.aclose()
+    assert await asyncio.to_thread(request.client_left.wait, 5)
+    assert client.metrics().stopped_requests == 1
+
+
+async def test_cancelling_the_task_closes_the_connection(server, client):
+    server.on(CHAT, sse("text", Hold()))
+    task = asyncio.create_task(events_of(client, ask(server)))
+    request = await seen(server)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(request.client_left.wait, 5)
+
+
+async def test_a_slow_reader_holds_the_server_back_and_loses_nothing(server, client):
+    pieces = [f"{number} " for number in range(3000)]
+    server.on(CHAT, sse(*pieces, finish(), DONE))
+    got = ""
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            await asyncio.sleep(0)
+            got += event.text if isinstance(event, TextDelta) else ""
+    assert got == "".join(pieces)
+
+
+async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(first_token_s=0.05))
+    server.on(CHAT, raw_reply(Hold()))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, error.message.startswith("Request timeout")) == ("timeout", True)
+    assert retries(events) == [], "the server may be loading: the work is not doubled"
+    assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
+
+
+async def test_comments_are_no_token(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
+    server.on(CHAT, sse(*[b": ping\n\n", Pause(0.02)] * 20, finish(), DONE))
+    _, error = await events_of(client, ask(server))
+    assert error.kind == "timeout"
+
+
+async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.05, give_up_after_s=0.2))
+    server.on(CHAT, sse("text", Hold()))
+    events, error = await events_of(client, ask(server))
+    stalled = [one for one in events if isinstance(one, StreamStalled)]
+    assert stalled[0].silent_s >= 0.05
+    assert (texts(events), error.kind) == ("text", "interrupted")
+    assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
+
+
+async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.05))
+    server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.3)]))
+    events, error = await events_of(client, ask(server))
+    assert (error, texts(events)) == (None, "late")
+    assert not [one for one in events if isinstance(one, StreamStalled)]
+
+
+async def test_an_endpoint_may_have_time_outs_of_its_own(server, tmp_path):
+    own = EndpointSettings(name="own", url=server.url, timeouts=TimeoutSettings(first_token_s=0.05))
+    client = ProxyClient(Settings(endpoints=(own,)), key_for=lambda _: None)
+    server.on(CHAT, raw_reply(Hold()))
+    _, error = await events_of(client, ask(server))
+    await client.aclose()
+    assert error.kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("location", "kind"),
+    [
+        ("http://evil.example/v1/chat/completions", "not_allowed"),
+        ("http://127.0.0.1:1/v1", "not_allowed"),
+        ("//evil.example/", "not_allowed"),
+        ("https://127.0.0.1/", "not_allowed"),
+        ("/other/v1/chat/completions", "wrong_path"),
+        ("", "wrong_path"),
+        ("http://[", "not_allowed"),
+    ],
+)
+async def test_no_redirect_is_followed(server, make_client, location, kind):
+    client = make_client(key="secret-key")
+    server.on(
+        CHAT, raw_reply(f"HTTP/1.1 307 Go\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+    )
+    _, error = await events_of(client, ask(server))
+    assert error.kind == kind
+    assert len(server.requests) == 1
+    if kind == "not_allowed":
+        assert error.message.startswith("Endpoint not allowed")
+
+
+async def test_a_key_that_the_server_repeats_is_cut_out(server, make_client):
+    client = make_client(key="sk-marked-secret")
+    server.on(
+        CHAT, json_reply({"error": {"message": "Incorrect API key provided: sk-marked-secret"}}, status=401)
+    )
+    _, error = await events_of(client, ask(server))
+    assert error.kind == "auth"
+    assert "marked-secret" not in f"{error} {error.hint} {error.details} {error.__cause__!r}"
+
+
+async def test_a_key_that_no_header_can_carry_is_refused(server, make_client):
+    for key in ("a\nb", "schlüssel", "a\0b"):
+        _, error = await events_of(make_client(key=key), ask(server))
+        assert error.kind == "bad_request"
+        assert key not in str(error)
+    assert server.requests == []
+
+
+async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
+    evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
+    server.on(CHAT, json_reply({"error": {"message": evil}}, status=500))
+    _, error = await events_of(client, ask(server))
+    shown = f"{error.message}{error.hint}{error.details}"
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert len(error.message) < 400
+
+
+async def test_metrics_count_how_requests_ended_and_tell_each_change(server, make_client):
+    told = []
+    client = make_client(on_metrics=told.append)
+    server.on(CHAT, answer(), json_reply({"error": "no"}, status=400), sse("x", Hold()))
+    await events_of(client, ask(server))
+    await events_of(client, ask(server))
+    stream = client.stream(ask(server))
+    while not isinstance(await anext(stream), TextDelta):
+        pass
+    await stream.aclose()
+    metrics = client.metrics()
+    assert (metrics.total_requests, metrics.successful_requests, metrics.failed_requests) == (3, 1, 1)
+    assert (metrics.stopped_requests, told[-1]) == (1, metrics)
+    assert metrics.average_response_ms > 0
+    client.reset_metrics()
+    assert client.metrics().total_requests == told[-1].total_requests == 0
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, make_client, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    plain(server)
+    events, error = await events_of(make_client(), ask(server))
+    assert (error, texts(events)) == (None, "Hello there.")
+
+
+async def test_thoughts_of_earlier_answers_are_not_sent(server, client):
+    plain(server)
+    from lmchat.domain.message import ChatMessage, ReasoningPart, TextPart, new_id, now  # noqa: PLC0415
+
+    said = ChatMessage(
+        message_id=new_id(),
+        role=Role.ASSISTANT,
+        parts=(ReasoningPart(text="hidden"), TextPart(text="shown")),
+        created_at=now(),
+    )
+    request = ChatRequest(
+        endpoint=endpoint_of(server),
+        product=Product.JAN,
+        model="tiny",
+        messages=(text_message(Role.USER, "a"), said, text_message(Role.USER, "b")),
+        sampling=Sampling(),
+    )
+    await events_of(client, request)
+    assert b"hidden" not in server.seen(CHAT)[0].body
+    assert [one["content"] for one in server.seen(CHAT)[0].json["messages"]] == ["a", "shown", "b"]
+
+
+async def test_a_refused_connection_does_not_block_the_next_request(server, client):
+    lm_studio(server)
+    server.on(CHAT, text_reply("Proxy request to model failed", status=502), answer())
+    events, error = await events_of(client, ask(server, product=Product.JAN))
+    assert (error, texts(events)) == (None, "Hello there.")
+    assert not [one for one in events if isinstance(one, ReasoningDelta)]
+    gc.collect()

@@ -190,7 +190,7 @@ class ScriptedServer:
                     seen.over.set()
                 if not keep:
                     break
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             writer.close()
             await writer.wait_closed()
 

@@ -1,0 +1,132 @@
+"""What a real llama.cpp server sent, played again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lmchat.domain.event import (
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
+from lmchat.domain.server import LoadState, Product, Verdict
+from tests.support.captures import replay
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import json_reply
+
+MODEL = "smollm2-135m-instruct"
+
+
+async def play(server, client, name, *, every=None):
+    server.on(CHAT, replay(name, every=every))
+    return await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
+
+
+def text_of(events) -> str:
+    return "".join(one.text for one in events if isinstance(one, TextDelta))
+
+
+@pytest.mark.parametrize("every", [None, 7])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("stream", "length"),
+        ("stream-usage-timings", "length"),
+        ("stream-unicode", "length"),
+        ("chat", "length"),
+        ("context-filled", "length"),
+        ("router-chat-loads", "stop"),
+    ],
+)
+async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason, every):
+    events, error = await play(server, client, name, every=every)
+    assert error is None
+    assert text_of(events)
+    assert ModelNamed(model=MODEL) in events
+    assert events[-1] == StreamFinished(reason=reason)
+
+
+async def test_usage_and_timings_become_one_report(server, client):
+    events, _ = await play(server, client, "stream-usage-timings")
+    report = next(one for one in reversed(events) if isinstance(one, UsageReported))
+    assert (report.prompt_tokens, report.completion_tokens, report.cached_tokens) == (41, 40, 40)
+    assert report.tokens_per_second == pytest.approx(48.095, abs=0.01)
+
+
+async def test_timings_alone_are_enough_for_the_report(server, client):
+    events, _ = await play(server, client, "stream-ping")
+    report = next(one for one in reversed(events) if isinstance(one, UsageReported))
+    assert (report.prompt_tokens, report.completion_tokens) == (1143, 8)
+
+
+async def test_progress_of_the_prompt_grows_to_the_whole(server, client):
+    events, _ = await play(server, client, "stream-progress")
+    progress = [one for one in events if isinstance(one, PromptProgress)]
+    assert [one.fraction for one in progress] == sorted(one.fraction for one in progress)
+    assert (progress[0].fraction, progress[-1].fraction, progress[-1].total_tokens) == (0.0, 1.0, 1143)
+
+
+async def test_thought_comes_apart_from_the_answer(server, client):
+    events, error = await play(server, client, "reasoning-stream")
+    assert error is None
+    assert any(isinstance(one, ReasoningDelta) for one in events)
+    assert "think>" not in text_of(events)
+
+
+async def test_a_tool_call_is_put_together(server, client):
+    events, error = await play(server, client, "tools-stream")
+    calls = [one for one in events if isinstance(one, ToolCallDelta)]
+    assert error is None
+    assert (calls[0].name, {one.index for one in calls}) == ("get_weather", {0})
+    assert json.loads("".join(one.arguments for one in calls))
+    assert events[-1] == StreamFinished(reason="tool_calls")
+
+
+async def test_a_killed_server_leaves_what_had_arrived(server, client):
+    events, error = await play(server, client, "server-killed")
+    assert (error.kind, text_of(events)) == ("interrupted", "Once upon a time")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("error-401", "auth", "Invalid API Key"),
+        ("error-overflow-stream", "context_overflow", "needs 631 tokens, the model has room for 256"),
+        ("error-path", "wrong_path", "File Not Found"),
+        ("error-bad-json", "bad_request", "parse error"),
+        ("router-error-model", "model_missing", "'no-such-model' not found"),
+    ],
+)
+async def test_a_recorded_refusal_becomes_its_error(server, client, name, kind, words):
+    events, error = await play(server, client, name)
+    assert (error.kind, words in error.message, text_of(events)) == (kind, True, ""), error.message
+    assert error.hint
+    assert len(server.seen(CHAT)) == 1
+
+
+async def test_the_recorded_list_and_props_tell_the_model(server, client):
+    server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
+    candidate = await client.check(endpoint_of(server))
+    model = candidate.models[0]
+    assert (candidate.verdict, candidate.product) == (Verdict.READY, Product.LLAMA_CPP)
+    assert (model.params, model.quantization, model.context_loaded, model.context_max) == (
+        "135M",
+        "Q4_1",
+        4096,
+        8192,
+    )
+
+
+async def test_the_recorded_router_tells_which_models_are_loaded(server, client):
+    server.on("GET /v1/models", replay("router-models")).on("GET /props", json_reply({"role": "router"}))
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.verdict, candidate.product) == (Verdict.NO_MODEL, Product.LLAMA_CPP)
+    assert [model.state for model in candidate.models] == [LoadState.NOT_LOADED] * 2
+    assert {model.context_max for model in candidate.models} == {8192}
