@@ -53,7 +53,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
     try:
         await app.run_async(mouse=settings.ui.mouse)
     finally:
-        await app.stop_and_save()
+        await workspace.desk.settle()
         await workspace.backend.aclose()
         metrics = workspace.backend.metrics()
         if metrics.total_requests or metrics.cache_misses or metrics.cache_hits:

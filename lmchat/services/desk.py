@@ -149,8 +149,13 @@ class Desk:
         self.chat = replace(self.chat, **changes)
 
     def context_use(self) -> ContextUse:
-        """Return what of the window the shown session takes."""
-        return self.meter.use(self.target, self.shown.conversation.messages)
+        """Return what of the window the shown session takes, with what has come of a running answer."""
+        conversation = self.shown.conversation
+        use = self.meter.use(self.target, conversation.messages)
+        turn = conversation.turn
+        if turn is None or not turn.is_running:
+            return use
+        return replace(use, tokens=use.tokens + turn.tokens, is_estimated=True)
 
     def enqueue(self, text: str) -> None:
         """Let a message wait for the end of the running answer."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.screen import ModalScreen
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker, WorkerError, WorkerState
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
@@ -58,10 +60,21 @@ class LMChatApp(Arrivals):
         self.chat.start(self.workspace.resume_id)
 
     async def stop_and_save(self) -> None:
-        """Stop all answers and wait until they are on the disk; called on every way out."""
-        self.chat.keep_draft()
-        self.workers.cancel_all()
+        """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
+        turns = [worker for worker in self.workers if worker.name == "turn"]
+        for worker in turns:
+            worker.cancel()
+        for worker in turns:
+            with suppress(WorkerError):
+                await worker.wait()
         await self.desk.settle()
+        with suppress(LMChatError, NoMatches):
+            await self.chat.save_draft()
+
+    async def action_quit(self) -> None:
+        """Save what is running and quit."""
+        await self.stop_and_save()
+        self.exit()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep the palette and the help off dialogs."""
@@ -84,7 +97,7 @@ class LMChatApp(Arrivals):
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.exit()
+            self.run_worker(self.action_quit(), name="quit", group="quit", exclusive=True)
         else:
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)

@@ -40,7 +40,7 @@ class Models(App[None]):
         if target.model_id:
             remembered = self.workspace.remembered.with_model(target.endpoint.url, target.model_id)
             self.keep(remembered)
-            self.chat.show_action(f"using {safe_line(target.model_id, limit=24)}")
+            self.chat.show_action("model chosen")
 
     def keep(self, remembered: Remembered) -> None:
         """Keep what lmchat itself remembers."""

@@ -58,13 +58,18 @@ class ChatSessions(ChatTurns):
 
     def keep_draft(self) -> None:
         """Keep what is typed with the session that it was typed in."""
-        conversation, text = self.desk.shown.conversation, self.prompt_input.text
+        kept = self.drafted()
+        self.attempt(lambda: self.workspace.store.save_draft(*kept), group="draft")
+
+    async def save_draft(self) -> None:
+        """Keep what is typed, now."""
+        await self.workspace.store.save_draft(*self.drafted())
+
+    def drafted(self) -> tuple[str, str]:
+        """Return the session that is typed in, empty for a new one, and what is typed."""
+        conversation = self.desk.shown.conversation
         session_id = conversation.header.session_id if conversation.messages else ""
-
-        async def work() -> None:
-            await self.workspace.store.save_draft(session_id, text)
-
-        self.attempt(work, group="draft")
+        return session_id, self.prompt_input.text
 
     def show_path(self, session: Session) -> None:
         """Show another path of the session, or a fork."""
