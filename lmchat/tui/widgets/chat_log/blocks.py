@@ -49,6 +49,8 @@ class Block:
     """Number of its first item where it continues an ordered list."""
     is_thought: bool = False
     """Whether it is a part of the reasoning."""
+    has_cursor: bool = False
+    """Whether text goes on arriving behind its last word."""
     make: Callable[[Any], list[Line]] | None = None
     """Makes the lines of a block that is `MADE`, given a `Page`."""
     lines: list[Line] | None = None

@@ -92,6 +92,7 @@ class Entry:
             last = self.parts[-1]
             self._base = len(self.blocks) - len(last.blocks())
             self._stable = self._base + len(last.tail.closed)
+        self._put_cursor()
         self.blocks += self._foot()
         if not self.blocks:
             self.blocks.append(rule(""))
@@ -123,6 +124,7 @@ class Entry:
         self.blocks += self._mark(tail.closed[known:])
         self._stable = self._base + len(tail.closed)
         self.blocks += self._mark(tail.open) + self._foot()
+        self._put_cursor()
         return start
 
     def finish(self, message: ChatMessage) -> None:
@@ -222,6 +224,11 @@ class Entry:
         for block in blocks:
             block.is_thought = self.parts[-1].kind is ReasoningPart if is_thought is None else is_thought
         return blocks
+
+    def _put_cursor(self) -> None:
+        """Show where the next words will come."""
+        if self.is_open and self.parts and self.parts[-1].kind is TextPart and self.parts[-1].tail.open:
+            self.parts[-1].tail.open[-1].has_cursor = True
 
     def _load(self, message: ChatMessage) -> None:
         """Make parts of a message that is there at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.safe_text import safe_text
@@ -47,7 +48,20 @@ class Layout:
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
         tokens = parse_blocks(block.source, self._references)
-        return list(self._walk(tokens, prefix, prefix, base, block.ordinal))
+        lines = list(self._walk(tokens, prefix, prefix, base, block.ordinal))
+        if block.has_cursor and lines:
+            self._put_cursor(lines[-1])
+        return lines
+
+    def _put_cursor(self, line: Line) -> None:
+        """Put a cursor behind the last word, where there is room for it."""
+        padding = line.segments[-1]
+        is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
+        if line.text and is_free and not line.is_row:
+            line.segments[-1:] = [
+                Segment(" ", self.page.style("base", "cursor")),
+                Segment(padding.text[1:], padding.style),
+            ]
 
     def _plain(self, text: str) -> Iterator[Line]:
         for line in safe_text(text).expandtabs(4).split("\n"):

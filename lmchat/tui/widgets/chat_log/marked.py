@@ -59,19 +59,17 @@ class MarkedView(Viewport, can_focus=True):
         page = self._page
         if page is None or not line.text:
             return strip
-        start = self._left + 1 + line.indent
+        start = self._left + 1 + line.start
         if self.finder.is_active:
             index, number, row = place
             lines = self.document.entries[index].blocks[number].lines or []
             row -= self.document.entries[index].heights[number] - len(lines)
             style = page.styles["hit-now" if place == self.finder.place else "hit"]
-            for span in self.finder.ranges(lines, row):
-                strip = mark(strip, line, start, span, style)
+            for first, last in self.finder.ranges(lines, row):
+                strip = mark(strip, start + first, start + last, style)
         selection = self.text_selection
-        if selection is not None:
-            chosen = covered(*self._ends(selection), pack(place), len(line.text))
-            if chosen is not None:
-                strip = mark(
-                    strip, line, start, chosen, self.screen.get_component_rich_style("screen--selection")
-                )
+        chosen = selection and covered(*self._ends(selection), pack(place), len(line.text))
+        if chosen:
+            style = self.screen.get_component_rich_style("screen--selection")
+            strip = mark(strip, start + chosen[0], start + chosen[1], style)
         return strip

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from collections.abc import Iterator
+
+from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.tui.widgets.chat_log.line import Line
+_NULL = Style.null()
 
 
-def mark(strip: Strip, line: Line, start: int, span: tuple[int, int], style: Style) -> Strip:
-    """Return a row with some characters of its text in a style; `start` is the cell of the first one."""
-    width = strip.cell_length
-    left = min(start + cell_len(line.text[: span[0]]), width)
-    right = min(start + cell_len(line.text[: span[1]]), width)
-    if left >= right:
-        return strip
-    before, chosen, after = strip.crop(0, left), strip.crop(left, right), strip.crop(right, width)
-    # the style comes last: it must win over the colours of the row
-    painted = Strip(
-        [type(segment)(segment.text, (segment.style or Style.null()) + style) for segment in chosen]
-    )
-    return Strip.join([before, painted, after])
+def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
+    """Return a row in which the characters from `start` to `end` have a style, too."""
+    return Strip(_marked(strip, start, end, style), strip.cell_length)
+
+
+def _marked(strip: Strip, start: int, end: int, style: Style) -> Iterator[Segment]:
+    position = 0
+    for text, look, _ in strip:
+        first, last = max(start - position, 0), max(end - position, 0)
+        for part, is_chosen in (
+            (text[:first], False),
+            (text[first:last], True),
+            (text[max(first, last) :], False),
+        ):
+            if part:
+                # the style comes last: it must win over the colours of the row
+                yield Segment(part, (look or _NULL) + style if is_chosen else look)
+        position += len(text)

@@ -140,13 +140,14 @@ class ReadingLog(MarkedView, can_focus=True):
         index = self._cursor
         entry = self.document.entries[index]
         setattr(entry, attribute, not getattr(entry, attribute))
-        top = self.document.heights.top(index)
+        offset = self.document.heights.top(index) - self.scroll_offset.y
+        place = self.document.locate(self.scroll_offset.y) if offset < 0 else (index, -1, 0)
         self.document.rebuild(index)
-        if self.is_following or top < self.scroll_offset.y:
-            self.settle(changed=(index, -1, 0), anchor=None if self.is_following else (index, -1, 0))
-        else:
+        if entry.is_open and self.is_following:
             self.settle(changed=(index, -1, 0))
-        self.refresh()
+            self.refresh()
+        else:
+            self.leave_end(place, max(offset, 0))
 
     def _next_copy(self, message: ChatMessage) -> str:
         """Return what to copy: the details of a failure first, as its card says, then the text."""

@@ -114,6 +114,8 @@ class MarkdownTail:
         done, head = place
         start = _span(token)[0] - head
         if token.type == "fence":
+            if "|" in lines[start] and start == len(lines) - 1:
+                return done  # with a line of dashes below it, it would be the head of a table
             self._fence = _FENCE.match(lines[start].rstrip("\n"))
             return start + 1 if self._fence else done
         cuts = self._cuts(token, tokens, done, head)[:-1]

@@ -21,7 +21,7 @@ MEASURE = 94
 """Columns of a page at most."""
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
-    "focus", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
+    "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
 )  # fmt: skip
 """Styles of words, each a component class of the style sheet."""
 _ENTRY_BITS, _BLOCK_BITS = 40, 20
@@ -60,7 +60,11 @@ class Viewport(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         """Lay out anew with the styles of another theme."""
         super().notify_style_update()
-        if self._page is not None and self.is_mounted and self._make_page() != self._page:
+        if self._page is not None and self.is_mounted:
+            self.call_next(self._take_styles)  # those of the component classes follow right after
+
+    def _take_styles(self) -> None:
+        if self._make_page() != self._page:
             self.restyle()
 
     def restyle(self) -> None:

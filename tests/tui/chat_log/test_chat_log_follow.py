@@ -1,0 +1,194 @@
+"""What the reader sees does not move by itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log import ChatLog
+from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.markdown_corpus import LONG_LIST, MIXED
+
+
+def talk(count):
+    return [
+        message
+        for n in range(count)
+        for message in (question(f"Question {n}?"), answer(f"{MIXED}\n\nEnd {n}"))
+    ]
+
+
+async def pour(log, text, size=20):
+    for start in range(0, len(text), size):
+        await log.apply(TextDelta(text=text[start : start + size]))
+
+
+async def wait_until(pilot, condition):
+    while not condition():
+        await pilot.pause()
+
+
+async def test_a_session_opens_at_its_end():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(50))
+        await pilot.pause()
+        assert "qwen3-8b · TTFT" in rows(log)[-1]
+        assert any("End 49" in row for row in rows(log))
+        assert log.is_vertical_scroll_end
+
+
+async def test_messages_loaded_before_there_is_a_screen_are_shown():
+    app = LogApp()
+    log = ChatLog()
+    log.load(talk(3))
+    app.compose = lambda: iter([log])
+    app.AUTO_FOCUS = None
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "End 2" in screen_text(log)
+
+
+async def test_the_log_follows_what_streams_in():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(2))
+        log.begin_answer(streaming())
+        await pour(log, LONG_LIST)
+        await wait_until(pilot, lambda: "after" in screen_text(log))
+        assert "39. item" in screen_text(log)
+        assert rows(log)[-1].lstrip().startswith("waiting")
+        assert pilot.app.new_lines() == []
+
+
+@pytest.mark.parametrize("up", [1, 5, 40, 120])
+async def test_reading_back_no_line_moves_while_text_streams_in(up):
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        log.begin_answer(streaming())
+        await pour(log, MIXED)
+        log.flush()
+        await pilot.pause()
+        log.scroll_relative(y=-up)
+        await pilot.pause()
+        before = rows(log)
+        for start in range(0, len(LONG_LIST), 9):
+            await log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
+            log.flush()
+            kept = rows(log)[: 10 if up < 10 else 24]
+            assert kept == before[: len(kept)]
+        assert not log.is_following
+
+
+async def test_scrolling_up_line_by_line_through_what_was_never_laid_out_is_exact():
+    async with LogApp().run_test(size=(70, 20)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(12))
+        await pilot.pause()
+        for _ in range(160):
+            before = rows(log)
+            log.scroll_relative(y=-1)
+            assert rows(log)[1:] == before[:-1]
+
+
+async def test_scrolling_down_line_by_line_is_exact():
+    async with LogApp().run_test(size=(70, 20)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(12))
+        await pilot.pause()
+        log.scroll_home()
+        assert rows(log)[0].lstrip().startswith("▌ Question 0?")
+        for _ in range(160):
+            before = rows(log)
+            log.scroll_relative(y=1)
+            assert rows(log)[:-1] == before[1:]
+
+
+async def test_lines_below_are_counted_until_the_end_is_seen():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        log.begin_answer(streaming("start"))
+        await pilot.pause()
+        log.scroll_relative(y=-30)
+        await pour(log, "\n\none\n\ntwo\n\nthree")
+        log.flush()
+        await pilot.pause()
+        assert pilot.app.new_lines()[-1] == 6
+        log.scroll_end()
+        await pilot.pause()
+        assert pilot.app.new_lines()[-1] == 0
+        assert log.is_following
+
+
+async def test_scrolling_down_to_the_end_follows_again():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        log.begin_answer(streaming())
+        await pilot.pause()
+        log.scroll_relative(y=-3)
+        assert not log.is_following
+        log.scroll_relative(y=3)
+        assert log.is_following
+        await pour(log, LONG_LIST)
+        log.flush()
+        assert "after" in screen_text(log)
+
+
+async def test_the_users_own_message_is_brought_into_view():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        await pilot.pause()
+        log.scroll_home()
+        log.append(question("And now?"))
+        assert "And now?" in rows(log)[-1]
+
+
+async def test_what_was_at_the_top_stays_there_when_the_width_changes():
+    async with LogApp().run_test(size=(100, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load([question(f"Mark {n} " + "word " * 40) for n in range(200)])
+        await pilot.pause()
+        log.scroll_to(y=301)
+        top = next(row for row in rows(log) if "Mark" in row).split()[2]
+        for width in (60, 44, 150, 100):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            marks = [row.split()[2] for row in rows(log) if "Mark" in row]
+            assert top in marks[:2]
+
+
+async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load([])
+        log.begin_answer(streaming())
+        await pilot.pause()
+        flushes = []
+        flush = log.flush
+        log.flush = lambda: flushes.append(1) or flush()
+        log.frames_per_second = 5
+        started = asyncio.get_running_loop().time()
+        for _ in range(60):
+            await log.apply(TextDelta(text="word "))
+            await asyncio.sleep(0)
+        await wait_until(pilot, lambda: log._timer is None)
+        assert len(flushes) == 1
+        assert asyncio.get_running_loop().time() - started >= 0.15
+        assert "word" in screen_text(log)
+
+
+async def test_a_flood_is_taken_up_without_waiting_for_its_frame():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        log.frames_per_second = 0.01
+        for n in range(60):
+            await log.apply(TextDelta(text=f"{n} " + "word " * 1_000 + "\n\n"))
+        assert len(log.document.entries[0].source) > 200_000
+        assert pilot.app.is_running

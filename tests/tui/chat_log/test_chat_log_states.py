@@ -1,0 +1,381 @@
+"""How messages and the states of answers look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from textual.color import Color
+
+from lmchat.domain.event import (
+    ModelLoading,
+    PromptProgress,
+    ReasoningDelta,
+    RetryScheduled,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+    ToolCallDelta,
+)
+from lmchat.domain.message import AnswerState, Failure, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.turn import Turn
+from tests.support.chat_log_app import RECEIPT, LogApp, answer, question, rows, screen_text, streaming
+from tests.support.markdown_corpus import HOSTILE, MIXED
+
+GAP = "\u00a0"
+FAILURE = Failure(
+    kind="offline",
+    message="LM Studio went away",
+    hint="Start its server again.",
+    details="ECONNREFUSED",
+    failure_id="7f3a",
+)
+
+
+def plain(log):
+    return screen_text(log).replace(GAP, " ")
+
+
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 30)) as pilot:
+        yield pilot
+
+
+@pytest.fixture
+def log(pilot):
+    return pilot.app.log_view
+
+
+async def test_words_of_the_user_have_a_bar_and_the_time(log):
+    log.load([question("Is it too late?\n  indented **as it is**")])
+    first, second, *_ = rows(log)
+    assert first.startswith("   ▌ Is it too late?")
+    assert first.endswith("14:02")
+    assert second == "   ▌   indented **as it is**"
+
+
+async def test_the_version_of_a_prompt_stands_before_its_time(log):
+    log.load([question("Again", version=2, versions=3)])
+    assert rows(log)[0].endswith("‹2/3›  14:02")
+
+
+async def test_the_receipt_tells_model_and_figures_and_the_version(log):
+    log.load([answer("Yes.", version=2, versions=3)])
+    receipt = plain(log).splitlines()[2]
+    assert receipt.startswith("     qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
+    assert receipt.endswith("   ‹2/3›")
+
+
+async def test_only_an_unusual_reason_to_end_is_told(log):
+    log.load([answer("a"), answer("b", receipt=replace(RECEIPT, finish_reason="length"))])
+    first, second = (row for row in rows(log) if "qwen3" in row)
+    assert "stop" not in first
+    assert "· length ·" in second
+
+
+async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):
+    log.load([answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500))])
+    assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · ~1 234 tok · 0.5 s"
+
+
+async def test_another_model_is_told_by_a_line_above_its_answer(log):
+    log.load(
+        [question("a"), answer("b"), question("c"), answer("d", model="gemma"), answer("e", model="gemma")]
+    )
+    assert [row.strip(" ─") for row in rows(log) if "answers from here" in row] == ["gemma answers from here"]
+
+
+async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
+    log.load([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
+    text = plain(log)
+    assert "× interrupted · 96 tok saved" in text
+    assert "a continue  e edit" in text
+    assert "▌ × LM Studio went away" in text
+    assert "▌ Start its server again." in text
+    assert "r retry   y copy details" in text
+    assert "id 7f3a" in text
+    assert "ECONNREFUSED" not in text
+
+
+async def test_a_stopped_answer_says_so_without_alarm(log):
+    log.load([answer("Half", state=AnswerState.STOPPED)])
+    assert "stopped · 96 tok saved" in plain(log)
+    assert "×" not in plain(log)
+
+
+async def test_a_failed_answer_is_its_card(log):
+    log.load([answer("", state=AnswerState.FAILED, failure=FAILURE)])
+    assert rows(log)[0].startswith("   ▌ × LM Studio went away")
+    assert "interrupted" not in plain(log)
+
+
+async def test_a_failed_answer_without_a_reason_can_be_retried(log):
+    log.load([answer("", state=AnswerState.FAILED)])
+    assert "× failed" in plain(log)
+    assert "r retry" in plain(log)
+
+
+TURN = Turn(model="m", started_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([], "waiting  4.1 s"),
+        ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
+        ([PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)], "reading prompt 62 %  4.1 s"),
+        (
+            [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],
+            "retry 2/3 in 1.9 s · refused",
+        ),
+        ([StreamStalled(silent_s=12)], "stalled 12 s"),
+        ([ReasoningDelta(text="x")], "thinking  4.1 s · 1 tok"),
+        ([TextDelta(text="x")], "answering  4.1 s · 1 tok"),
+    ],
+)
+async def test_the_live_line_tells_what_the_turn_is_doing(log, events, words):
+    log.load([question("q")])
+    log.begin_answer(streaming())
+    turn = TURN
+    for event in events:
+        turn = turn.apply(event, 102.0)
+        await log.apply(event)
+    log.flush()
+    log.show_turn(turn, 104.1)
+    last = next(row for row in reversed(rows(log)) if row)
+    assert last.replace(GAP, " ").strip().split("    ")[0] == words
+    assert last.endswith("Esc stop")
+
+
+async def test_the_wait_for_the_next_try_counts_down(log):
+    log.begin_answer(streaming())
+    turn = TURN.apply(RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason=""), 100.0)
+    log.show_turn(turn, 100.0)
+    log.show_turn(turn, 101.4)
+    assert "retry 2/3 in 0.5 s" in plain(log)
+
+
+async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
+    log.begin_answer(streaming())
+    turn = TURN
+    for event in (ReasoningDelta(text="secret "), ReasoningDelta(text="thought")):
+        turn = turn.apply(event, 101.0)
+        await log.apply(event)
+    log.flush()
+    log.show_turn(turn, 104.0)
+    assert "+ Thinking… 3 s" in plain(log)
+    assert "secret" not in plain(log)
+    event = TextDelta(text="Answer")
+    turn = turn.apply(event, 104.2)
+    await log.apply(event)
+    log.flush()
+    log.show_turn(turn, 105.0)
+    assert "+ Thought for 3.2 s" in plain(log)
+    assert "Answer" in plain(log)
+
+
+async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilot, log):
+    log.begin_answer(streaming())
+    await log.apply(ReasoningDelta(text="one\n\n"))
+    log.flush()
+    log.focus_message(-1)
+    await pilot.press("enter")
+    await log.apply(ReasoningDelta(text="two *three*"))
+    log.flush()
+    assert "- Thinking…" in plain(log)
+    assert "▌   one\n" in plain(log)
+    assert "▌   two three" in plain(log)
+    await log.apply(TextDelta(text="Answer"))
+    log.flush()
+    assert "▌ Answer" in plain(log)
+    await pilot.press("enter")
+    assert "two three" not in plain(log)
+    assert "▌ Answer" in plain(log)
+
+
+async def test_the_final_form_replaces_the_live_line_and_keeps_the_text(log):
+    begun = streaming()
+    log.load([question("q")])
+    log.begin_answer(begun)
+    for start in range(0, len(MIXED), 11):
+        await log.apply(TextDelta(text=MIXED[start : start + 11]))
+    await log.apply(StreamFinished(reason="stop"))
+    final = replace(answer(MIXED), message_id=begun.message_id)
+    log.finish(final)
+    streamed = rows(log)
+    assert "qwen3-8b · TTFT" in streamed[-1]
+    log.load([question("q"), final])
+    assert rows(log) == streamed
+
+
+async def test_a_final_form_with_another_text_wins(log):
+    begun = streaming()
+    log.begin_answer(begun)
+    await log.apply(TextDelta(text="raw"))
+    log.finish(replace(answer("filtered"), message_id=begun.message_id))
+    assert "filtered" in plain(log)
+    assert "raw" not in plain(log)
+
+
+async def test_a_turn_that_never_opened_an_answer_can_still_be_finished(log):
+    log.load([question("q")])
+    log.finish(answer("", state=AnswerState.FAILED, failure=FAILURE))
+    assert "LM Studio went away" in plain(log)
+
+
+async def test_an_answer_that_is_on_its_way_when_it_is_loaded_goes_on(log):
+    log.load([question("q"), streaming("so far", thought="hm")])
+    await log.apply(TextDelta(text=" and more"))
+    log.flush()
+    assert "so far and more" in plain(log)
+    assert "waiting" in plain(log)
+
+
+async def test_an_answer_that_is_continued_shows_what_it_had(log):
+    log.begin_answer(streaming("so far"))
+    await log.apply(TextDelta(text=" and more"))
+    log.flush()
+    assert "so far and more" in plain(log)
+
+
+async def test_events_after_the_end_are_ignored(log):
+    log.load([answer("done")])
+    await log.apply(TextDelta(text="late"))
+    log.flush()
+    assert "late" not in plain(log)
+
+
+async def test_calls_of_tools_are_shown_as_such(log):
+    log.begin_answer(streaming())
+    await log.apply(ToolCallDelta(index=0, name="get_weather", arguments='{"place": '))
+    await log.apply(ToolCallDelta(index=0, arguments='"Bern"}'))
+    log.flush()
+    assert "asks for the tool get_weather" in plain(log)
+    assert '{"place": "Bern"}' in plain(log)
+    part = ToolCallPart(call_id="", name="get_weather", arguments='{"place": "Bern"}')
+    log.load([replace(answer(""), parts=(part,))])
+    assert "asks for the tool get_weather" in plain(log)
+
+
+async def test_a_system_message_is_a_thin_line_that_unfolds(pilot, log):
+    log.load([text_message(Role.SYSTEM, "You are terse.\nVery.")])
+    assert "── System prompt: You are terse. Very. ──" in plain(log)
+    log.focus_message(-1)
+    await pilot.press("enter")
+    assert rows(log)[3] == "   ▌ Very."
+
+
+async def test_left_out_messages_are_told_above_the_first_that_is_sent(log):
+    messages = [question("one"), answer("two"), question("three")]
+    log.load(messages)
+    log.mark_left_out(2, messages[2].message_id)
+    lines = [row.strip(" ─") for row in rows(log) if row]
+    assert (
+        lines.index("! 2 messages left out")
+        == lines.index(next(line for line in lines if "three" in line)) - 1
+    )
+    log.mark_left_out(0, None)
+    assert "left out" not in plain(log)
+
+
+async def test_a_notice_is_a_thin_line_at_the_end(log):
+    log.load([question("one")])
+    log.notice("System prompt changed")
+    assert rows(log)[2].strip().startswith("── System prompt changed ──")
+
+
+async def test_another_value_of_a_message_is_shown_in_its_place(log):
+    message = answer("same")
+    log.load([question("q"), message, question("r")])
+    log.replace(replace(message, version=1, versions=2))
+    assert "‹1/2›" in plain(log)
+    log.replace(answer("nobody"))
+    assert "nobody" not in plain(log)
+
+
+@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-ansi"])
+async def test_nothing_hostile_reaches_a_segment(theme):
+    messages = [
+        text_message(Role.SYSTEM, HOSTILE),
+        question(HOSTILE),
+        answer(HOSTILE, thought=HOSTILE, model=HOSTILE, receipt=replace(RECEIPT, finish_reason=HOSTILE)),
+        replace(answer(""), parts=(ToolCallPart(call_id=HOSTILE, name=HOSTILE, arguments=HOSTILE),)),
+        answer(
+            "x",
+            model=HOSTILE + "2",
+            state=AnswerState.INTERRUPTED,
+            failure=Failure(kind="x", message=HOSTILE, hint=HOSTILE, details=HOSTILE, failure_id=HOSTILE),
+        ),
+    ]
+    async with LogApp(theme=theme).run_test(size=(80, 200)) as pilot:
+        log = pilot.app.log_view
+        log.load(messages)
+        log.notice(HOSTILE)
+        for _ in messages:
+            log.focus_message(-1)
+            await pilot.press("enter")
+        log.begin_answer(streaming())
+        for char in HOSTILE:
+            await log.apply(ReasoningDelta(text=char))
+            await log.apply(TextDelta(text=char))
+            await log.apply(ToolCallDelta(index=1, name=char, arguments=char))
+        log.flush()
+        log.show_turn(TURN.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100), 100)
+        log.scroll_home()
+        text = screen_text(log)
+        assert "END" in text
+        assert all(char.isprintable() or char in "\n\u00a0\u200d" for char in text)
+
+
+@pytest.mark.parametrize("width", [40, 61, 80, 120, 400])
+async def test_the_log_works_at_any_width(width):
+    async with LogApp().run_test(size=(width, 30)) as pilot:
+        log = pilot.app.log_view
+        log.load(
+            [
+                question("word " * 50),
+                answer(MIXED),
+                answer("x", state=AnswerState.INTERRUPTED, failure=FAILURE),
+            ]
+        )
+        await pilot.pause()
+        for _ in range(4):
+            strips = log.render_lines(log.size.region)
+            assert {strip.cell_length for strip in strips} == {log.size.width}
+            assert max(len(row.strip()) for row in rows(log)) <= 94
+            log.scroll_page_up()
+
+
+async def test_in_ascii_all_signs_are_ascii():
+    async with LogApp(is_ascii=True).run_test(size=(80, 40)) as pilot:
+        log = pilot.app.log_view
+        log.load([question("q", version=1, versions=2), answer("- a\n\n```\nb\n```", thought="t", model="m")])
+        log.append(answer("x", model="n", state=AnswerState.INTERRUPTED, failure=FAILURE))
+        log.begin_answer(streaming())
+        assert screen_text(log).replace(GAP, " ").isascii()
+
+
+async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colours():
+    async with LogApp(theme="lmchat-ansi").run_test(size=(80, 30)) as pilot:
+        log = pilot.app.log_view
+        log.load([question("q"), answer("```py\nx\n```")])
+        await pilot.pause()
+        strips = log.render_lines(log.size.region)
+        receipt = next(segment for strip in strips for segment in strip if "qwen3" in segment.text)
+        assert receipt.style.dim
+        assert "│ x" in screen_text(log)
+        colours = {
+            segment.style.bgcolor.name for strip in strips for segment in strip if segment.style.bgcolor
+        }
+        assert colours == {"default"}
+
+
+async def test_a_theme_is_taken_over_at_once(pilot, log):
+    log.load([question("q"), answer("a")])
+    await pilot.pause()
+    pilot.app.theme = "lmchat-light"
+    await pilot.pause()
+    back = {segment.style.bgcolor for strip in log.render_lines(log.size.region) for segment in strip}
+    assert Color.parse("#fcfbf8").rich_color in back
+    assert Color.parse("#ebe8e0").rich_color in back

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
+
+from lmchat.tui import signs
+from lmchat.tui.widgets.chat_log.code import code_lines
+from lmchat.tui.widgets.chat_log.marking import mark
+from lmchat.tui.widgets.chat_log.page import fold, width_of
+from lmchat.tui.widgets.chat_log.table import column_widths
+from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+from tests.support.markdown_corpus import CORPUS
+
+WIDTHS = (34, 60, 97, 394)
+WORDS = st.text(alphabet="ab \u00e9漢🙂e\u0301-", max_size=300)
+
+
+def rows(text, width=60):
+    return [shown(line) for line in laid_out(tail_of(text), plain_page(width))]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", CORPUS)
+def test_every_line_is_exactly_as_wide_as_the_page(name, width):
+    for line in laid_out(tail_of(CORPUS[name]), plain_page(width)):
+        assert sum(cell_len(segment.text) for segment in line.segments) == width - 1
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_nothing_that_a_terminal_obeys_is_ever_painted(name):
+    for line in laid_out(tail_of(CORPUS[name]), plain_page()):
+        for text in (line.text, *(segment.text for segment in line.segments)):
+            assert all(char.isprintable() or char in "\u200d\u00a0" for char in text), repr(text)
+
+
+@given(WORDS, st.integers(12, 70))
+def test_wrapping_keeps_every_character(text, width):
+    page = plain_page(width)
+    lines = list(page.wrap([(text, Style.null())]))
+    assert "".join(line.text for line in lines) == text
+    assert [line.is_wrapped for line in lines] == [True] * (len(lines) - 1) + [False]
+
+
+@given(WORDS, st.integers(4, 30))
+def test_folding_code_keeps_every_character_and_the_width(text, width):
+    parts = list(fold([(text, Style.null())], width, width - 2))
+    assert "".join(part for spans in parts for part, _ in spans) == text
+    assert all(width_of(spans) <= width for spans in parts)
+
+
+@given(st.lists(st.text(alphabet="xy z=()\"'#\n", max_size=80), max_size=6))
+@settings(deadline=None)
+def test_code_keeps_every_character(lines):
+    code = "\n".join(lines)
+    made = list(code_lines(plain_page(40), code, "python", is_first=False))
+    text = "".join(line.text + ("" if line.is_wrapped else "\n") for line in made)
+    assert text.removesuffix("\n") == code
+
+
+def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
+    assert rows("```\n" + "x" * 60 + "\n```", 40) == ["   code", "   " + "x" * 34, "  …" + "  " + "x" * 26]
+
+
+def test_text_that_only_looks_like_a_language_stays_code():
+    assert rows("```no-such-language\n<x>\n```") == ["   no-such-language", "   <x>"]
+
+
+def test_a_nested_fence_keeps_its_place_in_the_list():
+    assert rows("1. one\n\n   ```py\n   x\n   ```\n") == [" 1. one", "", "      py", "      x"]
+
+
+def test_a_table_that_fits_has_columns_and_a_rule():
+    assert rows("| a | bb |\n|---|---:|\n| ccc | 1 |") == [" a     bb", " ────────", " ccc    1"]
+
+
+def test_a_table_that_is_too_wide_breaks_words_inside_its_widest_column():
+    text = "| a | b |\n|---|---|\n| x | " + "word " * 12 + "|"
+    made = rows(text, 40)
+    assert len(made) > 3
+    assert " ".join(" ".join(made[2:]).split()) == "x " + "word " * 11 + "word"
+
+
+def test_a_table_with_too_many_columns_becomes_rows_of_names_and_values():
+    columns = [f"column{n}" for n in range(9)]
+    text = (
+        "|" + "|".join(columns) + "|\n" + "|---" * 9 + "|\n|" + "|".join(f"value{n}" for n in range(9)) + "|"
+    )
+    assert rows(text, 40)[:9] == [f" column{n}: value{n}" for n in range(9)]
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=12), st.integers(10, 120))
+def test_columns_fit_or_there_are_none(sizes, room):
+    row = [[("x" * size, Style.null())] for size in sizes]
+    widths = column_widths([row], room)
+    if widths:
+        assert sum(widths) + 3 * (len(widths) - 1) <= room
+        assert all(width <= max(size, 1) for width, size in zip(widths, sizes, strict=True))
+    else:
+        assert sum(min(max(size, 1), 6) for size in sizes) + 3 * (len(sizes) - 1) > room
+
+
+def test_in_ascii_no_other_sign_is_painted():
+    page = replace(plain_page(), signs=signs.ASCII, has_tints=False)
+    text = "- a\n\n> b\n\n---\n\n| c |\n|---|\n| d |\n\n```\n" + "e" * 90 + "\n```"
+    assert "".join(shown(line) for line in laid_out(tail_of(text), page)).isascii()
+
+
+@given(WORDS, st.integers(0, 300), st.integers(0, 300))
+def test_marking_changes_no_character_and_marks_those_that_were_meant(text, start, end):
+    start, end = sorted((start, end))
+    page = plain_page(340)
+    line = next(page.wrap([(text, Style.null())]))
+    strip = Strip(line.segments)
+    end = min(end, len(line.text))
+    marked = mark(strip, line.start + start, line.start + end, Style(bold=True))
+    assert marked.text == strip.text
+    assert "".join(segment.text for segment in marked if segment.style.bold) == line.text[start:end]

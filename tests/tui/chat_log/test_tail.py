@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, paragraph_pieces, plain_blocks
+from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
+
+_MARKS = ["- ", "* ", "1. ", "# ", "```", "~~~", "`", "**", "_", "> ", "[x]", "[x]: http://y\n", "<b>", "---"]
+_OTHERS = [
+    "a",
+    "b c",
+    " ",
+    "\n",
+    "\n\n",
+    "|",
+    "|a|b|\n|-|-|\n",
+    "\r",
+    "\r\n",
+    "\t",
+    "    ",
+    "word " * 5,
+    "漢字🙂",
+]
+PIECES = st.sampled_from([*_MARKS, *_OTHERS, "===", "![", "\\", "&amp;", "\x0c", "\u2028", "\x1b", "\0"])
+
+
+def look(*pieces):
+    return [(shown(line), line.text, line.is_wrapped) for line in laid_out(tail_of(*pieces), plain_page(48))]
+
+
+def split(text, sizes):
+    pieces, start = [], 0
+    while start < len(text):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(text[start : start + size])
+        start += size
+    return pieces
+
+
+@pytest.mark.parametrize("name", CORPUS)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12))
+@settings(max_examples=8, deadline=None)
+def test_a_text_looks_the_same_however_it_was_split(name, sizes):
+    text = CORPUS[name]
+    factor = 1 + len(text) // 4_000 * 10
+    assert look(*split(text, [size * factor for size in sizes])) == look(text)
+
+
+@given(st.lists(PIECES, max_size=40), st.lists(st.integers(1, 12), min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_a_soup_of_markdown_looks_the_same_however_it_was_split(pieces, sizes):
+    text = "".join(pieces)
+    assert look(*split(text, sizes)) == look(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(LONG_TABLE, Kind.TABLE), (LONG_FENCE, Kind.FENCE), (LONG_LIST, Kind.MARKDOWN), (GIANT, Kind.MARKDOWN)],
+)
+def test_what_is_open_stays_short_while_a_long_block_arrives(text, kind):
+    tail = tail_of()
+    for piece in split(text, [50]):
+        tail.feed(piece)
+        assert sum(len(block.source) for block in tail.open) <= PIECE_CHARS + 50
+    assert sum(block.kind is kind for block in tail.closed) > 2
+
+
+def test_closed_blocks_are_never_touched_again():
+    tail, seen = tail_of(), []
+    for piece in split(CORPUS["mixed"], [7]):
+        tail.feed(piece)
+        assert all(one is other for one, other in zip(seen, tail.closed, strict=False))
+        seen = list(tail.closed)
+
+
+def test_numbers_go_on_over_the_pieces_of_a_list():
+    marks = [line.split(".")[0].strip() for line, *_ in look(LONG_LIST)[:33]]
+    assert marks == [str(number) for number in range(7, 40)]
+
+
+def test_all_rows_of_a_long_table_stand_in_the_same_columns():
+    lines = [line for line, *_ in look(LONG_TABLE) if "row" in line]
+    assert len(lines) == 60
+    assert {line.index("row") for line in lines} == {lines[0].index("row")}
+
+
+def test_a_half_written_end_of_a_fence_does_not_flash():
+    tail = tail_of()
+    for piece in ("```\nx\n", "`", "`"):
+        tail.feed(piece)
+        assert [block.source for block in tail.open] == ["x"]
+
+
+def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
+    assert [line for line, *_ in look("These:\n1. one\n2. two\n\nThose:\n\n- three")] == [
+        " These:", " 1. one", " 2. two", "", " Those:", "", " • three",
+    ]  # fmt: skip
+
+
+def test_a_reference_is_a_link_wherever_its_definition_stands():
+    before = "[there][ref]\n\n[ref]: http://example.org\n"
+    links = [
+        segment.style.meta.get("link")
+        for text in (before, "".join(reversed(before.partition("\n\n"))))
+        for line in laid_out(tail_of(text), plain_page())
+        for segment in line.segments
+        if segment.text == "there"
+    ]
+    assert links == ["http://example.org"] * 2
+
+
+@given(st.text(alphabet="ab \n\t漢-", max_size=200), st.integers(1, 40))
+def test_the_pieces_of_plain_text_are_the_text(text, repeats):
+    text = text * repeats
+    assert "\n".join(block.source for block in plain_blocks(text)) == text
+
+
+@given(st.text(alphabet="ab \n漢", max_size=60), st.integers(1, 800))
+def test_the_pieces_of_a_paragraph_are_the_paragraph(text, repeats):
+    assert "".join(paragraph_pieces(text * repeats)) == text * repeats
