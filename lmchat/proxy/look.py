@@ -83,7 +83,8 @@ async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
         reply = await site.get(suspect.confirm_path)
         if suspect.confirms(reply):
             return suspect, True
-    return (server_of(Product.OPENAI_COMPATIBLE), False) if listed.is_good else (expected, False)
+    is_list = listed.is_good and isinstance(listed.object.get("data"), list)
+    return (server_of(Product.OPENAI_COMPATIBLE), False) if is_list else (expected, False)
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:

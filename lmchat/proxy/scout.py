@@ -24,6 +24,8 @@ SCAN_READ_S = 1.8
 """How long a scan waits for an answer of this machine; all silent is told within 2 s."""
 GREETING_S = 0.5
 """What LM Studio's own tools allow for the greeting."""
+MODEL_QUESTIONS = 6
+"""A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
 PATIENT_QUESTIONS = 1000
 
 
@@ -80,14 +82,14 @@ class Scout:
             ServerRejected: it refuses, or is no model server.
         """
         known = self._products.get(endpoint)
-        site = self._site(endpoint, known or server_at(endpoint).product, read_s=self._timeouts.health_s)
+        expected = known or server_at(endpoint).product
+        site = self._site(endpoint, expected, read_s=self._timeouts.health_s, questions=MODEL_QUESTIONS)
         try:
             server = server_of(known) if known else await self._identified(site)
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
         except ServerUnavailable as error:
-            expected = server_of(site.asked.product)
-            raise _with_hint(error, expected) from error
+            raise _with_hint(error, server_of(site.asked.product)) from error
 
     def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
         """Return a site that is waited for as long as it takes: loading may take minutes."""

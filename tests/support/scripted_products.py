@@ -30,10 +30,10 @@ def _echo(seen: Seen) -> Reply:
     return answer(model=seen.json.get("model") or "tiny")
 
 
-def model_list(*ids: str, owned_by: str = "someone", **fields: object) -> Reply:
+def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
     """Make an OpenAI-like list of models."""
-    rows = [{"id": one, "object": "model", "created": 1, "owned_by": owned_by, **fields} for one in ids]
-    return json_reply({"object": "list", "data": rows})
+    base = {"object": "model", "created": 1_700_000_000, "owned_by": owned_by, **fields}
+    return json_reply({"object": "list", "data": [{"id": one, **base} for one in ids]}, headers=headers)
 
 
 def _guarded(key: str | None, refuse: Reply, script: Reply | Callable[[Seen], Reply]):
@@ -180,7 +180,10 @@ def lm_studio(
         server.on("POST /api/v1/models/unload", _guarded(key, refuse, unload))
     if api in ("v1", "v0"):
         server.on("GET /api/v0/models", _guarded(key, refuse, v0))
-    server.on("GET /v1/models", _guarded(key, refuse, model_list(*everything, owned_by="organization_owner")))
+    server.on(
+        "GET /v1/models",
+        _guarded(key, refuse, model_list(*everything, owned_by="organization_owner", headers=express)),
+    )
     return server.on(CHAT, _guarded(key, refuse, _echo))
 
 
@@ -189,7 +192,10 @@ def jan(server: ScriptedServer, *ids: str, key: str | None = None) -> ScriptedSe
     refuse = text_reply("Invalid or missing authorization token", status=401)
     server.unknown = text_reply("Not Found", status=404)
     server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
-    server.on("GET /v1/models", _guarded(key, refuse, model_list(*(ids or ("jan-nano",)), owned_by="user")))
+    server.on(
+        "GET /v1/models",
+        _guarded(key, refuse, model_list(*(ids or ("jan-nano",)), owned_by="user", created=1)),
+    )
     return server.on(CHAT, _guarded(key, refuse, _echo))
 
 

@@ -1,0 +1,405 @@
+"""Which servers are found, as what, in which state, and with how few questions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.errors import EndpointNotAllowed
+from tests.support import scripted_products as products
+from tests.support.port_map import PortMap
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import LLAMA, model_list
+from tests.support.scripted_server import (
+    Cut,
+    Hold,
+    ScriptedServer,
+    html_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
+
+PORTS = {
+    1234: Product.LM_STUDIO,
+    1337: Product.JAN,
+    8080: Product.LLAMA_CPP,
+    11434: Product.OLLAMA,
+    8000: Product.VLLM,
+    30000: Product.SGLANG,
+    4000: Product.LITELLM,
+}
+
+
+@pytest.fixture
+def start():
+    servers: list[ScriptedServer] = []
+
+    def begin(script=None, **options) -> ScriptedServer:
+        server = ScriptedServer().start()
+        servers.append(server)
+        if script is not None:
+            script(server, **options)
+        return server
+
+    yield begin
+    for server in servers:
+        server.stop()
+
+
+def sglang(server):
+    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
+
+
+def litellm(server):
+    rows = {"object": "list", "data": [{"id": "gpt", "owned_by": "openai"}]}
+    server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
+
+
+SCRIPTS = {
+    1234: products.lm_studio,
+    1337: products.jan,
+    8080: products.llama_cpp,
+    11434: products.ollama,
+    8000: products.vllm,
+    30000: sglang,
+    4000: litellm,
+}
+
+
+@pytest.fixture
+def detect(make_client):
+    """Detect with servers at well-known ports; returns the candidates and the map."""
+
+    async def run(places, *, expected=(), **options):
+        there = {
+            (key if isinstance(key, tuple) else ("127.0.0.1", key)): value for key, value in places.items()
+        }
+        ports = PortMap(there)
+        client = make_client(transport=ports, **options)
+        return await client.detect(expected=expected), ports
+
+    return run
+
+
+async def test_all_products_at_once_are_told_apart_with_three_questions_each(start, detect):
+    places = {port: start(script) for port, script in SCRIPTS.items()}
+    started = time.perf_counter()
+    found, ports = await detect(places)
+    assert time.perf_counter() - started < 2
+    assert {one.endpoint.port: one.product for one in found} == PORTS
+    assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
+    verdicts = {one.product: one.verdict for one in found}
+    assert verdicts.pop(Product.OLLAMA) is Verdict.NO_MODEL, "its model is on the disk, not in memory"
+    assert set(verdicts.values()) == {Verdict.READY}
+    assert [one.product for one in found][-1] is Product.OLLAMA
+
+
+@pytest.mark.parametrize("port", [1234, 1337, 8080, 11434, 8000, 30000, 4000, 6767])
+@pytest.mark.parametrize("script_port", SCRIPTS)
+async def test_a_product_is_recognised_at_the_port_of_another(start, detect, port, script_port):
+    found, ports = await detect({port: start(SCRIPTS[script_port])})
+    assert (found[0].endpoint.port, found[0].product) == (port, PORTS[script_port])
+    assert found[0].verdict.is_usable
+    assert len(ports.paths(port)) <= 3, ports.paths(port)
+
+
+async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
+    found, _ = await detect({})
+    assert {one.product for one in found} == set(PORTS.values())
+    assert {one.verdict for one in found} == {Verdict.REFUSED}
+    steps = {one.product: one.next_step for one in found}
+    assert steps[Product.JAN] == "Settings, Local API Server, Start"
+    assert steps[Product.OLLAMA] == "ollama serve"
+    assert steps[Product.VLLM] == "vllm serve MODEL"
+    assert all(steps.values())
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "step"),
+    [
+        (html_reply(), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (html_reply(status=401), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (html_reply(status=404), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (html_reply(status=500), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (
+            text_reply("404 page not found", status=404),
+            Verdict.NOT_AN_LLM,
+            "Free the port, or llama-server --port 8081",
+        ),
+        (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (json_reply([]), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (
+            raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"),
+            Verdict.NOT_AN_LLM,
+            "Free the port, or llama-server --port 8081",
+        ),
+        (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (
+            json_reply({"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA),
+            Verdict.LOADING,
+            "Wait until the model is loaded",
+        ),
+        (
+            json_reply({"error": {"message": "no key"}}, status=401),
+            Verdict.NEEDS_KEY,
+            "Use the key that llama-server was started with (--api-key)",
+        ),
+        (
+            json_reply({"error": {"message": "oops"}}, status=500),
+            Verdict.SERVER_ERROR,
+            "See the server's log, then start it again",
+        ),
+        (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL, "Load a model"),
+        (
+            text_reply("Invalid host header", status=403),
+            Verdict.HOST_BLOCKED,
+            "Let the server trust this host name, or use 127.0.0.1",
+        ),
+    ],
+)
+async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect, reply, verdict, step):
+    server = start()
+    server.unknown = reply
+    found, ports = await detect({8080: server})
+    row = next(one for one in found if one.endpoint.port == 8080)
+    assert row.verdict is verdict, row.detail
+    if verdict is not Verdict.HOST_BLOCKED:
+        assert row.next_step == step
+    assert row.next_step
+    assert len(ports.paths(8080)) <= 3
+
+
+@pytest.mark.parametrize(
+    ("port", "script", "where"),
+    [
+        (1234, products.lm_studio, "Manage tokens"),
+        (1337, products.jan, "Local API Server"),
+        (8080, products.llama_cpp, "--api-key"),
+    ],
+)
+async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect, port, script, where):
+    places = {port: start(script, key="right")}
+    without, _ = await detect(places)
+    wrong, _ = await detect(places, key="wrong")
+    right, _ = await detect(places, key="right")
+    assert (without[0].verdict, where in without[0].next_step) == (Verdict.NEEDS_KEY, True)
+    assert (wrong[0].verdict, where in wrong[0].next_step) == (Verdict.KEY_REJECTED, True)
+    assert right[0].verdict is Verdict.READY
+    assert {without[0].product, wrong[0].product, right[0].product} == {PORTS[port]}
+
+
+async def test_a_key_is_tried_without_being_kept(start, make_client):
+    server = start(products.llama_cpp, key="right")
+    client = make_client()
+    endpoint = endpoint_of(server)
+    assert (await client.try_key(endpoint, "wrong")).verdict is Verdict.KEY_REJECTED
+    assert (await client.try_key(endpoint, "right")).verdict is Verdict.READY
+    assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
+
+
+async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(start, detect):
+    program = start(products.lm_studio)
+    found, _ = await detect({41343: program})
+    row = next(one for one in found if one.product is Product.LM_STUDIO)
+    assert (row.verdict, row.next_step) == (Verdict.SERVER_OFF, "Open its Developer tab, then Start server")
+
+
+async def test_the_hint_file_of_lm_studio_names_its_port(start, detect, tmp_path):
+    folder = tmp_path / ".lmstudio" / ".internal"
+    folder.mkdir(parents=True)
+    (folder / "http-server-config.json").write_text(json.dumps({"port": 4711}))
+    found, _ = await detect({4711: start(products.lm_studio)})
+    assert (found[0].endpoint.port, found[0].product) == (4711, Product.LM_STUDIO)
+    assert [one.endpoint.port for one in found if one.product is Product.LM_STUDIO] == [4711]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"port": "x"}', '{"port": 99999999}', '{"port": -1}', "\0"])
+async def test_a_broken_hint_file_is_no_hint(detect, tmp_path, text):
+    folder = tmp_path / "elsewhere" / ".internal"
+    folder.mkdir(parents=True)
+    (tmp_path / ".lmstudio-home-pointer").write_text(str(tmp_path / "elsewhere"))
+    (folder / "http-server-config.json").write_text(text)
+    found, _ = await detect({})
+    assert [one.endpoint.port for one in found if one.product is Product.LM_STUDIO] == [1234]
+
+
+async def test_a_server_on_ipv6_only_is_found_and_its_literal_kept(start, detect):
+    found, _ = await detect({("::1", 8080): start(products.llama_cpp)})
+    assert (found[0].endpoint.host, found[0].verdict) == ("::1", Verdict.READY)
+    assert found[0].endpoint.url == "http://[::1]:8080"
+
+
+async def test_a_real_listener_on_ipv6_only_is_found_by_localhost(make_client):
+    try:
+        server = ScriptedServer(host="::1").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    try:
+        products.llama_cpp(server)
+        found = await make_client().detect(expected=[Endpoint.parse(f"localhost:{server.port}")])
+    finally:
+        server.stop()
+    assert found[0].verdict is Verdict.READY
+
+
+async def test_spare_ports_are_told_only_where_a_server_answers(start, detect):
+    found, _ = await detect({3928: start(products.plain), 6767: start(products.jan)})
+    assert {one.endpoint.port for one in found if one.verdict.is_server} == {3928, 6767}
+    nothing, _ = await detect({})
+    assert {3928, 6767} & {one.endpoint.port for one in nothing} == set()
+
+
+async def test_own_endpoints_come_first_and_are_not_asked_twice(start, detect):
+    own = Endpoint.parse("localhost:8080")
+    server = start(products.llama_cpp)
+    found, ports = await detect(
+        {("localhost", 8080): server, 1234: start(products.lm_studio)}, expected=[own]
+    )
+    assert (found[0].endpoint, found[0].is_own) == (own, True)
+    assert ports.paths(8080) == []
+    assert [one.is_own for one in found].count(True) == 1
+
+
+async def test_an_own_endpoint_that_is_not_allowed_is_not_asked(detect):
+    found, ports = await detect({}, expected=[Endpoint.parse("http://evil.example:8080")])
+    row = next(one for one in found if one.is_own)
+    assert row.detail.startswith("Endpoint not allowed")
+    assert row.next_step == "--allow-host evil.example"
+    assert not [one for one in ports.asked if one[0] == "evil.example"]
+
+
+async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
+    silent = start()
+    silent.unknown = raw_reply(Hold())
+    started = time.perf_counter()
+    found, _ = await detect({1234: silent, 8080: start(products.llama_cpp)})
+    assert time.perf_counter() - started < 2.5
+    assert (found[0].product, found[0].verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    assert next(one for one in found if one.endpoint.port == 1234).verdict is Verdict.TIMED_OUT
+
+
+async def test_a_port_that_does_not_let_connect_timed_out(detect):
+    found, _ = await detect({4000: httpx.ConnectTimeout("")})
+    row = next(one for one in found if one.endpoint.port == 4000)
+    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "See what holds port 4000")
+
+
+async def test_a_reply_that_drips_for_ever_is_cut_off(start, detect):
+    server = start()
+    server.unknown = raw_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 1000, Hold())
+    found, _ = await detect({8080: server})
+    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.TIMED_OUT
+
+
+async def test_a_reply_beyond_all_size_is_no_model_server(start, detect):
+    server = start()
+    big = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (17 << 20)
+    server.unknown = raw_reply(big)
+    found, _ = await detect({8080: server})
+    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.NOT_AN_LLM
+
+
+async def test_a_check_of_a_known_server_is_one_question(start, make_client):
+    for script in (products.lm_studio, products.jan, products.llama_cpp, products.vllm):
+        server, client = start(script), make_client()
+        await client.check(endpoint_of(server))
+        before = len(server.seen())
+        again = await client.check(endpoint_of(server))
+        assert (again.verdict, len(server.seen()) - before) == (Verdict.READY, 1), again
+        assert again.latency_ms is not None
+
+
+async def test_a_quick_check_forgets_nothing_that_is_known_of_a_model(start, make_client):
+    server, client = start(products.llama_cpp), make_client()
+    first = await client.check(endpoint_of(server))
+    again = await client.check(endpoint_of(server))
+    assert first.models[0].capabilities == again.models[0].capabilities == ("tools",)
+
+
+async def test_a_check_follows_a_server_that_goes_and_another_that_comes(start, make_client):
+    server, client = start(products.llama_cpp), make_client()
+    endpoint = endpoint_of(server)
+    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
+    server.stop()
+    away = await client.check(endpoint)
+    assert (away.verdict, away.product) == (Verdict.REFUSED, Product.LLAMA_CPP)
+    server.forget()
+    server.unknown = text_reply("404", status=404)
+    products.vllm(server)
+    server.start()
+    back = await client.check(endpoint)
+    assert (back.verdict, back.product) == (Verdict.READY, Product.VLLM)
+
+
+async def test_checks_of_addresses_that_are_not_allowed_are_refused(make_client):
+    client = make_client()
+    foreign = Endpoint.parse("http://example.com")
+    for call in (client.check(foreign), client.models(foreign), client.try_key(foreign, "k")):
+        with pytest.raises(EndpointNotAllowed):
+            await call
+
+
+@pytest.mark.parametrize(("api", "known"), [("v1", True), ("v0", True), ("none", False)])
+async def test_each_age_of_lm_studio_tells_what_it_can(start, make_client, api, known):
+    server, client = start(products.lm_studio, api=api), make_client()
+    models = (await client.models(endpoint_of(server))).models
+    model = models[0]
+    assert [one.model_id for one in models] == ["qwen3-8b", "gemma-3-4b", "nomic-embed"]
+    assert (model.quantization, model.context_loaded, model.context_max) == (
+        ("Q4_K_M", 8192, 32768) if known else ("", None, None)
+    )
+    assert model.state is (LoadState.LOADED if known else LoadState.UNKNOWN)
+    assert models[2].is_embedding is known
+
+
+async def test_a_refusal_of_lm_studio_is_no_reason_to_ask_an_older_api(start, make_client):
+    server, client = start(products.lm_studio, key="right"), make_client()
+    assert (await client.check(endpoint_of(server))).verdict is Verdict.NEEDS_KEY
+    assert [one.path for one in server.seen()] == ["/v1/models", "/api/v1/models"]
+
+
+async def test_the_router_tells_states_and_loads_and_unloads(start, make_client):
+    server, client = start(products.router), make_client()
+    endpoint = endpoint_of(server)
+    small, large = (await client.models(endpoint)).models
+    assert (small.state, large.state) == (LoadState.LOADED, LoadState.NOT_LOADED)
+    await client.load(large)
+    await client.unload(small)
+    small, large = (await client.models(endpoint)).models
+    assert (small.state, large.state) == (LoadState.NOT_LOADED, LoadState.LOADED)
+    assert "GET /slots" not in {f"{one.method} {one.path}" for one in server.seen()}
+
+
+@pytest.mark.parametrize("script", [products.lm_studio, products.ollama])
+async def test_models_are_loaded_and_unloaded_where_the_product_can(start, make_client, script):
+    server, client = start(script), make_client()
+    model = (await client.models(endpoint_of(server))).models[0]
+    await client.load(model)
+    await client.unload(model)
+    assert [one.method for one in server.seen()].count("POST") == 2
+
+
+async def test_loading_that_is_not_possible_is_told_in_a_sentence(start, make_client):
+    server, client = start(products.vllm), make_client()
+    model = (await client.models(endpoint_of(server))).models[0]
+    with pytest.raises(Exception, match="vLLM cannot load models on request") as caught:
+        await client.load(model)
+    assert caught.value.kind == "unsupported"
+
+
+async def test_loading_can_be_stopped(start, make_client):
+    server, client = start(products.lm_studio), make_client()
+    server.on("POST /api/v1/models/load", raw_reply(Hold()))
+    model = (await client.models(endpoint_of(server))).models[1]
+    task = asyncio.create_task(client.load(model))
+    request = await asyncio.to_thread(server.wait_for, "POST /api/v1/models/load")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(request.client_left.wait, 5)
