@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.timer import Timer
@@ -71,7 +71,8 @@ class ChatBase(Screen[None]):
         with Horizontal(id="body"):
             yield SessionList()
             with Vertical(id="chat"):
-                yield Line(id="title")
+                with Center(id="title-row"):
+                    yield Line(id="title")
                 yield ChatLog(id="log")
                 yield FindBar()
                 yield Prompt()
@@ -231,6 +232,12 @@ class ChatBase(Screen[None]):
         """Go to the end."""
         self.log_view.scroll_end()
         self.prompt_input.focus()
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def show_hints(self) -> None:
+        """Let the row of keys follow the focus."""
+        self.call_later(self.refresh_figures)
 
     @on(PromptInput.Drafted)
     def count_draft(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
@@ -31,10 +31,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     TITLE_TEXT = "Models"
     HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings(Scope.PICKER),
-        *(Binding(str(n), f"recent({n})", show=False, priority=True) for n in range(1, 10)),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
     @dataclass
     class LoadWanted(Message):
@@ -59,10 +56,11 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
+        self._typed = ""
 
     def compose_content(self) -> Iterable[Widget]:
         """Return filter, heads of the columns, list and what the signs mean."""
-        digits = ", or 1–9 for a recent one" if self._table.recent(1) else ""
+        digits = ", or 1–9 for a recent one" if self._table.recent("1") else ""
         yield Field(placeholder=f"Type a part of a name{digits}")
         yield Line(classes="columns gap")
         yield RowList()
@@ -117,9 +115,13 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @on(Input.Changed)
     def filter_models(self, event: Input.Changed) -> None:
-        """Show what matches, with the best of it chosen."""
+        """Show what matches, with the best of it chosen; a digit in an empty filter takes a recent model."""
         event.stop()
-        self._draw(is_typed=True)
+        before, self._typed = self._typed, event.value
+        if not before and (model := self._table.recent(event.value)) is not None:
+            self.dismiss(model)  # Textual gives digits to the input before any binding of the screen
+        else:
+            self._draw(is_typed=True)
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:
@@ -141,14 +143,3 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def action_refresh_models(self) -> None:
         """Ask for new lists."""
         self.post_message(self.RefreshWanted())
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let digits choose only while the filter is empty."""
-        return not (
-            action == "recent" and (self.query_one(Field).value or not self._table.recent(parameters[0]))
-        )
-
-    def action_recent(self, number: int) -> None:
-        """Leave with the n-th recent model."""
-        if (model := self._table.recent(number)) is not None:
-            self.dismiss(model)

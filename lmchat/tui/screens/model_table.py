@@ -99,9 +99,9 @@ class ModelTable:
         """Return a model by its key."""
         return self._by_key.get(key) if isinstance(key, tuple) else None
 
-    def recent(self, number: object) -> ModelInfo | None:
-        """Return the n-th recent model, counted from 1."""
-        return next((row.model for row in self._recent if row.recent_index == number), None)
+    def recent(self, digit: str) -> ModelInfo | None:
+        """Return the recent model that a digit stands for."""
+        return next((row.model for row in self._recent if str(row.recent_index) == digit), None)
 
     def filtered(self, typed: str) -> list[Found]:
         """Return the rows that fit: every word in the name, or in product, quantisation or abilities."""
