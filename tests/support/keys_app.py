@@ -19,7 +19,10 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from lmchat.tui.quirks.driver import guard_terminal, is_terminal
+from lmchat.errors import LMChatError
+from lmchat.terminal.editor import edit_text
+from lmchat.terminal.pager import page_text
+from lmchat.tui.quirks.driver import guard_terminal, is_terminal, lend_terminal
 
 
 class KeysApp(App[None]):
@@ -33,6 +36,8 @@ class KeysApp(App[None]):
         ("f5", "flood", ""),
         ("f6", "suspend_process", ""),
         ("f7", "leave", ""),
+        ("f8", "edit", ""),
+        ("f9", "page", ""),
     ]
 
     def __init__(self, saved: Path, is_slow: bool) -> None:
@@ -79,6 +84,28 @@ class KeysApp(App[None]):
             os.write(2, b"away\r\n")
             os.kill(os.getpid(), signal.SIGINT)  # what Ctrl+C in an editor sends to us as well
             os.read(0, 1)
+
+    async def action_edit(self) -> None:
+        self.run_worker(self.edit(), name="edit")
+
+    async def edit(self) -> None:
+        ticks = []
+        timer = self.set_interval(0.005, lambda: (ticks.append(1), self.show([*self.seen, "tick"])))
+        try:
+            with lend_terminal(self):
+                text = await edit_text("draft")
+            self.show([text, f"went on: {len(ticks) > 2}"])
+        except LMChatError as error:
+            self.show([error.message])
+        timer.stop()
+
+    async def action_page(self) -> None:
+        self.run_worker(self.page(), name="page")
+
+    async def page(self) -> None:
+        with lend_terminal(self):
+            await page_text("".join(f"line {number}\n" for number in range(5000)))
+        self.show(["paged"])
 
     async def save(self) -> None:
         self.seen.append("saving")

@@ -43,6 +43,9 @@ class Place:
         clipboard.timeout_s = timeout_s
         return clipboard
 
+    def mode(self, name: str) -> int:
+        return stat.S_IMODE((self.folder / name).stat().st_mode)
+
     def clip(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
 
@@ -120,7 +123,7 @@ async def test_over_ssh_the_native_tool_is_skipped(place: Place, name: str) -> N
 
 async def test_tmux_takes_it_before_the_terminal_does(place: Place) -> None:
     place.add("tmux", 'echo "$@" > args; cat > buffer')
-    place.environ |= {"TMUX": "/tmp/socket,1,0", "SSH_TTY": "x"}
+    place.environ |= {"TMUX": "socket,1,0", "SSH_TTY": "x"}
     assert (await place.clipboard().copy("words")).way == "tmux"
     assert place.clip("args") == b"load-buffer -w -\n"
     assert place.clip("buffer") == b"words"
@@ -128,7 +131,7 @@ async def test_tmux_takes_it_before_the_terminal_does(place: Place) -> None:
 
 
 async def test_an_old_tmux_without_the_switch_gives_way_to_osc_52(place: Place) -> None:
-    place.environ["TMUX"] = "/tmp/socket,1,0"
+    place.environ["TMUX"] = "socket,1,0"
     assert (await place.clipboard().copy("words")).way == "OSC 52"
 
 
@@ -159,11 +162,9 @@ async def test_a_terminal_without_clipboard_gets_a_private_file(place: Place, te
     place.environ["TERM"] = term
     copied = await place.clipboard().copy("first")
     copied = await place.clipboard().copy("second")
-    file = Path(copied.detail)
     assert copied.way == "file"
-    assert copied.words == f"No clipboard can be reached; saved as {file}"
-    assert file.read_text() == "second"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert copied.words == f"No clipboard can be reached; saved as {copied.detail}"
+    assert (place.clip("state/copied.txt"), place.mode("state/copied.txt")) == (b"second", 0o600)
 
 
 async def test_without_a_terminal_it_is_a_file(place: Place) -> None:
@@ -227,7 +228,8 @@ def test_a_real_tmux_hands_it_to_the_terminal_around_it(tmp_path: Path) -> None:
     code = (
         "import asyncio, os, pathlib\n"
         "from lmchat.terminal.clipboard import Clipboard\n"
-        f"clipboard = Clipboard(environ=os.environ, write=lambda data: False, file=pathlib.Path('{tmp_path}/f'))\n"
+        "file = pathlib.Path('unused')\n"
+        "clipboard = Clipboard(environ=os.environ, write=lambda data: False, file=file)\n"
         "print(asyncio.run(clipboard.copy('words for the clipboard')).words, flush=True)\n"
         "input()\n"
     )

@@ -30,9 +30,10 @@ def test_output_of_the_last_moment_is_not_lost() -> None:
 
 def test_the_program_sees_size_and_resize() -> None:
     code = (
-        "import os,signal,sys\n"
-        "signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size()))\n"
-        "print(os.get_terminal_size(), flush=True)\n"
+        "import os, signal\n"
+        "tell = lambda *_: os.write(1, f'{os.get_terminal_size()}\\n'.encode())\n"
+        "signal.signal(signal.SIGWINCH, tell)\n"
+        "tell()\n"
         "input()"
     )
     with PtyProgram(python(code), size=(101, 31)) as program:

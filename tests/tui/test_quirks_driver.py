@@ -13,7 +13,7 @@ import pytest
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
-from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
 from tests.support.pty_program import ROOT, PtyProgram
 
 APP = [sys.executable, "-m", "tests.support.keys_app"]
@@ -235,6 +235,73 @@ def test_a_signal_during_the_editor_ends_us(program: PtyProgram) -> None:
     assert is_clean(program)
 
 
+EDITOR = """\
+import pathlib, sys, termios
+assert termios.tcgetattr(0)[3] & termios.ECHO, "the terminal is not as it was"
+file = pathlib.Path(sys.argv[1])
+print("editing", file.read_text(), flush=True)
+file.write_text(input() + "\\n")
+"""
+
+
+def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path) -> None:
+    editor = saved.parent / "editor.py"
+    editor.write_text(EDITOR)
+    environ = {"VISUAL": f"{sys.executable} '{editor}'"}
+    with PtyProgram([*APP, str(saved)], home=saved.parent, env=environ) as program:
+        program.wait_for("80x24")
+        program.type("\x1b[19~")
+        program.wait_for("editing draft")
+        drawn = len(program.raw)
+        program.type("better words")
+        program.wait_for("better words")
+        assert len(program.raw) < drawn + 100  # an echo, but no frame of ours
+        program.type("\r")
+        program.wait_for("went on: True")
+        assert "better words\nwent on" in program.text
+        program.type("z")
+        program.wait_for("z\nshown")
+        program.type(F1)
+        assert program.wait_exit() == 7
+        assert is_clean(program)
+
+
+def test_an_editor_that_fails_leaves_the_screen_usable(saved: Path) -> None:
+    with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": "false"}) as program:
+        program.wait_for("80x24")
+        program.type("\x1b[19~")
+        program.wait_for("false ended with status 1; nothing was changed.")
+        program.type(F1)
+        assert program.wait_exit() == 7
+        assert is_clean(program)
+
+
+def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
+    editor = saved.parent / "editor.sh"
+    editor.write_text(f"echo $$ > {saved.parent}/pid\necho editing\nread line\n")
+    with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": f"sh {editor}"}) as program:
+        program.wait_for("80x24")
+        program.type("\x1b[19~")
+        program.wait_for("editing")
+        program.kill(signal.SIGTERM)
+        assert program.wait_exit(5) == 143
+        assert is_clean(program)
+        number = (saved.parent / "pid").read_text().strip()
+        program.wait_until(lambda: not Path(f"/proc/{number}").exists(), "the editor has ended")
+
+
+def test_the_pager_shows_and_gives_back(saved: Path) -> None:
+    with PtyProgram([*APP, str(saved)], home=saved.parent, env={"PAGER": "less"}) as program:
+        program.wait_for("80x24")
+        program.type("\x1b[20~")
+        program.wait_for("line 22")
+        program.type("q")
+        program.wait_for("paged")
+        program.type(F1)
+        assert program.wait_exit() == 7
+        assert is_clean(program)
+
+
 def test_a_resize_is_seen(program: PtyProgram) -> None:
     program.resize(50, 15)
     program.wait_for("50x15")
@@ -258,5 +325,7 @@ async def test_the_private_names_of_app_and_driver_are_still_there() -> None:
             remember_copied(app, "words")
         assert app.clipboard == "words"
         assert not write_to_terminal(app, "\x07")
+        with lend_terminal(app):
+            assert app.is_running
     for name in ("run_input_thread", "disable_input", "stop_application_mode", "close", "write"):
         assert callable(getattr(LinuxDriver, name))

@@ -10,8 +10,8 @@ import selectors
 import sys
 import termios
 from codecs import getincrementaldecoder
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
 from typing import Any, cast
@@ -68,6 +68,25 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
     driver.write(data)
     driver.flush()
     return True
+
+
+@contextmanager
+def lend_terminal(app: App[Any]) -> Iterator[None]:
+    """Give the terminal to another program for a while; the event loop may go on, and nothing is drawn.
+
+    Textual's own `App.suspend` does not take the terminal back when its body raises or is cancelled.
+    """
+    if app._driver is None or not app._driver.can_suspend:
+        yield
+        return
+    fault: BaseException | None = None
+    with app.suspend():
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            fault = error
+    if fault is not None:
+        raise fault
 
 
 def remember_copied(app: App[Any], text: str) -> None:

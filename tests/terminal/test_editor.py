@@ -1,0 +1,108 @@
+"""The way of a text through the editor and back, and which editor it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.terminal.editor import edit_text, editor_command
+from lmchat.terminal.pager import page_text, pager_command
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    def make(script: str) -> dict[str, str]:
+        file = tmp_path / "an editor"
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        return {"EDITOR": f"'{file}'", "PAGER": f"'{file}'", "PATH": os.environ["PATH"]}
+
+    return make
+
+
+def left_behind(folder: Path) -> list[Path]:
+    return list(folder.glob("lmchat-*"))
+
+
+async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
+    environ = tool(
+        'cat "$1" > seen; ls -ld "$(dirname "$1")" >> seen; printf "more\\n" >> "$1"'.replace(
+            "seen", f"{tmp_path}/seen"
+        )
+    )
+    assert await edit_text("words ", environ=environ) == "words more"
+    assert (tmp_path / "seen").read_text().startswith("words drwx------")
+    assert left_behind(tmp_path) == []
+
+
+async def test_a_text_that_ended_in_a_newline_still_does(tool) -> None:
+    assert await edit_text("words\n", environ=tool("true")) == "words\n"
+
+
+async def test_an_editor_that_fails_changes_nothing(tool, tmp_path: Path) -> None:
+    with pytest.raises(LMChatError, match="an editor ended with status 3; nothing was changed"):
+        await edit_text("words", environ=tool("exit 3"))
+    assert left_behind(tmp_path) == []
+
+
+async def test_a_file_that_is_no_text_is_refused(tool) -> None:
+    with pytest.raises(FileRefused, match="no text"):
+        await edit_text("words", environ=tool("printf '\\377\\376\\000' > \"$1\""))
+
+
+async def test_a_file_that_was_deleted_is_told(tool) -> None:
+    with pytest.raises(FileRefused, match="left no file"):
+        await edit_text("words", environ=tool('rm "$1"'))
+
+
+async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
+    with pytest.raises(WrongUse, match="nowhere cannot be run") as caught:
+        await edit_text("words", environ={"EDITOR": "/nowhere"})
+    assert "$EDITOR" in caught.value.hint
+
+
+async def test_cancelling_ends_the_editor(tool, tmp_path: Path) -> None:
+    fifo = tmp_path / "begun"
+    os.mkfifo(fifo)
+    environ = tool(f"echo $$ > {fifo}; exec sleep 60")
+    task = asyncio.ensure_future(edit_text("words", environ=environ))
+    number = int(await asyncio.to_thread(fifo.read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_visual_goes_before_editor_and_both_may_have_options() -> None:
+    assert editor_command({"VISUAL": "code --wait", "EDITOR": "vi"}) == ["code", "--wait"]
+    assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
+
+
+def test_a_variable_that_is_no_command_is_told() -> None:
+    with pytest.raises(WrongUse, match=r"\$EDITOR is no command"):
+        editor_command({"EDITOR": "vi 'x"})
+
+
+def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="No editor is set"):
+        editor_command({"PATH": str(tmp_path)})
+    with pytest.raises(WrongUse, match="No pager is installed"):
+        pager_command({"PATH": str(tmp_path)})
+
+
+async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
+    await page_text("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
+    assert (tmp_path / "seen").read_text() == "a\u241b[2Jb"
+
+
+async def test_a_pager_that_is_left_early_is_no_error(tool) -> None:
+    await page_text("line\n" * 500_000, environ=tool("head -1 > /dev/null"))

@@ -1,0 +1,71 @@
+"""Drawing on a terminal that stalls or goes away."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from lmchat.terminal.output import TerminalOutput
+
+
+@pytest.fixture
+def pty():
+    master, slave = os.openpty()
+    yield master, slave
+    for number in (master, slave):
+        with suppress(OSError):
+            os.close(number)
+
+
+def test_text_is_written_whole_on_a_flush(pty) -> None:
+    master, slave = pty
+    output = TerminalOutput(slave, pytest.fail)
+    output.write("a")
+    output.write("é\udc80")
+    output.flush()
+    assert os.read(master, 100) == "aé?".encode()
+
+
+def test_nothing_is_written_after_the_end_but_its_last_words(pty) -> None:
+    master, slave = pty
+    output = TerminalOutput(slave, pytest.fail)
+    output.write("lost")
+    output.end("bye")
+    output.flush()
+    output.write("late")
+    output.flush()
+    assert os.read(master, 100) == b"bye"
+    output.begin()
+    output.write("again")
+    output.flush()
+    assert os.read(master, 100) == b"again"
+
+
+def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
+    master, slave = pty
+    gone = []
+    output = TerminalOutput(slave, lambda: gone.append(1))
+    os.close(master)
+    for _ in range(3):
+        output.write("a")
+        output.flush()
+    assert gone == [1]
+    output.end("bye")
+
+
+def test_the_end_does_not_wait_for_a_write_that_never_ends(pty) -> None:
+    master, slave = pty
+    output = TerminalOutput(slave, lambda: None)
+    output.write("x" * 1_000_000)
+    writing = threading.Thread(target=output.flush)
+    writing.start()
+    begun = time.monotonic()
+    output.end("bye")
+    assert time.monotonic() - begun < 2
+    while writing.is_alive():
+        os.read(master, 65536)
+    writing.join()
