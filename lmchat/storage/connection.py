@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -9,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from lmchat.storage.faults import name_of
-from lmchat.storage.schema import all_or_nothing, ensure_words, migrate
+from lmchat.storage.schema import all_or_nothing, ensure_words, has_words, migrate, refuse_other_versions
 from lmchat.storage.whole_file import ensure_folder
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ BUSY_S = 5.0
 _LOOK_AGAIN_S = 0.02
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FILE_MODE = 0o600
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Connection(sqlite3.Connection):
@@ -30,6 +33,8 @@ class Connection(sqlite3.Connection):
     """Whether there is an index of words (FTS5)."""
     is_wal = False
     """Whether readers and one writer get along without waiting."""
+    is_read_only = False
+    """Whether this user may not write the file."""
 
 
 def connect(path: Path) -> Connection:
@@ -40,8 +45,13 @@ def connect(path: Path) -> Connection:
         sqlite3.Error: it is damaged, locked, or cannot be written.
         StoreUnavailable: a newer lmchat wrote it.
     """
-    ensure_folder(path.parent)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+    try:
+        ensure_folder(path.parent)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE and os.access(path, os.R_OK):
+            return _connect_to_read(path)
+        raise
     with suppress(OSError):  # a file of another user that we may write keeps its mode
         path.chmod(_FILE_MODE)
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=Connection)
@@ -51,6 +61,33 @@ def connect(path: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _connect_to_read(path: Path) -> Connection:
+    """Open a file that this user may only read; writing to it then fails with a clear error.
+
+    WAL wants to write beside the file even for reading; where that cannot be, the file counts as unchanging.
+    """
+    place = f"file:{quote(str(path.absolute()))}"
+    for how in ("mode=ro", "immutable=1"):
+        connection = sqlite3.connect(
+            f"{place}?{how}", uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection
+        )
+        try:
+            connection.text_factory = _text
+            refuse_other_versions(connection)
+            connection.has_words = has_words(connection)
+            connection.is_read_only = True
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager

@@ -73,15 +73,10 @@ def full_id(connection: Connection, text: str) -> str:
 
 def session(connection: Connection, session_id: str) -> Session:
     """Return a session with its chosen path."""
-    end_orphans_outside_transaction(connection, session_id)
+    if not connection.is_read_only:
+        end_orphans(connection, session_id)  # their process may have gone since the file was opened
     tree = read_tree(connection, session_id)
     return session_with(connection, session_id, tree)
-
-
-def end_orphans_outside_transaction(connection: Connection, session_id: str) -> None:
-    """End answers whose process went away since the file was opened; part of a write, leave it."""
-    if not connection.in_transaction:
-        end_orphans(connection, session_id)
 
 
 def session_with(connection: Connection, session_id: str, tree: Tree) -> Session:

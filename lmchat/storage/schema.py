@@ -24,6 +24,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             leaf_id text
         )""",
         "create index sessions_by_time on sessions (updated_at)",
+        "create index sessions_in_list on sessions (is_pinned, updated_at) where deleted_at is null",
         # No foreign key on parent_id: a parent that was lost must not cost its children.
         """create table messages (
             number integer primary key autoincrement,
@@ -142,11 +143,27 @@ def ensure_words(connection: sqlite3.Connection) -> bool:
     except sqlite3.OperationalError:
         return False
     connection.execute("drop table temp.probe")
-    if not _has_words(connection):
+    if not has_words(connection):
         with all_or_nothing(connection):
-            if not _has_words(connection):  # another process may have been faster
+            if not has_words(connection):  # another process may have been faster
                 connection.execute(_WORDS)
+                connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
     return True
+
+
+def refuse_other_versions(connection: sqlite3.Connection) -> None:
+    """Refuse what cannot be brought up to date, because it may only be read.
+
+    Raises:
+        StoreUnavailable: another version of lmchat wrote the file.
+    """
+    version = _version(connection)
+    _refuse_newer(version)
+    if version < VERSION:
+        raise StoreUnavailable(
+            "The sessions were made by an older lmchat and may not be written.",
+            hint="Make the file writable once, or set LMCHAT_HOME to another folder.",
+        )
 
 
 def renew_words(connection: sqlite3.Connection) -> None:
@@ -160,11 +177,11 @@ def renew_words(connection: sqlite3.Connection) -> None:
         connection.execute("pragma writable_schema = reset")
         for table in _BEHIND_WORDS:
             connection.execute(f"drop table if exists {table}")
-        connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
     ensure_words(connection)
 
 
-def _has_words(connection: sqlite3.Connection) -> bool:
+def has_words(connection: sqlite3.Connection) -> bool:
+    """Whether the file has an index of words."""
     return connection.execute("select 1 from sqlite_master where name = 'words'").fetchone() is not None
 
 

@@ -26,6 +26,8 @@ _ENDED = Failure(
 
 def tidy(connection: Connection, moment: datetime) -> None:
     """Put the file in order; each step is a transaction of its own."""
+    if connection.is_read_only:
+        return
     end_orphans(connection)
     expired = connection.execute(
         "select session_id from sessions where deleted_at < ?",

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import sqlite3
+import tempfile
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +100,61 @@ async def test_a_path_that_cannot_be_is_one_clear_error(tmp_path, below):
     if below != ".":
         assert await store.list_sessions() == ()
     await store.aclose()
+
+
+@contextmanager
+def without_root():
+    """Act as a user without rights; whoever runs the tests is one already, or root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users reach too, unlike pytest's own, with a name that URLs would trip over."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name) / "it's 100%?"
+        folder.mkdir()
+        Path(name).chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+def only_to_read(folder):
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o555)
+
+
+async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(open_folder):
+    store, session = SessionStore(open_folder / "sessions.db"), header()
+    asked = await say(store, session, "hello")
+    await store.begin_answer(session.session_id, answer(parent=asked, state=AnswerState.STREAMING))
+    await store.aclose()
+    only_to_read(open_folder)
+    with without_root():
+        store = SessionStore(open_folder / "sessions.db")
+        assert (await store.open_session(session.session_id)).messages[0] == asked
+        assert [hit.match for hit in await store.search("hel")] == ["hello"]
+        with pytest.raises(StoreUnavailable, match="it may not be written"):
+            await say(store, session, "more", asked)
+        assert len(await store.list_sessions()) == 1
+        await store.aclose()
+
+
+async def test_a_folder_that_may_not_be_written_is_one_clear_error(open_folder):
+    only_to_read(open_folder)
+    store = SessionStore(open_folder / "sessions.db")
+    with without_root(), pytest.raises(StoreUnavailable, match="it may not be written") as caught:
+        await store.list_sessions()
+    await store.aclose()
+    assert "LMCHAT_HOME" in caught.value.hint
 
 
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
