@@ -36,7 +36,12 @@ class Query:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The terms, folded, as patterns of `like` with the backslash as escape."""
-        return tuple("%" + re.sub(r"([\\%_])", r"\\\1", fold(term)) + "%" for term in self.terms)
+        return tuple(pattern(term) for term in self.terms)
+
+
+def pattern(text: str) -> str:
+    """Return a text, folded, as a pattern of `like` with the backslash as escape."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", fold(_encodable(text.replace("\0", " ")))) + "%"
 
 
 def parse(text: str) -> Query:

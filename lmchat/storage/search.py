@@ -9,6 +9,7 @@ from datetime import datetime
 
 from lmchat.domain.session import SearchHit
 from lmchat.storage.connection import Connection
+from lmchat.storage.filters import take_filters
 from lmchat.storage.query import Query, around, fold, parse
 from lmchat.storage.rows import loaded
 
@@ -24,25 +25,28 @@ _JOINS = """cross join messages m on m.number = p.number
     cross join sessions s on s.session_id = m.session_id
     where m.hidden_by is null and s.deleted_at is null"""
 _BY_WORDS = f"""select {_COLUMNS}, snippet(words, 0, '{_OPEN}', '{_CLOSE}', '', 32)
-    from words cross join parts p on p.part_id = words.rowid {_JOINS}
-    and words match ? order by words.rowid desc limit ?"""
-"""Newest first, and joined in this order (`cross`), so that it ends with the last row wanted."""
+    from words cross join parts p on p.part_id = words.rowid {_JOINS} and words match ?"""
+"""Joined in this order (`cross`), so that the newest hits come first and it ends with the last one wanted."""
+_BY_TEXT = f"select {_COLUMNS}, p.text from parts p {_JOINS} and p.kind = 'text'"
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
     """Return hits, newest first; none for an empty search."""
-    query = parse(text)
-    if not query.terms:
+    rest, filters = take_filters(text)
+    query = parse(rest)
+    if not query.terms and not filters:
         return ()
-    if connection.has_words and query.is_of_words:
-        rows = connection.execute(_BY_WORDS, (query.words, limit))
-        return _once(_hit(row[:6], *_marked(row[6])) for row in rows)
     connection.create_function("fold", 1, _fold_value, deterministic=True)
-    like = " ".join(["and fold(p.text) like ? escape '\\'"] * len(query.terms))
+    where = "".join(f" and {condition.sql}" for condition in filters)
+    values = [value for condition in filters for value in condition.values]
+    if connection.has_words and query.terms and query.is_of_words:
+        rows = connection.execute(
+            f"{_BY_WORDS} {where} order by words.rowid desc limit ?", (query.words, *values, limit)
+        )
+        return _once(_hit(row[:6], *_marked(row[6])) for row in rows)
+    like = " and fold(p.text) like ? escape '\\'" * len(query.terms)
     rows = connection.execute(
-        f"select {_COLUMNS}, p.text from parts p {_JOINS} and p.kind = 'text' {like} "
-        "order by p.part_id desc limit ?",
-        (*query.patterns, limit),
+        f"{_BY_TEXT} {where} {like} order by p.part_id desc limit ?", (*values, *query.patterns, limit)
     )
     return _once(_hit(row[:6], *_looked_up(loaded(row[6]), query)) for row in rows)
 
@@ -54,7 +58,7 @@ def _marked(snippet: str) -> tuple[str, str, str]:
 
 
 def _looked_up(text: str, query: Query) -> tuple[str, str, str]:
-    return around(text, query.terms[0])
+    return around(text, query.terms[0]) if query.terms else ("", "", text)
 
 
 def _hit(row: tuple[str, ...], before: str, match: str, after: str) -> SearchHit | None:

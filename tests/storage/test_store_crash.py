@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -34,7 +35,9 @@ def acknowledged(child: subprocess.Popen[str], count: int) -> int:
     for _ in range(count + 1):
         child.stdout.readline()
     child.send_signal(signal.SIGKILL)
-    return count + len(child.stdout.read().split("\n")) - 1
+    rest = child.stdout.read().split("\n")
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, but not collected
+    return count + len(rest) - 1
 
 
 async def opened(path: Path, session_id: str):

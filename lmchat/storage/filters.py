@@ -1,0 +1,91 @@
+"""Filters inside a search, such as `role:you` and `after:2026-11-01`; what is none stays a word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from lmchat.domain.message import Role
+from lmchat.storage.query import pattern
+from lmchat.storage.rows import stored_time
+
+_FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
+_ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One filter as SQL over the names that the search gives its tables."""
+
+    sql: str
+    """With places for the values."""
+    values: tuple[str, ...] = ()
+    """What to bind."""
+
+
+def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[Condition, ...]]:
+    """Return a search without its filters, and the filters; days are of a zone, none is this machine's."""
+    conditions: list[Condition] = []
+
+    def take(match: re.Match[str]) -> str:
+        condition = _READERS[match[1].lower()](match[2] or match[3], zone)
+        if condition is None:
+            return match[0]
+        conditions.append(condition)
+        return " "
+
+    rest = _FILTER.sub(take, text)
+    return rest, tuple(conditions)
+
+
+def _model(value: str, _zone: tzinfo | None) -> Condition:
+    return Condition(sql="fold(m.model) like ? escape '\\'", values=(pattern(value),))
+
+
+def _title(value: str, _zone: tzinfo | None) -> Condition:
+    return Condition(sql="fold(s.title) like ? escape '\\'", values=(pattern(value),))
+
+
+def _role(value: str, _zone: tzinfo | None) -> Condition | None:
+    role = _ROLES.get(value.lower())
+    return None if role is None else Condition(sql="m.role = ?", values=(role,))
+
+
+def _before(value: str, zone: tzinfo | None) -> Condition | None:
+    day = _day(value, zone)
+    return None if day is None else Condition(sql="m.created_at < ?", values=(day,))
+
+
+def _after(value: str, zone: tzinfo | None) -> Condition | None:
+    day = _day(value, zone)
+    return None if day is None else Condition(sql="m.created_at >= ?", values=(day,))
+
+
+def _has(value: str, _zone: tzinfo | None) -> Condition | None:
+    return Condition(sql="(p.text like '%```%' or p.text like '%~~~%')") if value.lower() == "code" else None
+
+
+def _day(value: str, zone: tzinfo | None) -> str | None:
+    """Return the beginning of a day, or a moment, as it is stored; None where it is neither."""
+    try:
+        moment = datetime.fromisoformat(value)
+        aware = moment if moment.tzinfo is not None else _at(moment, zone)
+        return stored_time(aware)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _at(moment: datetime, zone: tzinfo | None) -> datetime:
+    return moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+
+
+_READERS: dict[str, Callable[[str, tzinfo | None], Condition | None]] = {
+    "model": _model,
+    "title": _title,
+    "role": _role,
+    "before": _before,
+    "after": _after,
+    "has": _has,
+}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from lmchat.storage.filters import take_filters
+from tests.support.chats import answer, header, prompt
+
+
+@pytest.fixture
+async def talks(store):
+    """Two sessions in October and November; the answers hold code."""
+    for month, title, model in ((10, "Café plans", "qwen3-8b"), (11, "Other", "llama-3")):
+        moment = datetime(2026, month, 15, 12, tzinfo=UTC)
+        session = header(title, moment=moment)
+        asked = replace(prompt(f"needle {month}"), created_at=moment)
+        await store.append(session, asked)
+        said = replace(answer(f"needle {month}\n```py\nx\n```", parent=asked), created_at=moment, model=model)
+        await store.finish(session.session_id, said)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("needle", ["11 assistant", "11 user", "10 assistant", "10 user"]),
+        ("needle role:you", ["11 user", "10 user"]),
+        ("role:assistant needle", ["11 assistant", "10 assistant"]),
+        ("needle model:QWEN", ["10 assistant"]),
+        ("needle title:cafe role:user", ["10 user"]),
+        ('title:"cafe plans" needle role:user', ["10 user"]),
+        ("needle before:2026-11-01 role:user", ["10 user"]),
+        ("needle after:2026-11-01 role:user", ["11 user"]),
+        ("needle after:2026-10-15T12:30:00+00:00 role:user", ["11 user"]),
+        ("needle has:code", ["11 assistant", "10 assistant"]),
+        ("has:code", ["11 assistant", "10 assistant"]),
+        ("HAS:code Role:User", []),
+        ("``` model:llama", ["11 assistant"]),
+        ("model:%", []),
+        ("needle model:_", []),
+        ("needle role:nobody", []),
+        ("needle before:yesterday", []),
+        ("needle has:", []),
+    ],
+)
+async def test_filters_narrow_a_search(store, talks, query, found):
+    hits = await store.search(query)
+    assert [f"{hit.created_at.month} {hit.role}" for hit in hits] == found
+
+
+def test_what_is_no_filter_stays_a_word():
+    for text in (
+        "role:nobody",
+        "before:yesterday",
+        "has:fun",
+        "a:b",
+        "http://model:1",
+        "submodel:x",
+        "model:",
+        'title:""',
+    ):
+        assert take_filters(text) == (text, ())
+
+
+def test_days_begin_where_the_user_is():
+    zone = timezone(timedelta(hours=2))
+    _, (condition,) = take_filters("after:2026-11-01", zone=zone)
+    assert condition.values == ("2026-10-31T22:00:00.000000+00:00",)
