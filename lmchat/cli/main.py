@@ -9,32 +9,35 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit code; nothing but an exit code ever leaves it."""
-    if list(argv) == ["--version"]:  # spares it the 30 ms that argparse and all commands take
-        from lmchat import __version__
+    try:
+        code = _version() if list(argv) == ["--version"] else _run(argv)
+    except BrokenPipeError:
+        code = 0  # who closed the pipe has read enough
+    except KeyboardInterrupt:
+        code = 130
+    return _flushed(code)
 
-        return _printed(f"lmchat {__version__}\n")
+
+def _version() -> int:
+    """Spare `--version` the 30 ms that argparse and all commands take."""
+    from lmchat import __version__
+
+    sys.stdout.write(f"lmchat {__version__}\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _run(argv: Sequence[str]) -> int:
     from lmchat.cli.run import run
 
+    return run(argv)
+
+
+def _flushed(code: int) -> int:
+    """Let nothing be written any more, so that Python does not complain of a closed pipe when it ends."""
     try:
-        code = run(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _reader_gone()
-    except KeyboardInterrupt:
-        return 130
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code
-
-
-def _printed(text: str) -> int:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _reader_gone()
-    return 0
-
-
-def _reader_gone() -> int:
-    """End quietly: who closed the pipe has read enough; the exit must not write to it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from lmchat.errors import LMChatError
+from lmchat.errors import FileRefused, LMChatError
 from lmchat.safe_text import safe_line, safe_text
 
 _HELD = "\r\u200c\u200d"
@@ -49,7 +50,8 @@ class Output:
         sentence = safe_line(error.message)
         self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
         if self.is_lines or (self.is_json and not self.has_document):
-            self.document({"detail": failure_detail(error)})
+            with suppress(FileRefused):
+                self.document({"detail": failure_detail(error)})
 
 
 class SafeStream:
@@ -133,6 +135,18 @@ def _escaped(char: str) -> str:
 
 
 def _write(text: str) -> None:
-    if sys.stdout is not None:
+    """Write to stdout at once.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        FileRefused: it cannot be written, as on a full disk.
+    """
+    if sys.stdout is None:
+        return
+    try:
         sys.stdout.write(text)
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FileRefused(f"The output cannot be written: {error.strerror or error}.") from error

@@ -53,7 +53,7 @@ def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return FileContent()
         return _unreadable(path, "there is no such file")

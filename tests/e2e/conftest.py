@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer
+
+
+@pytest.fixture
+def real(tmp_path, real_server):
+    """The command line against the real server."""
+    return Cli(home=tmp_path, url=real_server.url)
+
+
+@pytest.fixture
+def server():
+    """A server that plays what the test says; at first a plain good one."""
+    with ScriptedServer() as scripted:
+        yield plain(scripted, "tiny")
+
+
+@pytest.fixture
+def cli(tmp_path, server):
+    """The command line against the scripted server."""
+    return Cli(home=tmp_path, url=server.url)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """The command line without any server; port 1 of this machine refuses."""
+    return Cli(home=tmp_path, url="http://127.0.0.1:1")

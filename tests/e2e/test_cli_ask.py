@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.programs import PYTHON, WAIT_S, run
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    delta,
+    finish,
+    html_reply,
+    json_reply,
+    sse,
+    usage,
+)
+
+CHAT = "POST /v1/chat/completions"
+_HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe"
+
+
+def test_the_real_server_answers_on_stdout_alone(real):
+    done = real("ask", "Say hello.")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stdout.endswith("\n")
+    assert done.stderr == ""
+
+
+def test_json_has_every_figure_of_a_real_answer(real, real_server):
+    value = real.json("ask", "--json", "Say hello.")
+    assert list(value) == [
+        *("reply", "reasoning", "model", "endpoint", "session_id", "finish_reason", "state", "usage"),
+        *("ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
+    ]
+    assert value["reply"]
+    assert value["model"] == real_server.models[0]
+    assert value["endpoint"] == real_server.url
+    assert (value["session_id"], value["state"], value["finish_reason"]) == (None, "complete", "stop")
+    usage_of = value["usage"]
+    assert usage_of["total_tokens"] == usage_of["prompt_tokens"] + usage_of["completion_tokens"] > 0
+    assert usage_of["estimated"] is False
+    assert 0 < value["ttft_ms"] <= value["elapsed_ms"]
+
+
+def test_stream_json_is_chunks_and_then_done(real):
+    done = real("ask", "--stream-json", "Say hello.")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1] == {"done": True}
+    assert all(list(line) == ["chunk"] and line["chunk"] for line in lines[:-1])
+    assert len(lines) > 2
+
+
+def test_the_real_server_thinks(tmp_path, start_real_server):
+    server = start_real_server(reasoning=16)
+    value = Cli(home=tmp_path, url=server.url).json("ask", "--json", "How many legs has a spider?")
+    assert value["reasoning"]
+    assert value["reasoning"] not in value["reply"]
+
+
+def test_a_conversation_that_is_too_long_for_the_real_server_is_told(tmp_path, start_real_server):
+    server = start_real_server(ctx=256)
+    done = Cli(home=tmp_path, url=server.url)("ask", "--json", "word " * 600)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["detail"]["error"] == "context_overflow"
+
+
+def test_stdin_is_appended_to_the_prompt(cli, server):
+    assert cli("ask", "Explain", stdin="line 1\nline 2\n").returncode == 0
+    (message,) = server.seen(CHAT)[-1].json["messages"]
+    assert message["content"] == "Explain\n\nline 1\nline 2"
+
+
+def test_stdin_alone_is_a_prompt(cli, server):
+    cli("ask", stdin=b"caf\xe9")
+    assert server.seen(CHAT)[-1].json["messages"][0]["content"] == "caf\ufffd"
+
+
+@pytest.mark.parametrize("words", [["ask"], ["ask", "  "]])
+def test_nothing_to_ask_is_wrong_use(cli, server, words):
+    done = cli(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmchat: There is nothing to ask.\n")
+    assert server.seen() == []
+
+
+def test_nothing_of_an_answer_is_saved_unless_it_is_asked_for(cli):
+    cli("ask", "a secret")
+    assert cli.json("sessions", "--json")["data"] == []
+    assert b"a secret" not in (cli.folder / "sessions.db").read_bytes()
+
+
+def test_a_saved_answer_can_be_gone_on_with(cli, server):
+    session_id = cli.json("ask", "--save", "--json", "first")["session_id"]
+    again = cli.json("-r", session_id[:4], "ask", "--json", "second")
+    assert again["session_id"] == session_id
+    sent = server.seen(CHAT)[-1].json["messages"]
+    assert [(one["role"], one["content"]) for one in sent] == [
+        ("user", "first"),
+        ("assistant", "Hello there."),
+        ("user", "second"),
+    ]
+    (row,) = cli.json("sessions", "--json")["data"]
+    assert (row["id"], row["messages"], row["title"]) == (session_id, 4, "first")
+
+
+@pytest.mark.parametrize("option", ["--no-save", "--temporary"])
+def test_going_on_without_saving_leaves_the_session_as_it_was(cli, option):
+    session_id = cli.json("ask", "--save", "--json", "first")["session_id"]
+    assert cli.json("ask", "-r", "last", option, "--json", "second")["session_id"] is None
+    assert cli.json("sessions", "show", session_id, "--json")["session"]["message_count"] == 2
+
+
+def test_system_model_and_sampling_reach_the_server(cli, server):
+    cli.configure("[chat]\ntemperature = 0.5\nmax_tokens = 7\n[profiles.p]\nsystem_prompt = 'of profile'\n")
+    cli("ask", "hi", "--profile", "p")
+    cli("--system", "of flag", "ask", "hi", "-m", "other")
+    of_profile, of_flag = (seen.json for seen in server.seen(CHAT))
+    assert of_profile["messages"][0] == {"role": "system", "content": "of profile"}
+    assert (of_profile["temperature"], of_profile["max_tokens"], of_profile["model"]) == (0.5, 7, "tiny")
+    assert of_flag["messages"][0] == {"role": "system", "content": "of flag"}
+    assert of_flag["model"] == "other"
+
+
+def test_hostile_text_comes_out_visible_and_harmless(cli, server):
+    server.on(CHAT, sse(*_HOSTILE, "\r", "\nz", finish(), DONE))
+    done = cli("ask", "hi")
+    assert done.stdout == "a␛]0;owned␇b\ufffd31mc\ufffdd␡e\nz\n"
+
+
+def test_json_of_hostile_text_is_lossless_and_harmless(cli, server):
+    server.on(CHAT, sse(_HOSTILE, finish(), DONE))
+    done = cli("ask", "--json", "hi")
+    assert json.loads(done.stdout)["reply"] == _HOSTILE
+    assert not set("\x1b\x07\x7f\x9b\u202e") & set(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "words", [["ask", "hi"], ["--no-such"], ["ask", "hi", "--endpoint", "http://\x1b[2J.example"]]
+)
+def test_no_escape_byte_is_ever_printed_by_us(cli, words):
+    for env in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"FORCE_COLOR": "1"}):
+        done = cli(*words, **env)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_cut_answer_is_printed_and_told(cli, server):
+    server.on(CHAT, sse("Half an", Cut()))
+    done = cli("ask", "hi")
+    assert (done.returncode, done.stdout) == (1, "Half an\n")
+    assert done.stderr.startswith("lmchat: Streaming failed")
+
+
+def test_json_of_a_cut_answer_has_the_text_and_the_reason(cli, server):
+    server.on(CHAT, sse("Half an", Cut()))
+    value = cli.json("ask", "--save", "--json", "hi", code=1)
+    assert (value["reply"], value["state"]) == ("Half an", "interrupted")
+    assert value["detail"]["message"].startswith("Streaming failed")
+    saved = cli.json("sessions", "show", value["session_id"], "--json")["messages"][-1]
+    assert (saved["state"], saved["parts"]) == ("interrupted", [{"type": "text", "text": "Half an"}])
+
+
+def test_stream_json_of_a_cut_answer_ends_in_the_reason(cli, server):
+    server.on(CHAT, sse("Half", Cut()))
+    lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
+    assert lines[0] == {"chunk": "Half"}
+    assert list(lines[1]) == ["detail"]
+    assert len(lines) == 2
+
+
+_BUSY = json_reply(
+    {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+    status=429,
+    headers={"Retry-After": "0"},
+)
+
+
+def test_a_retry_is_told_on_stderr_and_counted(cli, server):
+    server.on(CHAT, _BUSY, sse("Now", finish(), usage(), DONE))
+    value = cli.json("ask", "--json", "hi")
+    assert (value["reply"], value["retries"]) == ("Now", 1)
+    assert "try 2 of 3 in " in cli("ask", "hi").stderr or len(server.seen(CHAT)) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (
+            json_reply({"error": {"message": "no such model", "code": "model_not_found"}}, status=404),
+            "model_missing",
+        ),
+        (html_reply(), None),
+        (json_reply({"error": {"message": "boom"}}, status=500), "server_error"),
+    ],
+)
+def test_a_refusal_is_one_document_and_exit_1(cli, server, reply, error):
+    server.on(CHAT, reply)
+    detail = cli.json("ask", "--json", "hi", code=1)["detail"]
+    assert error is None or detail["error"] == error
+    assert set(detail) == {"error", "message", "timestamp"}
+
+
+def test_a_server_that_wants_a_key_is_told_and_gets_the_one_of_the_environment(tmp_path, start_real_server):
+    server = start_real_server(api_key="sk-test")
+    cli = Cli(home=tmp_path, url=server.url)
+    refused = cli("ask", "--json", "hi")
+    assert (refused.returncode, json.loads(refused.stdout)["detail"]["error"]) == (1, "auth")
+    cli.env["LMCHAT_API_KEY"] = "sk-test"
+    assert cli.json("ask", "--json", "hi")["state"] == "complete"
+    shown = cli("config", "show").stdout + cli("config", "show", "--json").stdout
+    assert "sk-test" not in shown
+    assert "********" in shown
+
+
+def test_no_server_is_exit_3(alone):
+    done = alone("ask", "--json", "hi")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["detail"]["error"] == "no_server"
+    assert "No LMStudio server detected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com",
+        "http://localhost.evil.com:1234",
+        "http://localhost@evil.com",
+        "http://127.0.0.1.nip.io",
+        "ftp://localhost",
+    ],
+)
+def test_another_host_is_refused_before_a_byte_is_sent(alone, url):
+    done = alone("ask", "--json", "hi", "--endpoint", url)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["detail"]["message"].startswith("Endpoint not allowed")
+
+
+def test_a_server_without_a_model_is_told_with_the_exact_words(cli, server):
+    server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
+    detail = cli.json("ask", "--json", "hi", code=2)["detail"]
+    assert detail["message"] == "No LM Studio model selected"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_in_good_order_with_what_had_come(cli, server, number):
+    server.on(CHAT, sse("Half an", Hold()))
+    with cli.start("ask", "--save", "--json", "hi") as program:
+        _wait_for_words(cli, "Half an")
+        program.send_signal(number)
+        out, _ = program.communicate(timeout=WAIT_S)
+    assert program.returncode == 128 + number
+    value = json.loads(out)
+    assert (value["reply"], value["state"], value["detail"]["error"]) == ("Half an", "stopped", "interrupted")
+    assert server.seen(CHAT)[-1].client_left.wait(WAIT_S)
+    assert cli.json("sessions", "show", "last", "--json")["messages"][-1]["state"] == "stopped"
+
+
+def test_ctrl_c_before_anything_came_is_still_one_document(cli, server):
+    gate = Gate()
+    server.on("GET /v1/models", sse(gate, Hold()))
+    with cli.start("ask", "--json", "hi") as program:
+        server.wait_for("GET /v1/models")
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=WAIT_S)
+    assert program.returncode == 130
+    assert json.loads(out)["detail"]["error"] == "interrupted"
+    assert b"Traceback" not in err
+
+
+def test_what_had_come_outlives_kill_9(cli, server):
+    server.on(CHAT, sse("Half an", Hold()))
+    with cli.start("ask", "--save", "--stream-json", "hi") as program:
+        assert json.loads(program.stdout.readline()) == {"chunk": "Half an"}
+        _wait_for_words(cli, "Half an")
+        program.kill()
+    message = cli.json("sessions", "show", "last", "--json")["messages"][-1]
+    assert (message["state"], message["parts"][0]["text"]) == ("interrupted", "Half an")
+
+
+def _wait_for_words(cli, words):
+    """Wait until another process sees the words: it may read the store while this one writes."""
+    for _ in range(50):
+        if words in cli("sessions", "show", "last").stdout:
+            return
+    raise AssertionError(f"{words!r} did not reach the disk")
+
+
+def test_a_closed_pipe_ends_the_answer_quietly(cli, server):
+    gate = Gate()
+    server.on(CHAT, sse("Half an", gate, *["more"] * 50, Hold()))
+    with cli.start("ask", "--stream-json", "hi") as program:
+        program.stdout.readline()
+        program.stdout.close()
+        gate.open()
+        assert program.wait(WAIT_S) == 0
+        assert program.stderr.read() == b""
+    assert server.seen(CHAT)[-1].over.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["config", "show"], ["health"]], ids=" ".join)
+def test_a_pipe_that_nobody_reads_is_no_error(cli, words):
+    program = cli.start(*words)
+    program.stdout.close()
+    with program:
+        assert program.stderr.read() == b""
+    assert program.returncode in (0, 1)
+
+
+def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
+    code = (
+        "import sys, lmchat.cli.ask as ask\n"
+        "async def broken(parts): raise RuntimeError('words of a chat')\n"
+        "ask.ask = broken\n"
+        "from lmchat.cli.main import main\n"
+        "sys.exit(main(['ask', 'hi', '--json']))"
+    )
+    done = run([PYTHON, "-c", code], home=cli.home)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["detail"]["error"] == "bug"
+    assert "Traceback" not in done.stderr
+    error_id = done.stderr.split("(error ")[1].split(")")[0]
+    entry = json.loads((cli.folder / "lmchat.log").read_text())
+    assert error_id in entry["message"]
+    assert "words of a chat" not in json.dumps(entry)
+
+
+def test_the_log_holds_no_word_of_the_chat(cli):
+    cli("ask", "a secret prompt", "--log-level", "debug")
+    log = (cli.folder / "lmchat.log").read_text()
+    assert "chat request" in log
+    assert "secret" not in log
+    assert "there" not in log
+
+
+def test_an_unwritable_folder_costs_saving_only(cli):
+    (cli.home / "lmchat").write_text("a file where the folder should be")
+    done = cli("ask", "hi")
+    assert (done.returncode, done.stdout) == (0, "Hello there.\n")
+    saved = cli("ask", "--save", "hi")
+    assert (saved.returncode, saved.stdout) == (1, "Hello there.\n")
+    assert "lmchat: sessions.db cannot be used" in saved.stderr
+
+
+def test_a_slow_answer_is_printed_while_it_arrives(cli, server):
+    gate = Gate()
+    server.on(CHAT, sse(delta("Hello"), gate, " there", finish(), DONE))
+    with cli.start("ask", "hi") as program:
+        assert program.stdout.read(5) == b"Hello"
+        gate.open()
+        assert program.stdout.read() == b" there\n"
+    assert program.returncode == 0
+
+
+def test_stdout_that_cannot_be_written_is_told(cli):
+    done = run(["/bin/sh", "-c", f"{shlex.join(cli.argv('ask', '--json', 'hi'))} >/dev/full"], home=cli.home)
+    assert done.returncode == 1
+    assert done.stderr == "lmchat: The output cannot be written: No space left on device.\n"
