@@ -33,7 +33,7 @@ class ChatLike(Screen[None]):
     @on(QueueCard.Remove)
     @on(Pill.Pressed)
     def keep_fact(self, fact: Message) -> None:
-        self.app.facts.append(fact)
+        self.app.kept.append(fact)
 
     def __getattr__(self, name: str):
         if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
@@ -51,6 +51,10 @@ class PromptApp(Host):
     def __init__(self, **how) -> None:
         super().__init__(screen=ChatLike, **how)
         self.actions: list[tuple] = []
+        self.kept: list[Message] = []
+
+    def of(self, kind: type) -> list:
+        return [fact for fact in self.kept if isinstance(fact, kind)]
 
     @property
     def prompt(self) -> Prompt:

@@ -191,6 +191,44 @@ async def test_a_paste_is_made_safe_and_replaces_the_selection() -> None:
         assert app.prompt.input.text.endswith("tz")
 
 
+async def test_a_file_is_folded_to_a_line_and_sent_in_full() -> None:
+    app = PromptApp()
+    block = "notes.md (12 bytes):\n```md\n# Notes\n```\n"
+    async with app.run_test() as pilot:
+        await write(pilot, "Read this")
+        app.prompt.input.insert_block(block)
+        await write(pilot, "please")
+        assert app.prompt.input.text == "Read this\n[notes.md (12 bytes)]\nplease"
+        await pilot.press("enter")
+        assert sent(app) == [f"Read this\n{block}please"]
+        assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
+
+
+async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        prompt = app.prompt.input
+        prompt.insert_block("one", "same")
+        prompt.insert_block("two", "same")
+        prompt.insert_block("one", "same")
+        assert prompt.text == "[same]\n[same #2]\n[same]\n"
+        assert prompt.full_text == "one\ntwo\none\n"
+        prompt.put("nothing")
+        await pilot.press("enter")
+        assert sent(app) == ["nothing"]
+
+
+async def test_a_huge_paste_is_folded_with_its_size_told() -> None:
+    app = PromptApp()
+    text = "words and words\n" * 10_000
+    async with app.run_test() as pilot:
+        app.prompt.input.post_message(events.Paste(text))
+        await pilot.pause()
+        assert app.prompt.input.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
+        await pilot.press("enter")
+        assert sent(app) == [text.rstrip()]
+
+
 async def test_every_change_is_told_as_a_draft() -> None:
     app = PromptApp()
     async with app.run_test() as pilot:

@@ -10,6 +10,8 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from lmchat.safe_text import safe_text
+from lmchat.tui import figures
+from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.slash_completion import (
     CLOSED,
     Completion,
@@ -20,6 +22,8 @@ from lmchat.tui.widgets.slash_completion import (
 )
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
+FOLDED_FROM = 50_000
+"""Pastes of more characters are folded: from here on every key would be felt."""
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _DRAFT = -1
 """Place of the text in work, before the newest of the earlier prompts."""
@@ -83,6 +87,7 @@ class PromptInput(TextArea):
         """Whether ↑ and Del in an empty prompt mean the newest queued message."""
         self.completion = CLOSED
         """The slash commands that fit; open or not."""
+        self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
         self._place = _DRAFT
         self._edited: dict[int, str] = {}
@@ -90,6 +95,18 @@ class PromptInput(TextArea):
     def on_mount(self) -> None:
         """Blink only where things may move."""
         self.cursor_blink = self.app.animation_level != "none"
+
+    @property
+    def full_text(self) -> str:
+        """What is typed, with folded blocks in full: what would be sent."""
+        return self._blocks.unfold(self.text)
+
+    def insert_block(self, block: str, label: str = "") -> None:
+        """Insert a long text as one line, by default named by its own first line."""
+        start, end = self.selection
+        before = "\n" if min(start, end)[1] else ""
+        line = self._blocks.fold(block, label or block.partition("\n")[0])
+        self._insert(f"{before}{line}\n")
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z brings the old one back."""
@@ -106,7 +123,7 @@ class PromptInput(TextArea):
 
     def submit(self) -> None:
         """Send what is typed, unless it is blank."""
-        text = self.text.strip("\n").rstrip()
+        text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
             self.post_message(self.Submitted(text))
@@ -121,9 +138,14 @@ class PromptInput(TextArea):
         """Insert what is pasted, with every control made visible."""
         event.stop()
         event.prevent_default()
-        start, end = self.selection
-        result = self.replace(safe_text(event.text), start, end, maintain_selection_offset=False)
-        self.move_cursor(result.end_location)
+        text = safe_text(event.text)
+        if len(text) > FOLDED_FROM:
+            lines = text.count("\n") + 1
+            self.insert_block(
+                text, f"pasted, {lines} line{'s' if lines > 1 else ''}, {figures.size(len(text))}"
+            )
+        else:
+            self._insert(text)
 
     @on(TextArea.Changed)
     def tell_draft(self, event: TextArea.Changed) -> None:
@@ -133,7 +155,7 @@ class PromptInput(TextArea):
         if not text.startswith("/"):
             self._is_list_dismissed = False
         self._show(CLOSED if self._is_list_dismissed else complete(text))
-        self.post_message(self.Drafted(text))
+        self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
         """Take a row of the list that was clicked."""
@@ -162,7 +184,7 @@ class PromptInput(TextArea):
         if key == "enter":
             self.submit()
         elif key in NEWLINE_KEYS:
-            self._break_line()
+            self._insert("\n")
         elif key in ("pageup", "pagedown") and not self.max_scroll_y:
             self.post_message(self.Paged(1 if key == "pagedown" else -1))
         elif key == "end" and not self.text:
@@ -173,9 +195,9 @@ class PromptInput(TextArea):
             return key in ("up", "down") and self._recall(1 if key == "up" else -1)
         return True
 
-    def _break_line(self) -> None:
+    def _insert(self, text: str) -> None:
         start, end = self.selection
-        result = self.replace("\n", start, end, maintain_selection_offset=False)
+        result = self.replace(text, start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def _submit_command(self) -> None:
