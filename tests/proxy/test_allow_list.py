@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed
+from lmchat.proxy.allow_list import AllowList
+
+REFUSED = (
+    "http://localhost.evil.com",
+    "http://localhost@evil.com",
+    "http://127.0.0.1@evil.com/",
+    "http://evil.com@127.0.0.1/",
+    "http://127.0.0.1.nip.io",
+    "http://127.0.0.1.evil.com:1234",
+    "http://evil.com/127.0.0.1",
+    "http://evil.com#@127.0.0.1",
+    "http://evil.com?http://127.0.0.1",
+    "http://evil.com\\@127.0.0.1",
+    "http://2130706433",
+    "http://0x7f000001",
+    "http://127.1",
+    "http://0177.0.0.1",
+    "http://0.0.0.0:1234",
+    "http://[::]:1234",
+    "http://[::ffff:8.8.8.8]",
+    "http://10.0.0.1",
+    "http://169.254.169.254/latest/meta-data",
+    "http://loсalhost",  # noqa: RUF001 - the third letter is Cyrillic
+    "http://localhost%00.evil.com",
+    "http://localhost%2eevil.com",
+    "http://127.0.0.1\t.evil.com",
+    "http://127.0.0.1\n.evil.com",
+    "ftp://127.0.0.1",
+    "file:///etc/passwd",
+    "javascript://127.0.0.1/%0aalert(1)",
+    "unix:///tmp/x.sock",
+    "http://",
+    "http://:1234",
+    "http://[::1",
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:abc",
+    "",
+)
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_what_only_looks_like_this_machine_is_refused(address):
+    with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
+        AllowList().check(Endpoint.parse(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:1234",
+        "localhost:8080",
+        "LOCALHOST",
+        "http://localhost./v1",
+        "http://[::1]:9/v1",
+        "https://127.0.0.1",
+        "http://127.8.9.1:1",
+        "http://[::ffff:127.0.0.1]:1234",
+    ],
+)
+def test_this_machine_is_allowed_at_any_port(address):
+    AllowList().check(Endpoint.parse(address))
+
+
+def test_a_named_host_is_allowed_at_any_port_and_with_a_port_at_that_one_only():
+    hosts = AllowList(["box.lan", "other.lan:8000", "192.168.1.5", "2001:db8::1", "[2001:db8::2]:8000"])
+    for address in (
+        "http://box.lan",
+        "https://BOX.lan:9999",
+        "http://other.lan:8000",
+        "http://192.168.1.5:1",
+        "http://[2001:db8:0::1]:7",
+        "http://[2001:db8::2]:8000",
+    ):
+        hosts.check(Endpoint.parse(address))
+    for address in (
+        "http://other.lan:8001",
+        "http://sub.box.lan",
+        "http://box.lan.evil.com",
+        "http://[2001:db8::2]:1",
+    ):
+        with pytest.raises(EndpointNotAllowed, match="be allowed by --allow-host"):
+            hosts.check(Endpoint.parse(address))
+
+
+@pytest.mark.parametrize("host", ["", "a b", "http://x", "user@host", "host/path", "host:port", "*", "a?b"])
+def test_what_is_no_host_cannot_be_allowed(host):
+    if host == "*":
+        AllowList([host])  # a name that no address has; it is no wildcard
+        with pytest.raises(EndpointNotAllowed):
+            AllowList([host]).check(Endpoint.parse("http://example.com"))
+        return
+    with pytest.raises(EndpointNotAllowed):
+        AllowList([host])
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        Endpoint(scheme="http", host="localhost@evil.com", port=80),
+        Endpoint(scheme="http", host="localhost", port=80, path="@evil.com/v1"),
+        Endpoint(scheme="ftp", host="localhost", port=80),
+        Endpoint(scheme="http", host="LOCALHOST", port=80),
+        Endpoint(scheme="http", host="", port=80),
+    ],
+)
+def test_an_endpoint_made_by_hand_has_to_be_what_it_says(endpoint):
+    with pytest.raises(EndpointNotAllowed):
+        AllowList(["evil.com"]).check(endpoint)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.proxy.cache import ModelCache
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import llama_cpp, plain
+from tests.support.scripted_server import json_reply
+
+HERE = Endpoint.parse("localhost:1234")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def model(name: str, **more) -> ModelInfo:
+    return ModelInfo(model_id=name, endpoint=HERE, product=Product.JAN, **more)
+
+
+async def test_a_list_is_fresh_for_its_time_and_stale_for_ever():
+    clock = Clock()
+    cache = ModelCache(600, clock=clock)
+    await cache.put(HERE, (model("a"),))
+    clock.now += 599
+    assert cache.fresh(HERE).age_s == 599
+    clock.now += 2
+    assert cache.fresh(HERE) is None
+    assert (cache.stale(HERE).age_s, cache.stale(HERE).is_stale) == (601, True)
+    assert [one.model_id for one in cache.everything().models] == ["a"]
+
+
+async def test_the_file_is_read_at_the_next_start(tmp_path):
+    file, clock = tmp_path / "deep" / "models.json", Clock()
+    await ModelCache(600, file, clock=clock).put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))
+    clock.now += 30
+    after = ModelCache(600, file, clock=clock)
+    assert after.everything().models == ()
+    await after.ready()
+    assert after.fresh(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
+    assert after.fresh(HERE).age_s == 30
+    assert [path.name for path in file.parent.iterdir()] == ["models.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '[{"endpoint": 7}]', "\ufffd", '{"a": 1}'])
+async def test_a_broken_file_is_begun_anew(tmp_path, text):
+    file = tmp_path / "models.json"
+    file.write_text(text)
+    cache = ModelCache(600, file)
+    await cache.ready()
+    assert cache.everything().models == ()
+    await cache.put(HERE, (model("a"),))
+    assert json.loads(file.read_text())[0]["models"][0]["model_id"] == "a"
+
+
+async def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("")
+    cache = ModelCache(600, tmp_path / "file" / "models.json")
+    await cache.ready()
+    await cache.put(HERE, (model("a"),))
+    assert cache.fresh(HERE) is not None
+
+
+async def test_an_unchanged_list_is_not_written_with_every_check(tmp_path):
+    file, clock = tmp_path / "models.json", Clock()
+    cache = ModelCache(600, file, clock=clock)
+    await cache.put(HERE, (model("a", created=1),))
+    file.unlink()
+    await cache.put(HERE, (model("a", created=2),))
+    assert not file.exists()
+    clock.now += 61
+    await cache.put(HERE, (model("a", created=3),))
+    assert file.exists()
+
+
+async def test_models_come_from_the_cache_until_they_are_refreshed(server, client):
+    plain(server)
+    endpoint = endpoint_of(server)
+    first = await client.models(endpoint)
+    again = await client.models(endpoint)
+    assert (first.models, again.models[0].model_id) == (again.models, "tiny")
+    asked = len(server.seen("GET /v1/models"))
+    await client.models(endpoint, is_refresh=True)
+    assert len(server.seen("GET /v1/models")) == asked + 1
+    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (1, 2)
+    assert client.cached_models().models == first.models
+
+
+async def test_when_the_server_is_away_the_old_list_stands_in_with_its_age(server, client):
+    plain(server)
+    endpoint = endpoint_of(server)
+    await client.models(endpoint)
+    server.stop()
+    stale = await client.models(endpoint, is_refresh=True)
+    assert (stale.is_stale, [one.model_id for one in stale.models]) == (True, ["tiny"])
+
+
+async def test_without_an_old_list_the_error_tells_what_helps(server, client):
+    endpoint = endpoint_of(server)
+    server.stop()
+    with pytest.raises(ServerUnavailable, match=f"Nothing answers at {endpoint.netloc}") as caught:
+        await client.models(endpoint)
+    assert caught.value.hint
+
+
+async def test_a_refusal_is_no_reason_for_an_old_list(server, client):
+    plain(server)
+    endpoint = endpoint_of(server)
+    await client.models(endpoint)
+    server.on("GET /v1/models", json_reply({"error": {"message": "no"}}, status=401))
+    with pytest.raises(ServerRejected) as caught:
+        await client.models(endpoint, is_refresh=True)
+    assert caught.value.kind == "auth"
+
+
+async def test_models_survive_the_process_through_the_file(server, make_client, tmp_path):
+    llama_cpp(server)
+    endpoint, file = endpoint_of(server), tmp_path / "cache" / "models.json"
+    await make_client(cache_file=file).models(endpoint)
+    server.stop()
+    later = make_client(cache_file=file)
+    listed = await later.models(endpoint)
+    assert (listed.models[0].model_id, listed.is_stale) == ("tiny.gguf", False)

@@ -1,0 +1,152 @@
+"""Whatever a server sends, nothing but our own errors comes out."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lmchat.config.settings import LimitSettings, Settings
+from lmchat.domain.event import LifeSign, ReasoningDelta, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.server import Endpoint, Product
+from lmchat.proxy.client import ProxyClient
+from tests.support.proxy_calls import ask, events_of
+
+HERE = Endpoint.parse("localhost:1234")
+QUICK = Settings(limits=LimitSettings(retries=1, requests_per_minute=10_000))
+KEYS = [
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "error",
+    "usage",
+    "timings",
+    "prompt_progress",
+    "model",
+    "index",
+    "finish_reason",
+    "tool_calls",
+    "function",
+    "arguments",
+    "id",
+    "name",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "text",
+    "type",
+    "total",
+    "cache",
+    "processed",
+    "predicted_n",
+    "prompt_n",
+    "data",
+    "object",
+    "meta",
+    "status",
+    "args",
+    "value",
+    "models",
+    "key",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inside, max_size=4),
+    max_leaves=15,
+)
+CHUNK = st.fixed_dictionaries(
+    {
+        "choices": st.lists(
+            st.fixed_dictionaries({"delta": st.dictionaries(st.sampled_from(KEYS), JSON)}), max_size=2
+        )
+    },
+    optional={"usage": JSON, "timings": JSON, "prompt_progress": JSON, "model": JSON, "error": JSON},
+)
+PIECE = st.one_of(
+    CHUNK.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n"),
+    JSON.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n"),
+    st.binary(max_size=30),
+    st.sampled_from([b"data: [DONE]\n\n", b": x\n\n", b"event: error\n", b"\r", b"\n\n", b"data: "]),
+)
+
+
+def client_for(status: int, body: list[bytes], content_type: str) -> ProxyClient:
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            for piece in body:
+                yield piece
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers={"content-type": content_type}, stream=Body())
+
+    return ProxyClient(QUICK, key_for=lambda _: None, transport=httpx.MockTransport(answer))
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(PIECE, max_size=8),
+    st.sampled_from([200, 200, 200, 201, 302, 400, 404, 418, 500]),
+    st.sampled_from(["text/event-stream", "application/json", "text/html", "", "text/plain"]),
+    st.sampled_from(list(Product)),
+)
+async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, content_type, product):
+    client = client_for(status, pieces, content_type)
+    events, error = await events_of(client, ask(HERE, product=product))
+    await client.aclose()
+    assert (error is None) == bool(events and isinstance(events[-1], StreamFinished))
+    assert error is None or "mistake" not in error.message, error.details
+    for event in events:
+        if isinstance(event, TextDelta | ReasoningDelta):
+            event.text.encode()
+            assert event.text
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(PIECE, max_size=6), st.data())
+async def test_any_split_of_a_stream_gives_the_same_events(pieces, data):
+    whole = b"".join(pieces)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=12)))
+    parts = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+    async def told(body):
+        client = client_for(200, body, "text/event-stream")
+        events, error = await events_of(client, ask(HERE))
+        await client.aclose()
+        merged: list[object] = []
+        for event in events:
+            if isinstance(event, LifeSign | UsageReported):
+                continue
+            if merged and isinstance(event, TextDelta | ReasoningDelta) and type(merged[-1]) is type(event):
+                merged[-1] = type(event)(text=merged[-1].text + event.text)
+            else:
+                merged.append(event)
+        return repr(merged), error and (type(error), error.kind, error.message)
+
+    assert await told([whole]) == await told(parts) == await told([bytes([one]) for one in whole])
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    JSON,
+    st.sampled_from([200, 401, 403, 404, 500, 503]),
+    st.dictionaries(
+        st.sampled_from(["server", "x-powered-by", "x-litellm-version"]),
+        st.sampled_from(["llama.cpp", "Express", "x"]),
+    ),
+)
+async def test_no_list_of_models_raises_out_of_a_check(value, status, headers):
+    client = ProxyClient(
+        QUICK,
+        key_for=lambda _: None,
+        transport=httpx.MockTransport(
+            lambda _: httpx.Response(status, headers=headers, content=json.dumps(value))
+        ),
+    )
+    for port in (1234, 1337, 8080, 11434, 5555):
+        candidate = await client.check(Endpoint.parse(f"localhost:{port}"))
+        assert candidate.verdict
+        assert all(model.model_id for model in candidate.models)
+    await client.aclose()

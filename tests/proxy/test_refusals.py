@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.domain.server import Product
+from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
+
+P = Product
+
+
+def of(status, body, *, product=P.OPENAI_COMPATIBLE, key="", content_type="application/json"):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    asked = Asked(product=product, has_key=bool(key), key=key, model="qwen3", host="box.lan")
+    return refusal(status, {"content-type": content_type}, raw, asked)
+
+
+def inner(message, **more):
+    return {"error": {"message": message, **more}}
+
+
+TABLE = [
+    (
+        200,
+        {"error": "Unexpected endpoint or method. (POST /x)"},
+        P.LM_STUDIO,
+        "wrong_path",
+        "does not know this path",
+    ),
+    (
+        400,
+        inner(
+            "request (631 tokens) exceeds the available context size (256 tokens)",
+            type="exceed_context_size_error",
+            n_prompt_tokens=631,
+            n_ctx=256,
+        ),
+        P.LLAMA_CPP,
+        "context_overflow",
+        "needs 631 tokens, the model has room for 256",
+    ),
+    (
+        400,
+        inner(
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
+            type="BadRequestError",
+        ),
+        P.VLLM,
+        "context_overflow",
+        "needs 5000 tokens, the model has room for 4096",
+    ),
+    (
+        400,
+        {
+            "object": "error",
+            "message": "The input is longer: maximum context length is 10 tokens",
+            "type": "BadRequestError",
+        },
+        P.SGLANG,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        400,
+        inner("too long", code="context_length_exceeded"),
+        P.OPENAI_COMPATIBLE,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        500,
+        inner("Trying to keep the first 9000 tokens when context the overflows"),
+        P.LM_STUDIO,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        400,
+        inner("The number of tokens to keep from the initial prompt is greater than the context length"),
+        P.LM_STUDIO,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        400,
+        inner("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x"),
+        P.LM_STUDIO,
+        "bad_request",
+        "Unrecognized key",
+    ),
+    (400, inner("model 'x' not found"), P.LLAMA_CPP, "model_missing", "'x' not found"),
+    (400, inner("model is not loaded"), P.LLAMA_CPP, "model_missing", "not loaded"),
+    (
+        404,
+        inner("Invalid model identifier 'x'", code="model_not_found"),
+        P.LM_STUDIO,
+        "model_missing",
+        "identifier",
+    ),
+    (
+        404,
+        inner("model 'qwen3' not found, try pulling it first", type="not_found_error"),
+        P.OLLAMA,
+        "model_missing",
+        "try pulling",
+    ),
+    (
+        401,
+        inner("An LM Studio API token is required", code="invalid_api_key"),
+        P.LM_STUDIO,
+        "auth",
+        "LM Studio says",
+    ),
+    (
+        401,
+        inner("Invalid API Key", type="authentication_error", code=401),
+        P.LLAMA_CPP,
+        "auth",
+        "Invalid API Key",
+    ),
+    (401, b"Invalid or missing authorization token", P.JAN, "auth", "authorization token"),
+    (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
+    (401, {"message": "Unauthorized"}, P.OPENAI_COMPATIBLE, "auth", "Unauthorized"),
+    (401, b"", P.OPENAI_COMPATIBLE, "auth", "status 401"),
+    (402, inner("Insufficient credits"), P.OPENAI_COMPATIBLE, "billing", "Insufficient credits"),
+    (403, b"Invalid host header", P.JAN, "host_blocked", '"box.lan"'),
+    (403, b"Host not allowed", P.JAN, "host_blocked", '"box.lan"'),
+    (403, b"", P.OLLAMA, "host_blocked", '"box.lan"'),
+    (403, inner("Your region is not supported"), P.OPENAI_COMPATIBLE, "forbidden", "region"),
+    (
+        404,
+        inner("No models loaded. Please load a model in the developer page"),
+        P.LM_STUDIO,
+        "model_not_loaded",
+        "No models loaded",
+    ),
+    (
+        404,
+        inner('Failed to load model "x". Error: insufficient system resources'),
+        P.LM_STUDIO,
+        "model_not_loaded",
+        "resources",
+    ),
+    (404, b"No running session found for model 'x'", P.JAN, "model_not_loaded", "running session"),
+    (503, b"No models are available", P.JAN, "model_not_loaded", "No models"),
+    (
+        404,
+        inner("File Not Found", type="not_found_error", code=404),
+        P.LLAMA_CPP,
+        "wrong_path",
+        "File Not Found",
+    ),
+    (404, b"Not Found", P.JAN, "wrong_path", "Not Found"),
+    (404, b"404 page not found", P.OLLAMA, "wrong_path", "404 page"),
+    (404, b"<html><title>nginx</title>", P.OPENAI_COMPATIBLE, "wrong_path", "not an LLM API"),
+    (408, b"", P.OPENAI_COMPATIBLE, "timeout", "Request timeout"),
+    (413, b"", P.OPENAI_COMPATIBLE, "too_large", "413"),
+    (
+        422,
+        {"detail": [{"loc": ["body", "messages", 0], "msg": "field required", "type": "missing"}]},
+        P.OPENAI_COMPATIBLE,
+        "bad_request",
+        "field required (body.messages.0)",
+    ),
+    (404, {"detail": "Not Found"}, P.VLLM, "wrong_path", "Not Found"),
+    (
+        429,
+        inner("Rate limit reached", code="rate_limit_exceeded"),
+        P.OPENAI_COMPATIBLE,
+        "rate_limited",
+        "Rate limit",
+    ),
+    (
+        429,
+        inner("You exceeded your current quota", code="insufficient_quota"),
+        P.OPENAI_COMPATIBLE,
+        "billing",
+        "out of credit",
+    ),
+    (
+        429,
+        [{"error": {"code": 429, "message": "Slow down", "status": "RESOURCE_EXHAUSTED"}}],
+        P.OPENAI_COMPATIBLE,
+        "rate_limited",
+        "Slow down",
+    ),
+    (
+        500,
+        inner("image input is not supported", code=500, type="server_error"),
+        P.LLAMA_CPP,
+        "server_error",
+        "image input",
+    ),
+    (
+        500,
+        inner("The model has crashed without additional information. (Exit code: 7)"),
+        P.LM_STUDIO,
+        "model_crashed",
+        "crashed",
+    ),
+    (
+        501,
+        inner("This server does not support metrics", type="not_supported_error"),
+        P.LLAMA_CPP,
+        "unsupported",
+        "metrics",
+    ),
+    (502, b"Proxy request to model failed: x", P.JAN, "upstream", "Proxy request"),
+    (503, inner("Loading model", type="unavailable_error", code=503), P.LLAMA_CPP, "loading", "loading"),
+    (
+        503,
+        {"error": "server busy, please try again.  maximum pending requests exceeded"},
+        P.OLLAMA,
+        "busy",
+        "busy",
+    ),
+    (
+        529,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        P.OPENAI_COMPATIBLE,
+        "busy",
+        "Overloaded",
+    ),
+    (200, b"<!DOCTYPE html><p>Hi", P.OPENAI_COMPATIBLE, "not_an_llm", "not an LLM API"),
+    (418, b"", P.OPENAI_COMPATIBLE, "server_error", "status 418"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "product", "kind", "words"), TABLE)
+def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind, words):
+    error = of(status, body, product=product)
+    assert (error.kind, words in error.message) == (kind, True), error.message
+    assert error.hint
+    assert "{" not in error.hint
+    assert error.status == status
+
+
+def test_the_step_depends_on_whether_a_key_was_sent():
+    without, with_key = of(401, b"no"), of(401, b"no", key="abc")
+    assert "none was sent" in without.hint
+    assert "rejected" in with_key.hint
+
+
+def test_the_step_for_a_model_that_ollama_lacks_names_it():
+    assert (
+        of(404, inner("model 'qwen3' not found"), product=P.OLLAMA).hint == "Fetch it with: ollama pull qwen3"
+    )
+
+
+def test_an_error_inside_a_stream_has_no_status():
+    error = refusal_in_stream({"error": {"message": "slow down", "code": 429}}, Asked(product=P.LITELLM))
+    assert (error.kind, error.status) == ("rate_limited", None)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: (
+        st.lists(inside)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "detail", "code", "type", "msg", "loc", "details", "object"])
+            | st.text(),
+            inside,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.integers(100, 599), JSON, st.sampled_from(list(Product)))
+def test_no_json_is_too_odd_to_become_an_error(status, value, product):
+    error = of(status, json.dumps(value).encode(), product=product)
+    assert error.message
+    assert "\n" not in error.message
+    assert refusal_in_stream(value, Asked(product=product)).message
+
+
+@given(st.integers(100, 599), st.binary(), st.text())
+def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
+    assert of(status, body, content_type=content_type).message

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lmchat.domain.message import ChatMessage, Role, TextPart, new_id, now, text_message
+from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.server import Endpoint, Product
+from lmchat.errors import BodyTooLarge, RequestInvalid
+from lmchat.proxy.validation import check_request, check_size
+
+GOOD = ChatRequest(
+    endpoint=Endpoint.parse("localhost:1"),
+    product=Product.JAN,
+    model="qwen3",
+    messages=(text_message(Role.USER, "Hi"),),
+)
+
+
+def message(role: object, text: object) -> ChatMessage:
+    return ChatMessage(message_id=new_id(), role=role, parts=(TextPart(text=text),), created_at=now())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": ""}, "No LM Studio model selected"),
+        ({"model": None}, "Invalid model parameter"),
+        ({"model": 7}, "Invalid model parameter"),
+        ({"model": "  "}, "Invalid model parameter"),
+        ({"model": "a\nb"}, "Invalid model parameter"),
+        ({"model": "x" * 2000}, "Invalid model parameter"),
+        ({"messages": ()}, "Invalid messages array"),
+        ({"messages": None}, "Invalid messages array"),
+        ({"messages": "Hi"}, "Invalid messages array"),
+        ({"messages": ({"role": "user", "content": "Hi"},)}, "Invalid messages array"),
+        ({"messages": (message("wizard", "Hi"),)}, "Invalid message role"),
+        ({"messages": (message(Role.USER, ""),)}, "Invalid message content"),
+        ({"messages": (message(Role.USER, 7),)}, "Invalid message content"),
+        ({"messages": (message(Role.USER, None),)}, "Invalid message content"),
+        ({"sampling": Sampling(temperature=2.5)}, "temperature has to be between 0 and 2"),
+        ({"sampling": Sampling(temperature=float("nan"))}, "temperature has to be"),
+        ({"sampling": Sampling(top_p=-1)}, "top_p has to be between 0 and 1"),
+        ({"sampling": Sampling(max_tokens=0)}, "max_tokens has to be at least 1"),
+    ],
+)
+def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
+    with pytest.raises(RequestInvalid) as caught:
+        check_request(replace(GOOD, **changes))
+    assert caught.value.message.startswith(words)
+
+
+def test_a_good_request_passes():
+    check_request(replace(GOOD, sampling=Sampling(temperature=0, top_p=1, max_tokens=1)))
+
+
+def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():
+    messages = (text_message(Role.USER, "a"), text_message(Role.USER, "é" * 1_000_000))
+    check_size(b"x" * 2_000_000, messages, 2)
+    with pytest.raises(
+        BodyTooLarge, match=r"2\.0 MB, 2 MB are allowed; message 2 \(user\) alone has 2\.0 MB"
+    ):
+        check_size(b"x" * 2_000_001, messages, 2)
