@@ -186,7 +186,7 @@ class ChatBase(Screen[None]):
     def _show_status(self) -> None:
         target = self.desk.target
         use = self.desk.context_use()
-        draft = self.desk.meter.draft_tokens(target, self.prompt_input.text)
+        draft = self.desk.meter.draft_tokens(target, self.prompt_input.full_text)
         share = use.fraction
         turn = self.desk.shown.conversation.turn
         names = (

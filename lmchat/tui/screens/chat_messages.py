@@ -9,6 +9,7 @@ from textual import on
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
+from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat_sessions import ChatSessions
 from lmchat.tui.screens.message_tree import MessageTree
@@ -169,7 +170,7 @@ class ChatMessages(ChatSessions):
         """Show a message in the pager."""
 
         async def work() -> None:
-            with self.app.suspend():
+            with lend_terminal(self.app):
                 await self.workspace.outside.page(message.text)
 
         self.attempt(work, group="editor")

@@ -9,6 +9,7 @@ from textual import on
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
 from lmchat.tui.intents import ChangeTheme, CopyText, LookNow, PickModel, RememberPanels, SwitchRecent
+from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_messages import ChatMessages
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.slash import parse_slash
@@ -128,7 +129,7 @@ class ChatScreen(ChatMessages):
 
     async def _insert_file(self, path: str) -> None:
         block = await self.workspace.outside.read_text(path)
-        self.prompt_input.insert(block)
+        self.prompt_input.insert_block(block)
 
     def action_slash(self, start: str) -> None:
         """Begin a slash command in the prompt."""
@@ -195,7 +196,7 @@ class ChatScreen(ChatMessages):
         """Edit the prompt in the external editor."""
 
         async def work() -> None:
-            with self.app.suspend():
+            with lend_terminal(self.app):
                 text = await self.workspace.outside.edit(self.prompt_input.text)
             self.prompt_input.put(text)
 

@@ -69,7 +69,7 @@ class ChatSessions(ChatTurns):
         """Return the session that is typed in, empty for a new one, and what is typed."""
         conversation = self.desk.shown.conversation
         session_id = conversation.header.session_id if conversation.messages else ""
-        return session_id, self.prompt_input.text
+        return session_id, self.prompt_input.full_text
 
     def show_path(self, session: Session) -> None:
         """Show another path of the session, or a fork."""
