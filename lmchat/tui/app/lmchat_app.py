@@ -18,7 +18,6 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, RememberPanels
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.quirks.driver import remember_copied
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -111,7 +110,6 @@ class LMChatApp(Arrivals):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
-        remember_copied(self, text)
         remember_copied(self, text)
         self.run_worker(self._copy(text), name="copy", group="copy", exclusive=True)
 
