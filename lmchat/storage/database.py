@@ -16,7 +16,7 @@ from typing import TypeVar
 from lmchat.domain.message import now
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.connection import Connection, connect, transaction
-from lmchat.storage.faults import explain, is_damage, is_passing, name_of
+from lmchat.storage.faults import BROKEN, explain, is_damage, is_passing, name_of
 from lmchat.storage.salvage import begin_anew, is_sound
 from lmchat.storage.schema import renew_words
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_STEPS_BETWEEN_LOOKS = 10_000
-"""Steps of SQLite between two looks whether a query is still wanted; well below a millisecond."""
+_STEPS_BETWEEN_LOOKS = 100
+"""Steps of SQLite between two looks whether a query is still wanted: some rows of a search through texts."""
 
 
 class Database:
@@ -91,13 +91,13 @@ class Database:
         try:
             try:
                 return self._attempt(job, is_unwanted)
-            except sqlite3.DatabaseError as error:
+            except BROKEN as error:
                 if not is_damage(error):
                     raise
                 self._repair(error)
                 return self._attempt(job, is_unwanted)
-        except (sqlite3.Error, OSError) as error:
-            if not isinstance(error, sqlite3.Error) or not is_passing(error):
+        except (*BROKEN, OSError) as error:
+            if not is_passing(error):
                 self._disconnect()
             raise explain(error, self.path) from error
 
@@ -126,7 +126,7 @@ class Database:
                 raise
             log.warning("tidying the session file failed: %s", error)  # reading may still work
 
-    def _repair(self, error: sqlite3.DatabaseError) -> None:
+    def _repair(self, error: Exception) -> None:
         """Mend what is broken: the index of words alone, else begin a new file with what can be saved."""
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._has_renewed_words():
             return

@@ -38,10 +38,12 @@ _PASSING = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_CONSTRAINT"),
     *("SQLITE_FULL", "SQLITE_IOERR_WRITE"),  # a full disk may have no room to open the file once more
 )
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file raises: the message about a damaged table may itself be no text."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
-def explain(error: sqlite3.Error | OSError, path: Path) -> StoreUnavailable:
+def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return what to say about a file that failed."""
     reason, hint = _reason(error)
     return StoreUnavailable(
@@ -54,20 +56,20 @@ def name_of(error: BaseException) -> str:
     return str(getattr(error, "sqlite_errorname", None) or "")
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether the file itself is broken."""
-    return name_of(error).startswith(_DAMAGE)
+    return isinstance(error, UnicodeDecodeError) or name_of(error).startswith(_DAMAGE)
 
 
-def is_passing(error: sqlite3.Error) -> bool:
+def is_passing(error: Exception) -> bool:
     """Whether the connection is as good as before."""
     return name_of(error).startswith(_PASSING)
 
 
-def _reason(error: sqlite3.Error | OSError) -> tuple[str, str]:
+def _reason(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
         return _SYSTEM.get(error.errno or 0, (error.strerror or str(error), _PERMISSION))
-    name = name_of(error)
+    name = "SQLITE_CORRUPT" if is_damage(error) else name_of(error)
     for prefix, reason in _SQLITE.items():
         if name.startswith(prefix):
             return reason

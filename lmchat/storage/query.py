@@ -12,6 +12,9 @@ _UNSPACED = re.compile(
 )
 """Scripts that write words without blanks, or hang endings on them: Thai to Khmer, CJK, Hangul."""
 
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+"""Combining marks of alphabets; those of other scripts tell letters apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
@@ -56,8 +59,7 @@ def fold(text: str) -> str:
     """Return text without accents and capitals, for comparing."""
     if text.isascii():
         return text.lower()
-    plain = unicodedata.normalize("NFKD", text)
-    return "".join(char for char in plain if not unicodedata.combining(char)).lower()
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).lower()
 
 
 def around(text: str, term: str) -> tuple[str, str, str]:

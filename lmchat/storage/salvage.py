@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.storage.connection import Connection, connect, transaction
+from lmchat.storage.faults import BROKEN
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def is_sound(path: Path) -> bool:
     try:
         with closing(connect(path)) as connection:
             return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError:
+    except BROKEN:
         return False
 
 
@@ -39,7 +40,7 @@ def begin_anew(path: Path, moment: datetime) -> tuple[Connection, str]:
     saved = 0
     try:
         saved = _rescue(aside, connection)
-    except sqlite3.Error as error:
+    except BROKEN as error:
         log.warning("saving from the damaged file failed: %s", error)
     return connection, (
         f"{path.name} was damaged: it is kept as {aside.name}, and a new one was begun with "
@@ -73,7 +74,7 @@ def _rescue(aside: Path, connection: Connection) -> int:
 def _copy(table: str, damaged: sqlite3.Connection, connection: Connection) -> None:
     try:
         there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
-    except sqlite3.DatabaseError:
+    except BROKEN:
         return
     columns = [row[1] for row in connection.execute(f"pragma table_info({table})") if row[1] in there]
     if not columns:
@@ -102,7 +103,7 @@ def _readable_rows(
             yield from damaged.execute(
                 f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
             )
-        except sqlite3.DatabaseError:
+        except BROKEN:
             middle = (low + high) // 2
             stretches += [(middle + 1, high), (low, middle)] if low < high else []
     log.warning("the table %s is too broken to look at every row", table)
@@ -111,7 +112,7 @@ def _readable_rows(
 def _highest(damaged: sqlite3.Connection, table: str) -> int:
     try:
         return int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
-    except sqlite3.DatabaseError:
+    except BROKEN:
         return _MOST_ROWS
 
 

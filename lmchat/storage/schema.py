@@ -56,13 +56,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name text not null default ''
         )""",
         "create index parts_by_message on parts (number)",
+        # Without an index: it only ever holds the answers that stream now, and an index would double what
+        # is written for every piece.
         """create table pieces (
             piece_id integer primary key,
             number integer not null references messages (number) on delete cascade,
             kind text not null,
             text text not null
         )""",
-        "create index pieces_by_message on pieces (number)",
         "create view spoken as select part_id, text from parts where kind = 'text'",
         "create table drafts (session_id text primary key not null, text text not null)",
         """create table ledger (

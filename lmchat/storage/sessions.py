@@ -37,6 +37,15 @@ class SessionStore:
         await self._database.read(lambda _: None)
         return self.notice
 
+    async def check(self) -> str:
+        """Look at every page of the file; return what is wrong with it, empty where it is sound."""
+
+        def job(connection: Connection) -> str:
+            found = [str(row[0]) for row in connection.execute("pragma integrity_check(10)")]
+            return "" if found == ["ok"] else "; ".join(found)
+
+        return await self._database.read(job)
+
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
         return await self._database.read(lambda c: reading.headers(c, is_trash=is_trash, limit=limit))

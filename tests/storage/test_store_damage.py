@@ -8,16 +8,14 @@ import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage.schema import VERSION
-from tests.support.chats import Clock, header, reply, say, store_at
+from tests.support.chats import Clock, fill, header, reply, say, store_at
 
 
 @pytest.fixture
 async def path(tmp_path):
     """A file with 20 sessions of 2 messages, closed."""
     store = store_at(tmp_path)
-    for number in range(20):
-        session = header()
-        await reply(store, session, f"answer {number} " * 50, await say(store, session, f"prompt {number}"))
+    await fill(store, 20)
     await store.aclose()
     return tmp_path / "lmchat" / "sessions.db"
 
@@ -36,7 +34,9 @@ async def reopened(tmp_path, work):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a database at all" * 500, b"\x00" * 8192, b"SQLite format 3\x00"]
+    "content",
+    [b"", b"not a database at all" * 500, b"\x00" * 8192, b"SQLite format 3\x00"],
+    ids=["empty", "text", "zeros", "head"],
 )
 async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path, content):
     path.write_bytes(content)
@@ -73,9 +73,7 @@ def holes(content, dice):
 @pytest.mark.parametrize(("damage", "least"), [(cut, 100), (holes, 400)])
 async def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path, damage, least):
     store = store_at(tmp_path)
-    for number in range(300):
-        session = header()
-        await reply(store, session, f"answer {number} " * 100, await say(store, session, f"prompt {number}"))
+    await fill(store, 300, words=100)
     await store.aclose()
     path = tmp_path / "lmchat" / "sessions.db"
     path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
@@ -87,7 +85,7 @@ async def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path, damage, lea
     await store.aclose()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(40))
 async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(tmp_path, path, seed):
     dice = random.Random(seed)  # noqa: S311 - repeats
     content = bytearray(path.read_bytes())
@@ -200,3 +198,18 @@ async def test_setting_aside_twice_in_one_second_keeps_both(tmp_path):
         await store.open()
         await store.aclose()
     assert len([found for found in path.parent.iterdir() if "damaged" in found.name]) == 2
+
+
+async def test_a_full_check_tells_sound_files_from_others(tmp_path, path):
+    store = store_at(tmp_path)
+    assert await store.check() == ""
+    await store.aclose()
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("pragma writable_schema = on")
+        raw.execute(
+            "update sqlite_master set sql = replace(sql, '(updated_at)', '(title)') "
+            "where name = 'sessions_by_time'"
+        )
+    store = store_at(tmp_path)
+    assert "sessions_by_time" in await store.check()
+    await store.aclose()

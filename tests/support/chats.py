@@ -17,6 +17,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.session import SessionHeader
+from lmchat.storage import messages
 from lmchat.storage.sessions import SessionStore
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -73,3 +74,18 @@ async def reply(store: SessionStore, session: SessionHeader, text: str, parent: 
 
 def store_at(folder: Path, clock: Clock | None = None) -> SessionStore:
     return SessionStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
+
+
+async def fill(store: SessionStore, count: int, *, words: int = 50) -> None:
+    """Write sessions of a prompt and an answer, all in one transaction: hundreds of commits take seconds."""
+
+    def job(connection):
+        for number in range(count):
+            session, asked = header(f"prompt {number}"), prompt(f"prompt {number}")
+            said = answer(f"answer {number} " * words, parent=asked)
+            messages.put_session(connection, session)
+            for message in (asked, said):
+                messages.put_whole(connection, session.session_id, message)
+                messages.make_leaf(connection, session.session_id, message, START)
+
+    await store._database.write(job)

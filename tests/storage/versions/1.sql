@@ -91,6 +91,5 @@ CREATE INDEX messages_by_session on messages (session_id, hidden_by);
 CREATE INDEX messages_streaming on messages (state) where state = 'streaming';
 CREATE INDEX messages_not_indexed on messages (number) where is_indexed = 0;
 CREATE INDEX parts_by_message on parts (number);
-CREATE INDEX pieces_by_message on pieces (number);
 CREATE VIEW spoken as select part_id, text from parts where kind = 'text';
 COMMIT;
