@@ -135,7 +135,7 @@ def _read(file: Path) -> list[_Known]:
 def _replace(file: Path, data: bytes) -> None:
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.write_bytes(data)
         part.replace(file)
     except OSError as error:

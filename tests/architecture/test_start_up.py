@@ -81,9 +81,7 @@ def test_the_version_is_told_by_both_entries(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_wheel_has_styles_and_types_and_nothing_of_the_tests(tmp_path):
-    done = run(
-        [PYTHON, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT], env={"HOME": str(ROOT)}
-    )
+    done = run([PYTHON, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT], home=tmp_path)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from lmchat.config.example import example_text
+from tests.support.cli import Cli
+from tests.support.programs import run
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(home=tmp_path)
+
+
+def test_init_writes_the_example_for_its_owner_alone(cli):
+    file = cli.folder / "config.toml"
+    assert cli("config", "init").stdout == f"Wrote {file}\n"
+    assert file.read_text() == example_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cli.folder.stat().st_mode) == 0o700
+
+
+def test_init_does_not_overwrite_unless_forced(cli):
+    cli.configure("model = 'mine'")
+    done = cli("config", "init")
+    assert done.returncode == 1
+    assert done.stderr.endswith("config.toml is already there.\n`--force` overwrites it.\n")
+    assert cli("config", "init", "--force").returncode == 0
+    assert (cli.folder / "config.toml").read_text() == example_text()
+
+
+def test_path_names_the_file_that_holds(cli):
+    assert cli("config", "path").stdout == f"{cli.folder}/config.toml\n"
+    assert cli("config", "path", "--config", "other.toml").stdout == "other.toml\n"
+
+
+def test_show_tells_the_origin_of_each_value(cli):
+    cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n")
+    shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")
+    rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert 'endpoint = "http://127.0.0.1:1" # flag (--endpoint)' in rows
+    assert 'model = "of-file" # file (config.toml)' in rows
+    assert "limits.retries = 9 # environment (LLM_MAX_RETRIES)" in rows
+    assert "chat.top_p = 0.5 # profile p" in rows
+    assert "chat.temperature = unset # default" in rows
+
+
+def test_show_as_json(cli):
+    cli.configure("model = 'm'")
+    value = cli.json("config", "show", "--json")
+    assert value["model"] == {"value": "m", "origin": "file (config.toml)"}
+
+
+def test_keys_are_masked_everywhere(cli):
+    cli.configure(
+        "api_key = 'sk-1'\n[[endpoints]]\nname='a'\nurl='http://127.0.0.1:2'\napi_key='sk-2'\n"
+        "[[endpoints]]\nname='b'\nurl='http://127.0.0.1:3'\napi_key_cmd='echo sk-3'\n"
+    )
+    for words in (["config", "show"], ["config", "show", "--json"], ["config", "check"], ["detect"]):
+        done = cli(*words, "--log-level", "debug")
+        assert "sk-" not in done.stdout + done.stderr, words
+    log = cli.folder / "lmchat.log"
+    assert not log.exists() or "sk-" not in log.read_text()
+
+
+def test_check_is_content_with_the_example_and_with_nothing(cli):
+    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: not there; the defaults hold\n"
+    cli("config", "init")
+    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no problems\n"
+
+
+def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
+    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n")
+    done = cli("config", "check")
+    file = cli.folder / "config.toml"
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        f"{file}, line 1: modle is not known; did you mean model?",
+        f"{file}, line 3: chat.temperature must be from 0 to 2",
+        f"{file}, line 5: keys.serch is no command; did you mean search?",
+    ]
+    value = cli.json("config", "check", "--json", code=2)
+    assert value["ok"] is False
+    assert [(one["line"], one["key"]) for one in value["problems"]] == [
+        (1, "modle"),
+        (3, "chat.temperature"),
+        (5, "keys.serch"),
+    ]
+
+
+@pytest.mark.parametrize("words", [["ask", "hi"], ["models"], ["config", "show"]], ids=" ".join)
+def test_a_broken_configuration_stops_with_one_sentence(cli, words):
+    cli.configure("model = ")
+    done = cli(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not TOML: invalid value"
+    assert second == "`lmchat config check` lists all problems."
+
+
+def test_a_file_that_was_asked_for_must_be_there(cli):
+    done = cli("--config", "/nowhere/c.toml", "config", "show")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lmchat: /nowhere/c.toml: there is no such file\n")
+
+
+def test_a_wrong_level_of_the_log_is_told(cli):
+    done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
+    assert done.returncode == 2
+    assert "LMCHAT_LOG_LEVEL" in done.stderr
+
+
+def test_hostile_text_of_a_file_does_no_harm(cli):
+    cli.configure('"a\\u001b[2Jb" = 1\n')
+    done = cli("config", "check")
+    assert "\x1b" not in done.stdout
+    assert "a␛[2Jb is not known" in done.stdout
+
+
+def test_a_folder_that_cannot_be_made_is_told(cli):
+    (cli.home / "lmchat").write_text("")
+    done = cli("config", "init")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be made: ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_commands_and_options(cli, shell):
+    script = cli("completion", shell).stdout
+    for word in ("ask", "sessions", "stream-json", "endpoint"):
+        assert word in script
+
+
+def test_the_script_for_bash_completes(cli):
+    (cli.home / "script").write_text(cli("completion", "bash").stdout)
+    ask = 'source "$1"; COMP_WORDS=(lmchat mod); COMP_CWORD=1; _shtab_lmchat; echo "${COMPREPLY[@]}"'
+    assert run(["bash", "-c", ask, "bash", cli.home / "script"]).stdout == "models\n"
+
+
+def test_the_screen_needs_a_terminal_and_names_ask(cli):
+    done = cli()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmchat: The chat screen needs a terminal.\n")
+    assert "lmchat ask" in done.stderr
+
+
+def test_wrong_use_with_json_is_one_document(cli):
+    value = cli.json("ask", "--json", "--no-such", code=2)
+    assert value["detail"]["error"] == "wrong_use"

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import re
+import stat
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.scripted_products import model_list
+from tests.support.scripted_server import Hold, html_reply, json_reply, raw_reply
+
+_HEALTH = [
+    *("healthy", "endpoint", "models", "error"),
+    *("status", "llm_available", "model", "model_loaded", "orchestrator_ready", "timestamp"),
+]
+
+
+def test_health_of_the_real_server(real, real_server):
+    value = real.json("health")
+    assert list(value) == _HEALTH
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value.pop("timestamp"))
+    assert value == {
+        "healthy": True,
+        "endpoint": real_server.url,
+        "models": 1,
+        "error": None,
+        "status": "ok",
+        "llm_available": True,
+        "model": real_server.models[0],
+        "model_loaded": True,
+        "orchestrator_ready": True,
+    }
+
+
+def test_health_without_a_server_keeps_its_form_and_is_exit_1(alone):
+    value = alone.json("health", "--json", code=1)
+    assert list(value) == _HEALTH
+    assert (value["healthy"], value["endpoint"], value["models"]) == (False, "http://127.0.0.1:1", 0)
+    assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
+    assert value["error"].startswith("No LMStudio server detected")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (html_reply(), "not an LLM server"),
+        (json_reply({"error": {"message": "No key"}}, status=401), "needs key"),
+        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "not an LLM server"),
+    ],
+)
+def test_health_of_what_is_no_usable_server_says_what_it_is(cli, server, reply, reason):
+    server.forget()
+    server.on("GET /v1/models", reply)
+    value = cli.json("health", code=1)
+    assert value["error"].endswith(f": {reason}.")
+
+
+def test_health_gives_up_on_a_silent_server_in_time(cli, server):
+    cli.configure("[timeouts]\nhealth_s = 0.2\n")
+    server.forget()
+    server.unknown = raw_reply(Hold())
+    assert cli.json("health", code=1)["error"].endswith(": timed out.")
+
+
+def test_health_of_a_server_that_is_not_allowed_keeps_its_form(alone):
+    value = alone.json("health", "--endpoint", "http://example.com", code=2)
+    assert list(value) == _HEALTH
+    assert value["error"].startswith("Endpoint not allowed: Endpoint must be localhost")
+
+
+def test_health_with_a_broken_configuration_keeps_its_form(alone):
+    alone.configure("nonsense = 1")
+    value = alone.json("health", code=2)
+    assert value["error"].endswith("config.toml, line 1: nonsense is not known")
+    assert value["orchestrator_ready"] is False
+
+
+def test_detect_names_the_real_server_and_all_candidates(real, real_server):
+    value = real.json("detect", "--json")
+    assert (value["endpoint"], value["detected"]) == (real_server.url, True)
+    assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
+    assert all(list(one) == ["url", "product", "verdict", "latency_ms"] for one in value["candidates"])
+    assert value["candidates"][0]["url"] == real_server.url
+    ports = {one["url"].rpartition(":")[2] for one in value["candidates"]}
+    assert {"1234", "1337", "8080", "11434", "8000", "30000", "4000"} <= ports
+
+
+def test_detect_looks_at_own_endpoints_first(tmp_path, server):
+    cli = Cli(home=tmp_path)
+    cli.configure(f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\n')
+    assert cli.json("detect")["endpoint"] == server.url
+
+
+def test_models_of_the_real_server_as_a_table(real, real_server):
+    head, row = real("models").stdout.splitlines()
+    assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
+    assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
+
+
+def test_models_as_json_have_the_form_of_openai(real, real_server):
+    value = real.json("models", "--json")
+    assert value["object"] == "list"
+    (row,) = value["data"]
+    assert list(row)[:4] == ["id", "object", "created", "owned_by"]
+    assert (row["id"], row["object"], row["state"]) == (real_server.models[0], "model", "loaded")
+    assert row["endpoint"] == real_server.url
+
+
+def test_models_come_from_the_cache_until_they_are_refreshed(cli, server):
+    cli("models", "--json")
+    server.on("GET /v1/models", model_list("new"))
+    assert [row["id"] for row in cli.json("models", "--json", "--refresh")["data"]] == ["new"]
+    metrics = cli.json("metrics")
+    assert (metrics["cacheHits"], metrics["cacheMisses"]) == (1, 1)
+
+
+def test_hostile_names_of_models_do_no_harm(cli, server):
+    server.on("GET /v1/models", model_list("a\x1b]0;x\x07\nb", "日本"))
+    done = cli("models")
+    assert "a␛]0;x␇ b" in done.stdout
+    assert len(done.stdout.splitlines()) == 3
+    assert [row["id"] for row in cli.json("models", "--json")["data"]] == ["a\x1b]0;x\x07\nb", "日本"]
+
+
+def test_models_without_a_server_is_exit_3(alone):
+    assert alone.json("models", "--json", code=3)["detail"]["error"] == "no_server"
+
+
+def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):
+    done = cli("models", "load", "tinny")
+    assert done.returncode == 1
+    assert done.stderr == "lmchat: No server here has a model tinny.\nDid you mean tiny?\n"
+
+
+def test_a_server_that_cannot_load_says_so(cli):
+    detail = cli.json("models", "load", "tiny", "--json", code=1)["detail"]
+    assert set(detail) == {"error", "message", "timestamp"}
+
+
+@pytest.mark.router
+@pytest.mark.timeout(60)
+def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_model(tmp_path, real_router):
+    cli = Cli(home=tmp_path, url=real_router.url)
+    plain, thinking = real_router.models
+
+    def states():
+        return {row["id"]: row["state"] for row in cli.json("models", "--json", "--refresh")["data"]}
+
+    assert cli("models", "load", plain).stdout == f"{plain}: loaded\n"
+    assert states()[plain] == "loaded"
+    first = cli.json("ask", "--save", "--json", "-m", plain, "Say hello.")
+    assert (first["model"], first["reasoning"]) == (plain, "")
+    second = cli.json("ask", "-r", "last", "--json", "-m", thinking, "And again.")
+    assert second["model"] == thinking
+    assert second["reasoning"]
+    assert states()[thinking] == "loaded"
+    assert cli.json("models", "unload", thinking, "--json")["state"] == "not loaded"
+    assert states()[thinking] == "not loaded"
+
+
+def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):
+    names = [
+        *("totalRequests", "successfulRequests", "failedRequests", "averageResponseTime"),
+        *("cacheHits", "cacheMisses", "stoppedRequests", "retries"),
+    ]
+    assert list(cli.json("metrics")) == names
+    cli("ask", "one")
+    cli("ask", "two")
+    server.on("POST /v1/chat/completions", json_reply({"error": {"message": "boom"}}, status=500))
+    cli("ask", "three")
+    value = cli.json("metrics", "--json")
+    assert [value[name] for name in names[:3]] == [3, 2, 1]
+    assert value["averageResponseTime"] > 0
+    assert cli.json("metrics", "reset") == {"message": "Metrics reset successfully"}
+    assert not any(cli.json("metrics").values())
+
+
+def test_a_request_that_is_too_large_is_refused(cli):
+    cli.configure("[limits]\nmax_body_mb = 0.001\n")
+    detail = cli.json("ask", "--json", "word " * 500, code=1)["detail"]
+    assert detail["error"] == "too_large"
+
+
+def test_files_belong_to_their_owner_alone(cli):
+    cli("ask", "--save", "hi")
+    assert stat.S_IMODE(cli.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((cli.folder / "sessions.db").stat().st_mode) == 0o600
+
+
+def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
+    folders = {"XDG_CONFIG_HOME": "c", "XDG_CACHE_HOME": "k", "XDG_STATE_HOME": "s"}
+    env = {name: str(tmp_path / folder) for name, folder in folders.items()} | {"LMCHAT_HOME": ""}
+    cli = Cli(home=tmp_path, url=server.url, env=env)
+    paths = json.loads(cli("config", "path", "--json").stdout)
+    assert {name: path.removeprefix(f"{tmp_path}/") for name, path in paths.items()} == {
+        "config": "c/lmchat/config.toml",
+        "state": "c/lmchat/state.toml",
+        "credentials": "c/lmchat/credentials.toml",
+        "sessions": "c/lmchat/sessions.db",
+        "models": "k/lmchat/models.json",
+        "log": "s/lmchat/lmchat.log",
+    }
+    assert list(tmp_path.iterdir()) == []
+    cli("ask", "--save", "hi")
+    assert (tmp_path / "c/lmchat/sessions.db").exists()
+    assert (tmp_path / "k/lmchat/models.json").exists()

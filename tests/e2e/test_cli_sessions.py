@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import DONE, ScriptedServer, finish, sse
+
+_CHAT = "POST /v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Two sessions, the newer one about bread: the folder of their user, and their ids, oldest first."""
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path_factory.mktemp("written"), url=plain(server, "tiny").url)
+        prompts = ("Plan a garden", "Bake bread")
+        return cli.folder, [cli.json("ask", "--save", "--json", one)["session_id"] for one in prompts]
+
+
+@pytest.fixture
+def saved(written, tmp_path):
+    """The same for one test, which may change them."""
+    folder, ids = written
+    cli = Cli(home=tmp_path)
+    shutil.copytree(folder, cli.folder)
+    return cli, ids
+
+
+def test_the_list_is_newest_first(saved):
+    cli, ids = saved
+    head, *rows = cli("sessions").stdout.splitlines()
+    assert head.split() == ["ID", "CHANGED", "MSGS", "MODEL", "TITLE"]
+    assert [row.split()[0] for row in rows] == [one[:8] for one in reversed(ids)]
+    assert rows[0].endswith("2     tiny   Bake bread")
+
+
+def test_the_list_as_json(saved):
+    cli, ids = saved
+    value = cli.json("sessions", "--json")
+    assert value["object"] == "list"
+    assert [row["id"] for row in value["data"]] == list(reversed(ids))
+    assert list(value["data"][0]) == [
+        *("id", "title", "created_at", "updated_at", "deleted_at", "model", "endpoint", "messages"),
+        *("pinned", "archived"),
+    ]
+
+
+def test_an_empty_list_is_told_on_stderr(cli):
+    done = cli("sessions")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There is no session yet.\n")
+    assert cli.json("sessions", "--json") == {"object": "list", "data": []}
+
+
+def test_a_session_is_shown_by_the_beginning_of_its_id(saved):
+    cli, ids = saved
+    shown = cli("sessions", "show", ids[0][:4]).stdout
+    assert "Plan a garden" in shown
+    assert "Hello there." in shown
+
+
+@pytest.mark.parametrize("action", ["show", "rename", "delete", "restore", "purge"])
+def test_an_id_that_there_is_not_is_told(saved, action):
+    cli, _ = saved
+    done = cli("sessions", action, "zzzz", *(["title"] if action == "rename" else []), "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["detail"]["error"] == "session_not_found"
+
+
+@pytest.mark.parametrize("wrong", ["ab", "", "%%%%"])
+def test_an_id_that_cannot_be_one_is_told(saved, wrong):
+    cli, _ = saved
+    assert cli("sessions", "delete", wrong).returncode == 2
+
+
+def test_a_title_can_be_changed(saved):
+    cli, ids = saved
+    assert (
+        cli("sessions", "rename", "last", "  New \n title ").stdout == f"{ids[1][:8]} is now “New title”.\n"
+    )
+    assert cli.json("sessions", "--json")["data"][0]["title"] == "New title"
+
+
+def test_what_is_deleted_can_be_restored(saved):
+    cli, ids = saved
+    told = cli("sessions", "delete", ids[0]).stdout
+    assert told.startswith(f"{ids[0][:8]} “Plan a garden” is in the trash")
+    assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
+    assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
+    assert cli.json("sessions", "restore", ids[0], "--json")["deleted_at"] is None
+    assert len(cli.json("sessions", "--json")["data"]) == 2
+
+
+def test_what_is_purged_is_gone(saved):
+    cli, ids = saved
+    assert cli("sessions", "purge", ids[0]).returncode == 0
+    assert cli("sessions", "show", ids[0]).returncode == 2
+    assert cli.json("sessions", "--trash", "--json")["data"] == []
+
+
+def test_search_finds_the_words_around(saved):
+    cli, ids = saved
+    (hit,) = cli.json("search", "bread", "--json")["data"]
+    assert (hit["session_id"], hit["role"], hit["match"]) == (ids[1], "user", "bread")
+    assert "Bake [bread]" in cli("search", "bread").stdout
+    done = cli("search", "xyzzy")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
+
+
+@pytest.mark.parametrize("query", ['" a OR (', "* title: -"])
+def test_what_people_type_is_never_a_syntax_error(saved, query):
+    cli, _ = saved
+    assert cli("search", "--", query).returncode == 0
+
+
+def test_export_prints_markdown(saved):
+    cli, ids = saved
+    text = cli("export", ids[0]).stdout
+    assert text.startswith("---\n")
+    assert f'id: "{ids[0]}"' in text
+    assert re.search(r"^## You", text, re.MULTILINE)
+    assert "Hello there." in text
+
+
+def test_export_takes_the_newest_session_where_none_is_named(saved):
+    cli, ids = saved
+    assert ids[1] in cli("export").stdout
+    assert cli("export").stdout == cli("export", "last").stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"), [("md", "---"), ("json", "{"), ("html", "<!"), ("txt", "Bake bread")]
+)
+def test_export_has_four_forms(saved, form, begin):
+    cli, _ = saved
+    assert cli("export", "--format", form).stdout.lstrip().startswith(begin)
+    assert cli("export", "-o", str(cli.home / f"x.{form}")).returncode == 0
+    assert (cli.home / f"x.{form}").read_text().lstrip().startswith(begin)
+
+
+def test_export_does_not_overwrite_unless_forced(saved):
+    cli, _ = saved
+    file = cli.home / "garden.md"
+    file.write_text("mine")
+    done = cli("export", "-o", str(file))
+    assert (done.returncode, file.read_text()) == (1, "mine")
+    assert "--force" in done.stderr
+    assert cli("export", "-o", str(file), "--force").stderr == f"Wrote {file}\n"
+    assert "Bake bread" in file.read_text()
+
+
+def test_export_all_writes_every_session_and_names_what_it_could_not(saved):
+    cli, ids = saved
+    folder = cli.home / "all"
+    value = cli.json("export", "--all", str(folder), "--json")
+    assert (len(value["files"]), value["failed"]) == (2, 0)
+    again = cli("export", "--all", str(folder))
+    assert again.returncode == 1
+    assert "2 sessions were not written." in again.stderr
+    assert ids[0] in again.stderr
+
+
+def test_export_into_a_folder_that_may_not_be_is_told(saved):
+    cli, _ = saved
+    (cli.home / "file").write_text("")
+    detail = cli.json("export", "-o", str(cli.home / "file" / "x.md"), "--json", code=1)["detail"]
+    assert detail["error"] == "file"
+
+
+def test_export_with_reasoning_has_what_was_thought(cli, server):
+    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hmm, beds."}}]}
+    server.on(_CHAT, sse(thought, "Beds.", finish(), DONE))
+    cli("ask", "--save", "hi")
+    assert "Hmm, beds." not in cli("export").stdout
+    assert "Hmm, beds." in cli("export", "--reasoning").stdout
+
+
+def test_hostile_text_of_a_session_does_no_harm(cli, server):
+    server.on(_CHAT, sse("a\x1b]0;x\x07b", finish(), DONE))
+    cli("ask", "--save", "title \x1b[2J")
+    for words in (
+        ["sessions"],
+        ["sessions", "show", "last"],
+        ["export"],
+        ["search", "title"],
+        ["sessions", "--json"],
+    ):
+        done = cli(*words)
+        assert not set("\x1b\x07") & set(done.stdout + done.stderr), words
+
+
+def test_a_damaged_file_of_sessions_is_set_aside_and_told(saved):
+    cli, _ = saved
+    (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
+    done = cli("sessions")
+    assert done.returncode == 0
+    assert "sessions.db" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_and_a_session_exclude_each_other(cli):
+    done = cli("export", "last", "--all", str(cli.home / "x"))
+    assert (done.returncode, done.stdout) == (2, "")
