@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.domain.session import SessionHeader
+from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
 from lmchat.tui.screens.model_picker import PickerRow
@@ -88,7 +88,11 @@ GROUPS = (
     ("Pinned", (header(1, "Garden, all year"),)),
     (
         "Today",
-        (header(2, "Plan for the garden"), header(3, "SSE parsing, the edge cases"), header(4, "Regex for dates")),
+        (
+            header(2, "Plan for the garden"),
+            header(3, "SSE parsing, the edge cases"),
+            header(4, "Regex for dates"),
+        ),
     ),
     (
         "Yesterday",
@@ -129,7 +133,11 @@ def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelI
 
 def picker_rows() -> list[PickerRow]:
     coder = model(
-        "qwen2.5-coder-14b", params="14B", context_max=32768, size_bytes=8_900_000_000, capabilities=("tools",)
+        "qwen2.5-coder-14b",
+        params="14B",
+        context_max=32768,
+        size_bytes=8_900_000_000,
+        capabilities=("tools",),
     )
     moe = model(
         "qwen3-30b-a3b",
@@ -155,7 +163,9 @@ def picker_rows() -> list[PickerRow]:
         size_bytes=2_600_000_000,
         capabilities=("tools", "reasoning"),
     )
-    gemma = model("gemma-3-4b", params="4B", quantization="Q4_0", context_max=131072, size_bytes=2_400_000_000)
+    gemma = model(
+        "gemma-3-4b", params="4B", quantization="Q4_0", context_max=131072, size_bytes=2_400_000_000
+    )
     return [
         PickerRow(model=moe),
         PickerRow(model=vision, tokens_per_second=31.0),
@@ -185,4 +195,41 @@ PLACES = (
     place(Product.SGLANG, 30000, Verdict.REFUSED, "sglang serve MODEL"),
     place(Product.LITELLM, 4000, Verdict.TIMED_OUT, "See what holds port 4000"),
 )
-WANTS_KEY = (place(Product.JAN, 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"), *PLACES[:2], *PLACES[3:])
+WANTS_KEY = (
+    place(Product.JAN, 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"),
+    *PLACES[:2],
+    *PLACES[3:],
+)
+
+
+def hit(number: int, title: str, *, model: str = "", days: int = 0, words: tuple[str, str]) -> SearchHit:
+    return SearchHit(
+        session_id=title,
+        title=title,
+        message_id=f"m{number}",
+        role="assistant" if model else "user",
+        model=model,
+        created_at=NOW - timedelta(days=days),
+        before=words[0],
+        match="shade",
+        after=words[1],
+    )
+
+
+HITS = (
+    hit(1, "Plan for the garden", words=("… three metres long. Which vegetables do well in ", "?")),
+    hit(
+        2,
+        "Plan for the garden",
+        model="qwen3-8b",
+        words=("… takes the widest rows first; those that bear ", " go last …"),
+    ),
+    hit(
+        3,
+        "Balcony in July",
+        model="gemma-3-4b",
+        days=17,
+        words=("… a light model: direct, half ", ", full shade as an enum …"),
+    ),
+    hit(4, "Shader for water", days=23, words=("… why does the ", "r get darker towards the shore? …")),
+)

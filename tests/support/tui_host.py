@@ -1,11 +1,13 @@
-"""A tiny app around one widget or screen: themes, breakpoints and styles of the real one, and a list of facts posted."""
+"""A tiny app around one widget or screen: themes, sizes and styles of the real one; it lists posted facts."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
+from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -20,13 +22,13 @@ _FOLDER = Path(_SPEC.submodule_search_locations[0])
 
 
 class Host(App[None]):
-    CSS_PATH = [_FOLDER / name for name in ("lmchat.tcss", "dialogs.tcss")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
+    CSS_PATH: ClassVar = [_FOLDER / name for name in ("lmchat.tcss", "dialogs.tcss")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]
     TITLE = "lmchat"
     AUTO_FOCUS = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the widgets are named
         self,
         left: Widget | None = None,
         right: Widget | None = None,
@@ -70,23 +72,24 @@ class Host(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
-    async def on_event(self, event: Message) -> None:
-        if type(event).__module__.startswith("lmchat."):
-            self.facts.append(event)
-        await super().on_event(event)
+    async def _on_message(self, message: Message) -> None:
+        if type(message).__module__.startswith("lmchat."):
+            self.facts.append(message)
+        await super()._on_message(message)
 
     def of(self, kind: type) -> list:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
 def text_of(widget: Widget) -> str:
-    """What a widget shows, without its colours."""
-    return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.size.region))
+    """What a widget without children shows, without its colours."""
+    return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.outer_size.region))
 
 
 def screen_text(app: App) -> str:
     """What the whole screen shows."""
     width, height = app.size
-    app.screen.refresh()
+    visible_screen_stack.set(app._background_screens)  # else a dialog is drawn, and kept, without the chat
     lines = app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
+    text = "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
+    return text.replace("\u00a0", " ")

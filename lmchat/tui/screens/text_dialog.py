@@ -62,7 +62,7 @@ class TextDialog(Dialog[None]):
 
     def _fit_text(self) -> None:
         scroll = self.query_one(VerticalScroll)
-        self.fit(scroll, scroll.virtual_size.height)
+        self.fit(scroll, scroll.query_one(Static).outer_size.height)
 
     def action_copy_text(self) -> None:
         """Ask for a copy."""

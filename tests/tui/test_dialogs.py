@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input
+
+from lmchat.domain.server import Endpoint, Product
+from lmchat.tui.commands import COMMANDS
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.key_dialog import WHERE, KeyDialog
+from lmchat.tui.screens.text_dialog import TextDialog
+from tests.support.tui_host import Host, screen_text
+
+WIDE = (120, 40)
+JAN = Endpoint.parse("127.0.0.1:1337")
+
+
+async def test_an_answer_is_what_was_typed_without_blanks_around():
+    app = Host(screen=lambda: AskDialog("Title", value="Old"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("space", *"one", "space", "enter")
+        assert app.results == ["Old one"]
+
+
+async def test_an_empty_answer_is_not_taken():
+    app = Host(screen=lambda: AskDialog("Title"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        assert "! Type something, or leave with Esc." in screen_text(app)
+        assert app.results == []
+
+
+async def test_what_cannot_be_taken_is_told_until_it_is_changed():
+    check = lambda typed: "" if typed == "okay" else "This file is there already"  # noqa: E731
+    app = Host(screen=lambda: AskDialog("File", value="oka", check=check))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        assert "! This file is there already" in screen_text(app)
+        await pilot.press("y")
+        assert "This file is there already" not in screen_text(app)
+        await pilot.press("enter")
+        assert app.results == ["okay"]
+
+
+async def test_a_caller_may_say_a_problem_and_the_dialog_stays():
+    app = Host(screen=lambda: AskDialog("File", value="a.md"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.show_problem("It cannot be written\x1b[1m")
+        await pilot.pause()
+        assert "! It cannot be written␛[1m" in screen_text(app)
+
+
+async def test_escape_leaves_a_question_without_an_answer():
+    app = Host(screen=lambda: AskDialog("Title", value="Old"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("escape")
+        assert app.results == [None]
+
+
+async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
+    app = Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "Enter allow it" in screen_text(app)
+        await pilot.press("x", "enter")
+        app.push_screen(ConfirmDialog("Again?"), app.results.append)
+        await pilot.press("escape")
+        assert app.results == [True, None]
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_every_product_has_a_place_where_its_key_is_shown(product):
+    assert WHERE[product].endswith(".")
+
+
+async def test_a_key_is_never_on_the_screen_and_is_posted_to_be_tried():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"s3cret", "enter")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Jan shows it under Settings, Local API Server" in text
+        assert "http://127.0.0.1:1337" in text
+        assert "s3cret" not in text
+        assert "Trying it" in text
+        assert [fact.key for fact in app.of(KeyDialog.Tried)] == ["s3cret"]
+        assert app.results == []
+
+
+async def test_a_tried_key_is_not_in_the_representation_of_the_fact():
+    assert "s3cret" not in repr(KeyDialog.Tried("s3cret"))
+
+
+async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("k", "enter")
+        app.screen.show_verdict("Jan refused this key.", is_good=False)
+        await pilot.pause()
+        assert "! Jan refused this key." in screen_text(app)
+        await pilot.press("e")
+        assert "refused" not in screen_text(app)
+
+
+async def test_a_key_that_was_refused_before_is_told_at_once():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, is_rejected=True))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "! The key used so far was refused." in screen_text(app)
+
+
+async def test_an_empty_key_is_not_tried():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("space", "enter")
+        assert app.of(KeyDialog.Tried) == []
+
+
+async def test_the_input_of_a_key_is_masked():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert app.screen.query_one(Input).password
+
+
+async def test_a_text_scrolls_to_its_end():
+    app = Host(screen=lambda: TextDialog("Lines", "\n".join(f"line {n}" for n in range(200))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "line 0" in screen_text(app)
+        await pilot.press("end")
+        await pilot.pause()
+        assert "line 199" in screen_text(app)
+        assert "Esc leave" in screen_text(app)
+
+
+async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
+    app = Host(screen=lambda: TextDialog("Title [b]x", "raw \x1b[2J [b]text[/b]"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("y")
+        await pilot.pause()
+        assert [fact.text for fact in app.of(TextDialog.CopyWanted)] == ["raw \x1b[2J [b]text[/b]"]
+        assert "raw ␛[2J [b]text[/b]" in screen_text(app)
+        assert "Title [b]x" in screen_text(app)
+
+
+async def test_a_short_text_makes_a_short_dialog():
+    app = Host(screen=lambda: TextDialog("Log file", "one\ntwo"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        assert app.screen.query_one(".dialog").size.height == 6
+
+
+async def all_of_help(**more) -> str:
+    app = Host(screen=lambda: HelpScreen(**more))
+    async with app.run_test(size=(120, 200)) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        return screen_text(app)
+
+
+async def test_help_lists_every_command():
+    text = await all_of_help()
+    numbered = [command for command in COMMANDS if command.command_id.startswith("model_")]
+    assert [c.title for c in COMMANDS if c not in numbered and c.title not in text] == []
+    assert "Alt+1 … Alt+9" in text
+    assert "/model [N]" in text
+    assert "^B, F2" in text
+
+
+async def test_help_tells_the_keys_of_the_configuration():
+    text = await all_of_help(keys={"new": "ctrl+y"})
+    assert next(line for line in text.split("\n") if "Begin a new session" in line).strip().startswith("^Y")
+
+
+async def test_help_can_be_filtered_and_scrolled():
+    app = Host(screen=HelpScreen)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press(*["pagedown"] * 9)
+        await pilot.pause()
+        assert "Fetch the lists anew" in screen_text(app)
+        await pilot.press(*"export")
+        await pilot.pause()
+        assert "Export this session as Markdown" in screen_text(app)
+        assert "Begin a new session" not in screen_text(app)
+        await pilot.press(*"zzz")
+        assert "No command has *exportzzz*." in screen_text(app)
+        await pilot.press("escape")
+        assert app.results == [None]
+
+
+async def test_the_palette_stays_shut_over_a_dialog():
+    app = Host(screen=lambda: AskDialog("Title"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("ctrl+p")
+        assert isinstance(app.screen, AskDialog)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AskDialog("Title", text="Some words about it, a whole sentence.", value="x"),
+        lambda: ConfirmDialog("Sure?", text="Some words about it, a whole sentence."),
+        lambda: KeyDialog(Product.LLAMA_CPP, JAN),
+        lambda: TextDialog("Title", "text"),
+        HelpScreen,
+    ],
+)
+async def test_the_way_out_is_shown_at_40_by_12(make):
+    app = Host(screen=make)
+    async with app.run_test(size=(40, 12)) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        assert "Esc " in screen_text(app)
+        await pilot.press("escape")
+        assert app.results == [None]

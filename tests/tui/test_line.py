@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.content import Content
+
+from lmchat.tui.signs import ASCII, UNICODE
+from lmchat.tui.widgets.line import Line, content, cut, cut_middle, fit
+from lmchat.tui.widgets.meter import meter
+from lmchat.tui.widgets.spark import spark
+from tests.support.tui_host import Host, text_of
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)
+
+
+def plain(parts) -> str:
+    return "".join(text for text, _ in parts)
+
+
+def test_whole_pieces_go_from_the_right():
+    pieces = [Content("answering"), Content(" 4.1 s"), Content(" 171 tok")]
+    assert fit(pieces, Content("Esc stop"), 30).plain == "answering 4.1 s       Esc stop"
+
+
+def test_the_last_piece_ends_in_an_ellipsis_where_even_it_has_no_room():
+    assert fit([Content("Plan for the garden")], Content("now"), 15).plain == "Plan for …  now"
+
+
+def test_the_right_part_is_never_cut():
+    assert fit([Content("elapsed")], Content("3 362 of 8 192"), 12).plain == "3 362 of 8 192"
+
+
+@given(st.lists(WORDS, min_size=1, max_size=4), WORDS, st.integers(0, 60))
+def test_a_line_fills_exactly_its_width_unless_the_right_part_alone_is_wider(left, right, width):
+    line = fit([Content(piece) for piece in left], Content(right), width)
+    assert line.cell_length == max(width, cell_len(right))
+
+
+@given(WORDS, st.integers(0, 40), st.sampled_from(["…", "..."]))
+def test_a_cut_text_is_never_wider_than_asked(text, width, ellipsis):
+    assert cut(Content(text), width, ellipsis).cell_length <= width
+    assert cell_len(cut_middle(text, width, ellipsis)) <= width
+
+
+def test_an_address_loses_its_middle():
+    assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
+
+
+def test_markup_in_foreign_text_is_shown_not_obeyed():
+    assert content((("[b]loud[/b]", ""),)).plain == "[b]loud[/b]"
+
+
+def test_bars_start_at_zero_and_a_failure_is_a_cross():
+    assert plain(spark((8.0, 4.0, None, 1.0), 6, UNICODE)) == "  █▄×▁"
+    assert plain(spark((8.0, 4.0, None, 1.0), 6, ASCII)) == "  @=x."
+
+
+def test_only_the_newest_values_are_drawn():
+    assert plain(spark(tuple(float(n) for n in range(100)), 2, UNICODE)) == "██"
+
+
+def test_calm_values_look_calm():
+    assert plain(spark((1.0, 2.0), 2, UNICODE, at_least=8.0)) == "▁▂"
+
+
+def test_a_spark_without_values_is_blank():
+    assert plain(spark((), 5, UNICODE)) == "     "
+    assert plain(spark((0.0,), 0, UNICODE)) == ""
+
+
+def test_a_meter_tells_by_colour_only_when_room_gets_short():
+    assert meter(0.5, 4, UNICODE) == (("━━", "$muted"), ("──", "$text-disabled"))
+    assert meter(0.8, 10, UNICODE)[0][1] == "$warning"
+    assert meter(0.96, 10, UNICODE)[0][1] == "$error"
+
+
+def test_a_meter_stays_in_its_row_whatever_the_share():
+    assert plain(meter(None, 4, ASCII)) == "----"
+    assert plain(meter(7.0, 4, ASCII)) == "####"
+
+
+async def test_a_line_is_drawn_anew_only_when_its_text_changes():
+    line = Line("one", "two")
+    async with Host(last=line).run_test(size=(20, 5)) as pilot:
+        drawn = []
+        line.refresh = lambda *regions, **rest: drawn.append(regions)
+        line.show("one", "two")
+        assert drawn == []
+        line.show("other", "two")
+        assert len(drawn) == 1
+        await pilot.pause()
+
+
+async def test_a_change_of_style_alone_is_drawn_too():
+    line = Line([content((("state", "$success"),))])
+    async with Host(last=line).run_test(size=(20, 5)):
+        drawn = []
+        line.refresh = lambda *regions, **rest: drawn.append(regions)
+        line.show([content((("state", "$error"),))])
+        assert len(drawn) == 1
+
+
+async def test_ascii_lines_are_cut_with_dots():
+    line = Line("A title that is far too long")
+    async with Host(last=line, is_ascii=True).run_test(size=(14, 5)) as pilot:
+        await pilot.pause()
+        assert text_of(line) == "A title tha..."

@@ -1,0 +1,169 @@
+"""Pictures of the panels and dialogs; what they show is asserted before each is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from lmchat.domain.server import Product
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.session_list import SessionList
+from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
+from tests.support.look_data import (
+    ANSWERING,
+    DOWN,
+    GROUPS,
+    HITS,
+    KEYS,
+    LAST_KEYS,
+    NOW,
+    OPEN_ID,
+    PLACES,
+    UNREAD,
+    WANTS_KEY,
+    picker_rows,
+)
+from tests.support.tui_host import Host, screen_text
+
+SIZES = {"200x50": (200, 50), "120x40": (120, 40), "80x24": (80, 24), "60x20": (60, 20), "40x12": (40, 12)}
+THEMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
+CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
+JAN = PLACES[2].endpoint
+
+
+def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False, **more) -> Host:
+    sessions, telemetry, keys = SessionList(), TelemetryPanel(id="telemetry"), KeysRow()
+
+    def show(_app: Host) -> None:
+        sessions.show(GROUPS, OPEN_ID, (), UNREAD)
+        telemetry.show(DOWN if is_down else ANSWERING, 103.0 if is_down else 104.1)
+        keys.show(KEYS, LAST_KEYS)
+
+    return Host(sessions, telemetry, keys, before=show, screen=screen, **more)
+
+
+def picker() -> ModelPicker:
+    return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
+
+
+def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None) -> Callable:
+    """Press keys, hand data over, and look at what is there before the picture is taken."""
+
+    async def run(pilot: Pilot) -> None:
+        await pilot.pause()
+        await pilot.press(*keys)
+        if then is not None:
+            then(pilot.app.screen)
+        await pilot.pause()
+        await pilot.pause()
+        assert sees in screen_text(pilot.app)
+
+    return run
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_panels_in_every_theme(snap_compare, theme):
+    see = steps("tab", "down", sees="● LM Studio")
+    assert snap_compare(panels(theme=theme), terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_panels_at_every_size(snap_compare, size):
+    see = steps(sees="● LM Studio" if SIZES[size][0] >= 80 else "Esc stop")
+    assert snap_compare(panels(), terminal_size=SIZES[size], run_before=see)
+
+
+def test_panels_when_the_server_went_away(snap_compare):
+    see = steps(sees="× LM Studio")
+    assert snap_compare(panels(is_down=True), terminal_size=(120, 40), run_before=see)
+
+
+def test_panels_in_ascii(snap_compare):
+    see = steps(sees="* LM Studio")
+    assert snap_compare(panels(is_ascii=True), terminal_size=(120, 40), run_before=see)
+
+
+def test_sessions_over_a_narrow_chat(snap_compare):
+    see = steps(sees="Plan for the garden", then=lambda screen: screen.add_class("-sessions-over"))
+    assert snap_compare(panels(), terminal_size=(60, 20), run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_picker_in_every_theme(snap_compare, theme):
+    see = steps(*"qwen", sees="5 of 11")
+    assert snap_compare(panels(picker, theme=theme), terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_picker_at_every_size(snap_compare, size):
+    assert snap_compare(panels(picker), terminal_size=SIZES[size], run_before=steps(sees="11 on 2 servers"))
+
+
+def test_the_picker_without_a_match(snap_compare):
+    see = steps(*"xyz", sees="No model matches *xyz*.")
+    assert snap_compare(panels(picker), terminal_size=(60, 20), run_before=see)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_search_at_every_size(snap_compare, size):
+    see = steps(*"shade", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
+    assert snap_compare(panels(SearchDialog), terminal_size=SIZES[size], run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_search_in_every_theme(snap_compare, theme):
+    see = steps(*"shade", "down", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
+    assert snap_compare(panels(SearchDialog, theme=theme), terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_welcome_page_at_every_size(snap_compare, size):
+    see = steps(sees="Type an address", then=lambda screen: screen.show(PLACES, 2.0, 3.0))
+    assert snap_compare(Host(screen=WelcomeScreen), terminal_size=SIZES[size], run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
+    see = steps(sees="Jan answers, but wants a key.", then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0))
+    assert snap_compare(Host(screen=WelcomeScreen, theme=theme), terminal_size=(120, 34), run_before=see)
+
+
+@pytest.mark.parametrize("size", ["120x40", "40x12"])
+def test_help(snap_compare, size):
+    see = steps(sees="Keys and commands")
+    assert snap_compare(panels(HelpScreen), terminal_size=SIZES[size], run_before=see)
+
+
+def test_a_question_with_a_problem(snap_compare):
+    see = steps("ctrl+u", "enter", sees="! Type something")
+    ask = lambda: AskDialog("Title of this session", value="Plan", verb="rename")  # noqa: E731
+    assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_question_of_yes_or_no(snap_compare, theme):
+    ask = lambda: ConfirmDialog("Allow gpu-box:8000?", text="For this run only.", verb="allow it")  # noqa: E731
+    see = steps(sees="Enter allow it")
+    assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
+
+
+def test_a_key_that_was_refused(snap_compare):
+    ask = lambda: KeyDialog(Product.JAN, JAN, is_rejected=True)  # noqa: E731
+    see = steps(sees="! The key used so far was refused.")
+    assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
+
+
+def test_a_text(snap_compare):
+    text = lambda: TextDialog("Figures", "\n".join(f"line {n}" for n in range(60)), note="60 lines")  # noqa: E731
+    see = steps("pagedown", sees="60 lines")
+    assert snap_compare(panels(text), terminal_size=(80, 24), run_before=see)

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.widgets import Input
+
+from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
+from lmchat.tui.screens.model_table import ModelTable
+from lmchat.tui.signs import UNICODE
+from lmchat.tui.widgets.fuzzy import highlighted, match
+from lmchat.tui.widgets.row_list import RowList
+from tests.support.look_data import QWEN, model, picker_rows
+from tests.support.tui_host import Host, screen_text
+
+WIDE = (120, 40)
+CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
+
+
+def host(rows=None, **more) -> Host:
+    given_rows = picker_rows() if rows is None else rows
+    return Host(screen=lambda: ModelPicker(given_rows, age_s=40, current=CURRENT), **more)
+
+
+def chosen(app: Host) -> object:
+    return app.screen.query_one(RowList).key
+
+
+async def test_recent_models_come_first_and_embeddings_last():
+    async with host().run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        text = screen_text(pilot.app)
+        order = [
+            "Recent",
+            "qwen3-8b",
+            "LM Studio",
+            "qwen3-30b-a3b",
+            "Ollama",
+            "qwen3:4b",
+            "For embeddings only",
+        ]
+        places = [text.index(f" {word}") for word in order]
+        assert places == sorted(places)
+        assert "11 on 2 servers · list 40 s old" in text
+
+
+async def test_enter_takes_the_model_in_use_which_is_chosen_at_first():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.press("enter")
+        assert app.results == [QWEN]
+
+
+async def test_typing_filters_and_chooses_the_best():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"coder")
+        assert chosen(app) == ("http://127.0.0.1:1234", "qwen2.5-coder-14b")
+        assert "1 of 11" in screen_text(app)
+        await pilot.press("enter")
+        assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_letters_need_not_stand_together():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"q3moe", *(["backspace"] * 3), *"a3")
+        assert chosen(app) == ("http://127.0.0.1:1234", "qwen3-30b-a3b")
+
+
+async def test_words_may_name_what_a_model_can_do_or_where_it_is():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"qwen", "space", *"vision")
+        assert chosen(app) == ("http://127.0.0.1:1234", "qwen2.5-vl-7b")
+        assert "1 of 11" in screen_text(app)
+
+
+async def test_no_match_says_so_and_enter_takes_nothing():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"xyz")
+        assert "No model matches *xyz*. Backspace shows all 11." in screen_text(app)
+        await pilot.press("enter")
+        assert app.results == []
+        assert isinstance(app.screen, ModelPicker)
+
+
+async def test_escape_leaves_all_as_it_was():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("down", "escape")
+        assert app.results == [None]
+
+
+async def test_digits_choose_recent_models_while_the_filter_is_empty():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("2")
+        assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recent_model_is_there():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("7")
+        assert app.screen.query_one(Input).value == "7"
+        await pilot.press("2")
+        assert app.screen.query_one(Input).value == "72"
+        assert app.results == []
+
+
+async def test_embedding_models_cannot_be_chosen():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"nomic")
+        assert "nomic-embed-text-v1.5" in screen_text(app)
+        assert chosen(app) is None
+        await pilot.press("enter", "ctrl+l")
+        assert app.results == []
+        assert app.of(ModelPicker.LoadWanted) == []
+
+
+async def test_control_l_asks_to_load_and_control_r_to_refresh():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("down", "ctrl+l", "ctrl+r")
+        await pilot.pause()
+        assert [fact.model.model_id for fact in app.of(ModelPicker.LoadWanted)] == ["qwen2.5-coder-14b"]
+        assert len(app.of(ModelPicker.RefreshWanted)) == 1
+
+
+async def test_newer_lists_keep_filter_and_choice():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"qwen", "down", "down")
+        before = chosen(app)
+        rows = [PickerRow(model=model("qwen1-new")), *picker_rows()]
+        app.screen.update_rows(rows, age_s=0.0)
+        await pilot.pause()
+        assert app.screen.query_one(Input).value == "qwen"
+        assert "6 of 12" in screen_text(app)
+        assert "list 0 s old" in screen_text(app)
+        assert chosen(app) == before
+
+
+async def test_a_note_says_what_a_refresh_could_not_reach():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.update_rows(picker_rows(), age_s=700.0, note="Ollama did not answer")
+        await pilot.pause()
+        assert "11 on 2 servers · Ollama did not answer" in screen_text(app)
+
+
+async def test_an_empty_picker_says_what_to_do():
+    app = host([])
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "No server has told its models yet. ^R asks again." in screen_text(app)
+        await pilot.press("enter", "1", "down")
+        assert app.results == []
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20), (40, 12), (30, 8)])
+async def test_name_and_keys_stay_at_every_size(size):
+    app = host()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        text = screen_text(app)
+        assert "qwen3-8b" in text
+        assert "Esc leave" in text
+        await pilot.press(*["down"] * 9)
+        assert "smollm2:135m" in screen_text(app)
+
+
+async def test_a_click_takes_a_model():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.click(RowList, offset=(10, 2))
+        await pilot.pause()
+        assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_names_of_models_cannot_write_to_the_terminal():
+    rows = [
+        PickerRow(model=replace(QWEN, model_id="a\x1b]52;c;x\x07b", quantization="\x1b[1m", params="\x9b8"))
+    ]
+    app = host(rows)
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("a")
+        text = screen_text(app)
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)
+
+
+async def test_the_same_name_on_two_servers_is_two_models():
+    other = replace(QWEN, endpoint=replace(QWEN.endpoint, port=4321))
+    app = host([PickerRow(model=QWEN), PickerRow(model=other)])
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        text = screen_text(app)
+        assert "LM Studio 127.0.0.1:1234" in text
+        assert "LM Studio 127.0.0.1:4321" in text
+        await pilot.press("down", "enter")
+        assert app.results == [other]
+
+
+def heads(width: int) -> list[str]:
+    table = ModelTable(picker_rows())
+    parts, _ = table.laid_out(table.filtered(""), width, UNICODE)
+    return "".join(text for text, _ in parts).split()
+
+
+def test_columns_go_one_by_one_where_the_width_shrinks():
+    assert heads(96) == ["Model", "Params", "Quant", "Context", "Disk", "Can", "tok/s"]
+    assert "Can" not in heads(78)
+    assert heads(60)[:1] == ["Model"]
+    assert heads(20) == ["Model"]
+    counts = [len(heads(width)) for width in range(96, 10, -1)]
+    assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("width", [96, 78, 58, 38, 20, 5])
+def test_every_row_of_the_table_fits_its_width(width):
+    table = ModelTable(picker_rows())
+    _, rows = table.laid_out(table.filtered(""), width, UNICODE)
+    for row in rows:
+        if row.key is not None:
+            assert sum(len(text) for piece in row.pieces for text, _ in piece) <= max(width, 3)
+
+
+def test_what_is_unknown_is_blank():
+    table = ModelTable([PickerRow(model=replace(QWEN, params="", context_max=None, context_loaded=None))])
+    _, rows = table.laid_out(table.filtered(""), 96, UNICODE)
+    text = "".join(text for text, _ in rows[1].pieces[0])
+    assert "None" not in text
+    assert text.split() == ["●", "qwen3-8b", "Q4_K_M", "4.7", "GB", "tools", "reasoning"]
+
+
+def test_a_substring_beats_letters_apart():
+    assert match("coder", "qwen-coder").score > match("coder", "c-o-d-e-r").score
+
+
+def test_letters_in_another_order_do_not_match():
+    assert match("nq", "qwen3-8b") is None
+
+
+def test_highlights_keep_the_name():
+    parts = highlighted("qwen3-8b", match("q8", "qwen3-8b").offsets, "")
+    assert "".join(text for text, _ in parts) == "qwen3-8b"
+    assert [text for text, style in parts if style] == ["q", "8"]
+
+
+@given(st.text(max_size=8), st.text(max_size=40))
+def test_offsets_always_lie_in_the_name_in_order(typed, name):
+    found = match(typed, name)
+    if found is not None:
+        assert list(found.offsets) == sorted(set(found.offsets))
+        assert all(0 <= offset < len(name) for offset in found.offsets)
+        assert "".join(text for text, _ in highlighted(name, found.offsets, "")) == name
+
+
+def test_a_hostile_name_does_not_take_long_to_match():
+    assert match("ab" * 20 + "z", "ab" * 2_000) is None

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from rich.cells import cell_len
+
+from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
+from lmchat.tui.widgets.row_list import RowList
+from tests.support.look_data import HITS, NOW
+from tests.support.tui_host import Host, screen_text
+
+WIDE = (120, 40)
+
+
+def host(query: str = "", **more) -> Host:
+    return Host(screen=lambda: SearchDialog(query), **more)
+
+
+async def test_every_change_of_the_words_is_posted():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"sha", "backspace")
+        await pilot.pause()
+        assert app.of(SearchDialog.Searched)[-1].query == "sh"
+
+
+async def test_given_words_are_searched_at_once():
+    app = host("shade")
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert [fact.query for fact in app.of(SearchDialog.Searched)][-1] == "shade"
+
+
+async def test_hits_are_shown_with_who_when_and_the_words_around():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"shade")
+        app.screen.show_hits(HITS, 12.0, now=NOW)
+        await pilot.pause()
+        text = screen_text(app)
+        assert "4 hits in 3 sessions" in text
+        assert "12 ms" in text
+        assert "you · today 14:02" in text
+        assert "gemma-3-4b · 3 November" in text
+        assert "… takes the widest rows first; those that bear shade go last …" in text
+
+
+async def test_more_hits_than_are_shown_are_counted():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits(HITS, 12.0, 1234, now=NOW)
+        await pilot.pause()
+        assert "1 234 hits in 3 sessions" in screen_text(app)
+
+
+async def test_enter_takes_the_chosen_hit():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits(HITS, 12.0, now=NOW)
+        await pilot.press("down", "down", "enter")
+        assert app.results == [HITS[2]]
+
+
+async def test_both_rows_of_a_hit_can_be_clicked():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.show_hits(HITS, 12.0, now=NOW)
+        await pilot.pause()
+        await pilot.click(RowList, offset=(10, 4))
+        await pilot.pause()
+        assert app.results == [HITS[1]]
+
+
+async def test_control_e_asks_to_export_the_hit_and_stays():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits(HITS, 12.0, now=NOW)
+        await pilot.press("ctrl+e")
+        await pilot.pause()
+        assert [fact.hit for fact in app.of(SearchDialog.ExportWanted)] == [HITS[0]]
+        assert app.results == []
+
+
+async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"shade", "space", *"has:code")
+        app.screen.show_hits((), 3.0, now=NOW)
+        await pilot.pause()
+        assert "No hits for *shade*. Try fewer words, or drop has:code." in screen_text(app)
+        await pilot.press("enter", "down", "ctrl+e")
+        assert app.results == []
+
+
+async def test_a_store_that_cannot_be_searched_is_told():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"shade")
+        app.screen.show_problem("The store cannot be read\x1b[2J")
+        await pilot.pause()
+        assert "The store cannot be read␛[2J" in screen_text(app)
+
+
+async def test_escape_leaves():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("escape")
+        assert app.results == [None]
+
+
+async def test_found_text_cannot_write_to_the_terminal():
+    app = host()
+    evil = replace(
+        HITS[0], title="t\x1b]0;x\x07", before="b\x1b[2J", match="m\x9b", after="\u202ea", model="\x1b"
+    )
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits([evil], 1.0, now=NOW)
+        await pilot.pause()
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(screen_text(app))
+
+
+@pytest.mark.parametrize("width", [100, 60, 36, 20, 8])
+def test_the_match_is_in_view_at_every_width(width):
+    hit = replace(HITS[0], before="word " * 60, after=" word" * 60)
+    parts = around(hit, width, "…")
+    before = sum(cell_len(text) for text, _ in parts[:2])
+    assert parts[2][0] == "shade"
+    assert before + len("shade") <= max(width, len("… ") + len("shade") + 1)
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (0, "today 14:02"),
+        (1, "yesterday 14:02"),
+        (17, "3 November"),
+        (400, "16 October 2025"),
+    ],
+)
+def test_a_moment_is_told_as_people_do(days, told):
+    assert when(NOW - timedelta(days=days), NOW) == told
+
+
+def test_today_is_the_day_of_the_reader():
+    reader = datetime(2026, 11, 20, 1, 30, tzinfo=timezone(timedelta(hours=9)))
+    assert when(datetime(2026, 11, 19, 16, 0, tzinfo=UTC), reader) == "today 01:00"
+
+
+def test_only_filters_that_were_typed_are_proposed_to_be_dropped():
+    assert nothing_found("shade") == "No hits for *shade*. Try fewer words."
+    assert nothing_found("role:user") == "No hits. Try fewer words, or drop role:user."

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from rich.cells import cell_len
+
+from lmchat.tui.signs import ASCII, UNICODE, Signs, signs
+
+NAMES = [field.name for field in fields(Signs)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ascii_set_holds_only_ascii(name):
+    assert getattr(ASCII, name).isascii()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("cut", "levels")])
+def test_a_sign_takes_one_cell_in_both_sets(name):
+    assert cell_len(getattr(UNICODE, name)) == cell_len(getattr(ASCII, name)) == 1
+
+
+def test_both_sparks_have_eight_levels():
+    assert len(UNICODE.levels) == len(ASCII.levels) == 8
+
+
+@pytest.mark.parametrize("chosen", [UNICODE, ASCII])
+def test_the_states_of_a_server_differ_without_colour(chosen):
+    assert len({chosen.ready, chosen.degraded, chosen.down, chosen.off}) == 4
+
+
+def test_the_setting_chooses_the_set():
+    assert signs(is_ascii=True) is ASCII
+    assert signs(is_ascii=False) is UNICODE

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lmchat.domain.event import RetryScheduled
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.telemetry import Budget, Health
+from lmchat.domain.turn import Stage, Turn
+from lmchat.tui.widgets.telemetry_panel import TelemetryPanel, TelemetrySnapshot
+from lmchat.tui.widgets.telemetry_rows import SECTIONS, stage_words, telemetry_rows
+from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
+from tests.support.tui_host import Host, text_of
+
+WIDE = (120, 40)
+
+
+async def shown(snapshot: TelemetrySnapshot, now_s: float, size=WIDE, **more) -> str:
+    panel = TelemetryPanel(id="telemetry", **more)
+    async with Host(right=panel).run_test(size=size) as pilot:
+        panel.show(snapshot, now_s)
+        await pilot.pause()
+        return text_of(panel)
+
+
+def squeezed(text: str) -> list[str]:
+    return [" ".join(line.replace("\u00a0", " ").split()) for line in text.split("\n") if line.strip()]
+
+
+async def test_a_running_turn_is_told_with_all_its_figures():
+    lines = squeezed(await shown(ANSWERING, 104.1))
+    assert "● LM Studio ready" in lines
+    assert "127.0.0.1:1234 3 ms" in lines
+    assert "qwen3-8b Q4_K_M" in lines
+    assert "context 8k of 32k" in lines
+    assert "Context 41 %" in lines
+    assert "used 3 362 of 8 192" in lines
+    assert "Turn answering" in lines
+    assert "elapsed 4.1 s" in lines
+    assert "first token 0.21 s" in lines
+    assert "speed 42.3 tok/s" in lines
+    assert "Requests 57 of 60" in lines
+    assert "last streaming" in lines
+
+
+async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
+    text = await shown(DOWN, 103.0)
+    lines = squeezed(text)
+    assert "× LM Studio down" in lines
+    assert "127.0.0.1:1234 refused" in lines
+    assert "××××" in text
+    assert "Model unknown" in lines
+    assert "seen 12 s ago" in lines
+    assert "used ~6 720 of 8 192" in lines
+    assert "! 2 messages left out" in lines
+    assert "Turn interrupted" in lines
+    assert "next look in 3 s" in lines
+
+
+async def test_before_anything_was_found_nothing_is_guessed():
+    lines = squeezed(await shown(TelemetrySnapshot(), 0.0))
+    assert lines[0] == "· Server looking"
+    assert "Model unknown" in lines
+    assert "Context –" in lines
+    assert "used –" in lines
+    assert "Turn –" in lines
+    assert "Requests –" in lines
+
+
+async def test_details_go_first_where_the_screen_is_short():
+    lines = squeezed(await shown(ANSWERING, 104.1, (80, 24)))
+    assert "context 8k of 32k" not in lines
+    assert "retries 0" not in lines
+    assert lines[-1] == "failed 1"
+
+
+@pytest.mark.parametrize("height", range(1, 40))
+def test_rows_never_exceed_the_height_and_begin_with_the_server(height):
+    rows = telemetry_rows(DOWN, 103.0, sections=SECTIONS, height=height)
+    assert 1 <= len(rows) <= height
+    assert rows[0].left[-1][0] == "LM Studio"
+    assert rows[-1] is not None
+
+
+async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
+    text = await shown(ANSWERING, 104.1, sections=("turn", "server", "no such section"))
+    assert squeezed(text)[0] == "Turn answering"
+    assert "LM Studio" in text
+    assert "Requests" not in text
+
+
+async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row():
+    panel = TelemetryPanel(id="telemetry")
+    async with Host(right=panel).run_test(size=WIDE) as pilot:
+        panel.show(ANSWERING, 104.1)
+        await pilot.pause()
+        drawn = []
+        panel.refresh = lambda *regions, **rest: drawn.append((regions, rest))
+        panel.show(ANSWERING, 104.1)
+        assert drawn == []
+        panel.show(ANSWERING, 105.2)
+        assert [regions[0].height for regions, _ in drawn] == [1]
+        assert all(not rest.get("layout") for _, rest in drawn)
+
+
+async def test_a_row_is_drawn_with_its_new_figure():
+    panel = TelemetryPanel(id="telemetry")
+    async with Host(right=panel).run_test(size=WIDE) as pilot:
+        panel.show(ANSWERING, 104.1)
+        await pilot.pause()
+        panel.show(ANSWERING, 145.0)
+        await pilot.pause()
+        assert "elapsed 45 s" in squeezed(text_of(panel))
+
+
+async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
+    text = await shown(replace(ANSWERING, warning="nothing is saved: the disk is full"), 104.1)
+    lines = text.split("\n")
+    assert squeezed(text)[-2:] == ["! nothing is saved: the", "disk is full"]
+    assert lines[-1].strip() or lines[-2].strip()
+
+
+async def test_names_of_servers_cannot_write_to_the_terminal():
+    evil = replace(QWEN, model_id="good\x1b]0;owned\x07", quantization="Q\x1b[2J")
+    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, model=evil), last_action="a\x9b1m")
+    text = await shown(snapshot, 104.1)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\x9b" not in text
+
+
+async def test_a_long_address_loses_its_middle_not_its_port():
+    endpoint = Endpoint.parse("https://gpu-box.intern.example.org:1234")
+    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, endpoint=endpoint))
+    lines = squeezed(await shown(snapshot, 104.1))
+    assert "gpu-box.i…g:1234 3 ms" in lines[1] or lines[1].endswith(":1234 3 ms")
+
+
+async def test_big_windows_are_told_short_where_they_do_not_fit():
+    snapshot = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
+    assert "used ~120k of 128k" in squeezed(await shown(snapshot, 104.1))
+    assert "used ~120 000 of 131 072" in squeezed(await shown(snapshot, 104.1, (170, 40)))
+
+
+async def test_ascii_signs_replace_the_others():
+    panel = TelemetryPanel(id="telemetry")
+    async with Host(right=panel, is_ascii=True).run_test(size=WIDE) as pilot:
+        panel.show(DOWN, 103.0)
+        await pilot.pause()
+        assert text_of(panel).replace("\u00a0", " ").isascii()
+
+
+async def test_a_change_of_theme_changes_the_colours():
+    panel = TelemetryPanel(id="telemetry")
+    app = Host(right=panel)
+    async with app.run_test(size=WIDE) as pilot:
+        panel.show(ANSWERING, 104.1)
+        await pilot.pause()
+        before = panel.render_line(0)
+        app.theme = "lmchat-light"
+        await pilot.pause()
+        assert panel.render_line(0) != before
+        assert panel.render_line(0).text == before.text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sign", "word"),
+    [
+        (Verdict.READY, "●", "ready"),
+        (Verdict.LOADING, "◆", "loading"),
+        (Verdict.NO_MODEL, "◆", "no model"),
+        (Verdict.NEEDS_KEY, "◆", "needs key"),
+        (Verdict.TIMED_OUT, "×", "down"),
+        (Verdict.SERVER_OFF, "×", "down"),
+    ],
+)
+async def test_every_verdict_has_a_sign_and_a_word(verdict, sign, word):
+    health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
+    assert squeezed(await shown(TelemetrySnapshot(health=health), 0.0))[0] == f"{sign} Jan {word}"
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+async def test_no_verdict_is_without_words(verdict):
+    health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
+    assert squeezed(await shown(TelemetrySnapshot(health=health), 0.0))[0].startswith(("●", "◆", "×"))
+
+
+def turn(**more) -> Turn:
+    return replace(TURN, **more)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (turn(stage=Stage.WAITING), "waiting"),
+        (turn(stage=Stage.QUEUED), "queued"),
+        (turn(stage=Stage.LOADING, fraction=0.4), "loading 40\u00a0%"),
+        (turn(stage=Stage.LOADING), "loading"),
+        (turn(stage=Stage.READING, fraction=0.62), "reading prompt 62\u00a0%"),
+        (turn(stage=Stage.THINKING), "thinking"),
+        (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
+        (TURN.end(AnswerState.STOPPED, 105.0), "stopped"),
+        (TURN.end(AnswerState.FAILED, 105.0), "failed"),
+    ],
+)
+def test_the_stage_is_told_in_a_word(value, word):
+    assert stage_words(value)[0] == word
+
+
+def test_a_retry_tells_which_and_when():
+    retry = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
+    assert stage_words(turn(stage=Stage.RETRYING, retry=retry))[0] == "retry 2/3 in 1.9\u00a0s"
+
+
+async def test_reading_the_prompt_fits_the_narrow_panel():
+    snapshot = replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62))
+    assert "Turn reading 62 %" in squeezed(await shown(snapshot, 104.1))
+
+
+async def test_a_model_that_is_loading_tells_how_far():
+    model = replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)
+    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, model=model))
+    assert "Model loading 40 %" in squeezed(await shown(snapshot, 104.1))
+
+
+async def test_no_room_in_the_limiter_is_told():
+    assert "Requests 0 of 60" in squeezed(
+        await shown(replace(ANSWERING, budget=Budget(left=0, limit=60)), 104.1)
+    )

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.welcome_rows import welcome_rows
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.signs import UNICODE
+from tests.support.look_data import PLACES, WANTS_KEY
+from tests.support.tui_host import Host, screen_text
+
+SIZE = (120, 34)
+
+
+def host(**more) -> Host:
+    return Host(screen=WelcomeScreen, **more)
+
+
+async def test_every_place_is_told_with_its_verdict_and_next_step():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.pause()
+        text = screen_text(app)
+        assert "No model server answers on this machine yet." in text
+        for place in PLACES:
+            line = next(line for line in text.split("\n") if place.next_step in line)
+            assert place.product.value in line
+            assert str(place.endpoint.port) in line
+            assert place.verdict.value in line
+        assert "7 places, 2 s ago; looks again in 3 s" in text
+
+
+async def test_before_the_first_look_it_says_that_it_looks():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert "Looking" in screen_text(app)
+        assert "Type an address" in screen_text(app)
+
+
+async def test_an_address_can_be_typed():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.press("enter")
+        assert isinstance(app.screen, AskDialog)
+        await pilot.press(*"gpu-box:8000", "enter")
+        await pilot.pause()
+        assert [fact.text for fact in app.of(WelcomeScreen.AddressTyped)] == ["gpu-box:8000"]
+
+
+async def test_what_is_no_address_is_told_under_the_input():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("enter", *"ftp://x", "enter")
+        words = " ".join(screen_text(app).split())
+        assert "! Endpoint not allowed: only http:// and https:// are spoken here" in words
+        await pilot.press("escape")
+        assert app.of(WelcomeScreen.AddressTyped) == []
+
+
+async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(WANTS_KEY, 2.0, 3.0)
+        await pilot.press("down", "enter")
+        await pilot.pause()
+        assert "Jan answers, but wants a key." in screen_text(app)
+        assert [fact.candidate for fact in app.of(WelcomeScreen.CandidateChosen)] == [WANTS_KEY[0]]
+
+
+async def test_places_where_no_server_is_cannot_be_chosen():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.press("down", "down", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, AskDialog)
+
+
+async def test_f5_looks_now_and_control_k_searches():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5", "ctrl+k")
+        await pilot.pause()
+        assert len(app.of(WelcomeScreen.LookNow)) == 1
+        assert len(app.of(WelcomeScreen.SearchWanted)) == 1
+
+
+async def test_a_new_look_keeps_the_choice():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(WANTS_KEY, 2.0, 3.0)
+        await pilot.press("down")
+        app.screen.show((*WANTS_KEY[1:], WANTS_KEY[0]), 0.0, 5.0)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert [fact.candidate for fact in app.of(WelcomeScreen.CandidateChosen)] == [WANTS_KEY[0]]
+
+
+async def test_a_second_that_passes_redraws_only_the_last_line():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.pause()
+        drawn = []
+        rows = app.screen._rows
+        rows.refresh = lambda *regions, **rest: drawn.append(regions)
+        app.screen.show(PLACES, 3.0, 2.0)
+        await pilot.pause()
+        assert drawn == []
+        assert "3 s ago; looks again in 2 s" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(120, 34), (80, 24), (60, 20), (40, 12)])
+async def test_the_page_can_be_read_to_its_end_at_every_size(size):
+    app = host()
+    async with app.run_test(size=size) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.pause()
+        assert "Type an address" in screen_text(app)
+        assert "F5 now" in screen_text(app)
+        await pilot.press(*["down"] * 30)
+        await pilot.pause()
+        assert "LiteLLM" in screen_text(app)
+
+
+@pytest.mark.parametrize("width", [96, 74, 56, 36, 10])
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
+    rows = welcome_rows([replace(PLACES[0], verdict=verdict)], width, UNICODE)
+    text = "\n".join("".join(text for piece in (*row.pieces, row.right) for text, _ in piece) for row in rows)
+    assert verdict.value in text
+    assert any(sign in text for sign in "●◆×·")
+
+
+def test_a_place_of_the_users_own_is_named_by_its_address():
+    own = replace(PLACES[0], endpoint=Endpoint.parse("http://gpu-box:1234"), is_own=True)
+    rows = welcome_rows([own], 96, UNICODE)
+    assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)
+
+
+async def test_words_of_servers_cannot_write_to_the_terminal():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show([replace(PLACES[0], next_step="a\x1b[2J\x9bb\nc")], 2.0, 3.0)
+        await pilot.pause()
+        assert not {"\x1b", "\x9b"} & set(screen_text(app))
