@@ -1,0 +1,93 @@
+"""A server that streams at an exact pace and writes down when it wrote what, and when the client hung up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from contextlib import suppress
+
+MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "bench"}]})
+
+
+class PacedServer:
+    """Answers like a plain OpenAI-compatible server; the text and the pace are set before each request."""
+
+    def __init__(self) -> None:
+        self.text = "hello"
+        self.piece = 4
+        self.rate: float = 100
+        self.written: list[tuple[float, int]] = []
+        self.hung_up_s = 0.0
+        self.hung_up = threading.Event()
+        self.done = threading.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._client, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._started.set()
+        async with server:
+            await server.serve_forever()
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                length = next(
+                    (
+                        int(line.split(":")[1])
+                        for line in head.split("\r\n")
+                        if line.lower().startswith("content-length")
+                    ),
+                    0,
+                )
+                await reader.readexactly(length)
+                if "chat/completions" in head.split("\r\n")[0]:
+                    await self._stream(reader, writer)
+                    break
+                body = MODELS if "/models" in head.split("\r\n")[0] else '{"error":"no such path"}'
+                status = "200 OK" if "/models" in head.split("\r\n")[0] else "404 Not Found"
+                writer.write(
+                    f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+                )
+                await writer.drain()
+        writer.close()
+
+    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.written.clear()
+        self.done.clear()
+        self.hung_up.clear()
+        watch = asyncio.ensure_future(self._watch(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        start_s, sent = time.perf_counter(), 0
+        pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
+        for number, piece in enumerate(pieces, 1):
+            writer.write(_event({"choices": [{"index": 0, "delta": {"content": piece}}]}))
+            sent += len(piece)
+            self.written.append((time.perf_counter(), sent))
+            if self.rate:
+                late_s = start_s + number / self.rate - time.perf_counter()
+                await asyncio.sleep(max(late_s, 0))
+            if number % 64 == 0:
+                await writer.drain()
+        usage = {"prompt_tokens": 10, "completion_tokens": len(pieces)}
+        writer.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+        writer.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
+        await writer.drain()
+        self.done.set()
+        watch.cancel()
+
+    async def _watch(self, reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):
+            await reader.read(1)
+        self.hung_up_s = time.perf_counter()
+        self.hung_up.set()
+
+
+def _event(data: dict) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"

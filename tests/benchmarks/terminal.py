@@ -1,0 +1,105 @@
+"""A program on a pty, with the time of every byte that it drew and the CPU that it took."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Drawn:
+    """Starts a program and keeps what it draws, as (time, bytes)."""
+
+    def __init__(self, argv: Sequence[str], env: dict[str, str], size: tuple[int, int] = (120, 40)) -> None:
+        self.began_s = time.perf_counter()
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execve(argv[0], list(argv), env)  # noqa: S606 - our own program
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.chunks: list[tuple[float, bytes]] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            select.select([self.master], [], [])
+            try:
+                data = os.read(self.master, 1 << 16)
+            except OSError:
+                data = b""
+            with self._news:
+                if data:
+                    self.chunks.append((time.perf_counter(), data))
+                self._news.notify_all()
+            if not data:
+                return
+
+    def wait_for(self, text: str | bytes, *, since: int = 0, timeout_s: float = 30) -> float:
+        """Return the time at which a text was first complete; `since` is a number of chunks to pass over."""
+        wanted = text.encode() if isinstance(text, str) else text
+        end_s = time.perf_counter() + timeout_s
+        tail, index = b"", since
+        with self._news:
+            while True:
+                while index < len(self.chunks):
+                    at_s, data = self.chunks[index]
+                    tail = tail[-len(wanted) :] + data
+                    index += 1
+                    if wanted in tail:
+                        return at_s
+                left_s = end_s - time.perf_counter()
+                if left_s <= 0:
+                    raise TimeoutError(f"{text!r} was not drawn")
+                self._news.wait(left_s)
+
+    def type(self, keys: str) -> float:
+        """Type, and return the time."""
+        at_s = time.perf_counter()
+        os.write(self.master, keys.encode())
+        return at_s
+
+    @property
+    def count(self) -> int:
+        return len(self.chunks)
+
+    def drawn_bytes(self, since: int = 0) -> int:
+        return sum(len(data) for _, data in self.chunks[since:])
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self) -> float:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 1e6
+
+    def end(self, keys: str = "\x11") -> None:
+        """Leave by a key; kill what does not go."""
+        try:
+            os.write(self.master, keys.encode())
+            for _ in range(100):
+                if os.waitpid(self.pid, os.WNOHANG)[0]:
+                    return
+                time.sleep(0.03)
+        except OSError:
+            pass
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+
+def quiet(seconds: float) -> None:
+    time.sleep(seconds)
