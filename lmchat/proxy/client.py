@@ -178,6 +178,7 @@ class ProxyClient:
         body = encode_request(request, server.fields(request.sampling), dialect)
         check_size(body, request.messages, self._settings.limits.max_body_mb)
         self._limiter.take(CHAT)
+        self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", len(body), request.endpoint.origin)
         return Exchange(
             request=request,

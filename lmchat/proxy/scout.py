@@ -39,6 +39,7 @@ class Scout:
         self._key_for = key_for
         self._timeouts = timeouts
         self._products: dict[Endpoint, Product] = {}
+        self._proven: set[Endpoint] = set()
         self._lacks: dict[Endpoint, set[str]] = {}
 
     def key(self, endpoint: Endpoint) -> str | None:
@@ -63,16 +64,10 @@ class Scout:
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one address again; where the product is known, with one request."""
-        known = self._products.get(endpoint)
-        place = Place(
-            endpoint=endpoint, server=server_of(known) if known else server_at(endpoint), is_own=True
+        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=True)
+        return await self._look(
+            place, read_s=self._timeouts.health_s, key=key, is_quick=endpoint in self._proven
         )
-        candidate = await self._look(
-            place, read_s=self._timeouts.health_s, key=key, is_quick=known is not None
-        )
-        if not candidate.verdict.is_server:
-            self._products.pop(endpoint, None)
-        return candidate
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Read the models of an address.
@@ -81,24 +76,32 @@ class Scout:
             ServerUnavailable: it is away.
             ServerRejected: it refuses, or is no model server.
         """
-        known = self._products.get(endpoint)
-        expected = known or server_at(endpoint).product
-        site = self._site(endpoint, expected, read_s=self._timeouts.health_s, questions=MODEL_QUESTIONS)
+        server = self._expected(endpoint)
+        site = self._site(endpoint, server.product, read_s=self._timeouts.health_s, questions=MODEL_QUESTIONS)
         try:
-            server = server_of(known) if known else await self._identified(site)
+            if endpoint not in self._proven:
+                server = await self._identified(site, server)
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
         except ServerUnavailable as error:
-            raise _with_hint(error, server_of(site.asked.product)) from error
+            raise _with_hint(error, server) from error
+
+    def expect(self, endpoint: Endpoint, product: Product) -> None:
+        """Take note of what someone says stands there, where nothing better is known."""
+        self._products.setdefault(endpoint, product)
 
     def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
         """Return a site that is waited for as long as it takes: loading may take minutes."""
         return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
 
-    async def _identified(self, site: Site) -> Server:
-        server, is_sure = await identify(site, server_at(site.endpoint))
+    def _expected(self, endpoint: Endpoint) -> Server:
+        product = self._products.get(endpoint)
+        return server_of(product) if product else server_at(endpoint)
+
+    async def _identified(self, site: Site, expected: Server) -> Server:
+        server, is_sure = await identify(site, expected)
         if is_sure:
-            self._products[site.endpoint] = server.product
+            self._remember(site.endpoint, server.product)
         return server if is_sure else server_of(Product.OPENAI_COMPATIBLE)
 
     async def _look(
@@ -108,8 +111,15 @@ class Scout:
         site.is_quick = is_quick
         candidate = await look(site, place, place.server if is_quick else None)
         if candidate.verdict.is_server:
-            self._products[place.endpoint] = candidate.product
+            self._remember(place.endpoint, candidate.product)
+        else:
+            # whoever comes back may be another one; until then it is called by its name
+            self._proven.discard(place.endpoint)
         return candidate
+
+    def _remember(self, endpoint: Endpoint, product: Product) -> None:
+        self._products[endpoint] = product
+        self._proven.add(endpoint)
 
     async def _perhaps_off(self, candidate: Candidate, server: Server) -> Candidate:
         """Tell a program whose server is off from one that does not run (R-3)."""

@@ -31,13 +31,14 @@ def ask(
     )
 
 
-async def events_of(client: ProxyClient, request: ChatRequest):
+async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambda _: None):
     """Return all events of a stream, and the error that ended it or None."""
     events = []
     try:
         async with aclosing(client.stream(request)) as stream:
             async for event in stream:
-                events.append(event)  # noqa: PERF401 - what came before an error is wanted
+                events.append(event)
+                on_event(event)
     except LMChatError as error:
         return events, error
     return events, None

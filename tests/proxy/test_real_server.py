@@ -1,0 +1,168 @@
+"""The layer against a real llama.cpp server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import aclosing
+
+import httpx
+import pytest
+
+from lmchat.domain.event import (
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from tests.support.proxy_calls import ask, events_of
+
+LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(20))
+
+
+async def found(client, server):
+    candidate = await client.check(Endpoint.parse(server.url))
+    assert candidate.product is Product.LLAMA_CPP
+    return candidate
+
+
+def to(server, text="Say hi.", **more):
+    more.setdefault("model", server.models[0])
+    return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
+
+
+def text_of(events) -> str:
+    return "".join(one.text for one in events if isinstance(one, TextDelta))
+
+
+async def is_idle_within(server, seconds: float) -> float:
+    """Return after how many seconds no slot of the server works any more."""
+    headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    started = time.perf_counter()
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        while time.perf_counter() - started < seconds:
+            slots = (await http.get(f"{server.url}/slots")).json()
+            if not any(slot["is_processing"] for slot in slots):
+                return time.perf_counter() - started
+    raise AssertionError(f"still busy after {seconds} s")
+
+
+async def test_it_is_found_with_its_model_and_context(client, real_server):
+    candidate = await found(client, real_server)
+    model = candidate.models[0]
+    assert (candidate.verdict, model.state, model.model_id) == (
+        Verdict.READY,
+        LoadState.LOADED,
+        real_server.models[0],
+    )
+    assert (model.context_loaded, model.quantization, model.params) == (4096, "Q4_1", "135M")
+
+
+async def test_it_answers_token_by_token_and_counts(client, real_server):
+    events, error = await events_of(client, to(real_server, max_tokens=12, temperature=0))
+    usage = [one for one in events if isinstance(one, UsageReported)][-1]
+    assert error is None
+    assert sum(isinstance(one, TextDelta) for one in events) > 1
+    assert ModelNamed(model=real_server.models[0]) in events
+    assert isinstance(events[-1], StreamFinished)
+    assert (usage.completion_tokens <= 12, usage.prompt_tokens > 10, usage.tokens_per_second > 1) == (
+        True,
+    ) * 3
+
+
+async def test_it_tells_how_far_it_has_read(client, real_server):
+    events, error = await events_of(client, to(real_server, LONG, max_tokens=2))
+    progress = [one for one in events if isinstance(one, PromptProgress)]
+    assert error is None
+    assert progress[-1].fraction == 1.0
+    assert progress[-1].total_tokens > 200
+
+
+async def test_stopping_is_felt_by_the_server_while_it_answers(client, real_server):
+    async with aclosing(client.stream(to(real_server, "Tell a long story.", max_tokens=2000))) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+    assert await is_idle_within(real_server, 2) < 1
+
+
+async def test_stopping_is_felt_by_the_server_while_it_reads_and_the_next_one_is_answered(
+    client, real_server
+):
+    prompt = f"{time.time()} {LONG}"
+    async with aclosing(client.stream(to(real_server, prompt, max_tokens=2000))) as stream:
+        async for event in stream:
+            if isinstance(event, PromptProgress):
+                break
+    events, error = await events_of(client, to(real_server, max_tokens=2))
+    assert (error, bool(text_of(events))) == (None, True)
+
+
+async def test_two_requests_go_one_after_the_other(client, real_server):
+    first, second = await asyncio.gather(
+        events_of(client, to(real_server, max_tokens=8)), events_of(client, to(real_server, max_tokens=8))
+    )
+    assert (first[1], second[1]) == (None, None)
+    assert RequestQueued() in second[0]
+    assert RequestQueued() not in first[0]
+
+
+async def test_a_conversation_beyond_the_window_is_told_with_its_numbers(client, start_real_server):
+    server = start_real_server(ctx=256)
+    _, error = await events_of(client, to(server, LONG))
+    assert error.kind == "context_overflow"
+    assert "the model has room for 256" in error.message
+
+
+async def test_a_key_is_asked_for_and_used(make_client, start_real_server):
+    server = start_real_server(api_key="sk-test")
+    endpoint = Endpoint.parse(server.url)
+    without = make_client()
+    assert (await without.check(endpoint)).verdict is Verdict.NEEDS_KEY
+    assert (await without.try_key(endpoint, "wrong")).verdict is Verdict.KEY_REJECTED
+    assert (await without.try_key(endpoint, "sk-test")).verdict is Verdict.READY
+    _, error = await events_of(without, to(server))
+    assert (error.kind, error.status) == ("auth", 401)
+    events, error = await events_of(make_client(key="sk-test"), to(server, max_tokens=4))
+    assert (error, bool(text_of(events))) == (None, True)
+
+
+async def test_thought_comes_apart_from_the_answer(client, start_real_server):
+    server = start_real_server(reasoning=16)
+    events, error = await events_of(client, to(server, "What is 2 + 2?", max_tokens=80))
+    assert error is None
+    assert any(isinstance(one, ReasoningDelta) for one in events)
+
+
+async def test_a_killed_server_is_an_interruption_and_then_offline(client, start_real_server):
+    server = start_real_server()
+    request = to(server, "Tell a long story.", max_tokens=2000)
+    events, error = await events_of(
+        client, request, on_event=lambda one: isinstance(one, TextDelta) and server.stop(signal.SIGKILL)
+    )
+    assert (error.kind, bool(text_of(events))) == ("interrupted", True)
+    away = await client.check(Endpoint.parse(server.url))
+    assert (away.verdict, away.next_step) == (Verdict.REFUSED, "llama-server -m MODEL.gguf")
+
+
+@pytest.mark.router
+async def test_the_router_loads_switches_and_unloads(client, real_router):
+    endpoint = Endpoint.parse(real_router.url)
+    models = {one.model_id: one for one in (await client.models(endpoint)).models}
+    assert set(models) == set(real_router.models)
+    for name in real_router.models:
+        events, error = await events_of(client, to(real_router, model=name, max_tokens=4))
+        assert (error, ModelNamed(model=name) in events) == (None, True)
+    await client.unload(models[real_router.models[1]])
+    after = {one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models}
+    assert after[real_router.models[1]] is LoadState.NOT_LOADED
+    await client.load(models[real_router.models[1]])
+    after = {one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models}
+    assert after[real_router.models[1]] is LoadState.LOADED
+    _, error = await events_of(client, to(real_router, model="no-such-model"))
+    assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
