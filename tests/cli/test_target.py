@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lmchat.cli.target import find_target, look, own_endpoints, why_unusable
+from lmchat.config.settings import EndpointSettings, Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.errors import EndpointNotAllowed, NoServerFound, RequestInvalid, ServerRejected
+from tests.support.scripted_backend import candidate, model
+
+
+class _Looks:
+    """A backend that answers looks one after the other; the last one stays."""
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+        self.expected = None
+
+    async def detect(self, *, expected=()):
+        self.expected = expected
+        return self._next()
+
+    async def check(self, endpoint):
+        return self._next()[0]
+
+    def _next(self):
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+async def _find(*looks, settings=None, notes=None):
+    note = notes.append if notes is not None else str
+    return await find_target(_Looks(*looks), settings or Settings(), Remembered(), note)
+
+
+async def test_the_loaded_model_is_asked():
+    found = await _find((candidate(Verdict.READY, model("a", state=LoadState.NOT_LOADED), model("b")),))
+    assert found.model_id == "b"
+
+
+async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
+    lone = model("a", state=LoadState.NOT_LOADED)
+    embedding = model("e", is_embedding=True)
+    found = await _find((candidate(Verdict.NO_MODEL, lone, embedding),))
+    assert found.model_id == "a"
+
+
+async def test_of_several_models_none_is_guessed():
+    models = [model(name, state=LoadState.NOT_LOADED) for name in "ab"]
+    with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
+        await _find((candidate(Verdict.NO_MODEL, *models),))
+    assert caught.value.hint == "Name one with -m MODEL: a, b."
+
+
+async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():
+    notes = []
+    loading = (candidate(Verdict.LOADING),)
+    found = await _find(loading, loading, (candidate(Verdict.READY, model("a")),), notes=notes)
+    assert found.model_id == "a"
+    assert notes == ["LM Studio is loading its model …"]
+
+
+async def test_a_server_that_goes_away_while_loading_is_told():
+    with pytest.raises(NoServerFound):
+        await _find((candidate(Verdict.LOADING),), (candidate(Verdict.REFUSED),))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        (Verdict.NEEDS_KEY, "auth"),
+        (Verdict.KEY_REJECTED, "auth"),
+        (Verdict.HOST_BLOCKED, "host_blocked"),
+        (Verdict.NOT_AN_LLM, "not_an_llm"),
+        (Verdict.SERVER_ERROR, "server_error"),
+    ],
+)
+async def test_a_server_that_cannot_be_used_says_why(verdict, kind):
+    with pytest.raises(ServerRejected) as caught:
+        await _find((candidate(verdict, is_own=True, next_step="Do this."),))
+    assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF])
+async def test_nothing_there_is_exit_3_with_the_exact_words(verdict):
+    with pytest.raises(NoServerFound, match=r"^No LMStudio server detected: ") as caught:
+        await _find((candidate(verdict), candidate(verdict)))
+    assert caught.value.exit_code == 3
+
+
+def test_a_stranger_on_a_known_port_does_not_hide_that_there_is_no_server():
+    error = why_unusable((candidate(Verdict.NOT_AN_LLM), candidate(Verdict.REFUSED)))
+    assert error.kind == "no_server"
+
+
+def test_a_server_that_wants_a_key_goes_before_strangers():
+    error = why_unusable((candidate(Verdict.NOT_AN_LLM), candidate(Verdict.NEEDS_KEY)))
+    assert error.kind == "auth"
+
+
+async def test_a_named_server_is_the_only_one_looked_at():
+    backend = _Looks((candidate(Verdict.READY),), (candidate(Verdict.REFUSED),))
+    assert len(await look(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
+    assert backend.expected is None
+
+
+async def test_own_servers_are_looked_at_first():
+    own = EndpointSettings(name="n", url="127.0.0.1:5")
+    backend = _Looks(())
+    await look(backend, Settings(endpoints=(own,)))
+    assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)
+
+
+def test_an_address_that_is_none_is_refused():
+    own = EndpointSettings(name="n", url="ftp://x")
+    with pytest.raises(EndpointNotAllowed):
+        own_endpoints(replace(Settings(), endpoints=(own,)))
