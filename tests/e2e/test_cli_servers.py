@@ -142,6 +142,7 @@ def test_a_server_that_cannot_load_says_so(cli):
 @pytest.mark.timeout(60)
 def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_model(tmp_path, real_router):
     cli = Cli(home=tmp_path, url=real_router.url)
+    cli.configure("[chat]\nmax_tokens = 64\n")
     plain, thinking = real_router.models
 
     def states():
