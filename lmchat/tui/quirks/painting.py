@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich._wrap import divide_line
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 
 
 def wrap_points(text: str, width: int) -> list[int]:
@@ -19,3 +20,15 @@ def grow(view: ScrollView, size: Size) -> None:
     """
     view.set_reactive(ScrollView.virtual_size, size)
     view._scroll_update(size)  # the other half of what the assignment does
+
+
+def adopt(view: ScrollView, bar: ScrollBar) -> None:
+    """Give a view a scrollbar of another kind, before it has one."""
+    view._vertical_scrollbar = bar
+    bar.display = False
+    view.app._start_widget(view, bar)
+
+
+def adopted(view: ScrollView) -> ScrollBar | None:
+    """Return the scrollbar that a view has."""
+    return view._vertical_scrollbar

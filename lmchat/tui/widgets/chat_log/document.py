@@ -170,6 +170,23 @@ class Document:
         row -= entry.heights[number] - len(lines)
         return lines[row] if 0 <= row < len(lines) else None
 
+    def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
+        """Yield so many lines from one on; None for blank rows. It ends with the document."""
+        if not self.entries or y >= self.total:
+            return
+        index, number, row = self.locate(y)
+        while count > 0 and index < len(self.entries):
+            entry = self.entries[index]
+            height = _above(index) if number < 0 else entry.heights[number]
+            lines = (entry.blocks[number].lines or []) if number >= 0 else []
+            for line in range(row, min(height, row + count)):
+                place = line - height + len(lines)
+                yield (index, number, line), lines[place] if place >= 0 and lines else None
+            count -= max(height - row, 0)
+            number, row = number + 1, 0
+            if number >= len(entry.heights):
+                index, number = index + 1, -1
+
     def sweep(self, index: int, number: int | None, step: int, lines: int) -> None:
         """Lay out blocks from a place on, forwards or backwards, until they fill so many lines."""
         for entry, block in self._blocks(index, number, step):

@@ -9,13 +9,15 @@ from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
-from lmchat.tui.quirks.painting import grow
+from lmchat.tui.quirks.painting import adopt, adopted, grow
 from lmchat.tui.signs import signs, signs_for
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page
+from lmchat.tui.widgets.chat_log.scroll_bar import QuietScrollBar
 
 MEASURE = 94
 """Columns of a page at most."""
@@ -131,13 +133,22 @@ class Viewport(ScrollView, can_focus=True):
             self.scroll_to(y=target, force=True)
         elif changed is not None:
             first = self.document.position(changed)
-            self.refresh_lines(first, max(self.document.total - first, 0) + self.size.height)
+            self.refresh_lines(first, max(target + self.size.height - first, 1))
         self.count_new_lines()
 
     def count_new_lines(self) -> None:
         """Tell how many lines came since the end was on the screen."""
 
     # scrolling
+
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        """The scrollbar; it is made when it is first needed."""
+        bar = adopted(self)
+        if bar is None:
+            bar = QuietScrollBar(thickness=self.styles.scrollbar_size_vertical)
+            adopt(self, bar)
+        return bar
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the end from when it is reached until it is left."""
@@ -164,7 +175,7 @@ class Viewport(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return a row with the places of its characters, from which a selection is made."""
         place = self._place_at(y)
-        strip = self._row(y)
+        strip = self._rows(y, 1)[0]
         if place is None:
             return strip
         line = self.document.line(place)
@@ -172,14 +183,10 @@ class Viewport(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows as they are painted; there is no border and no opacity that would need more."""
-        filters = self.get_line_filters()
-        background = self.background_colors[1]
-        strips = []
-        for y in crop.line_range:
-            strip = self._row(y)
-            for line_filter in filters:
-                strip = strip.apply_filter(line_filter, background)
-            strips.append(strip)
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = self._rows(crop.y, crop.height)
+        for line_filter in filters:
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
         if crop.column_span != (0, self.size.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -190,21 +197,27 @@ class Viewport(ScrollView, can_focus=True):
             return None
         return self.document.locate(y)
 
-    def _row(self, y: int) -> Strip:
-        width, place = self.size.width, self._place_at(y)
-        if place is None:
-            return Strip.blank(width, self._base)
-        line = self.document.line(place)
-        has_focus = place[0] == self._cursor and self.has_focus and place[1] >= 0
-        if line is None:
-            return (
-                self._paint(None, width, has_focus=has_focus) if has_focus else Strip.blank(width, self._base)
-            )
-        if has_focus or self.has_marks():
-            return self.marked(place, line, self._paint(line, width, has_focus=has_focus))
-        if line.painted is None or line.painted.cell_length != width:
-            line.painted = self._paint(line, width, has_focus=False)
-        return line.painted
+    def _rows(self, y: int, count: int) -> list[Strip]:
+        """Return rows of the screen."""
+        width = self.size.width
+        blank = Strip.blank(width, self._base)
+        if self._page is None:
+            return [blank] * count
+        focused = self._cursor if self.has_focus else None
+        has_marks = self.has_marks()
+        strips = []
+        for place, line in self.document.rows(self.scroll_offset.y + y, count):
+            has_focus = place[0] == focused and place[1] >= 0
+            if line is None:
+                strips.append(self._paint(None, width, has_focus=True) if has_focus else blank)
+            elif has_focus or has_marks:
+                strip = self._paint(line, width, has_focus=has_focus)
+                strips.append(self.marked(place, line, strip) if has_marks else strip)
+            else:
+                if line.painted is None or line.painted.cell_length != width:
+                    line.painted = self._paint(line, width, has_focus=False)
+                strips.append(line.painted)
+        return strips + [blank] * (count - len(strips))
 
     def _paint(self, line: Line | None, width: int, *, has_focus: bool) -> Strip:
         page = self._page

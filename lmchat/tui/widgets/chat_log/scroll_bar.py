@@ -1,0 +1,85 @@
+"""A scrollbar that is painted only where its thumb moved: the usual one costs half as much as the text."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.scrollbar import ScrollBar
+from textual.strip import Strip
+from textual.widget import Widget
+
+_PARTS = ("scroll_up", "grab", "scroll_down")
+"""What a press of the mouse does above, on and below the thumb."""
+
+
+class QuietScrollBar(ScrollBar):
+    """A vertical scrollbar of whole cells."""
+
+    DEFAULT_CLASSES = "-textual-system"
+    ALLOW_SELECT: ClassVar[bool] = False
+
+    def __init__(self, *, thickness: int = 1) -> None:
+        super().__init__(vertical=True, name="vertical", thickness=thickness)
+        self._painted: tuple[object, ...] = ()
+        self._is_due = False
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> QuietScrollBar:
+        """Ask for a repaint of what changed: nothing, if the thumb stands where it stood."""
+        if regions or layout or recompose or not self.is_mounted:
+            super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        elif repaint and not self._is_due:
+            self._is_due = True  # size and position follow each other: only what comes of both counts
+            self.call_next(self._paint_if_moved)
+        return self
+
+    def _paint_if_moved(self) -> None:
+        self._is_due = False
+        look = (*self._thumb(), *self._colours())
+        if look != self._painted:
+            self._painted = look
+            super().refresh()
+
+    def _thumb(self) -> tuple[int, int]:
+        """Return the first row of the thumb, and the one behind its last."""
+        height, total, window = self.size.height, self.window_virtual_size, self.window_size
+        if not height or not window or window >= total:
+            return 0, 0
+        size = max(1, round(height * window / total))
+        start = round((height - size) * self.position / (total - window))
+        if 0 < self.position < total - window and height > size + 1:
+            start = min(max(start, 1), height - size - 1)  # at an end of the bar only at that of the log
+        return start, min(start + size, height)
+
+    def _colours(self) -> tuple[Style, ...]:
+        """Return how the parts above, on and below the thumb look."""
+        view = self.parent
+        if not isinstance(view, Widget):
+            return (Style.null(),) * len(_PARTS)
+        styles = view.styles
+        back, thumb = styles.scrollbar_background, styles.scrollbar_color
+        if self.grabbed:
+            back, thumb = styles.scrollbar_background_active, styles.scrollbar_color_active
+        elif self.mouse_over:
+            back, thumb = styles.scrollbar_background_hover, styles.scrollbar_color_hover
+        if back.a < 1:
+            back = view.background_colors[0] + back
+        look = Style.from_color((back + thumb).rich_color, back.rich_color)
+        return tuple(look + Style(reverse=part == "grab", meta={"@mouse.down": part}) for part in _PARTS)
+
+    def render_line(self, y: int) -> Strip:
+        """Return a row of it."""
+        return self.render_lines(Region(0, y, self.size.width, 1))[0]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return rows of it; each of its parts is one strip."""
+        strips = [Strip([Segment(" " * crop.width, style)], crop.width) for style in self._colours()]
+        background = self.background_colors[1]
+        for line_filter in self.get_line_filters():
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        start, end = self._thumb()
+        return [strips[(y >= start) + (y >= end)] for y in crop.line_range]

@@ -1,0 +1,57 @@
+"""Texts to stream, each cut to a length, and sessions to open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmchat.domain.message import ChatMessage
+from tests.support.chat_log_app import answer, question
+
+PARAGRAPH = (
+    "The **quick** brown fox jumps over the `lazy` dog while [the link](https://example.org/x) stays *calm*, "
+    "and 漢字 with emoji 🙂 keep their width in a long line that wraps more than once at eighty columns.\n\n"
+)
+
+
+def _grow(length: int, piece: Callable[[int], str]) -> str:
+    parts: list[str] = []
+    while length > 0:
+        parts.append(piece(len(parts)))
+        length -= len(parts[-1])
+    return "".join(parts)
+
+
+def _function(n: int) -> str:
+    return f'def f{n}(x: int) -> str:\n    return f"{{x + {n}}}"  # note\n\n'
+
+
+def _section(n: int) -> str:
+    return (
+        f"## Section {n}\n\n{PARAGRAPH}- first item {n} with **bold**\n- second item\n  - nested item\n- third\n\n"
+        f"```python\n{_function(n) * 3}```\n\n| name | value |\n|---|---:|\n| alpha | 1 |\n| beta | 22 |\n\n"
+        f"1. one\n2. two\n3. three\n\n> a quote that says something {n}\n\n{PARAGRAPH}"
+    )
+
+
+def _item(n: int) -> str:
+    return f"{n + 1}. item **{n}** with a text long enough to wrap once at the usual width, or so\n   - sub item\n"
+
+
+KINDS: dict[str, Callable[[int], str]] = {
+    "mixed": lambda n: _grow(n, _section)[:n],
+    "prose": lambda n: _grow(n, lambda _: PARAGRAPH)[:n],
+    "paragraph": lambda n: _grow(n, lambda _: PARAGRAPH.replace("\n", " "))[:n],
+    "fence": lambda n: ("```python\n" + _grow(n, _function))[:n],
+    "table": lambda n: (
+        "| name | value |\n|---|---|\n" + _grow(n, lambda i: f"| item {i} | **bold** {i} |\n")
+    )[:n],
+    "list": lambda n: _grow(n, _item)[:n],
+    "quote": lambda n: _grow(n, lambda i: f"> quoted line {i} with `code` in it\n")[:n],
+}
+
+
+def talk(count: int) -> list[ChatMessage]:
+    """Questions of one line and answers of one section (about 1 kB), in turn."""
+    return [
+        answer(_section(n)) if n % 2 else question(f"Question {n}: {PARAGRAPH[:60]}?") for n in range(count)
+    ]
