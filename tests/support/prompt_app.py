@@ -1,4 +1,7 @@
-"""A tiny chat screen around the prompt, with the keys of the real one."""
+"""A tiny chat screen around the prompt, with the keys of the real one.
+
+`python -m tests.support.prompt_app` shows facts and actions above the prompt.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Static
 
 from lmchat.tui.commands import COMMANDS, Scope, bindings
+from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -23,7 +28,7 @@ class ChatLike(Screen[None]):
     AUTO_FOCUS = "PromptInput"
 
     def compose(self) -> ComposeResult:
-        yield Vertical(id="log")
+        yield Vertical(Static(id="told", markup=False), id="log")
         yield Prompt()
 
     @on(PromptInput.Submitted)
@@ -34,10 +39,12 @@ class ChatLike(Screen[None]):
     @on(Pill.Pressed)
     def keep_fact(self, fact: Message) -> None:
         self.app.kept.append(fact)
+        if isinstance(fact, PromptInput.Submitted):
+            self.app.tell(f"sent {fact.text!r}")
 
     def __getattr__(self, name: str):
         if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
-            return lambda *args: self.app.actions.append((name.removeprefix("action_"), *args))
+            return lambda *args: self.app.act((name.removeprefix("action_"), *args))
         raise AttributeError(name)
 
 
@@ -56,6 +63,24 @@ class PromptApp(Host):
     def of(self, kind: type) -> list:
         return [fact for fact in self.kept if isinstance(fact, kind)]
 
+    def act(self, action: tuple) -> None:
+        self.actions.append(action)
+        self.tell(" ".join(str(part) for part in action))
+
+    def tell(self, words: str) -> None:
+        told = self.screen.query_one("#told", Static)
+        told.update(f"{told.content}{words}\n")
+
     @property
     def prompt(self) -> Prompt:
         return self.screen.query_one(Prompt)
+
+
+async def _nothing() -> None:
+    """There is nothing to save."""
+
+
+if __name__ == "__main__":
+    prompt_app = PromptApp()
+    guard_terminal(prompt_app, _nothing)
+    prompt_app.run()

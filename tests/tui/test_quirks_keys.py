@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.message import Message
@@ -207,6 +209,44 @@ def test_a_megabyte_is_pasted_in_no_time(reader: Reader) -> None:
     reads = [text[start : start + 4096] for start in range(0, len(text), 4096)]
     found = reader.read("\x1b[200~", *reads, "\x1b[201~")
     assert len(found) == 1
+
+
+SCRAPS = (
+    "\x1b",
+    "[",
+    "O",
+    "M",
+    "<",
+    "?",
+    ";",
+    ":",
+    "1",
+    "27",
+    "99999999999",
+    "200~",
+    "201~",
+    "~",
+    "u",
+    "A",
+    "R",
+)
+MORE = ("m", "$", "y", "t", "a", "é", "\r", "\n", "\x00", "\udc80", "漢", "I", "-", "\x9b")
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(SCRAPS + MORE), min_size=1, max_size=8).map("".join), max_size=4))
+def test_no_bytes_end_the_input(reads: list[str]) -> None:
+    reader = Reader()
+    for data in reads:
+        reader.read(data)
+        reader.later(0.01)
+    reader.later(1)
+    assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
+
+
+@pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
+def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
+    assert reader.read(sequence, "z") == ["z"]
 
 
 def test_the_private_names_of_the_parser_are_still_there() -> None:

@@ -130,6 +130,15 @@ class KeyStream(XTermParser):
         if not _CONTROL.match(sequence):  # a reply that nobody asked for is no text
             yield from unknown
 
+    def _parse_extended_key(  # type: ignore[override]  # cached there
+        self, sequence: str
+    ) -> list[events.Key] | None:
+        """Take a key of an impossible number for no key; Textual's error would end the app."""
+        try:
+            return super()._parse_extended_key(sequence)
+        except (ValueError, OverflowError):
+            return None
+
 
 def _paste(text: str) -> events.Paste:
     return events.Paste(text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n"))
