@@ -89,13 +89,14 @@ class Database:
 
     def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
         try:
-            try:
-                return self._attempt(job, is_unwanted)
-            except BROKEN as error:
-                if not is_damage(error):
-                    raise
-                self._repair(error)
-                return self._attempt(job, is_unwanted)
+            for repair in (self._repair, self._begin_anew):
+                try:
+                    return self._attempt(job, is_unwanted)
+                except BROKEN as error:
+                    if not is_damage(error):
+                        raise
+                    repair(error)
+            return self._attempt(job, is_unwanted)
         except (*BROKEN, OSError) as error:
             if not is_passing(error):
                 self._disconnect()
@@ -128,11 +129,17 @@ class Database:
 
     def _repair(self, error: Exception) -> None:
         """Mend what is broken: the index of words alone, else begin a new file with what can be saved."""
-        if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._has_renewed_words():
+        if name_of(error) == "SQLITE_CORRUPT_VTAB":
+            if not self._has_renewed_words():
+                self._begin_anew(error)
             return
         self._disconnect()
-        if name_of(error) != "SQLITE_CORRUPT_VTAB" and is_sound(self.path):
-            return  # another process has set the damaged one aside
+        if not is_sound(self.path):  # else another process has set the damaged one aside
+            self._begin_anew(error)
+
+    def _begin_anew(self, error: Exception) -> None:
+        log.warning("the session file is damaged: %s", name_of(error) or type(error).__name__)
+        self._disconnect()
         connection, self.notice = begin_anew(self.path, self.clock())
         self._adopt(connection)
 

@@ -40,6 +40,8 @@ _PASSING = (
 )
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file raises: the message about a damaged table may itself be no text."""
+_DAMAGE_WORDS = ("unsupported file format", " already exists")
+"""What SQLite has no code for; the second is said where the version in the file is lost."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
@@ -58,7 +60,9 @@ def name_of(error: BaseException) -> str:
 
 def is_damage(error: Exception) -> bool:
     """Whether the file itself is broken."""
-    return isinstance(error, UnicodeDecodeError) or name_of(error).startswith(_DAMAGE)
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    return name_of(error).startswith(_DAMAGE) or str(error).endswith(_DAMAGE_WORDS)
 
 
 def is_passing(error: Exception) -> bool:

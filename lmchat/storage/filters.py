@@ -41,11 +41,11 @@ def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[C
 
 
 def _model(value: str, _zone: tzinfo | None) -> Condition:
-    return Condition(sql="fold(m.model) like ? escape '\\'", values=(pattern(value),))
+    return Condition(sql="fold(cast(m.model as blob)) like ? escape '\\'", values=(pattern(value),))
 
 
 def _title(value: str, _zone: tzinfo | None) -> Condition:
-    return Condition(sql="fold(s.title) like ? escape '\\'", values=(pattern(value),))
+    return Condition(sql="fold(cast(s.title as blob)) like ? escape '\\'", values=(pattern(value),))
 
 
 def _role(value: str, _zone: tzinfo | None) -> Condition | None:

@@ -42,10 +42,10 @@ def stored(text: str) -> str | bytes:
     return text
 
 
-def loaded(value: str | bytes) -> str:
+def loaded(value: object) -> str:
     """Undo `stored`; a damaged byte costs itself alone."""
     if not isinstance(value, bytes):
-        return value
+        return str(value)
     try:
         return value.decode(errors="surrogatepass")
     except UnicodeDecodeError:

@@ -44,7 +44,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
             f"{_BY_WORDS} {where} order by words.rowid desc limit ?", (query.words, *values, limit)
         )
         return _once(_hit(row[:6], *_marked(row[6])) for row in rows)
-    like = " and fold(p.text) like ? escape '\\'" * len(query.terms)
+    like = " and fold(cast(p.text as blob)) like ? escape '\\'" * len(query.terms)
     rows = connection.execute(
         f"{_BY_TEXT} {where} {like} order by p.part_id desc limit ?", (*values, *query.patterns, limit)
     )
@@ -90,5 +90,6 @@ def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def _fold_value(value: str | bytes | None) -> str:
-    return "" if value is None else fold(loaded(value)).encode(errors="replace").decode()
+def _fold_value(value: object) -> str:
+    """Fold a text that comes as bytes: as text, SQLite's Python would refuse the search for one bad byte."""
+    return fold(loaded(value)).encode(errors="replace").decode()
