@@ -328,7 +328,7 @@ async def test_a_check_follows_a_server_that_goes_and_another_that_comes(start, 
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
     server.stop()
     away = await client.check(endpoint)
-    for away in (away, await client.check(endpoint)):
+    for one in (away, await client.check(endpoint)):
         assert (one.verdict, one.product) == (Verdict.REFUSED, Product.LLAMA_CPP)
     server.forget()
     server.unknown = text_reply("404", status=404)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, capabilities, params_text, seed_and_effort
 from lmchat.proxy.site import Site
 
-LOADING_POLL_S = 0.5
+LOADING_POLL_S = 0.2
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.LOADED,
@@ -87,10 +88,7 @@ class LlamaCpp(Server):
         reply = await site.post("/models/load", {"model": model.model_id})
         if "already" not in str(reply.object.get("error", "")):
             site.accept(reply)
-        while True:
-            site = replace(site, questions=1, _replies={})
-            row = next((row for row in await self.listed(site) if row.get("id") == model.model_id), {})
-            status = mapping(row.get("status"))
+        async for status in self._statuses(site, model):
             if status.get("failed"):
                 raise ServerRejected(
                     "The model could not be loaded.",
@@ -98,13 +96,25 @@ class LlamaCpp(Server):
                     hint="Look at the server's log; a smaller model or context may fit.",
                     details=f"exit code {status.get('exit_code')}",
                 )
-            if text(status.get("value")) in ("loaded", "sleeping"):
+            if _STATES.get(text(status.get("value"))) is LoadState.LOADED:
                 return
-            await asyncio.sleep(LOADING_POLL_S)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
-        """Only a router can."""
+        """Only a router can; it too answers before it is done."""
         site.accept(await site.post("/models/unload", {"model": model.model_id}))
+        async for status in self._statuses(site, model):
+            if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
+                return
+
+    async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the status of a model again and again; ends when the router does not list it any more."""
+        while True:
+            fresh = replace(site, questions=1, _replies={})
+            row = next((row for row in await self.listed(fresh) if row.get("id") == model.model_id), None)
+            if row is None:
+                return
+            yield mapping(row.get("status"))
+            await asyncio.sleep(LOADING_POLL_S)
 
 
 def _from_props(props: dict[str, Any]) -> list[str]:
