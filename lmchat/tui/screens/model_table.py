@@ -33,7 +33,7 @@ class PickerRow:
     is_recent: bool = False
     """Whether it was used lately."""
     recent_index: int | None = None
-    """Its number among the recent ones, from 1: the digit that chooses it."""
+    """Its place among the recent ones: the smaller, the more recent."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -100,8 +100,9 @@ class ModelTable:
         return self._by_key.get(key) if isinstance(key, tuple) else None
 
     def recent(self, digit: str) -> ModelInfo | None:
-        """Return the recent model that a digit stands for."""
-        return next((row.model for row in self._recent if str(row.recent_index) == digit), None)
+        """Return the recent model that a digit stands for: 1 is the one used last."""
+        number = "123456789".find(digit) if len(digit) == 1 else -1
+        return self._recent[number].model if 0 <= number < len(self._recent) else None
 
     def filtered(self, typed: str) -> list[Found]:
         """Return the rows that fit: every word in the name, or in product, quantisation or abilities."""
@@ -140,7 +141,8 @@ class ModelTable:
             for column in _COLUMNS
         }
         widest = max([_LEAST_NAME, *(cell_len(safe_line(row.model.model_id)) for row in self._rows)])
-        wanted, kept = min(widest, _MOST_NAME), list(_COLUMNS)
+        wanted = min(widest, _MOST_NAME)
+        kept = [column for column in _COLUMNS if any(row[column.title][0] for row in cells)]
         room = width - _INDENT
         while kept and room - sum(widths[column] + _BESIDE for column in kept) < min(wanted, room):
             kept.remove(min(kept, key=lambda column: column.drop))

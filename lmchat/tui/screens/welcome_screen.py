@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
@@ -75,8 +77,11 @@ class WelcomeScreen(Screen[None]):
     _headline = query_one("#welcome-headline", Static)
     _status = query_one("#welcome-status", Line)
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
+        self._shown_s = 0.0
+        self._is_over = False
         self._candidates: tuple[Candidate, ...] = ()
         self._looked_s_ago: float | None = None
         self._next_look_s: float | None = None
@@ -97,6 +102,22 @@ class WelcomeScreen(Screen[None]):
         self._rows.set_focused(has_keys=True)
         self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
         self.call_after_refresh(self._draw)
+        self.set_interval(1.0, self._show_status)
+
+    def on_screen_resume(self) -> None:
+        """Leave, if that was wanted while a dialog lay above."""
+        if self._is_over:
+            self.call_later(self._leave)
+
+    def _leave(self) -> None:
+        self.dismiss(None)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave at once, or as soon as no dialog lies above, which Textual would close in place of this page."""
+        if self.is_active:
+            return super().dismiss(result)
+        self._is_over = True
+        return AwaitComplete()
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the table to the new size."""
@@ -112,6 +133,7 @@ class WelcomeScreen(Screen[None]):
         """Show what was found how long ago, and in how many seconds the next look comes."""
         self._candidates = tuple(candidates)
         self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
+        self._shown_s = self._clock()
         if self.is_mounted:
             self._draw()
 
@@ -124,22 +146,26 @@ class WelcomeScreen(Screen[None]):
             self._drawn = rows
             self._rows.show(rows)
             self._headline.update(content(((self._headline_words(), STRONG),)))
-        words = [content(((piece, MUTED),)) for piece in self._status_words()]
-        self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
+        self._show_status()
         fit_height(self._rows, len(rows), self.size.height - 1)
 
     def _headline_words(self) -> str:
         waiting = next((one for one in self._candidates if one.verdict in _WORDS), None)
         return _NOTHING if waiting is None else _WORDS[waiting.verdict].format(waiting.product.value)
 
+    def _show_status(self) -> None:
+        words = [content(((piece, MUTED),)) for piece in self._status_words()]
+        self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
+
     def _status_words(self) -> tuple[str, ...]:
         if self._looked_s_ago is None:
             return ("Looking",)
-        count = len(self._candidates)
-        words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago)} ago"
+        count, since_s = len(self._candidates), self._clock() - self._shown_s
+        words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago + since_s)} ago"
         if self._next_look_s is None:
             return (words,)
-        return words, f"; looks again in {figures.ago(self._next_look_s)}"
+        left_s = self._next_look_s - since_s
+        return words, f"; looks again in {figures.ago(left_s)}" if left_s > 0 else "; looking"
 
     def action_move(self, by: int) -> None:
         """Choose another row."""
