@@ -74,6 +74,7 @@ class Answer:
         try:
             await self._take(self._sse.feed(head))
             async for chunk in body:
+                self._patience.heard(has_token=self.has_token)
                 await self._take(self._sse.feed(chunk))
                 self._patience.heard(has_token=self.has_token)
                 if self._chunks.has_done:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from cachetools import TLRUCache
 
-from lmchat.domain.server import Endpoint, ModelInfo, ModelList
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
@@ -67,6 +67,15 @@ class ModelCache:
         """Return what is known of a model."""
         known = self._known.get(endpoint)
         return next((one for one in known.models if one.model_id == model_id), None) if known else None
+
+    def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
+        """Take note that a model is in memory, because it has just answered."""
+        known, model = self._known.get(endpoint), self.model(endpoint, model_id)
+        if known is not None and model is not None and model.state is not LoadState.LOADED:
+            models = tuple(
+                replace(one, state=LoadState.LOADED) if one is model else one for one in known.models
+            )
+            self._remember(replace(known, models=models), is_new=True)
 
     def everything(self) -> ModelList:
         """Return what is known of all servers."""

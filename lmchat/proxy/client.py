@@ -15,7 +15,7 @@ import httpx
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
 from lmchat.proxy.allow_list import AllowList
@@ -189,6 +189,7 @@ class ProxyClient:
             limits=self._settings.limits,
             timeouts=self._timeouts(request.endpoint),
             dialect=dialect,
+            is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
             on_retry=self._counters.retried,
         )
 
@@ -201,6 +202,7 @@ class ProxyClient:
                 started_s = time.perf_counter()
                 finished = await exchange.run()
                 self._dialects[request.endpoint, request.model] = exchange.dialect
+                self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             self._counters.stopped()
             raise
@@ -247,6 +249,10 @@ class ProxyClient:
         if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
             return candidate
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
+
+    def _is_unloaded(self, request: ChatRequest) -> bool:
+        model = self._cache.model(request.endpoint, request.model)
+        return model is not None and model.state is LoadState.NOT_LOADED
 
     def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for own in self._settings.endpoints:

@@ -21,6 +21,12 @@ POOL_S = 5.0
 KEEPALIVE_S = 2.0
 """Shorter than the 5 s after which LM Studio and llama.cpp close an idle connection (R-33)."""
 
+_UNKNOWN_NAME = (
+    "Name or service not known",
+    "nodename nor servname",
+    "name resolution",
+    "getaddrinfo failed",
+)
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
 
@@ -105,6 +111,13 @@ class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     """Return our error for one of the network's."""
     place, details = endpoint.netloc, f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.ConnectTimeout):
+        return ServerUnavailable(
+            f"Nothing answers at {place}.",
+            kind="timeout",
+            hint="Check the address and the network.",
+            details=details,
+        )
     if isinstance(error, httpx.TimeoutException):
         return ServerUnavailable(
             f"Request timeout: {place} does not answer in time.",
@@ -113,15 +126,30 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
             details=details,
         )
     if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
-        return ServerUnavailable(
-            f"Nothing answers at {place}.", hint="Start the server there.", details=details
-        )
+        return _not_connected(endpoint, details)
     return ServerUnavailable(
         f"Streaming failed: {place} closed the connection before it answered.",
         kind="dropped",
         hint="Look at the server's log, then try again.",
         details=details,
     )
+
+
+def _not_connected(endpoint: Endpoint, details: str) -> ServerUnavailable:
+    if "CERTIFICATE" in details or "SSL" in details:
+        return ServerUnavailable(
+            f"No safe connection to {endpoint.netloc} can be made.",
+            hint="Check the certificate of the server, and whether it speaks https.",
+            details=details,
+        )
+    is_unknown_name = any(words in details for words in _UNKNOWN_NAME)
+    message = (
+        f"The name {endpoint.host} is not known."
+        if is_unknown_name
+        else f"Nothing answers at {endpoint.netloc}."
+    )
+    hint = "Check the address." if is_unknown_name else "Start the server there."
+    return ServerUnavailable(message, hint=hint, details=details)
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:

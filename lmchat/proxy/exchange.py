@@ -56,6 +56,8 @@ class Exchange:
     """How long to wait."""
     dialect: Dialect
     """What the server is known to want; changed by what it refuses."""
+    is_model_unloaded: bool = False
+    """Whether the request will make the server load its model first."""
     on_retry: Callable[[], None]
     """Counts a try beyond the first."""
     _has_token: bool = False
@@ -139,6 +141,8 @@ class Exchange:
         endpoint = self.request.endpoint
         client = self.connections.client(endpoint)
         self.channel.post(RequestSent())
+        if self.is_model_unloaded:
+            self.channel.post(ModelLoading())
         async with Patience(self.timeouts, self.channel.post) as patience:
             with reaching(endpoint):
                 response = await client.send(self._http_request(client), stream=True)

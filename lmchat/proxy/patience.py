@@ -11,6 +11,8 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import StreamStalled
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 
+ASLEEP_S = 2.0
+"""A timer that comes later than this means that this process stood still, not the server."""
 STALLED_EVERY_S = 1.0
 """How often a stream that stands still says so again."""
 
@@ -33,6 +35,7 @@ class Patience:
         self._told_s = 0.0
         self._has_token = False
         self._is_late = False
+        self._planned_s: float | None = None
 
     def heard(self, *, has_token: bool) -> None:
         """Note that bytes came."""
@@ -61,7 +64,8 @@ class Patience:
     def _look(self) -> None:
         """Compare the clock with what is due, and sleep until the next of it."""
         self._stop_timer()
-        now_s, due_s = self._loop.time(), []
+        now_s, due_s = self._loop.time(), list[float]()
+        self._forgive_sleep(now_s)
         first_s = self._timeouts.first_token_s
         if first_s > 0 and not self._has_token:
             self._is_late = now_s >= self._started_s + first_s
@@ -71,7 +75,16 @@ class Patience:
         if due_s and min(due_s) <= now_s:
             self._timeout.reschedule(now_s)
         elif due_s:
-            self._timer = self._loop.call_at(min(due_s), self._look)
+            self._planned_s = min(due_s)
+            self._timer = self._loop.call_at(self._planned_s, self._look)
+
+    def _forgive_sleep(self, now_s: float) -> None:
+        """Move the clock on after a suspend: what came meanwhile has not been read yet."""
+        late_s = now_s - self._planned_s if self._planned_s is not None else 0.0
+        self._planned_s = None
+        if late_s > ASLEEP_S:
+            self._started_s += late_s + ASLEEP_S
+            self._heard_s = None if self._heard_s is None else now_s
 
     def _gap(self, now_s: float, heard_s: float) -> list[float]:
         stalled_s, give_up_s = self._timeouts.stalled_after_s, self._timeouts.give_up_after_s

@@ -166,6 +166,12 @@ RULES: tuple[Rule, ...] = (
         hints={JAN: "Check the API prefix under Jan's Settings, Local API Server."},
     ),
     Rule(
+        kind="wrong_path",
+        statuses=_of(301, 302, 303, 307, 308),
+        message="{product} sends to another address.",
+        hint="Redirects are not followed; use the other address itself.",
+    ),
+    Rule(
         kind="timeout",
         statuses=_of(408, 504),
         message="Request timeout: {said}",

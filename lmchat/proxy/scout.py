@@ -88,7 +88,8 @@ class Scout:
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         """Take note of what someone says stands there, where nothing better is known."""
-        self._products.setdefault(endpoint, product)
+        if product is not Product.OPENAI_COMPATIBLE:
+            self._products.setdefault(endpoint, product)
 
     def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
         """Return a site that is waited for as long as it takes: loading may take minutes."""

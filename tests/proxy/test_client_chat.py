@@ -27,7 +27,7 @@ from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy.client import ProxyClient
 from tests.support.captures import replay
 from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, answer, lm_studio, plain
+from tests.support.scripted_products import CHAT, answer, lm_studio, plain, router
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -517,3 +517,15 @@ async def test_a_refused_connection_does_not_block_the_next_request(server, clie
     assert (error, texts(events)) == (None, "Hello there.")
     assert not [one for one in events if isinstance(one, ReasoningDelta)]
     gc.collect()
+
+
+async def test_a_model_that_has_to_be_loaded_first_is_told_so_once(server, client):
+    router(server, small="loaded", large="unloaded")
+    await client.models(endpoint_of(server))
+    request = ask(server, product=Product.LLAMA_CPP, model="large")
+    first, _ = await events_of(client, request)
+    second, _ = await events_of(client, request)
+    assert first[:2] == [RequestSent(), ModelLoading()]
+    assert ModelLoading() not in second
+    other, _ = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
+    assert ModelLoading() not in other

@@ -124,6 +124,11 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
     ("reply", "verdict", "step"),
     [
         (html_reply(), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (
+            raw_reply(b"HTTP/1.1 302 Go\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"),
+            Verdict.NOT_AN_LLM,
+            "Free the port, or llama-server --port 8081",
+        ),
         (html_reply(status=401), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
         (html_reply(status=404), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
         (html_reply(status=500), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from lmchat.domain.server import Endpoint
+from lmchat.proxy.connections import Connections, connect_timeout_s, is_local, unavailable
+
+HERE = Endpoint.parse("box.lan:1234")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx.ConnectError("All connection attempts failed"), "offline", "Nothing answers at box.lan:1234."),
+        (
+            httpx.ConnectError("[Errno -2] Name or service not known"),
+            "offline",
+            "The name box.lan is not known.",
+        ),
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), "offline", "No safe connection"),
+        (httpx.ConnectTimeout(""), "timeout", "Nothing answers at box.lan:1234."),
+        (httpx.ReadTimeout(""), "timeout", "Request timeout: box.lan:1234"),
+        (httpx.PoolTimeout(""), "timeout", "Request timeout"),
+        (httpx.RemoteProtocolError("x"), "dropped", "Streaming failed"),
+        (httpx.ReadError("x"), "dropped", "Streaming failed"),
+        (OSError("x"), "offline", "Nothing answers"),
+    ],
+)
+def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, words):
+    told = unavailable(error, HERE)
+    assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
+
+
+async def test_each_origin_has_one_client():
+    connections = Connections()
+    one = connections.client(Endpoint.parse("http://127.0.0.1:1/v1"))
+    assert connections.client(Endpoint.parse("http://127.0.0.1:1/other/v1")) is one
+    assert connections.client(Endpoint.parse("http://127.0.0.1:2")) is not one
+    assert one.follow_redirects is False
+    await connections.aclose()
+    assert one.is_closed
+
+
+def test_this_machine_gets_less_time_to_connect_and_no_proxy():
+    assert connect_timeout_s(Endpoint.parse("localhost:1"), None) == 2
+    assert connect_timeout_s(HERE, None) == 10
+    assert connect_timeout_s(HERE, 3) == 3
+    assert [
+        is_local(Endpoint.parse(one)) for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
+    ] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from lmchat.config.settings import TimeoutSettings
+from lmchat.errors import ServerUnavailable, StreamInterrupted
+from lmchat.proxy import patience as module
+from lmchat.proxy.patience import Patience
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_without_limits_nothing_is_told_and_nothing_ends():
+    told = []
+    settings = TimeoutSettings(first_token_s=0, stalled_after_s=0, give_up_after_s=0)
+    async with Patience(settings, told.append) as patience:
+        patience.heard(has_token=False)
+        patience.heard(has_token=True)
+    assert told == []
+
+
+async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
+    settings = TimeoutSettings(first_token_s=0.02)
+    with pytest.raises(ServerUnavailable, match=r"no token came within 0\.02 s"):
+        async with Patience(settings, print):
+            await for_ever()
+    passed = asyncio.Event()
+    async with Patience(settings, print) as patience:
+        patience.heard(has_token=True)
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()
+
+
+async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch):
+    monkeypatch.setattr(module, "STALLED_EVERY_S", 0.02)
+    told = []
+
+    async def wait() -> None:
+        settings = TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.1)
+        async with Patience(settings, told.append) as patience:
+            patience.heard(has_token=False)
+            await for_ever()
+
+    with pytest.raises(StreamInterrupted, match=r"nothing came for 0\.1 s"):
+        await wait()
+    assert len(told) >= 2
+    assert [one.silent_s for one in told] == sorted(one.silent_s for one in told)
+
+
+async def test_a_cancel_from_outside_stays_a_cancel():
+    async def wait() -> None:
+        async with Patience(TimeoutSettings(first_token_s=60), print):
+            await for_ever()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
+    monkeypatch.setattr(module, "ASLEEP_S", 0.1)
+    passed = asyncio.Event()
+    async with Patience(TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print) as patience:
+        patience.heard(has_token=True)
+        time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()
