@@ -90,7 +90,7 @@ class Bench(App[None]):
             if pause_s > 0 or index % (64 * TOKEN_CHARS) == 0:
                 await asyncio.sleep(max(pause_s, 0))
         sent = time.perf_counter()
-        while getattr(self.log_view, "_timer", None) is not None:
+        while getattr(self.log_view, "_timer", None) is not None:  # noqa: ASYNC110 - as a user would see it
             await asyncio.sleep(0.002)
         painted = asyncio.Event()
         self.log_view.call_after_refresh(painted.set)

@@ -67,6 +67,8 @@ class PacedServer:
         start_s, sent = time.perf_counter(), 0
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
         for number, piece in enumerate(pieces, 1):
+            if self.hung_up.is_set():
+                break
             writer.write(_event({"choices": [{"index": 0, "delta": {"content": piece}}]}))
             sent += len(piece)
             self.written.append((time.perf_counter(), sent))
