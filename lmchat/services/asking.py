@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lmchat.domain.context import ContextPlan
+from lmchat.domain.context import ContextPlan, plan_context
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import Sampling
-from lmchat.domain.server import Target
+from lmchat.domain.message import ChatMessage, Role, text_message
+from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.server import Product, Target
+
+CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
+"""Asked where a server cannot take up an answer by itself."""
+_PREFILLING = (Product.LLAMA_CPP, Product.JAN)
+"""Servers that go on writing when the last message is the assistant's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +48,27 @@ class AnswerBegun:
 
 
 ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
+
+
+def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> ContextPlan:
+    """Return what of a path fits into the window."""
+    return plan_context(
+        path,
+        limit=how.target.model.context if how.target.model else None,
+        max_tokens=how.sampling.max_tokens,
+        factor=factor,
+    )
+
+
+def request_for(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:
+    """Return the request; `begun` is an unfinished answer to go on with."""
+    messages = plan.messages
+    if begun is not None and how.target.product not in _PREFILLING:
+        messages = (*messages, text_message(Role.USER, CONTINUE))
+    return ChatRequest(
+        endpoint=how.target.endpoint,
+        product=how.target.product,
+        model=how.target.model_id,
+        messages=messages,
+        sampling=how.sampling,
+    )

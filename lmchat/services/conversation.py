@@ -9,16 +9,21 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from lmchat.domain.context import ContextPlan, plan_context
+from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Product
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.answer import GrowingAnswer
-from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
+from lmchat.services.asking import (
+    AnswerBegun,
+    ConversationEvent,
+    HowToAsk,
+    MessageAdded,
+    plan_for,
+    request_for,
+)
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.keeper import Keeper
 from lmchat.services.outcome import failure_of, ledger_row, own_failure
@@ -26,11 +31,6 @@ from lmchat.services.piece_writer import PieceWriter
 from lmchat.services.ports import Backend
 
 log = logging.getLogger(__name__)
-
-CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
-"""Asked where a server cannot take up an answer by itself."""
-_PREFILLING = (Product.LLAMA_CPP, Product.JAN)
-"""Servers that go on writing when the last message is the assistant's."""
 
 
 class Conversation:
@@ -58,6 +58,7 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
+        self._running: ChatMessage | None = None
         self._ending: asyncio.Future[None] | None = None
 
     @property
@@ -68,9 +69,10 @@ class Conversation:
     @property
     def shown_messages(self) -> tuple[ChatMessage, ...]:
         """The path with what has arrived of a running answer."""
-        if not self.is_running or not self.messages:
+        if self._running is None or not self.is_running:
             return tuple(self.messages)
-        return (*self.messages[:-1], replace(self.messages[-1], parts=self._answer.parts))
+        growing = replace(self._running, parts=self._answer.parts)
+        return tuple(_with(self.messages, growing))
 
     async def settled(self) -> None:
         """Wait until an answer that has ended is on the disk."""
@@ -78,16 +80,18 @@ class Conversation:
             await asyncio.wait([self._ending])
 
     def adopt(self, session: Session) -> None:
-        """Take over another path of the same session."""
+        """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
         self.header, self.messages = session.header, list(session.messages)
+        if self.is_running and self._running is not None:
+            self.messages = _with(self.messages, self._running)
 
     def rename(self, title: str) -> None:
         """Take over a title that was written to the store."""
         self.header = replace(self.header, title=title)
 
-    def message(self, message_id: str) -> ChatMessage:
-        """Return a message of the path."""
-        return self.messages[self._index(message_id)]
+    def find(self, message_id: str) -> ChatMessage | None:
+        """Return a message of the path, None where it is not on it."""
+        return next((one for one in reversed(self.messages) if one.message_id == message_id), None)
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
@@ -97,12 +101,12 @@ class Conversation:
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Say something and yield what comes of it; a new session begins with its system prompt."""
+        opening = []
         if not self.messages and self._system_prompt:
-            self._give_title(text)
-            yield MessageAdded(message=await self.set_system_prompt(self._system_prompt))
-        async with aclosing(
-            self._say(text_message(Role.USER, text, parent_id=self._leaf_id()), how)
-        ) as events:
+            opening = [text_message(Role.SYSTEM, self._system_prompt)]
+        parent_id = opening[0].message_id if opening else self._leaf_id()
+        prompt = text_message(Role.USER, text, parent_id=parent_id)
+        async with aclosing(self._say([*opening, prompt], how)) as events:
             async for event in events:
                 yield event
 
@@ -110,13 +114,13 @@ class Conversation:
         self, message_id: str, text: str, how: HowToAsk
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Say something instead of an earlier prompt: a sibling of it; the old one stays in the tree."""
-        old = self.message(message_id)
+        old = self.messages[self._index(message_id)]
         fresh = replace(
             text_message(old.role, text, parent_id=old.parent_id),
             version=old.versions + 1,
             versions=old.versions + 1,
         )
-        async with aclosing(self._say(fresh, how, index=self._index(message_id))) as events:
+        async with aclosing(self._say([fresh], how, index=self._index(message_id))) as events:
             async for event in events:
                 yield event
 
@@ -145,16 +149,17 @@ class Conversation:
                 yield event
 
     async def _say(
-        self, message: ChatMessage, how: HowToAsk, *, index: int | None = None
+        self, said: Sequence[ChatMessage], how: HowToAsk, *, index: int | None = None
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Add a prompt at the end, or in the place of another, and ask for the answer."""
         self._require_rest()
         path = self.messages[:index]
-        self._plan([*path, message], how)  # refuses before anything is changed
+        self._plan([*path, *said], how)  # refuses before anything is changed
         self.messages = path
-        self._give_title(message.text)
-        await self._add(message)
-        yield MessageAdded(message=message)
+        self._give_title(said[-1].text)
+        for message in said:
+            await self._add(message)
+            yield MessageAdded(message=message)
         async with aclosing(self._respond(self.messages, how)) as events:
             async for event in events:
                 yield event
@@ -177,7 +182,7 @@ class Conversation:
             yield AnswerBegun(message=answer, plan=plan)
             async with (
                 PieceWriter(self._keeper.store, answer.message_id) as writer,
-                aclosing(self._backend.stream(_request(how, plan, begun))) as events,
+                aclosing(self._backend.stream(request_for(how, plan, begun))) as events,
             ):
                 if begun is not None:
                     writer.add("text", begun.text)
@@ -212,7 +217,13 @@ class Conversation:
             self._answer.thoughts += [begun.reasoning] if begun.reasoning else []
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self.messages = [*path, answer]
+        self._running = answer
         return answer
+
+    def _put(self, answer: ChatMessage) -> None:
+        """Take over a newer form of the running answer; its path may not be the one that is shown."""
+        self._running = answer
+        self.messages = _with(self.messages, answer)
 
     def _take(self, event: StreamEvent, writer: PieceWriter) -> None:
         if self.turn is not None:
@@ -220,19 +231,21 @@ class Conversation:
         piece = self._answer.add(event)
         if piece is not None:
             writer.add(*piece)
-        elif isinstance(event, ModelNamed) and event.model:
-            self.messages[-1] = replace(self.messages[-1], model=event.model)
+        elif isinstance(event, ModelNamed) and event.model and self._running is not None:
+            self._put(replace(self._running, model=event.model))
 
     async def _end(
         self, state: AnswerState, failure: Failure | None, how: HowToAsk, plan: ContextPlan
     ) -> None:
         """Make the answer final, in memory first, so that the screen never waits for the disk."""
-        turn = self.turn or Turn(model=how.target.model_id, started_s=self._clock())
+        running, turn = self._running, self.turn
+        if running is None or turn is None:
+            return
         self.turn = turn = turn.end(state, self._clock())
         final = replace(
-            self.messages[-1], parts=self._answer.parts, state=state, receipt=turn.receipt(), failure=failure
+            running, parts=self._answer.parts, state=state, receipt=turn.receipt(), failure=failure
         )
-        self.messages[-1] = final
+        self._put(final)
         self.header = replace(
             self.header,
             model=final.model,
@@ -246,12 +259,7 @@ class Conversation:
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
 
     def _plan(self, path: Sequence[ChatMessage], how: HowToAsk) -> ContextPlan:
-        plan = plan_context(
-            path,
-            limit=how.target.model.context if how.target.model else None,
-            max_tokens=how.sampling.max_tokens,
-            factor=self._meter.factor(how.target),
-        )
+        plan = plan_for(path, how, self._meter.factor(how.target))
         if plan.left_out and not how.is_truncating:
             raise RequestInvalid(
                 f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
@@ -296,14 +304,6 @@ class Conversation:
             raise RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
 
-def _request(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:
-    messages = plan.messages
-    if begun is not None and how.target.product not in _PREFILLING:
-        messages = (*messages, text_message(Role.USER, CONTINUE))
-    return ChatRequest(
-        endpoint=how.target.endpoint,
-        product=how.target.product,
-        model=how.target.model_id,
-        messages=messages,
-        sampling=how.sampling,
-    )
+def _with(messages: Sequence[ChatMessage], fresh: ChatMessage) -> list[ChatMessage]:
+    """Return messages with a newer form of one of them, if it is among them."""
+    return [fresh if one.message_id == fresh.message_id else one for one in messages]

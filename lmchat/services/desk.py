@@ -14,6 +14,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
+from lmchat.services.drafts import Drafts
 from lmchat.services.keeper import Keeper
 from lmchat.services.ports import Backend, SessionStore
 
@@ -36,6 +37,18 @@ class OpenSession:
     """What was said."""
     queue: list[Queued] = field(default_factory=list)
     """What waits, first in first out."""
+    is_asking: bool = False
+    """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a prompt has to wait."""
+        return self.is_asking or self.conversation.is_running
+
+    def hold(self, text: str = "") -> None:
+        """Send nothing of what waits by itself; a text that could not be sent waits first."""
+        waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
+        self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
 
 
 class Desk:
@@ -52,6 +65,7 @@ class Desk:
         self.chat = chat
         self.target: Target | None = None
         self.keeper = Keeper(store)
+        self.drafts = Drafts(store)
         self.meter = ContextMeter()
         self.unread: set[str] = set()
         """Sessions whose answer ended while another was shown."""
@@ -65,29 +79,45 @@ class Desk:
         """Show a new session; it is written with its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
-        return self._show(OpenSession(self._make(Session(header=header), self.chat.system_prompt)))
+        return self.show(OpenSession(self._make(Session(header=header), self.chat.system_prompt)))
 
     async def open(self, session_id: str) -> OpenSession:
-        """Show a session: the live one where an answer is running in it, else the one on the disk."""
+        """Fetch a session and show it."""
+        return self.show(await self.fetch(session_id))
+
+    async def fetch(self, session_id: str) -> OpenSession:
+        """Return a session to `show`: the live one where more of it is in memory, else that on the disk."""
         live = self._open.get(session_id)
-        if live is None:
-            live = OpenSession(self._make(await self._store.open_session(session_id), ""))
-        return self._show(live)
+        if live is not None and self._is_live(live):
+            return live
+        session = await self._store.open_session(session_id)
+        live = self._open.get(session_id)  # something may have begun in it meanwhile
+        if live is not None and self._is_live(live):
+            return live
+        return OpenSession(self._make(session, ""))
 
     def adopt(self, session: Session) -> OpenSession:
-        """Show a session that was just read, as another path of the shown one or as a fork."""
-        if session.header.session_id == self.shown.conversation.header.session_id:
-            self.shown.conversation.adopt(session)
-            return self.shown
-        return self._show(OpenSession(self._make(session, "")))
+        """Show a session that was just read, as another path of an open one or as a fork."""
+        opened = self._open.get(session.header.session_id)
+        if opened is None:
+            opened = OpenSession(self._make(session, ""))
+        else:
+            opened.conversation.adopt(session)
+        return self.show(opened)
 
-    def _show(self, opened: OpenSession) -> OpenSession:
+    def show(self, opened: OpenSession) -> OpenSession:
+        """Show a session; those are kept open of which there is more than on the disk."""
         self.shown = opened
         session_id = opened.conversation.header.session_id
-        self._open = {key: one for key, one in self._open.items() if one.conversation.is_running or one.queue}
+        self._open = {key: one for key, one in self._open.items() if self._is_live(one)}
         self._open[session_id] = opened
         self.unread.discard(session_id)
         return opened
+
+    def _is_live(self, opened: OpenSession) -> bool:
+        """Whether memory holds more of a session than the disk."""
+        session_id = opened.conversation.header.session_id
+        return opened.is_busy or bool(opened.queue) or self.keeper.is_missing(session_id)
 
     def _make_conversation(self, session: Session, system_prompt: str) -> Conversation:
         return Conversation(
@@ -107,6 +137,7 @@ class Desk:
         """Wait until every answer that was stopped is on the disk."""
         for opened in list(self._open.values()):
             await opened.conversation.settled()
+        await self.keeper.catch_up()
 
     def is_shown(self, conversation: Conversation) -> bool:
         """Whether this is the session on the screen."""
@@ -162,8 +193,8 @@ class Desk:
         self.shown.queue.append(Queued(text=text))
 
     def take_queued(self, index: int) -> str:
-        """Take a waiting message out again, to edit or to drop it."""
-        return self.shown.queue.pop(index).text
+        """Take a waiting message out again, to edit or to drop it; nothing where it has just gone out."""
+        return self.shown.queue.pop(index).text if index < len(self.shown.queue) else ""
 
     def next_after(self, opened: OpenSession) -> str | None:
         """After a turn has ended, return what goes out now; after a failure all of it is held."""
@@ -171,7 +202,7 @@ class Desk:
         if not self.is_shown(opened.conversation):
             self.unread.add(opened.conversation.header.session_id)
         if state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
-            opened.queue[:] = [Queued(text=one.text, is_held=True) for one in opened.queue]
+            opened.hold()
             return None
         return opened.queue.pop(0).text if opened.queue else None
 

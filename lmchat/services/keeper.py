@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from lmchat.domain.message import AnswerState, ChatMessage
@@ -21,6 +22,7 @@ class Keeper:
         self.warning: LMChatError | None = None
         """Why what is said now is not saved; None while all is well."""
         self._missing: list[tuple[SessionHeader, ChatMessage]] = []
+        self._lock = asyncio.Lock()
 
     async def append(self, header: SessionHeader, message: ChatMessage) -> None:
         """Write a prompt durably."""
@@ -28,7 +30,7 @@ class Keeper:
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Write the row of an answer that is about to stream."""
-        if self._missing:
+        if self.is_missing(header.session_id):
             return  # its parent is not on the disk; the whole answer is written at its end
         try:
             await self.store.begin_answer(header.session_id, answer)
@@ -48,17 +50,35 @@ class Keeper:
         except LMChatError as error:
             log.warning("the ledger could not be written: %s", error.kind)
 
+    def is_missing(self, session_id: str) -> bool:
+        """Whether something of a session is in memory only."""
+        return any(header.session_id == session_id for header, _ in self._missing)
+
+    async def catch_up(self) -> None:
+        """Write what is missing; a caller that is cancelled meanwhile does not cancel the writing."""
+        await asyncio.shield(asyncio.ensure_future(self._write_missing()))
+
     async def _write(self, header: SessionHeader, message: ChatMessage) -> None:
-        """Write what is missing in order, then this; keep what fails for later."""
         self._missing.append((header, message))
-        try:
-            while self._missing:
-                await self._write_one(*self._missing[0])
-                del self._missing[0]
-        except LMChatError as error:
-            self._failed(error)
-        else:
-            self.warning = None
+        await self.catch_up()
+
+    async def _write_missing(self) -> None:
+        """Write in order, one writer at a time; a session that fails does not hold up the others."""
+        async with self._lock:
+            failed: dict[str, LMChatError] = {}
+            for entry in list(self._missing):
+                session_id = entry[0].session_id
+                if session_id in failed:
+                    continue
+                try:
+                    await self._write_one(*entry)
+                except LMChatError as error:
+                    failed[session_id] = error
+                    self._failed(error)
+                else:
+                    self._missing = [other for other in self._missing if other is not entry]
+            if not failed:
+                self.warning = None
 
     async def _write_one(self, header: SessionHeader, message: ChatMessage) -> None:
         is_answer = message.receipt is not None or message.state is not AnswerState.COMPLETE

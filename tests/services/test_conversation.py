@@ -16,9 +16,9 @@ from lmchat.errors import (
     StoreUnavailable,
     StreamInterrupted,
 )
-from lmchat.services.asking import AnswerBegun, HowToAsk, MessageAdded
+from lmchat.services.asking import CONTINUE, AnswerBegun, HowToAsk, MessageAdded
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import CONTINUE, Conversation
+from lmchat.services.conversation import Conversation
 from lmchat.services.keeper import Keeper
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
