@@ -195,7 +195,7 @@ class ProxyClient:
 
     async def _run(self, exchange: Exchange) -> None:
         """Run in the task that owns the response; the channel carries its events and its error."""
-        request, channel = exchange.request, exchange.channel
+        request, channel, started_s = exchange.request, exchange.channel, None
         try:
             async with self._turn(request.endpoint, channel):
                 self._counters.sent()
@@ -204,7 +204,8 @@ class ProxyClient:
                 self._dialects[request.endpoint, request.model] = exchange.dialect
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
-            self._counters.stopped()
+            if started_s is not None:  # else it was stopped in the queue, and never sent
+                self._counters.stopped()
             raise
         except LMChatError as error:
             self._counters.failed()

@@ -73,6 +73,11 @@ def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
     ]
 
 
+def is_well_known(endpoint: Endpoint) -> bool:
+    """Whether detection looks there unasked."""
+    return endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
+
+
 async def _run(look_at: LookAt, place: Place) -> Candidate:
     return await look_at(place)
 

@@ -11,7 +11,7 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Product, Verdict
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
-from lmchat.proxy.discovery import other_literals, server_at
+from lmchat.proxy.discovery import is_well_known, other_literals, server_at
 from lmchat.proxy.lm_studio_home import app_ports
 from lmchat.proxy.look import QUESTIONS, Place, identify, look, next_step
 from lmchat.proxy.refusals import Asked
@@ -58,16 +58,15 @@ class Scout:
                 break
             other = await self._look(replace(place, endpoint=literal), read_s=read_s)
             candidate = candidate if other.verdict is Verdict.REFUSED else other
-        if candidate.verdict is Verdict.REFUSED and place.server.off_hint and place.endpoint.is_loopback:
-            candidate = await self._perhaps_off(candidate, place.server)
-        return candidate
+        return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one address again; where the product is known, with one request."""
-        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=True)
-        return await self._look(
+        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_well_known(endpoint))
+        candidate = await self._look(
             place, read_s=self._timeouts.health_s, key=key, is_quick=endpoint in self._proven
         )
+        return await self._perhaps_off(candidate, place.server)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Read the models of an address.
@@ -124,6 +123,9 @@ class Scout:
 
     async def _perhaps_off(self, candidate: Candidate, server: Server) -> Candidate:
         """Tell a program whose server is off from one that does not run (R-3)."""
+        is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
+        if not server.off_hint or not is_refused:
+            return candidate
         for port in app_ports():
             endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
             site = self._site(endpoint, server.product, read_s=GREETING_S, questions=1)
