@@ -57,7 +57,7 @@ def test_escape_is_escape_and_alt_up_is_not(program: PtyProgram) -> None:
 def test_keys_of_an_editor_reach_the_screen(program: PtyProgram) -> None:
     program.type("words\x0b\x05\x1b1")
     program.wait_for("search_sessions\nexport_session\nrecent_model 1")
-    assert prompt(program) == ["words"]
+    program.wait_until(lambda: prompt(program) == ["words"], "the words are still there")
 
 
 def test_slash_commands_are_offered_and_completed(program: PtyProgram) -> None:
@@ -66,6 +66,13 @@ def test_slash_commands_are_offered_and_completed(program: PtyProgram) -> None:
     program.type("\t")
     program.type("2\r")
     program.wait_for("sent '/model 2'")
+
+
+def test_a_command_typed_in_one_go_is_the_one_that_was_typed(program: PtyProgram) -> None:
+    program.type("/mo\t2\r")
+    program.wait_for("sent '/model 2'")
+    program.type("/ne\r")
+    program.wait_for("sent '/new'")
 
 
 def test_a_smaller_window_keeps_what_was_typed(program: PtyProgram) -> None:

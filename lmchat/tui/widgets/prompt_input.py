@@ -89,6 +89,7 @@ class PromptInput(TextArea):
         """The slash commands that fit; open or not."""
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
+        self._offered_for = ""
         self._place = _DRAFT
         self._edited: dict[int, str] = {}
 
@@ -151,10 +152,7 @@ class PromptInput(TextArea):
     def tell_draft(self, event: TextArea.Changed) -> None:
         """Tell the text, and offer commands."""
         event.stop()
-        text = self.text
-        if not text.startswith("/"):
-            self._is_list_dismissed = False
-        self._show(CLOSED if self._is_list_dismissed else complete(text))
+        self._offer_commands()
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
@@ -163,7 +161,17 @@ class PromptInput(TextArea):
             self._show(self.completion.moved(index - self.completion.chosen))
             self._complete()
 
+    def _offer_commands(self) -> None:
+        text = self.text
+        if text == self._offered_for:
+            return
+        self._offered_for = text
+        if not text.startswith("/"):
+            self._is_list_dismissed = False
+        self._show(CLOSED if self._is_list_dismissed else complete(text))
+
     def _take_list_key(self, key: str) -> bool:
+        self._offer_commands()  # keys can be quicker than the message that tells a change
         if not self.completion.is_open:
             return False
         match key:
