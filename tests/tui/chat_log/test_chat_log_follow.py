@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 
@@ -192,3 +194,91 @@ async def test_a_flood_is_taken_up_without_waiting_for_its_frame():
             await log.apply(TextDelta(text=f"{n} " + "word " * 1_000 + "\n\n"))
         assert len(log.document.entries[0].source) > 200_000
         assert pilot.app.is_running
+
+
+async def test_pages_join_without_a_gap_or_an_overlap():
+    async with LogApp().run_test(size=(70, 20)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(8))
+        await pilot.pause()
+        pages = [rows(log)]
+        while log.scroll_offset.y >= log.size.height:
+            log.action_page_up()
+            pages.insert(0, rows(log))
+        log.action_page_up()
+        top = rows(log)[: log.document.total - sum(map(len, pages))]
+        whole = [row for page in (top, *pages) for row in page]
+        assert len(whole) == log.document.total
+        log.scroll_home()
+        walked = rows(log)
+        for _ in range(log.document.total - len(walked)):
+            log.action_scroll_down()
+            walked.append(rows(log)[-1])
+        assert walked == whole
+
+
+async def test_the_wheel_scrolls_and_the_end_key_follows_again():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        await pilot.pause()
+        end = log.scroll_offset.y
+        await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
+        await pilot.pause()
+        assert log.scroll_offset.y < end
+        assert not log.is_following
+        log.focus()
+        await pilot.press("end")
+        assert log.is_following
+        assert log.scroll_offset.y == log.max_scroll_y
+
+
+async def test_the_end_stays_in_view_when_the_size_changes():
+    async with LogApp().run_test(size=(100, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        for size in ((50, 24), (50, 9), (140, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert "qwen3-8b" in rows(log)[-1]
+
+
+async def test_lines_far_away_are_forgotten_and_come_back_as_they_were():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load([answer("\n\n".join(f"paragraph {n}" for n in range(KEPT_BLOCKS + 900)))])
+        await pilot.pause()
+        log.scroll_home()
+        top = rows(log)
+        for y in range(0, log.document.total, 40):
+            log.scroll_to(y=y)
+        kept = sum(block.lines is not None for block in log.document.entries[0].blocks)
+        assert kept <= KEPT_BLOCKS + 100
+        assert any(f"paragraph {KEPT_BLOCKS + 899}" in row for row in rows(log))
+        log.scroll_home()
+        assert rows(log) == top
+
+
+async def test_the_scrollbar_can_be_dragged_and_tells_the_ends():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(40))
+        await pilot.pause()
+        bar = log.vertical_scrollbar
+        height = bar.size.height
+
+        def thumb():
+            strips = bar.render_lines(bar.size.region)
+            return [y for y, strip in enumerate(strips) if next(iter(strip)).style.reverse]
+
+        assert thumb()[-1] == height - 1
+        log.scroll_relative(y=-1)
+        assert thumb()[-1] == height - 2
+        await pilot.mouse_down(bar, offset=(0, height - 2))
+        await pilot.hover(bar, offset=(0, 0))
+        await pilot.mouse_up(bar, offset=(0, 0))
+        await pilot.pause()
+        assert thumb()[0] < height // 4
+        assert log.scroll_offset.y < log.max_scroll_y / 4
+        log.scroll_home()
+        assert thumb()[0] == 0

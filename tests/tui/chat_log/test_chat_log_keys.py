@@ -258,3 +258,12 @@ async def test_a_row_of_a_table_is_copied_with_tabs(pilot, log):
 @pytest.mark.parametrize("place", [(0, -1, 0), (0, 0, 0), (9_999, 1_000, 500), (1, 2, 3)])
 def test_a_place_survives_being_packed(place):
     assert unpack(pack(place)) == place
+
+
+async def test_a_log_that_has_the_focus_gives_it_to_the_last_message_of_another_session(pilot, log):
+    log.load([question("one")])
+    log.focus()
+    await pilot.pause()
+    log.load([question("two"), answer("three")])
+    log.notice("not a message")
+    assert log.focused_message.text == "three"

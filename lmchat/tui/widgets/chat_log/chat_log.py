@@ -51,6 +51,8 @@ class ChatLog(ReadingLog, can_focus=True):
         if messages and messages[-1].state is AnswerState.STREAMING:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
+        if self.has_focus:
+            self.focus_last()
         self.is_following, self._mark = True, None
         self.settle()
         self.refresh()

@@ -187,6 +187,14 @@ class Document:
             if number >= len(entry.heights):
                 index, number = index + 1, -1
 
+    def surround(self, place: Place, above: int, below: int) -> None:
+        """Lay out so many lines above and below a place, and the block that it is in."""
+        index, number, line = place
+        number = min(max(number, 0), self.build(index) - 1)
+        height = self.prepare(index, number)
+        self.sweep(index, number, 1, below + line)
+        self.sweep(index, number, -1, above + height)
+
     def sweep(self, index: int, number: int | None, step: int, lines: int) -> None:
         """Lay out blocks from a place on, forwards or backwards, until they fill so many lines."""
         for entry, block in self._blocks(index, number, step):

@@ -78,9 +78,15 @@ class ReadingLog(MarkedView, can_focus=True):
 
     def on_focus(self, _event: events.Focus) -> None:
         """Give the focus to the last message if none has it."""
-        if self._cursor is None and len(self.document):
-            self._set_cursor(len(self.document) - 1)
+        self.focus_last()
         self.refresh()
+
+    def focus_last(self) -> None:
+        """Give the focus to the last message, if none has it."""
+        if self._cursor is None:
+            entries = self.document.entries
+            messages = (n for n in range(len(entries) - 1, -1, -1) if entries[n].message is not None)
+            self._cursor = next(messages, None)
 
     def on_blur(self, _event: events.Blur) -> None:
         """Take the bar away: the focus is elsewhere."""

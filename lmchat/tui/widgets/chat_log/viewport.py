@@ -118,9 +118,7 @@ class Viewport(ScrollView, can_focus=True):
         else:
             if anchor is None:
                 anchor, offset = document.locate(self.scroll_offset.y), 0
-            block = max(anchor[1], 0)
-            document.sweep(anchor[0], block, 1, 2 * height)
-            document.sweep(anchor[0], block, -1, height + (offset or 0))
+            document.surround(anchor, height + (offset or 0), 2 * height)
             target = max(min(document.position(anchor) - (offset or 0), document.total - height), 0)
         grow(self, Size(1, document.total))
         if document.trim():
