@@ -217,3 +217,41 @@ async def test_the_way_out_is_shown_at_40_by_12(make):
         assert "Esc " in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
+
+
+async def test_a_verdict_that_comes_too_late_harms_nobody():
+    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("k", "enter")
+        dialog = app.screen
+        await pilot.press("escape")
+        dialog.show_verdict("Too late.", is_good=False)
+        dialog.dismiss("k")
+        await pilot.pause()
+        assert app.results == [None]
+        assert len(app.screen_stack) == 1
+
+
+async def test_what_is_told_before_a_dialog_is_there_harms_nobody():
+    app = Host()
+    async with app.run_test(size=WIDE):
+        AskDialog("Title").show_problem("Too early")
+        KeyDialog(Product.JAN, JAN).show_verdict("Too early", is_good=False)
+
+
+async def test_a_dialog_below_another_leaves_when_its_turn_comes():
+    app = Host(screen=lambda: AskDialog("Below"))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        below = app.screen
+        above = AskDialog("Above")
+        app.push_screen(above, app.results.append)
+        await pilot.pause()
+        below.dismiss("left")
+        await pilot.pause()
+        assert app.screen is above
+        await pilot.press("escape")
+        await pilot.pause()
+        await pilot.pause()
+        assert app.results == [None, "left"]
+        assert len(app.screen_stack) == 1

@@ -155,6 +155,15 @@ async def test_a_note_says_what_a_refresh_could_not_reach():
         assert "11 on 2 servers · Ollama did not answer" in screen_text(app)
 
 
+async def test_lists_that_come_too_late_harm_nobody():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        picker = app.screen
+        await pilot.press("escape")
+        picker.update_rows(picker_rows(), age_s=0.0)
+
+
 async def test_an_empty_picker_says_what_to_do():
     app = host([])
     async with app.run_test(size=WIDE) as pilot:

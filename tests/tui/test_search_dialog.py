@@ -152,3 +152,13 @@ def test_today_is_the_day_of_the_reader():
 def test_only_filters_that_were_typed_are_proposed_to_be_dropped():
     assert nothing_found("shade") == "No hits for *shade*. Try fewer words."
     assert nothing_found("role:user") == "No hits. Try fewer words, or drop role:user."
+
+
+async def test_hits_that_come_too_late_harm_nobody():
+    app = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("s")
+        dialog = app.screen
+        await pilot.press("escape")
+        dialog.show_hits(HITS, 12.0, now=NOW)
+        dialog.show_problem("too late")

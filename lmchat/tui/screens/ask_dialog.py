@@ -57,6 +57,8 @@ class AskDialog(Dialog[str | None]):
 
     def show_problem(self, words: str) -> None:
         """Say why what was typed cannot be taken."""
+        if not self.can_show:
+            return
         self.query_one(".verdict", Static).update(
             content(((f"! {safe_line(words)}" if words else "", "$error"),))
         )

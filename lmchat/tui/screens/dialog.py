@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
@@ -24,7 +25,7 @@ _AROUND = 4
 ResultT = TypeVar("ResultT")
 
 
-class Dialog(ModalScreen[ResultT], Generic[ResultT]):
+class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
     """A dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"

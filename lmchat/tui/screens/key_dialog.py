@@ -65,6 +65,8 @@ class KeyDialog(Dialog[str | None]):
 
     def show_verdict(self, words: str, *, is_good: bool | None = None) -> None:
         """Say what became of the key; None while it is tried."""
+        if not self.can_show:
+            return
         style = MUTED if is_good is None else "$success" if is_good else "$error"
         sign = "! " if is_good is False and words else ""
         self.query_one(".verdict", Static).update(content(((f"{sign}{safe_line(words)}", style),)))

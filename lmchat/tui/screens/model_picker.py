@@ -77,7 +77,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         """Show newer lists; filter and choice stay. `note` says what a refresh could not reach."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
-        if self.is_mounted:
+        if self.can_show:
             self._draw()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -84,6 +84,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
         now: datetime | None = None,
     ) -> None:
         """Show what was found in how long; `count` is of all hits, where only some are given."""
+        if not self.can_show:
+            return
         self._hits = {hit.message_id: hit for hit in hits}
         self._now, self._is_answered = now, True
         total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
@@ -94,6 +96,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def show_problem(self, words: str) -> None:
         """Say why nothing can be searched."""
+        if not self.can_show:
+            return
         self._hits = {}
         self.show_title("")
         self.list.show(words_as_rows(safe_line(words), self.list.text_width, "$error"))

@@ -9,12 +9,10 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate, Endpoint, Verdict
@@ -22,6 +20,7 @@ from lmchat.errors import EndpointNotAllowed
 from lmchat.tui import figures
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.dialog import fit_height
+from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.screens.welcome_rows import ADDRESS, candidate_key, welcome_rows
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import KeysRow
@@ -39,7 +38,7 @@ _WORDS: dict[Verdict, str] = {
 }
 
 
-class WelcomeScreen(Screen[None]):
+class WelcomeScreen(PatientScreen[None]):
     """Handed what was found; posts what the user wants. It is left by whoever finds a server."""
 
     AUTO_FOCUS = ""
@@ -81,7 +80,6 @@ class WelcomeScreen(Screen[None]):
         super().__init__()
         self._clock = clock
         self._shown_s = 0.0
-        self._is_over = False
         self._candidates: tuple[Candidate, ...] = ()
         self._looked_s_ago: float | None = None
         self._next_look_s: float | None = None
@@ -104,21 +102,6 @@ class WelcomeScreen(Screen[None]):
         self.call_after_refresh(self._draw)
         self.set_interval(1.0, self._show_status)
 
-    def on_screen_resume(self) -> None:
-        """Leave, if that was wanted while a dialog lay above."""
-        if self._is_over:
-            self.call_later(self._leave)
-
-    def _leave(self) -> None:
-        self.dismiss(None)
-
-    def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave at once, or as soon as no dialog lies above, which Textual would close in place of this page."""
-        if self.is_active:
-            return super().dismiss(result)
-        self._is_over = True
-        return AwaitComplete()
-
     def on_resize(self, event: events.Resize) -> None:
         """Fit the table to the new size."""
         del event
@@ -134,7 +117,7 @@ class WelcomeScreen(Screen[None]):
         self._candidates = tuple(candidates)
         self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
         self._shown_s = self._clock()
-        if self.is_mounted:
+        if self.can_show:
             self._draw()
 
     def _draw(self) -> None:

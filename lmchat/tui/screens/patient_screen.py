@@ -1,0 +1,36 @@
+"""A screen that may be told things, and to leave, at any time: also before it is there and after it went."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from textual.await_complete import AwaitComplete
+from textual.screen import Screen
+
+ResultT = TypeVar("ResultT")
+
+
+class PatientScreen(Screen[ResultT], Generic[ResultT]):
+    """Leaves when no other screen lies above: `dismiss` of Textual closes whatever is on top."""
+
+    _wish: tuple[ResultT | None] | None = None
+
+    @property
+    def can_show(self) -> bool:
+        """Whether its widgets are there."""
+        return self.is_attached and bool(self.children)
+
+    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
+        """Leave at once, or as soon as no other screen lies above."""
+        if self.is_active:
+            return super().dismiss(result)
+        self._wish = (result,)
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        """Leave, if that was wanted meanwhile."""
+        if self._wish is not None:
+            self.call_later(self._leave, *self._wish)
+
+    def _leave(self, result: ResultT | None) -> None:
+        self.dismiss(result)
