@@ -115,17 +115,19 @@ class ChunkReader:
             out.append(ModelNamed(model=model))
 
     def _figures(self, chunk: dict[str, Any], out: list[StreamEvent]) -> None:
-        progress = mapping(chunk.get("prompt_progress"))
-        if progress:
+        progress = chunk.get("prompt_progress")
+        if isinstance(progress, dict):
             out.append(_progress(progress))
-        self._usage = mapping(chunk.get("usage")) or self._usage
-        timings = mapping(chunk.get("timings")) or mapping(chunk.get("stats"))
-        if timings:
+        usage = chunk.get("usage")
+        if usage and isinstance(usage, dict):
+            self._usage = usage
+        timings = chunk.get("timings") or chunk.get("stats")
+        if isinstance(timings, dict):
             self._timings = timings
             if self._clock() - self._reported_s >= USAGE_EVERY_S:
                 self._reported_s = self._clock()
-                usage = self._usage_event()
-                out.extend([usage] if usage else [])
+                report = self._usage_event()
+                out.extend([report] if report else [])
 
     def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
         thought = _thought(delta)
@@ -135,14 +137,20 @@ class ChunkReader:
         content = delta.get("content")
         if isinstance(content, str):
             self._content(content, out)
-        for part in rows(content):
+        elif content:
+            self._parts(content, out)
+        if delta.get("refusal"):
+            self._content(text(delta["refusal"]), out)
+        if delta.get("tool_calls"):
+            for call in self._calls.read(delta["tool_calls"]):
+                self._token(call, out)
+
+    def _parts(self, parts: object, out: list[StreamEvent]) -> None:
+        for part in rows(parts):
             if part.get("type") == "thinking":
                 self._piece(_joined(part.get("thinking")), out, is_thought=True)
             else:
                 self._content(text(part.get("text")), out)
-        self._content(text(delta.get("refusal")), out)
-        for call in self._calls.read(delta.get("tool_calls")):
-            self._token(call, out)
 
     def _content(self, content: str, out: list[StreamEvent]) -> None:
         if not content:
@@ -192,7 +200,8 @@ def _progress(progress: dict[str, Any]) -> PromptProgress:
 
 def _thought(delta: dict[str, Any]) -> str:
     told = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
-    return told or _joined(delta.get("reasoning_details"))
+    details = None if told else delta.get("reasoning_details")
+    return _joined(details) if details else told
 
 
 def _joined(parts: object) -> str:

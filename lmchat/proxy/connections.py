@@ -72,13 +72,27 @@ class Connections:
             ServerUnavailable: nothing answers, or not in time.
             ServerRejected: the answer is beyond all size.
         """
-        started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
+        request = self.client(endpoint).build_request(
+            method, url, content=body, headers=headers, timeout=patience
+        )
+        freshness = Freshness()
+        request.extensions["trace"] = freshness.trace
+        try:
+            return await self._read(endpoint, request)
+        except ServerUnavailable as error:
+            if error.kind != "dropped" or not freshness.is_reused or method != "GET":
+                raise
+        return await self._read(endpoint, request)
+
+    async def _read(self, endpoint: Endpoint, request: httpx.Request) -> Reply:
+        started_s = time.perf_counter()
         with reaching(endpoint):
-            async with self.client(endpoint).stream(
-                method, url, content=body, headers=headers, timeout=patience
-            ) as response:
+            response = await self.client(endpoint).send(request, stream=True)
+            try:
                 content = await read_capped(response, MAX_REPLY_BYTES)
+            finally:
+                await response.aclose()
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -91,6 +105,18 @@ class Connections:
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.aclose()
+
+
+class Freshness:
+    """Whether a request went over a connection that had been used before; that one may be stale (R-33)."""
+
+    def __init__(self) -> None:
+        self.is_reused = True
+
+    async def trace(self, name: str, _: object) -> None:
+        """Listen to what httpcore does."""
+        if name.startswith("connection.connect"):
+            self.is_reused = False
 
 
 class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`

@@ -71,10 +71,13 @@ def read_value(value: object) -> ErrorBody:
 
 def is_error(value: object) -> bool:
     """Whether a decoded object tells of an error, whatever the status said (R-1, R-26)."""
-    chunk = mapping(value)
-    if chunk.get("error") or chunk.get("error_message") or chunk.get("object") == "error":
+    if not isinstance(value, dict):
+        return False
+    if value.get("error") or value.get("error_message") or value.get("object") == "error":
         return True
-    return any(choice.get("finish_reason") == "error" for choice in rows(chunk.get("choices"))[:1])
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and first.get("finish_reason") == "error"
 
 
 def clean(message: str) -> str:

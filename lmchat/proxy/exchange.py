@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -20,6 +20,7 @@ from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
     Connections,
+    Freshness,
     connect_timeout_s,
     reaching,
     read_capped,
@@ -61,7 +62,7 @@ class Exchange:
     on_retry: Callable[[], None]
     """Counts a try beyond the first."""
     _has_token: bool = False
-    _is_reused: bool = False
+    _freshness: Freshness = field(default_factory=Freshness)
 
     @property
     def asked(self) -> Asked:
@@ -103,7 +104,7 @@ class Exchange:
             try:
                 return await self._send()
             except ServerUnavailable as error:
-                if error.kind != "dropped" or not self._is_reused or is_second:
+                if error.kind != "dropped" or not self._freshness.is_reused or is_second:
                     raise self._with_hint(error) from error
                 is_second = True
             except ServerRejected as error:
@@ -153,12 +154,7 @@ class Exchange:
 
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
-        self._is_reused = True
-
-        async def trace(name: str, _: object) -> None:
-            if name.startswith("connection.connect"):
-                self._is_reused = False
-
+        self._freshness = Freshness()
         body = encode_request(self.request, self.server.fields(self.request.sampling), self.dialect)
         headers = {
             **request_headers(self.key, has_body=True),
@@ -177,7 +173,7 @@ class Exchange:
             content=body,
             headers=headers,
             timeout=timeout,
-            extensions={"trace": trace},
+            extensions={"trace": self._freshness.trace},
         )
 
     async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:

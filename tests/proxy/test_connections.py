@@ -3,8 +3,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from lmchat.domain.server import Endpoint
+from lmchat.domain.server import Endpoint, Verdict
 from lmchat.proxy.connections import Connections, connect_timeout_s, is_local, unavailable
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import llama_cpp
+from tests.support.scripted_server import Cut, raw_reply
 
 HERE = Endpoint.parse("box.lan:1234")
 
@@ -30,6 +33,17 @@ HERE = Endpoint.parse("box.lan:1234")
 def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, words):
     told = unavailable(error, HERE)
     assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
+
+
+async def test_a_question_over_a_stale_connection_is_put_again_and_over_a_fresh_one_not(server, client):
+    llama_cpp(server)
+    endpoint = endpoint_of(server)
+    await client.check(endpoint)
+    server.on("GET /v1/models", raw_reply(Cut()), *server._routes["GET /v1/models"])
+    assert (await client.check(endpoint)).verdict is Verdict.READY
+    server.on("GET /v1/models", raw_reply(Cut()))
+    assert not (await client.check(endpoint)).verdict.is_usable
+    assert len(server.seen("GET /v1/models")) <= 6
 
 
 async def test_each_origin_has_one_client():

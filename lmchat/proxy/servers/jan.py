@@ -44,7 +44,7 @@ class Jan(Server):
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         """Running models, and where a newer Jan tells them, the stopped ones too."""
         running = await super().models(site)
-        reply = None if site.is_quick else await site.get_if_told(_AVAILABLE)
+        reply = await site.get_if_told(_AVAILABLE)
         if reply is None:
             return running
         names = {model.model_id for model in running}

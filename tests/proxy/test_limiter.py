@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.errors import TooManyRequests
+from lmchat.proxy import limiter as module
+from lmchat.proxy.limiter import CHAT, LOOK, Limiter
+
+
+def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
+    limiter = Limiter(3)
+    for left in (2, 1, 0):
+        limiter.take(CHAT)
+        assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
+    with pytest.raises(TooManyRequests) as caught:
+        limiter.take(CHAT)
+    assert caught.value.message.startswith(
+        "Too many requests to LMStudio, please try again later: 3 a minute"
+    )
+    assert 1 <= caught.value.wait_s <= 60
+    assert f"{caught.value.wait_s} s" in caught.value.message
+
+
+def test_looking_and_chatting_do_not_starve_each_other(monkeypatch):
+    monkeypatch.setattr(module, "LOOKS_PER_MINUTE", 2)
+    limiter = Limiter(1)
+    limiter.take(CHAT)
+    limiter.take(LOOK)
+    limiter.take(LOOK)
+    with pytest.raises(TooManyRequests):
+        limiter.take(LOOK)
+    with pytest.raises(TooManyRequests):
+        limiter.take(CHAT)
+
+
+def test_two_limiters_do_not_share_a_budget():
+    Limiter(1).take(CHAT)
+    Limiter(1).take(CHAT)

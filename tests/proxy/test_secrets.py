@@ -1,0 +1,43 @@
+"""Nothing that was typed or answered, and no key, is left behind."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, answer, llama_cpp
+from tests.support.scripted_server import Cut, json_reply, sse
+
+MARK = "marked-words-4711"
+KEY = "sk-marked-key-4711"
+
+
+async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    told: list[object] = []
+    client = make_client(key=KEY, cache_file=tmp_path / "models.json", on_metrics=told.append)
+    llama_cpp(server)
+    await client.check(endpoint_of(server))
+    server.on(
+        CHAT,
+        answer(MARK),
+        sse(MARK, Cut()),
+        sse({"error": {"message": f"{MARK} {KEY}"}}),
+        json_reply({"error": {"message": f"{MARK} {KEY}"}}, status=500),
+        json_reply({"error": {"message": f"{MARK} {KEY}"}}, status=503),
+    )
+    for _ in range(6):
+        await events_of(client, ask(server, MARK))
+    left = caplog.text + (tmp_path / "models.json").read_text() + repr(told) + repr(client.metrics())
+    assert MARK not in left
+    assert KEY not in left
+    assert "chat request" in caplog.text
+
+
+def test_the_package_itself_is_light():
+    names = "('httpx', 'asyncio', 'msgspec')"
+    code = f"import sys, lmchat.proxy; print([name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
