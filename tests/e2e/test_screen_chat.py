@@ -1,0 +1,181 @@
+"""The program on a real terminal against a real server: asking, stopping, exporting, typing meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+
+import pytest
+
+from lmchat.domain.message import AnswerState, Role
+from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, stored
+from tests.support.programs import LMCHAT, run
+from tests.support.real_server.server import RealServer
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import Hold, ScriptedServer, free_port, raw_reply
+
+_RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
+
+
+@pytest.fixture
+def screen(tmp_path, real_server):
+    configure(tmp_path, STEADY)
+    with LMChatScreen(tmp_path, real_server.url) as program:
+        program.wait_ready()
+        program.wait_until(lambda: is_slot_idle(real_server.url), "the server has forgotten earlier tests")
+        yield program
+
+
+def is_slot_idle(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}/slots", timeout=5) as reply:  # noqa: S310 - loopback
+        return not any(slot["is_processing"] for slot in json.load(reply))
+
+
+def test_it_paints_and_takes_keys_before_anything_is_known_of_the_server(tmp_path):
+    with ScriptedServer() as server:
+        server.unknown = raw_reply(Hold())
+        with LMChatScreen(tmp_path, server.url) as screen:
+            screen.wait_for("looking for a server")
+            screen.put("typed before the server is known")
+            assert "looking for a server" in screen.text
+
+
+def test_the_answer_grows_on_the_screen_token_by_token(screen):
+    screen.put(LONG_PROMPT)
+    screen.type("\r")
+    seen: set[int] = set()
+
+    def has_grown() -> bool:
+        seen.add(_last_number(screen))
+        return max(seen) > 30
+
+    screen.wait_until(has_grown, "an answer of some lines")
+    assert len(seen) > 5
+    assert "streaming" in screen.text
+    screen.type("\x1b")
+    screen.wait_stopped()
+
+
+def test_the_receipt_has_real_figures_and_the_disk_has_the_text(screen, real_server):
+    screen.ask("Say hello.")
+    screen.wait_answered()
+    receipt = _RECEIPT.search(screen.text)
+    assert receipt
+    assert 0 < float(receipt[1]) < 10
+    assert 1 < float(receipt[2]) < 2000
+    prompt, answer = stored(screen.home).messages
+    assert (prompt.role, prompt.text) == (Role.USER, "Say hello.")
+    assert answer.state is AnswerState.COMPLETE
+    assert (answer.model, answer.endpoint) == (real_server.models[0], real_server.url)
+    assert answer.text.split()[0] in screen.text
+    assert int(receipt[3]) == answer.receipt.completion_tokens > 1
+
+
+def test_esc_stops_within_a_second_and_what_came_is_kept(screen, real_server):
+    screen.ask(LONG_PROMPT)
+    screen.wait_for(", 20,")
+    screen.type("\x1b")
+    pressed_s = time.monotonic()
+    screen.wait_for("stopped", timeout_s=1)
+    screen.wait_until(lambda: is_slot_idle(real_server.url), "the server is idle", 1)
+    assert time.monotonic() - pressed_s < 1
+    screen.wait_stopped()
+    (answer,) = answers(screen.home)
+    assert answer.state is AnswerState.STOPPED
+    assert answer.text.startswith("1, 2, 3, 4")
+    assert ", 20," in answer.text
+
+
+def test_typing_goes_on_while_an_answer_streams_and_is_queued(screen):
+    screen.ask(LONG_PROMPT)
+    screen.wait_for(", 20,")
+    screen.put("and one more thing")
+    assert "answer saved" not in screen.text
+    screen.type("\r")
+    screen.wait_for("queued")
+    assert "and one more thing" in screen.text
+    screen.type("\x1b")
+    screen.wait_until(lambda: len(stored(screen.home).messages) > 2, "the queued message went out")
+    texts = [message.text for message in stored(screen.home).messages]
+    assert texts[2] == "and one more thing"
+
+
+@pytest.mark.parametrize("is_bracketed", [True, False])
+def test_a_paste_of_many_lines_sends_nothing(tmp_path, is_bracketed):
+    lines = [f"pasted line {number}" for number in range(1, 201)]
+    with llama_cpp(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.paste("\r".join(lines)) if is_bracketed else screen.type("\r".join(lines))
+        screen.wait_for("pasted line 200")
+        screen.wait_time(0.2)  # longer than lines of one paste lie apart
+        screen.put(" and more")
+        screen.wait_time(0.2)
+        assert server.seen(CHAT) == []
+        screen.type("\r")
+        sent = server.wait_for(CHAT)
+        screen.wait_answered()
+        assert sent.json["messages"][-1]["content"] == "\n".join(lines) + " and more"
+        assert len(server.seen(CHAT)) == 1
+
+
+def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
+    screen.ask("Say hello.")
+    screen.wait_answered()
+    screen.type("\x05")
+    screen.wait_for("Export to which file?")
+    file = tmp_path / "exported.md"
+    screen.type("\x15")
+    screen.type(str(file))
+    screen.wait_for("exported.md")
+    screen.type("\r")
+    screen.wait_for("Exported to")
+    by_command = run([*LMCHAT, "export", "last"], home=tmp_path)
+    assert by_command.returncode == 0, by_command.stderr
+    assert file.read_text() == by_command.stdout
+    assert "## You" in by_command.stdout
+    assert "Say hello." in by_command.stdout
+
+
+@pytest.mark.timeout(60)
+def test_the_welcome_screen_goes_on_by_itself_when_a_server_appears(tmp_path):
+    with free_port() as port:
+        screen = LMChatScreen(tmp_path, env={"LMCHAT_ENDPOINT": f"http://127.0.0.1:{port}"})
+        try:
+            screen.wait_for("No model server answers")
+            screen.wait_for("refused")
+        except BaseException:
+            screen.close()
+            raise
+    with screen, RealServer(port=port):
+        screen.wait_ready()
+        screen.ask("Say hello.")
+        screen.wait_answered()
+        assert answers(screen.home)[0].state is AnswerState.COMPLETE
+
+
+@pytest.mark.timeout(60)
+def test_resizing_all_the_time_neither_breaks_nor_loses_the_end(screen):
+    screen.ask(LONG_PROMPT)
+    screen.wait_for(", 20,")
+    sizes = [(40, 12), (80, 24), (200, 60), (109, 30), (110, 30), (60, 20), (79, 24), (120, 40)]
+    for number, (columns, lines) in enumerate(sizes * 3):
+        screen.resize(columns, lines)
+        wanted = number + 2  # several frames may lie between two sizes
+        seen = len(screen.raw)
+        screen.wait_until(lambda seen=seen, wanted=wanted: len(screen.raw) > seen + wanted, "it draws", 5)
+    screen.wait_until(lambda: "streaming" in screen.text, "the wide screen again")
+    screen.wait_until(lambda: _last_number(screen) > 100, "the newest numbers are seen: it follows")
+    screen.type("\x1b")
+    screen.wait_stopped()
+    (answer,) = answers(screen.home)
+    numbers = [int(word) for word in re.findall(r"\d+", answer.text)]
+    shown = _last_number(screen)
+    assert numbers[:-1] == list(range(1, len(numbers)))
+    assert abs(shown - len(numbers)) <= 1
+
+
+def _last_number(screen: LMChatScreen) -> int:
+    rows = screen.chat_text().split("smollm2")[0]
+    return max([int(word) for word in re.findall(r"\b\d+(?=,)", rows)], default=0)

@@ -1,0 +1,136 @@
+"""lmchat's own screen on a pty, in a home of its own, with what it wrote to the disk.
+
+with LMChatScreen(tmp_path, server.url) as screen:
+    screen.wait_ready()
+    screen.ask("Hello?")
+    screen.wait_answered()
+    assert stored(screen.home).messages[-1].text
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lmchat.domain.message import Role
+from lmchat.storage.sessions import SessionStore
+from tests.support.pty_program import PtyProgram
+
+WIDE = (120, 40)
+LONG_PROMPT = "Write the numbers from 1 to 500 separated by commas."
+"""At temperature 0 the small model goes on for 20 s."""
+STEADY = "[chat]\ntemperature = 0\nseed = 1\n"
+"""Configuration for answers that are the same every time."""
+_READY = re.compile(r"▌ ● \S+ · \S+")
+_RECEIPT = "TTFT"
+_STOPPED = re.compile(r"stopped · \d+\stok saved")
+
+
+class LMChatScreen(PtyProgram):
+    """`lmchat` without a command."""
+
+    def __init__(
+        self,
+        home: Path,
+        url: str = "",
+        *words: str,
+        size: tuple[int, int] = WIDE,
+        env: Mapping[str, str] | None = None,
+        argv: Sequence[str] = (sys.executable, "-m", "lmchat"),
+    ) -> None:
+        self.home = home
+        endpoint = ["--endpoint", url] if url else []
+        super().__init__([*argv, *endpoint, *words], home=home, size=size, env=env)
+
+    @property
+    def log_text(self) -> str:
+        """What the log file says."""
+        file = self.home / "lmchat" / "lmchat.log"
+        return file.read_text() if file.exists() else ""
+
+    def wait_ready(self) -> None:
+        """Wait until there is a server and a model."""
+        self.wait_for(_READY)
+
+    def put(self, text: str) -> None:
+        """Type one line and wait until it stands in the prompt."""
+        self.type(text)
+        self.wait_until(lambda: text[-12:] in self.prompt_text, f"{text[-12:]!r} in the prompt")
+
+    def ask(self, text: str) -> None:
+        """Type one line and send it."""
+        self.put(text)
+        self.type("\r")
+        self.wait_until(lambda: text[-12:] not in self.prompt_text, "the prompt is sent")
+
+    def wait_answered(self, count: int = 1) -> None:
+        """Wait until the screen shows that many receipts."""
+        self.wait_until(lambda: self.text.count(_RECEIPT) >= count, f"{count} receipts")
+
+    def wait_stopped(self) -> None:
+        """Wait until the screen says that an answer was stopped and is kept."""
+        self.wait_for(_STOPPED)
+
+    def wait_time(self, seconds: float) -> None:
+        """Let time pass, where time itself is what the program goes by."""
+        until_s = time.monotonic() + seconds
+        self.wait_until(lambda: time.monotonic() > until_s, f"{seconds} s have passed", seconds + 1)
+
+    @property
+    def prompt_text(self) -> str:
+        """What stands in the prompt: the last rows with its bar, without the status below it."""
+        rows: list[str] = []
+        for row in reversed(self.screen()):
+            place = row.rfind("▌")
+            if place >= 0:
+                rows.append(row[place + 1 :].strip())
+            elif rows:
+                break
+        return "\n".join(reversed(rows[1:])).strip()
+
+    def chat_text(self) -> str:
+        """The middle of a wide screen, its rows joined with blanks."""
+        return " ".join(row[28:92].strip() for row in self.screen())
+
+
+def configure(home: Path, text: str) -> None:
+    """Write the configuration file."""
+    folder = home / "lmchat"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(text)
+
+
+def stored(home: Path, session_id: str = ""):
+    """Return the newest session (or the given one) as the disk has it now."""
+
+    async def read():
+        store = SessionStore(home / "lmchat" / "sessions.db")
+        try:
+            headers = await store.list_sessions()
+            return await store.open_session(session_id or headers[0].session_id)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(read())
+
+
+def stored_titles(home: Path) -> list[str]:
+    """Return the titles of all sessions on the disk, newest first."""
+
+    async def read():
+        store = SessionStore(home / "lmchat" / "sessions.db")
+        try:
+            return [header.title for header in await store.list_sessions()]
+        finally:
+            await store.aclose()
+
+    return asyncio.run(read())
+
+
+def answers(home: Path) -> list:
+    """Return the answers of the newest session."""
+    return [message for message in stored(home).messages if message.role is Role.ASSISTANT]
