@@ -10,6 +10,7 @@ from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage, Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Product, Target
+from lmchat.errors import RequestInvalid
 
 CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
 """Asked where a server cannot take up an answer by itself."""
@@ -51,13 +52,25 @@ ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
 
 
 def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> ContextPlan:
-    """Return what of a path fits into the window."""
-    return plan_context(
+    """Return what of a path fits into the window.
+
+    Raises:
+        RequestInvalid: something would be left out, and the user does not want that.
+    """
+    plan = plan_context(
         path,
         limit=how.target.model.context if how.target.model else None,
         max_tokens=how.sampling.max_tokens,
         factor=factor,
     )
+    if plan.left_out and not how.is_truncating:
+        raise RequestInvalid(
+            f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
+            f"answer; the model has room for {plan.limit}.",
+            hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
+            kind="context_overflow",
+        )
+    return plan
 
 
 def request_for(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
@@ -52,6 +53,8 @@ class Conversation:
         self.header: SessionHeader = session.header
         self.messages: list[ChatMessage] = list(session.messages)
         self.turn: Turn | None = None
+        self.is_cut = False
+        """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
         self._keeper = keeper
         self._meter = meter
@@ -133,17 +136,15 @@ class Conversation:
         old = self.messages[index]
         is_prompt = old.role is Role.USER
         path = self.messages[: index + 1] if is_prompt else self.messages[:index]
-        async with aclosing(
-            self._respond(path, how, versions=1 if is_prompt else old.versions + 1)
-        ) as events:
+        versions = 1 if is_prompt else old.versions + 1
+        async with aclosing(self._respond(path, how, versions=versions)) as events:
             async for event in events:
                 yield event
 
     async def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Go on with an unfinished answer: a sibling that begins with its text."""
         index = self._index(answer_id)
-        old = self.messages[index]
-        path = self.messages[:index]
+        old, path = self.messages[index], self.messages[:index]
         async with aclosing(self._respond(path, how, versions=old.versions + 1, begun=old)) as events:
             async for event in events:
                 yield event
@@ -153,9 +154,8 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Add a prompt at the end, or in the place of another, and ask for the answer."""
         self._require_rest()
-        path = self.messages[:index]
-        self._plan([*path, *said], how)  # refuses before anything is changed
-        self.messages = path
+        self._plan([*self.messages[:index], *said], how)  # refuses before anything is changed
+        self.messages = self.messages[:index]
         self._give_title(said[-1].text)
         for message in said:
             await self._add(message)
@@ -217,7 +217,7 @@ class Conversation:
             self._answer.thoughts += [begun.reasoning] if begun.reasoning else []
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self.messages = [*path, answer]
-        self._running = answer
+        self._running, self.is_cut = answer, False
         return answer
 
     def _put(self, answer: ChatMessage) -> None:
@@ -246,28 +246,16 @@ class Conversation:
             running, parts=self._answer.parts, state=state, receipt=turn.receipt(), failure=failure
         )
         self._put(final)
-        self.header = replace(
-            self.header,
-            model=final.model,
-            endpoint=final.endpoint,
-            updated_at=now(),
-            message_count=self.header.message_count + 1,
-        )
+        self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
-            self._meter.learn(how.target, plan.messages, turn.usage.prompt_tokens)
+            counted = (how.target, plan.messages, turn.usage.prompt_tokens)
+            self.is_cut = self._meter.is_cut(*counted)
+            self._meter.learn(*counted)
         await self._keeper.finish(self.header, final)
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
 
     def _plan(self, path: Sequence[ChatMessage], how: HowToAsk) -> ContextPlan:
-        plan = plan_for(path, how, self._meter.factor(how.target))
-        if plan.left_out and not how.is_truncating:
-            raise RequestInvalid(
-                f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
-                f"answer; the model has room for {plan.limit}.",
-                hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
-                kind="context_overflow",
-            )
-        return plan
+        return plan_for(path, how, self._meter.factor(how.target))
 
     def _give_title(self, text: str) -> None:
         if not self.header.title:
@@ -275,10 +263,13 @@ class Conversation:
 
     async def _add(self, message: ChatMessage) -> None:
         self.messages.append(message)
-        self.header = replace(
-            self.header, updated_at=message.created_at, message_count=self.header.message_count + 1
-        )
+        self._touch()
         await self._keeper.append(self.header, message)
+
+    def _touch(self, **changes: Any) -> None:
+        """Let the header tell of one more message."""
+        changes |= {"updated_at": now(), "message_count": self.header.message_count + 1}
+        self.header = replace(self.header, **changes)
 
     def _unfinished(self, error: Exception) -> tuple[AnswerState, Failure]:
         state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
@@ -292,12 +283,12 @@ class Conversation:
         return self.messages[-1].message_id if self.messages else None
 
     def _index(self, message_id: str) -> int:
-        for index, message in enumerate(self.messages):
-            if message.message_id == message_id:
-                return index
-        raise RequestInvalid(
-            "This message is not on the path that is shown.", hint="Choose it again in the tree."
-        )
+        message = self.find(message_id)
+        if message is None:
+            raise RequestInvalid(
+                "This message is not on the path that is shown.", hint="Choose it again in the tree."
+            )
+        return self.messages.index(message)
 
     def _require_rest(self) -> None:
         if self.is_running:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from lmchat.config.settings import ChatSettings, Profile
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
+from lmchat.domain.context import ContextPlan
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk
+from lmchat.services.asking import HowToAsk, plan_for
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import Drafts
@@ -44,6 +45,15 @@ class OpenSession:
     def is_busy(self) -> bool:
         """Whether a prompt has to wait."""
         return self.is_asking or self.conversation.is_running
+
+    def require_rest(self) -> None:
+        """Refuse to begin a second turn.
+
+        Raises:
+            RequestInvalid: an answer is on its way.
+        """
+        if self.is_busy:
+            raise RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
     def hold(self, text: str = "") -> None:
         """Send nothing of what waits by itself; a text that could not be sent waits first."""
@@ -187,6 +197,16 @@ class Desk:
         if turn is None or not turn.is_running:
             return use
         return replace(use, tokens=use.tokens + turn.tokens, is_estimated=True)
+
+    def plan(self, draft: str = "") -> ContextPlan | None:
+        """Return what of the shown session would be sent with a draft; None while nothing answers."""
+        if self.target is None or self.target.model is None:
+            return None
+        path = self.shown.conversation.messages
+        if draft:
+            path = [*path, text_message(Role.USER, draft)]
+        how = replace(self.how_to_ask(), is_truncating=True)
+        return plan_for(path, how, self.meter.factor(self.target))
 
     def enqueue(self, text: str) -> None:
         """Let a message wait for the end of the running answer."""

@@ -52,7 +52,13 @@ class Drafts:
             LMChatError: the store failed.
         """
         async with self._lock:
-            for session_id, text in list(self._wanted.items()):
+            for session_id, wanted in list(self._wanted.items()):
+                text = wanted
+                if session_id not in self._written:  # it was typed before the old one was read: keep both
+                    old = await self._store.draft(session_id)
+                    text = BETWEEN.join(dict.fromkeys(part for part in (old, wanted) if part))
                 if self._written.get(session_id) != text:
                     await self._store.save_draft(session_id, text)
-                    self._written[session_id] = text
+                self._written[session_id] = text
+                if self._wanted[session_id] == wanted:
+                    self._wanted[session_id] = text

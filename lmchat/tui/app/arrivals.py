@@ -38,8 +38,8 @@ class Arrivals(Models):
 
     def start_looking(self) -> None:
         """Look for a server, and watch the one that is found; to be called after the first paint."""
-        self.run_worker(self._arrive(), name="models", group="models", exclusive=True)
-        self.run_worker(self._follow_server(), name="health", group="health", exclusive=True)
+        self.begin_work(self._arrive(), "models")
+        self.begin_work(self._follow_server(), "health")
 
     async def _follow_server(self) -> None:
         async for health in self.workspace.monitor.watch():
@@ -127,7 +127,7 @@ class Arrivals(Models):
         except LMChatError as error:
             self.chat.tell(error)
             return
-        self.run_worker(self._try(endpoint), name="models", group="address", exclusive=True)
+        self.begin_work(self._try(endpoint), "address")
 
     @on(WelcomeScreen.CandidateChosen)
     def take_candidate(self, event: WelcomeScreen.CandidateChosen) -> None:
@@ -165,7 +165,7 @@ class Arrivals(Models):
         def allow(answer: bool | None) -> None:
             if answer:
                 self.workspace.backend.allow(asked.netloc)
-                self.run_worker(self._try(asked), name="models", group="address", exclusive=True)
+                self.begin_work(self._try(asked), "address")
 
         text = (
             f"{safe_line(error.message)}\n\n{asked.netloc} is not this machine: what you write "
@@ -187,7 +187,7 @@ class Arrivals(Models):
     @on(KeyDialog.Tried)
     def try_key(self, event: KeyDialog.Tried) -> None:
         """Try a key before it is kept."""
-        self.run_worker(self._try_key(event.key), name="key", group="key", exclusive=True)
+        self.begin_work(self._try_key(event.key), "key")
 
     async def _try_key(self, key: str) -> None:
         dialog, endpoint = self.screen, self._key_candidate.endpoint

@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 from textual.screen import ModalScreen
-from textual.worker import Worker, WorkerError, WorkerState
+from textual.worker import Worker, WorkerError
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
@@ -18,6 +18,7 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, RememberPanels
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.screens.chat_base import tell_own_error
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -61,6 +62,7 @@ class LMChatApp(Arrivals):
 
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
+        self.chat.is_leaving = True
         turns = [worker for worker in self.workers if worker.name == "turn"]
         for worker in turns:
             worker.cancel()
@@ -69,7 +71,8 @@ class LMChatApp(Arrivals):
                 await worker.wait()
         await self.desk.settle()
         with suppress(LMChatError, NoMatches):
-            await self.chat.save_draft()
+            self.chat.note_draft()
+            await self.desk.drafts.write()
 
     async def action_quit(self) -> None:
         """Save what is running and quit."""
@@ -97,7 +100,7 @@ class LMChatApp(Arrivals):
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.run_worker(self.action_quit(), name="quit", group="quit", exclusive=True)
+            self.begin_work(self.action_quit(), "quit")
         else:
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
@@ -111,7 +114,7 @@ class LMChatApp(Arrivals):
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
         remember_copied(self, text)
-        self.run_worker(self._copy(text), name="copy", group="copy", exclusive=True)
+        self.begin_work(self._copy(text), "copy")
 
     async def _copy(self, text: str) -> None:
         try:
@@ -122,7 +125,7 @@ class LMChatApp(Arrivals):
     @on(SearchDialog.Searched)
     def search(self, event: SearchDialog.Searched) -> None:
         """Search as one types."""
-        self.run_worker(self._search(event.query), name="search", group="search", exclusive=True)
+        self.begin_work(self._search(event.query), "search")
 
     async def _search(self, query: str) -> None:
         began_s = time.monotonic()
@@ -185,10 +188,4 @@ class LMChatApp(Arrivals):
     @on(Worker.StateChanged)
     def tell_failed_worker(self, event: Worker.StateChanged) -> None:
         """No traceback reaches the screen: it is in the log, under an id that the message shows."""
-        if event.state is WorkerState.ERROR and event.worker.error is not None:
-            error_id = self.workspace.outside.note_error(event.worker.error)
-            self.notify(
-                f"Something in lmchat itself went wrong (id {error_id}). The log file has the details.",
-                severity="error",
-                markup=False,
-            )
+        tell_own_error(self, self.workspace, event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,10 @@ class Models(App[None]):
         """The chat is there from the first paint on."""
         return self.chat
 
+    def begin_work(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run something behind the screen; an error of lmchat itself in it is told, and ends nothing."""
+        self.run_worker(work, name=name, group=name, exclusive=True, exit_on_error=False)
+
     def use(self, target: Target) -> None:
         """Use a server and model from the next turn on."""
         self.desk.target = target
@@ -52,7 +56,7 @@ class Models(App[None]):
             except LMChatError as error:
                 self.workspace.warning = error.message
 
-        self.run_worker(save(), name="remember", group="remember", exclusive=True)
+        self.begin_work(save(), "remember")
 
     def keep_changed(self, **changes: Any) -> None:
         """Keep what lmchat itself remembers, with changes."""
@@ -71,7 +75,7 @@ class Models(App[None]):
     @on(ModelPicker.RefreshWanted)
     def refresh_picker(self) -> None:
         """Fetch all lists anew."""
-        self.run_worker(self._refresh_picker(), name="models", group="picker", exclusive=True)
+        self.begin_work(self._refresh_picker(), "picker")
 
     async def _refresh_picker(self) -> None:
         try:
@@ -116,7 +120,7 @@ class Models(App[None]):
 
     def load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
         """Load or unload a model behind what is shown."""
-        self.run_worker(self._load(model, is_unload=is_unload), name="load", group="load", exclusive=True)
+        self.begin_work(self._load(model, is_unload=is_unload), "load")
 
     async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
         verb = "unloading" if is_unload else "loading"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.worker import Worker, WorkerState
 
+from lmchat.domain.message import Role
 from lmchat.domain.server import Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
@@ -38,6 +40,8 @@ RUNNING_TICK_S = 0.25
 """Between two snapshots while a turn runs; figures do not read better at more."""
 WAITING_TICK_S = 1.0
 """The same where only a countdown moves."""
+MARK_AFTER_S = 0.3
+"""From a key to the look at what would be left out: it goes over the whole session."""
 _TITLE = "New session"
 
 
@@ -63,8 +67,12 @@ class ChatBase(Screen[None]):
         self.health = Health()
         self.last_action = "looking for a server"
         self.speedometer = Speedometer()
+        self.is_leaving = False
+        """Whether lmchat is being left: nothing is begun any more."""
         self._ticker: Timer | None = None
+        self._marker: Timer | None = None
         self._left_out = 0
+        self._list_warning = ""
 
     def compose(self) -> ComposeResult:
         """Sessions, chat, telemetry; below them the keys."""
@@ -98,6 +106,7 @@ class ChatBase(Screen[None]):
         """Show the session that lies on the desk."""
         conversation = self.desk.shown.conversation
         self.log_view.load(conversation.shown_messages)
+        self.mark_left_out()
         self.show_title()
         self.show_queue()
         self.show_sessions()
@@ -111,19 +120,29 @@ class ChatBase(Screen[None]):
     def show_queue(self) -> None:
         """Show what waits above the prompt."""
         entries = [(queued.text, queued.is_held) for queued in self.desk.shown.queue]
-        self.run_worker(self.prompt.show_queue(entries), name="queue", group="queue", exclusive=True)
+        self.begin_work(self.prompt.show_queue(entries), "queue")
 
     def show_sessions(self) -> None:
         """Fetch the list of sessions anew."""
-        self.run_worker(self._list_sessions(), name="library", group="library", exclusive=True)
+        self.begin_work(self._list_sessions(), "library")
+
+    def begin_work(self, work: Coroutine[None, None, None], name: str, *, is_only: bool = True) -> None:
+        """Run something behind the screen; an error of lmchat itself in it is told, and ends nothing."""
+        self.run_worker(work, name=name, group=name, exclusive=is_only, exit_on_error=False)
+
+    @on(Worker.StateChanged)
+    def tell_failed_worker(self, event: Worker.StateChanged) -> None:
+        """No traceback reaches the screen: it is in the log, under an id that the message shows."""
+        tell_own_error(self.app, self.workspace, event)
 
     async def _list_sessions(self) -> None:
         try:
             groups = await self.workspace.library.groups()
         except LMChatError as error:
-            self.workspace.warning = f"{error.message} {error.hint}"
+            self._list_warning = f"{error.message} {error.hint}"
             self.refresh_figures()
             return
+        self._list_warning = ""
         self.sessions.show(
             [(group.name, group.headers) for group in groups],
             self.conversation_id,
@@ -180,7 +199,9 @@ class ChatBase(Screen[None]):
             last_action=self.last_action,
             speeds=self.speedometer.values(now_s),
             next_check_s=self.workspace.monitor.next_look_s,
-            warning=f"Nothing is saved: {warning.message}" if warning else self.workspace.warning,
+            warning=f"Nothing is saved: {warning.message}"
+            if warning
+            else self._list_warning or self.workspace.warning,
         )
 
     def _show_status(self) -> None:
@@ -218,6 +239,14 @@ class ChatBase(Screen[None]):
             case _:
                 return signs.down, "$error"
 
+    def mark_left_out(self) -> None:
+        """Mark in the log what would be left out of the next request, before it is sent."""
+        plan = self.desk.plan(self.prompt_input.text)
+        first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
+        self._marker = None
+        self._left_out = plan.left_out if plan else 0
+        self.log_view.mark_left_out(self._left_out, first.message_id if first else None)
+
     def _hints(self) -> Sequence[Hint]:
         """What the keys do now: Esc first while a turn runs, a message's keys while one has the focus."""
         raise NotImplementedError
@@ -243,3 +272,16 @@ class ChatBase(Screen[None]):
     def count_draft(self) -> None:
         """Show the estimate of what is typed."""
         self._show_status()
+        if self._marker is None:
+            self._marker = self.set_timer(MARK_AFTER_S, self.mark_left_out)
+
+
+def tell_own_error(app: App[Any], workspace: Workspace, event: Worker.StateChanged) -> None:
+    """Put an error of lmchat itself into the log file and tell its id."""
+    if event.state is WorkerState.ERROR and event.worker.error is not None:
+        error_id = workspace.outside.note_error(event.worker.error)
+        app.notify(
+            f"Something in lmchat itself went wrong (id {error_id}). The log file has the details.",
+            severity="error",
+            markup=False,
+        )

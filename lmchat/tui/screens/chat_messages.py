@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from textual import on
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
 from lmchat.tui.quirks.driver import lend_terminal
@@ -24,6 +25,8 @@ class ChatMessages(ChatSessions):
 
     _edited_id: str = ""
     """The prompt that is being edited in place of a new one; empty where none is."""
+    _set_aside: str = ""
+    """What was typed before the edit began."""
 
     @on(ChatLog.Wanted)
     def act_on_message(self, event: ChatLog.Wanted) -> None:
@@ -52,6 +55,7 @@ class ChatMessages(ChatSessions):
         prompt = message if message.role is Role.USER else self._prompt_of(message)
         if prompt is None:
             return
+        self._set_aside = self._set_aside if self._edited_id else self.prompt_input.text
         self._edited_id = prompt.message_id
         self.prompt_input.put(prompt.text)
         self.prompt_input.focus()
@@ -59,17 +63,22 @@ class ChatMessages(ChatSessions):
 
     def say(self, text: str) -> None:
         """Send what was typed: as another version where an earlier prompt was edited, else as a new one."""
-        edited_id, self._edited_id = self._edited_id, ""
-        if edited_id and not self.desk.shown.conversation.is_running:
-            self.run_turn(lambda one, how: one.edit(edited_id, text, how), text=text)
-        else:
+        edited_id = self._edited_id
+        if not edited_id:
             super().say(text)
+        elif self.desk.shown.is_busy:
+            self.prompt_input.put(text)
+            self.tell(RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait."))
+        else:
+            self.leave_edit()
+            self.run_turn(lambda one, how: one.edit(edited_id, text, how), text=text)
 
     def leave_edit(self) -> bool:
-        """Give up editing; tell whether there was anything to give up."""
+        """Give up editing and bring back what was typed before; tell whether one was editing."""
         was_editing, self._edited_id = bool(self._edited_id), ""
         if was_editing:
-            self.prompt_input.put("")
+            self.prompt_input.put(self._set_aside)
+            self._set_aside = ""
             self.show_action("edit left")
         return was_editing
 
@@ -99,12 +108,11 @@ class ChatMessages(ChatSessions):
 
     def delete_message(self, message: ChatMessage) -> None:
         """Hide a message with what follows it; `u` brings it back."""
+        opened, session_id = self.desk.shown, self.conversation_id
 
         async def work() -> None:
-            self.stop_turn()
-            self.show_path(
-                await self.workspace.store.delete_message(self.conversation_id, message.message_id)
-            )
+            await self.stop_and_hold(opened)
+            self.show_path(await self.workspace.store.delete_message(session_id, message.message_id))
             self.show_action("deleted; u brings it back")
 
         self.attempt(work, group="delete")
@@ -136,7 +144,7 @@ class ChatMessages(ChatSessions):
                 self.show_path(await self.workspace.store.set_leaf(self.conversation_id, places[place]))
                 self.log_view.show_message(places[place])
 
-        if message.versions > 1 and not self.desk.shown.conversation.is_running:
+        if message.versions > 1:
             self.attempt(work, group="version")
 
     def show_tree(self) -> None:

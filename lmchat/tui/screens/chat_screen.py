@@ -57,18 +57,23 @@ class ChatScreen(ChatMessages):
             self.attempt(lambda: self._resume(resume_id), group="open")
 
     async def _recall_prompts(self) -> None:
-        store = self.workspace.store
-        self.prompt_input.history_of_prompts = await store.prompt_history()
-        if not self.prompt_input.text and not self.workspace.resume_id:
-            self.prompt_input.load_draft(await store.draft(""))
+        drafts, earlier = self.desk.drafts, await self.workspace.store.prompt_history()
+        await drafts.load("")
+        draft = "" if self.workspace.resume_id else drafts.text("")
+        if draft and not self.prompt_input.text and not self.desk.shown.conversation.messages:
+            self.prompt_input.load_draft(draft)
+        elif draft:  # one was faster than the disk: ↑ brings it back
+            earlier = (draft, *earlier)
+        self.prompt_input.history_of_prompts = (*self.prompt_input.history_of_prompts, *earlier)
 
     async def _resume(self, resume_id: str) -> None:
-        self.open_session(await self.workspace.library.find(resume_id))
+        await self.go_to(await self.workspace.library.find(resume_id))
 
     @on(PromptInput.Submitted)
     def take_prompt(self, event: PromptInput.Submitted) -> None:
         """Send what was typed, or do what a slash command says."""
         self.prompt_input.history_of_prompts = (event.text, *self.prompt_input.history_of_prompts)
+        self.desk.drafts.note(self.drafted_in(), "")
         if event.text.startswith("/") and "\n" not in event.text:
             self.run_slash(event.text)
         else:

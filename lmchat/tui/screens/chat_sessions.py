@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from textual import on
+from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import FileRefused, LMChatError
@@ -13,11 +15,18 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
+
+KEEP_AFTER_S = 1.0
+"""As much of what is typed may be lost to a power cut."""
 
 
 class ChatSessions(ChatTurns):
     """Moves between sessions; an answer that streams in one goes on behind another."""
+
+    _keeping: Timer | None = None
+    """Runs from a key to the write of what is typed."""
 
     def attempt(self, work: Callable[[], Awaitable[None]], group: str = "library") -> None:
         """Run something that may fail; what goes wrong is told, nothing is lost."""
@@ -28,48 +37,70 @@ class ChatSessions(ChatTurns):
             except LMChatError as error:
                 self.tell(error)
 
-        self.run_worker(told(), name=group, group=group, exclusive=group != "library", exit_on_error=False)
+        self.begin_work(told(), group, is_only=group == "open")
 
     def action_new_session(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
-        self.keep_draft()
-        self.prompt_input.load_draft("")
-        self.desk.begin()
-        self.show_session()
+        self.leave_edit()
+        if self.desk.shown.conversation.messages or self.desk.shown.is_busy:
+            self.note_draft()
+            self.desk.begin()
+            self.prompt_input.load_draft(self.desk.drafts.text(""))
+            self.show_session()
         self.show_action("new session")
         self.prompt_input.focus()
 
     def open_session(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session, at a message where one is named."""
+        self.attempt(lambda: self.go_to(session_id, message_id=message_id), group="open")
 
-        async def work() -> None:
-            self.keep_draft()
-            if message_id:
-                self.desk.adopt(await self.workspace.store.set_leaf(session_id, message_id))
-            else:
-                await self.desk.open(session_id)
-            self.show_session()
-            if message_id:
-                self.log_view.show_message(message_id)
-            self.prompt_input.load_draft(await self.workspace.store.draft(session_id))
-            self.prompt_input.focus()
+    async def go_to(self, session_id: str, *, message_id: str = "") -> None:
+        """Show another session; all is read before anything changes."""
+        await self.desk.drafts.load(session_id)
+        if message_id:
+            session = await self.workspace.store.set_leaf(session_id, message_id)
+            self._leave_prompt()
+            self.desk.adopt(session)
+        else:
+            opened = await self.desk.fetch(session_id)
+            self._leave_prompt()
+            self.desk.show(opened)
+        self.prompt_input.load_draft(self.desk.drafts.text(session_id))
+        self.show_session()
+        self.prompt_input.focus()
+        if message_id:
+            self.log_view.show_message(message_id)
 
-        self.attempt(work, group="open")
+    def _leave_prompt(self) -> None:
+        self.leave_edit()
+        self.note_draft()
 
-    def keep_draft(self) -> None:
-        """Keep what is typed with the session that it was typed in."""
-        kept = self.drafted()
-        self.attempt(lambda: self.workspace.store.save_draft(*kept), group="draft")
+    def leave_edit(self) -> bool:
+        """Give up editing an earlier prompt; tell whether there was anything to give up."""
+        raise NotImplementedError
 
-    async def save_draft(self) -> None:
-        """Keep what is typed, now."""
-        await self.workspace.store.save_draft(*self.drafted())
+    def note_draft(self) -> None:
+        """Keep what is typed, and what waits, with the session that it was typed in."""
+        self._keeping = None
+        waiting = [queued.text for queued in self.desk.shown.queue]
+        self.desk.drafts.note(self.drafted_in(), self.prompt_input.text, waiting)
+        self.begin_work(self._write_drafts(), "draft", is_only=False)
 
-    def drafted(self) -> tuple[str, str]:
-        """Return the session that is typed in, empty for a new one, and what is typed."""
+    def drafted_in(self) -> str:
+        """Return the session that is typed in, empty for a new one."""
         conversation = self.desk.shown.conversation
-        session_id = conversation.header.session_id if conversation.messages else ""
-        return session_id, self.prompt_input.full_text
+        return conversation.header.session_id if conversation.messages else ""
+
+    @on(PromptInput.Drafted)
+    def keep_typed(self) -> None:
+        """Keep what is typed a moment after it was typed, for the case that lmchat is killed."""
+        if self._keeping is None:
+            self._keeping = self.set_timer(KEEP_AFTER_S, self.note_draft)
+
+    async def _write_drafts(self) -> None:
+        """Write drafts; where that fails they are still in memory, and the store's own warning stands."""
+        with suppress(LMChatError):
+            await self.desk.drafts.write()
 
     def show_path(self, session: Session) -> None:
         """Show another path of the session, or a fork."""
@@ -116,9 +147,12 @@ class ChatSessions(ChatTurns):
             await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
 
     async def _delete(self, session_id: str) -> None:
-        await self.workspace.library.delete(session_id)
+        shown = self.desk.shown
         if session_id == self.conversation_id:
-            self.stop_turn()
+            await self.stop_and_hold(shown)
+        await self.workspace.library.delete(session_id)
+        if shown is self.desk.shown and session_id == self.conversation_id:
+            self.note_draft()
             self.desk.begin()
             self.show_session()
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from textual import on
+from textual.worker import WorkerError
 
 from lmchat.domain.event import ReasoningDelta, RetryScheduled, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
 from lmchat.services.conversation import Conversation
 from lmchat.services.desk import OpenSession
+from lmchat.services.drafts import BETWEEN
 from lmchat.tui.intents import AnswerEnded
 from lmchat.tui.screens.chat_base import ChatBase
 from lmchat.tui.widgets.queue_card import QueueCard
@@ -36,7 +38,7 @@ class ChatTurns(ChatBase):
 
     def say(self, text: str) -> None:
         """Send a prompt, or let it wait for the end of the running answer."""
-        if self.desk.shown.conversation.is_running:
+        if self.desk.shown.is_busy:
             self.desk.enqueue(text)
             self.show_queue()
             self.show_action("queued")
@@ -44,44 +46,60 @@ class ChatTurns(ChatBase):
         self.run_turn(lambda conversation, how: conversation.send(text, how), text=text)
 
     def run_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
-        """Begin a turn in its worker; `text` goes back into the prompt where it is refused."""
+        """Begin a turn in its worker; where it is refused, `text` is kept."""
         opened = opened or self.desk.shown
         try:
+            opened.require_rest()
             how = self.desk.how_to_ask()
         except LMChatError as error:
-            self._refused(error, text)
+            self._refused(opened, error, text)
             return
+        opened.is_asking = True
         self.run_worker(
             self._follow(opened, begin(opened.conversation, how), text),
             name="turn",
             group=_group(opened.conversation),
-            exclusive=True,
             exit_on_error=False,
         )
 
     def stop_turn(self) -> bool:
         """Stop the answer of the shown session; tell whether there was one."""
-        conversation = self.desk.shown.conversation
-        if not conversation.is_running:
+        if not self.desk.shown.is_busy:
             return False
-        self.workers.cancel_group(self, _group(conversation))
+        self.workers.cancel_group(self, _group(self.desk.shown.conversation))
         return True
+
+    async def stop_and_hold(self, opened: OpenSession) -> None:
+        """Stop the answer of a session and wait until it is kept; what waits behind it is held."""
+        group = _group(opened.conversation)
+        waiting, opened.queue[:] = list(opened.queue), []
+        for worker in [one for one in self.workers if one.group == group and not one.is_finished]:
+            worker.cancel()
+            with suppress(WorkerError):
+                await worker.wait()
+        opened.queue[:] = [*waiting, *opened.queue]
+        opened.hold()
 
     async def _follow(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
         """Show events as they come, as long as their session is on the screen."""
-        conversation = opened.conversation
         began_s = time.monotonic()
+        answer_id = ""
         refusal: LMChatError | None = None
         try:
             async with aclosing(events) as stream:
                 async for event in stream:
-                    await self._take(conversation, event)
+                    answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
+                    await self._take(opened.conversation, event)
         except LMChatError as error:
             refusal = error
         finally:
-            self._rest(opened, refusal, text, time.monotonic() - began_s)
+            opened.is_asking = False
+            if refusal is not None:
+                self._refused(opened, refusal, text)
+            else:
+                self._rest(opened, answer_id, time.monotonic() - began_s)
 
     async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
         is_shown = self.desk.is_shown(conversation)
@@ -118,40 +136,49 @@ class ChatTurns(ChatBase):
                 self.log_view.load(conversation.shown_messages)
             else:
                 self.log_view.begin_answer(event.message)
-            first = next((one for one in event.plan.messages if one.role is not Role.SYSTEM), None)
-            self._left_out = event.plan.left_out
-            if event.plan.left_out and first is not None:
-                self.log_view.mark_left_out(event.plan.left_out, first.message_id)
             self.speedometer.restart()
         self.show_action("streaming")
         self.show_sessions()
 
-    def _rest(self, opened: OpenSession, refusal: LMChatError | None, text: str, elapsed_s: float) -> None:
+    def _rest(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
         """Show the end of a turn, and send what waits behind it."""
-        if not self.app.is_running or not self.is_mounted:
+        if self.is_leaving or not self.is_mounted:
             return
         conversation = opened.conversation
         self.workspace.monitor.is_streaming = bool(self.desk.streaming)
-        if refusal is not None:
-            self._refused(refusal, text)
-            return
-        turn, last = conversation.turn, conversation.messages[-1]
         if self.desk.is_shown(conversation):
-            self.log_view.finish(last)
-            self.log_view.show_turn(None, time.monotonic())
+            self._show_end(conversation, answer_id)
+        answer, turn = conversation.find(answer_id), conversation.turn
         waiting = self.desk.next_after(opened)
         self.show_queue()
-        self.show_action(_ENDED_WORDS[last.state])
+        self.show_action(_ENDED_WORDS[answer.state if answer else AnswerState.STOPPED])
         self.show_sessions()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
         self.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
         if waiting is not None:
             self.run_turn(lambda one, how: one.send(waiting, how), opened=opened, text=waiting)
 
-    def _refused(self, error: LMChatError, text: str) -> None:
-        """Say why nothing was sent; what was typed goes back into the prompt."""
-        if text and not self.prompt_input.text:
+    def _show_end(self, conversation: Conversation, answer_id: str) -> None:
+        """Show an answer that has ended; one on another path is not shown."""
+        answer = conversation.find(answer_id)
+        if not answer_id:  # it was stopped before it was shown
+            self.log_view.load(conversation.shown_messages)
+        elif answer is not None:
+            self.log_view.finish(answer)
+            self.log_view.show_turn(None, time.monotonic())
+        if conversation.is_cut:
+            self.log_view.notice(
+                "The server seems to have left out a part of what was sent: its window is full."
+            )
+        self.mark_left_out()
+
+    def _refused(self, opened: OpenSession, error: LMChatError, text: str) -> None:
+        """Say why nothing was sent; what was typed goes back into the prompt, or waits above it."""
+        if text and opened is self.desk.shown and not self.prompt_input.text:
             self.prompt_input.put(text)
+        elif text:
+            opened.hold(text)
+            self.show_queue()
         self.tell(error)
 
     def tell(self, error: LMChatError) -> None:
@@ -163,8 +190,9 @@ class ChatTurns(ChatBase):
 
     @on(QueueCard.Edit)
     def edit_queued(self, event: QueueCard.Edit) -> None:
-        """Take a waiting message back into the prompt."""
-        self.prompt_input.put(self.desk.take_queued(event.index))
+        """Take a waiting message back into the prompt, before what is typed there."""
+        parts = (self.desk.take_queued(event.index), self.prompt_input.text)
+        self.prompt_input.put(BETWEEN.join(part for part in parts if part))
         self.show_queue()
         self.prompt_input.focus()
 

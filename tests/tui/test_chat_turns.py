@@ -1,0 +1,315 @@
+"""Asking and answering with the whole app: what is seen, what the server got, what is on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, Role
+from lmchat.errors import ServerUnavailable, StreamInterrupted
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+def half(text: str, gate: asyncio.Event, rest: str = "") -> list:
+    """An answer that stands still at a gate."""
+    return [
+        RequestSent(),
+        TextDelta(text=text),
+        gate,
+        *([TextDelta(text=rest)] if rest else []),
+        StreamFinished(reason="stop"),
+    ]
+
+
+def sent(backend: ScriptedBackend) -> list[str]:
+    """The last message of every request."""
+    return [request.messages[-1].text for request in backend.requests]
+
+
+async def shown(desk, text: str) -> None:
+    await desk.until(lambda: text in screen_text(desk.app), f"“{text}” on the screen")
+
+
+async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend()
+    look = backend.detect
+
+    async def slow_detect(**more):
+        await gate.wait()
+        return await look(**more)
+
+    backend.detect = slow_detect
+    async with desktop(tmp_path, backend) as desk:
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.pilot.press("h", "i")
+        assert "looking for a server" in screen_text(desk.app)
+        assert desk.chat.prompt_input.text == "hi"
+        gate.set()
+        await desk.ready()
+        await shown(desk, "qwen3-8b")
+        assert desk.chat.prompt_input.text == "hi"
+
+
+async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
+    backend = ScriptedBackend(answer("Lettuce does well."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("what grows?")
+        await desk.answered()
+        await shown(desk, "Lettuce does well.")
+        await shown(desk, "42.3")
+        assert "what grows?" in screen_text(desk.app)
+        assert sent(backend) == ["what grows?"]
+        assert [(m.text, m.state) for m in await desk.on_disk()] == [
+            ("what grows?", AnswerState.COMPLETE),
+            ("Lettuce does well.", AnswerState.COMPLETE),
+        ]
+        assert desk.chat.prompt_input.text == ""
+
+
+@pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
+async def test_these_keys_break_the_line_and_enter_sends_both(tmp_path, key):
+    backend = ScriptedBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.pilot.press("a", key, "b")
+        assert backend.requests == []
+        await desk.pilot.press("enter")
+        await desk.answered()
+        assert sent(backend) == ["a\nb"]
+
+
+async def test_a_prompt_before_a_server_was_found_goes_back_into_the_prompt(tmp_path):
+    backend, gate = ScriptedBackend(), asyncio.Event()
+
+    async def never(**_more):
+        await gate.wait()
+
+    backend.detect = never
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("hello")
+        await desk.until(lambda: desk.chat.prompt_input.text == "hello", "the prompt again")
+        assert backend.requests == []
+
+
+async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Chives."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        await desk.say("two")
+        await shown(desk, "next")
+        assert sent(backend) == ["one"]
+        await desk.pilot.press("t", "h")
+        gate.set()
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+        assert desk.chat.prompt_input.text == "th"
+        assert "next" not in screen_text(desk.app)
+        assert [m.text for m in await desk.on_disk()] == ["one", "Lettuce.", "two", "Chives."]
+
+
+async def test_two_that_wait_go_out_in_their_order(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("A", gate), answer("B"), answer("C"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        for text in ("one", "two", "three"):
+            await desk.say(text)
+        gate.set()
+        await desk.answered(3)
+        assert sent(backend) == ["one", "two", "three"]
+        assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B", "three", "C"]
+
+
+async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
+    gate, store_gate = asyncio.Event(), asyncio.Event()
+    backend = ScriptedBackend(half("A", gate), answer("B"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        append = desk.store.append
+
+        async def slow(*args):
+            await store_gate.wait()
+            await append(*args)
+
+        desk.store.append = slow
+        await desk.say("one")
+        await desk.say("two")
+        store_gate.set()
+        gate.set()
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+        assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B"]
+
+
+async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(
+        [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")],
+        answer("All."),
+        answer("More."),
+    )
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        await desk.say("two")
+        gate.set()
+        await shown(desk, "held")
+        assert sent(backend) == ["one"]
+        await desk.pilot.press("ctrl+r")
+        await desk.answered(2)
+        assert sent(backend) == ["one", "one", "two"]
+        assert "held" not in screen_text(desk.app)
+
+
+async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("A", gate))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        for text in ("one", "two", "three"):
+            await desk.say(text)
+        await desk.pilot.press("up")
+        await desk.until(lambda: desk.chat.prompt_input.text == "three", "the newest in the prompt")
+        assert [one.text for one in desk.app.desk.shown.queue] == ["two"]
+        await desk.pilot.press("ctrl+u", "delete")
+        await desk.until(lambda: not desk.app.desk.shown.queue, "an empty queue")
+        gate.set()
+        await desk.answered()
+        assert sent(backend) == ["one"]
+
+
+async def test_esc_stops_and_keeps_what_had_come(tmp_path):
+    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Lettuce")
+        await desk.pilot.press("escape")
+        await desk.answered()
+        assert backend.stopped == 1
+        assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
+        await shown(desk, "stopped")
+        assert isinstance(desk.app.focused, PromptInput)
+
+
+async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
+    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Lettuce")
+        await desk.pilot.press("ctrl+c")
+        await desk.answered()
+        assert (await desk.on_disk())[-1].text == "Lettuce"
+        await desk.pilot.press("ctrl+c")
+        assert desk.app.is_running
+        await desk.pilot.press("ctrl+c")
+        await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
+
+
+async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
+        await desk.until(lambda: desk.copied == ["bc"], "the copy")
+        assert desk.app._exit is False
+
+
+async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):
+    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Lettuce")
+        await desk.say("two")
+        await desk.pilot.press("d", "ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        session_id = desk.conversation.header.session_id
+        last = (await desk.store.open_session(session_id)).messages[-1]
+        assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
+        assert sent(backend) == ["one"]
+        assert await desk.store.draft(session_id) == "two\n\nd"
+
+
+async def test_thinking_is_folded_and_enter_opens_it(tmp_path):
+    backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        assert "Deep inside" not in screen_text(desk.app)
+        await shown(desk, "Thought for")
+        await desk.pilot.press("alt+up", "enter")
+        await shown(desk, "Deep inside")
+
+
+async def test_thinking_is_not_sent_back(tmp_path):
+    backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.say("two")
+        await desk.answered(2)
+        assert [m.text for m in backend.requests[1].messages] == ["one", "Yes.", "two"]
+
+
+ERRORS = [
+    ServerUnavailable("Nothing answers at 127.0.0.1:1234.", hint="Start the server."),
+    StreamInterrupted("The connection broke.", hint="Press r."),
+    ZeroDivisionError("inside"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
+    backend = ScriptedBackend([RequestSent(), error])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        failure = desk.conversation.messages[-1].failure
+        await shown(desk, failure.message)
+        if failure.hint:
+            assert failure.hint[:20] in screen_text(desk.app)
+        assert "Traceback" not in screen_text(desk.app)
+        await desk.pilot.press("alt+up", "y")
+        await desk.until(lambda: bool(desk.copied), "the details")
+        assert failure.failure_id in desk.copied[0]
+
+
+async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Let", gate, "tuce."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        await desk.pilot.press("ctrl+r")
+        gate.set()
+        await desk.answered()
+        assert sent(backend) == ["one"]
+        assert (await desk.on_disk())[-1].text == "Lettuce."
+        assert [m.role for m in await desk.on_disk()] == [Role.USER, Role.ASSISTANT]
+
+
+async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
+    backend = ScriptedBackend([RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
+        await desk.pilot.press("escape")
+        await desk.answered()
+        assert (await desk.on_disk())[-1].reasoning == "Hm"
