@@ -67,6 +67,18 @@ def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
     assert rows("```\n" + "x" * 60 + "\n```", 40) == ["   code", "   " + "x" * 34, "  …" + "  " + "x" * 26]
 
 
+def test_the_rest_of_an_indented_line_is_indented_two_more():
+    made = rows("```\n    " + "x" * 40 + "\n```", 40)
+    assert made[1:] == ["   " + "    " + "x" * 30, "  …" + "      " + "x" * 10]
+
+
+def test_the_reason_of_an_end_stays_when_other_figures_go():
+    page = plain_page(34)
+    pieces = [[(text, Style.null())] for text in ("qwen3-8b", " · TTFT 0.19 s", " · 44.0 tok/s", " · length")]
+    assert shown(page.row(pieces, kept=1)) == " qwen3-8b · TTFT 0.19 s · length"
+    assert shown(page.row(pieces)) == " qwen3-8b · TTFT 0.19 s"
+
+
 def test_text_that_only_looks_like_a_language_stays_code():
     assert rows("```no-such-language\n<x>\n```") == ["   no-such-language", "   <x>"]
 

@@ -89,13 +89,9 @@ class ChatLog(ReadingLog, can_focus=True):
         if self._open is None or not deltas:
             return
         entry = self.document.entries[self._open]
-        known = len(entry.references)
         for delta in deltas:
             entry.feed(delta)
         changed = self.document.grow(self._open, is_exact=not self.is_following)
-        if len(entry.references) > known:
-            self.document.forget_links(self._open)
-            changed = (self._open, 0, 0)
         self.settle(changed=changed)
         self._cost_s = perf_counter() - start_s
 

@@ -13,6 +13,8 @@ from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, fold, width_of
 
 TAB_CELLS = 4
+_MORE = 2
+"""Cells by which the rest of a long line is indented more than the line."""
 _NULL = Style.null()
 _STYLES = (
     ("Comment", "comment"),
@@ -44,9 +46,10 @@ def code_lines(
             return
     width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
     for spans in _split(page, safe_text(code).expandtabs(TAB_CELLS), language):
-        parts = list(fold(spans, width, max(width - 2, MIN_WIDTH)))
+        indent = min(_depth(spans), width // 2) + _MORE
+        parts = list(fold(spans, width, max(width - indent, MIN_WIDTH // 2)))
         for index, part in enumerate(parts):
-            line = _code_line(page, part, first, is_rest=index > 0)
+            line = _code_line(page, part, first, indent=indent if index else 0)
             line.is_wrapped = index < len(parts) - 1
             yield line
             first = rest
@@ -63,8 +66,15 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "
     return line
 
 
-def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, is_rest: bool) -> Line:
-    pad = [*_pad(page, page.signs.cut[0] if is_rest else " "), *([("  ", _NULL)] if is_rest else [])]
+def _depth(spans: list[Span]) -> int:
+    """Return how many blanks a line of code begins with."""
+    text = "".join(text for text, _ in spans)
+    return len(text) - len(text.lstrip(" "))
+
+
+def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
+    """Return a line of code; what continues one is indented, with a sign in the padding."""
+    pad = [*_pad(page, page.signs.cut[0] if indent else " "), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)
     line.indent += width_of(pad)

@@ -73,6 +73,7 @@ class Document:
         """Make the blocks of a message anew."""
         if self.entries[index].is_built:
             self.entries[index].build()
+            self._relink(index)
         self.measure(index)
 
     def grow(self, index: int, *, is_exact: bool) -> Place:
@@ -83,6 +84,8 @@ class Document:
         entry = self.entries[index]
         before = [block.lines for block in entry.blocks]
         start = entry.grow()
+        if self._relink(index):
+            start = 0
         self.measure(index)
         if is_exact:
             for number in range(start, len(entry.blocks)):
@@ -135,11 +138,16 @@ class Document:
         self.entries[index].blocks[number].lines = None
         self.prepare(index, number)
 
-    def forget_links(self, index: int) -> None:
-        """Drop the lines that may look different now that a link is defined."""
-        for block in self.entries[index].blocks:
+    def _relink(self, index: int) -> bool:
+        """Drop the lines that may look different because a link was defined; return whether one was."""
+        entry = self.entries[index]
+        if len(entry.references) == entry.known_links:
+            return False
+        entry.known_links = len(entry.references)
+        for block in entry.blocks:
             if "[" in block.source:
                 block.lines = None
+        return True
 
     def locate(self, y: int) -> Place:
         """Return what stands on a line."""

@@ -50,6 +50,8 @@ class Entry:
     """When they were taken."""
     retry_in_s: float = 0.0
     """Seconds to the next try."""
+    known_links: int = 0
+    """Link definitions that its lines were laid out with."""
     parts: list[LivePart] = field(default_factory=list)
     """What it holds, cut into blocks; empty until it is needed."""
     blocks: list[Block] = field(default_factory=list)

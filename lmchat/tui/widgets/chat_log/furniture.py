@@ -167,10 +167,11 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
         [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
     ]
     reason = safe_line(receipt.finish_reason, limit=40)
-    if reason and reason != "stop":
-        left.insert(1, [(_dot(page, reason), page.styles["warning"])])
+    is_unusual = bool(reason) and reason != "stop"
+    if is_unusual:
+        left.append([(_dot(page, reason), page.styles["warning"])])
     right = [(text.strip(), style) for text, style in _version(page, message)]
-    return [page.row(left, right)]
+    return [page.row(left, right, kept=int(is_unusual))]
 
 
 def _token_words(receipt: Receipt) -> str:

@@ -90,12 +90,13 @@ class Page:
         right: Sequence[Span] = (),
         *,
         tint: str = "base",
+        kept: int = 0,
     ) -> Line:
-        """Return one row: pieces at the left, the last of which may go, and a right part."""
+        """Return a row: pieces at the left, of which those before the `kept` last may go, and a right part."""
         room = self.text_width - width_of(right) - (2 if right else 0)
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
-            pieces.pop()
+            pieces.pop(-1 - kept if len(pieces) > kept + 1 else -1)
         spans = self.fit([span for piece in pieces for span in piece], max(room, 1))
         text = "".join(part for part, _ in spans).rstrip()
         if right:

@@ -1,0 +1,97 @@
+"""Heights are the sum of what is painted, whatever was laid out before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.tui.widgets.chat_log.chat_log import merged
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
+from tests.support.chat_log_app import answer, plain_page, question, streaming
+from tests.support.markdown_corpus import CORPUS, MIXED
+
+TEXTS = st.sampled_from([*CORPUS.values(), "short", "two\n\nparagraphs", "word " * 60])
+MESSAGES = st.lists(st.tuples(st.booleans(), TEXTS), min_size=1, max_size=5)
+
+
+def document_of(messages, width=60):
+    document = Document()
+    document.set_page(plain_page(width))
+    for is_prompt, text in messages:
+        document.append(Entry(question(text) if is_prompt else answer(text, thought=text[:20])))
+    return document
+
+
+def laid_out_rows(document):
+    document.sweep(0, 0, 1, 1 << 30)
+    return list(document.rows(0, 1 << 30))
+
+
+@given(MESSAGES, st.data())
+@settings(max_examples=25, deadline=None)
+def test_the_height_is_the_number_of_rows_and_each_place_is_where_it_says(messages, data):
+    document = document_of(messages)
+    for _ in range(3):
+        index = data.draw(st.integers(0, len(messages) - 1))
+        document.build(index)
+        document.prepare(index, data.draw(st.integers(0, len(document.entries[index].blocks) - 1)))
+    rows = laid_out_rows(document)
+    assert len(rows) == document.total
+    for y, (place, line) in enumerate(rows):
+        assert document.locate(y) == place
+        assert document.position(place) == y
+        assert document.line(place) is line
+
+
+@given(MESSAGES, st.sampled_from([34, 60, 120]), st.sampled_from([34, 60, 120]))
+@settings(max_examples=20, deadline=None)
+def test_another_width_and_back_gives_the_same_rows(messages, first, second):
+    document = document_of(messages, first)
+    before = [line and line.text for _, line in laid_out_rows(document)]
+    document.set_page(plain_page(second))
+    laid_out_rows(document)
+    document.set_page(plain_page(first))
+    assert [line and line.text for _, line in laid_out_rows(document)] == before
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folded):
+    streamed = Document()
+    streamed.set_page(plain_page())
+    entry = Entry(streaming(), is_open=True, is_folded=is_folded)
+    streamed.append(entry)
+    for delta in (ReasoningDelta(text="think"), ReasoningDelta(text="ing\n\n- hard")):
+        entry.feed(delta)
+        streamed.grow(0, is_exact=True)
+    start = 0
+    while start < len(MIXED):
+        size = sizes[start % len(sizes)]
+        entry.feed(TextDelta(text=MIXED[start : start + size]))
+        first = streamed.grow(0, is_exact=True)
+        assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
+        assert streamed.position(first) <= streamed.total
+        start += size
+    final = answer(MIXED, thought="thinking\n\n- hard")
+    entry.finish(final)
+    streamed.rebuild(0)
+    loaded = Document()
+    loaded.set_page(plain_page())
+    loaded.append(Entry(final, is_folded=is_folded))
+    assert [line and line.segments for _, line in laid_out_rows(streamed)] == [
+        line and line.segments for _, line in laid_out_rows(loaded)
+    ]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.text(max_size=3)), max_size=20))
+def test_joining_pieces_loses_and_reorders_nothing(pieces):
+    deltas = [TextDelta(text=text) if is_text else ReasoningDelta(text=text) for is_text, text in pieces]
+    joined = merged(deltas)
+    for kind in (TextDelta, ReasoningDelta):
+        texts = ["".join(one.text for one in some if isinstance(one, kind)) for some in (deltas, joined)]
+        assert texts[0] == texts[1]
+    assert all(type(one) is not type(other) for one, other in pairwise(joined))
