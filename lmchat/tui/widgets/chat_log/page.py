@@ -92,7 +92,7 @@ class Page:
         tint: str = "base",
         kept: int = 0,
     ) -> Line:
-        """Return a row: pieces at the left, of which those before the `kept` last may go, and a right part."""
+        """Return a row: pieces at the left, those before the `kept` last may go, and a right part."""
         room = self.text_width - width_of(right) - (2 if right else 0)
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
