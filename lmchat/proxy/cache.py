@@ -46,12 +46,15 @@ class ModelCache:
         self._lock = asyncio.Lock()
         self._unread = file
 
-    async def ready(self) -> None:
-        """Read the file, once."""
+    async def ready(self) -> bool:
+        """Read the file, once; return whether that was now."""
         async with self._lock:
             file, self._unread = self._unread, None
-            for known in await asyncio.to_thread(_read, file) if file is not None else ():
+            if file is None:
+                return False
+            for known in await asyncio.to_thread(_read, file):
                 self._remember(known, is_new=False)
+            return True
 
     def fresh(self, endpoint: Endpoint) -> ModelList | None:
         """Return the list of a server while it counts as fresh."""

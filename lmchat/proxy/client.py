@@ -66,7 +66,7 @@ class ProxyClient:
             TooManyRequests: the budget for looking is used up.
         """
         self._limiter.take(LOOK)
-        await self._cache.ready()
+        await self._remember()
         where = places(expected, await asyncio.to_thread(hinted_port))
         found = await look_around(where, self._look_at)
         return tuple([await self._keep(candidate) for candidate in found])
@@ -80,7 +80,7 @@ class ProxyClient:
         """
         self._allowed.check(endpoint)
         self._limiter.take(LOOK)
-        await self._cache.ready()
+        await self._remember()
         return await self._keep(await self._scout.check(endpoint))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
@@ -97,7 +97,7 @@ class ProxyClient:
             ServerRejected: it refuses.
         """
         self._allowed.check(endpoint)
-        await self._cache.ready()
+        await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
         self._counters.looked_up(is_hit=fresh is not None)
         if fresh is not None:
@@ -168,6 +168,12 @@ class ProxyClient:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._connections.aclose()
+
+    async def _remember(self) -> None:
+        """Learn from the cache of earlier runs which product stood where: who is away keeps its name."""
+        if await self._cache.ready():
+            for model in self._cache.everything().models:
+                self._scout.expect(model.endpoint, model.product)
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, in the one order."""

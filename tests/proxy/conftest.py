@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import hypothesis
 import pytest
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
@@ -9,6 +10,11 @@ from lmchat.proxy.client import ProxyClient
 from tests.support.scripted_server import ScriptedServer
 
 QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+
+
+# a machine that is busy is no reason to fail
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

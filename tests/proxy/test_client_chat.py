@@ -394,8 +394,8 @@ async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, ma
 
 
 async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(server, make_client):
-    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.05))
-    server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.3)]))
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.3, give_up_after_s=0.3))
+    server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.7)]))
     events, error = await events_of(client, ask(server))
     assert (error, texts(events)) == (None, "late")
     assert not [one for one in events if isinstance(one, StreamStalled)]

@@ -91,7 +91,7 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
     places = {port: start(script) for port, script in SCRIPTS.items()}
     started = time.perf_counter()
     found, ports = await detect(places)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 4
     assert {one.endpoint.port: one.product for one in found} == PORTS
     assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
     verdicts = {one.product: one.verdict for one in found}
@@ -284,7 +284,7 @@ async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
     silent.unknown = raw_reply(Hold())
     started = time.perf_counter()
     found, _ = await detect({1234: silent, 8080: start(products.llama_cpp)})
-    assert time.perf_counter() - started < 2.5
+    assert time.perf_counter() - started < 4
     assert (found[0].product, found[0].verdict) == (Product.LLAMA_CPP, Verdict.READY)
     assert next(one for one in found if one.endpoint.port == 1234).verdict is Verdict.TIMED_OUT
 
