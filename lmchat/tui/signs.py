@@ -80,6 +80,14 @@ ASCII = Signs(
 """The set for terminals and fonts that lack the others."""
 
 
+_IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0", "*~x.o^v<>-.<> ")
+
+
+def in_ascii(text: str) -> str:
+    """Return our own words, which may hold one of our signs, in ASCII and of the same width."""
+    return text.translate(_IN_ASCII)
+
+
 def signs(*, is_ascii: bool) -> Signs:
     """Return the set to draw with."""
     return ASCII if is_ascii else UNICODE

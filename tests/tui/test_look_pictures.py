@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
@@ -101,6 +102,26 @@ def test_panels_in_ascii(snap_compare):
 def test_the_picker_in_every_theme(snap_compare, theme):
     see = steps(*"qwen", sees="5 of 11")
     assert snap_compare(panels(picker, theme=theme), terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize(
+    "make", [picker, SearchDialog, HelpScreen, lambda: TextDialog("Title", "text\n" * 99)]
+)
+async def test_dialogs_hold_only_ascii_where_that_is_wanted(make):
+    app = panels(make, is_ascii=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        if isinstance(app.screen, SearchDialog):
+            app.screen.show_hits([replace(hit, before="b", after="a") for hit in HITS], 12.0, now=NOW)
+        await pilot.pause()
+        assert [line for line in screen_text(app).split("\n") if not line.isascii()] == []
+
+
+async def test_the_welcome_page_holds_only_ascii_where_that_is_wanted():
+    async with Host(screen=welcome, is_ascii=True).run_test(size=(120, 40)) as pilot:
+        pilot.app.screen.show(WANTS_KEY, 2.0, 3.0)
+        await pilot.pause()
+        assert [line for line in screen_text(pilot.app).split("\n") if not line.isascii()] == []
 
 
 @pytest.mark.parametrize("size", SIZES)

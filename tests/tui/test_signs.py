@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 from rich.cells import cell_len
 
-from lmchat.tui.signs import ASCII, UNICODE, Signs, signs
+from lmchat.tui.signs import ASCII, UNICODE, Signs, in_ascii, signs
 
 NAMES = [field.name for field in fields(Signs)]
 
@@ -32,3 +32,9 @@ def test_the_states_of_a_server_differ_without_colour(chosen):
 def test_the_setting_chooses_the_set():
     assert signs(is_ascii=True) is ASCII
     assert signs(is_ascii=False) is UNICODE
+
+
+def test_our_words_keep_their_width_in_ascii():
+    words = "● ready · ~24\u00a0tok – ‹2/3› ↑ ↓ …"
+    assert in_ascii(words).isascii()
+    assert cell_len(in_ascii(words)) == cell_len(words)

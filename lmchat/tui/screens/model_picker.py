@@ -60,7 +60,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         """Return filter, heads of the columns, list and what the signs mean."""
-        digits = ", or 1–9 for a recent one" if self._table.recent("1") else ""
+        digits = ", or 1 to 9 for a recent one" if self._table.recent("1") else ""
         yield Field(placeholder=f"Type a part of a name{digits}")
         yield Line(classes="columns gap")
         yield RowList()

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui.screens.dialog import Dialog
+from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
 
 
 class TextDialog(Dialog[None]):
@@ -53,6 +54,7 @@ class TextDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         """Say the note."""
+        fit_scrollbar(self.query_one(VerticalScroll))
         self.call_after_refresh(self.show_title, self._note)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -9,8 +9,9 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
+from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.key_names import key_name
-from lmchat.tui.widgets.line import MUTED, STRONG, content
+from lmchat.tui.widgets.line import MUTED, STRONG, content, plain
 
 Hint = tuple[str, str]
 """A key as it is written, and the word for what it does."""
@@ -38,7 +39,8 @@ class KeysRow(Widget):
         width = self.content_size.width
         left, right = fitting(self._left, self._right, width)
         gap = width - _length(left) - _length(right)
-        return _join(left) + " " * max(gap, 0) + _join(right)
+        line = _join(left) + " " * max(gap, 0) + _join(right)
+        return plain(line) if signs_for(self).cut.isascii() else line
 
     def on_click(self, event: events.Click) -> None:
         """Press the key of the hint that was clicked."""

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.tui.signs import signs_for
+from lmchat.tui.signs import in_ascii, signs_for
 
 Part = tuple[str, str]
 """Text and its style, as `("ready", "$success")`; the text has passed the filter, the style is ours."""
@@ -41,6 +41,11 @@ def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
     return text.truncate(room).extend_right(len(ellipsis), ellipsis[0])
 
 
+def plain(text: Content) -> Content:
+    """Return text with our signs in ASCII."""
+    return Content(in_ascii(text.plain), list(text.spans))
+
+
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
     """Shorten a path or an address: its middle goes, since both ends tell something."""
     if cell_len(text) <= width:
@@ -53,14 +58,18 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
-    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is."""
+    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is.
+
+    An ellipsis in ASCII means that all of our signs are to be drawn in ASCII.
+    """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     kept = list(pieces)
     while len(kept) > 1 and sum(piece.cell_length for piece in kept) > room:
         kept.pop()
     left = cut(Content("").join(kept), room, ellipsis)
     gap = width - left.cell_length - right.cell_length
-    return left + " " * max(gap, 0) + right
+    line = left + " " * max(gap, 0) + right
+    return plain(line) if ellipsis.isascii() else line
 
 
 class Line(Widget):

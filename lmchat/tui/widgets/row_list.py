@@ -14,6 +14,7 @@ from textual.strip import Strip
 
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
+from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
 
 NAME = "name"
 """Style of a part that is bold in the chosen row."""
@@ -149,6 +150,10 @@ class RowList(ScrollView):
         top = 0 if self._chosen == 0 else start
         region = Region(0, top, 1, start + height - top)
         self.scroll_to_region(region, animate=False, force=True)
+
+    def on_mount(self) -> None:
+        """Draw the scrollbar with the signs that may be drawn."""
+        fit_scrollbar(self)
 
     def on_resize(self, event: events.Resize) -> None:
         """Keep the chosen row in view."""
