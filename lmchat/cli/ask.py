@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from contextlib import aclosing
 
 from lmchat.cli.answer import Printer
@@ -16,9 +17,13 @@ from lmchat.services.desk import Desk
 _WRONG_USE = ("bad_request", "not_allowed")
 
 
-async def ask(parts: Parts) -> int:
+def ask(parts: Parts) -> Coroutine[None, None, int]:
     """Ask, print the answer while it arrives, and return how that went."""
-    prompt = await asyncio.to_thread(_prompt, parts)
+    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
+    return _ask(parts, _prompt(parts))
+
+
+async def _ask(parts: Parts, prompt: str) -> int:
     async with open_world(parts, is_kept=_is_kept(parts)) as world:
         desk = Desk(chat=world.settings.chat, backend=world.backend, store=world.store)
         await _open_session(parts, world, desk)

@@ -103,7 +103,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     """Write JSON that loses nothing and that no terminal takes for a command."""
     import json  # 7 ms that the chat screen does not need
 
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent)
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
@@ -120,6 +120,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in safe
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _speaks_utf8() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def _is_harmless(char: str) -> bool:
@@ -143,6 +147,8 @@ def _write(text: str) -> None:
     """
     if sys.stdout is None:
         return
+    if not _speaks_utf8():
+        text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -28,6 +28,8 @@ _SHARED_OPTIONS = (
     *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--resume", "--temporary"),
     *("--config", "--log-level"),
 )
+_WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
+"""Arguments that are text; names of files stay as they are."""
 LEVELS = ("debug", "info", "warning", "error")
 """How much the log file tells."""
 
@@ -78,7 +80,16 @@ def parse(argv: Sequence[str]) -> Options:
     except WrongArguments as error:
         raise _plainer(argv, error) from None
     options.allow_hosts = tuple(hosts)
+    options.query = tuple(_decoded(word) for word in options.query)
+    for name in _WORDS:
+        if word := getattr(options, name):
+            setattr(options, name, _decoded(word))
     return options
+
+
+def _decoded(word: str) -> str:
+    """Return text where the shell gave bytes that are not UTF-8, which no server and no store would take."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:

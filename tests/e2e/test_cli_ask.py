@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import subprocess
 
 import pytest
 
@@ -361,3 +362,27 @@ def test_stdout_that_cannot_be_written_is_told(cli):
     done = run(["/bin/sh", "-c", f"{shlex.join(cli.argv('ask', '--json', 'hi'))} >/dev/full"], home=cli.home)
     assert done.returncode == 1
     assert done.stderr == "lmchat: The output cannot be written: No space left on device.\n"
+
+
+def test_bytes_that_are_no_text_do_no_harm(cli, server):
+    done = run([*cli.argv("ask", "--save"), b"caf\xe9 \xff"], home=cli.home)
+    assert done.returncode == 0, done.stderr
+    assert server.seen(CHAT)[-1].json["messages"][0]["content"] == "caf\ufffd \ufffd"
+    assert "caf\ufffd" in cli("sessions").stdout
+
+
+def test_a_terminal_that_does_not_speak_utf8_gets_what_it_can_show(cli, server):
+    server.on(CHAT, sse("caf\u00e9 \u65e5", finish(), DONE))
+    assert cli("ask", "hi", PYTHONIOENCODING="ascii").stdout == "caf? ?\n"
+    done = cli("ask", "--json", "hi", PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout)["reply"] == "caf\u00e9 \u65e5"
+
+
+def test_ctrl_c_ends_the_wait_for_a_pipe(cli):
+    with cli.start("ask", "--json", "hi", stdin=subprocess.PIPE) as program:
+        program.stdin.write(b"x" * 1_000_000)  # more than a pipe holds: once it is written, somebody reads
+        program.stdin.flush()
+        program.send_signal(signal.SIGINT)
+        assert program.wait(WAIT_S) == 130
+        assert json.loads(program.stdout.read())["detail"]["error"] == "interrupted"
+        assert b"Traceback" not in program.stderr.read()

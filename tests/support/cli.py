@@ -39,9 +39,9 @@ class Cli:
         assert done.returncode == code, done
         return json.loads(done.stdout)
 
-    def start(self, *words: str):
+    def start(self, *words: str, **options):
         """Start a command."""
-        return start(self.argv(*words), home=self.home, env=self.env)
+        return start(self.argv(*words), home=self.home, env=self.env, **options)
 
     def configure(self, text: str) -> None:
         """Write the configuration file."""

@@ -15,7 +15,7 @@ WAIT_S = 15
 
 
 def run(
-    argv: Sequence[str | Path],
+    argv: Sequence[str | bytes | Path],
     *,
     home: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -24,7 +24,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it printed, decoded as UTF-8."""
     done = subprocess.run(  # noqa: S603 - the tests say what runs
-        [str(word) for word in argv],
+        [word if isinstance(word, bytes) else str(word) for word in argv],
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
         env=clean_environment(home) | dict(env or {}),
@@ -36,12 +36,16 @@ def run(
 
 
 def start(
-    argv: Sequence[str | Path], *, home: Path | None = None, env: Mapping[str, str] | None = None
+    argv: Sequence[str | Path],
+    *,
+    home: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a program whose stdout and stderr are pipes; the caller ends it."""
     return subprocess.Popen(  # noqa: S603 - the tests say what runs
         [str(word) for word in argv],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment(home) | dict(env or {}),
