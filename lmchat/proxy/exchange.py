@@ -105,7 +105,7 @@ class Exchange:
                 return await self._send()
             except ServerUnavailable as error:
                 if error.kind != "dropped" or not self._freshness.is_reused or is_second:
-                    raise self._with_hint(error) from error
+                    raise self.server.with_hint(error) from error
                 is_second = True
             except ServerRejected as error:
                 if self._has_token or not await self._has_changed(error):
@@ -192,10 +192,6 @@ class Exchange:
             body = await read_capped(response, MAX_WHOLE_BYTES)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return refusal(response.status_code, headers, body, self.asked)
-
-    def _with_hint(self, error: ServerUnavailable) -> ServerUnavailable:
-        hint = f"Start the server: {self.server.start_hint}." if error.kind == "offline" else error.hint
-        return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)
 
 
 def redirected(endpoint: Endpoint, location: str) -> EndpointNotAllowed | ServerRejected:

@@ -83,7 +83,7 @@ class Scout:
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
         except ServerUnavailable as error:
-            raise _with_hint(error, server) from error
+            raise server.with_hint(error) from error
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         """Take note of what someone says stands there, where nothing better is known."""
@@ -166,8 +166,3 @@ class Scout:
             questions=QUESTIONS if questions is None else questions,
             lacks=self._lacks.setdefault(endpoint, set()),
         )
-
-
-def _with_hint(error: ServerUnavailable, server: Server) -> ServerUnavailable:
-    hint = f"Start the server: {server.start_hint}." if error.kind == "offline" else error.hint
-    return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import ServerRejected
+from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.json_values import number, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
@@ -99,6 +99,17 @@ class Server:
     async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002
         """Unload a model."""
         raise self._cannot("unload")
+
+    def start_sentence(self) -> str:
+        """Return how to start it, as a sentence: where it is a command, it says so."""
+        is_command = self.start_hint[0].islower()
+        return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
+
+    def with_hint(self, error: ServerUnavailable) -> ServerUnavailable:
+        """Return the error with the step that helps with this product."""
+        is_off = error.message.startswith("Nothing answers") and error.kind == "offline"
+        hint = self.start_sentence() if is_off else error.hint
+        return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)
 
     def _cannot(self, verb: str) -> ServerRejected:
         name = "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value

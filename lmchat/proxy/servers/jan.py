@@ -54,6 +54,10 @@ class Jan(Server):
         )
         return running + stopped
 
+    def start_sentence(self) -> str:
+        """Where to start it."""
+        return f"In Jan: {self.start_hint}."
+
     def fields(self, sampling: Sampling) -> dict[str, Any]:
         """Its engines know seeds and efforts."""
         return seed_and_effort(sampling)

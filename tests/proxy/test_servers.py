@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import Product
+from lmchat.proxy.servers import SERVERS, server_of
+from lmchat.proxy.servers.base import capabilities, params_text
+
+
+def test_each_product_has_its_class_and_no_two_share_a_port():
+    assert {server.product for server in SERVERS} == set(Product)
+    ports = [port for server in SERVERS for port in server.ports]
+    assert len(ports) == len(set(ports))
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda one: one.product.value)
+def test_each_product_says_what_helps(server):
+    hints = (server.start_hint, server.key_hint, server.model_hint, server.host_hint, server.port_hint)
+    assert all(hints)
+    assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
+    assert server.start_sentence().endswith(".")
+    assert "server: Start the server" not in server.start_sentence()
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_what_is_not_set_is_not_sent(product):
+    fields = server_of(product).fields(Sampling())
+    assert set(fields) <= {"return_progress", "timings_per_token"}
+    assert bool(fields) == (product is Product.LLAMA_CPP)
+
+
+def test_switching_thought_off_reaches_llama_cpp_in_its_own_words():
+    fields = server_of(Product.LLAMA_CPP).fields(Sampling(reasoning_effort="none"))
+    assert fields["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (134_515_008, "135M"),
+        (8_030_261_248, "8B"),
+        (1_720_000_000, "1.7B"),
+        (30_532_122_624, "31B"),
+        (999_000_000, "1B"),
+        (0, ""),
+        (12, ""),
+        (None, ""),
+        ("8B", ""),
+        (float("inf"), ""),
+        (True, ""),
+    ],
+)
+def test_numbers_of_parameters_are_written_as_people_do(count, text):
+    assert params_text(count) == text
+
+
+def test_capabilities_keep_their_order_and_unknown_ones_go():
+    assert capabilities(["reasoning", "x", "tools", ""]) == ("tools", "reasoning")
