@@ -30,7 +30,8 @@ from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import LMChatError
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
-Step = StreamEvent | Exception | asyncio.Event
+Step = StreamEvent | Exception | asyncio.Event | float
+"""What a script is made of; a number is a pause in seconds."""
 
 
 def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
@@ -124,6 +125,8 @@ class ScriptedBackend:
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif isinstance(step, float):
+                    await asyncio.sleep(step)
                 else:
                     yield step
             self.counted = replace(self.counted, successful_requests=self.counted.successful_requests + 1)

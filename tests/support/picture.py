@@ -1,0 +1,109 @@
+"""`python -m tests.support.picture` draws docs/chat.svg: the real app in the middle of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from textual.app import App
+
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.message import Role, new_id, text_message
+from lmchat.domain.session import SessionHeader
+from lmchat.storage.sessions import SessionStore
+from tests.support.desktop import desktop
+from tests.support.scripted_backend import ScriptedBackend
+
+DOCS = Path(__file__).parents[2] / "docs"
+FONTS = "Hack, DejaVu Sans Mono, Menlo, Consolas, monospace"
+OTHERS = (
+    ("SSE parsing, the edge cases", 0),
+    ("Regex for dates", 0),
+    ("Trip to the north", 1),
+    ("Bread without kneading", 9),
+)
+ANSWER = """## Leaves first
+
+Whatever has to ripen a fruit needs sun; leaves need little. Four hours are enough for these three:
+
+1. **Lettuce** keeps longer when it stays cool
+2. **Spinach** likes `sow(march)` and a second sowing
+3. **Chard** is slow, but bears until frost
+
+| Crop | Sun | Sow | Gap |
+|---|---|---|---:|
+| Lettuce | 4 h | Mar to Aug | 25 cm |
+| Chard | 4 h | Apr to Jun | 35 cm |
+
+`plan` fills the bed, the widest rows first:
+
+```python
+def plan(rows, width_cm=300):
+    for row in sorted(rows, key=by_gap):
+        if row.gap_cm <= width_cm:
+            width_cm -= row.gap_cm
+            yield row  # widest first
+```
+
+Three metres hold two rows of chard and four of let"""
+
+
+def as_svg(app: App) -> str:
+    """The screen as SVG that looks alike everywhere: without a font from the web."""
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", app.export_screenshot(), flags=re.DOTALL)
+    svg = svg.replace("Fira Code", FONTS).replace("font-size: 20px", "font-size: 20.27px")
+    return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+
+
+class Clock:
+    """Tells the time that the next message was written at."""
+
+    def __init__(self) -> None:
+        self.days_ago = 0
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) - timedelta(days=self.days_ago)
+
+
+async def fill(store: SessionStore, clock: Clock) -> None:
+    """Sessions for the list."""
+    for title, days in reversed(OTHERS):
+        clock.days_ago = days
+        header = SessionHeader(session_id=new_id(), title=title, created_at=clock(), updated_at=clock())
+        await store.append(header, replace(text_message(Role.USER, title), created_at=clock()))
+    clock.days_ago = 0
+
+
+async def draw(theme: str, size: tuple[int, int]) -> str:
+    """Play the conversation up to the middle of an answer."""
+    words = [step for piece in re.findall(r"\S+\s*|\s+", ANSWER) for step in (0.0225, TextDelta(text=piece))]
+    first = "No. Spinach and winter lettuce like the cooler nights, and both are up in a week."
+    usage = UsageReported(prompt_tokens=21, completion_tokens=22, tokens_per_second=44.0)
+    backend = ScriptedBackend(
+        [RequestSent(), 0.19, TextDelta(text=first), usage, StreamFinished(reason="stop")],
+        [RequestSent(), 0.21, ReasoningDelta(text="The north side has shade."), 1.2, *words, asyncio.Event()],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock()
+        store = SessionStore(Path(folder) / "sessions.db", clock=clock)
+        await fill(store, clock)
+        async with desktop(Path(folder), backend, size=size, store=store) as desk:
+            desk.app.theme = theme
+            await desk.ready()
+            desk.chat.say("Is it too late to sow in August?")
+            await desk.answered(1)
+            desk.chat.say("What grows on the north side, in three metres?")
+            await desk.until(lambda: desk.conversation.shown_messages[-1].text == ANSWER)
+            await desk.pilot.pause(0.6)
+            desk.chat.say("Which herbs go with them?")
+            desk.chat.prompt_input.put("and in full shade?")
+            await desk.pilot.pause(0.6)
+            return as_svg(desk.app)
+
+
+if __name__ == "__main__":
+    (DOCS / "chat.svg").write_text(asyncio.run(draw("lmchat-dark", (120, 40))), encoding="utf-8")
