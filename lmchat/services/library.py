@@ -11,6 +11,7 @@ from typing import Protocol
 
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import FileRefused
 from lmchat.formats.catalogue import export_name, render
 from lmchat.services.ports import SessionStore
 
@@ -159,6 +160,21 @@ class Library:
             path /= export_name(session, form=form)
         self._write_file(path, text, is_forced=is_forced)
         return path
+
+
+def path_of(name: str) -> Path:
+    """Return the file that a person named; `~` is the home folder.
+
+    Raises:
+        FileRefused: no file can have this name.
+    """
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise FileRefused(f"{name} names a home folder that is not known.", hint="Type the path.") from error
+    if "\0" in name:
+        raise FileRefused("A file name cannot hold a NUL.", hint="Type another name.")
+    return path
 
 
 def form_of(path: Path) -> str:

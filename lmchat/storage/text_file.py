@@ -17,13 +17,15 @@ def read_as_block(name: str) -> str:
     Raises:
         FileRefused: it cannot be read, is too large, or is no text.
     """
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         if path.stat().st_size > LARGEST_BYTES:
             raise FileRefused(f"{path.name} is larger than 1 MB.", hint="Put a part of it into its own file.")
         data = path.read_bytes()
     except OSError as error:
         raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    except (RuntimeError, ValueError) as error:  # ~nobody, a NUL
+        raise FileRefused(f"{name} cannot be a file: {error}.", hint="Check the path.") from error
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -84,7 +84,7 @@ _KEYS = {" ": "space", "?": "question_mark", "/": "slash", ".": "full_stop", "_"
 
 
 @asynccontextmanager
-async def desktop(
+async def desktop(  # noqa: PLR0913 - all but two are named
     folder: Path,
     backend: ScriptedBackend | None = None,
     *,
@@ -143,7 +143,7 @@ async def desktop(
         resume_id=resume_id,
     )
     app = LMChatApp(workspace)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         seen.app, seen.pilot = app, pilot
         yield seen
         await app.stop_and_save()

@@ -6,33 +6,14 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
+from tests.support.screen_steps import half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
-
-
-def half(text: str, gate: asyncio.Event, rest: str = "") -> list:
-    """An answer that stands still at a gate."""
-    return [
-        RequestSent(),
-        TextDelta(text=text),
-        gate,
-        *([TextDelta(text=rest)] if rest else []),
-        StreamFinished(reason="stop"),
-    ]
-
-
-def sent(backend: ScriptedBackend) -> list[str]:
-    """The last message of every request."""
-    return [request.messages[-1].text for request in backend.requests]
-
-
-async def shown(desk, text: str) -> None:
-    await desk.until(lambda: text in screen_text(desk.app), f"“{text}” on the screen")
 
 
 async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 from textual import on
 from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
-from lmchat.errors import FileRefused, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
+from lmchat.services.library import path_of
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -186,7 +186,7 @@ class ChatSessions(ChatTurns):
 
         def export(name: str | None) -> None:
             if name:
-                self.attempt(lambda: self._export(Path(name).expanduser()), group="export")
+                self.attempt(lambda: self._export(name), group="export")
 
         if path:
             export(path)
@@ -194,12 +194,8 @@ class ChatSessions(ChatTurns):
             proposed = self.workspace.library.proposed_name(self._session())
             self.app.push_screen(AskDialog("Export to which file?", value=proposed), export)
 
-    async def _export(self, path: Path) -> None:
-        try:
-            written = await self.workspace.library.export_file(self._session(), path)
-        except FileRefused as error:
-            self.tell(error)
-            return
+    async def _export(self, name: str) -> None:
+        written = await self.workspace.library.export_file(self._session(), path_of(name))
         self.show_action("exported")
         self.app.notify(f"Exported to {safe_line(str(written))}", markup=False)
 

@@ -1,0 +1,315 @@
+"""Moving between sessions while answers stream; drafts, titles, deleting, search and export."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.errors import StoreUnavailable
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def go_to_list(desk) -> None:
+    """Give the keys to the list of sessions."""
+    for _ in range(6):
+        if desk.chat.sessions.has_focus:
+            return
+        await desk.pilot.press("tab")
+    raise AssertionError("the list never got the focus")
+
+
+async def open_in_list(desk, session_id: str) -> None:
+    """Go to a session by the keys of the list."""
+    await go_to_list(desk)
+    sessions = desk.chat.sessions
+    await desk.until(lambda: bool(sessions.chosen_id), "a list")
+    await desk.pilot.press("home")
+    for _ in range(20):
+        if sessions.chosen_id == session_id:
+            break
+        await desk.pilot.press("down")
+    await desk.pilot.press("enter")
+    await desk.until(lambda: desk.conversation.header.session_id == session_id, "the session")
+
+
+async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await shown(desk, "Let")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Let")
+        assert first.header.session_id in desk.app.desk.streaming
+        await desk.until(
+            lambda: first.header.session_id in desk.chat.sessions._streaming, "the mark in the list"
+        )
+        gate.set()
+        await desk.until(lambda: first.header.session_id in desk.app.desk.unread, "unread")
+        await desk.until(
+            lambda: first.header.session_id in desk.chat.sessions._unread, "the mark in the list"
+        )
+        saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
+        assert (saved.text, saved.state) == ("Lettuce.", AnswerState.COMPLETE)
+        assert "Lettuce." not in screen_text(desk.app)
+        await open_in_list(desk, first.header.session_id)
+        await shown(desk, "Lettuce.")
+        assert desk.app.desk.unread == set()
+
+
+async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event()]
+    script = half("Let", gates[0], "tu")
+    script[-1:] = half("ce.", gates[1], " Done.")[1:]
+    backend = ScriptedBackend(script)
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await shown(desk, "Let")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Let")
+        gates[0].set()
+        await open_in_list(desk, first.header.session_id)
+        await shown(desk, "Lettuce.")
+        gates[1].set()
+        await shown(desk, "Lettuce. Done.")
+        await desk.answered()
+        assert [m.text for m in await desk.on_disk()] == ["first", "Lettuce. Done."]
+
+
+async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event()]
+    backend = ScriptedBackend(half("A", gates[0], "aa"), half("B", gates[1], "bb"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "A")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n")
+        await desk.say("two")
+        await desk.until(lambda: len(backend.requests) == 2, "both asked")
+        for gate in gates:
+            gate.set()
+        await desk.until(lambda: not desk.app.desk.streaming, "both ended")
+        await desk.app.desk.settle()
+        assert [m.text for m in (await desk.store.open_session(first.header.session_id)).messages] == [
+            "one",
+            "Aaa",
+        ]
+        assert [m.text for m in await desk.on_disk()] == ["two", "Bbb"]
+
+
+async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("A", gate), answer("B"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.say("two")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n", "x")
+        assert "next" not in screen_text(desk.app)
+        gate.set()
+        await desk.until(lambda: len(backend.requests) == 2 and not desk.app.desk.streaming, "both answered")
+        await desk.app.desk.settle()
+        stored = (await desk.store.open_session(first.header.session_id)).messages
+        assert [m.text for m in stored] == ["one", "A", "two", "B"]
+        assert desk.chat.prompt_input.text == "x"
+
+
+async def test_a_draft_stays_with_its_session(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        first = desk.conversation.header.session_id
+        await desk.pilot.press("a", "b")
+        await desk.pilot.press("ctrl+n")
+        assert desk.chat.prompt_input.text == ""
+        await desk.pilot.press("n", "e", "w")
+        await open_in_list(desk, first)
+        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+        await desk.pilot.press("ctrl+n")
+        await desk.until(lambda: desk.chat.prompt_input.text == "new", "the draft of the new session")
+
+
+async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("a", "b", "ctrl+n")
+        assert desk.chat.prompt_input.text == "ab"
+
+
+async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("a", "b")
+    async with desktop(tmp_path) as desk:
+        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+        await desk.ready()
+        await desk.pilot.press("enter")
+        await desk.answered()
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        assert desk.chat.prompt_input.text == ""
+        await desk.until(lambda: bool(desk.chat.prompt_input.history_of_prompts), "earlier prompts")
+        await desk.pilot.press("up")
+        assert desk.chat.prompt_input.text == "ab"
+
+
+async def test_no_failing_disk_loses_a_draft(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        first = desk.conversation.header.session_id
+
+        async def full(*_args):
+            raise StoreUnavailable("The disk is full.")
+
+        desk.store.save_draft = desk.store.draft = full
+        await desk.pilot.press("a", "b", "ctrl+n")
+        assert desk.chat.prompt_input.text == ""
+        await open_in_list(desk, first)
+        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+
+
+async def test_a_session_is_resumed_with_its_messages(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+    async with desktop(tmp_path, ScriptedBackend(answer("Chives.")), resume_id="last") as desk:
+        await shown(desk, "Lettuce.")
+        await desk.ready()
+        await desk.say("second")
+        await desk.answered(2)
+        assert [m.text for m in desk.backend.requests[0].messages] == ["first", "Lettuce.", "second"]
+
+
+async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
+    backend = ScriptedBackend(half("Let"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await shown(desk, "Let")
+        first = desk.conversation.header.session_id
+        await desk.until(lambda: desk.chat.sessions.chosen_id == first, "the list")
+        await go_to_list(desk)
+        await desk.pilot.press("d")
+        await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
+        assert backend.stopped == 1
+        await desk.pilot.press("u")
+        await desk.until(lambda: desk.chat.sessions.chosen_id == first, "the session in the list")
+        stored = (await desk.store.open_session(first)).messages[-1]
+        assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
+
+
+async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.say("/title The garden")
+        await shown(desk, "The garden")
+        await desk.say("/title")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("!", "enter")
+        await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
+        stored = await desk.store.open_session(desk.conversation.header.session_id)
+        assert stored.header.title == "The garden!"
+
+
+async def test_search_opens_the_exact_message(tmp_path):
+    backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.say("herbs")
+        await desk.answered(2)
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Lettuce.")
+        await desk.pilot.press("ctrl+k")
+        await desk.until(lambda: isinstance(desk.app.screen, SearchDialog), "the search")
+        await desk.pilot.press(*"chives")
+        await shown(desk, "and more.")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: desk.chat.log_view.focused_message is not None, "the message")
+        assert desk.chat.log_view.focused_message.text == "Chives and more."
+        assert desk.app.focused is desk.chat.log_view
+
+
+async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Let", gate, "tuce."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("garden")
+        await shown(desk, "Let")
+        await desk.say("queued")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "next")
+        await desk.pilot.press("ctrl+k", *"garden")
+        await desk.until(
+            lambda: isinstance(desk.app.screen, SearchDialog) and "garden" in screen_text(desk.app)
+        )
+        await desk.pilot.pause(0.2)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: desk.conversation is first, "the live session")
+        await shown(desk, "next")
+        gate.set()
+        await shown(desk, "Lettuce.")
+        await desk.answered(2)
+        assert sent(backend) == ["garden", "queued"]
+
+
+async def test_export_writes_the_file_and_refuses_to_overwrite(tmp_path):
+    target = tmp_path / "garden.md"
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.pilot.press("ctrl+e")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("ctrl+u", *str(target).replace("/", "/"), "enter")
+        await desk.until(target.exists, "the file")
+        assert "Lettuce." in target.read_text()
+        await shown(desk, "Exported to")
+        target.write_text("mine")
+        await desk.say(f"/export {target}")
+        await shown(desk, "garden.md")
+        await desk.pilot.pause(0.1)
+        assert target.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])
+async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        desk.chat.action_export_session(name)
+        await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
+        words = [one.message for one in desk.app._notifications]
+        assert not any("lmchat itself" in one for one in words), words
+
+
+async def test_there_is_nothing_to_export_in_an_empty_session(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.pilot.press("ctrl+e")
+        await shown(desk, "nothing to export")
+        assert isinstance(desk.app.focused, PromptInput)
