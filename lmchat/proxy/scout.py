@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -126,17 +127,20 @@ class Scout:
         is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
         if not server.off_hint or not is_refused:
             return candidate
-        for port in app_ports():
-            endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
-            site = self._site(endpoint, server.product, read_s=GREETING_S, questions=1)
-            try:
-                is_there = server.confirms(await site.get(server.opening_path))
-            except LMChatError:
-                continue
-            if is_there:
-                step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
-                return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
-        return candidate
+        ports = await asyncio.to_thread(app_ports)
+        greeted = await asyncio.gather(*(self._greets(port, server) for port in ports))
+        if not any(greeted):
+            return candidate
+        step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
+        return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
+
+    async def _greets(self, port: int, server: Server) -> bool:
+        endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
+        site = self._site(endpoint, server.product, read_s=GREETING_S, questions=1)
+        try:
+            return server.confirms(await site.get(server.opening_path))
+        except LMChatError:
+            return False
 
     def _site(
         self,
