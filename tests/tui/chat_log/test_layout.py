@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pygments.lexers import PythonLexer
 from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
@@ -12,7 +14,7 @@ from textual.strip import Strip
 from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.code import code_lines
 from lmchat.tui.widgets.chat_log.marking import mark
-from lmchat.tui.widgets.chat_log.page import fold, width_of
+from lmchat.tui.widgets.chat_log.page import fold, split, width_of
 from lmchat.tui.widgets.chat_log.table import column_widths
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
@@ -133,3 +135,22 @@ def test_marking_changes_no_character_and_marks_those_that_were_meant(text, star
     marked = mark(strip, line.start + start, line.start + end, Style(bold=True))
     assert marked.text == strip.text
     assert "".join(segment.text for segment in marked if segment.style.bold) == line.text[start:end]
+
+
+@given(st.lists(st.text(alphabet="ab漢", max_size=9), max_size=9), st.data())
+def test_splitting_spans_keeps_their_text_and_their_styles(texts, data):
+    spans = [(text, Style(bold=bool(index % 2))) for index, text in enumerate(texts)]
+    whole = [(char, style) for text, style in spans for char in text]
+    inner = data.draw(st.lists(st.integers(0, len(whole)), max_size=6))
+    bounds = [0, *sorted(inner), len(whole)]
+    parts = list(split(spans, bounds))
+    assert [[(char, style) for text, style in part for char in text] for part in parts] == [
+        whole[start:end] for start, end in pairwise(bounds)
+    ]
+
+
+def test_a_lexer_that_fails_costs_the_colours_only(caplog):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PythonLexer, "get_tokens", lambda *_: 1 / 0)
+        assert rows("```python\nx = 1\n```") == ["   python", "   x = 1"]
+    assert "lexer for python failed" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,10 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, fold, width_of
 
+_log = logging.getLogger(__name__)
 TAB_CELLS = 4
+MAX_COLOURED_CHARS = 16_000
+"""So much in 32 lines is data rather than code, and colours would cost seconds."""
 _MORE = 2
 """Cells by which the rest of a long line is indented more than the line."""
 _NULL = Style.null()
@@ -105,10 +109,14 @@ def _split(page: Page, code: str, language: str) -> Iterator[list[Span]]:
 
 def _lex(code: str, language: str) -> Iterable[tuple[str, str]]:
     """Return the pieces of code with the names of their styles."""
-    lexer = _lexer(language) if language else None
+    lexer = _lexer(language) if language and len(code) <= MAX_COLOURED_CHARS else None
     if lexer is None:
         return [("", code)]
-    return [(_style_name(str(kind)[6:]), text) for kind, text in lexer.get_tokens(code)]
+    try:
+        return [(_style_name(str(kind)[6:]), text) for kind, text in lexer.get_tokens(code)]
+    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
+        _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
+        return [("", code)]
 
 
 @lru_cache(maxsize=32)

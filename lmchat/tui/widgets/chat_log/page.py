@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
@@ -78,8 +78,9 @@ class Page:
         text = "".join(part for part, _ in spans)
         width = max(self.text_width - width_of(rest), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
-        for start, end in pairwise(bounds):
-            line = self.line(cut(spans, start, end), prefix=first, text=text[start:end], tint=tint, lead=tint)
+        for end, part in zip(bounds[1:], split(spans, bounds), strict=True):
+            line = self.line(part, prefix=first, tint=tint, lead=tint)
+            line.text = "".join(text for text, _ in part)
             line.is_wrapped = end < len(text)
             yield line
             first = rest
@@ -149,15 +150,20 @@ def width_of(spans: Iterable[Span]) -> int:
     return sum(cell_len(text) for text, _ in spans)
 
 
-def cut(spans: Iterable[Span], start: int, end: int) -> Iterator[Span]:
-    """Yield what stands between two characters."""
-    position = 0
-    for text, style in spans:
-        if position >= end:
-            return
-        if position + len(text) > start:
-            yield text[max(start - position, 0) : end - position], style
-        position += len(text)
+def split(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
+    """Yield the spans between neighbouring bounds, in one go over all of them."""
+    rest = iter(spans)
+    text, style = next(rest, ("", Style.null()))
+    for start, end in pairwise(bounds):
+        part: list[Span] = []
+        size = end - start
+        while size > 0:
+            if text:
+                part.append((text[:size], style))
+                text, size = text[size:], size - min(len(text), size)
+            else:
+                text, style = next(rest, (" " * size, style))
+        yield part
 
 
 def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]:
@@ -166,12 +172,9 @@ def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]
     if cell_len(text) <= width:
         yield spans
         return
-    head = chop_cells(text, width)[0]
-    yield list(cut(spans, 0, len(head)))
-    position = len(head)
-    for part in chop_cells(text[position:], rest_width):
-        yield list(cut(spans, position, position + len(part)))
-        position += len(part)
+    head = len(chop_cells(text[: width + 1], width)[0])
+    sizes = [head, *map(len, chop_cells(text[head:], rest_width))]
+    yield from split(spans, list(accumulate(sizes, initial=0)))
 
 
 def safe_span(text: str) -> str:

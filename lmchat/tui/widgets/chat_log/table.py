@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from rich.style import Style
 
 from lmchat.tui.quirks.painting import wrap_points
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.page import Page, cut, width_of
+from lmchat.tui.widgets.chat_log.page import Page, split, width_of
 
 Cell = list[Span]
 _NULL = Style.null()
@@ -82,9 +81,7 @@ def _record(page: Page, head: list[Cell], row: list[Cell], prefix: Sequence[Span
 
 def _broken(cell: Cell, width: int) -> Iterator[Cell]:
     text = "".join(part for part, _ in cell)
-    points = [0, *wrap_points(text, width), len(text)]
-    for start, end in pairwise(points):
-        yield list(cut(cell, start, end))
+    return split(cell, [0, *wrap_points(text, width), len(text)])
 
 
 def _trimmed(cell: Cell) -> Cell:
