@@ -69,8 +69,8 @@ def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None)
         await pilot.press(*keys)
         if then is not None:
             then(pilot.app.screen)
-        await pilot.pause()
-        await pilot.pause()
+        for _ in range(3):  # a refresh may ask for another: a list that grew, a dialog that got tight
+            await pilot.pause()
         assert sees in screen_text(pilot.app)
 
     return run

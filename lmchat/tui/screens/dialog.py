@@ -22,6 +22,7 @@ from lmchat.tui.widgets.row_list import RowList
 
 _TALL = 30
 _AROUND = 4
+_MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
 ResultT = TypeVar("ResultT")
 
 
@@ -95,6 +96,10 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def fit_list(self, wanted: int = 0) -> None:
         """Give the list as many rows as it wants and the screen has."""
         self._list_height = max(self._list_height, wanted)
+        is_tight = self._list_height + _MARGINS > self.size.height
+        if is_tight != self.has_class("-tight"):
+            self.set_class(is_tight, "-tight")
+            self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 
     def on_resize(self, event: events.Resize) -> None:
