@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 from textual.screen import ModalScreen
-from textual.worker import Worker, WorkerError
+from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
@@ -18,7 +18,6 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, RememberPanels
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.screens.chat_base import tell_own_error
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -185,7 +184,11 @@ class LMChatApp(Arrivals):
         """Look less often while nobody looks."""
         self.workspace.monitor.is_focused = False
 
-    @on(Worker.StateChanged)
-    def tell_failed_worker(self, event: Worker.StateChanged) -> None:
-        """No traceback reaches the screen: it is in the log, under an id that the message shows."""
-        tell_own_error(self, self.workspace, event)
+    def tell_failure(self, error: BaseException) -> None:
+        """Tell that something failed that nobody expected to: the log has it under an id, lmchat goes on."""
+        error_id = self.workspace.outside.note_error(error)
+        self.notify(
+            f"Something in lmchat itself went wrong (error {error_id}). The log file has the details.",
+            severity="error",
+            markup=False,
+        )

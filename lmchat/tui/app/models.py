@@ -34,8 +34,8 @@ class Models(App[None]):
         return self.chat
 
     def begin_work(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run something behind the screen; an error of lmchat itself in it is told, and ends nothing."""
-        self.run_worker(work, name=name, group=name, exclusive=True, exit_on_error=False)
+        """Run something behind the screen."""
+        self.run_worker(work, name=name, group=name, exclusive=True)
 
     def use(self, target: Target) -> None:
         """Use a server and model from the next turn on."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import events, on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import Worker, WorkerState
 
 from lmchat.domain.message import Role
 from lmchat.domain.server import Verdict
@@ -127,13 +126,8 @@ class ChatBase(Screen[None]):
         self.begin_work(self._list_sessions(), "library")
 
     def begin_work(self, work: Coroutine[None, None, None], name: str, *, is_only: bool = True) -> None:
-        """Run something behind the screen; an error of lmchat itself in it is told, and ends nothing."""
-        self.run_worker(work, name=name, group=name, exclusive=is_only, exit_on_error=False)
-
-    @on(Worker.StateChanged)
-    def tell_failed_worker(self, event: Worker.StateChanged) -> None:
-        """No traceback reaches the screen: it is in the log, under an id that the message shows."""
-        tell_own_error(self.app, self.workspace, event)
+        """Run something behind the screen."""
+        self.run_worker(work, name=name, group=name, exclusive=is_only)
 
     async def _list_sessions(self) -> None:
         try:
@@ -274,14 +268,3 @@ class ChatBase(Screen[None]):
         self._show_status()
         if self._marker is None:
             self._marker = self.set_timer(MARK_AFTER_S, self.mark_left_out)
-
-
-def tell_own_error(app: App[Any], workspace: Workspace, event: Worker.StateChanged) -> None:
-    """Put an error of lmchat itself into the log file and tell its id."""
-    if event.state is WorkerState.ERROR and event.worker.error is not None:
-        error_id = workspace.outside.note_error(event.worker.error)
-        app.notify(
-            f"Something in lmchat itself went wrong (id {error_id}). The log file has the details.",
-            severity="error",
-            markup=False,
-        )

@@ -59,7 +59,6 @@ class ChatTurns(ChatBase):
             self._follow(opened, begin(opened.conversation, how), text),
             name="turn",
             group=_group(opened.conversation),
-            exit_on_error=False,
         )
 
     def stop_turn(self) -> bool:
