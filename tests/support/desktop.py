@@ -22,6 +22,7 @@ from lmchat.storage.sessions import SessionStore
 from lmchat.storage.text_file import read_as_block
 from lmchat.storage.whole_file import write_new_file
 from lmchat.tui.app.lmchat_app import LMChatApp
+from lmchat.tui.quirks.failures import keep_tracebacks_off
 from tests.support.scripted_backend import ScriptedBackend
 
 
@@ -143,6 +144,7 @@ async def desktop(  # noqa: PLR0913 - all but two are named
         resume_id=resume_id,
     )
     app = LMChatApp(workspace)
+    keep_tracebacks_off(app, app.tell_failure)
     async with app.run_test(size=size, notifications=True) as pilot:
         seen.app, seen.pilot = app, pilot
         yield seen

@@ -37,13 +37,14 @@ class ChatMessages(ChatSessions):
             "resume": self.resume,
             "fork": self.fork_at,
             "delete": self.delete_message,
-            "undo": lambda _: self.undo_deletion(),
             "previous_version": lambda message: self.choose_version(message, -1),
             "next_version": lambda message: self.choose_version(message, 1),
             "tree": lambda _: self.show_tree(),
             "pager": self.page,
         }
-        if event.name in ("copy", "copy_code"):
+        if event.name == "copy_code" and not event.text:
+            self.app.notify("This message has no code block.", markup=False)
+        elif event.name in ("copy", "copy_code"):
             self.post_message(CopyText(event.text))
         elif event.name == "links":
             self.show_links(event.text.split())
@@ -113,10 +114,12 @@ class ChatMessages(ChatSessions):
         async def work() -> None:
             await self.stop_and_hold(opened)
             self.show_path(await self.workspace.store.delete_message(session_id, message.message_id))
-            self.show_action("deleted; u brings it back")
+            self.show_action("deleted")
+            self.app.notify("Deleted, with what follows. u brings it back.", markup=False)
 
         self.attempt(work, group="delete")
 
+    @on(ChatLog.UndoWanted)
     def undo_deletion(self) -> None:
         """Bring back the message that was deleted last in this session."""
 

@@ -35,6 +35,7 @@ _MESSAGE_HINTS = (
     ("s", "source"),
     ("o", "pager"),
     ("d", "delete"),
+    ("u", "undo"),
 )
 _SESSION_HINTS = (
     ("Enter", "open"),

@@ -106,6 +106,8 @@ class ChatSessions(ChatTurns):
         """Show another path of the session, or a fork."""
         self.desk.adopt(session)
         self.show_session()
+        if self.log_view.has_focus and session.messages:
+            self.log_view.show_message(session.messages[-1].message_id)
 
     @on(SessionList.Opened)
     def open_chosen(self, event: SessionList.Opened) -> None:
@@ -123,11 +125,9 @@ class ChatSessions(ChatTurns):
             case "pin":
                 self._change(lambda: self._toggle(session_id, "is_pinned"), "pinned or not")
             case "archive":
-                self._change(
-                    lambda: self._toggle(session_id, "is_archived"), "archived; u does not undo this, a does"
-                )
+                self._change(lambda: self._toggle(session_id, "is_archived"), "archived, or back")
             case "delete":
-                self._change(lambda: self._delete(session_id), "in the trash; u brings it back")
+                self._change(lambda: self._delete(session_id), "in the trash, u undoes")
             case _:
                 self._change(library.undo_delete, "brought back")
 

@@ -84,7 +84,7 @@ async def test_a_message_is_shown_by_its_id(pilot, log):
     assert not log.show_message("nowhere")
 
 
-@pytest.mark.parametrize("key", ["e", "r", "a", "f", "d", "u", "t", "o", "left_square_bracket"])
+@pytest.mark.parametrize("key", ["e", "r", "a", "f", "d", "t", "o", "left_square_bracket"])
 async def test_keys_whose_work_is_done_elsewhere_are_passed_on(pilot, log, key):
     log.load([question("one"), answer("two")])
     log.focus_message(-1)

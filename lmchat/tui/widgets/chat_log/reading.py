@@ -38,6 +38,10 @@ class ReadingLog(MarkedView, can_focus=True):
         text: str = ""
         """What to copy, or the links, one a line."""
 
+    @dataclass
+    class UndoWanted(Message, namespace="chat_log"):
+        """What was deleted last shall come back; no message needs to be left for that."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._new_lines = 0
@@ -120,6 +124,9 @@ class ReadingLog(MarkedView, can_focus=True):
 
     def action_message(self, name: str) -> None:
         """Do what a message key says, or ask for it."""
+        if name == "undo":
+            self.post_message(self.UndoWanted())
+            return
         message = self.focused_message
         if message is None or self._cursor is None:
             return

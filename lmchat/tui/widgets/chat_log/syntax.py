@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ References = MutableMapping[str, Any]
 """Link reference definitions by name, in the parser's own form."""
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
+_ADDRESS = re.compile(r"https?://[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]")
+"""An address that is not marked as a link; what ends a sentence is no part of it."""
 
 
 class Token(Protocol):
@@ -83,4 +86,6 @@ def links(text: str) -> list[str]:
             for token in parse_inline(block.content, references):
                 if href := str(token.attrs.get("href", "")):
                     found[href] = None
+                if token.type == "text":
+                    found |= dict.fromkeys(_ADDRESS.findall(token.content))
     return list(found)

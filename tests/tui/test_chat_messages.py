@@ -1,0 +1,292 @@
+"""What the keys of a message do in the whole app; every version stays in the tree."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.domain.event import RequestSent, TextDelta
+from lmchat.domain.message import AnswerState
+from lmchat.errors import StreamInterrupted
+from lmchat.services.asking import CONTINUE
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def asked(desk, *prompts: str) -> None:
+    """Have some turns behind one."""
+    await desk.ready()
+    for count, prompt in enumerate(prompts, 1):
+        await desk.say(prompt)
+        await desk.answered(count)
+
+
+async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
+    backend = ScriptedBackend(answer("First one."), answer("Second one."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "hello")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Second one.")
+        await desk.until(lambda: not desk.conversation.is_running)
+        await shown(desk, "2/2")
+        assert "First one." not in screen_text(desk.app)
+        await desk.pilot.press("alt+up", "left_square_bracket")
+        await shown(desk, "First one.")
+        await shown(desk, "1/2")
+        await desk.pilot.press("left_square_bracket")
+        await desk.pilot.press("right_square_bracket")
+        await shown(desk, "Second one.")
+        assert sent(backend) == ["hello", "hello"]
+        assert [m.text for m in await desk.on_disk()] == ["hello", "Second one."]
+
+
+async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
+    backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one", "two")
+        await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
+        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        assert sent(backend) == ["one", "two", "one"]
+        assert [m.text for m in desk.conversation.messages] == ["one", "C."]
+        await shown(desk, "C.")
+        await gone(desk, "two")
+        tree = await desk.store.tree(desk.conversation.header.session_id)
+        assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
+
+
+async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
+    backend = ScriptedBackend(answer("A."), answer("B."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("x", "alt+up", "alt+up", "e")
+        assert desk.chat.prompt_input.text == "one"
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.pilot.press("!", "enter")
+        await desk.until(lambda: len(backend.requests) == 2 and not desk.app.desk.shown.is_busy, "an answer")
+        assert sent(backend) == ["one", "one!"]
+        await shown(desk, "one!")
+        assert [m.text for m in await desk.on_disk()] == ["one!", "B."]
+        assert len(await desk.store.tree(desk.conversation.header.session_id)) == 4
+        assert desk.chat.prompt_input.text == "x"  # what had been typed before
+
+
+async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("x", "y", "alt+up", "e", "escape")
+        assert desk.chat.prompt_input.text == "xy"
+        await desk.pilot.press("enter")
+        await desk.answered(2)
+        assert sent(desk.backend) == ["one", "xy"]
+
+
+async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "e", "ctrl+n")
+        await desk.until(lambda: desk.chat.prompt_input.text == "", "an empty prompt")
+        await desk.say("two")
+        await desk.answered()
+        assert desk.conversation.messages[0].text == "two"
+
+
+async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(answer("A."), half("Let", gate), answer("C."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.say("two")
+        await shown(desk, "Let")
+        await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter")
+        await shown(desk, "still on its way")
+        assert desk.chat.prompt_input.text == "one!"
+        gate.set()
+        await desk.answered(2)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
+
+
+async def test_a_continues_an_interrupted_answer(tmp_path):
+    backend = ScriptedBackend(
+        [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")], answer("tuce.")
+    )
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await shown(desk, "interrupted")
+        await desk.pilot.press("alt+up", "a")
+        await shown(desk, "Lettuce.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        assert sent(backend) == ["one", CONTINUE]
+        last = (await desk.on_disk())[-1]
+        assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
+
+
+async def test_a_on_a_complete_answer_says_why_not(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "a")
+        await shown(desk, "complete")
+        assert len(desk.backend.requests) == 1
+
+
+async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
+    backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one", "two")
+        old = desk.conversation.header.session_id
+        await desk.pilot.press("alt+up", "alt+up", "alt+up", "f")
+        await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
+        await gone(desk, "B.")
+        await desk.say("three")
+        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        assert [m.text for m in await desk.on_disk()] == ["one", "A.", "three", "C."]
+        kept = (await desk.store.open_session(old)).messages
+        assert [m.text for m in kept] == ["one", "A.", "two", "B."]
+
+
+async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
+    backend = ScriptedBackend(answer("A."), answer("B."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one", "two")
+        await desk.pilot.press("alt+up", "alt+up", "d")
+        await gone(desk, "B.")
+        assert [m.text for m in await desk.on_disk()] == ["one", "A."]
+        await desk.pilot.press("alt+up", "u")
+        await shown(desk, "B.")
+        assert [m.text for m in await desk.on_disk()] == ["one", "A.", "two", "B."]
+
+
+async def test_the_last_message_can_be_brought_back_too(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "alt+up", "d")
+        await gone(desk, "Alpha.")
+        await desk.pilot.press("u")
+        await shown(desk, "Alpha.")
+
+
+async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
+    backend = ScriptedBackend(answer("Alpha."), half("Beta"))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.say("two")
+        await shown(desk, "Beta")
+        await desk.say("three")
+        await desk.pilot.press("alt+up", "d")
+        await gone(desk, "Beta")
+        assert backend.stopped == 1
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two"]
+        assert [m.text for m in desk.conversation.messages] == ["one", "Alpha.", "two"]
+        await shown(desk, "held")
+        assert len(backend.requests) == 2
+
+
+async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(answer("Alpha."), half("Be", gate, "ta."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Be")
+        await desk.pilot.press("alt+up", "left_square_bracket")
+        await shown(desk, "Alpha.")
+        gate.set()
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.app.desk.settle()
+        assert "Alpha." in screen_text(desk.app)
+        tree = await desk.store.tree(desk.conversation.header.session_id)
+        assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]
+        await desk.pilot.press("right_square_bracket")
+        await shown(desk, "Beta.")
+
+
+async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Al", gate, "pha."), answer("Beta."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Al")
+        await desk.say("/system Be brief.")
+        gate.set()
+        await desk.answered()
+        await desk.say("two")
+        await desk.answered(2)
+        assert [m.text for m in backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "Be brief.", "two", "Beta."]
+
+
+async def test_the_tree_goes_to_another_branch(tmp_path):
+    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Beta.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy)
+        await desk.pilot.press("alt+up", "t")
+        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        await desk.pilot.press("up", "enter")
+        await shown(desk, "Alpha.")
+        await gone(desk, "Beta.")
+
+
+async def test_copying_takes_the_source_and_code_blocks_in_turn(tmp_path):
+    text = "Look:\n\n```python\na = 1\n```\n\n**bold**\n\n```\nb\n```\n"
+    backend = ScriptedBackend([TextDelta(text=text)])
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "y")
+        await desk.until(lambda: len(desk.copied) == 1, "a copy")
+        await desk.pilot.press("c")
+        await desk.until(lambda: len(desk.copied) == 2, "a copy")
+        await desk.pilot.press("c")
+        await desk.until(lambda: len(desk.copied) == 3, "a copy")
+        assert desk.copied[0].strip() == text.strip()
+        assert [one.strip() for one in desk.copied[1:]] == ["a = 1", "b"]
+        await shown(desk, "Copied with test-copy")
+
+
+async def test_a_message_without_code_says_so(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "c")
+        await shown(desk, "no code")
+        assert desk.copied == []
+
+
+async def test_source_and_rendered(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("It is **bold** here."))) as desk:
+        await asked(desk, "one")
+        assert "**bold**" not in screen_text(desk.app)
+        await desk.pilot.press("alt+up", "s")
+        await shown(desk, "**bold**")
+        await desk.pilot.press("s")
+        await gone(desk, "**bold**")
+
+
+async def test_a_link_is_opened_after_asking_only(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("See https://example.org/a here."))) as desk:
+        await asked(desk, "one")
+        opened = []
+        desk.app.open_url = opened.append
+        await desk.pilot.press("alt+up", "l")
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        assert opened == []
+        await desk.pilot.press("enter")
+        assert opened == ["https://example.org/a"]
+
+
+async def test_keys_row_follows_message_and_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await shown(desk, "^O model")
+        await desk.pilot.press("alt+up")
+        await shown(desk, "regenerate")
+        await desk.pilot.press("escape")
+        await shown(desk, "^O model")
+        assert isinstance(desk.app.focused, PromptInput)
