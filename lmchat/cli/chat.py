@@ -31,6 +31,7 @@ from lmchat.terminal.notify import notification
 from lmchat.terminal.pager import page_text
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
+from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
     app = LMChatApp(workspace)
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
+    keep_tracebacks_off(app, app.tell_failure)
     try:
         await app.run_async(mouse=settings.ui.mouse)
     finally:
@@ -59,6 +61,8 @@ async def _run(settings: Settings, parts: Parts) -> int:
         if metrics.total_requests or metrics.cache_misses or metrics.cache_hits:
             await _keep_metrics(store, workspace)
         await store.aclose()
+    if (error := failure_of(app)) is not None:
+        raise error
     return app.return_code or 0
 
 

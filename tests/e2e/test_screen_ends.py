@@ -1,0 +1,176 @@
+"""Every way out of the program: the terminal is given back, and what had come of an answer is kept."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.breaking_screen import SECRET
+from tests.support.lmchat_screen import LMChatScreen, answers, stored
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Gate, Pause, Reply, ScriptedServer, finish, sse
+
+BREAKING = (sys.executable, "-m", "tests.support.breaking_screen")
+WORDS = [f"word{number} " for number in range(1, 2001)]
+
+
+@pytest.fixture
+def server():
+    """Says five words and then nothing, until the client leaves."""
+    with llama_cpp(ScriptedServer()) as scripted:
+        scripted.on(CHAT, sse(*WORDS[:5], Gate()))
+        yield scripted
+
+
+@pytest.fixture
+def streaming(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url, argv=BREAKING) as screen:
+        screen.wait_ready()
+        screen.ask("Go on for ever.")
+        screen.wait_for("word5")
+        yield screen
+
+
+def assert_kept(screen: LMChatScreen) -> None:
+    (answer,) = answers(screen.home)
+    assert answer.text.split() == [word.strip() for word in WORDS[:5]]
+    assert answer.state is AnswerState.STOPPED
+
+
+def test_quitting_while_an_answer_streams_keeps_it_as_stopped(streaming, server):
+    streaming.type("\x11")
+    assert streaming.wait_exit(3) == 0
+    assert streaming.left_behind() == []
+    assert "word5" not in streaming.text
+    assert_kept(streaming)
+    assert server.seen(CHAT)[0].client_left.wait(2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_an_answer_streams_keeps_it_as_stopped(streaming, number):
+    streaming.kill(number)
+    assert streaming.wait_exit(4) == 128 + number
+    assert streaming.left_behind() == []
+    assert "Traceback" not in streaming.text
+    assert_kept(streaming)
+
+
+def test_two_signals_at_once_are_like_one(streaming):
+    streaming.kill(signal.SIGINT)
+    streaming.kill(signal.SIGINT)
+    assert streaming.wait_exit(4) == 130
+    assert streaming.left_behind() == []
+    assert_kept(streaming)
+
+
+def test_a_closed_window_keeps_the_answer(streaming):
+    streaming.hang_up()
+    assert streaming.wait_exit(4) == 129
+    assert_kept(streaming)
+
+
+def test_ctrl_c_stops_first_and_twice_more_quits(streaming):
+    streaming.type("\x03")
+    streaming.wait_stopped()
+    streaming.type("\x03")
+    streaming.wait_for("once more quits")
+    streaming.type("\x03")
+    assert streaming.wait_exit(3) == 0
+    assert streaming.left_behind() == []
+    assert_kept(streaming)
+
+
+def test_an_error_in_the_app_is_one_sentence_and_keeps_the_answer(streaming):
+    streaming.type("\x1b[23~")
+    assert streaming.wait_exit(4) == 1
+    assert streaming.left_behind() == []
+    assert "Something in lmchat itself went wrong" in streaming.text
+    assert "ValueError" not in streaming.text
+    assert SECRET.encode() not in streaming.raw
+    assert SECRET not in streaming.log_text
+    assert "ValueError" in streaming.log_text
+    assert_kept(streaming)
+
+
+def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
+    gate = Gate()
+    with llama_cpp(ScriptedServer()) as server:
+        server.on(CHAT, sse(*WORDS[:5], gate, "and the end.", finish(), DONE))
+        with LMChatScreen(tmp_path, server.url, argv=BREAKING) as screen:
+            screen.wait_ready()
+            screen.ask("Go on.")
+            screen.wait_for("word5")
+            screen.type("\x1b[21~")
+            screen.wait_for("went wrong")
+            assert SECRET.encode() not in screen.raw
+            gate.open()
+            screen.wait_for("and the end.")
+            assert screen.process.poll() is None
+
+
+def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
+    streaming.wait_time(0.3)  # what came last is on the disk after 250 ms
+    streaming.type("\x1b[24~")
+    streaming.kill(signal.SIGTERM)
+    assert streaming.wait_exit(5) == 143
+    assert streaming.left_behind() == []
+    (answer,) = answers(streaming.home)
+    assert answer.text.split() == [word.strip() for word in WORDS[:5]]
+    assert answer.state is AnswerState.INTERRUPTED
+
+
+class TimedSteps:
+    """Steps that note when each of them was taken to be sent."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.steps = reply.steps
+        self.taken: list[tuple[float, bytes]] = []
+
+    def __iter__(self):
+        for step in self.steps:
+            if isinstance(step, bytes):
+                self.taken.append((time.monotonic(), step))
+            yield step
+
+
+def test_after_kill_9_all_but_the_last_moment_is_there_and_can_be_continued(tmp_path):
+    with llama_cpp(ScriptedServer()) as server:
+        steps = TimedSteps(sse(*[step for word in WORDS for step in (word, Pause(0.01))]))
+        server.on(CHAT, Reply(steps=steps))
+        with LMChatScreen(tmp_path, server.url) as screen:
+            screen.wait_ready()
+            screen.ask("Go on for ever.")
+            screen.wait_for("word120 ")
+            killed_s = time.monotonic()
+            screen.kill(signal.SIGKILL)
+            screen.wait_exit()
+        sent = [data for taken_s, data in steps.taken if taken_s < killed_s - 0.35]
+        owed = sum(data.count(b'"content": "word') for data in sent)
+        prompt, answer = stored(tmp_path).messages
+        assert prompt.text == "Go on for ever."
+        kept = answer.text.split()
+        assert kept == [word.strip() for word in WORDS[: len(kept)]]
+        assert len(kept) >= owed > 50
+        assert answer.state is AnswerState.INTERRUPTED
+
+        server.on(CHAT, sse("THE_END", finish(), DONE))
+        with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
+            screen.wait_ready()
+            screen.wait_for(kept[-1])
+            screen.wait_for("interrupted")
+            screen.type("\x1b[1;3A")
+            screen.wait_for("continue")
+            screen.type("a")
+            screen.wait_for("THE_END")
+            screen.wait_until(
+                lambda: _newest(tmp_path).state is AnswerState.COMPLETE, "the answer is complete"
+            )
+        assert _newest(tmp_path).text == answer.text + "THE_END"
+
+
+def _newest(home):
+    return answers(home)[-1]

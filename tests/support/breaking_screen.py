@@ -1,0 +1,49 @@
+"""lmchat with keys that break it: F10 fails in a worker, F11 in a handler, F12 hangs.
+
+`python -m tests.support.breaking_screen` takes the arguments of `lmchat`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from lmchat.cli import chat
+from lmchat.cli.main import main
+from lmchat.tui.app.lmchat_app import LMChatApp
+
+SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
+
+
+class BreakingApp(LMChatApp):
+    """Fails on purpose."""
+
+    CSS_PATH: ClassVar = [Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH]
+    BINDINGS: ClassVar = [
+        *LMChatApp.BINDINGS,
+        ("f10", "fail_behind", ""),
+        ("f11", "fail", ""),
+        ("f12", "hang", ""),
+    ]
+
+    def action_fail(self) -> None:
+        local = SECRET
+        raise ValueError(f"on purpose, with {local}")
+
+    def action_fail_behind(self) -> None:
+        self.chat.run_worker(self._fail(), name="fails")
+
+    async def _fail(self) -> None:
+        local = SECRET
+        raise ValueError(f"on purpose, with {local}")
+
+    def action_hang(self) -> None:
+        while True:
+            pass
+
+
+if __name__ == "__main__":
+    chat.LMChatApp = BreakingApp
+    sys.exit(main(sys.argv[1:]))
