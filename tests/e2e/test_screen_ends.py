@@ -165,7 +165,7 @@ def test_after_kill_9_all_but_the_last_moment_is_there_and_can_be_continued(tmp_
             screen.type("\x1b[1;3A")
             screen.wait_for("continue")
             screen.type("a")
-            screen.wait_for("THE_END")
+            screen.wait_for("THE_END", timeout_s=3)
             screen.wait_until(
                 lambda: _newest(tmp_path).state is AnswerState.COMPLETE, "the answer is complete"
             )

@@ -1,0 +1,152 @@
+"""What the screen says and does when the server goes, comes back, is no model server, or cuts an answer."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
+from tests.support.real_server.server import RealServer
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Cut, ScriptedServer, finish, html_reply, json_reply, sse
+
+_UP = re.compile(r"● llama\.cpp +ready")
+_DOWN = re.compile(r"× llama\.cpp +down")
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def screen(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as program:
+        program.wait_ready()
+        yield program
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_server_that_is_killed_turns_red_within_6_s_and_green_again_by_itself(tmp_path):
+    with RealServer() as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.wait_for(_UP)
+        server.port = int(server.url.rpartition(":")[2])
+        server.stop(signal.SIGKILL)
+        screen.wait_for(_DOWN, timeout_s=6)
+        server.start()
+        screen.wait_for(_UP, timeout_s=6.5)
+        screen.ask("Say hello.")
+        screen.wait_answered()
+
+
+@pytest.mark.timeout(60)
+def test_a_server_killed_during_an_answer_leaves_the_text_and_one_clear_card(tmp_path):
+    configure(tmp_path, STEADY)
+    with RealServer() as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask(LONG_PROMPT)
+        screen.wait_for(", 20,")
+        server.stop(signal.SIGKILL)
+        screen.wait_for("interrupted", timeout_s=3)
+        screen.wait_for("Streaming failed")
+        screen.wait_for(_DOWN, timeout_s=6)
+        assert ", 20," in screen.text
+        assert "Traceback" not in screen.text
+        (answer,) = answers(tmp_path)
+        assert answer.state is AnswerState.INTERRUPTED
+        assert ", 20," in answer.text
+
+
+def test_f5_looks_at_once(screen, server):
+    screen.wait_for(_UP)
+    server.stop()
+    screen.type("\x1b[15~")
+    screen.wait_for(_DOWN, timeout_s=2)
+    server.start()
+    screen.type("\x1b[15~")
+    screen.wait_for(_UP, timeout_s=2)
+
+
+def test_a_cut_stream_is_one_sentence_and_keeps_the_text(screen, server):
+    server.on(CHAT, sse("this came ", "and then", Cut(is_reset=True)))
+    screen.ask("Cut this.")
+    screen.wait_for("interrupted")
+    screen.wait_for("Streaming failed")
+    assert "this came and then" in screen.text
+    assert screen.text.count("Streaming failed") == 1
+    assert answers(screen.home)[0].text == "this came and then"
+
+
+def test_a_cut_answer_is_continued_by_one_key(screen, server):
+    server.on(CHAT, sse("this came ", Cut(is_reset=True)))
+    screen.ask("Cut this.")
+    screen.wait_for("interrupted")
+    server.on(CHAT, sse("and the rest", finish(), DONE))
+    screen.type("\x1b[1;3A")
+    screen.wait_for("copy code")
+    screen.type("a")
+    screen.wait_for("this came and the rest")
+    screen.wait_for("‹2/2›")
+
+
+def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kept(screen, server):
+    server.stop()
+    screen.ask("Are you there?")
+    screen.wait_for("Nothing answers at " + server.url.removeprefix("http://"))
+    assert "Are you there?" in screen.text
+    screen.wait_for("r retry")
+    server.start()
+    screen.type("\x1b[15~")
+    screen.wait_for(_UP)
+    screen.type("\x12")
+    screen.wait_for("Hello there.")
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (html_reply("<!doctype html><title>Router login</title>", status=200), "not an LLM server"),
+        (html_reply("<h1>Bad gateway</h1>", status=502), "server error"),
+    ],
+)
+def test_a_page_where_a_model_server_was_expected_is_called_so(tmp_path, reply, sentence):
+    with ScriptedServer() as server:
+        server.unknown = reply
+        with LMChatScreen(tmp_path, server.url) as screen:
+            screen.wait_for("No model server answers")
+            screen.wait_for(re.compile(rf"{server.port} +{server.port} +{sentence}"))
+            assert "<" not in screen.text
+            assert "Traceback" not in screen.text
+
+
+def test_nothing_at_the_given_address_is_called_refused(tmp_path):
+    with LMChatScreen(tmp_path, "http://127.0.0.1:1") as screen:
+        screen.wait_for("No model server answers")
+        screen.wait_for(re.compile(r"127\.0\.0\.1:1 +1 +refused"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (html_reply("<h1>Bad gateway</h1>", status=502), "502"),
+        (html_reply("<title>Please log in</title>"), "a web page answered"),
+        (json_reply({"error": {"message": "the model broke", "code": 500}}, status=500), "the model broke"),
+        (json_reply({"unexpected": True}), "no answer"),
+    ],
+)
+def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server, reply, sentence):
+    configure(tmp_path, "[limits]\nretries = 1\n")
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        server.on(CHAT, reply)
+        screen.ask("What now?")
+        screen.wait_for("copy details")
+        assert sentence in screen.chat_text()
+        assert "<" not in screen.chat_text()
+        assert answers(tmp_path)[-1].state is AnswerState.FAILED
