@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from lmchat.domain.event import (
     ModelNamed,
@@ -53,10 +54,12 @@ def target(name: str = "qwen3-8b", **more: object) -> Target:
 
 def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> Candidate:
     """What a look at the scripted server finds."""
-    known: dict[str, object] = {"latency_ms": 3.0 if verdict.is_server else None}
+    known: dict[str, object] = {
+        "endpoint": ENDPOINT,
+        "product": Product.LM_STUDIO,
+        "latency_ms": 3.0 if verdict.is_server else None,
+    }
     return Candidate(
-        endpoint=ENDPOINT,
-        product=Product.LM_STUDIO,
         verdict=verdict,
         models=models,
         **(known | more),  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from textual import on
 from textual.reactive import reactive
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
+from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import safe_line
@@ -33,13 +34,19 @@ class Arrivals(Models):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
+        self.look_every_s = LOOK_EVERY_S
+        """Between two looks around while there is no server."""
         self._look = asyncio.Event()
+        self._has_left_welcome = False
         self._asked: set[tuple[str, Need]] = set()
 
     def start_looking(self) -> None:
-        """Look for a server, and watch the one that is found; to be called after the first paint."""
-        self.begin_work(self._arrive(), "models")
-        self.begin_work(self._follow_server(), "health")
+        """Look for a server, and watch the one that is found, unless that is done; after the first paint."""
+        busy = {worker.group for worker in self.workers if not worker.is_finished}
+        if "models" not in busy:
+            self.begin_work(self._arrive(), "models")
+        if "health" not in busy:
+            self.begin_work(self._follow_server(), "health")
 
     async def _follow_server(self) -> None:
         async for health in self.workspace.monitor.watch():
@@ -66,7 +73,7 @@ class Arrivals(Models):
             except LMChatError as error:
                 self.chat.tell(error)
             try:
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(self.look_every_s):
                     await self._look.wait()
             except TimeoutError:
                 continue
@@ -86,9 +93,8 @@ class Arrivals(Models):
                 self.use(target)
                 if arrival.need is Need.MODEL and self._is_first(arrival):
                     self.open_picker()
-            case Arrival(need=Need.KEY, candidate=Candidate() as candidate):
-                if self._is_first(arrival):
-                    self.ask_for_key(candidate)
+            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if self._is_first(arrival):
+                self.ask_for_key(candidate)
             case _:
                 self._show_welcome(candidates)
 
@@ -100,21 +106,32 @@ class Arrivals(Models):
         return is_first
 
     def _show_welcome(self, candidates: Sequence[Candidate]) -> None:
-        if isinstance(self.screen, ChatScreen):
+        if isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
             self.push_screen(WelcomeScreen())
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
-                screen.show(candidates, 0.0, LOOK_EVERY_S)
+                screen.show(candidates, 0.0, self.look_every_s)
 
     def _leave_welcome(self) -> None:
         for screen in list(self.screen_stack):
             if isinstance(screen, WelcomeScreen):
                 screen.dismiss(None)
 
+    @on(WelcomeScreen.SearchWanted)
+    def search_without_server(self) -> None:
+        """Search the saved sessions; one that is chosen is shown instead of the page."""
+
+        def leave(_hit: SearchHit) -> None:
+            self._has_left_welcome = True
+            self._leave_welcome()
+
+        self.chat.action_search_sessions(before=leave)
+
     @on(WelcomeScreen.LookNow)
     @on(LookNow)
     def look_now(self) -> None:
         """Do not wait for the next poll."""
+        self.start_looking()
         self._look.set()
         self.workspace.monitor.look_now()
         self.chat.show_action("looking")

@@ -203,11 +203,15 @@ class ChatSessions(ChatTurns):
         conversation = self.desk.shown.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
-    def action_search_sessions(self, query: str = "") -> None:
-        """Search all words of all sessions."""
+    def action_search_sessions(
+        self, query: str = "", *, before: Callable[[SearchHit], None] | None = None
+    ) -> None:
+        """Search all words of all sessions; `before` is called when a hit is about to be shown."""
 
         def go(hit: SearchHit | None) -> None:
             if hit is not None:
+                if before is not None:
+                    before(hit)
                 self.open_session(hit.session_id, message_id=hit.message_id)
 
         self.app.push_screen(SearchDialog(query), go)
