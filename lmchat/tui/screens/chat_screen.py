@@ -170,6 +170,7 @@ class ChatScreen(ChatMessages):
         """Show the sessions and go there, or hide them."""
         self._toggle_panel("sessions", is_hidden_by_size=self.size.width < 110)  # noqa: PLR2004 - the breakpoint
         if self.sessions.display:
+            self.show_sessions()
             self.sessions.focus()
         else:
             self.prompt_input.focus()

@@ -47,6 +47,8 @@ class ChatSessions(ChatTurns):
             self.desk.begin()
             self.prompt_input.load_draft(self.desk.drafts.text(""))
             self.show_session()
+        else:
+            self.show_sessions()  # another lmchat may have begun some
         self.show_action("new session")
         self.prompt_input.focus()
 
