@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict, fields
 
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
@@ -103,11 +105,14 @@ def _rows(parts: Parts) -> list[tuple[str, object, str]]:
     return rows
 
 
-def _plain(value: object) -> dict[str, object]:
+def _plain(value: Struct) -> dict[str, object]:
     """Return the fields that are set; a key is masked, and so is the command that prints one."""
-    assert is_dataclass(value) and not isinstance(value, type)  # noqa: S101, PT018 - for the type checker
     defaults = {field.name: field.default for field in fields(value)}
-    values = {name: one for name, one in asdict(value).items() if one != defaults[name]}
+    values = {
+        name: _plain(one) if isinstance(one, Struct) else one
+        for name, one in asdict(value).items()
+        if one != defaults[name]
+    }
     if isinstance(value, EndpointSettings):
         values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
     return values

@@ -28,9 +28,14 @@ def _version() -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    from lmchat.cli.arguments import read_arguments
+
+    options = read_arguments(argv)
+    if isinstance(options, int):
+        return options
     from lmchat.cli.run import run
 
-    return run(argv)
+    return run(options)
 
 
 def _flushed(code: int) -> int:

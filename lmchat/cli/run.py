@@ -1,11 +1,11 @@
-"""Parse, find the command, run it, and turn whatever happens into text and an exit code."""
+"""Find the command, run it, and turn whatever happens into text and an exit code."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 
 from lmchat.cli.options import Options
 from lmchat.cli.output import Output
@@ -18,11 +18,8 @@ Handler = Callable[[Parts], int | Coroutine[None, None, int]]
 """Runs a command and returns the exit code."""
 
 
-def run(argv: Sequence[str]) -> int:
+def run(options: Options) -> int:
     """Run one command and return the exit code."""
-    options = Options() if not argv else _parse(argv)
-    if not isinstance(options, Options):
-        return options
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     parts = Parts(options, os.environ, output)
     try:
@@ -35,20 +32,6 @@ def run(argv: Sequence[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person; the log file has it under an id
         return _failed(output, parts.unexpected(error))
-
-
-def _parse(argv: Sequence[str]) -> Options | int:
-    """Return what was typed, or the exit code where that was wrong or asked for help only."""
-    from lmchat.cli.parser import WrongArguments, parse
-
-    try:
-        return parse(argv)
-    except WrongArguments as error:
-        hint = f"`{error.prog} --help` shows what is right."
-        output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
-        return _failed(output, WrongUse(error.sentence, hint=hint))
-    except SystemExit as end:  # argparse has printed --help or --version
-        return int(end.code or 0)
 
 
 class _InterruptedError(LMChatError):

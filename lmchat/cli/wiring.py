@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from lmchat.cli.keys import Keys
 from lmchat.cli.parts import Parts
@@ -26,8 +28,7 @@ from lmchat.storage.whole_file import write_new_file
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class World(Struct, frozen=True, kw_only=True):
     """What a command that talks to servers works with."""
 
     settings: Settings

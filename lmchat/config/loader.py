@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.config.environment import read_environment
 from lmchat.config.file import FileContent, Values, read_file
@@ -27,8 +29,7 @@ Layers = dict[str, tuple[object, str]]
 """Value and origin by full key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(Struct, frozen=True, kw_only=True):
     """What the command line sets; None where it says nothing."""
 
     endpoint: str | None = None
@@ -43,8 +44,7 @@ class Flags:
     """`--profile`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """The merged settings and how they came about."""
 
     settings: Settings
@@ -154,7 +154,7 @@ def _profile(values: Values) -> Profile:
 
 def _profile_keys(settings: Settings, name: str) -> list[str]:
     profile = settings.profiles[name]
-    set_fields = [field for field in Profile.__slots__ if getattr(profile, field) not in (None, "")]
+    set_fields = [field for field in Profile.__struct_fields__ if getattr(profile, field) not in (None, "")]
     return [field if field == "model" else f"chat.{field}" for field in set_fields]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Path = tuple[str | int, ...]
 """Where a value stands: names of tables and keys, numbers for the places in an array of tables."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong."""
 
     source: str
@@ -32,8 +32,7 @@ class Problem:
         return f"{place}: {what}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """A wrong value in a parsed file, before its line is looked up."""
 
     path: Path

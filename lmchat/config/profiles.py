@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lmchat.config.problems import similar
 from lmchat.config.settings import Settings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from lmchat.config.settings import (
     ChatSettings,
@@ -30,8 +31,7 @@ class Kind(StrEnum):
     TIMEOUTS = "a table like [timeouts]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One key."""
 
     name: str
@@ -48,8 +48,7 @@ class Row:
     """Whether it is never shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class Section(Struct, frozen=True, kw_only=True):
     """One table of the file."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatSettings:
+class ChatSettings(Struct, frozen=True, kw_only=True):
     """How to talk to a model; what is None is not sent."""
 
     system_prompt: str = ""
@@ -28,8 +28,7 @@ class ChatSettings:
     """Leave out the oldest messages when the window is full; false refuses instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
+class LimitSettings(Struct, frozen=True, kw_only=True):
     """What the proxy-client layer allows itself."""
 
     requests_per_minute: int = 60
@@ -46,8 +45,7 @@ class LimitSettings:
     """Longest own wait."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeoutSettings:
+class TimeoutSettings(Struct, frozen=True, kw_only=True):
     """How long to wait for what, in seconds."""
 
     connect_s: float | None = None
@@ -62,8 +60,7 @@ class TimeoutSettings:
     """One health check."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UiSettings:
+class UiSettings(Struct, frozen=True, kw_only=True):
     """How the screen looks and moves."""
 
     theme: str = ""
@@ -84,8 +81,7 @@ class UiSettings:
     """When a long answer ends out of sight: `bell`, `desktop` (OSC 9 and 777) or `none`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSettings:
+class LocalSettings(Struct, frozen=True, kw_only=True):
     """The built-in engine."""
 
     model: str = ""
@@ -96,15 +92,14 @@ class LocalSettings:
     """Threads it may use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettings:
+class EndpointSettings(Struct, frozen=True, kw_only=True):
     """A server of the user's own."""
 
     name: str
     """How it is called in the picker."""
     url: str
     """Its address, with or without /v1."""
-    api_key: str = field(default="", repr=False)
+    api_key: str = ""
     """Its key; better one of the next two."""
     api_key_env: str = ""
     """Environment variable that holds the key."""
@@ -113,9 +108,12 @@ class EndpointSettings:
     timeouts: TimeoutSettings | None = None
     """Its own time-outs, where they differ."""
 
+    def __repr__(self) -> str:
+        """Leave the key out, wherever this is printed."""
+        return f"<{type(self).__name__}>"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+
+class Profile(Struct, frozen=True, kw_only=True):
     """A named way to talk: what is set here wins over [chat]."""
 
     system_prompt: str | None = None
@@ -134,13 +132,12 @@ class Profile:
     """`low`, `medium`, `high` or `none`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """All of it, merged: flag, else environment, else file, else default."""
 
     endpoint: str = ""
     """Address of the server; empty: detect."""
-    api_key: str = field(default="", repr=False)
+    api_key: str = ""
     """Key for `endpoint`."""
     model: str = ""
     """Model to use; empty: the last used one, else a loaded one."""
@@ -162,3 +159,7 @@ class Settings:
     """Servers of the user's own, looked at first."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Named ways to talk."""
+
+    def __repr__(self) -> str:
+        """Leave the key out, wherever this is printed."""
+        return f"<{type(self).__name__}>"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
 
@@ -13,8 +14,7 @@ KEPT_MESSAGES = 2
 """The last messages that always stay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextPlan:
+class ContextPlan(Struct, frozen=True, kw_only=True):
     """What of a conversation will be sent."""
 
     messages: tuple[ChatMessage, ...]

@@ -5,21 +5,18 @@ A stream yields events and ends with `StreamFinished`; whatever goes wrong is ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestQueued:
+class RequestQueued(Struct, frozen=True, kw_only=True):
     """Another answer of the same server is still running; this request waits for it (R-25)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestSent:
+class RequestSent(Struct, frozen=True, kw_only=True):
     """The request is on its way; from here on the first token is waited for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryScheduled:
+class RetryScheduled(Struct, frozen=True, kw_only=True):
     """A try failed in a way that may pass; the next one follows by itself."""
 
     attempt: int
@@ -32,16 +29,14 @@ class RetryScheduled:
     """One sentence: what went wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLoading:
+class ModelLoading(Struct, frozen=True, kw_only=True):
     """The server is loading the model."""
 
     fraction: float | None = None
     """How far, 0 to 1; None where the server does not tell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptProgress:
+class PromptProgress(Struct, frozen=True, kw_only=True):
     """The server is reading the prompt (R-19)."""
 
     fraction: float
@@ -52,32 +47,28 @@ class PromptProgress:
     """Tokens of the whole prompt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelNamed:
+class ModelNamed(Struct, frozen=True, kw_only=True):
     """The server said which model answers (R-40)."""
 
     model: str
     """Its name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True, kw_only=True):
     """More of the answer."""
 
     text: str
     """Never empty."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningDelta:
+class ReasoningDelta(Struct, frozen=True, kw_only=True):
     """More of what the model thinks."""
 
     text: str
     """Never empty."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallDelta:
+class ToolCallDelta(Struct, frozen=True, kw_only=True):
     """More of a tool call (R-20)."""
 
     index: int
@@ -90,21 +81,18 @@ class ToolCallDelta:
     """More of its arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifeSign:
+class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent something that is not a token: a comment, an empty frame."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamStalled:
+class StreamStalled(Struct, frozen=True, kw_only=True):
     """Nothing came for a while; the stream is still open."""
 
     silent_s: float
     """Seconds since the last byte."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReported:
+class UsageReported(Struct, frozen=True, kw_only=True):
     """What the server counted; None where it did not tell (R-19)."""
 
     prompt_tokens: int | None = None
@@ -119,8 +107,7 @@ class UsageReported:
     """Speed of reading the prompt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamFinished:
+class StreamFinished(Struct, frozen=True, kw_only=True):
     """The answer is complete."""
 
     reason: str

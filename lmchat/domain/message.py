@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Role(StrEnum):
@@ -30,24 +31,21 @@ class AnswerState(StrEnum):
     """It ended before any text came."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
+class TextPart(Struct, frozen=True, kw_only=True):
     """What is said."""
 
     text: str
     """Markdown, as received."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningPart:
+class ReasoningPart(Struct, frozen=True, kw_only=True):
     """What a model thought before it answered; never sent back as history."""
 
     text: str
     """Text, as received."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallPart:
+class ToolCallPart(Struct, frozen=True, kw_only=True):
     """A call of a tool that a model asked for; shown, never run."""
 
     call_id: str
@@ -61,8 +59,7 @@ class ToolCallPart:
 Part = TextPart | ReasoningPart | ToolCallPart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """Why an answer is not complete."""
 
     kind: str
@@ -77,8 +74,7 @@ class Failure:
     """Short id under which the log file has more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True):
     """The figures of one answer; None where nothing was measured."""
 
     ttft_ms: float | None = None
@@ -101,8 +97,7 @@ class Receipt:
     """Tries beyond the first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatMessage:
+class ChatMessage(Struct, frozen=True, kw_only=True):
     """One entry of a chat: a node of the session's tree."""
 
     message_id: str

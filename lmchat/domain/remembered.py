@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 _RECENT = 9
 """As many as there are keys Alt+1 … Alt+9."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class Remembered(Struct, frozen=True, kw_only=True):
     """Choices that were made on the screen; the configuration file is the user's alone."""
 
     endpoint: str = ""

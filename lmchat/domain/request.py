@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.server import Endpoint, Product
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(Struct, frozen=True, kw_only=True):
     """How to choose words; what is None is not sent."""
 
     temperature: float | None = None
@@ -26,8 +25,7 @@ class Sampling:
     """`low`, `medium`, `high` or `none`, where the server can."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
+class ChatRequest(Struct, frozen=True, kw_only=True):
     """One turn for the proxy-client layer; checked there before anything is sent."""
 
     endpoint: Endpoint

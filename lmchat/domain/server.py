@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from lmchat.errors import EndpointNotAllowed
 
@@ -74,8 +75,7 @@ class LoadState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """The address of a server, parsed once; comparisons are of parts, never of strings."""
 
     scheme: str
@@ -155,8 +155,7 @@ def _refused(reason: str) -> EndpointNotAllowed:
     return EndpointNotAllowed(f"Endpoint not allowed: {reason}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
+class ModelInfo(Struct, frozen=True, kw_only=True):
     """One model of one server; what the server does not tell is None or empty, never guessed."""
 
     model_id: str
@@ -194,8 +193,7 @@ class ModelInfo:
         return self.context_loaded or self.context_max
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """One place that was looked at, and what was found."""
 
     endpoint: Endpoint
@@ -216,8 +214,7 @@ class Candidate:
     """Whether the user named it, rather than a known port."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelList:
+class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers, with the age of the list."""
 
     models: tuple[ModelInfo, ...]
@@ -228,8 +225,7 @@ class ModelList:
     """Whether a server did not answer and an old list stands in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """What answers the next turn."""
 
     endpoint: Endpoint

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionHeader:
+class SessionHeader(Struct, frozen=True, kw_only=True):
     """What the list of sessions shows."""
 
     session_id: str
@@ -36,8 +36,7 @@ class SessionHeader:
     """The session it was forked from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """A session with its chosen path, from the root to the leaf."""
 
     header: SessionHeader
@@ -46,8 +45,7 @@ class Session:
     """Root first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchHit:
+class SearchHit(Struct, frozen=True, kw_only=True):
     """A message that holds what was searched."""
 
     session_id: str

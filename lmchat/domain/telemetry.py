@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from lmchat.domain.server import Endpoint, ModelInfo, Product, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """What is known of the server in use."""
 
     endpoint: Endpoint | None = None
@@ -42,8 +42,7 @@ class Health:
         return self.verdict is not None and not self.verdict.is_usable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
+class Metrics(Struct, frozen=True, kw_only=True):
     """Counters of the proxy-client layer, kept over runs."""
 
     total_requests: int = 0
@@ -69,8 +68,7 @@ class Metrics:
         return self.total_response_ms / self.successful_requests if self.successful_requests else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """What the limiter has left."""
 
     left: int
@@ -79,8 +77,7 @@ class Budget:
     """Requests a minute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True, kw_only=True):
     """One turn as the ledger keeps it: figures, no content."""
 
     message_id: str

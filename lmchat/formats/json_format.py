@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
     AnswerState,
@@ -65,7 +66,13 @@ def _part(part: Part) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Receipt() | Failure():
+            return asdict(value)
+        case _:
+            return value
 
 
 def _read_message(data: dict[str, Any]) -> ChatMessage:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import httpx
+from msgspec.structs import replace
 
 from lmchat.domain.event import LifeSign, StreamEvent, StreamFinished
 from lmchat.errors import LMChatError, ServerRejected, StreamInterrupted

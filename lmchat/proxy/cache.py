@@ -7,11 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 from cachetools import TLRUCache
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 
@@ -21,8 +22,7 @@ _MAX_SERVERS = 64
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _Known(Struct, frozen=True, kw_only=True):
     """What one server told, and when (seconds since 1970, because it outlives the process)."""
 
     endpoint: Endpoint

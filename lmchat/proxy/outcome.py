@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from lmchat.domain.event import StreamFinished
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -10,8 +10,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 _KEPT = "What had arrived is kept; continue or regenerate it."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """What was seen of a stream when its bytes ended."""
 
     has_done: bool

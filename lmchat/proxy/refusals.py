@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from lmchat.domain.server import Product
 from lmchat.errors import ServerRejected
@@ -18,20 +19,23 @@ _TOKENS_NEEDED = re.compile(
 _TOKENS_ROOM = re.compile(r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What was asked of whom; needed to say something helpful about the refusal."""
 
     product: Product
     """Who refused."""
     has_key: bool = False
     """Whether a key was sent."""
-    key: str = field(default="", repr=False)
+    key: str = ""
     """That key, to be cut out of what the server says."""
     model: str = ""
     """The model that was asked for."""
     host: str = ""
     """The host name that was sent."""
+
+    def __repr__(self) -> str:
+        """Leave the key out, wherever this is printed."""
+        return f"<{type(self).__name__} {self.product}>"
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:

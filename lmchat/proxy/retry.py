@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from lmchat.config.settings import LimitSettings
@@ -24,8 +24,7 @@ _PASSING = frozenset({"rate_limited", "busy", "upstream"})
 _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504, 529})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """That another try is worth it."""
 
     tries: int | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import httpx
+from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Product, Verdict

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected
@@ -19,8 +20,7 @@ class NoQuestionsLeftError(Exception):
     """The look has used up its questions (R-2)."""
 
 
-@dataclass(kw_only=True)
-class Site:
+class Site(Struct, kw_only=True):
     """Asks one server; remembers the replies of this look, and over looks which paths it lacks."""
 
     endpoint: Endpoint

@@ -6,7 +6,7 @@ between two reads needs no care here, and the payload goes to the JSON decoder a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from lmchat.proxy.json_values import NotJsonError, decode
 
@@ -21,8 +21,7 @@ class MalformedStreamError(Exception):
     """The stream breaks the limits of any sane server (R-37)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseEvent:
+class SseEvent(Struct, frozen=True):
     """One event, or a comment."""
 
     data: bytes

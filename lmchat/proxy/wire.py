@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.request import ChatRequest
@@ -13,8 +15,7 @@ from lmchat.proxy.json_values import encode, without_surrogates
 _REFUSES_FIELDS = (400, 422)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Struct, frozen=True, kw_only=True):
     """Which of two ways one server wants; learnt from its refusals, once each (R-13)."""
 
     has_completion_tokens: bool = False

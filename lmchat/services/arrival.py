@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
@@ -23,8 +24,7 @@ class Need(Enum):
     """There is no server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(Struct, frozen=True, kw_only=True):
     """The choice."""
 
     need: Need

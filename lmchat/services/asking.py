@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lmchat.domain.context import ContextPlan, plan_context
 from lmchat.domain.event import StreamEvent
@@ -18,8 +19,7 @@ _PREFILLING = (Product.LLAMA_CPP, Product.JAN)
 """Servers that go on writing when the last message is the assistant's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HowToAsk:
+class HowToAsk(Struct, frozen=True, kw_only=True):
     """What a turn uses; a change holds from the next turn on."""
 
     target: Target
@@ -30,16 +30,14 @@ class HowToAsk:
     """Whether the oldest messages may be left out; else a full window is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageAdded:
+class MessageAdded(Struct, frozen=True, kw_only=True):
     """A prompt is on the disk (or, where nothing can be saved, in memory)."""
 
     message: ChatMessage
     """The prompt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerBegun:
+class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer is about to come."""
 
     message: ChatMessage

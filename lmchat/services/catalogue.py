@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
@@ -12,8 +13,7 @@ from lmchat.errors import LMChatError
 from lmchat.services.ports import Backend, SessionStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
+class ModelRow(Struct, frozen=True, kw_only=True):
     """One model as the picker shows it."""
 
     model: ModelInfo

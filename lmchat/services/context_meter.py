@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lmchat.domain.context import estimate_message, estimate_tokens
 from lmchat.domain.message import ChatMessage, Role
@@ -19,8 +20,7 @@ _CUT_TOKENS = 1000
 """Estimates below this are too rough to accuse a server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextUse:
+class ContextUse(Struct, frozen=True, kw_only=True):
     """What of the window the next request takes."""
 
     tokens: int

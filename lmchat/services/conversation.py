@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
@@ -285,9 +286,7 @@ class Conversation:
     def _index(self, message_id: str) -> int:
         message = self.find(message_id)
         if message is None:
-            raise RequestInvalid(
-                "This message is not on the path that is shown.", hint="Choose it again in the tree."
-            )
+            raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
         return self.messages.index(message)
 
     def _require_rest(self) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.context import ContextPlan
@@ -20,8 +23,7 @@ from lmchat.services.keeper import Keeper
 from lmchat.services.ports import Backend, SessionStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class Queued(Struct, frozen=True, kw_only=True):
     """A message that waits for the end of the running answer."""
 
     text: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
@@ -29,8 +30,7 @@ class WriteNewFile(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionGroup:
+class SessionGroup(Struct, frozen=True, kw_only=True):
     """Sessions under one heading of the list."""
 
     name: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 
-from lmchat.domain.server import Candidate, Target
+from msgspec.structs import replace
+
+from lmchat.domain.server import Candidate, Target, Verdict
 from lmchat.domain.telemetry import Health
+from lmchat.errors import LMChatError
 from lmchat.services.ports import Backend
 
 POLL_S = 5.0
@@ -74,7 +76,16 @@ class Monitor:
                 continue
 
     async def _look(self, target: Target) -> Health:
-        candidate = await self._backend.check(target.endpoint)
+        try:
+            candidate = await self._backend.check(target.endpoint)
+        except LMChatError as error:
+            candidate = Candidate(
+                endpoint=target.endpoint,
+                product=target.product,
+                verdict=Verdict.SERVER_ERROR,
+                detail=error.message,
+                next_step=error.hint,
+            )
         if self._target is not None and self._target.endpoint == target.endpoint:
             self._health = self._seen(candidate, self._target)
         return self._health

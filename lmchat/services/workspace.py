@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
@@ -16,8 +18,7 @@ from lmchat.services.monitor import Monitor
 from lmchat.services.ports import SessionStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class Outside(Struct, frozen=True, kw_only=True):
     """What the screen may do to the world beyond servers and sessions."""
 
     copy: Callable[[str], Awaitable[str]]

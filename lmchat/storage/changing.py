@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.session import Session, SessionHeader

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
+
+from msgspec import Struct
 
 from lmchat.domain.message import Role
 from lmchat.storage.query import pattern
@@ -15,8 +16,7 @@ _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|(
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(Struct, frozen=True, kw_only=True):
     """One filter as SQL over the names that the search gives its tables."""
 
     sql: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
 from datetime import datetime
 from statistics import median
+
+from msgspec.structs import asdict, fields, replace
 
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.storage.connection import Connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import Metrics
 from lmchat.storage.connection import Connection

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _TERM = re.compile(r'"([^"]*)("?)|([^\s"]+)')
 _UNSPACED = re.compile(
@@ -16,8 +17,7 @@ _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe
 """Combining marks of alphabets; those of other scripts tell letters apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Struct, frozen=True, kw_only=True):
     """A search: a message is a hit if it holds every term."""
 
     terms: tuple[str, ...]

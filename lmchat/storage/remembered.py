@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from msgspec.structs import fields
 
 from lmchat.domain.remembered import Remembered
 from lmchat.storage.faults import explain

@@ -6,9 +6,10 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
     AnswerState,

@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 Siblings = tuple[str | None, str]
 """What siblings share: parent and role."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A message without what it says."""
 
     message_id: str

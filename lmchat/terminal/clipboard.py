@@ -8,8 +8,9 @@ import secrets
 import shutil
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.safe_text import safe_text
@@ -26,8 +27,7 @@ _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _WITHOUT_OSC_52 = ("", "dumb", "linux")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True):
     """A program that sets the clipboard from its stdin."""
 
     name: str
@@ -64,8 +64,7 @@ TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux",
 """Its own buffer, and with `-w` (tmux 3.2) the clipboard of the terminal around it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
+class Copied(Struct, frozen=True, kw_only=True):
     """What became of a text."""
 
     way: str
@@ -85,8 +84,7 @@ class Copied:
                 return f"Copied ({self.way})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WayChecked:
+class WayChecked(Struct, frozen=True, kw_only=True):
     """One way, as `doctor clipboard` tells it."""
 
     way: str

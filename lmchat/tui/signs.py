@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from textual.widget import Widget
 
 ASCII_CLASS = "-ascii"
 """Class of the app where only ASCII may be drawn; styles and `signs_for` go by it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signs:
+class Signs(Struct, frozen=True, kw_only=True):
     """One set; state is always told by a sign and a word."""
 
     ready: str = "●"

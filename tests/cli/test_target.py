@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lmchat.cli.target import find_target, look, own_endpoints, why_unusable
 from lmchat.config.settings import EndpointSettings, Settings

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import tomllib
 import typing
-from dataclasses import fields
 
 import pytest
+from msgspec.structs import fields
 
 from lmchat.config.example import example_text
 from lmchat.config.file import read_file

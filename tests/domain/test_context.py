@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lmchat.domain.context import answer_reserve, estimate_tokens, plan_context
 from lmchat.domain.message import AnswerState, Role, text_message

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, TextPart, new_id, now, text_message
 from lmchat.domain.request import ChatRequest, Sampling

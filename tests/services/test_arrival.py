@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict

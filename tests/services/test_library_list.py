@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, SessionNotFound, WrongUse
 from lmchat.services.library import Library, day_name, form_of, group_by_day

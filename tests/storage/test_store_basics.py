@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.message import (
     AnswerState,

@@ -9,10 +9,10 @@ import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable

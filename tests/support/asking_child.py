@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lmchat.storage.sessions import SessionStore
 from tests.support.chats import header, reply, say

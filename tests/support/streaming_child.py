@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.storage.sessions import SessionStore

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
+from msgspec.structs import fields
 from rich.cells import cell_len
 
 from lmchat.tui.signs import ASCII, UNICODE, Signs, in_ascii, signs

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.message import AnswerState

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.tui.screens.ask_dialog import AskDialog

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product

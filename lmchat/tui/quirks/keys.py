@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec import Struct
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.keys import Keys
 
 
-@dataclass(frozen=True, slots=True)
-class _KeyName:
+class _KeyName(Struct, frozen=True):
     """Stands in for a member of `Keys`, which has none for these."""
 
     value: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
@@ -22,8 +22,7 @@ _INDENT = 2
 _BESIDE = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickerRow:
+class PickerRow(Struct, frozen=True, kw_only=True):
     """A model with what this machine knows about it."""
 
     model: ModelInfo
@@ -41,8 +40,7 @@ class PickerRow:
         return self.model.endpoint.url, self.model.model_id
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column: how wide it is, and on which side its cells stand."""
 
     title: str
@@ -63,8 +61,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A row that fits the filter."""
 
     row: PickerRow

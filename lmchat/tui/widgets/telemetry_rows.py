@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
@@ -15,8 +16,7 @@ from lmchat.tui.figures import UNKNOWN
 from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetrySnapshot:
+class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     """Everything that the panel shows, at one moment."""
 
     health: Health = field(default_factory=Health)
@@ -47,8 +47,7 @@ class TelemetrySnapshot:
     """What stands until it is mended, as "nothing is saved: disk full"."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextRow:
+class TextRow(Struct, frozen=True, kw_only=True):
     """A label and a value."""
 
     left: Parts
@@ -67,8 +66,7 @@ class TextRow:
     """Whether it goes first where the screen is short."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterRow:
+class MeterRow(Struct, frozen=True, kw_only=True):
     """A bar."""
 
     fraction: float | None
@@ -77,8 +75,7 @@ class MeterRow:
     """Whether it goes first where the screen is short."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SparkRow:
+class SparkRow(Struct, frozen=True, kw_only=True):
     """The last values."""
 
     values: tuple[float | None, ...]
