@@ -29,27 +29,32 @@ def journey(home, words: str) -> bytes:
             screen.wait_for("answer saved")
             screen.type("\x1b[1;3A")
             screen.wait_for("copy code")
-            for key in ("s", "s", "\r", "t"):
-                screen.type(key)
-                screen.wait_time(0.1)
-            screen.type("\x1b")
-            screen.wait_time(0.1)
-            screen.type("y")
-            screen.wait_for_raw(b"\x1b]52;c;")
-            screen.type("\x0f")
-            screen.wait_for("Model")
-            screen.wait_time(0.3)
-            screen.type("\x1b")
-            screen.wait_time(0.1)
-            server.on(CHAT, failure(words))
-            screen.type("\x12")
-            screen.wait_for("copy details")
+            walk(screen, server, words)
             raw = screen.raw
             assert screen.process.poll() is None
         with LMChatScreen(home, server.url, "-r", "last", size=(60, 20)) as screen:
             screen.wait_for("END")
             raw += screen.raw
     return raw
+
+
+def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
+    """See the words as source, in the tree, in the picker and in an error, and copy them."""
+    for key in ("s", "s", "\r", "t"):
+        screen.type(key)
+        screen.wait_time(0.1)
+    screen.type("\x1b")
+    screen.wait_time(0.1)
+    screen.type("y")
+    screen.wait_for_raw(b"\x1b]52;c;")
+    screen.type("\x0f")
+    screen.wait_for("Model")
+    screen.wait_time(0.3)
+    screen.type("\x1b")
+    screen.wait_time(0.1)
+    server.on(CHAT, failure(words))
+    screen.type("\x12")
+    screen.wait_for("copy details")
 
 
 @pytest.mark.timeout(60)

@@ -1,0 +1,107 @@
+"""A server that wants a key: it is asked for on the screen, tried, kept for the user alone, shown nowhere."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import LMChatScreen, answers
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import ScriptedServer, json_reply
+
+KEY = "sk-secret-of-this-test-0123456789"
+WRONG = "sk-wrong-of-this-test-9876543210"
+
+
+def enter(screen: LMChatScreen, key: str) -> None:
+    screen.type(key)
+    screen.wait_until(lambda: "•" in screen.text or "*" in screen.text, "the key is hidden")
+    screen.wait_time(0.2)  # more characters in one go than anyone types are a paste, Enter is a newline then
+    screen.type("\r")
+
+
+def everything_written(home: Path) -> bytes:
+    files = [path for path in home.rglob("*") if path.is_file() and path.name != "credentials.toml"]
+    written = b"".join(path.read_bytes() for path in files)
+    with closing(sqlite3.connect(home / "lmchat" / "sessions.db")) as connection:
+        return written + "\n".join(connection.iterdump()).encode()
+
+
+def command_lines() -> str:
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(file.read_text(errors="replace"))
+        except OSError:
+            continue
+    return "\n".join(line for line in lines if "lmchat" in line)
+
+
+@pytest.mark.timeout(60)
+def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_server):
+    server = start_real_server(api_key=KEY)
+    with LMChatScreen(tmp_path, server.url, "--log-level", "debug") as screen:
+        screen.wait_for("key")
+        screen.wait_for("llama.cpp")
+        enter(screen, WRONG)
+        screen.wait_for("The server refuses this key.")
+        assert not (tmp_path / "lmchat" / "credentials.toml").exists()
+        screen.type("\x15")
+        enter(screen, KEY)
+        screen.wait_ready()
+        screen.ask("Say hello.")
+        screen.wait_answered()
+        assert KEY not in command_lines().replace(server_command(server), "")
+        raw, log = screen.raw, screen.log_text
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+    kept = tmp_path / "lmchat" / "credentials.toml"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert KEY in kept.read_text()
+    assert WRONG not in kept.read_text()
+    assert answers(tmp_path)[-1].state is AnswerState.COMPLETE
+    for secret in (KEY, WRONG):
+        assert secret.encode() not in raw
+        assert secret not in log
+        assert secret.encode() not in everything_written(tmp_path)
+
+    with LMChatScreen(tmp_path, server.url) as screen:  # the next run does not ask again
+        screen.wait_ready()
+        screen.ask("Say hello again.")
+        screen.wait_answered()
+
+
+def server_command(server) -> str:
+    return Path(f"/proc/{server.pid}/cmdline").read_text()
+
+
+def test_the_dialog_can_be_left_and_asked_for_again(tmp_path):
+    with plain(ScriptedServer(), key=KEY) as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_for("wants a key")
+        screen.type("\x1b")
+        screen.wait_gone("Esc leave")
+        screen.type("\x1b[15~")
+        screen.wait_for("answers, but wants a key.")
+        screen.type("\x1b[B\r")
+        screen.wait_for("Paste or type it")
+        enter(screen, KEY)
+        screen.wait_ready()
+
+
+def test_a_key_that_is_refused_later_is_told_in_the_log_of_the_chat(tmp_path):
+    with plain(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        refusal = {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}
+        server.on(CHAT, json_reply(refusal, status=401))
+        screen.ask("Hello?")
+        screen.wait_for("copy details")
+        assert "key" in screen.chat_text()
+        failure = answers(tmp_path)[-1].failure
+        assert failure.kind == "auth"
+        assert json.dumps(failure.message)
