@@ -1,0 +1,136 @@
+"""Switching models on the screen: against a real router the next answer really comes from the other one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.lmchat_screen import LMChatScreen, answers
+from tests.support.scripted_products import CHAT, llama_cpp, router
+from tests.support.scripted_server import ScriptedServer
+
+
+@pytest.mark.router
+@pytest.mark.timeout(120)
+def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, real_router):
+    small, thinking = real_router.models
+    with LMChatScreen(tmp_path, real_router.url, "-m", small) as screen:
+        screen.wait_for(re.compile(f"[●◆] {small} · "))
+        screen.ask("Say hello.")
+        screen.wait_for("answer saved", timeout_s=30)
+        screen.type("\x0f")
+        screen.wait_for(re.compile(rf"{thinking}.*\n(?s:.*)Esc"))
+        screen.type("think")
+        screen.wait_for("1 of 2")
+        screen.type("\r")
+        screen.wait_for(re.compile(f"[●◆] {thinking[:20]}"), timeout_s=30)
+        screen.ask("And again?")
+        screen.wait_until(lambda: len(answers(tmp_path)) == 2, "the second answer", 40)
+        screen.wait_until(lambda: answers(tmp_path)[1].state.value == "complete", "its end", 40)
+        assert [message.model for message in answers(tmp_path)] == [small, thinking]
+        assert answers(tmp_path)[1].reasoning
+        screen.wait_for("Thought for")
+        screen.wait_for(re.compile(rf"─ .*{thinking}.* ─"))  # the line of the switch
+        screen.type("\x1b2")
+        screen.wait_for(re.compile(rf"▌ [●◆] {small} ·"), timeout_s=30)
+        screen.ask("Who are you now?")
+        screen.wait_until(lambda: len(answers(tmp_path)) == 3, "the third answer", 40)
+        screen.wait_until(lambda: answers(tmp_path)[2].state.value == "complete", "its end", 40)
+        assert answers(tmp_path)[2].model == small
+
+
+@pytest.fixture
+def server():
+    with router(ScriptedServer(), small="loaded", large="unloaded", middle="unloaded") as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def screen(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as program:
+        program.wait_for(re.compile("● small · "))
+        yield program
+
+
+def test_a_picked_model_holds_from_the_next_turn_and_keeps_the_conversation(screen, server):
+    screen.ask("First.")
+    screen.wait_answered()
+    screen.type("\x0f")
+    screen.wait_for("middle")
+    screen.type("larg")
+    screen.wait_gone("middle")
+    screen.type("\r")
+    screen.wait_for(re.compile("● large · "))
+    screen.ask("Second.")
+    screen.wait_answered(2)
+    sent = server.seen(CHAT)[-1].json
+    assert sent["model"] == "large"
+    assert [message["content"] for message in sent["messages"]] == ["First.", "Hello there.", "Second."]
+    assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
+
+
+def test_alt_1_goes_back_to_the_model_before(screen, server):
+    screen.type("\x0f")
+    screen.wait_for("middle")
+    screen.type("larg")
+    screen.wait_gone("middle")
+    screen.type("\r")
+    screen.wait_for(re.compile("● large · "))
+    screen.type("\x1b2")
+    screen.wait_for(re.compile("● small · "))
+    screen.ask("Who answers?")
+    screen.wait_answered()
+    assert server.seen(CHAT)[-1].json["model"] == "small"
+
+
+def test_esc_leaves_the_picker_and_all_as_it_was(screen, server):
+    screen.type("\x0f")
+    screen.wait_for("middle")
+    screen.type("larg")
+    screen.wait_gone("middle")
+    screen.type("\x1b")
+    screen.wait_gone("Esc leave")
+    screen.ask("Who answers?")
+    screen.wait_answered()
+    assert server.seen(CHAT)[-1].json["model"] == "small"
+    assert server.seen("POST /models/load") == []
+
+
+def test_the_model_of_the_last_run_is_used_again(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_for(re.compile("● small · "))
+        screen.type("\x0f")
+        screen.wait_for("middle")
+        screen.type("larg")
+        screen.wait_gone("middle")
+        screen.type("\r")
+        screen.wait_for(re.compile("● large · "))
+        server.wait_for("POST /models/load")
+        screen.wait_for(re.compile(r"last +loaded large"))
+        screen.type("\x11")
+        screen.wait_exit()
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_for(re.compile("● large · "))
+
+
+def test_a_server_without_a_loaded_model_opens_the_picker(tmp_path):
+    scripted = router(ScriptedServer(), small="unloaded", large="unloaded")
+    with scripted as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_for("small")
+        screen.wait_for("large")
+        screen.type("larg")
+        screen.wait_gone("small")
+        screen.type("\r")
+        screen.wait_for(re.compile("[●◆] large · "))
+        screen.ask("Hello?")
+        screen.wait_answered()
+        assert server.seen(CHAT)[-1].json["model"] == "large"
+
+
+def test_the_picker_opens_without_a_second_look_at_the_server(tmp_path):
+    with llama_cpp(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        server.stop()
+        screen.type("\x0f")
+        screen.wait_for(re.compile(r"● *tiny|tiny\.gguf.*Q4_1"), timeout_s=1)
