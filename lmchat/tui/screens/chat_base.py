@@ -22,10 +22,11 @@ from lmchat.safe_text import safe_line
 from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.tui import figures
-from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.commands import BY_ID, Scope, bindings
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.find_bar import FindBar
+from lmchat.tui.widgets.key_names import written
 from lmchat.tui.widgets.keys_row import Hint, KeysRow
 from lmchat.tui.widgets.line import STRONG, Line, Part, content
 from lmchat.tui.widgets.pill import Pill
@@ -166,7 +167,7 @@ class ChatBase(Screen[None]):
         now_s = time.monotonic()
         self.telemetry.show(self._snapshot(now_s), now_s)
         self._show_status()
-        self.keys_row.show(self._hints(), (("^P", "commands"), ("F1", "help")))
+        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
         self._set_pace()
 
     def _set_pace(self) -> None:
@@ -235,11 +236,17 @@ class ChatBase(Screen[None]):
 
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
-        plan = self.desk.plan(self.prompt_input.text)
+        plan = self.desk.plan(self.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
         self._marker = None
         self._left_out = plan.left_out if plan else 0
         self.log_view.mark_left_out(self._left_out, first.message_id if first else None)
+
+    def hint(self, command_id: str) -> Hint:
+        """Return the first key of a command, as configured, and what it does."""
+        command = BY_ID[command_id]
+        keys = self.workspace.settings.keys.get(command_id) or command.keys
+        return written(keys.partition(",")[0]), command.label
 
     def _hints(self) -> Sequence[Hint]:
         """What the keys do now: Esc first while a turn runs, a message's keys while one has the focus."""

@@ -56,7 +56,7 @@ class ChatMessages(ChatSessions):
         prompt = message if message.role is Role.USER else self._prompt_of(message)
         if prompt is None:
             return
-        self._set_aside = self._set_aside if self._edited_id else self.prompt_input.text
+        self._set_aside = self._set_aside if self._edited_id else self.prompt_input.full_text
         self._edited_id = prompt.message_id
         self.prompt_input.put(prompt.text)
         self.prompt_input.focus()

@@ -28,13 +28,17 @@ class ChatSessions(ChatTurns):
     _keeping: Timer | None = None
     """Runs from a key to the write of what is typed."""
 
-    def attempt(self, work: Callable[[], Awaitable[None]], group: str = "library") -> None:
-        """Run something that may fail; what goes wrong is told, nothing is lost."""
+    def attempt(
+        self, work: Callable[[], Awaitable[None]], group: str = "library", *, typed: str = ""
+    ) -> None:
+        """Run something that may fail; what goes wrong is told, and what was typed goes back."""
 
         async def told() -> None:
             try:
                 await work()
             except LMChatError as error:
+                if typed and not self.prompt_input.text:
+                    self.prompt_input.put(typed)
                 self.tell(error)
 
         self.begin_work(told(), group, is_only=group == "open")
@@ -85,7 +89,7 @@ class ChatSessions(ChatTurns):
         """Keep what is typed, and what waits, with the session that it was typed in."""
         self._keeping = None
         waiting = [queued.text for queued in self.desk.shown.queue]
-        self.desk.drafts.note(self.drafted_in(), self.prompt_input.text, waiting)
+        self.desk.drafts.note(self.drafted_in(), self.prompt_input.full_text, waiting)
         self.begin_work(self._write_drafts(), "draft", is_only=False)
 
     def drafted_in(self) -> str:
@@ -180,7 +184,7 @@ class ChatSessions(ChatTurns):
         shown = self.desk.shown.conversation.header
         return safe_line(shown.title) if session_id == shown.session_id else ""
 
-    def action_export_session(self, path: str = "") -> None:
+    def action_export_session(self, path: str = "", *, typed: str = "") -> None:
         """Export the shown session as Markdown, into a file that the user names."""
         if not self.desk.shown.conversation.messages:
             self.app.notify("There is nothing to export yet.", markup=False)
@@ -188,7 +192,7 @@ class ChatSessions(ChatTurns):
 
         def export(name: str | None) -> None:
             if name:
-                self.attempt(lambda: self._export(name), group="export")
+                self.attempt(lambda: self._export(name), group="export", typed=typed)
 
         if path:
             export(path)

@@ -190,7 +190,7 @@ class ChatTurns(ChatBase):
     @on(QueueCard.Edit)
     def edit_queued(self, event: QueueCard.Edit) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
-        parts = (self.desk.take_queued(event.index), self.prompt_input.text)
+        parts = (self.desk.take_queued(event.index), self.prompt_input.full_text)
         self.prompt_input.put(BETWEEN.join(part for part in parts if part))
         self.show_queue()
         self.prompt_input.focus()

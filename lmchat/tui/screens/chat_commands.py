@@ -1,0 +1,184 @@
+"""What a line that begins with `/` does, and the commands that show a text."""
+
+from __future__ import annotations
+
+from textual import on
+
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui import figures
+from lmchat.tui.commands import Command, Scope
+from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
+from lmchat.tui.screens.chat_messages import ChatMessages
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.slash import parse_slash
+from lmchat.tui.widgets.prompt_input import PromptInput
+
+
+class ChatCommands(ChatMessages):
+    """Takes what is typed: a prompt, or a command; a command that fails stays in the prompt."""
+
+    _before_command: str = ""
+    """What was typed when the palette began a command in the prompt."""
+
+    @on(PromptInput.Submitted)
+    def take_prompt(self, event: PromptInput.Submitted) -> None:
+        """Send what was typed, or do what a slash command says."""
+        self.prompt_input.history_of_prompts = (event.text, *self.prompt_input.history_of_prompts)
+        self.desk.drafts.note(self.drafted_in(), "")
+        if event.text.startswith("/") and "\n" not in event.text:
+            self.run_slash(event.text)
+        else:
+            self.say(event.text)
+        self.leave_command()
+
+    def leave_command(self) -> bool:
+        """Bring back what was typed before the palette began a command; tell whether there was any."""
+        text, self._before_command = self._before_command, ""
+        if text and not self.prompt_input.text.strip():
+            self.prompt_input.put(text)
+        return bool(text)
+
+    def run_slash(self, line: str) -> None:
+        """Do what a slash command says; one that cannot be done stays in the prompt."""
+        found = parse_slash(line)
+        try:
+            if found is None:
+                words = f"No command is called {safe_line(line, limit=40)}."
+                raise WrongUse(words, hint="F1 lists all.")
+            self._slash(found.command, found.argument, line)
+        except LMChatError as error:
+            self.prompt_input.put(line)
+            self.tell(error)
+
+    def _slash(self, command: Command, argument: str, line: str) -> None:
+        match command.command_id:
+            case "model" if argument:
+                self._use_model(argument)
+            case "find":
+                self.action_find(argument)
+            case "search":
+                self.action_search_sessions(argument)
+            case "export":
+                self.action_export_session(argument, typed=line)
+            case "theme":
+                self.post_message(ChangeTheme(argument))
+            case "system" | "profile" | "file" | "title":
+                self._slash_with_argument(command.command_id, argument, line)
+            case _:
+                namespace = self.app if command.scope is Scope.APP else self
+                self.call_later(self.app.run_action, command.action, namespace)
+
+    def _slash_with_argument(self, command_id: str, argument: str, line: str) -> None:
+        match command_id:
+            case "system":
+                self.attempt(lambda: self._change_system_prompt(argument), group="system", typed=line)
+            case "profile":
+                self._use_profile(argument)
+            case "file":
+                self.attempt(lambda: self._insert_file(argument), group="file", typed=line)
+            case _:
+                self.ask_title(self.conversation_id, argument)
+
+    async def _change_system_prompt(self, text: str) -> None:
+        message = await self.desk.shown.conversation.set_system_prompt(text)
+        self.log_view.append(message)
+        self.show_action("system prompt changed")
+
+    def _use_profile(self, name: str) -> None:
+        profiles = self.workspace.settings.profiles
+        if name not in profiles:
+            known = ", ".join(profiles) or "none"
+            raise WrongUse(f"No profile is called {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
+        self.desk.use_profile(profiles[name])
+        if profiles[name].model:
+            self._use_model(profiles[name].model)
+        self.show_action(f"profile {safe_line(name, limit=20)}")
+
+    def _use_model(self, name: str) -> None:
+        """Use a model from the next turn on: a recent one by its number, any by its name or a part of it."""
+        if name.isdigit():
+            self.post_message(SwitchRecent(int(name)))
+            return
+        rows, _ = self.workspace.catalogue.known(self.workspace.remembered)
+        models = [row.model for row in rows if not row.model.is_embedding]
+        exact = [model for model in models if model.model_id == name]
+        found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
+        if not exact and len(found) != 1:
+            words = "No model is" if not found else f"{len(found)} models are"
+            raise WrongUse(f"{words} called {safe_line(name, limit=40)}.", hint="Ctrl+O lists all.")
+        self.post_message(SwitchModel(found[0]))
+
+    async def _insert_file(self, path: str) -> None:
+        block = await self.workspace.outside.read_text(path)
+        self.prompt_input.insert_block(block)
+
+    def action_slash(self, start: str) -> None:
+        """Begin a slash command in the prompt; what is typed there comes back after it."""
+        self._before_command = self._before_command or self.prompt_input.full_text
+        self.prompt_input.put(start)
+        self.prompt_input.focus()
+
+    def action_pick_model(self) -> None:
+        """Open the model picker."""
+        self.post_message(PickModel())
+
+    def action_recent_model(self, number: int) -> None:
+        """Switch to the n-th recent model."""
+        self.post_message(SwitchRecent(number))
+
+    def action_find(self, query: str = "") -> None:
+        """Find words in this session."""
+        self.find_bar.open(query)
+
+    def action_copy_last(self) -> None:
+        """Copy the last answer as Markdown source."""
+        last = self.desk.last_answer()
+        if last is not None:
+            self.post_message(CopyText(last.text))
+
+    def action_fork_session(self) -> None:
+        """Fork the session at its end."""
+        if self.desk.shown.conversation.messages:
+            self.fork_at(self.desk.shown.conversation.messages[-1])
+
+    def action_show_log(self) -> None:
+        """Tell where the log file is."""
+        self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
+
+    def action_show_stats(self) -> None:
+        """Show the figures of the layer that talks to servers."""
+        metrics, budget = self.workspace.backend.metrics(), self.workspace.backend.budget()
+        rows = [
+            ("requests", str(metrics.total_requests)),
+            ("ok", str(metrics.successful_requests)),
+            ("failed", str(metrics.failed_requests)),
+            ("stopped", str(metrics.stopped_requests)),
+            ("retries", str(metrics.retries)),
+            ("mean time", figures.elapsed(metrics.average_response_ms / 1e3)),
+            (
+                "model lists from cache",
+                f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}",
+            ),
+            ("limiter", f"{budget.left} of {budget.limit} left" if budget else figures.UNKNOWN),
+        ]
+        text = "\n".join(f"{name:<24}{value:>12}" for name, value in rows)
+        self.app.push_screen(TextDialog("Figures", text))
+
+    def action_run_doctor(self) -> None:
+        """Show what was found at every known place, and what would help."""
+
+        async def work() -> None:
+            candidates = await self.workspace.catalogue.look_around()
+            rows = [
+                f"{one.product:<18}{one.endpoint.netloc:<22}{one.verdict:<18}{safe_line(one.next_step)}"
+                for one in candidates
+            ]
+            rows += [
+                "",
+                self.workspace.warning or "The store is written to.",
+                self.workspace.outside.log_file,
+            ]
+            self.app.push_screen(TextDialog("Doctor", "\n".join(rows)))
+
+        self.attempt(work, group="doctor")

@@ -1,0 +1,310 @@
+"""The first run: what is found decides what is shown, and no case is a dead end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import EndpointNotAllowed
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.screen_steps import sent, shown
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+from tests.support.tui_host import screen_text
+
+OTHER = Endpoint.parse("http://127.0.0.1:11434")
+
+
+def off(verdict: Verdict = Verdict.REFUSED):
+    return candidate(verdict, next_step="Open its Developer tab, then Start server.")
+
+
+async def on(desk, kind: type) -> None:
+    await desk.until(lambda: isinstance(desk.app.screen, kind), kind.__name__)
+    await desk.pilot.pause()
+
+
+async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        assert isinstance(desk.app.screen, ChatScreen)
+        assert isinstance(desk.app.focused, PromptInput)
+        text = screen_text(desk.app)
+        assert "● LM Studio" in text
+        assert "127.0.0.1:1234" in text
+        assert "qwen3-8b" in text
+        assert desk.remembered[-1].recent == ((ENDPOINT.url, "qwen3-8b"),)
+
+
+async def test_without_a_loaded_model_the_picker_opens_and_enter_loads(tmp_path):
+    cold = model(state=LoadState.NOT_LOADED)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
+    loading = asyncio.Event()
+
+    async def load(wanted):
+        await loading.wait()
+        backend.loaded.append(wanted.model_id)
+        backend.candidates = (candidate(Verdict.READY, model()),)
+
+    backend.load = load
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, ModelPicker)
+        await shown(desk, "qwen3-8b")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        await shown(desk, "loading qwen3-8b")
+        assert desk.app.desk.target.model_id == "qwen3-8b"
+        loading.set()
+        await shown(desk, "loaded qwen3-8b")
+        await shown(desk, "● LM Studio")
+        await desk.say("one")
+        await desk.answered()
+        assert backend.loaded == ["qwen3-8b"]
+
+
+async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_path):
+    cold = model(state=LoadState.NOT_LOADED)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, ModelPicker)
+        await desk.pilot.press("escape")
+        await on(desk, ChatScreen)
+        await desk.say("one")
+        await shown(desk, "No LM Studio model selected")
+        assert desk.chat.prompt_input.text == "one"
+        assert backend.requests == []
+        assert "no model" in screen_text(desk.app)
+
+
+async def test_a_server_that_wants_a_key_asks_for_it_and_keeps_the_right_one(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, KeyDialog)
+        await desk.pilot.press(*"wrong", "enter")
+        await shown(desk, "refuses this key")
+        assert desk.kept_keys == []
+        assert "wrong" not in screen_text(desk.app)
+        await desk.pilot.press("ctrl+u", "s", "k", "minus", *"good", "enter")
+        await on(desk, ChatScreen)
+        assert backend.keys == ["wrong", "sk-good"]
+        assert desk.kept_keys == [(ENDPOINT, "sk-good")]
+        await desk.say("one")
+        await desk.answered()
+        assert sent(backend) == ["one"]
+
+
+async def test_leaving_the_key_dialog_leads_to_the_page_that_offers_it_again(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, KeyDialog)
+        await desk.pilot.press("escape")
+        desk.app.look_now()
+        await on(desk, WelcomeScreen)
+        await shown(desk, "wants a key")
+        await desk.pilot.press("down", "enter")
+        await on(desk, KeyDialog)
+        await desk.pilot.press("s", "k", "minus", *"good", "enter")
+        await on(desk, ChatScreen)
+
+
+async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
+    ollama = ModelInfo(
+        model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED
+    )
+    second = candidate(Verdict.READY, ollama, endpoint=OTHER, product=Product.OLLAMA)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model()), second])
+    last = Remembered(endpoint=OTHER.url, model="llama3.2:3b")
+    async with desktop(tmp_path, backend, remembered=last) as desk:
+        await desk.ready()
+        assert (desk.app.desk.target.endpoint, desk.app.desk.target.model_id) == (OTHER, "llama3.2:3b")
+        await desk.pilot.press("ctrl+o")
+        await shown(desk, "qwen3-8b")
+        assert "llama3.2:3b" in screen_text(desk.app)
+
+
+async def test_of_several_servers_the_first_ready_one_is_taken_where_none_was_used(tmp_path):
+    loading = candidate(Verdict.LOADING, endpoint=OTHER, product=Product.OLLAMA)
+    backend = ScriptedBackend(candidates=[loading, candidate(Verdict.READY, model())])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        assert desk.app.desk.target.endpoint == ENDPOINT
+
+
+async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(tmp_path):
+    backend = ScriptedBackend(candidates=[off(Verdict.SERVER_OFF)])
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, WelcomeScreen)
+        await shown(desk, "LM Studio")
+        await shown(desk, "Developer tab")
+        desk.app.look_every_s = 0.01
+        desk.app.look_now()
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        await on(desk, ChatScreen)
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.say("one")
+        await desk.answered()
+
+
+async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
+    gate, backend = asyncio.Event(), ScriptedBackend(candidates=[off()])
+    detect = backend.detect
+
+    async def slow(**more):
+        await gate.wait()
+        return await detect(**more)
+
+    backend.detect = slow
+    async with desktop(tmp_path, backend) as desk:
+        await desk.pilot.press("h", "i")
+        gate.set()
+        await on(desk, WelcomeScreen)
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        await desk.pilot.press("f5")
+        await on(desk, ChatScreen)
+        assert desk.chat.prompt_input.text == "hi"
+
+
+async def test_an_address_can_be_typed_and_a_wrong_one_gets_a_sentence(tmp_path):
+    backend = ScriptedBackend(candidates=[off()])
+    check = backend.check
+
+    async def check_other(endpoint):
+        if endpoint == OTHER:
+            return candidate(Verdict.READY, model(), endpoint=OTHER)
+        return await check(endpoint)
+
+    backend.check = check_other
+    async with desktop(tmp_path, backend) as desk:
+        await on(desk, WelcomeScreen)
+        await desk.pilot.press("end")
+        desk.app.screen.ask_address()
+        await on(desk, AskDialog)
+        await desk.pilot.press(*"127", "full_stop", *"0", "full_stop", *"0", "full_stop", *"1:9", "enter")
+        await shown(desk, "127.0.0.1:9: refused")
+        desk.app.screen.ask_address()
+        await on(desk, AskDialog)
+        desk.app.screen.dismiss("127.0.0.1:11434")
+        await on(desk, ChatScreen)
+        assert desk.app.desk.target.endpoint == OTHER
+
+
+async def test_a_host_that_is_not_allowed_is_asked_about(tmp_path):
+    far = Endpoint.parse("http://192.168.1.7:1234")
+    backend = ScriptedBackend(candidates=[])
+    words = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --allow-host 192.168.1.7:1234"
+
+    async def refuse(**_more):
+        raise EndpointNotAllowed(words)
+
+    async def check(endpoint):
+        if not backend.allowed:
+            raise EndpointNotAllowed(words)
+        return candidate(Verdict.READY, model(), endpoint=endpoint)
+
+    backend.detect, backend.check = refuse, check
+    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        await on(desk, ConfirmDialog)
+        await shown(desk, "192.168.1.7:1234 is not this machine")
+        await desk.pilot.press("enter")
+        await desk.ready()
+        assert backend.allowed == [far.netloc]
+        assert desk.app.desk.target.endpoint == far
+
+
+async def test_saying_no_to_a_host_sends_nothing_there(tmp_path):
+    far = Endpoint.parse("http://192.168.1.7:1234")
+    backend = ScriptedBackend(candidates=[])
+
+    async def refuse(**_more):
+        raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost.")
+
+    backend.detect = refuse
+    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        await on(desk, ConfirmDialog)
+        await desk.pilot.press("escape")
+        await desk.pilot.pause(0.1)
+        assert backend.allowed == []
+        await desk.say("one")
+        await desk.pilot.pause(0.05)
+        assert backend.requests == []
+
+
+async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("garden")
+        await desk.answered()
+    async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
+        await on(desk, WelcomeScreen)
+        await desk.pilot.press("ctrl+k")
+        await on(desk, SearchDialog)
+        await desk.pilot.press(*"garden")
+        await desk.until(lambda: "Lettuce" in screen_text(desk.app) or "garden" in screen_text(desk.app))
+        await desk.pilot.pause(0.2)
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        await shown(desk, "Lettuce does well.")
+
+
+async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(tmp_path):
+    backend = ScriptedBackend()
+    detect, calls = backend.detect, []
+
+    async def broken(**more):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("ours")
+        return await detect(**more)
+
+    backend.detect = broken
+    async with desktop(tmp_path, backend) as desk:
+        desk.app.look_every_s = 0.01
+        await shown(desk, "lmchat itself")
+        desk.app.look_now()
+        await desk.ready()
+
+
+async def test_the_dot_goes_red_when_the_server_goes_and_green_when_it_is_back(tmp_path):
+    backend = ScriptedBackend()
+    there = backend.candidates
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await shown(desk, "● LM Studio")
+        backend.candidates = ()
+        await desk.pilot.press("f5")
+        await shown(desk, "× LM Studio")
+        assert "look now" in screen_text(desk.app)
+        backend.candidates = there
+        await desk.pilot.press("f5")
+        await shown(desk, "● LM Studio")
+
+
+async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
+    backend = ScriptedBackend()
+    check, calls = backend.check, []
+
+    async def broken(endpoint):
+        calls.append(1)
+        if len(calls) == 2:
+            raise EndpointNotAllowed("Endpoint not allowed: it was taken from the list.")
+        return await check(endpoint)
+
+    backend.check = broken
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await shown(desk, "● LM Studio")
+        await desk.pilot.press("f5")
+        await desk.until(lambda: len(calls) >= 2, "a second look")
+        await desk.pilot.press("f5")
+        await desk.until(lambda: len(calls) >= 3, "a third look")
+        await shown(desk, "● LM Studio")

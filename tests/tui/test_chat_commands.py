@@ -1,0 +1,337 @@
+"""Panels, palette, slash commands, find bar, help, keys of one's own, themes."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
+from lmchat.tui.commands import COMMANDS
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+CALM = UiSettings(reduced_motion=True)
+
+
+async def asked(desk, *prompts: str) -> None:
+    await desk.ready()
+    for count, prompt in enumerate(prompts, 1):
+        await desk.say(prompt)
+        await desk.answered(count)
+
+
+async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await shown(desk, "/ search")
+        await desk.pilot.press("ctrl+b")
+        await gone(desk, "/ search")
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.pilot.press("ctrl+t")
+        await gone(desk, "Requests")
+        assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
+        await desk.pilot.press("ctrl+b")
+        await shown(desk, "/ search")
+        await desk.until(lambda: desk.chat.sessions.has_focus_within, "the focus in the list")
+
+
+async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+b")
+        await desk.until(lambda: bool(desk.remembered) and not desk.remembered[-1].has_sessions)
+        last = desk.remembered[-1]
+    async with desktop(tmp_path, remembered=last) as desk:
+        await desk.ready()
+        assert "/ search" not in screen_text(desk.app)
+
+
+@pytest.mark.parametrize(("width", "has_telemetry"), [(109, True), (80, True), (79, False), (40, False)])
+async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
+    async with desktop(tmp_path, size=(width, 24)) as desk:
+        await desk.ready()
+        assert "/ search" not in screen_text(desk.app)
+        assert ("Requests" in screen_text(desk.app)) is has_telemetry
+        await shown(desk, "qwen3-8b")
+
+
+@pytest.mark.parametrize("width", [100, 60, 40])
+async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
+    async with desktop(tmp_path, size=(width, 20)) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("a", "ctrl+b")
+        await shown(desk, "/ search")
+        await desk.until(lambda: desk.chat.sessions.has_focus_within, "the focus in the list")
+        await desk.pilot.press("escape")
+        await gone(desk, "/ search")
+        assert isinstance(desk.app.focused, PromptInput)
+        assert desk.chat.prompt_input.text == "a"
+        await desk.pilot.press("f2", "f2")
+        await gone(desk, "/ search")
+        assert desk.remembered[-1].has_sessions
+
+
+async def test_ctrl_t_lays_the_telemetry_over_a_narrow_chat_and_esc_leaves_it(tmp_path):
+    async with desktop(tmp_path, size=(60, 24)) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+t")
+        await shown(desk, "Requests")
+        await desk.pilot.press("escape")
+        await gone(desk, "Requests")
+
+
+async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
+    async with desktop(tmp_path, size=(60, 24)) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("ctrl+n", "ctrl+b")
+        await desk.until(lambda: desk.chat.sessions.has_focus_within and bool(desk.chat.sessions.chosen_id))
+        await desk.pilot.press("enter")
+        await gone(desk, "/ search")
+        await shown(desk, "Lettuce")
+
+
+async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
+    async with desktop(tmp_path, size=(60, 24)) as desk:
+        await desk.ready()
+        await desk.pilot.resize_terminal(130, 40)
+        await shown(desk, "/ search")
+        await desk.pilot.resize_terminal(40, 12)
+        await gone(desk, "/ search")
+        await shown(desk, "qwen3-8b")
+
+
+async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/nothing at all")
+        await shown(desk, "No command is called")
+        assert desk.chat.prompt_input.text == "/nothing at all"
+        assert desk.backend.requests == []
+
+
+async def test_a_path_or_a_text_of_many_lines_is_no_command(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("slash", "a", "ctrl+j", "b", "enter")
+        await desk.answered()
+        assert desk.backend.requests[0].messages[-1].text == "/a\nb"
+
+
+async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
+    backend = ScriptedBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.say("/system Answer in one word.")
+        await shown(desk, "Answer in one word.")
+        await desk.say("two")
+        await desk.answered(2)
+        first = backend.requests[1].messages[0]
+        assert (first.role, first.text) == ("system", "Answer in one word.")
+        assert backend.requests[0].messages[0].role == "user"
+        assert [m.role for m in await desk.on_disk()] == ["user", "assistant", "system", "user", "assistant"]
+
+
+async def test_the_configured_system_prompt_opens_a_session(tmp_path):
+    settings = Settings(ui=CALM, chat=ChatSettings(system_prompt="Be kind."))
+    async with desktop(tmp_path, settings=settings) as desk:
+        await asked(desk, "one")
+        assert [m.text for m in desk.backend.requests[0].messages] == ["Be kind.", "one"]
+        stored = await desk.store.open_session(desk.conversation.header.session_id)
+        assert stored.header.title == "one"
+
+
+async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
+    settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1, max_tokens=50)})
+    async with desktop(tmp_path, settings=settings) as desk:
+        await desk.ready()
+        await desk.say("/profile calm")
+        await desk.say("one")
+        await desk.answered()
+        sampling = desk.backend.requests[0].sampling
+        assert (sampling.temperature, sampling.max_tokens) == (0.1, 50)
+        await desk.say("/profile wild")
+        await shown(desk, "Configured: calm")
+
+
+async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(tmp_path):
+    (tmp_path / "a.txt").write_text("tomatoes")
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/file {tmp_path}/a.txt")
+        await desk.until(lambda: "[a.txt" in desk.chat.prompt_input.text, "the file")
+        await desk.say(" and?")
+        await desk.answered()
+        assert "tomatoes" in desk.backend.requests[0].messages[-1].text
+        await desk.say(f"/file {tmp_path}/none.txt")
+        await shown(desk, "cannot be")
+        assert desk.chat.prompt_input.text == f"/file {tmp_path}/none.txt"
+
+
+async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
+    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.say("/copy")
+        await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
+        await desk.say("/retry")
+        await shown(desk, "Beta.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy)
+        old = desk.conversation.header.session_id
+        await desk.say("/fork")
+        await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
+        assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
+        for command in ("/new", "/clear"):
+            await desk.say(command)
+            await desk.until(lambda: desk.conversation.messages == [], "an empty session")
+
+
+@pytest.mark.parametrize(
+    ("command", "sees"), [("/stats", "requests"), ("/log", "lmchat.log"), ("/doctor", "127.0.0.1:1234")]
+)
+async def test_commands_that_show_a_text(tmp_path, command, sees):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(command)
+        await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
+        await shown(desk, sees)
+        await desk.pilot.press("escape")
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+
+
+async def test_help_by_command_and_by_keys(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.say("/help")
+        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
+        await desk.pilot.press("escape", "f1")
+        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
+        await desk.pilot.press("escape", "alt+up", "question_mark")
+        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
+        await desk.pilot.press("escape", "escape", "question_mark")
+        assert desk.chat.prompt_input.text == "?"
+
+
+async def test_quit_by_command(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/quit")
+        await desk.until(lambda: desk.app._exit, "the end")
+
+
+async def test_model_by_command_opens_the_picker(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/model")
+        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+
+
+async def test_themes_change_by_command_and_are_remembered(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        before = desk.app.theme
+        await desk.say("/theme light")
+        await desk.until(lambda: desk.app.theme == "lmchat-light", "the theme")
+        assert desk.remembered[-1].theme == "lmchat-light"
+        await desk.say("/theme")
+        await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
+        await desk.say("/theme sunny")
+        await shown(desk, "no such theme")
+        assert before == "lmchat-dark"
+
+
+async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("ctrl+p")
+        await shown(desk, "Choose the model")
+        await desk.pilot.press(*"regenerate")
+        await shown(desk, "Regenerate the last answer")
+        await desk.pilot.pause(0.3)
+        await desk.pilot.press("enter")
+        await shown(desk, "Beta.")
+
+
+async def test_the_palette_knows_every_command_that_is_offered(tmp_path):
+    async with desktop(tmp_path, size=(120, 140)) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "ctrl+p")
+        await shown(desk, "Choose the model")
+        text = screen_text(desk.app)
+        offered = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP", "MESSAGE")]
+        assert [one.title for one in offered if one.title not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "screen"), [("every command", HelpScreen), ("choose the model", ModelPicker)]
+)
+async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+p")
+        await desk.pilot.pause(0.1)
+        await desk.pilot.press(*query.partition(" ")[0])
+        await desk.pilot.pause(0.5)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, screen), "what was chosen")
+
+
+async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press(*"hello")
+        desk.chat.action_slash("/system ")
+        assert desk.chat.prompt_input.text == "/system "
+        await desk.say("Be brief.")
+        await desk.until(lambda: desk.chat.prompt_input.text == "hello", "what was typed before")
+
+
+async def test_find_marks_steps_and_leaves(tmp_path):
+    backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one", "two")
+        await desk.pilot.press("x", "ctrl+f", *"lettuce")
+        await shown(desk, "2 hits")
+        await desk.pilot.press("enter")
+        await shown(desk, "1 of 2")
+        await desk.pilot.press("enter")
+        await shown(desk, "2 of 2")
+        await desk.pilot.press("up")
+        await shown(desk, "1 of 2")
+        await desk.pilot.press("escape")
+        await gone(desk, "1 of 2")
+        assert isinstance(desk.app.focused, PromptInput)
+        assert desk.chat.prompt_input.text == "x"
+
+
+async def test_find_by_command_and_without_a_hit(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one")
+        await desk.say("/find zebra")
+        await shown(desk, "no hits")
+
+
+async def test_keys_of_ones_own_replace_ours(tmp_path):
+    settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y"})
+    async with desktop(tmp_path, settings=settings) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+o")
+        assert isinstance(desk.app.screen, ChatScreen)
+        await desk.pilot.press("f8")
+        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+        await desk.pilot.press("escape")
+        await shown(desk, "F8 model")
+        assert "^O model" not in screen_text(desk.app)
+
+
+async def test_the_editor_changes_the_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("a")
+        await desk.pilot.press("ctrl+g")
+        await desk.until(lambda: desk.chat.prompt_input.text == "a edited", "the edited prompt")

@@ -1,0 +1,202 @@
+"""Choosing models in the whole app: picker, keys, commands; a switch keeps the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import LoadState, Verdict
+from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.model_picker import ModelPicker
+from tests.support.desktop import desktop
+from tests.support.screen_steps import half, shown
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+QWEN, GEMMA = model(), model("gemma-3-4b")
+COLD = model("phi4-14b", state=LoadState.NOT_LOADED)
+EMBED = model("nomic-embed", is_embedding=True)
+
+
+def two(*scripts) -> ScriptedBackend:
+    return ScriptedBackend(*scripts, candidates=[candidate(Verdict.READY, QWEN, GEMMA, COLD, EMBED)])
+
+
+async def picker(desk) -> ModelPicker:
+    await desk.pilot.press("ctrl+o")
+    await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+    await desk.pilot.pause()
+    return desk.app.screen
+
+
+async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
+    backend = two(answer("From qwen."), answer("From gemma."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await picker(desk)
+        await desk.pilot.press(*"gem")
+        await shown(desk, "1 of 4")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        assert desk.app.desk.target.model_id == "gemma-3-4b"
+        await shown(desk, "● gemma-3-4b")
+        await desk.say("two")
+        await desk.answered(2)
+        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
+        assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
+        assert desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b")
+
+
+async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
+    named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
+    async with desktop(tmp_path, two(answer("From qwen."), named)) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("ctrl+o", *"gem", "enter")
+        await desk.say("two")
+        await desk.answered(2)
+        line = next(
+            line
+            for line in screen_text(desk.app).splitlines()
+            if "── gemma" in line or "gemma-3-4b ──" in line
+        )
+        assert "gemma-3-4b" in line
+
+
+async def test_esc_leaves_all_as_it_was(tmp_path):
+    async with desktop(tmp_path, two()) as desk:
+        await desk.ready()
+        await desk.pilot.press("a", "b")
+        await picker(desk)
+        await desk.pilot.press("down", "down", "escape")
+        assert desk.app.desk.target.model_id == "qwen3-8b"
+        assert desk.chat.prompt_input.text == "ab"
+        assert desk.backend.loaded == []
+
+
+async def test_an_embedding_model_cannot_be_chosen(tmp_path):
+    async with desktop(tmp_path, two()) as desk:
+        await desk.ready()
+        await picker(desk)
+        await desk.pilot.press(*"nomic", "enter")
+        await desk.pilot.pause()
+        assert desk.app.desk.target.model_id == "qwen3-8b"
+
+
+async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
+    async with desktop(tmp_path, two()) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+o", *"phi", "enter")
+        await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
+        assert desk.app.desk.target.model_id == "phi4-14b"
+
+
+async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
+    backend = two()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await picker(desk)
+        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
+        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b"), EMBED),)
+        await desk.pilot.press("ctrl+r")
+        await desk.pilot.pause(0.1)
+        await desk.pilot.press("ctrl+l")
+        await desk.until(lambda: backend.loaded == [], "the unload")
+        assert isinstance(desk.app.screen, ModelPicker)
+
+
+async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
+    backend = two()
+
+    async def refuse(_model):
+        raise ServerRejected(
+            "The model does not fit into memory.", kind="load_failed", hint="Take a smaller one."
+        )
+
+    backend.load = refuse
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+o", *"phi", "enter")
+        await shown(desk, "does not fit into")
+        assert desk.app.is_running
+
+
+async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
+    backend, gate = two(), asyncio.Event()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        detect = backend.detect
+
+        async def slow(**more):
+            await gate.wait()
+            return await detect(**more)
+
+        backend.detect = slow
+        await picker(desk)
+        await shown(desk, "gemma-3-4b")
+        assert "list 40 s old" in screen_text(desk.app)
+        gate.set()
+        await shown(desk, "list 0 s old")
+
+
+async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
+    backend = two()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+
+        async def away(**_more):
+            raise ServerUnavailable("Nothing answers.")
+
+        backend.detect = away
+        await picker(desk)
+        await shown(desk, "Nothing answers.")
+        assert "gemma-3-4b" in screen_text(desk.app)
+
+
+@pytest.mark.parametrize("how", ["key", "command"])
+async def test_recent_models_by_number(tmp_path, how):
+    last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
+    async with desktop(tmp_path, two(), remembered=last) as desk:
+        await desk.ready()
+        if how == "key":
+            await desk.pilot.press("alt+2")
+        else:
+            await desk.say("/model 2")
+        await desk.until(lambda: desk.app.desk.target.model_id == "gemma-3-4b", "the switch")
+
+
+async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
+    async with desktop(tmp_path, two()) as desk:
+        await desk.ready()
+        await desk.pilot.press("alt+7")
+        await shown(desk, "no recent model 7")
+        assert desk.app.desk.target.model_id == "qwen3-8b"
+
+
+async def test_a_model_can_be_named_by_command(tmp_path):
+    async with desktop(tmp_path, two()) as desk:
+        await desk.ready()
+        await desk.say("/model gemma-3-4b")
+        await desk.until(lambda: desk.app.desk.target.model_id == "gemma-3-4b", "the switch")
+
+
+async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
+    gate = asyncio.Event()
+    backend = two(half("Let", gate, "tuce."), answer("B"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        await desk.say("two")
+        await desk.pilot.press("ctrl+o", *"gem", "enter")
+        gate.set()
+        await desk.answered(2)
+        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
+        assert (await desk.on_disk())[1].text == "Lettuce."
