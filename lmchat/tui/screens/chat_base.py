@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from textual import events, on
@@ -19,6 +19,7 @@ from lmchat.domain.server import Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
+from lmchat.services.library import SessionGroup, with_unsaved
 from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.tui import figures
@@ -73,6 +74,7 @@ class ChatBase(Screen[None]):
         self._marker: Timer | None = None
         self._left_out = 0
         self._list_warning = ""
+        self._groups: tuple[SessionGroup, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Sessions, chat, telemetry; below them the keys."""
@@ -120,26 +122,29 @@ class ChatBase(Screen[None]):
     def show_queue(self) -> None:
         """Show what waits above the prompt."""
         entries = [(queued.text, queued.is_held) for queued in self.desk.shown.queue]
-        self.begin_work(self.prompt.show_queue(entries), "queue")
+        self.begin_work(lambda: self.prompt.show_queue(entries), "queue")
 
     def show_sessions(self) -> None:
         """Fetch the list of sessions anew."""
-        self.begin_work(self._list_sessions(), "library")
+        self.begin_work(self._list_sessions, "library")
 
-    def begin_work(self, work: Coroutine[None, None, None], name: str, *, is_only: bool = True) -> None:
-        """Run something behind the screen."""
-        self.run_worker(work, name=name, group=name, exclusive=is_only)
+    def begin_work(self, work: Callable[[], Awaitable[None]], name: str, *, is_only: bool = True) -> None:
+        """Run something behind the screen; `is_only` ends what was begun under this name before."""
+
+        async def run() -> None:
+            await work()
+
+        self.run_worker(run, name=name, group=name, exclusive=is_only)
 
     async def _list_sessions(self) -> None:
         try:
-            groups = await self.workspace.library.groups()
+            self._groups = await self.workspace.library.groups()
+            self._list_warning = ""
         except LMChatError as error:
             self._list_warning = f"{error.message} {error.hint}"
             self.refresh_figures()
-            return
-        self._list_warning = ""
         self.sessions.show(
-            [(group.name, group.headers) for group in groups],
+            with_unsaved(self._groups, self.desk.unsaved()),
             self.conversation_id,
             self.desk.streaming,
             self.desk.unread,
@@ -194,7 +199,7 @@ class ChatBase(Screen[None]):
             last_action=self.last_action,
             speeds=self.speedometer.values(now_s),
             next_check_s=self.workspace.monitor.next_look_s,
-            warning=f"Nothing is saved: {warning.message}"
+            warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
             if warning
             else self._list_warning or self.workspace.warning,
         )
@@ -213,12 +218,13 @@ class ChatBase(Screen[None]):
         drafted = figures.tokens(draft, is_estimated=True) + f"{figures.GAP}tok" if draft else ""
         filled = figures.percent(share) if share is not None else ""
         rate = figures.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
+        unsaved = "! not saved" if self.desk.keeper.warning and not self.telemetry.display else ""
         between = f" {signs_for(self).dot} "
         self.prompt.status.show_state(
             self._dot(),
             names,
-            between.join(part for part in (drafted, filled) if part),
-            between.join(part for part in (rate, filled) if part),
+            between.join(part for part in (unsaved, drafted, filled) if part),
+            between.join(part for part in (unsaved, rate, filled) if part),
         )
 
     def _dot(self) -> Part:

@@ -28,7 +28,7 @@ from lmchat.tui.widgets.telemetry_rows import (
 
 __all__ = ["TelemetryPanel", "TelemetrySnapshot"]
 
-_MOST_WARNING_ROWS = 3
+_MOST_WARNING_ROWS = 7
 
 
 class TelemetryPanel(Widget):
