@@ -145,6 +145,11 @@ class Desk:
         """Ids of the sessions in which an answer is on its way."""
         return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
 
+    def unsaved(self) -> list[SessionHeader]:
+        """Return the sessions of which something is in memory only."""
+        headers = [opened.conversation.header for opened in self._open.values()]
+        return [header for header in headers if self.keeper.is_missing(header.session_id)]
+
     async def settle(self) -> None:
         """Wait until every answer that was stopped is on the disk."""
         for opened in list(self._open.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Protocol
@@ -160,6 +160,15 @@ class Library:
             path /= export_name(session, form=form)
         self._write_file(path, text, is_forced=is_forced)
         return path
+
+
+def with_unsaved(
+    groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
+) -> tuple[SessionGroup, ...]:
+    """Return the list with sessions on top that are in memory only."""
+    listed = {header.session_id for group in groups for header in group.headers}
+    missing = tuple(header for header in unsaved if header.session_id not in listed)
+    return (*([SessionGroup(name="Not saved", headers=missing)] if missing else []), *groups)
 
 
 def path_of(name: str) -> Path:

@@ -44,9 +44,9 @@ class Arrivals(Models):
         """Look for a server, and watch the one that is found, unless that is done; after the first paint."""
         busy = {worker.group for worker in self.workers if not worker.is_finished}
         if "models" not in busy:
-            self.begin_work(self._arrive(), "models")
+            self.begin_work(self._arrive, "models")
         if "health" not in busy:
-            self.begin_work(self._follow_server(), "health")
+            self.begin_work(self._follow_server, "health")
 
     async def _follow_server(self) -> None:
         async for health in self.workspace.monitor.watch():
@@ -144,7 +144,7 @@ class Arrivals(Models):
         except LMChatError as error:
             self.chat.tell(error)
             return
-        self.begin_work(self._try(endpoint), "address")
+        self.begin_work(lambda: self._try(endpoint), "address")
 
     @on(WelcomeScreen.CandidateChosen)
     def take_candidate(self, event: WelcomeScreen.CandidateChosen) -> None:
@@ -182,7 +182,7 @@ class Arrivals(Models):
         def allow(answer: bool | None) -> None:
             if answer:
                 self.workspace.backend.allow(asked.netloc)
-                self.begin_work(self._try(asked), "address")
+                self.begin_work(lambda: self._try(asked), "address")
 
         text = (
             f"{safe_line(error.message)}\n\n{asked.netloc} is not this machine: what you write "
@@ -204,7 +204,7 @@ class Arrivals(Models):
     @on(KeyDialog.Tried)
     def try_key(self, event: KeyDialog.Tried) -> None:
         """Try a key before it is kept."""
-        self.begin_work(self._try_key(event.key), "key")
+        self.begin_work(lambda: self._try_key(event.key), "key")
 
     async def _try_key(self, key: str) -> None:
         dialog, endpoint = self.screen, self._key_candidate.endpoint

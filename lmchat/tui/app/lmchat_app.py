@@ -99,7 +99,7 @@ class LMChatApp(Arrivals):
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.begin_work(self.action_quit(), "quit")
+            self.begin_work(self.action_quit, "quit")
         else:
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
@@ -113,7 +113,7 @@ class LMChatApp(Arrivals):
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
         remember_copied(self, text)
-        self.begin_work(self._copy(text), "copy")
+        self.begin_work(lambda: self._copy(text), "copy")
 
     async def _copy(self, text: str) -> None:
         try:
@@ -124,7 +124,7 @@ class LMChatApp(Arrivals):
     @on(SearchDialog.Searched)
     def search(self, event: SearchDialog.Searched) -> None:
         """Search as one types."""
-        self.begin_work(self._search(event.query), "search")
+        self.begin_work(lambda: self._search(event.query), "search")
 
     async def _search(self, query: str) -> None:
         began_s = time.monotonic()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 from textual import on
 from textual.app import App
+from textual.worker import Worker
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Target
@@ -33,9 +34,13 @@ class Models(App[None]):
         """The chat is there from the first paint on."""
         return self.chat
 
-    def begin_work(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run something behind the screen."""
-        self.run_worker(work, name=name, group=name, exclusive=True)
+    def begin_work(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run something behind the screen, and end what was begun under this name before."""
+
+        async def run() -> None:
+            await work()
+
+        _: Worker[None] = self.run_worker(run, name=name, group=name, exclusive=True)
 
     def use(self, target: Target) -> None:
         """Use a server and model from the next turn on."""
@@ -56,7 +61,7 @@ class Models(App[None]):
             except LMChatError as error:
                 self.workspace.warning = error.message
 
-        self.begin_work(save(), "remember")
+        self.begin_work(save, "remember")
 
     def keep_changed(self, **changes: Any) -> None:
         """Keep what lmchat itself remembers, with changes."""
@@ -75,7 +80,7 @@ class Models(App[None]):
     @on(ModelPicker.RefreshWanted)
     def refresh_picker(self) -> None:
         """Fetch all lists anew."""
-        self.begin_work(self._refresh_picker(), "picker")
+        self.begin_work(self._refresh_picker, "picker")
 
     async def _refresh_picker(self) -> None:
         try:
@@ -120,7 +125,7 @@ class Models(App[None]):
 
     def load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
         """Load or unload a model behind what is shown."""
-        self.begin_work(self._load(model, is_unload=is_unload), "load")
+        self.begin_work(lambda: self._load(model, is_unload=is_unload), "load")
 
     async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
         verb = "unloading" if is_unload else "loading"

@@ -13,6 +13,7 @@ from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.worker import Worker
 
 from lmchat.domain.message import Role
 from lmchat.domain.server import Verdict
@@ -134,7 +135,7 @@ class ChatBase(Screen[None]):
         async def run() -> None:
             await work()
 
-        self.run_worker(run, name=name, group=name, exclusive=is_only)
+        _: Worker[None] = self.run_worker(run, name=name, group=name, exclusive=is_only)
 
     async def _list_sessions(self) -> None:
         try:

@@ -41,7 +41,7 @@ class ChatSessions(ChatTurns):
                     self.prompt_input.put(typed)
                 self.tell(error)
 
-        self.begin_work(told(), group, is_only=group == "open")
+        self.begin_work(told, group, is_only=group == "open")
 
     def action_new_session(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
@@ -90,7 +90,7 @@ class ChatSessions(ChatTurns):
         self._keeping = None
         waiting = [queued.text for queued in self.desk.shown.queue]
         self.desk.drafts.note(self.drafted_in(), self.prompt_input.full_text, waiting)
-        self.begin_work(self._write_drafts(), "draft", is_only=False)
+        self.begin_work(self._write_drafts, "draft", is_only=False)
 
     def drafted_in(self) -> str:
         """Return the session that is typed in, empty for a new one."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
 from textual import on
-from textual.worker import WorkerError
+from textual.worker import Worker, WorkerError
 
 from lmchat.domain.event import ReasoningDelta, RetryScheduled, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage
@@ -55,11 +55,11 @@ class ChatTurns(ChatBase):
             self._refused(opened, error, text)
             return
         opened.is_asking = True
-        self.run_worker(
-            self._follow(opened, begin(opened.conversation, how), text),
-            name="turn",
-            group=_group(opened.conversation),
-        )
+
+        async def follow() -> None:
+            await self._follow(opened, begin(opened.conversation, how), text)
+
+        _: Worker[None] = self.run_worker(follow, name="turn", group=_group(opened.conversation))
 
     def stop_turn(self) -> bool:
         """Stop the answer of the shown session; tell whether there was one."""

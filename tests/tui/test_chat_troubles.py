@@ -1,0 +1,289 @@
+"""A disk that fails, hostile text, a full window: the chat goes on and nothing typed is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+
+import pytest
+
+from lmchat.config.settings import ChatSettings, Settings, UiSettings
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RequestSent,
+    RetryScheduled,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import Verdict
+from lmchat.errors import (
+    BodyTooLarge,
+    ServerRejected,
+    ServerUnavailable,
+    StoreUnavailable,
+    StreamInterrupted,
+    TooManyRequests,
+)
+from lmchat.storage.sessions import SessionStore
+from lmchat.tui.intents import AnswerEnded
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+CALM = UiSettings(reduced_motion=True)
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07 \x9b2J \u202egnp.exe \x00\x08\x7f \u2066x\u2069 b\rc"
+
+
+def controls(text: str) -> list[str]:
+    """What a terminal, or the eye, could be fooled with."""
+    allowed = {"\n"}
+    return [
+        hex(ord(char)) for char in text if char not in allowed and unicodedata.category(char) in ("Cc", "Cf")
+    ]
+
+
+async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = SessionStore(tmp_path / "file" / "sessions.db")
+    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
+    async with desktop(tmp_path, backend, store=store) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await shown(desk, "Alpha.")
+        await shown(desk, "Nothing is saved")
+        await desk.say("two")
+        await desk.answered(2)
+        assert [m.text for m in backend.requests[1].messages] == ["one", "Alpha.", "two"]
+        await shown(desk, "Nothing is saved")
+        target = tmp_path / "out.md"
+        await desk.say(f"/export {target}")
+        await desk.until(target.exists, "the file")
+        assert "Beta." in target.read_text()
+
+
+async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ready()
+        store = desk.store
+        real = store.append, store.begin_answer, store.finish
+
+        async def full(*_args):
+            raise StoreUnavailable("The disk is full.", hint="Free some room.")
+
+        store.append = store.begin_answer = store.finish = full
+        await desk.say("one")
+        await desk.answered()
+        await shown(desk, "Nothing is saved")
+        first = desk.conversation
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Alpha.")
+        await shown(desk, "Not saved")
+        desk.chat.open_session(first.header.session_id)
+        await shown(desk, "Alpha.")
+        store.append, store.begin_answer, store.finish = real
+        await desk.say("two")
+        await desk.answered(2)
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two", "Beta."]
+        await gone(desk, "Nothing is saved")
+
+
+async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
+        await desk.ready()
+        store = desk.store
+        real = store.append, store.begin_answer, store.finish
+
+        async def full(*_args):
+            raise StoreUnavailable("The disk is full.")
+
+        store.append = store.begin_answer = store.finish = full
+        await desk.say("one")
+        await desk.answered()
+        store.append, store.begin_answer, store.finish = real
+        await desk.pilot.press("ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+
+
+async def test_hostile_text_reaches_no_part_of_the_screen(tmp_path):
+    name = f"model{HOSTILE}"
+    bad = StreamInterrupted(f"It broke {HOSTILE}", hint=f"Do {HOSTILE}", details=HOSTILE)
+    backend = ScriptedBackend(
+        [
+            RequestSent(),
+            ReasoningDelta(text=HOSTILE),
+            TextDelta(text=f"# {HOSTILE}\n\n`{HOSTILE}`\n\n- {HOSTILE}"),
+            bad,
+        ],
+        answer(HOSTILE),
+        candidates=[candidate(Verdict.READY, model(name), model("other"), next_step=HOSTILE)],
+    )
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        desk.chat.say(f"prompt {HOSTILE}")
+        await desk.answered()
+        await shown(desk, "It broke")
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("alt+up", "enter")
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("s")
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("t")
+        await desk.pilot.pause(0.1)
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("escape", "ctrl+o")
+        await shown(desk, "other")
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("escape", "ctrl+e")
+        await desk.pilot.pause(0.1)
+        assert controls(screen_text(desk.app)) == []
+        await desk.pilot.press("escape", "ctrl+k", *"prompt")
+        await desk.pilot.pause(0.3)
+        assert controls(screen_text(desk.app)) == []
+        assert (await desk.on_disk())[0].text == f"prompt {HOSTILE}"
+        await desk.pilot.press("escape")
+        desk.chat.tell(ServerRejected(HOSTILE, kind="x", hint=HOSTILE))
+        await desk.pilot.pause(0.1)
+        assert controls(screen_text(desk.app)) == []
+        assert controls(desk.app.title) == []
+
+
+async def test_markup_in_names_and_texts_is_only_text(tmp_path):
+    backend = ScriptedBackend(
+        answer("[bold]x[/] [@click=app.quit]y[/]"),
+        candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
+    )
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await shown(desk, "[bold]x[/]")
+        await shown(desk, "[red]qwen[/]")
+        desk.chat.tell(ServerRejected("[bold]no[/", kind="x"))
+        await shown(desk, "[bold]no[/")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerRejected("The server refused the key.", kind="auth", status=401, hint="Check the key."),
+        ServerRejected(
+            "The model is not there.", kind="model_missing", status=404, hint="Ctrl+O lists models."
+        ),
+        ServerRejected(
+            "The prompt is too long.", kind="context_overflow", status=400, hint="Begin a new one."
+        ),
+        TooManyRequests("Too many requests to LMStudio, please try again later: in 12 s.", wait_s=12),
+        BodyTooLarge("The request has 11 MB; 10 MB are allowed.", hint="Shorten it."),
+        ServerUnavailable("Nothing answers at 127.0.0.1:1234.", hint="Start the server."),
+    ],
+    ids=lambda value: getattr(value, "kind", str(value)),
+)
+async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, error, size):
+    backend = ScriptedBackend([RequestSent(), error], answer("Fine."))
+    async with desktop(tmp_path, backend, size=size) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await shown(desk, error.message.split(" ")[0])
+        last = (await desk.on_disk())[-1]
+        assert (last.state, last.failure.message) == (AnswerState.FAILED, error.message)
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Fine.")
+
+
+async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
+    waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
+    backend = ScriptedBackend([RequestSent(), waiting, asyncio.Event()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "retry 2")
+        await desk.pilot.press("escape")
+        await desk.answered()
+        assert backend.stopped == 1
+        assert desk.conversation.messages[0].text == "one"
+
+
+async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
+    small = [candidate(Verdict.READY, model(context_loaded=300))]
+    uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
+    backend = ScriptedBackend(uncounted, uncounted, uncounted, candidates=small)
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        assert "left out" not in screen_text(desk.app)
+        desk.chat.prompt_input.put("many words " * 60)
+        await shown(desk, "left out")
+        assert len(backend.requests) == 1
+        desk.chat.prompt_input.put("")
+        await gone(desk, "left out")
+
+
+async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt_is_kept(tmp_path):
+    small = [candidate(Verdict.READY, model(context_loaded=300))]
+    uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
+    settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
+    backend = ScriptedBackend(uncounted, uncounted, candidates=small)
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        text = ("many words " * 40).strip()
+        desk.chat.prompt_input.put(text)
+        await desk.pilot.press("enter")
+        await shown(desk, "tokens")
+        assert desk.chat.prompt_input.text == text
+        assert len(backend.requests) == 1
+        assert len(await desk.on_disk()) == 2
+
+
+async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(tmp_path):
+    small = [candidate(Verdict.READY, model(context_loaded=300))]
+    gate = asyncio.Event()
+    settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
+    backend = ScriptedBackend(half("word " * 90, gate), candidates=small)
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "word")
+        desk.chat.say("many words " * 40)
+        await desk.pilot.press("x")
+        gate.set()
+        await shown(desk, "held")
+        assert desk.chat.prompt_input.text == "x"
+        assert sent(backend) == ["one"]
+
+
+async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
+    long = [TextDelta(text="word " * 1500), StreamFinished(reason="stop")]
+    cut = [
+        TextDelta(text="Yes."),
+        UsageReported(prompt_tokens=200, completion_tokens=2),
+        StreamFinished(reason="stop"),
+    ]
+    async with desktop(tmp_path, ScriptedBackend(long, cut)) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.say("two")
+        await desk.answered(2)
+        await shown(desk, "left out a part")
+
+
+async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        written = []
+        desk.app._notify_terminal = written.append
+        desk.app.app_focus = False
+        desk.chat.post_message(AnswerEnded(elapsed_s=11.0, has_failed=False))
+        desk.chat.post_message(AnswerEnded(elapsed_s=2.0, has_failed=False))
+        await desk.pilot.pause(0.1)
+        assert len(written) == 1
