@@ -27,6 +27,8 @@ from lmchat.domain.message import AnswerState, Receipt
 
 CHARS_PER_TOKEN = 4.0
 """Used to estimate tokens until the server counts them."""
+SHORTEST_SPAN_S = 0.05
+"""Tokens that came within less were sent in one go: how fast they were made is not known."""
 
 
 class Stage(StrEnum):
@@ -198,9 +200,10 @@ class Turn(Struct, frozen=True, kw_only=True):
         """The server's figure, else (tokens - 1) over the time between the first and the last (R-19)."""
         if self.usage is not None and self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
-        if self.first_token_s is None or self.last_token_s is None or self.last_token_s <= self.first_token_s:
+        if self.first_token_s is None or self.last_token_s is None:
             return None
-        return (self.tokens - 1) / (self.last_token_s - self.first_token_s)
+        span_s = self.last_token_s - self.first_token_s
+        return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S else None
 
     def receipt(self) -> Receipt:
         """Return the figures to keep with the answer."""

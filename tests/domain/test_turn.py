@@ -80,6 +80,11 @@ def test_speed_is_tokens_between_the_first_and_the_last():
     assert turn.is_estimated
 
 
+def test_tokens_that_came_in_one_go_have_no_speed():
+    turn = played(*((101 + n / 1000, TextDelta(text="word")) for n in range(3)))
+    assert turn.tokens_per_second is None
+
+
 def test_the_servers_figures_win_over_our_clock():
     turn = played(
         (101, TextDelta(text="a")),
