@@ -188,9 +188,11 @@ class ChatBase(Screen[None]):
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
         use = self.desk.context_use()
         warning = self.desk.keeper.warning
+        turn = self.desk.shown.conversation.turn
+        ended_s = turn.ended_s if turn else None
         return TelemetrySnapshot(
             health=self.health,
-            turn=self.desk.shown.conversation.turn,
+            turn=turn,
             context_tokens=use.tokens if self.desk.shown.conversation.messages else None,
             context_limit=use.limit,
             is_context_estimated=use.is_estimated,
@@ -198,7 +200,7 @@ class ChatBase(Screen[None]):
             metrics=self.workspace.backend.metrics(),
             budget=self.workspace.backend.budget(),
             last_action=self.last_action,
-            speeds=self.speedometer.values(now_s),
+            speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
             warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
             if warning
