@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-from lmchat.cli.keys import Keys
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints
-from lmchat.cli.wiring import make_backend, make_keys, make_library, make_store
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.errors import LMChatError
+from lmchat.domain.telemetry import Metrics
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
 from lmchat.services.late_backend import LateBackend
+from lmchat.services.late_store import LateStore
+from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
-from lmchat.services.ports import Backend
+from lmchat.services.ports import Backend, SessionStore
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import remembered as remembered_file
-from lmchat.storage.sessions import SessionStore
-from lmchat.storage.text_file import read_as_block
+from lmchat.storage.whole_file import write_new_file
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.editor import edit_text
 from lmchat.terminal.notify import notification
@@ -43,7 +43,7 @@ def run_chat(settings: Settings, parts: Parts) -> int:
 
 async def _run(settings: Settings, parts: Parts) -> int:
     remembered, warning = remembered_file.load(parts.paths.remembered_file)
-    store = make_store(parts)
+    store = LateStore[Any](partial(_make_store, parts))
     apps: list[LMChatApp] = []
     outside_write = partial(_write_to, apps)
     workspace = make_workspace(settings, parts, store, remembered, outside_write)
@@ -57,9 +57,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
     finally:
         await workspace.desk.settle()
         await workspace.backend.aclose()
-        metrics = workspace.backend.metrics()
-        if metrics.total_requests or metrics.cache_misses or metrics.cache_hits:
-            await _keep_metrics(store, workspace)
+        await _keep_metrics(store, workspace.backend.metrics())
         await store.aclose()
     if (error := failure_of(app)) is not None:
         raise error
@@ -69,34 +67,52 @@ async def _run(settings: Settings, parts: Parts) -> int:
 def make_workspace(
     settings: Settings,
     parts: Parts,
-    store: SessionStore,
+    late: LateStore[Any],
     remembered: Remembered,
     write: Callable[[str], bool],
 ) -> Workspace:
     """Put together what the screen works with; nothing of it touches network or disk yet."""
-    keys = make_keys(parts)
-    backend = LateBackend(lambda: _backend_with_keys(settings, parts, keys))
+    backend = LateBackend(partial(_make_backend, settings, parts))
+    store = late.as_store()
     return Workspace(
         settings=settings,
         backend=backend,
         store=store,
-        library=make_library(store),
+        library=Library(store, write_file=write_new_file),
         desk=Desk(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings)),
-        outside=make_outside(settings, parts, keys, write),
+        outside=make_outside(settings, parts, write),
         remembered=remembered,
         resume_id=parts.options.resume or "",
     )
 
 
-def _backend_with_keys(settings: Settings, parts: Parts, keys: Keys) -> Backend:
-    """Read the keys and import httpx; runs in a thread."""
+def _make_backend(settings: Settings, parts: Parts) -> Backend:
+    """Read the keys and import httpx; runs in a thread, after the first paint."""
+    from lmchat.cli.wiring import keys_of, make_backend
+
+    keys = keys_of(parts)
     keys.load()
     return make_backend(settings, parts.paths, keys)
 
 
-def make_outside(settings: Settings, parts: Parts, keys: Keys, write: Callable[[str], bool]) -> Outside:
+def _make_store(parts: Parts) -> SessionStore:
+    """Import SQLite; runs in a thread, after the first paint."""
+    from lmchat.cli.wiring import make_store
+
+    return make_store(parts)
+
+
+async def _keep_metrics(store: LateStore[Any], metrics: Metrics) -> None:
+    """Add the counters of this run to those of all runs, if there are any."""
+    from lmchat.cli.wiring import keep_metrics
+
+    if metrics != Metrics():
+        await keep_metrics(await store.ready(), metrics)
+
+
+def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool]) -> Outside:
     """Return what the screen may do to the rest of the world."""
     clipboard = Clipboard(environ=parts.environ, write=write, file=parts.paths.state_dir / "copied.txt")
 
@@ -107,9 +123,13 @@ def make_outside(settings: Settings, parts: Parts, keys: Keys, write: Callable[[
         await asyncio.to_thread(remembered_file.save, parts.paths.remembered_file, remembered)
 
     async def keep_key(endpoint: Endpoint, key: str) -> None:
-        await asyncio.to_thread(keys.keep, endpoint, key)
+        from lmchat.cli.wiring import keys_of
+
+        await asyncio.to_thread(keys_of(parts).keep, endpoint, key)
 
     async def read_text(path: str) -> str:
+        from lmchat.storage.text_file import read_as_block
+
         return await asyncio.to_thread(read_as_block, path)
 
     return Outside(
@@ -131,13 +151,6 @@ def _write_to(apps: Sequence[LMChatApp], data: str) -> bool:
 
 
 def _note_error(error: BaseException) -> str:
-    error_id = secrets.token_hex(4)
+    error_id = os.urandom(4).hex()
     log.error("unexpected error, id %s", error_id, exc_info=error)
     return error_id
-
-
-async def _keep_metrics(store: SessionStore, workspace: Workspace) -> None:
-    try:
-        await store.metrics.add(workspace.backend.metrics())
-    except LMChatError as error:
-        log.warning("the counters could not be kept: %s", error.kind)

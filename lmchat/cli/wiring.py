@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 from msgspec import Struct
 from msgspec.structs import fields
@@ -44,7 +45,7 @@ class World(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncIterator[World]:
     """Make backend and store, and close them; the counters of the run are added to those of all runs."""
-    settings, keys = parts.settings, make_keys(parts)
+    settings, keys = parts.settings, keys_of(parts)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         parts.output.note(f"lmchat: {warning}")
@@ -55,12 +56,13 @@ async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncItera
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
     finally:
         await backend.aclose()
-        await _keep_metrics(store, backend.metrics())
+        await keep_metrics(store, backend.metrics())
         await store.aclose()
 
 
-def make_keys(parts: Parts) -> Keys:
-    """Return the keys; `load` them before use, off the event loop."""
+@cache
+def keys_of(parts: Parts) -> Keys:
+    """Return the keys of this run; `load` them before use, off the event loop."""
     return Keys(parts.loaded, parts.environ, Credentials(parts.paths.credentials_file))
 
 
@@ -91,7 +93,8 @@ def tell_notice(parts: Parts, store: SessionStore) -> None:
         parts.output.note(f"lmchat: {store.notice}")
 
 
-async def _keep_metrics(store: SessionStore, metrics: Metrics) -> None:
+async def keep_metrics(store: SessionStore, metrics: Metrics) -> None:
+    """Add the counters of a run to those of all runs; a store that fails costs the counters alone."""
     if not any(getattr(metrics, field.name) for field in fields(metrics)):
         return
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -143,7 +143,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True):
 
 def new_id() -> str:
     """Return a fresh id for a session or a message: 16 hexadecimal digits, told apart by the first few."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def now() -> datetime:

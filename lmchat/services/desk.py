@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -72,7 +73,7 @@ class Desk:
         chat: ChatSettings,
         backend: Backend,
         store: SessionStore,
-        make_conversation: Callable[[Session, str], Conversation] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chat = chat
         self.target: Target | None = None
@@ -83,7 +84,7 @@ class Desk:
         """Sessions whose answer ended while another was shown."""
         self._backend = backend
         self._store = store
-        self._make = make_conversation or self._make_conversation
+        self._clock = clock
         self._open: dict[str, OpenSession] = {}
         self.shown = self.begin()
 
@@ -131,13 +132,14 @@ class Desk:
         session_id = opened.conversation.header.session_id
         return opened.is_busy or bool(opened.queue) or self.keeper.is_missing(session_id)
 
-    def _make_conversation(self, session: Session, system_prompt: str) -> Conversation:
+    def _make(self, session: Session, system_prompt: str) -> Conversation:
         return Conversation(
             session,
             backend=self._backend,
             keeper=self.keeper,
             meter=self.meter,
             system_prompt=system_prompt,
+            clock=self._clock,
         )
 
     @property

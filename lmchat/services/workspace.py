@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -67,3 +68,5 @@ class Workspace:
     """Session to open at the start; empty: a new one."""
     warning: str = ""
     """A standing warning, shown until it is mended."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds by which figures move."""

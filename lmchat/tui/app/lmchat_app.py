@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import suppress
 from typing import ClassVar
@@ -25,6 +26,8 @@ from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 
+FIRST_KEY_S = 0.03
+"""What is typed right after the first paint is shown before anything else begins."""
 LONG_ANSWER_S = 10.0
 """An answer that took longer is told where nobody looks."""
 _TWICE_WITHIN_S = 2.0
@@ -55,7 +58,12 @@ class LMChatApp(Arrivals):
         self._last_ctrl_c_s = 0.0
 
     def on_ready(self) -> None:
-        """Begin what the first paint does not wait for."""
+        """Begin what neither the first paint nor the first key shall wait for: imports, network and disk."""
+        self.set_timer(FIRST_KEY_S, self._begin)
+
+    def _begin(self) -> None:
+        gc.freeze()  # what was imported stays: the collector need not go through it again and again
+        gc.enable()
         self.start_looking()
         self.chat.start(self.workspace.resume_id)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
@@ -79,6 +78,7 @@ class ChatBase(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Sessions, chat, telemetry; below them the keys."""
+        self.add_class(*self._first_classes())
         with Horizontal(id="body"):
             yield SessionList()
             with Vertical(id="chat"):
@@ -93,12 +93,19 @@ class ChatBase(Screen[None]):
     def on_mount(self) -> None:
         """Show an empty session; what comes from the disk follows after the first paint."""
         self._ticker = self.set_interval(RUNNING_TICK_S, self.tick, pause=True)
-        self.set_class(not self.workspace.remembered.has_sessions, "-sessions-hidden")
-        self.set_class(
-            not (self.workspace.remembered.has_telemetry and self.workspace.settings.ui.sidebar),
-            "-telemetry-hidden",
-        )
-        self.show_session()
+        self.show_conversation()
+
+    def _first_classes(self) -> list[str]:
+        """Return the classes of size and panels: set before the first styles are made, they cost nothing."""
+        app, remembered = self.app, self.workspace.remembered
+        wide = [name for least, name in app.HORIZONTAL_BREAKPOINTS or [] if self.app.size.width >= least]
+        tall = [name for least, name in app.VERTICAL_BREAKPOINTS or [] if self.app.size.height >= least]
+        classes = [*wide[-1:], *tall[-1:]]
+        if not remembered.has_sessions:
+            classes.append("-sessions-hidden")
+        if not (remembered.has_telemetry and self.workspace.settings.ui.sidebar):
+            classes.append("-telemetry-hidden")
+        return classes
 
     @property
     def conversation_id(self) -> str:
@@ -107,12 +114,16 @@ class ChatBase(Screen[None]):
 
     def show_session(self) -> None:
         """Show the session that lies on the desk."""
+        self.show_conversation()
+        self.show_queue()
+        self.show_sessions()
+
+    def show_conversation(self) -> None:
+        """Show its messages, title and figures."""
         conversation = self.desk.shown.conversation
         self.log_view.load(conversation.shown_messages)
         self.mark_left_out()
         self.show_title()
-        self.show_queue()
-        self.show_sessions()
         self.refresh_figures()
 
     def show_title(self) -> None:
@@ -165,12 +176,12 @@ class ChatBase(Screen[None]):
         """Show figures that change because time passes."""
         turn = self.desk.shown.conversation.turn
         if turn is not None and turn.is_running:
-            self.log_view.show_turn(turn, time.monotonic())
+            self.log_view.show_turn(turn, self.workspace.clock())
         self.refresh_figures()
 
     def refresh_figures(self) -> None:
         """Show one snapshot in sidebar, status and keys; each draws only what changed."""
-        now_s = time.monotonic()
+        now_s = self.workspace.clock()
         self.telemetry.show(self._snapshot(now_s), now_s)
         self._show_status()
         self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))

@@ -34,6 +34,7 @@ class ChatScreen(ChatCommands):
 
     def start(self, resume_id: str) -> None:
         """Bring back what was typed, earlier prompts, and the session that is to be resumed."""
+        self.show_sessions()
         self.attempt(self._recall_prompts, group="history")
         if resume_id:
             self.attempt(lambda: self._resume(resume_id), group="open")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
@@ -83,7 +82,7 @@ class ChatTurns(ChatBase):
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
         """Show events as they come, as long as their session is on the screen."""
-        began_s = time.monotonic()
+        began_s = self.workspace.clock()
         answer_id = ""
         refusal: LMChatError | None = None
         try:
@@ -98,14 +97,14 @@ class ChatTurns(ChatBase):
             if refusal is not None:
                 self._refused(opened, refusal, text)
             else:
-                self._rest(opened, answer_id, time.monotonic() - began_s)
+                self._rest(opened, answer_id, self.workspace.clock() - began_s)
 
     async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
         is_shown = self.desk.is_shown(conversation)
         match event:
             case TextDelta() | ReasoningDelta():
                 if is_shown:
-                    self.speedometer.count(time.monotonic())
+                    self.speedometer.count(self.workspace.clock())
                     await self.log_view.apply(event)
             case MessageAdded(message=message):
                 self._show_prompt(conversation, message, is_shown=is_shown)
@@ -164,7 +163,7 @@ class ChatTurns(ChatBase):
             self.log_view.load(conversation.shown_messages)
         elif answer is not None:
             self.log_view.finish(answer)
-            self.log_view.show_turn(None, time.monotonic())
+            self.log_view.show_turn(None, self.workspace.clock())
         if conversation.is_cut:
             self.log_view.notice(
                 "The server seems to have left out a part of what was sent: its window is full."
