@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.message import Message
 
-from lmchat.domain.server import ModelInfo
+from lmchat.domain.server import Candidate, ModelInfo
+from lmchat.domain.session import SearchHit
 
 
 @dataclass
@@ -69,3 +70,65 @@ class AnswerEnded(Message):
     """How long it took."""
     has_failed: bool
     """Whether it ended in an error."""
+
+
+@dataclass
+class LoadModel(Message):
+    """Load a model, or unload it if it is loaded."""
+
+    model: ModelInfo
+    """Which."""
+
+
+@dataclass
+class RefreshModels(Message):
+    """Fetch all lists of models anew."""
+
+
+@dataclass
+class TryAddress(Message):
+    """Look at an address that was typed; it can be parsed, and may still not be allowed."""
+
+    text: str
+    """As typed."""
+
+
+@dataclass
+class ChooseCandidate(Message):
+    """Go on with a server that was looked at, for example one that wants a key."""
+
+    candidate: Candidate
+    """Which."""
+
+
+@dataclass
+class TryKey(Message):
+    """Try a key before it is kept."""
+
+    key: str = field(repr=False)
+    """The key."""
+
+
+@dataclass
+class SearchSessions(Message):
+    """Open the search of all sessions."""
+
+
+@dataclass
+class Search(Message):
+    """Search all words of all sessions; the newest replaces earlier ones."""
+
+    query: str
+    """What was typed."""
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, Search)
+
+
+@dataclass
+class ExportHit(Message):
+    """Export the session of a hit."""
+
+    hit: SearchHit
+    """Which hit."""

@@ -5,6 +5,7 @@ from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
+from lmchat.tui.intents import CopyText, TryKey
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import WHERE, KeyDialog
@@ -84,12 +85,12 @@ async def test_a_key_is_never_on_the_screen_and_is_posted_to_be_tried():
         assert "http://127.0.0.1:1337" in text
         assert "s3cret" not in text
         assert "Trying it" in text
-        assert [fact.key for fact in app.of(KeyDialog.Tried)] == ["s3cret"]
+        assert [fact.key for fact in app.of(TryKey)] == ["s3cret"]
         assert app.results == []
 
 
 async def test_a_tried_key_is_not_in_the_representation_of_the_fact():
-    assert "s3cret" not in repr(KeyDialog.Tried("s3cret"))
+    assert "s3cret" not in repr(TryKey("s3cret"))
 
 
 async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
@@ -114,7 +115,7 @@ async def test_an_empty_key_is_not_tried():
     app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("space", "enter")
-        assert app.of(KeyDialog.Tried) == []
+        assert app.of(TryKey) == []
 
 
 async def test_the_input_of_a_key_is_masked():
@@ -140,7 +141,7 @@ async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("y")
         await pilot.pause()
-        assert [fact.text for fact in app.of(TextDialog.CopyWanted)] == ["raw \x1b[2J [b]text[/b]"]
+        assert [fact.text for fact in app.of(CopyText)] == ["raw \x1b[2J [b]text[/b]"]
         assert "raw ␛[2J [b]text[/b]" in screen_text(app)
         assert "Title [b]x" in screen_text(app)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from textual.widgets import Input
 
+from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
 from lmchat.tui.screens.model_table import ModelTable
 from lmchat.tui.signs import UNICODE
@@ -120,7 +121,7 @@ async def test_embedding_models_cannot_be_chosen():
         assert chosen(app) is None
         await pilot.press("enter", "ctrl+l")
         assert app.results == []
-        assert app.of(ModelPicker.LoadWanted) == []
+        assert app.of(LoadModel) == []
 
 
 async def test_control_l_asks_to_load_and_control_r_to_refresh():
@@ -128,8 +129,8 @@ async def test_control_l_asks_to_load_and_control_r_to_refresh():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("down", "ctrl+l", "ctrl+r")
         await pilot.pause()
-        assert [fact.model.model_id for fact in app.of(ModelPicker.LoadWanted)] == ["qwen2.5-coder-14b"]
-        assert len(app.of(ModelPicker.RefreshWanted)) == 1
+        assert [fact.model.model_id for fact in app.of(LoadModel)] == ["qwen2.5-coder-14b"]
+        assert len(app.of(RefreshModels)) == 1
 
 
 async def test_newer_lists_keep_filter_and_choice():

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from lmchat.tui.intents import ExportHit, Search
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW
@@ -23,14 +24,14 @@ async def test_every_change_of_the_words_is_posted():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press(*"sha", "backspace")
         await pilot.pause()
-        assert app.of(SearchDialog.Searched)[-1].query == "sh"
+        assert app.of(Search)[-1].query == "sh"
 
 
 async def test_given_words_are_searched_at_once():
     app = host("shade")
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        assert [fact.query for fact in app.of(SearchDialog.Searched)][-1] == "shade"
+        assert [fact.query for fact in app.of(Search)][-1] == "shade"
 
 
 async def test_hits_are_shown_with_who_when_and_the_words_around():
@@ -80,7 +81,7 @@ async def test_control_e_asks_to_export_the_hit_and_stays():
         app.screen.show_hits(HITS, 12.0, now=NOW)
         await pilot.press("ctrl+e")
         await pilot.pause()
-        assert [fact.hit for fact in app.of(SearchDialog.ExportWanted)] == [HITS[0]]
+        assert [fact.hit for fact in app.of(ExportHit)] == [HITS[0]]
         assert app.results == []
 
 

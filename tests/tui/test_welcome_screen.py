@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, Verdict
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
@@ -49,7 +50,7 @@ async def test_an_address_can_be_typed():
         assert isinstance(app.screen, AskDialog)
         await pilot.press(*"gpu-box:8000", "enter")
         await pilot.pause()
-        assert [fact.text for fact in app.of(WelcomeScreen.AddressTyped)] == ["gpu-box:8000"]
+        assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
 
 
 async def test_what_is_no_address_is_told_under_the_input():
@@ -58,7 +59,7 @@ async def test_what_is_no_address_is_told_under_the_input():
         await pilot.press("enter", *"ftp://x", "enter")
         assert "! Endpoint not allowed: only http:// and https:// are" in screen_text(app)
         await pilot.press("escape")
-        assert app.of(WelcomeScreen.AddressTyped) == []
+        assert app.of(TryAddress) == []
 
 
 async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen():
@@ -68,7 +69,7 @@ async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen():
         await pilot.press("down", "enter")
         await pilot.pause()
         assert "Jan answers, but wants a key." in screen_text(app)
-        assert [fact.candidate for fact in app.of(WelcomeScreen.CandidateChosen)] == [WANTS_KEY[0]]
+        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
 
 
 async def test_places_where_no_server_is_cannot_be_chosen():
@@ -85,8 +86,8 @@ async def test_f5_looks_now_and_control_k_searches():
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5", "ctrl+k")
         await pilot.pause()
-        assert len(app.of(WelcomeScreen.LookNow)) == 1
-        assert len(app.of(WelcomeScreen.SearchWanted)) == 1
+        assert len(app.of(LookNow)) == 1
+        assert len(app.of(SearchSessions)) == 1
 
 
 async def test_a_new_look_keeps_the_choice():
@@ -97,7 +98,7 @@ async def test_a_new_look_keeps_the_choice():
         app.screen.show((*WANTS_KEY[1:], WANTS_KEY[0]), 0.0, 5.0)
         await pilot.press("enter")
         await pilot.pause()
-        assert [fact.candidate for fact in app.of(WelcomeScreen.CandidateChosen)] == [WANTS_KEY[0]]
+        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
 
 
 async def test_a_second_that_passes_redraws_only_the_last_line():

@@ -16,7 +16,7 @@ from lmchat.safe_text import safe_line
 from lmchat.services.arrival import Arrival, Need, arrive_at, choose
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.models import Models
-from lmchat.tui.intents import LookNow
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress, TryKey
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
@@ -117,7 +117,7 @@ class Arrivals(Models):
             if isinstance(screen, WelcomeScreen):
                 screen.dismiss(None)
 
-    @on(WelcomeScreen.SearchWanted)
+    @on(SearchSessions)
     def search_without_server(self) -> None:
         """Search the saved sessions; one that is chosen is shown instead of the page."""
 
@@ -127,7 +127,6 @@ class Arrivals(Models):
 
         self.chat.action_search_sessions(before=leave)
 
-    @on(WelcomeScreen.LookNow)
     @on(LookNow)
     def look_now(self) -> None:
         """Do not wait for the next poll."""
@@ -136,8 +135,8 @@ class Arrivals(Models):
         self.workspace.monitor.look_now()
         self.chat.show_action("looking")
 
-    @on(WelcomeScreen.AddressTyped)
-    def try_address(self, event: WelcomeScreen.AddressTyped) -> None:
+    @on(TryAddress)
+    def try_address(self, event: TryAddress) -> None:
         """Look at an address that the user typed."""
         try:
             endpoint = Endpoint.parse(event.text)
@@ -146,8 +145,8 @@ class Arrivals(Models):
             return
         self.begin_work(lambda: self._try(endpoint), "address")
 
-    @on(WelcomeScreen.CandidateChosen)
-    def take_candidate(self, event: WelcomeScreen.CandidateChosen) -> None:
+    @on(ChooseCandidate)
+    def take_candidate(self, event: ChooseCandidate) -> None:
         """Go on with a place that was looked at: ask for its key, or look again."""
         if event.candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             self.ask_for_key(event.candidate)
@@ -201,8 +200,8 @@ class Arrivals(Models):
         is_rejected = candidate.verdict is Verdict.KEY_REJECTED
         self.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
 
-    @on(KeyDialog.Tried)
-    def try_key(self, event: KeyDialog.Tried) -> None:
+    @on(TryKey)
+    def try_key(self, event: TryKey) -> None:
         """Try a key before it is kept."""
         self.begin_work(lambda: self._try_key(event.key), "key")
 

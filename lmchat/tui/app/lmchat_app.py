@@ -17,12 +17,11 @@ from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, RememberPanels
+from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 
@@ -112,9 +111,8 @@ class LMChatApp(Arrivals):
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
 
-    @on(TextDialog.CopyWanted)
     @on(CopyText)
-    def copy_text(self, event: CopyText | TextDialog.CopyWanted) -> None:
+    def copy_text(self, event: CopyText) -> None:
         """Put text on the clipboard and say the way it took."""
         self.copy_to_clipboard(event.text)
 
@@ -129,8 +127,8 @@ class LMChatApp(Arrivals):
         except LMChatError as error:
             self.chat.tell(error)
 
-    @on(SearchDialog.Searched)
-    def search(self, event: SearchDialog.Searched) -> None:
+    @on(Search)
+    def search(self, event: Search) -> None:
         """Search as one types."""
         self.begin_work(lambda: self._search(event.query), "search")
 
@@ -146,8 +144,8 @@ class LMChatApp(Arrivals):
         else:
             dialog.show_hits(hits, (time.monotonic() - began_s) * 1e3)
 
-    @on(SearchDialog.ExportWanted)
-    def export_hit(self, event: SearchDialog.ExportWanted) -> None:
+    @on(ExportHit)
+    def export_hit(self, event: ExportHit) -> None:
         """Show the session of a hit and export it."""
         self.screen.dismiss(None)
         self.chat.open_session(event.hit.session_id, message_id=event.hit.message_id)

@@ -16,7 +16,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.workspace import Workspace
-from lmchat.tui.intents import PickModel, SwitchModel, SwitchRecent
+from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
 
@@ -77,7 +77,7 @@ class Models(App[None]):
         self.push_screen(picker, self._picked)
         self.refresh_picker()
 
-    @on(ModelPicker.RefreshWanted)
+    @on(RefreshModels)
     def refresh_picker(self) -> None:
         """Fetch all lists anew."""
         self.begin_work(self._refresh_picker, "picker")
@@ -118,8 +118,8 @@ class Models(App[None]):
         else:
             self.switch_to(row.model)
 
-    @on(ModelPicker.LoadWanted)
-    def load_or_unload(self, event: ModelPicker.LoadWanted) -> None:
+    @on(LoadModel)
+    def load_or_unload(self, event: LoadModel) -> None:
         """Load a model, or unload it."""
         self.load(event.model, is_unload=event.model.state is LoadState.LOADED)
 

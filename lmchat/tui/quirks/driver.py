@@ -16,10 +16,11 @@ from functools import partial
 from threading import Lock
 from typing import Any, cast
 
-from textual import constants
+from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 from lmchat.terminal.guard import SignalGuard
 from lmchat.terminal.output import TerminalOutput
@@ -33,6 +34,8 @@ SAVE_S = 1.0
 END_S = 1.0
 """How long it may then take to end in order."""
 _READ_SIZE = 65536
+_EARLY_KEYS_S = 0.01
+"""How often is looked whether the app can take the keys that were typed before it was there."""
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m"
 """What Textual does not take back by itself: a frame begun, mouse pixels, colours."""
@@ -115,6 +118,7 @@ class TerminalDriver(LinuxDriver):
         self._has_terminal = False
         self._has_pointer = False
         self._claiming = Lock()
+        self._early: list[Message] = []
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
@@ -175,15 +179,27 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select(stream.wait_s())}
+                wait_s = _EARLY_KEYS_S if self._early else stream.wait_s()
+                ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
                     os.read(self._stop_reading[0], 1)
                     return
                 if ready and not (data := self._read()):
                     self._guard.hang_up()
                     return
-                for event in stream.feed(decode(data)) if ready else stream.tick():
-                    self.process_message(event)
+                self._pass_on(stream.feed(decode(data)) if ready else stream.tick())
+
+    def _pass_on(self, messages: Iterator[Message]) -> None:
+        """Give the app what came; keys wait until it has something that can take them."""
+        for message in messages:
+            if isinstance(message, events.Key | events.Paste):
+                self._early.append(message)
+            else:
+                self.process_message(message)
+        if self._app._dom_ready:
+            early, self._early = self._early, []
+            for key in early:
+                self.process_message(key)
 
     def _read(self) -> bytes:
         """Return what was typed; nothing where the terminal is gone: raw mode knows no other end."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from textual import on
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.safe_text import safe_line
+from lmchat.tui.intents import TryKey
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, content
@@ -33,13 +32,6 @@ class KeyDialog(Dialog[str | None]):
     """Posts each key to try; whoever tried it says the verdict, and dismisses with the key that is good."""
 
     HINTS = (("Enter", "try it"),)
-
-    @dataclass
-    class Tried(Message):
-        """A key shall be tried."""
-
-        key: str = field(repr=False)
-        """The key."""
 
     def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
         super().__init__()
@@ -87,4 +79,4 @@ class KeyDialog(Dialog[str | None]):
             self.show_verdict("Type the key, or leave with Esc.", is_good=False)
             return
         self.show_verdict("Trying it")
-        self.post_message(self.Tried(key))
+        self.post_message(TryKey(key))

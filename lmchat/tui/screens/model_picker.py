@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
@@ -16,6 +15,7 @@ from lmchat.domain.server import ModelInfo
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_table import ModelTable, PickerRow
 from lmchat.tui.signs import signs_for
@@ -32,17 +32,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     TITLE_TEXT = "Models"
     HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
-
-    @dataclass
-    class LoadWanted(Message):
-        """A model shall be loaded, or unloaded if it is loaded."""
-
-        model: ModelInfo
-        """Which."""
-
-    @dataclass
-    class RefreshWanted(Message):
-        """All lists shall be fetched anew."""
 
     def __init__(
         self,
@@ -138,8 +127,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def action_load_or_unload(self) -> None:
         """Ask for the chosen model to be loaded or unloaded."""
         if (model := self._chosen()) is not None:
-            self.post_message(self.LoadWanted(model))
+            self.post_message(LoadModel(model))
 
     def action_refresh_models(self) -> None:
         """Ask for new lists."""
-        self.post_message(self.RefreshWanted())
+        self.post_message(RefreshModels())

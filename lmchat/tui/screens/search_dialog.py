@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
+from lmchat.tui.intents import ExportHit, Search
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.field import Field
@@ -38,24 +38,6 @@ class SearchDialog(ListDialog[SearchHit | None]):
     HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
 
-    @dataclass
-    class Searched(Message):
-        """Something else was typed; the newest replaces earlier ones."""
-
-        query: str
-        """What."""
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
-            return isinstance(message, SearchDialog.Searched)
-
-    @dataclass
-    class ExportWanted(Message):
-        """The session of a hit shall be exported."""
-
-        hit: SearchHit
-        """Which hit."""
-
     def __init__(self, query: str = "") -> None:
         super().__init__()
         self._query = query
@@ -73,7 +55,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         """Search at once where something is given."""
         self.call_after_refresh(self.fit_list, _LIST_ROWS)
         if self._query:
-            self.post_message(self.Searched(self._query))
+            self.post_message(Search(self._query))
 
     def show_hits(
         self,
@@ -125,7 +107,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def search(self, event: Input.Changed) -> None:
         """Post what is typed."""
         event.stop()
-        self.post_message(self.Searched(event.value))
+        self.post_message(Search(event.value))
 
     @on(Input.Submitted)
     def open_hit(self, event: Message) -> None:
@@ -142,7 +124,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def action_export_hit(self) -> None:
         """Ask for the session of the chosen hit as a file."""
         if (hit := self._chosen()) is not None:
-            self.post_message(self.ExportWanted(hit))
+            self.post_message(ExportHit(hit))
 
     def _chosen(self) -> SearchHit | None:
         return self._hits.get(str(self.list.key))

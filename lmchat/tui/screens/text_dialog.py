@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from textual import events
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
 
@@ -24,13 +23,6 @@ class TextDialog(Dialog[None]):
     AUTO_FOCUS = "VerticalScroll"
     HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS = [Binding("y", "copy_text", show=False), Binding("enter", "leave", show=False)]  # noqa: RUF012 - as Textual declares it
-
-    @dataclass
-    class CopyWanted(Message):
-        """The text shall be copied."""
-
-        text: str
-        """As it was given."""
 
     def __init__(self, title: str, text: str | Sequence[Content], *, note: str = "") -> None:
         """`text` is foreign text, or lines that have passed the filter; `note` stands at the right."""
@@ -69,4 +61,4 @@ class TextDialog(Dialog[None]):
     def action_copy_text(self) -> None:
         """Ask for a copy."""
         text = self._given if isinstance(self._given, str) else "\n".join(line.plain for line in self._given)
-        self.post_message(self.CopyWanted(text))
+        self.post_message(CopyText(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
@@ -12,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
-from textual.message import Message
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tui import figures
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.dialog import fit_height
 from lmchat.tui.screens.patient_screen import PatientScreen
@@ -49,28 +48,6 @@ class WelcomeScreen(PatientScreen[None]):
         Binding("f5", "look_now", "look now", show=False),
         Binding("ctrl+k", "search", "search sessions", show=False),
     ]
-
-    @dataclass
-    class AddressTyped(Message):
-        """An address was typed; it can be parsed, and may still not be allowed."""
-
-        text: str
-        """As typed."""
-
-    @dataclass
-    class CandidateChosen(Message):
-        """A server of the table was chosen, for example one that wants a key."""
-
-        candidate: Candidate
-        """Which."""
-
-    @dataclass
-    class LookNow(Message):
-        """All places shall be looked at now."""
-
-    @dataclass
-    class SearchWanted(Message):
-        """The saved sessions shall be searched."""
 
     _rows = query_one(RowList)
     _headline = query_one("#welcome-headline", Static)
@@ -156,11 +133,11 @@ class WelcomeScreen(PatientScreen[None]):
 
     def action_look_now(self) -> None:
         """Ask for a look."""
-        self.post_message(self.LookNow())
+        self.post_message(LookNow())
 
     def action_search(self) -> None:
         """Ask for the search of sessions."""
-        self.post_message(self.SearchWanted())
+        self.post_message(SearchSessions())
 
     def action_take(self) -> None:
         """Do what the chosen row says."""
@@ -169,7 +146,7 @@ class WelcomeScreen(PatientScreen[None]):
             return
         for candidate in self._candidates:
             if candidate_key(candidate) == self._rows.key:
-                self.post_message(self.CandidateChosen(candidate))
+                self.post_message(ChooseCandidate(candidate))
                 return
 
     def ask_address(self, typed: str = "") -> None:
@@ -185,7 +162,7 @@ class WelcomeScreen(PatientScreen[None]):
 
     def _address_typed(self, typed: str | None) -> None:
         if typed:
-            self.post_message(self.AddressTyped(typed))
+            self.post_message(TryAddress(typed))
 
     @on(RowList.Taken)
     def take_clicked(self, event: RowList.Taken) -> None:
