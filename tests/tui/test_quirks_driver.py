@@ -110,6 +110,13 @@ def test_bytes_that_are_no_text_do_not_end_the_input(program: PtyProgram) -> Non
     program.wait_for("z\nshown")
 
 
+def test_what_is_typed_before_the_app_is_there_is_not_lost(saved: Path) -> None:
+    with PtyProgram([*APP, str(saved)], home=saved.parent) as early:
+        early.type("ab")
+        early.wait_for("b\nshown")
+        assert "a\nb\nshown" in early.text
+
+
 def test_an_idle_terminal_costs_nothing(program: PtyProgram) -> None:
     program.type("z")
     program.wait_for("z\nshown")
@@ -321,6 +328,7 @@ async def test_the_private_names_of_app_and_driver_are_still_there() -> None:
     app = App[None]()
     async with app.run_test():
         assert hasattr(app, "_driver")
+        assert app._dom_ready
         with app._context():
             remember_copied(app, "words")
         assert app.clipboard == "words"
