@@ -42,6 +42,14 @@ def test_it_paints_and_takes_keys_before_anything_is_known_of_the_server(tmp_pat
             assert "looking for a server" in screen.text
 
 
+def test_what_is_typed_before_the_first_paint_stands_in_the_prompt_and_is_not_sent(tmp_path):
+    with llama_cpp(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
+        screen.type("typed at once\r")
+        screen.wait_ready()
+        screen.wait_until(lambda: screen.prompt_text == "typed at once", "it stands there")
+        assert server.seen(CHAT) == []
+
+
 def test_the_answer_grows_on_the_screen_token_by_token(screen):
     screen.put(LONG_PROMPT)
     screen.type("\r")
