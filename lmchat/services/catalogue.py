@@ -21,7 +21,12 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     """Median speed of its earlier answers; None before the first."""
     recent_index: int | None = None
-    """Place among the recently used models, from 0; None where it is not one."""
+    """Place among the recently used models: the smaller, the more recent; None where it is not one."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Address and name: what tells it from others."""
+        return self.model.endpoint.url, self.model.model_id
 
 
 class Catalogue:

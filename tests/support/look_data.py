@@ -10,7 +10,7 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
-from lmchat.tui.screens.model_picker import PickerRow
+from lmchat.services.catalogue import ModelRow
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
@@ -131,7 +131,7 @@ def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelI
     return ModelInfo(model_id=model_id, endpoint=endpoint, product=product, **more)
 
 
-def picker_rows() -> list[PickerRow]:
+def picker_rows() -> list[ModelRow]:
     coder = model(
         "qwen2.5-coder-14b",
         params="14B",
@@ -167,17 +167,17 @@ def picker_rows() -> list[PickerRow]:
         "gemma-3-4b", params="4B", quantization="Q4_0", context_max=131072, size_bytes=2_400_000_000
     )
     return [
-        PickerRow(model=moe),
-        PickerRow(model=vision, tokens_per_second=31.0),
-        PickerRow(model=QWEN, tokens_per_second=42.3, is_recent=True, recent_index=1),
-        PickerRow(model=coder, tokens_per_second=23.1, is_recent=True, recent_index=2),
-        PickerRow(model=gemma),
-        PickerRow(model=model("nomic-embed-text-v1.5", is_embedding=True, size_bytes=84_000_000)),
-        PickerRow(model=small, tokens_per_second=68.4),
-        PickerRow(model=model("llama3.2:3b", Product.OLLAMA, params="3B", context_max=131072)),
-        PickerRow(model=model("mistral-nemo:12b", Product.OLLAMA, params="12B")),
-        PickerRow(model=model("phi4:14b", Product.OLLAMA, params="14B")),
-        PickerRow(model=model("smollm2:135m", Product.OLLAMA, params="135M")),
+        ModelRow(model=moe),
+        ModelRow(model=vision, tokens_per_second=31.0),
+        ModelRow(model=QWEN, tokens_per_second=42.3, recent_index=1),
+        ModelRow(model=coder, tokens_per_second=23.1, recent_index=2),
+        ModelRow(model=gemma),
+        ModelRow(model=model("nomic-embed-text-v1.5", is_embedding=True, size_bytes=84_000_000)),
+        ModelRow(model=small, tokens_per_second=68.4),
+        ModelRow(model=model("llama3.2:3b", Product.OLLAMA, params="3B", context_max=131072)),
+        ModelRow(model=model("mistral-nemo:12b", Product.OLLAMA, params="12B")),
+        ModelRow(model=model("phi4:14b", Product.OLLAMA, params="14B")),
+        ModelRow(model=model("smollm2:135m", Product.OLLAMA, params="135M")),
     ]
 
 

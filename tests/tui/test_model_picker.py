@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from textual.widgets import Input
 
+from lmchat.services.catalogue import ModelRow
 from lmchat.tui.intents import LoadModel, RefreshModels
-from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
+from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.model_table import ModelTable
 from lmchat.tui.signs import UNICODE
 from lmchat.tui.widgets.fuzzy import highlighted, match
@@ -138,7 +139,7 @@ async def test_newer_lists_keep_filter_and_choice():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press(*"qwen", "down", "down")
         before = chosen(app)
-        rows = [PickerRow(model=model("qwen1-new")), *picker_rows()]
+        rows = [ModelRow(model=model("qwen1-new")), *picker_rows()]
         app.screen.update_rows(rows, age_s=0.0)
         await pilot.pause()
         assert app.screen.query_one(Input).value == "qwen"
@@ -196,7 +197,7 @@ async def test_a_click_takes_a_model():
 
 async def test_names_of_models_cannot_write_to_the_terminal():
     rows = [
-        PickerRow(model=replace(QWEN, model_id="a\x1b]52;c;x\x07b", quantization="\x1b[1m", params="\x9b8"))
+        ModelRow(model=replace(QWEN, model_id="a\x1b]52;c;x\x07b", quantization="\x1b[1m", params="\x9b8"))
     ]
     app = host(rows)
     async with app.run_test(size=WIDE) as pilot:
@@ -207,7 +208,7 @@ async def test_names_of_models_cannot_write_to_the_terminal():
 
 async def test_the_same_name_on_two_servers_is_two_models():
     other = replace(QWEN, endpoint=replace(QWEN.endpoint, port=4321))
-    app = host([PickerRow(model=QWEN), PickerRow(model=other)])
+    app = host([ModelRow(model=QWEN), ModelRow(model=other)])
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         text = screen_text(app)
@@ -242,7 +243,7 @@ def test_every_row_of_the_table_fits_its_width(width):
 
 
 def test_what_is_unknown_is_blank():
-    table = ModelTable([PickerRow(model=replace(QWEN, params="", context_max=None, context_loaded=None))])
+    table = ModelTable([ModelRow(model=replace(QWEN, params="", context_max=None, context_loaded=None))])
     _, rows = table.laid_out(table.filtered(""), 96, UNICODE)
     text = "".join(text for text, _ in rows[1].pieces[0])
     assert "None" not in text

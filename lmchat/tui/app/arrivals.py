@@ -17,10 +17,7 @@ from lmchat.services.arrival import Arrival, Need, arrive_at, choose
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.models import Models
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress, TryKey
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat_screen import ChatScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
 
 LOOK_EVERY_S = 5.0
 """Between two looks around while there is no server."""
@@ -106,6 +103,8 @@ class Arrivals(Models):
         return is_first
 
     def _show_welcome(self, candidates: Sequence[Candidate]) -> None:
+        from lmchat.tui.screens.welcome_screen import WelcomeScreen
+
         if isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
             self.push_screen(WelcomeScreen())
         for screen in self.screen_stack:
@@ -113,6 +112,8 @@ class Arrivals(Models):
                 screen.show(candidates, 0.0, self.look_every_s)
 
     def _leave_welcome(self) -> None:
+        from lmchat.tui.screens.welcome_screen import WelcomeScreen
+
         for screen in list(self.screen_stack):
             if isinstance(screen, WelcomeScreen):
                 screen.dismiss(None)
@@ -172,6 +173,8 @@ class Arrivals(Models):
 
     def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint | None = None) -> None:
         """Ask whether a host beyond this machine may be talked to, for this run."""
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
         if endpoint is None:
             endpoint = Endpoint.parse(self.workspace.settings.endpoint)
             if not self._is_first(Arrival(need=Need.SERVER)):
@@ -196,6 +199,8 @@ class Arrivals(Models):
 
     def ask_for_key(self, candidate: Candidate) -> None:
         """Ask for the key of a server."""
+        from lmchat.tui.screens.key_dialog import KeyDialog
+
         self._key_candidate = candidate
         is_rejected = candidate.verdict is Verdict.KEY_REJECTED
         self.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
@@ -206,6 +211,8 @@ class Arrivals(Models):
         self.begin_work(lambda: self._try_key(event.key), "key")
 
     async def _try_key(self, key: str) -> None:
+        from lmchat.tui.screens.key_dialog import KeyDialog
+
         dialog, endpoint = self.screen, self._key_candidate.endpoint
         if not isinstance(dialog, KeyDialog):
             return

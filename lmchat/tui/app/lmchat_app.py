@@ -19,9 +19,7 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.palette import CommandRows
-from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 
@@ -93,6 +91,8 @@ class LMChatApp(Arrivals):
 
     def action_show_help(self) -> None:
         """Show every command with its key."""
+        from lmchat.tui.screens.help_screen import HelpScreen
+
         self.push_screen(HelpScreen())
 
     def action_copy_or_stop(self) -> None:
@@ -133,6 +133,8 @@ class LMChatApp(Arrivals):
         self.begin_work(lambda: self._search(event.query), "search")
 
     async def _search(self, query: str) -> None:
+        from lmchat.tui.screens.search_dialog import SearchDialog
+
         began_s = time.monotonic()
         dialog = self.screen
         if not isinstance(dialog, SearchDialog):

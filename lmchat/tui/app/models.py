@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,11 +14,9 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import ModelRow
 from lmchat.services.workspace import Workspace
 from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_screen import ChatScreen
-from lmchat.tui.screens.model_picker import ModelPicker, PickerRow
 
 
 class Models(App[None]):
@@ -70,10 +68,12 @@ class Models(App[None]):
     @on(PickModel)
     def open_picker(self) -> None:
         """Open the model picker from what is known, and refresh it behind."""
+        from lmchat.tui.screens.model_picker import ModelPicker
+
         rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
         target = self.desk.target
         current = (target.endpoint.url, target.model_id) if target else None
-        picker = ModelPicker(picker_rows(rows), age_s=age_s, current=current)
+        picker = ModelPicker(rows, age_s=age_s, current=current)
         self.push_screen(picker, self._picked)
         self.refresh_picker()
 
@@ -83,6 +83,8 @@ class Models(App[None]):
         self.begin_work(self._refresh_picker, "picker")
 
     async def _refresh_picker(self) -> None:
+        from lmchat.tui.screens.model_picker import ModelPicker
+
         try:
             rows, age_s = await self.workspace.catalogue.refresh(self.workspace.remembered)
             note = ""
@@ -91,7 +93,7 @@ class Models(App[None]):
             note = error.message
         for screen in self.screen_stack:
             if isinstance(screen, ModelPicker):
-                screen.update_rows(picker_rows(rows), age_s=age_s, note=note)
+                screen.update_rows(rows, age_s=age_s, note=note)
 
     def _picked(self, model: ModelInfo | None) -> None:
         if model is not None:
@@ -128,6 +130,8 @@ class Models(App[None]):
         self.begin_work(lambda: self._load(model, is_unload=is_unload), "load")
 
     async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
+        from lmchat.tui.screens.model_picker import ModelPicker
+
         verb = "unloading" if is_unload else "loading"
         self.chat.show_action(f"{verb} {safe_line(model.model_id, limit=20)}")
         try:
@@ -140,16 +144,3 @@ class Models(App[None]):
         self.workspace.monitor.look_now()
         if any(isinstance(screen, ModelPicker) for screen in self.screen_stack):
             self.refresh_picker()
-
-
-def picker_rows(rows: Sequence[ModelRow]) -> list[PickerRow]:
-    """Return rows as the picker wants them."""
-    return [
-        PickerRow(
-            model=row.model,
-            tokens_per_second=row.tokens_per_second,
-            is_recent=row.recent_index is not None,
-            recent_index=row.recent_index,
-        )
-        for row in rows
-    ]

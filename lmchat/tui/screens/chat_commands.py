@@ -10,7 +10,6 @@ from lmchat.tui import figures
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_messages import ChatMessages
-from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.slash import parse_slash
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -144,10 +143,14 @@ class ChatCommands(ChatMessages):
 
     def action_show_log(self) -> None:
         """Tell where the log file is."""
+        from lmchat.tui.screens.text_dialog import TextDialog
+
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
 
     def action_show_stats(self) -> None:
         """Show the figures of the layer that talks to servers."""
+        from lmchat.tui.screens.text_dialog import TextDialog
+
         metrics, budget = self.workspace.backend.metrics(), self.workspace.backend.budget()
         rows = [
             ("requests", str(metrics.total_requests)),
@@ -167,6 +170,7 @@ class ChatCommands(ChatMessages):
 
     def action_run_doctor(self) -> None:
         """Show what was found at every known place, and what would help."""
+        from lmchat.tui.screens.text_dialog import TextDialog
 
         async def work() -> None:
             candidates = await self.workspace.catalogue.look_around()

@@ -11,10 +11,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
 from lmchat.tui.quirks.driver import lend_terminal
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat_sessions import ChatSessions
-from lmchat.tui.screens.message_tree import MessageTree
-from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 
 _UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
@@ -152,6 +149,7 @@ class ChatMessages(ChatSessions):
 
     def show_tree(self) -> None:
         """Show all branches of the session."""
+        from lmchat.tui.screens.message_tree import MessageTree
 
         async def work() -> None:
             tree = await self.workspace.store.tree(self.conversation_id)
@@ -166,6 +164,9 @@ class ChatMessages(ChatSessions):
 
     def show_links(self, found: Sequence[str]) -> None:
         """List the links of a message; a single one is opened after asking."""
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+        from lmchat.tui.screens.text_dialog import TextDialog
+
         links = [link for link in dict.fromkeys(found) if link.startswith(("http://", "https://"))]
         if not links:
             self.app.notify("This message has no links.", markup=False)

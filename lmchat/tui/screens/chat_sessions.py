@@ -12,9 +12,7 @@ from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.library import path_of
-from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat_turns import ChatTurns
-from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
@@ -164,6 +162,7 @@ class ChatSessions(ChatTurns):
 
     def ask_title(self, session_id: str, title: str = "") -> None:
         """Ask for a session's title, or take the given one."""
+        from lmchat.tui.screens.ask_dialog import AskDialog
 
         def rename(new: str | None) -> None:
             if new is not None:
@@ -186,6 +185,8 @@ class ChatSessions(ChatTurns):
 
     def action_export_session(self, path: str = "", *, typed: str = "") -> None:
         """Export the shown session as Markdown, into a file that the user names."""
+        from lmchat.tui.screens.ask_dialog import AskDialog
+
         if not self.desk.shown.conversation.messages:
             self.app.notify("There is nothing to export yet.", markup=False)
             return
@@ -213,6 +214,7 @@ class ChatSessions(ChatTurns):
         self, query: str = "", *, before: Callable[[SearchHit], None] | None = None
     ) -> None:
         """Search all words of all sessions; `before` is called when a hit is about to be shown."""
+        from lmchat.tui.screens.search_dialog import SearchDialog
 
         def go(hit: SearchHit | None) -> None:
             if hit is not None:

@@ -13,17 +13,16 @@ from textual.widgets import Input
 
 from lmchat.domain.server import ModelInfo
 from lmchat.safe_text import safe_line
+from lmchat.services.catalogue import ModelRow
 from lmchat.tui import figures
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.screens.model_table import ModelTable, PickerRow
+from lmchat.tui.screens.model_table import ModelTable
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, Line, content
 from lmchat.tui.widgets.row_list import RowList, words_as_rows
-
-__all__ = ["ModelPicker", "PickerRow"]
 
 
 class ModelPicker(ListDialog[ModelInfo | None]):
@@ -35,7 +34,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def __init__(
         self,
-        rows: Sequence[PickerRow],
+        rows: Sequence[ModelRow],
         *,
         age_s: float,
         current: tuple[str, str] | None = None,
@@ -62,7 +61,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.query_one(".legend", Line).show([content(((legend, MUTED),))])
         self.call_after_refresh(self._draw, choose=self._current)
 
-    def update_rows(self, rows: Sequence[PickerRow], *, age_s: float, note: str = "") -> None:
+    def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists; filter and choice stay. `note` says what a refresh could not reach."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note

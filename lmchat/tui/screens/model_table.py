@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.safe_text import safe_line
+from lmchat.services.catalogue import ModelRow
 from lmchat.tui import figures
 from lmchat.tui.signs import Signs
 from lmchat.tui.widgets.fuzzy import Match, highlighted, match
@@ -20,24 +21,6 @@ _LEAST_NAME = 16
 _MOST_NAME = 48
 _INDENT = 2
 _BESIDE = 2
-
-
-class PickerRow(Struct, frozen=True, kw_only=True):
-    """A model with what this machine knows about it."""
-
-    model: ModelInfo
-    """The model."""
-    tokens_per_second: float | None = None
-    """Own measured speed."""
-    is_recent: bool = False
-    """Whether it was used lately."""
-    recent_index: int | None = None
-    """Its place among the recent ones: the smaller, the more recent."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Address and name: what tells it from others."""
-        return self.model.endpoint.url, self.model.model_id
 
 
 class Column(Struct, frozen=True):
@@ -64,7 +47,7 @@ _COLUMNS = (
 class Found(Struct, frozen=True):
     """A row that fits the filter."""
 
-    row: PickerRow
+    row: ModelRow
     """The row."""
     match: Match
     """What of its name was typed."""
@@ -73,9 +56,10 @@ class Found(Struct, frozen=True):
 class ModelTable:
     """The rows of one moment."""
 
-    def __init__(self, rows: Sequence[PickerRow]) -> None:
-        recent = sorted((row for row in rows if row.is_recent and not row.model.is_embedding), key=_recency)
-        others = [row for row in rows if not row.is_recent and not row.model.is_embedding]
+    def __init__(self, rows: Sequence[ModelRow]) -> None:
+        talking = [row for row in rows if not row.model.is_embedding]
+        recent = sorted((row for row in talking if row.recent_index is not None), key=_recency)
+        others = [row for row in talking if row.recent_index is None]
         self._rows = (*recent, *others, *(row for row in rows if row.model.is_embedding))
         self._recent = recent
         self._by_key = {row.key: row.model for row in self._rows}
@@ -146,17 +130,17 @@ class ModelTable:
         used = sum(widths[column] + _BESIDE for column in kept)
         return kept, widths, max(room - used, 1)
 
-    def _group(self, row: PickerRow) -> str:
+    def _group(self, row: ModelRow) -> str:
         if row.model.is_embedding:
             return "For embeddings only"
-        if row.is_recent:
+        if row.recent_index is not None:
             return "Recent"
         product = row.model.product
         twice = self._products.count(product) > 1
         return f"{product.value} {_address(row.model.endpoint)}" if twice else product.value
 
 
-def _recency(row: PickerRow) -> int:
+def _recency(row: ModelRow) -> int:
     return row.recent_index if row.recent_index is not None else 1_000
 
 
@@ -164,7 +148,7 @@ def _address(endpoint: Endpoint) -> str:
     return safe_line(endpoint.netloc)
 
 
-def _fit(words: Sequence[str], row: PickerRow) -> Match | None:
+def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
     name = safe_line(row.model.model_id)
     about = f"{row.model.product.value} {row.model.quantization} {' '.join(row.model.capabilities)}".lower()
     score, offsets = 0.0, set[int]()
@@ -177,7 +161,7 @@ def _fit(words: Sequence[str], row: PickerRow) -> Match | None:
     return Match(score=score, offsets=tuple(sorted(offsets)))
 
 
-def _texts(row: PickerRow) -> dict[str, Part]:
+def _texts(row: ModelRow) -> dict[str, Part]:
     model = row.model
     context: Part = (context_text(model), "")
     if model.state is LoadState.LOADING:
@@ -194,7 +178,7 @@ def _texts(row: PickerRow) -> dict[str, Part]:
     }
 
 
-def _cells(row: PickerRow, columns: Sequence[Column], widths: dict[Column, int]) -> Iterator[Part]:
+def _cells(row: ModelRow, columns: Sequence[Column], widths: dict[Column, int]) -> Iterator[Part]:
     texts = _texts(row)
     for column in columns:
         text, style = texts[column.title]
