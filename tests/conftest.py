@@ -1,6 +1,12 @@
-"""What holds for all tests: which run, nothing leaves this machine, where the real server comes from."""
+"""What holds for all tests: which run, nothing leaves this machine, the time zone, the real server."""
 
 from __future__ import annotations
+
+import os
+import time
+
+os.environ["TZ"] = "UTC"  # pictures hold times of day
+time.tzset()
 
 pytest_plugins = ["tests.support.network_guard", "tests.support.real_server.fixtures"]
 

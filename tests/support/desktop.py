@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.message import now
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.catalogue import Catalogue
@@ -84,24 +88,43 @@ class Desktop:
 _KEYS = {" ": "space", "?": "question_mark", "/": "slash", ".": "full_stop", "_": "underscore", "-": "minus"}
 
 
-@asynccontextmanager
-async def desktop(  # noqa: PLR0913 - all but two are named
+def make_desktop(  # noqa: PLR0913 - all but two are named
     folder: Path,
     backend: ScriptedBackend | None = None,
     *,
-    size: tuple[int, int] = (120, 40),
     settings: Settings | None = None,
     remembered: Remembered | None = None,
     resume_id: str = "",
     store: SessionStore | None = None,
-) -> AsyncIterator[Desktop]:
-    """Run the app without a terminal."""
+    clock: Callable[[], float] = time.monotonic,
+    moment: Callable[[], datetime] = now,
+) -> Desktop:
+    """Return the app, not yet running, on a scripted backend and a real store."""
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SessionStore(folder / "sessions.db")
     late = LateBackend(lambda: backend)
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
+    seen.app = LMChatApp(
+        Workspace(
+            settings=settings,
+            backend=late,
+            store=store,
+            library=Library(store, write_file=write_new_file, clock=moment),
+            desk=Desk(chat=settings.chat, backend=late, store=store, clock=clock),
+            monitor=Monitor(late, clock=clock),
+            catalogue=Catalogue(late, store),
+            outside=_outside(seen),
+            remembered=remembered or Remembered(),
+            resume_id=resume_id,
+            clock=clock,
+        )
+    )
+    keep_tracebacks_off(seen.app, seen.app.tell_failure)
+    return seen
 
+
+def _outside(seen: Desktop) -> Outside:
     async def copy(text: str) -> str:
         seen.copied.append(text)
         return "Copied with test-copy"
@@ -121,32 +144,27 @@ async def desktop(  # noqa: PLR0913 - all but two are named
     async def read_text(name: str) -> str:
         return read_as_block(name)
 
-    workspace = Workspace(
-        settings=settings,
-        backend=late,
-        store=store,
-        library=Library(store, write_file=write_new_file),
-        desk=Desk(chat=settings.chat, backend=late, store=store),
-        monitor=Monitor(late),
-        catalogue=Catalogue(late, store),
-        outside=Outside(
-            copy=copy,
-            edit=edit,
-            page=page,
-            read_text=read_text,
-            remember=remember,
-            keep_key=keep_key,
-            notification=lambda _: "\a",
-            note_error=lambda error: f"{error!r}"[:8],
-            log_file="/var/log/lmchat.log",
-        ),
-        remembered=remembered or Remembered(),
-        resume_id=resume_id,
+    return Outside(
+        copy=copy,
+        edit=edit,
+        page=page,
+        read_text=read_text,
+        remember=remember,
+        keep_key=keep_key,
+        notification=lambda _: "\a",
+        note_error=lambda error: f"{error!r}"[:8],
+        log_file="/var/log/lmchat.log",
     )
-    app = LMChatApp(workspace)
-    keep_tracebacks_off(app, app.tell_failure)
-    async with app.run_test(size=size, notifications=True) as pilot:
-        seen.app, seen.pilot = app, pilot
+
+
+@asynccontextmanager
+async def desktop(
+    folder: Path, backend: ScriptedBackend | None = None, *, size: tuple[int, int] = (120, 40), **more: Any
+) -> AsyncIterator[Desktop]:
+    """Run the app without a terminal."""
+    seen = make_desktop(folder, backend, **more)
+    async with seen.app.run_test(size=size, notifications=True) as pilot:
+        seen.pilot = pilot
         yield seen
-        await app.stop_and_save()
-    await store.aclose()
+        await seen.app.stop_and_save()
+    await seen.store.aclose()
