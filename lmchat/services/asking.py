@@ -53,7 +53,7 @@ def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> Conte
     """Return what of a path fits into the window.
 
     Raises:
-        RequestInvalid: something would be left out, and the user does not want that.
+        RequestInvalid: it does not fit whole, and the user wants nothing to be left out.
     """
     plan = plan_context(
         path,
@@ -61,7 +61,7 @@ def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> Conte
         max_tokens=how.sampling.max_tokens,
         factor=factor,
     )
-    if plan.left_out and not how.is_truncating:
+    if not plan.fits and not how.is_truncating:
         raise RequestInvalid(
             f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
             f"answer; the model has room for {plan.limit}.",

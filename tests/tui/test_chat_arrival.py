@@ -116,9 +116,7 @@ async def test_leaving_the_key_dialog_leads_to_the_page_that_offers_it_again(tmp
 
 
 async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
-    ollama = ModelInfo(
-        model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED
-    )
+    ollama = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED)
     second = candidate(Verdict.READY, ollama, endpoint=OTHER, product=Product.OLLAMA)
     backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model()), second])
     last = Remembered(endpoint=OTHER.url, model="llama3.2:3b")

@@ -1,0 +1,99 @@
+"""What is typed and not sent: kept in memory, written to the disk, and lost on no way."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.errors import StoreUnavailable
+from lmchat.services.drafts import Drafts
+
+
+class Disk:
+    """Keeps drafts, or fails."""
+
+    def __init__(self, **kept: str) -> None:
+        self.kept = kept
+        self.is_full = False
+        self.writes = 0
+
+    async def draft(self, session_id):
+        if self.is_full:
+            raise StoreUnavailable("no")
+        return self.kept.get(session_id, "")
+
+    async def save_draft(self, session_id, text):
+        if self.is_full:
+            raise StoreUnavailable("no")
+        self.writes += 1
+        self.kept[session_id] = text
+
+
+async def test_a_draft_of_an_earlier_run_is_loaded_once():
+    disk = Disk(a="old")
+    drafts = Drafts(disk)
+    await drafts.load("a")
+    drafts.note("a", "new")
+    await drafts.load("a")
+    assert drafts.text("a") == "new"
+
+
+async def test_only_what_changed_is_written():
+    disk = Disk()
+    drafts = Drafts(disk)
+    await drafts.load("a")
+    drafts.note("a", "x")
+    await drafts.write()
+    await drafts.write()
+    assert (disk.kept, disk.writes) == ({"a": "x"}, 1)
+
+
+async def test_a_sent_prompt_leaves_no_draft():
+    disk = Disk(a="x")
+    drafts = Drafts(disk)
+    await drafts.load("a")
+    drafts.note("a", "")
+    await drafts.write()
+    assert disk.kept["a"] == ""
+
+
+async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
+    disk = Disk(a="old")
+    drafts = Drafts(disk)
+    drafts.note("a", "new")
+    await drafts.write()
+    assert disk.kept["a"] == "old\n\nnew"
+    drafts.note("a", "newer")
+    await drafts.write()
+    assert disk.kept["a"] == "newer"
+
+
+async def test_nothing_typed_yet_erases_no_old_draft():
+    disk = Disk(a="old")
+    drafts = Drafts(disk)
+    drafts.note("a", "")
+    await drafts.write()
+    assert disk.kept["a"] == "old"
+
+
+async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
+    disk = Disk()
+    drafts = Drafts(disk)
+    drafts.note("a", "typed", ["first", "second"])
+    await drafts.write()
+    assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
+    assert drafts.text("a") == "typed"
+
+
+async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again():
+    disk = Disk()
+    drafts = Drafts(disk)
+    await drafts.load("a")
+    disk.is_full = True
+    await drafts.load("b")
+    drafts.note("a", "x")
+    with pytest.raises(StoreUnavailable):
+        await drafts.write()
+    assert (drafts.text("a"), drafts.text("b")) == ("x", "")
+    disk.is_full = False
+    await drafts.write()
+    assert disk.kept["a"] == "x"

@@ -1,0 +1,68 @@
+"""The models of all servers, as the picker lists them."""
+
+from __future__ import annotations
+
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import ServerUnavailable, StoreUnavailable
+from lmchat.services.catalogue import Catalogue
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+
+OTHER = Endpoint.parse("http://127.0.0.1:11434")
+LLAMA = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED)
+QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", is_embedding=True)
+
+
+class Speeds:
+    """A store that knows speeds only."""
+
+    def __init__(self, speeds=None):
+        self._speeds = speeds
+
+    async def speeds(self):
+        if self._speeds is None:
+            raise StoreUnavailable("no")
+        return self._speeds
+
+
+def backend() -> ScriptedBackend:
+    other = candidate(Verdict.READY, LLAMA, endpoint=OTHER, product=Product.OLLAMA)
+    away = candidate(Verdict.REFUSED, endpoint=Endpoint.parse("http://127.0.0.1:8080"))
+    return ScriptedBackend(candidates=[candidate(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
+
+
+def names(rows) -> list[str]:
+    return [row.model.model_id for row in rows]
+
+
+async def test_recent_ones_first_in_their_order_and_embedding_models_last():
+    recent = Remembered(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
+    rows, _ = await Catalogue(backend(), Speeds({})).refresh(recent)
+    assert names(rows) == ["llama3.2:3b", "gemma-3-4b", "qwen3-8b", "nomic"]
+    assert [row.recent_index for row in rows] == [0, 1, None, None]
+
+
+async def test_what_is_known_comes_without_asking_and_tells_its_age():
+    asked = backend()
+    rows, age_s = Catalogue(asked, Speeds({})).known(Remembered())
+    assert (len(rows), age_s, asked.checks) == (4, 40, 0)
+
+
+async def test_own_speeds_stand_beside_the_models():
+    speeds = {(ENDPOINT.url, "qwen3-8b"): 42.3}
+    rows, _ = await Catalogue(backend(), Speeds(speeds)).refresh(Remembered())
+    assert {row.model.model_id: row.tokens_per_second for row in rows}["qwen3-8b"] == 42.3
+
+
+async def test_a_server_whose_list_fails_costs_its_own_models_alone():
+    asked = backend()
+    models = asked.models
+
+    async def half(endpoint, **more):
+        if endpoint == OTHER:
+            raise ServerUnavailable("gone")
+        return await models(endpoint, **more)
+
+    asked.models = half
+    rows, _ = await Catalogue(asked, Speeds(None)).refresh(Remembered())
+    assert names(rows) == ["qwen3-8b", "gemma-3-4b", "nomic"]
