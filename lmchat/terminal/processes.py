@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,6 +43,17 @@ async def read(argv: Sequence[str], *, timeout_s: float) -> bytes | None:
         finally:
             await end(process)
     return None
+
+
+def has_shell() -> bool:
+    """Say whether a shell with job control started us: only that can bring us back when we are stopped.
+
+    It is the leader of our session then, and has put us into a group of our own.
+    """
+    try:
+        return os.getpgid(os.getsid(0)) != os.getpgrp()
+    except OSError:  # the leader has ended
+        return False
 
 
 async def end(process: Process) -> None:

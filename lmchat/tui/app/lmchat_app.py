@@ -15,6 +15,7 @@ from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
+from lmchat.terminal.processes import has_shell
 from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
@@ -94,6 +95,13 @@ class LMChatApp(Arrivals):
         from lmchat.tui.screens.help_screen import HelpScreen
 
         self.push_screen(HelpScreen())
+
+    def action_suspend_process(self) -> None:
+        """Stop until the shell brings lmchat back; without a shell nothing could."""
+        if has_shell():
+            super().action_suspend_process()
+        else:
+            self.notify("No shell started lmchat that could bring it back.", markup=False)
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
