@@ -1,0 +1,74 @@
+"""The screen on odd terminals: under a shell, without one, and of hardly any size."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import pytest
+
+from tests.support.lmchat_screen import LMChatScreen
+from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Pause, ScriptedServer, finish, sse
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
+    command = shlex.join([sys.executable, "-m", "lmchat", "--endpoint", server.url])
+    with PtyProgram(["sh", "-i"], home=tmp_path, size=(120, 40), env={"PS1": "shell> "}) as shell:
+        shell.wait_for("shell>")
+        shell.type(f"{command}\r")
+        shell.wait_for("tiny.gguf ·")
+        shell.type("/suspend")
+        shell.wait_for("/suspend")
+        shell.wait_until(lambda: 2004 in shell.private_modes, "it has the terminal")
+        shell.type("\x1b[F")
+        shell.type("\r")
+        shell.wait_until(lambda: 1049 not in shell.private_modes, "the shell's screen is back")
+        shell.wait_for("shell>")
+        shell.type("fg\r")
+        shell.wait_until(lambda: 1049 in shell.private_modes, "lmchat's screen is back")
+        shell.wait_for("tiny.gguf ·")
+        shell.type("typed after it")
+        shell.wait_for("typed after it")
+        shell.type("\x11")
+        shell.wait_until(lambda: 1049 not in shell.private_modes, "it has ended")
+        shell.type("echo status $?\r")
+        shell.wait_for("status 0")
+
+
+def test_without_a_shell_it_is_not_suspended_for_ever(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.put("/suspend")
+        screen.type("\x1b[F")
+        screen.type("\r")
+        screen.wait_for("No shell started lmchat")
+        assert screen.state() != "T"
+        screen.put("still here")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("keys", ["", "\x0f", "\x10", "\x1bOP", "\x0b", "\x05"])
+def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
+    server.on(CHAT, sse(*[step for n in range(900) for step in (f"word{n} ", Pause(0.002))], finish(), DONE))
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Go on.")
+        screen.wait_for("word9 ")
+        screen.type(keys)
+        for columns, lines in ((20, 5), (5, 60), (4, 10), (2, 2), (1, 1), (300, 1), (1, 50)):
+            seen = len(screen.raw)
+            screen.resize(columns, lines)
+            screen.wait_until(lambda seen=seen: len(screen.raw) > seen, "it draws")
+        screen.resize(120, 40)
+        screen.wait_for("llama.cpp")
+        screen.type("\x1b")
+        screen.wait_for("word1")
+        assert screen.process.poll() is None
