@@ -129,8 +129,8 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
-        if self._guard.ended_by is not None:
-            return
+        if self._guard.ended_by is not None or self._has_terminal:
+            return  # taken twice, the modes to give back would be those of the app
         self._output.begin()
         self._has_terminal, self._guard.is_away = True, False
         if self._stop_reading is None:

@@ -10,7 +10,6 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
-from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_sessions import ChatSessions
 from lmchat.tui.widgets.chat_log import ChatLog
 
@@ -180,12 +179,7 @@ class ChatMessages(ChatSessions):
 
     def page(self, message: ChatMessage) -> None:
         """Show a message in the pager."""
-
-        async def work() -> None:
-            with lend_terminal(self.app):
-                await self.workspace.outside.page(message.text)
-
-        self.attempt(work, group="editor")
+        self.lend_to(lambda: self.workspace.outside.page(message.text))
 
     def _prompt_of(self, answer: ChatMessage) -> ChatMessage | None:
         path = self.desk.shown.conversation.messages

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from textual import on
 
 from lmchat.tui.intents import LookNow, RememberPanels
-from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_commands import ChatCommands
 from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.keys_row import Hint
@@ -105,11 +104,9 @@ class ChatScreen(ChatCommands):
         """Edit the prompt in the external editor."""
 
         async def work() -> None:
-            with lend_terminal(self.app):
-                text = await self.workspace.outside.edit(self.prompt_input.full_text)
-            self.prompt_input.put(text)
+            self.prompt_input.put(await self.workspace.outside.edit(self.prompt_input.full_text))
 
-        self.attempt(work, group="editor")
+        self.lend_to(work)
 
     def action_focus_message(self, step: int) -> None:
         """Focus the previous or next message; after the last one the prompt."""

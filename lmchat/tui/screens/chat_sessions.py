@@ -12,12 +12,15 @@ from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.library import path_of
+from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
 KEEP_AFTER_S = 1.0
 """As much of what is typed may be lost to a power cut."""
+_AWAY = "away"
+"""Worker that has lent the terminal."""
 
 
 class ChatSessions(ChatTurns):
@@ -40,6 +43,16 @@ class ChatSessions(ChatTurns):
                 self.tell(error)
 
         self.begin_work(told, group, is_only=group == "open")
+
+    def lend_to(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run what gives the terminal to another program; a key that came twice does not run two."""
+
+        async def lent() -> None:
+            with lend_terminal(self.app):
+                await work()
+
+        if not any(worker.group == _AWAY and not worker.is_finished for worker in self.workers):
+            self.attempt(lent, group=_AWAY)
 
     def action_new_session(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
