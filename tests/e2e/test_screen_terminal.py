@@ -54,6 +54,46 @@ def test_without_a_shell_it_is_not_suspended_for_ever(tmp_path, server):
         screen.put("still here")
 
 
+def program_that(folder, code: str) -> str:
+    script = folder / "other-program"
+    script.write_text(f"#!/bin/sh\n{code}\n")
+    script.chmod(0o700)
+    return str(script)
+
+
+def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(tmp_path, server):
+    pager = program_that(tmp_path, f"echo ran >> {tmp_path}/runs; cat > {tmp_path}/paged")
+    with LMChatScreen(tmp_path, server.url, env={"PAGER": pager}) as screen:
+        screen.wait_ready()
+        screen.ask("Hello?")
+        screen.wait_answered()
+        screen.type("\x1b[1;3A")
+        screen.wait_for("copy code")
+        screen.type("oo")
+        screen.wait_until((tmp_path / "paged").exists, "the pager ran")
+        screen.wait_until(lambda: screen.raw.count(b"\x1b[?1049h") == 2, "lmchat's screen is back")
+        screen.wait_for("copy code")
+        screen.type("\x1b")
+        screen.wait_gone("copy code")
+        screen.put("back again")
+        screen.type("\x11")
+        assert screen.wait_exit(3) == 0
+        assert screen.left_behind() == []
+    assert (tmp_path / "runs").read_text() == "ran\n"
+    assert (tmp_path / "paged").read_text().strip() == "Hello there."
+
+
+def test_the_editor_gets_what_is_typed_and_its_text_comes_back(tmp_path, server):
+    editor = program_that(tmp_path, 'printf "%s\\nedited" "$(cat "$1")" > "$1"')
+    with LMChatScreen(tmp_path, server.url, env={"VISUAL": editor}) as screen:
+        screen.wait_ready()
+        screen.put("typed here")
+        screen.type("\x07")
+        screen.wait_until(lambda: screen.prompt_text == "typed here\nedited", "the edited text")
+        screen.type("\r")
+        assert server.wait_for(CHAT).json["messages"][-1]["content"] == "typed here\nedited"
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("keys", ["", "\x0f", "\x10", "\x1bOP", "\x0b", "\x05"])
 def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
