@@ -24,6 +24,7 @@ from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.tui import figures
 from lmchat.tui.commands import BY_ID, Scope, bindings
+from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.find_bar import FindBar
@@ -63,6 +64,7 @@ class ChatBase(Screen[None]):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
+        paint_frugally(self)
         self.workspace = workspace
         self.desk = workspace.desk
         self.health = Health()

@@ -8,6 +8,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.tui.widgets.line import MUTED, content
+from lmchat.tui.widgets.text_line import TextLine
 
 
 class Field(Horizontal):
@@ -30,7 +31,7 @@ class Field(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The input and the text at its right."""
-        yield Input(
+        yield TextLine(
             self._value,
             placeholder=self._placeholder,
             password=self._is_masked,

@@ -11,6 +11,7 @@ from textual.widgets import TextArea
 
 from lmchat.safe_text import safe_text
 from lmchat.tui import figures
+from lmchat.tui.quirks.typing import run_own_binding
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.slash_completion import (
     CLOSED,
@@ -129,9 +130,10 @@ class PromptInput(TextArea):
             self.put("")
             self.post_message(self.Submitted(text))
 
-    def on_key(self, event: events.Key) -> None:
-        """Take the keys that mean something else here than in a text editor."""
-        if self._take_list_key(event.key) or self._take_key(event.key):
+    async def on_key(self, event: events.Key) -> None:
+        """Take the keys that mean something else here than in a text editor, then those that edit."""
+        key = event.key
+        if self._take_list_key(key) or self._take_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
 

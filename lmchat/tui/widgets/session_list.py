@@ -20,6 +20,7 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.text_line import TextLine
 
 Groups = Sequence[SessionGroup | tuple[str, Sequence[SessionHeader]]]
 """Headings with their sessions, newest first."""
@@ -28,7 +29,7 @@ _EMPTY = "No sessions yet. Your first message begins one."
 _MOVES = (("up", -1), ("down", 1), ("home", -1_000_000), ("end", 1_000_000))
 
 
-class SessionFilter(Input):
+class SessionFilter(TextLine):
     """What is typed after `/`; Esc gives it up."""
 
     BINDINGS = [Binding("escape", "leave", show=False), Binding("down", "leave_below", show=False)]  # noqa: RUF012 - as Textual declares it

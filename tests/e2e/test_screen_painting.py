@@ -1,0 +1,46 @@
+"""What was painted piece by piece is what one whole paint shows: nothing stale stays on the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.texts import mixed
+from tests.support.lmchat_screen import WIDE, LMChatScreen, configure
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Pause, ScriptedServer, finish, sse
+
+STILL = "[ui]\nreduced_motion = true\n"
+
+
+def repainted(screen: LMChatScreen) -> list[str]:
+    """Let the program paint everything anew, at the same size."""
+    columns, rows = WIDE
+    screen.resize(columns - 1, rows)
+    screen.wait_time(0.5)
+    screen.resize(columns, rows)
+    screen.wait_time(0.5)
+    return still(screen)
+
+
+def still(screen: LMChatScreen) -> list[str]:
+    """The screen without the latencies, which go on being measured."""
+    return [row[:92] if number < 5 else row for number, row in enumerate(screen.screen())]
+
+
+@pytest.mark.parametrize("keys", ["", "\x02", "\x14", "\x0f\x1b", "\x1b[5~", "/mo"], ids=repr)
+@pytest.mark.timeout(60)
+def test_pieces_add_up_to_the_whole_screen(tmp_path, keys):
+    configure(tmp_path, STILL)
+    text = mixed(3000)
+    pieces = [step for at in range(0, len(text), 12) for step in (text[at : at + 12], Pause(0.004))]
+    with (
+        llama_cpp(ScriptedServer()).on(CHAT, sse(*pieces, finish(), DONE)) as server,
+        LMChatScreen(tmp_path, server.url) as screen,
+    ):
+        screen.wait_ready()
+        screen.ask("go")
+        screen.type(keys)
+        screen.wait_until(lambda: "answer saved" in screen.text or "TTFT" in screen.text, "the end", 30)
+        screen.wait_time(0.5)
+        painted = still(screen)
+        assert repainted(screen) == painted

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import inspect
+
+from textual._compositor import Compositor
+from textual.app import App
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmchat.tui.quirks.compositor import FrugalCompositor, paint_frugally
+
+
+def test_textual_still_has_the_names_that_are_used():
+    assert "crop" in inspect.signature(Compositor._get_renders).parameters
+    assert isinstance(Screen()._compositor, Compositor)
+    assert callable(Compositor._render_chops)
+
+
+class Painted(Static):
+    """Counts the rows that it is asked for."""
+
+    rows = 0
+
+    def render_lines(self, crop):
+        self.rows += crop.height
+        return super().render_lines(crop)
+
+
+class Frugal(App[None]):
+    CSS = "Screen { layout: horizontal; } Painted { width: 1fr; height: 100%; }"
+
+    def get_default_screen(self):
+        screen = Screen()
+        paint_frugally(screen)
+        return screen
+
+    def compose(self):
+        yield Painted("left", id="left")
+        yield Painted("right", id="right")
+
+
+async def test_only_the_rows_of_what_changed_are_rendered():
+    async with Frugal().run_test(size=(40, 10)) as pilot:
+        left, right = pilot.app.query_one("#left", Painted), pilot.app.query_one("#right", Painted)
+        await pilot.pause()
+        left.rows = right.rows = 0
+        compositor = pilot.app.screen._compositor
+        assert isinstance(compositor, FrugalCompositor)
+        list(compositor._get_renders(left.region.crop_size((20, 2))))
+        assert (left.rows, right.rows) == (2, 0)
+
+
+async def test_a_whole_paint_renders_everything():
+    async with Frugal().run_test(size=(40, 10)) as pilot:
+        await pilot.pause()
+        regions = [region for region, _, _ in pilot.app.screen._compositor._get_renders(None)]
+        assert pilot.app.query_one("#right").region in regions
