@@ -1,0 +1,52 @@
+"""Keys that edit take effect before what was typed after them."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.widgets import Input, TextArea
+
+from lmchat.tui.quirks.typing import run_own_binding
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.text_line import TextLine
+
+_KEYS = {"\x7f": "backspace", "\x15": "ctrl+u", "<": "left", "^": "home", "\x17": "ctrl+w"}
+
+
+class Inputs(App[None]):
+    def compose(self) -> ComposeResult:
+        yield PromptInput()
+        yield TextLine()
+
+
+async def type_at_once(app: App[None], text: str) -> None:
+    """Post all keys before the app has a turn, as one read of the terminal does."""
+    for char in text:
+        app.post_message(events.Key(_KEYS.get(char, char), None if char in _KEYS else char))
+
+
+@pytest.mark.parametrize("kind", [PromptInput, TextLine])
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("abc\x7fd", "abd"), ("abc\x15d", "d"), ("abc<d", "abdc"), ("abc^d", "dabc"), ("one two\x17x", "one x")],
+)
+async def test_a_burst_of_keys_is_taken_in_order(kind, typed, text):
+    app = Inputs()
+    async with app.run_test() as pilot:
+        widget = app.query_one(kind)
+        widget.focus()
+        await pilot.pause()
+        await type_at_once(app, typed)
+        await pilot.pause()
+        assert (widget.text if isinstance(widget, TextArea) else widget.value) == text
+
+
+async def test_the_private_name_is_still_there():
+    app = Inputs()
+    async with app.run_test():
+        line = app.query_one(TextLine)
+        assert "backspace" in line._bindings.key_to_bindings
+        assert await run_own_binding(line, "backspace")
+        assert not await run_own_binding(line, "f12")
+        assert isinstance(line, Input)
