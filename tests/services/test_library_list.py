@@ -6,7 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, SessionNotFound, WrongUse
-from lmchat.services.library import Library, day_name, form_of, group_by_day
+from lmchat.services.library import (
+    Library,
+    SessionGroup,
+    day_name,
+    form_of,
+    group_by_day,
+    path_of,
+    with_unsaved,
+)
 from lmchat.storage.whole_file import write_new_file
 from tests.support.chats import Clock, header, reply, say, store_at
 
@@ -164,3 +172,20 @@ async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path,
     with pytest.raises(WrongUse):
         await library.export_file(await store.open_session(one), tmp_path / "a.pdf", form="pdf")
     assert not (tmp_path / "a.pdf").exists()
+
+
+def test_sessions_that_are_in_memory_only_stand_on_top_once():
+    kept, unsaved = header("kept"), header("unsaved")
+    groups = (SessionGroup(name="Today", headers=(kept,)),)
+    listed = with_unsaved(groups, [kept, unsaved])
+    assert [(group.name, group.headers) for group in listed] == [
+        ("Not saved", (unsaved,)),
+        ("Today", (kept,)),
+    ]
+    assert with_unsaved(groups, [kept]) == groups
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.md", "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(FileRefused):
+        path_of(name)

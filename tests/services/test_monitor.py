@@ -4,6 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 from lmchat.domain.server import Verdict
+from lmchat.errors import EndpointNotAllowed
 from lmchat.services.monitor import KEPT_LATENCIES, Monitor
 from tests.support.scripted_backend import ScriptedBackend, candidate, model, target
 
@@ -75,3 +76,24 @@ async def test_another_server_begins_with_a_clean_slate():
     monitor.aim(None)
     assert monitor.health.latencies_ms == ()
     assert monitor.health.verdict is None
+
+
+async def test_a_look_that_raises_is_a_server_in_error_and_the_watch_goes_on():
+    backend = ScriptedBackend()
+    check, refusals = backend.check, [EndpointNotAllowed("Endpoint not allowed", hint="Allow it.")]
+
+    async def once(endpoint):
+        if refusals:
+            raise refusals.pop()
+        return await check(endpoint)
+
+    backend.check = once
+    monitor = Monitor(backend)
+    monitor.aim(target())
+    first, second = await looks(monitor, 2)
+    assert (first.verdict, first.detail, first.next_step) == (
+        Verdict.SERVER_ERROR,
+        "Endpoint not allowed",
+        "Allow it.",
+    )
+    assert second.verdict is Verdict.READY

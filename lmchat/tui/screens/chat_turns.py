@@ -47,6 +47,9 @@ class ChatTurns(ChatBase):
     def run_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
         """Begin a turn in its worker; where it is refused, `text` is kept."""
         opened = opened or self.desk.shown
+        if self.is_leaving:
+            opened.hold(text)  # it is kept as a draft
+            return
         try:
             opened.require_rest()
             how = self.desk.how_to_ask()
