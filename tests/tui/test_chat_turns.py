@@ -294,3 +294,52 @@ async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
         await desk.pilot.press("escape")
         await desk.answered()
         assert (await desk.on_disk())[-1].reasoning == "Hm"
+
+
+async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        desk.chat.is_leaving = True
+        await desk.say("two")
+        await desk.pilot.press("ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        assert sent(desk.backend) == ["one"]
+        assert await desk.store.draft(desk.conversation.header.session_id) == "two"
+
+
+async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
+    backend = ScriptedBackend(half("Lettuce", asyncio.Event()), answer("Chives."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Lettuce")
+        await desk.say("two")
+        await desk.pilot.press("escape")
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+
+
+async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
+    gate, backend = asyncio.Event(), ScriptedBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        append = desk.store.append
+
+        async def slow(*args):
+            await gate.wait()
+            await append(*args)
+
+        desk.store.append = slow
+        await desk.say("one")
+        await desk.pilot.press("escape")
+        gate.set()
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+        await desk.app.desk.settle()
+        assert [m.text for m in await desk.on_disk()] == ["one"]
+        await shown(desk, "one")
+        assert backend.requests == []
+        await desk.pilot.press("ctrl+r")
+        await desk.answered()
+        assert sent(backend) == ["one"]
