@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from textual import on
-from textual.reactive import reactive
+from textual.reactive import var
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
@@ -26,7 +26,7 @@ LOOK_EVERY_S = 5.0
 class Arrivals(Models):
     """The part of the app that knows how to get to a server."""
 
-    health: reactive[Health] = reactive(Health())
+    health: var[Health] = var(Health())
     """What the monitor saw last; the worker `health` is its only writer."""
 
     def __init__(self, workspace: Workspace) -> None:
