@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -41,12 +42,17 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
 
     `factor` corrects for one model what its server counted differently.
     """
-    if not text:
-        return 0
+    return max(1, round(_raw_tokens(text) * factor)) if text else 0
+
+
+@lru_cache(maxsize=16_384)
+def _raw_tokens(text: str) -> float:
+    """Return the estimate without correction; kept, since a long session is measured for each turn."""
+    if text.isascii():
+        return len(text) / 4
     ascii_chars = len(text.encode("ascii", "ignore"))
-    wide = sum(char > "\u2e7f" for char in text) if ascii_chars < len(text) else 0
-    raw = ascii_chars / 4 + (len(text) - ascii_chars - wide) / 2 + wide
-    return max(1, round(raw * factor))
+    wide = sum(char > "\u2e7f" for char in text)
+    return ascii_chars / 4 + (len(text) - ascii_chars - wide) / 2 + wide
 
 
 def estimate_message(message: ChatMessage, *, factor: float = 1.0) -> int:

@@ -41,6 +41,7 @@ class ContextMeter:
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}
+        self._last: tuple[object, ContextUse] | None = None
 
     def factor(self, target: Target | None) -> float:
         """Return the correction for a model; 1 before anything was learnt."""
@@ -64,6 +65,16 @@ class ContextMeter:
         """Return what the conversation takes: the server's last count, and an estimate of what came after."""
         factor = self.factor(target)
         limit = target.model.context if target and target.model else None
+        place = (len(messages), messages[-1].message_id, messages[-1].state) if messages else ()
+        key = (target.model_id if target else "", factor, limit, place)
+        if self._last is None or self._last[0] != key:  # asked four times a second while an answer comes
+            self._last = key, self._use(target, messages, factor, limit)
+        return self._last[1]
+
+    @staticmethod
+    def _use(
+        target: Target | None, messages: Sequence[ChatMessage], factor: float, limit: int | None
+    ) -> ContextUse:
         tokens, is_estimated = 0, False
         for message in reversed(messages):
             counted = _counted(message)
