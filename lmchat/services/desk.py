@@ -208,8 +208,8 @@ class Desk:
         return replace(use, tokens=use.tokens + turn.tokens, is_estimated=True)
 
     def plan(self, draft: str = "") -> ContextPlan | None:
-        """Return what of the shown session would be sent with a draft; None while nothing answers."""
-        if self.target is None or self.target.model is None:
+        """Return what of the shown session would be sent with a draft; None where no window is known."""
+        if self.target is None or self.target.model is None or self.target.model.context is None:
             return None
         path = self.shown.conversation.messages
         if draft:
