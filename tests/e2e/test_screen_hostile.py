@@ -30,12 +30,17 @@ def journey(home, words: str) -> bytes:
             screen.type("\x1b[1;3A")
             screen.wait_for("copy code")
             walk(screen, server, words)
-            raw = screen.raw
+            raw = whole(screen.raw)
             assert screen.process.poll() is None
         with LMChatScreen(home, server.url, "-r", "last", size=(60, 20)) as screen:
             screen.wait_for("END")
-            raw += screen.raw
+            raw += whole(screen.raw)
     return raw
+
+
+def whole(raw: bytes) -> bytes:
+    """Leave out the last sequence, of which only a part may have come."""
+    return raw[: raw.rindex(b"\x1b")]
 
 
 def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen, answers
+from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
 from tests.support.scripted_products import CHAT, llama_cpp, router
 from tests.support.scripted_server import ScriptedServer
 
@@ -15,6 +15,7 @@ from tests.support.scripted_server import ScriptedServer
 @pytest.mark.timeout(120)
 def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, real_router):
     small, thinking = real_router.models
+    configure(tmp_path, STEADY + "max_tokens = 80\n")
     with LMChatScreen(tmp_path, real_router.url, "-m", small) as screen:
         screen.wait_for(re.compile(f"[●◆] {small} · "))
         screen.ask("Say hello.")
@@ -24,7 +25,7 @@ def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, r
         screen.type("think")
         screen.wait_for("1 of 2")
         screen.type("\r")
-        screen.wait_for(re.compile(f"[●◆] {thinking[:20]}"), timeout_s=30)
+        screen.wait_for(re.compile(f"[●◆] {thinking}"), timeout_s=30)
         screen.ask("And again?")
         screen.wait_until(lambda: len(answers(tmp_path)) == 2, "the second answer", 40)
         screen.wait_until(lambda: answers(tmp_path)[1].state.value == "complete", "its end", 40)

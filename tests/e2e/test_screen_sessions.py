@@ -1,0 +1,123 @@
+"""Sessions on the screen: left while they answer, found again, reopened, with what was typed in them."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_titles
+from tests.support.scripted_products import CHAT, answer, llama_cpp
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def screen(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as program:
+        program.wait_ready()
+        yield program
+
+
+def test_an_answer_goes_on_behind_a_new_session_and_is_marked_in_the_list(screen, server):
+    gate = Gate()
+    server.on(CHAT, sse("begun here ", gate, "ended behind", finish(), DONE))
+    screen.ask("A long story.")
+    screen.wait_for("begun here")
+    screen.type("\x0e")
+    screen.wait_gone("begun here")
+    assert "A long story." in screen.text
+    gate.open()
+    screen.wait_until(
+        lambda: answers(screen.home)[-1].state is AnswerState.COMPLETE, "the answer is complete on the disk"
+    )
+    screen.type("\x02")
+    screen.wait_gone("A long story.")
+    screen.type("\x02")
+    screen.wait_for("A long story.")
+    screen.type("\r")
+    screen.wait_for("begun here ended behind")
+
+
+def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, server):
+    server.on(CHAT, sse("the first ", Gate()), sse("the second ", Gate()))
+    screen.ask("One.")
+    screen.wait_for("the first")
+    screen.type("\x0e")
+    screen.wait_gone("the first")
+    screen.ask("Two.")
+    screen.wait_until(lambda: len(stored_titles(screen.home)) == 2, "both sessions are on the disk")
+    screen.type("\x11")
+    assert screen.wait_exit(4) == 0
+    assert screen.left_behind() == []
+    (two,) = answers(screen.home)
+    assert two.state in (AnswerState.STOPPED, AnswerState.FAILED)
+    assert set(stored_titles(screen.home)) == {"One.", "Two."}
+
+
+@pytest.mark.parametrize("end", ["quit", "kill"])
+def test_what_was_typed_and_not_sent_is_there_again(tmp_path, server, end):
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.put("half a thought")
+        if end == "quit":
+            screen.type("\x11")
+        else:
+            screen.wait_time(1.5)  # what is typed is kept every second
+            screen.kill(signal.SIGKILL)
+        screen.wait_exit()
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_until(lambda: screen.prompt_text == "half a thought", "the draft")
+
+
+def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
+    server.on(CHAT, answer("The first reply."))
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Remember this.")
+        screen.wait_answered()
+        screen.type("\x11")
+        screen.wait_exit()
+    server.on(CHAT, answer("The second reply."))
+    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
+        screen.wait_for("The first reply.")
+        screen.wait_ready()
+        screen.type("\x1b[A")
+        screen.wait_until(lambda: screen.prompt_text == "Remember this.", "the earlier prompt")
+        screen.type("\x15")
+        screen.ask("And now?")
+        screen.wait_for("The second reply.")
+        screen.wait_answered(2)
+    sent = server.seen(CHAT)[-1].json["messages"]
+    assert [message["content"] for message in sent] == ["Remember this.", "The first reply.", "And now?"]
+    assert len(stored(tmp_path).messages) == 4
+
+
+def test_words_of_another_session_are_found_and_shown(screen, server):
+    server.on(CHAT, answer("A heron stands in the shallow water."))
+    screen.ask("Tell me of birds.")
+    screen.wait_answered()
+    screen.type("\x0e")
+    screen.wait_gone("A heron")
+    screen.type("\x0b")
+    screen.wait_for("Search")
+    screen.type("shallow")
+    screen.wait_for("heron")
+    screen.type("\r")
+    screen.wait_for("A heron stands in the shallow water.")
+    screen.wait_for("Tell me of birds.")
+
+
+def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url, "-r", "nosuchsession") as screen:
+        screen.wait_for("nosuchsession")
+        assert "Traceback" not in screen.text
+        screen.wait_ready()
+        screen.ask("Go on anyway.")
+        screen.wait_answered()
