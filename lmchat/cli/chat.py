@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints
 from lmchat.config.settings import Settings
@@ -48,6 +49,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
     outside_write = partial(_write_to, apps)
     workspace = make_workspace(settings, parts, store, remembered, outside_write)
     workspace.warning = warning
+    workspace.notices += [one.sentence for one in keymap_problems(settings.keys, parts.config_file)]
     app = LMChatApp(workspace)
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
@@ -72,7 +74,8 @@ def make_workspace(
     write: Callable[[str], bool],
 ) -> Workspace:
     """Put together what the screen works with; nothing of it touches network or disk yet."""
-    backend = LateBackend(partial(_make_backend, settings, parts))
+    notices: list[str] = []
+    backend = LateBackend(partial(_make_backend, settings, parts, notices))
     store = late.as_store()
     return Workspace(
         settings=settings,
@@ -85,15 +88,17 @@ def make_workspace(
         outside=make_outside(settings, parts, write),
         remembered=remembered,
         resume_id=parts.options.resume or "",
+        notices=notices,
     )
 
 
-def _make_backend(settings: Settings, parts: Parts) -> Backend:
+def _make_backend(settings: Settings, parts: Parts, notices: list[str]) -> Backend:
     """Read the keys and import httpx; runs in a thread, after the first paint."""
     from lmchat.cli.wiring import keys_of, make_backend
 
     keys = keys_of(parts)
     keys.load()
+    notices += keys.warnings
     return make_backend(settings, parts.paths, keys)
 
 

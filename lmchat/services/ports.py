@@ -68,6 +68,10 @@ class Backend(Protocol):
 class SessionStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
 
+    async def open(self) -> str:
+        """Open the file now; return a sentence about it where there is something to tell."""
+        ...
+
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; archived ones too."""
         ...

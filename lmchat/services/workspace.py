@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -66,6 +66,8 @@ class Workspace:
     """From the last run, kept up to date."""
     resume_id: str = ""
     """Session to open at the start; empty: a new one."""
+    notices: list[str] = field(default_factory=list)
+    """Sentences to be shown once, as they come."""
     warning: str = ""
     """A standing warning, shown until it is mended."""
     clock: Callable[[], float] = time.monotonic

@@ -282,3 +282,26 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         desk.chat.post_message(AnswerEnded(elapsed_s=2.0, has_failed=False))
         await desk.pilot.pause(0.1)
         assert len(written) == 1
+
+
+async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
+    (tmp_path / "sessions.db").write_bytes(b"this is no database, but it is long enough to be taken for one" * 40)
+    async with desktop(tmp_path) as desk:
+        desk.app.workspace.notices.append("api_key_cmd of endpoint 'gpu' printed nothing.")
+        await desk.ready()
+        await desk.until(lambda: len(desk.app._notifications) == 2, "two toasts")
+        told = " ".join(one.message for one in desk.app._notifications)
+        assert "api_key_cmd" in told
+        assert "set aside" in told
+        assert desk.app.workspace.notices == []
+
+
+async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("word " * 2000)), size=(80, 24)) as desk:
+        await desk.ready()
+        await desk.say("go")
+        await desk.answered()
+        await desk.pilot.press("pageup")
+        assert not desk.chat.log_view.is_following
+        await desk.pilot.press("pagedown")
+        await desk.until(lambda: desk.chat.log_view.is_following, "the end")

@@ -39,6 +39,9 @@ class ChatScreen(ChatCommands):
             self.attempt(lambda: self._resume(resume_id), group="open")
 
     async def _recall_prompts(self) -> None:
+        if notice := await self.workspace.store.open():
+            self.workspace.notices.append(notice)
+            self.refresh_figures()
         drafts, earlier = self.desk.drafts, await self.workspace.store.prompt_history()
         await drafts.load("")
         draft = "" if self.workspace.resume_id else drafts.text("")

@@ -1,0 +1,138 @@
+"""The figures of the chat screen: sidebar, status, row of keys, from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events, on
+
+from lmchat.domain.server import Verdict
+from lmchat.domain.telemetry import Health
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.commands import BY_ID
+from lmchat.tui.screens.chat_parts import ChatParts
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.key_names import written
+from lmchat.tui.widgets.keys_row import Hint
+from lmchat.tui.widgets.line import Part
+from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
+
+RUNNING_TICK_S = 0.25
+"""Between two snapshots while a turn runs; figures do not read better at more."""
+WAITING_TICK_S = 1.0
+"""The same where only a countdown moves."""
+
+
+class ChatFigures(ChatParts):
+    """Shows what is measured; each widget draws only what changed."""
+
+    def show_health(self, health: Health) -> None:
+        """Take what the monitor saw."""
+        self.health = health
+        self.refresh_figures()
+
+    def show_action(self, words: str) -> None:
+        """Tell what was done last."""
+        self.last_action = words
+        self.refresh_figures()
+
+    def tick(self) -> None:
+        """Show figures that change because time passes."""
+        turn = self.desk.shown.conversation.turn
+        if turn is not None and turn.is_running:
+            self.log_view.show_turn(turn, self.workspace.clock())
+        self.refresh_figures()
+
+    def refresh_figures(self) -> None:
+        """Show one snapshot in sidebar, status and keys; each draws only what changed."""
+        while self.workspace.notices:
+            self.app.notify(safe_line(self.workspace.notices.pop(0)), severity="warning", markup=False)
+        now_s = self.workspace.clock()
+        self.telemetry.show(self._snapshot(now_s), now_s)
+        self._show_status()
+        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Tick only while something moves by itself."""
+        if self._ticker is None:
+            return
+        if self.desk.streaming or self.health.is_down:
+            self._ticker.resume()
+        else:
+            self._ticker.pause()
+
+    def _snapshot(self, now_s: float) -> TelemetrySnapshot:
+        use = self.desk.context_use()
+        warning = self.desk.keeper.warning
+        turn = self.desk.shown.conversation.turn
+        ended_s = turn.ended_s if turn else None
+        return TelemetrySnapshot(
+            health=self.health,
+            turn=turn,
+            context_tokens=use.tokens if self.desk.shown.conversation.messages else None,
+            context_limit=use.limit,
+            is_context_estimated=use.is_estimated,
+            left_out=self._left_out,
+            metrics=self.workspace.backend.metrics(),
+            budget=self.workspace.backend.budget(),
+            last_action=self.last_action,
+            speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
+            next_check_s=self.workspace.monitor.next_look_s,
+            warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
+            if warning
+            else self._list_warning or self.workspace.warning,
+        )
+
+    def _show_status(self) -> None:
+        target = self.desk.target
+        use = self.desk.context_use()
+        draft = self.desk.meter.draft_tokens(target, self.prompt_input.full_text)
+        share = use.fraction
+        turn = self.desk.shown.conversation.turn
+        names = (
+            [safe_line(target.model_id) or "no model", str(target.product)]
+            if target
+            else ["looking for a server"]
+        )
+        drafted = figures.tokens(draft, is_estimated=True) + f"{figures.GAP}tok" if draft else ""
+        filled = figures.percent(share) if share is not None else ""
+        rate = figures.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
+        unsaved = "! not saved" if self.desk.keeper.warning and not self.telemetry.display else ""
+        between = f" {signs_for(self).dot} "
+        self.prompt.status.show_state(
+            self._dot(),
+            names,
+            between.join(part for part in (unsaved, drafted, filled) if part),
+            between.join(part for part in (unsaved, rate, filled) if part),
+        )
+
+    def _dot(self) -> Part:
+        """Sign and colour of the server's state."""
+        signs = signs_for(self)
+        match self.health.verdict:
+            case None:
+                return signs.off, "$text-disabled"
+            case Verdict.READY:
+                return signs.ready, "$success"
+            case Verdict.LOADING | Verdict.NO_MODEL:
+                return signs.degraded, "$warning"
+            case _:
+                return signs.down, "$error"
+
+    def hint(self, command_id: str) -> Hint:
+        """Return the first key of a command, as configured, and what it does."""
+        command = BY_ID[command_id]
+        keys = self.workspace.settings.keys.get(command_id) or command.keys
+        return written(keys.partition(",")[0]), command.label
+
+    def _hints(self) -> Sequence[Hint]:
+        """What the keys do now: Esc first while a turn runs, a message's keys while one has the focus."""
+        raise NotImplementedError
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def show_hints(self) -> None:
+        """Let the row of keys follow the focus."""
+        self.call_later(self.refresh_figures)
