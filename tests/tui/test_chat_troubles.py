@@ -292,7 +292,7 @@ async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
         await desk.until(lambda: len(desk.app._notifications) == 2, "two toasts")
         told = " ".join(one.message for one in desk.app._notifications)
         assert "api_key_cmd" in told
-        assert "set aside" in told
+        assert "sessions.db was damaged" in told
         assert desk.app.workspace.notices == []
 
 
