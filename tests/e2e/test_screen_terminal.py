@@ -38,7 +38,7 @@ def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
         shell.type("typed after it")
         shell.wait_for("typed after it")
         shell.type("\x11")
-        shell.wait_until(lambda: 1049 not in shell.private_modes, "it has ended")
+        shell.wait_until(lambda: shell.text.count("shell>") == 3, "it has ended")
         shell.type("echo status $?\r")
         shell.wait_for("status 0")
 
