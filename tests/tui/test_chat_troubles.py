@@ -285,7 +285,9 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
 
 
 async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
-    (tmp_path / "sessions.db").write_bytes(b"this is no database, but it is long enough to be taken for one" * 40)
+    (tmp_path / "sessions.db").write_bytes(
+        b"this is no database, but it is long enough to be taken for one" * 40
+    )
     async with desktop(tmp_path) as desk:
         desk.app.workspace.notices.append("api_key_cmd of endpoint 'gpu' printed nothing.")
         await desk.ready()
