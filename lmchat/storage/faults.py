@@ -40,7 +40,9 @@ _PASSING = (
 )
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file raises: the message about a damaged table may itself be no text."""
-_DAMAGE_WORDS = ("unsupported file format", " already exists")
+LOST_ROW = "a row that was just written is not there"
+"""What a broken index looks like: SQLite itself does not notice."""
+_DAMAGE_WORDS = ("unsupported file format", " already exists", LOST_ROW)
 """What SQLite has no code for; the second is said where the version in the file is lost."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 

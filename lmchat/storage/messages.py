@@ -9,6 +9,7 @@ from datetime import datetime
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader, title_from
 from lmchat.storage.connection import Connection
+from lmchat.storage.faults import LOST_ROW
 from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
 from lmchat.storage.tree import read_tree
 from lmchat.storage.words import index_message, unindex_message
@@ -72,7 +73,7 @@ def put_message(
     )
     number = number_of(connection, message.message_id)
     if number is None:
-        raise sqlite3.IntegrityError("a row that was just written is not there")
+        raise sqlite3.DatabaseError(LOST_ROW)
     return number
 
 

@@ -111,6 +111,17 @@ async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages
     await store.aclose()
 
 
+async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(tmp_path, path):
+    change(path, "create trigger broken before insert on messages begin select raise(ignore); end")
+    store = store_at(tmp_path)
+    session = header()
+    await say(store, session, "hello")
+    assert [message.text for message in (await store.open_session(session.session_id)).messages] == ["hello"]
+    assert "was damaged: it is kept as sessions.db.damaged-" in store.notice
+    assert len(await store.list_sessions()) == 21
+    await store.aclose()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
