@@ -40,13 +40,32 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
     log.notice("not a message")
     assert log.focused_message is None
     seen = []
-    while log.focus_message(-1):
+    for _ in range(4):
+        assert log.focus_message(-1)
         seen.append(log.focused_message.text)
-    assert seen == ["three", "two", "one"]
+    assert seen == ["three", "two", "one", "one"]
     assert log.focus_message(1)
     assert log.focused_message.text == "two"
     assert log.focus_message(1)
     assert not log.focus_message(1)
+
+
+async def test_the_focus_comes_back_to_the_last_message_in_view(pilot, log):
+    log.load([question(f"Question {n}") for n in range(100)])
+    await pilot.pause()
+    for _ in range(60):
+        log.focus_message(-1)
+    pilot.app.query_one("Input").focus()
+    await pilot.pause()
+    assert not log.focus_message(1)
+    assert log.focus_message(-1)
+    assert log.focused_message.text in screen_text(log)
+    assert log.focused_message.text != "Question 99"
+    pilot.app.query_one("Input").focus()
+    log.scroll_end()
+    await pilot.pause()
+    assert log.focus_message(-1)
+    assert log.focused_message.text == "Question 99"
 
 
 async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(pilot, log):

@@ -55,20 +55,27 @@ class ReadingLog(MarkedView, can_focus=True):
         return None if self._cursor is None else self.document.entries[self._cursor].message
 
     def focus_message(self, step: int) -> bool:
-        """Move the focus to the next or previous message; False where there is none."""
+        """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""
         messages = [index for index, entry in enumerate(self.document.entries) if entry.message is not None]
-        if self._cursor is None:
-            found = messages[-1] if messages and step < 0 else None
+        is_here = self.screen.focused is self  # `has_focus` follows a message later
+        if not messages or (step > 0 and not is_here):
+            return False
+        if self._cursor is None or not is_here:
+            last = messages[-1] if self.is_following else self._last_in_view()
+            found = next((index for index in reversed(messages) if index <= last), messages[0])
         elif step < 0:
-            found = next((index for index in reversed(messages) if index < self._cursor), None)
+            found = next((index for index in reversed(messages) if index < self._cursor), messages[0])
         else:
-            found = next((index for index in messages if index > self._cursor), None)
-        if found is None:
+            found = next((index for index in messages if index > self._cursor), -1)
+        if found < 0:
             return False
         self._set_cursor(found)
         self.show_entry(found)
-        self.focus(scroll_visible=False)
+        self.screen.set_focus(self, scroll_visible=False)
         return True
+
+    def _last_in_view(self) -> int:
+        return self.document.locate(self.scroll_offset.y + self.size.height - 1)[0]
 
     def show_message(self, message_id: str) -> bool:
         """Give a message the focus and bring it into view; False where it is not there."""
