@@ -24,7 +24,7 @@ class Command(Struct, frozen=True, kw_only=True):
     """One row."""
 
     command_id: str
-    """Name for `[keys]` of the configuration and for scripts."""
+    """Name for `[keys]` of the configuration."""
     keys: str
     """Textual's key names, comma-separated; empty for a command without a key."""
     label: str
@@ -37,8 +37,6 @@ class Command(Struct, frozen=True, kw_only=True):
     """Textual's action."""
     slash: str = ""
     """Its slash command, with the form of its argument."""
-    is_hinted: bool = False
-    """Whether the row of keys shows it."""
     is_priority: bool = False
     """Whether it goes before what the focused widget does with the key."""
     is_offered: bool = True
@@ -66,7 +64,6 @@ def _message(command_id: str, keys: str, label: str, title: str) -> Command:
         title=title,
         scope=Scope.MESSAGE,
         action=action,
-        is_hinted=True,
     )
 
 
@@ -79,18 +76,17 @@ def _session(command_id: str, keys: str, label: str, title: str) -> Command:
         title=title,
         scope=Scope.SESSIONS,
         action=action,
-        is_hinted=True,
     )
 
 
 COMMANDS: tuple[Command, ...] = (
-    _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave", is_hinted=True),
-    _chat("model", "ctrl+o", "model", "Choose the model", "pick_model", slash="/model [N]", is_hinted=True, is_priority=True),
-    _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_hinted=True, is_priority=True),
-    _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_hinted=True, is_priority=True),
-    _chat("export", "ctrl+e", "export", "Export this session as Markdown", "export_session", slash="/export [FILE]", is_hinted=True, is_priority=True),
-    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", is_hinted=True, is_priority=True),
-    _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry", "toggle_telemetry", is_hinted=True, is_priority=True),
+    _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave"),
+    _chat("model", "ctrl+o", "model", "Choose the model", "pick_model", slash="/model [N]", is_priority=True),
+    _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_priority=True),
+    _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
+    _chat("export", "ctrl+e", "export", "Export this session as Markdown", "export_session", slash="/export [FILE]", is_priority=True),
+    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", is_priority=True),
+    _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry", "toggle_telemetry", is_priority=True),
     _chat("search", "ctrl+k", "search", "Search all sessions", "search_sessions", slash="/search [TEXT]", is_priority=True),
     _chat("retry", "ctrl+r", "regenerate", "Regenerate the last answer", "regenerate_last", slash="/retry", is_priority=True),
     _chat("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt", is_priority=True),
@@ -140,25 +136,33 @@ COMMANDS: tuple[Command, ...] = (
     _session("session.undo", "u", "undo", "Undo the last deletion"),
     Command(command_id="queue.edit", keys="up", label="edit", title="Edit it", scope=Scope.QUEUE, action="queue('edit')", is_offered=False),
     Command(command_id="queue.remove", keys="delete", label="remove", title="Remove it", scope=Scope.QUEUE, action="queue('remove')", is_offered=False),
-    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model", scope=Scope.PICKER, action="load_or_unload", is_hinted=True, is_priority=True, is_offered=False),
-    Command(command_id="picker.refresh", keys="ctrl+r", label="refresh", title="Fetch the lists anew", scope=Scope.PICKER, action="refresh_models", is_hinted=True, is_priority=True, is_offered=False),
+    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model", scope=Scope.PICKER, action="load_or_unload", is_priority=True, is_offered=False),
+    Command(command_id="picker.refresh", keys="ctrl+r", label="refresh", title="Fetch the lists anew", scope=Scope.PICKER, action="refresh_models", is_priority=True, is_offered=False),
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
 """Rows by their name."""
 
 
+def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
+    """Return the keys of a command: those of the configuration, else its own; comma-separated."""
+    return overrides.get(command.command_id) or command.keys
+
+
 def bindings(*scopes: Scope) -> list[Binding]:
-    """Return the Textual bindings of some scopes; their ids are what the configuration's keymap overrides."""
+    """Return the Textual bindings of some scopes; their ids are what the configuration's keymap overrides.
+
+    A command without a key is bound to one that no keyboard has, so that the configuration can give it one.
+    """
     return [
         Binding(
-            command.keys,
+            command.keys or f"none-of-{command.command_id}",
             command.action,
             command.label,
-            show=command.is_hinted,
+            show=False,
             priority=command.is_priority,
             id=command.command_id,
         )
         for command in COMMANDS
-        if command.scope in scopes and command.keys
+        if command.scope in scopes
     ]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
-from lmchat.tui.commands import COMMANDS
+from lmchat.tui.app.lmchat_app import LMChatApp
+from lmchat.tui.commands import COMMANDS, Scope
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.queue_card import QueueCard
+from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -281,6 +285,16 @@ async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
         await desk.until(lambda: isinstance(desk.app.screen, screen), "what was chosen")
 
 
+async def test_the_palette_changes_the_theme(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+p", *"theme")
+        await shown(desk, "Change the theme")
+        await desk.pilot.pause(0.3)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
+
+
 async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
@@ -327,6 +341,32 @@ async def test_keys_of_ones_own_replace_ours(tmp_path):
         await desk.pilot.press("escape")
         await shown(desk, "F8 model")
         assert "^O model" not in screen_text(desk.app)
+        await desk.pilot.press("f1")
+        await shown(desk, "^Y")
+        await desk.pilot.press("escape", "ctrl+p")
+        await shown(desk, "F8   /model [N]")
+
+
+async def test_a_command_without_a_key_can_be_given_one(tmp_path):
+    async with desktop(tmp_path, settings=Settings(ui=CALM, keys={"theme": "f8"})) as desk:
+        await desk.ready()
+        await desk.pilot.press("f8")
+        await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
+
+
+PLACES = {
+    Scope.APP: LMChatApp,
+    Scope.CHAT: ChatScreen,
+    Scope.MESSAGE: ChatLog,
+    Scope.SESSIONS: SessionList,
+    Scope.QUEUE: QueueCard,
+    Scope.PICKER: ModelPicker,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command_id)
+def test_every_command_has_its_action_where_it_works(command):
+    assert callable(getattr(PLACES[command.scope], f"action_{command.action.partition('(')[0]}"))
 
 
 async def test_the_editor_changes_the_prompt(tmp_path):

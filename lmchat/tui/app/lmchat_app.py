@@ -38,7 +38,7 @@ class LMChatApp(Arrivals):
     CSS_PATH = ["../lmchat.tcss", "../dialogs.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
     COMMANDS = {CommandRows}  # noqa: RUF012 - as Textual declares it
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
     TITLE = "lmchat"
 
@@ -94,7 +94,7 @@ class LMChatApp(Arrivals):
         """Show every command with its key."""
         from lmchat.tui.screens.help_screen import HelpScreen
 
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self.workspace.settings.keys))
 
     def action_suspend_process(self) -> None:
         """Stop until the shell brings lmchat back; without a shell nothing could."""
@@ -184,7 +184,7 @@ class LMChatApp(Arrivals):
         if event.has_failed:
             self.workspace.monitor.look_now()
         if event.elapsed_s > LONG_ANSWER_S and not self.app_focus:
-            self._notify_terminal("The answer is complete.")
+            self._notify_terminal("The answer has ended.")
 
     def _notify_terminal(self, words: str) -> None:
         """Let the terminal tell it: by a bell, or a notification of the desktop."""

@@ -61,7 +61,7 @@ class ChatCommands(ChatMessages):
             case "export":
                 self.action_export_session(argument, typed=line)
             case "theme":
-                self.post_message(ChangeTheme(argument))
+                self.action_change_theme(argument)
             case "system" | "profile" | "file" | "title":
                 self._slash_with_argument(command.command_id, argument, line)
             case _:
@@ -129,6 +129,10 @@ class ChatCommands(ChatMessages):
     def action_find(self, query: str = "") -> None:
         """Find words in this session."""
         self.find_bar.open(query)
+
+    def action_change_theme(self, name: str = "") -> None:
+        """Use the named theme, or the next one."""
+        self.post_message(ChangeTheme(name))
 
     def action_copy_last(self) -> None:
         """Copy the last answer as Markdown source."""

@@ -10,7 +10,7 @@ from lmchat.domain.server import Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
-from lmchat.tui.commands import BY_ID
+from lmchat.tui.commands import BY_ID, keys_of
 from lmchat.tui.screens.chat_parts import ChatParts
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.key_names import written
@@ -124,7 +124,7 @@ class ChatFigures(ChatParts):
     def hint(self, command_id: str) -> Hint:
         """Return the first key of a command, as configured, and what it does."""
         command = BY_ID[command_id]
-        keys = self.workspace.settings.keys.get(command_id) or command.keys
+        keys = keys_of(command, self.workspace.settings.keys)
         return written(keys.partition(",")[0]), command.label
 
     def _hints(self) -> Sequence[Hint]:

@@ -72,7 +72,7 @@ class ChatScreen(ChatCommands):
 
     def action_toggle_sessions(self) -> None:
         """Show the sessions and go there, or hide them."""
-        self._toggle_panel("sessions", is_hidden_by_size=self.size.width < 110)  # noqa: PLR2004 - the breakpoint
+        self._toggle_panel("sessions", is_hidden_by_size=self.has_class("-narrow") or self.has_class("-mid"))
         if self.sessions.display:
             self.show_sessions()
             self.sessions.focus()
@@ -81,7 +81,7 @@ class ChatScreen(ChatCommands):
 
     def action_toggle_telemetry(self) -> None:
         """Show or hide the telemetry."""
-        self._toggle_panel("telemetry", is_hidden_by_size=self.size.width < 80)  # noqa: PLR2004 - the breakpoint
+        self._toggle_panel("telemetry", is_hidden_by_size=self.has_class("-narrow"))
         self.refresh_figures()
 
     def _toggle_panel(self, name: str, *, is_hidden_by_size: bool) -> None:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.commands import COMMANDS, Command, Scope
+from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_names import written
@@ -93,7 +93,7 @@ class HelpScreen(ListDialog[None]):
     def _entry(self, command: Command) -> tuple[str, str, str]:
         if command.command_id.startswith(_NUMBERED):
             return "Alt+1 … Alt+9", "Switch to that recent model", ""
-        return written(self._keys.get(command.command_id, command.keys)), command.title, command.slash
+        return written(keys_of(command, self._keys)), command.title, command.slash
 
 
 def _is_listed(command: Command, scope: Scope) -> bool:

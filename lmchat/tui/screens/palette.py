@@ -7,8 +7,10 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from lmchat.tui.commands import COMMANDS, Command, Scope
+from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
+from lmchat.tui.screens.chat_parts import ChatParts
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.key_names import written
 
 
 class CommandRows(Provider):
@@ -17,7 +19,7 @@ class CommandRows(Provider):
     async def discover(self) -> Hits:
         """Offer everything."""
         for command in self._offered():
-            yield DiscoveryHit(command.title, self._run(command), help=_help(command))
+            yield DiscoveryHit(command.title, self._run(command), help=self._help(command))
 
     async def search(self, query: str) -> Hits:
         """Offer what matches."""
@@ -25,7 +27,9 @@ class CommandRows(Provider):
         for command in self._offered():
             score = matcher.match(command.title)
             if score > 0:
-                yield Hit(score, matcher.highlight(command.title), self._run(command), help=_help(command))
+                yield Hit(
+                    score, matcher.highlight(command.title), self._run(command), help=self._help(command)
+                )
 
     def _offered(self) -> Iterator[Command]:
         scopes = [Scope.CHAT, Scope.APP]
@@ -40,6 +44,9 @@ class CommandRows(Provider):
             namespace = None
         return partial(self.app.run_action, command.action, default_namespace=namespace or self.app)
 
-
-def _help(command: Command) -> str:
-    return "   ".join(part for part in (command.keys.replace(",", " or "), command.slash) if part)
+    def _help(self, command: Command) -> str:
+        chat = self.app.screen_stack[0]  # it lies below everything
+        overrides = chat.workspace.settings.keys if isinstance(chat, ChatParts) else {}
+        parts = (written(keys_of(command, overrides)), command.slash)
+        text = "   ".join(part for part in parts if part)
+        return text.replace("[", r"\[")  # Textual reads it as markup, and its own `escape` leaves `[N]` alone
