@@ -127,23 +127,25 @@ def _settings(content: FileContent, merged: Layers) -> Settings:
             if key.startswith(prefix) and "." not in key.removeprefix(prefix)
         }
 
+    timeouts = TimeoutSettings(**of("timeouts"))
     return Settings(
         **of(""),
         chat=ChatSettings(**of("chat")),
         limits=LimitSettings(**of("limits")),
-        timeouts=TimeoutSettings(**of("timeouts")),
+        timeouts=timeouts,
         ui=UiSettings(**of("ui")),
         local=LocalSettings(**of("local")),
         keys=content.keys,
-        endpoints=tuple(_endpoint(values) for values in content.endpoints),
+        endpoints=tuple(_endpoint(values, timeouts) for values in content.endpoints),
         profiles={name: _profile(values) for name, values in content.profiles.items()},
     )
 
 
-def _endpoint(values: Values) -> EndpointSettings:
+def _endpoint(values: Values, timeouts: TimeoutSettings) -> EndpointSettings:
+    """Return a server of the user's own; what its time-outs leave unset is as for all."""
     fields: dict[str, Any] = dict(values)
     if "timeouts" in fields:
-        fields["timeouts"] = TimeoutSettings(**fields["timeouts"])
+        fields["timeouts"] = replace(timeouts, **fields["timeouts"])
     return EndpointSettings(**fields)
 
 

@@ -45,17 +45,15 @@ class ProxyClient:
         *,
         key_for: Callable[[Endpoint], str | None],
         cache_file: Path | None = None,
-        metrics: Metrics | None = None,
-        on_metrics: Callable[[Metrics], None] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
         self._connections = Connections(transport)
         self._allowed = AllowList(settings.allowed_hosts)
         self._limiter = Limiter(settings.limits.requests_per_minute)
-        self._counters = Counters(metrics or Metrics(), on_metrics)
+        self._counters = Counters()
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
-        self._scout = Scout(self._connections, key_for, settings.timeouts)
+        self._scout = Scout(self._connections, key_for, self._timeouts)
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
@@ -156,10 +154,6 @@ class ProxyClient:
     def metrics(self) -> Metrics:
         """Return the counters."""
         return self._counters.metrics
-
-    def reset_metrics(self) -> None:
-        """Begin the counters again at zero."""
-        self._counters.reset()
 
     def budget(self) -> Budget:
         """Return what the limiter has left for chat requests."""
@@ -263,6 +257,6 @@ class ProxyClient:
 
     def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for own in self._settings.endpoints:
-            if own.timeouts is not None and Endpoint.parse(own.url) == endpoint:
+            if own.timeouts is not None and Endpoint.parse(own.url).origin == endpoint.origin:
                 return own.timeouts
         return self._settings.timeouts

@@ -1,4 +1,4 @@
-"""The table of refusals: first row that fits wins; `docs` and errors are made of the same rows."""
+"""The table of refusals: the first row that fits wins."""
 
 from __future__ import annotations
 

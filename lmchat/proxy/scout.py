@@ -34,11 +34,14 @@ class Scout:
     """Knows how to ask each address: with which key, how long, as which product."""
 
     def __init__(
-        self, connections: Connections, key_for: Callable[[Endpoint], str | None], timeouts: TimeoutSettings
+        self,
+        connections: Connections,
+        key_for: Callable[[Endpoint], str | None],
+        timeouts_for: Callable[[Endpoint], TimeoutSettings],
     ) -> None:
         self._connections = connections
         self._key_for = key_for
-        self._timeouts = timeouts
+        self._timeouts_for = timeouts_for
         self._products: dict[Endpoint, Product] = {}
         self._proven: set[Endpoint] = set()
         self._lacks: dict[Endpoint, set[str]] = {}
@@ -52,7 +55,7 @@ class Scout:
 
     async def look_at(self, place: Place) -> Candidate:
         """Look at a place of a scan, on both loopback literals."""
-        read_s = SCAN_READ_S if place.endpoint.is_loopback else self._timeouts.health_s
+        read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
         candidate = await self._look(place, read_s=read_s)
         for literal in other_literals(place.endpoint, is_own=place.is_own):
             if candidate.verdict is not Verdict.REFUSED:
@@ -65,7 +68,7 @@ class Scout:
         """Look at one address again; where the product is known, with one request."""
         place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_well_known(endpoint))
         candidate = await self._look(
-            place, read_s=self._timeouts.health_s, key=key, is_quick=endpoint in self._proven
+            place, read_s=self._health_s(endpoint), key=key, is_quick=endpoint in self._proven
         )
         return await self._perhaps_off(candidate, place.server)
 
@@ -77,7 +80,9 @@ class Scout:
             ServerRejected: it refuses, or is no model server.
         """
         server = self._expected(endpoint)
-        site = self._site(endpoint, server.product, read_s=self._timeouts.health_s, questions=MODEL_QUESTIONS)
+        site = self._site(
+            endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS
+        )
         try:
             if endpoint not in self._proven:
                 server = await self._identified(site, server)
@@ -94,6 +99,9 @@ class Scout:
     def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
         """Return a site that is waited for as long as it takes: loading may take minutes."""
         return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
+
+    def _health_s(self, endpoint: Endpoint) -> float:
+        return self._timeouts_for(endpoint).health_s
 
     def _expected(self, endpoint: Endpoint) -> Server:
         product = self._products.get(endpoint)
@@ -152,7 +160,7 @@ class Scout:
         questions: int | None = None,
     ) -> Site:
         key = key or self.key(endpoint)
-        connect_s = connect_timeout_s(endpoint, self._timeouts.connect_s)
+        connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         timeout = httpx.Timeout(
             connect=connect_s if read_s is None else min(connect_s, read_s),
             read=read_s,

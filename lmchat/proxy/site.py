@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct, field
 
 from lmchat.domain.server import Endpoint
-from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.reply import Reply
@@ -93,10 +92,6 @@ class Site(Struct, kw_only=True):
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.root_url + path
-
-    def refuse(self, message: str, kind: str, hint: str = "") -> ServerRejected:
-        """Make an error about this server."""
-        return ServerRejected(message, kind=kind, hint=hint)
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
         if self.questions < 1:

@@ -95,6 +95,7 @@ def test_all_tables_reach_the_settings(load_with):
     assert settings.keys == {"quit": "f10"}
     assert settings.local.threads == 2
     assert settings.endpoints[0].timeouts.connect_s == 3
+    assert settings.endpoints[0].timeouts.health_s == 2, "unset: as for all"
     assert settings.profiles["p"].model == "m"
 
 

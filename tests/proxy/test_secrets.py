@@ -16,8 +16,7 @@ KEY = "sk-marked-key-4711"
 
 async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
-    told: list[object] = []
-    client = make_client(key=KEY, cache_file=tmp_path / "models.json", on_metrics=told.append)
+    client = make_client(key=KEY, cache_file=tmp_path / "models.json")
     llama_cpp(server)
     await client.check(endpoint_of(server))
     server.on(
@@ -30,7 +29,7 @@ async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_cl
     )
     for _ in range(6):
         await events_of(client, ask(server, MARK))
-    left = caplog.text + (tmp_path / "models.json").read_text() + repr(told) + repr(client.metrics())
+    left = caplog.text + (tmp_path / "models.json").read_text() + repr(client.metrics())
     assert MARK not in left
     assert KEY not in left
     assert "chat request" in caplog.text
