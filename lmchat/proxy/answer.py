@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import LifeSign, StreamEvent, StreamFinished
 from lmchat.errors import LMChatError, ServerRejected, StreamInterrupted
+from lmchat.proxy.body import pieces_of
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import TRANSPORT_ERRORS
@@ -50,7 +51,7 @@ class Answer:
         Raises:
             LMChatError: the answer is not complete.
         """
-        body = self._response.aiter_bytes()
+        body = pieces_of(self._response)
         kind = self._response.headers.get("content-type", "").lower()
         try:
             if kind.startswith("text/event-stream"):
@@ -103,12 +104,13 @@ class Answer:
 
     async def _head(self, body: AsyncIterator[bytes]) -> bytes:
         """Read until it can be told what this is: some servers stream under another content type."""
-        head = b""
+        head, size = b"", 0
         try:
             async for chunk in body:
                 self._patience.heard(has_token=False)
-                head += chunk
-                if len(head.lstrip(_LEAD)) >= _ENOUGH:
+                size += len(chunk)
+                head = head.lstrip(_LEAD) + chunk
+                if len(head.lstrip(_LEAD)) >= _ENOUGH or size > MAX_WHOLE_BYTES:
                     break
         except TRANSPORT_ERRORS as error:
             raise self._cut(error) from error

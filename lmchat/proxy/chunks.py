@@ -17,13 +17,17 @@ from lmchat.domain.event import (
 )
 from lmchat.errors import ServerRejected
 from lmchat.proxy.error_bodies import is_error
-from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text, whole
+from lmchat.proxy.json_values import NotJsonError, amount, decode, mapping, rows, text, whole
 from lmchat.proxy.outcome import Ending
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
+MAX_ANSWER_CHARS = 16 << 20
+"""Text, thought and tool calls of one answer: some days of a fast model, and little enough for the memory."""
+_CALL_CHARS = 64
+"""What a tool call counts beside its texts: a server could send empty ones without end."""
 USAGE_EVERY_S = 1.0
 
 Refuse = Callable[[object], ServerRejected]
@@ -46,6 +50,7 @@ class ChunkReader:
         self._is_named = False
         self._thinks_in_fields = False
         self._bad_events = self._bad_in_a_row = 0
+        self._chars = 0
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._reported_s = clock()
@@ -55,7 +60,7 @@ class ChunkReader:
 
         Raises:
             ServerRejected: the server sent an error.
-            MalformedStreamError: one event after the other is no JSON.
+            MalformedStreamError: one event after the other is no JSON, or the answer has no end.
         """
         if self.has_done:
             return
@@ -133,6 +138,7 @@ class ChunkReader:
         thought = _thought(delta)
         if thought:
             self._thinks_in_fields = True
+            self._grow(len(thought))
             self._token(ReasoningDelta(text=thought), out)
         content = delta.get("content")
         if isinstance(content, str):
@@ -143,18 +149,22 @@ class ChunkReader:
             self._content(text(delta["refusal"]), out)
         if delta.get("tool_calls"):
             for call in self._calls.read(delta["tool_calls"]):
+                self._grow(len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS)
                 self._token(call, out)
 
     def _parts(self, parts: object, out: list[StreamEvent]) -> None:
         for part in rows(parts):
             if part.get("type") == "thinking":
-                self._piece(_joined(part.get("thinking")), out, is_thought=True)
+                thought = _joined(part.get("thinking"))
+                self._grow(len(thought))
+                self._piece(thought, out, is_thought=True)
             else:
                 self._content(text(part.get("text")), out)
 
     def _content(self, content: str, out: list[StreamEvent]) -> None:
         if not content:
             return
+        self._grow(len(content))
         if self._splitter is None:
             self._piece(content, out, is_thought=False)
             return
@@ -165,6 +175,11 @@ class ChunkReader:
     def _piece(self, piece: str, out: list[StreamEvent], *, is_thought: bool) -> None:
         if piece:
             self._token(ReasoningDelta(text=piece) if is_thought else TextDelta(text=piece), out)
+
+    def _grow(self, chars: int) -> None:
+        self._chars += chars
+        if self._chars > MAX_ANSWER_CHARS:
+            raise MalformedStreamError("the answer is longer than 16 MiB")
 
     def _token(self, event: StreamEvent, out: list[StreamEvent]) -> None:
         self.has_token = True
@@ -180,13 +195,13 @@ class ChunkReader:
         if prompt is None and "prompt_n" in timings:
             prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
         completion = whole(usage.get("completion_tokens"))
-        speed = number(timings.get("predicted_per_second")) or number(timings.get("tokens_per_second"))
+        speed = amount(timings.get("predicted_per_second")) or amount(timings.get("tokens_per_second"))
         return UsageReported(
             prompt_tokens=prompt,
             completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
             cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
-            tokens_per_second=speed or None,
-            prompt_tokens_per_second=number(timings.get("prompt_per_second")) or None,
+            tokens_per_second=speed,
+            prompt_tokens_per_second=amount(timings.get("prompt_per_second")),
         )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import httpx
@@ -11,6 +14,7 @@ import httpx
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.body import pieces_of
 from lmchat.proxy.reply import Reply
 
 MAX_REPLY_BYTES = 16 << 20
@@ -88,11 +92,12 @@ class Connections:
     async def _read(self, endpoint: Endpoint, request: httpx.Request) -> Reply:
         started_s = time.perf_counter()
         with reaching(endpoint):
-            response = await self.client(endpoint).send(request, stream=True)
-            try:
-                content = await read_capped(response, MAX_REPLY_BYTES)
-            finally:
-                await response.aclose()
+            async with _whole_limit(request):
+                response = await self.client(endpoint).send(request, stream=True)
+                try:
+                    content = await read_capped(response, MAX_REPLY_BYTES)
+                finally:
+                    await response.aclose()
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -105,6 +110,18 @@ class Connections:
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.aclose()
+
+
+@asynccontextmanager
+async def _whole_limit(request: httpx.Request) -> AsyncIterator[None]:
+    """Limit the time of a whole reply: one byte now and then keeps every other clock from running out."""
+    times: dict[str, float | None] = request.extensions["timeout"]
+    connect_s, read_s = times.get("connect"), times.get("read")
+    try:
+        async with asyncio.timeout(None if read_s is None else (connect_s or 0.0) + 2 * read_s):
+            yield
+    except TimeoutError:
+        raise httpx.ReadTimeout("the reply has no end") from None
 
 
 class Freshness:
@@ -195,6 +212,20 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     return headers
 
 
+async def read_begun(response: httpx.Response, limit: int, patience_s: float) -> bytes:
+    """Read what comes of a body in this time and up to this size; what is missing is not missed."""
+    content = bytearray()
+    try:
+        async with asyncio.timeout(patience_s):
+            async for chunk in pieces_of(response):
+                content += chunk
+                if len(content) > limit:
+                    break
+    except TimeoutError:
+        pass
+    return bytes(content[:limit])
+
+
 async def read_capped(response: httpx.Response, limit: int) -> bytes:
     """Read a body up to a limit.
 
@@ -202,7 +233,7 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes:
         ServerRejected: it is longer.
     """
     content = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in pieces_of(response):
         content += chunk
         if len(content) > limit:
             raise ServerRejected(

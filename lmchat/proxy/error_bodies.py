@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct, field
 
-from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
+from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text
 from lmchat.safe_text import safe_line
 
 MESSAGE_CHARS = 300
@@ -40,17 +41,18 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
         return f"{self.type} {self.code} {self.param} {self.message}".lower()
 
 
-def read_body(body: bytes, content_type: str = "") -> ErrorBody:
-    """Read the body of a refusal."""
+def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
+    """Read the body of a refusal; the key that was sent is cut out of it."""
     if "html" in content_type.lower() or _HTML.match(body[:512]):
         return ErrorBody(is_html=True)
     try:
-        return read_value(decode(body))
+        return read_value(decode(body), key=key)
     except NotJsonError:
-        return ErrorBody(message=clean(body[: 16 * MESSAGE_CHARS].decode("utf-8", "replace")))
+        words = body[: 16 * MESSAGE_CHARS].decode("utf-8", "replace")
+        return ErrorBody(message=clean(without_key(words, key)))
 
 
-def read_value(value: object) -> ErrorBody:
+def read_value(value: object, *, key: str = "") -> ErrorBody:
     """Read a decoded error, from a body or from the middle of a stream."""
     if isinstance(value, list) and value:
         value = value[0]
@@ -60,8 +62,8 @@ def read_value(value: object) -> ErrorBody:
     message = text(value) or text(inner) or text(facts.get("message")) or _details(inner)
     code = facts.get("code", facts.get("status"))
     return ErrorBody(
-        message=clean(message),
-        code="" if code is None else clean(str(code)),
+        message=clean(without_key(message, key)),  # before it is shortened, which may leave half a key
+        code=_plain(code),
         type=clean(text(facts.get("type")) or text(whole.get("error_type"))),
         param=clean(text(facts.get("param"))),
         facts=facts,
@@ -80,15 +82,29 @@ def is_error(value: object) -> bool:
     return isinstance(first, dict) and first.get("finish_reason") == "error"
 
 
+def without_key(words: str, key: str) -> str:
+    """Cut the key that was sent out of what the server says, plain or as an address writes it."""
+    key = key.strip()
+    if len(key) < len("key"):
+        return words
+    return words.replace(key, "…").replace(quote(key, safe=""), "…")
+
+
 def clean(message: str) -> str:
     """Return a sentence of a server on one line, without escape sequences, at most 300 characters."""
     return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
+
+
+def _plain(value: object) -> str:
+    """Return a code or a step of a path as text; what is neither word nor figure is not written out."""
+    figure = number(value)
+    return clean(text(value)) if figure is None else f"{figure:.15g}"
 
 
 def _details(value: object) -> str:
     """Read the list that FastAPI sends for a request that it cannot use: first the words, then the place."""
     for row in rows(value)[:1]:
         place = row.get("loc")
-        where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
+        where = ".".join(map(_plain, place)) if isinstance(place, list) else ""
         return f"{text(row.get('msg'))} ({where})" if where else text(row.get("msg"))
     return ""

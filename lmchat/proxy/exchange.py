@@ -23,9 +23,10 @@ from lmchat.proxy.connections import (
     Freshness,
     connect_timeout_s,
     reaching,
-    read_capped,
+    read_begun,
     request_headers,
 )
+from lmchat.proxy.error_bodies import without_key
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.retry import Retry, TryAgainError, plan_for
@@ -34,6 +35,8 @@ from lmchat.proxy.wire import Dialect, encode_request
 from lmchat.safe_text import safe_line
 
 HEALTH_POLL_S = 0.5
+REFUSAL_S = 10.0
+"""How long the words of a refusal are waited for; its status has come already."""
 _log = logging.getLogger(__name__)
 
 
@@ -178,7 +181,8 @@ class Exchange:
 
     async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
         if 300 <= response.status_code < 400:  # noqa: PLR2004 - HTTP
-            raise redirected(self.request.endpoint, response.headers.get("location", ""))
+            location = response.headers.get("location", "")
+            raise redirected(self.request.endpoint, without_key(location, self.key or ""))
         if not response.is_success:
             raise await self._refusal(response)
         answer = Answer(response, self.asked, self.channel, patience)
@@ -189,7 +193,7 @@ class Exchange:
 
     async def _refusal(self, response: httpx.Response) -> ServerRejected:
         with reaching(self.request.endpoint):
-            body = await read_capped(response, MAX_WHOLE_BYTES)
+            body = await read_begun(response, MAX_WHOLE_BYTES, REFUSAL_S)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return refusal(response.status_code, headers, body, self.asked)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LARGEST = 2.0**53
+"""No figure of a server is larger; beyond it a figure is noise, and neither date nor table can hold it."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -61,13 +62,16 @@ def whole(value: object) -> int | None:
 
 
 def number(value: object) -> float | None:
-    """Return the value if it is a finite number, else None."""
+    """Return the value if it is a number of a size that can be meant, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if -_LARGEST < value < _LARGEST else None
+
+
+def amount(value: object) -> float | None:
+    """Return the value if it is a number above zero, else None."""
+    figure = number(value)
+    return None if figure is None or figure <= 0 else figure
 
 
 def _decode_loosely(data: bytes) -> Any:

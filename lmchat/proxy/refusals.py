@@ -9,14 +9,17 @@ from msgspec import Struct
 
 from lmchat.domain.server import Product
 from lmchat.errors import ServerRejected
-from lmchat.proxy.error_bodies import ErrorBody, read_body, read_value
+from lmchat.proxy.error_bodies import ErrorBody, read_body, read_value, without_key
+from lmchat.proxy.json_values import whole
 from lmchat.proxy.refusal_rules import RULES
 from lmchat.proxy.retry_after import retry_after_s
 
 _TOKENS_NEEDED = re.compile(
-    r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d+)"
+    r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
 )
-_TOKENS_ROOM = re.compile(r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d+)")
+_TOKENS_ROOM = re.compile(
+    r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
+)
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -40,13 +43,13 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
     """Make the error for a reply whose status or body refuses."""
-    read = read_body(body, headers.get("content-type", ""))
+    read = read_body(body, headers.get("content-type", ""), key=asked.key)
     return _error(status, read, asked, retry_after=retry_after_s(headers, read.facts))
 
 
 def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
     """Make the error for what came in the middle of a stream; its `status` is None."""
-    read = read_value(value)
+    read = read_value(value, key=asked.key)
     code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
     error = _error(code, read, asked, retry_after=retry_after_s({}, read.facts))
     if not error.message.startswith("Streaming failed") and error.kind == "server_error":
@@ -74,7 +77,8 @@ def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | N
 
 def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
     product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
-    sentence, needs, room = read.message.lower(), read.facts.get("n_prompt_tokens"), read.facts.get("n_ctx")
+    sentence = read.message.lower()
+    needs, room = whole(read.facts.get("n_prompt_tokens")), whole(read.facts.get("n_ctx"))
     return {
         "product": product,
         "said": f"{product} says: {read.message}"
@@ -82,8 +86,8 @@ def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
         else f"{product} answered with status {status}, without a word.",
         "model": asked.model or "MODEL",
         "host": asked.host,
-        "needs": str(needs) if isinstance(needs, int) else _first(_TOKENS_NEEDED, sentence),
-        "room": str(room) if isinstance(room, int) else _first(_TOKENS_ROOM, sentence),
+        "needs": _first(_TOKENS_NEEDED, sentence) if needs is None else str(needs),
+        "room": _first(_TOKENS_ROOM, sentence) if room is None else str(room),
     }
 
 
@@ -93,14 +97,11 @@ def _first(pattern: re.Pattern[str], sentence: str) -> str:
 
 
 def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> ServerRejected:
-    details = error.details
-    if len(cut_out) >= len("key"):
-        message, details = message.replace(cut_out, "…"), details.replace(cut_out, "…")
     return ServerRejected(
-        message,
+        without_key(message, cut_out),
         kind=error.kind,
         status=error.status,
         hint=error.hint,
-        details=details,
+        details=without_key(error.details, cut_out),
         retry_after_s=error.retry_after_s,
     )

@@ -6,6 +6,8 @@ from enum import Enum
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
+_LONGEST_HELD = 4096
+"""White space before an answer that is still held back; more of it is an answer of white space."""
 
 
 class _Place(Enum):
@@ -50,7 +52,7 @@ class ThinkSplitter:
         if word.startswith(_OPEN):
             self._place = _Place.THOUGHT
             return word[len(_OPEN) :]
-        if _OPEN.startswith(word):
+        if _OPEN.startswith(word) and len(rest) <= _LONGEST_HELD:
             self._held = rest
             return ""
         # the empty lines between thought and answer belong to neither

@@ -14,7 +14,8 @@ class ToolCalls:
     def __init__(self) -> None:
         self._ids: dict[int, str] = {}
         self._names: dict[int, str] = {}
-        self._last = -1
+        self._indexes: dict[str, int] = {}
+        self._last = self._highest = -1
 
     def read(self, fragments: object) -> list[ToolCallDelta]:
         """Turn the fragments of one chunk into events; each tells only what is new."""
@@ -35,9 +36,11 @@ class ToolCalls:
 
     def _index(self, index: int | None, call_id: str) -> int:
         if index is None:
-            known = [number for number, one in self._ids.items() if call_id and one == call_id]
             is_more = not call_id and self._last >= 0
-            index = known[0] if known else self._last if is_more else max(self._ids, default=self._last) + 1
+            index = self._last if is_more else self._indexes.get(call_id, self._highest + 1)
+        if call_id:
+            self._indexes.setdefault(call_id, index)
+        self._highest = max(self._highest, index)
         self._last = index
         return index
 

@@ -1,0 +1,228 @@
+"""Servers that do harm on purpose, or by accident: bombs, figures without sense, replies without end."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import resource
+import sys
+import time
+import zlib
+
+import pytest
+
+from lmchat.config.settings import TimeoutSettings
+from lmchat.domain.event import TextDelta, ToolCallDelta, UsageReported
+from lmchat.domain.server import Verdict
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.proxy import chunks, exchange
+from lmchat.proxy.think import ThinkSplitter
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import DONE, Hold, Pause, delta, finish, json_reply, raw_reply, sse
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+KEY = "sk-very-secret-0123456789"
+NOISE = int("9" * 400)
+
+
+def packed(data: bytes, packing: str):
+    head = STREAM + f"Content-Encoding: {packing}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    return raw_reply(head + data)
+
+
+def texts(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def most_memory_mb() -> float:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def events_bytes(text: str) -> bytes:
+    return b"".join(step for step in sse(delta(text), finish(), DONE).steps[1:] if isinstance(step, bytes))
+
+
+@pytest.mark.parametrize("filling", [b"\n", b"x", b" "])
+async def test_a_packed_bomb_is_read_in_bounded_memory(server, client, filling):
+    # 64 MiB of one byte, packed to 64 KiB: one read of the network
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    block = filling * (1 << 20)
+    data = b"".join(packer.compress(block) for _ in range(64)) + packer.flush()
+    server.on(CHAT, packed(data, "gzip"))
+    before_mb = most_memory_mb()
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, ServerRejected | StreamInterrupted)
+    assert most_memory_mb() - before_mb < 48
+
+
+async def test_the_loop_stays_free_while_a_bomb_is_read(server, client):
+    data = gzip.compress(b"\n" * (64 << 20))
+    server.on(CHAT, packed(data, "gzip"))
+    longest_s, is_over = 0.0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal longest_s
+        while not is_over.is_set():
+            before_s = time.perf_counter()
+            await asyncio.sleep(0)
+            longest_s = max(longest_s, time.perf_counter() - before_s)
+
+    watcher = asyncio.create_task(watch())
+    await events_of(client, ask(server))
+    is_over.set()
+    await watcher
+    assert longest_s < 0.5
+
+
+@pytest.mark.parametrize("packing", ["gzip, gzip", "br", "compress", "gzip, deflate"])
+async def test_a_packing_that_nobody_asked_for_is_refused(server, client, packing):
+    server.on(CHAT, packed(gzip.compress(gzip.compress(b"data: {}\n\n")), packing))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, ServerRejected)
+    assert error.kind == "not_an_llm"
+
+
+@pytest.mark.parametrize(
+    ("packing", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", lambda data: zlib.compress(data, wbits=-zlib.MAX_WBITS)),
+        ("identity", bytes),
+    ],
+)
+async def test_a_usual_packing_is_read(server, client, packing, pack):
+    server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    assert texts(events) == "Hello " * 50_000
+
+
+async def test_a_broken_packing_interrupts(server, client):
+    server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, StreamInterrupted)
+
+
+async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, client, monkeypatch):
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
+    server.on(CHAT, sse(*(delta("word " * 100) for _ in range(100)), Hold()))
+    events, error = await events_of(client, ask(server))
+    assert isinstance(error, StreamInterrupted)
+    assert "longer than" in error.message
+    assert 9_000 < len(texts(events)) <= 10_000
+
+
+@pytest.mark.parametrize("shape", ["reasoning_content", "tool_calls", "white space"])
+async def test_thought_calls_and_white_space_count_for_the_length_too(server, client, monkeypatch, shape):
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
+    call = {"id": "c", "function": {"name": "", "arguments": ""}}
+    piece = {
+        "reasoning_content": delta(reasoning_content="hm " * 100),
+        "tool_calls": delta(tool_calls=[call] * 20),
+        "white space": delta(" \n" * 100),
+    }[shape]
+    server.on(CHAT, sse(*(piece for _ in range(100)), Hold()))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, StreamInterrupted)
+    assert "longer than" in error.message
+
+
+def test_white_space_before_an_answer_is_not_held_back_for_ever():
+    splitter = ThinkSplitter()
+    pieces = [piece for _ in range(100) for piece in splitter.feed(" " * 1000)]
+    assert sum(len(text) for _, text in pieces) > 90_000
+
+
+async def test_white_space_instead_of_a_reply_ends(server, client):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    server.on(CHAT, raw_reply(head, *(b"\n" * 65536 for _ in range(64)), Hold()))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, ServerRejected)
+    assert error.kind == "not_an_llm"
+
+
+async def test_figures_beyond_all_sense_count_as_not_told(server, client):
+    usage = {"prompt_tokens": NOISE, "completion_tokens": 1e300}
+    timings = {"predicted_per_second": 1e308, "prompt_per_second": -5, "cache_n": 2**63}
+    server.on(CHAT, sse(delta("Hi", usage=usage, timings=timings), finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    reports = [event for event in events if isinstance(event, UsageReported)]
+    assert all(report == UsageReported() for report in reports)
+
+
+async def test_a_model_with_figures_beyond_all_sense_is_listed_without_them(server, client):
+    meta = {"n_ctx": NOISE, "n_ctx_train": 1e300, "n_params": 1e300, "size": NOISE}
+    row = {"id": "tiny", "object": "model", "created": 1e300, "max_context_length": NOISE, "meta": meta}
+    server.on(
+        "GET /v1/models", json_reply({"object": "list", "data": [row]}, headers={"Server": "llama.cpp"})
+    )
+    listed = await client.models(endpoint_of(server))
+    assert [model.model_id for model in listed.models] == ["tiny"]
+    assert (listed.models[0].created, listed.models[0].context, listed.models[0].size_bytes) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"code": NOISE, "n_prompt_tokens": NOISE, "n_ctx": 1},
+        {"code": {"a": ["b"]}, "n_prompt_tokens": "many", "n_ctx": [1]},
+        {"code": True, "n_prompt_tokens": -1, "n_ctx": None},
+    ],
+)
+async def test_odd_figures_in_a_refusal_are_not_written_out(server, client, told):
+    error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
+    server.on(CHAT, json_reply(error_body, status=400))
+    _, error = await events_of(client, ask(server))
+    assert error.kind == "context_overflow"
+    assert len(error.message) + len(error.details) < 300
+    assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
+
+
+@pytest.mark.parametrize("before", ["", "x" * 290, "x" * 280])
+async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_ends(
+    server, make_client, before
+):
+    client = make_client(key=f" {KEY} ")
+    server.on(CHAT, json_reply({"error": {"message": f"{before} {KEY}", "code": KEY}}, status=401))
+    _, error = await events_of(client, ask(server))
+    assert KEY[:5] not in f"{error} {error.details} {error.hint}"
+
+
+async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
+    client = make_client(key=KEY)
+    head = f"HTTP/1.1 307 Gone\r\nLocation: /login/{KEY}/x\r\nContent-Length: 0\r\n\r\n"
+    server.on(CHAT, raw_reply(head.encode()))
+    _, error = await events_of(client, ask(server))
+    assert "redirects" in error.message
+    assert KEY not in f"{error} {error.details}"
+
+
+async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
+    monkeypatch.setattr(exchange, "REFUSAL_S", 0.1)
+    head = b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
+    server.on(CHAT, raw_reply(head, Hold()))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, ServerRejected)
+    assert "out of memory" in error.message
+
+
+@pytest.mark.parametrize("place", ["body", "head"])
+async def test_a_look_at_a_server_that_drips_ends(server, make_client, place):
+    client = make_client(timeouts=TimeoutSettings(health_s=0.2))
+    head = b"HTTP/1.1 200 OK\r\nX: " if place == "head" else b"HTTP/1.1 200 OK\r\n\r\n"
+    server.unknown = raw_reply(head, *(step for _ in range(200) for step in (b" ", Pause(0.05))))
+    candidate = await asyncio.wait_for(client.check(endpoint_of(server)), timeout=8)
+    assert candidate.verdict is Verdict.TIMED_OUT
+
+
+async def test_many_tool_calls_cost_little(server, client):
+    calls = [{"id": f"call {number}", "function": {"name": "f", "arguments": "{}"}} for number in range(500)]
+    server.on(CHAT, sse(*(delta(tool_calls=calls) for _ in range(40)), finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    found = [event.index for event in events if isinstance(event, ToolCallDelta)]
+    assert found == list(range(500)) * 40
