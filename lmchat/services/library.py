@@ -34,7 +34,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     """Sessions under one heading of the list."""
 
     name: str
-    """`Pinned`, `Today`, `Yesterday`, then months: `November`, of other years `November 2025`."""
+    """`Pinned`, `Today`, `Yesterday`, months (of other years: `November 2025`), then `Archived`."""
     headers: tuple[SessionHeader, ...]
     """In the order of the list."""
 
@@ -197,9 +197,15 @@ def group_by_day(
 ) -> tuple[SessionGroup, ...]:
     """Put headers under headings, in the order in which they come; no zone means that of this machine."""
     groups: dict[str, list[SessionHeader]] = {}
+    archived: list[SessionHeader] = []
     for header in headers:
+        if header.is_archived:
+            archived.append(header)
+            continue
         name = "Pinned" if header.is_pinned else day_name(header.updated_at, moment=moment, zone=zone)
         groups.setdefault(name, []).append(header)
+    if archived:
+        groups["Archived"] = archived
     return tuple(SessionGroup(name=name, headers=tuple(found)) for name, found in groups.items())
 
 

@@ -232,6 +232,42 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         assert stored.header.title == "The garden!"
 
 
+async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await go_to_list(desk)
+        await desk.until(lambda: bool(desk.chat.sessions.chosen_id), "a list")
+        await desk.pilot.press("a")
+        await shown(desk, "Archived; it stands at the end of the list.")
+        assert "Today" not in screen_text(desk.app)
+        await desk.pilot.press("a")
+        await shown(desk, "Back from the archive.")
+        await shown(desk, "Today")
+        await desk.pilot.press("p")
+        await shown(desk, "Pinned.")
+        await desk.pilot.press("d")
+        await shown(desk, "In the trash; u brings it back.")
+        await desk.until(lambda: not desk.chat.sessions.chosen_id, "an empty list")
+        await desk.pilot.press("u")
+        await shown(desk, "Brought back.")
+        await desk.until(lambda: bool(desk.chat.sessions.chosen_id), "the session")
+        await desk.pilot.press("u")
+        await shown(desk, "The trash is empty.")
+
+
+async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.pilot.press("ctrl+f", *"chard")
+        await shown(desk, "no hits")
+        await desk.pilot.press("escape", "ctrl+f", *"tuce")
+        await shown(desk, "1 hit")
+
+
 async def test_search_opens_the_exact_message(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
     async with desktop(tmp_path, backend) as desk:

@@ -60,7 +60,7 @@ class ChatBase(ChatFigures):
 
     async def _list_sessions(self) -> None:
         try:
-            self._groups = await self.workspace.library.groups()
+            self._groups = await self.workspace.library.groups(is_archived=None)
             self._list_warning = ""
         except LMChatError as error:
             self._list_warning = f"{error.message} {error.hint}"

@@ -126,6 +126,7 @@ class ChatMessages(ChatSessions):
                 return
             self.show_path(await self.workspace.store.restore_message(self.conversation_id, last))
             self.show_action("brought back")
+            self.app.notify("Brought back.", markup=False)
 
         self.attempt(work, group="delete")
 

@@ -135,35 +135,45 @@ class ChatSessions(ChatTurns):
     @on(SessionList.Wanted)
     def change_session(self, event: SessionList.Wanted) -> None:
         """Do what a key of the list asks for."""
-        library, session_id = self.workspace.library, event.session_id
+        session_id = event.session_id
         match event.name:
             case "rename":
                 self.ask_title(session_id)
             case "pin":
-                self._change(lambda: self._toggle(session_id, "is_pinned"), "pinned or not")
+                self._change(lambda: self._toggle_pinned(session_id))
             case "archive":
-                self._change(lambda: self._toggle(session_id, "is_archived"), "archived, or back")
+                self._change(lambda: self._toggle_archived(session_id))
             case "delete":
-                self._change(lambda: self._delete(session_id), "in the trash, u undoes")
+                self._change(lambda: self._delete(session_id))
             case _:
-                self._change(library.undo_delete, "brought back")
+                self._change(self._undo_delete)
 
-    def _change(self, change: Callable[[], Awaitable[object]], words: str) -> None:
+    def _change(self, change: Callable[[], Awaitable[str]]) -> None:
+        """Change the list and tell what was done, in the words that the change returns."""
+
         async def work() -> None:
-            await change()
+            words = await change()
             await self._list_sessions()
-            self.show_action(words)
+            self.show_action(words.partition(";")[0].lower())
+            self.app.notify(f"{words}.", markup=False)
 
-        self.attempt(work)
+        self.attempt(work, group="change")  # fetching the list anew ends what is of the group `library`
 
-    async def _toggle(self, session_id: str, name: str) -> None:
+    async def _toggle_pinned(self, session_id: str) -> str:
         header = (await self.workspace.store.open_session(session_id)).header
-        if name == "is_pinned":
-            await self.workspace.library.pin(session_id, is_pinned=not header.is_pinned)
-        else:
-            await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
+        await self.workspace.library.pin(session_id, is_pinned=not header.is_pinned)
+        return "Not pinned any more" if header.is_pinned else "Pinned"
 
-    async def _delete(self, session_id: str) -> None:
+    async def _toggle_archived(self, session_id: str) -> str:
+        header = (await self.workspace.store.open_session(session_id)).header
+        await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
+        return "Back from the archive" if header.is_archived else "Archived; it stands at the end of the list"
+
+    async def _undo_delete(self) -> str:
+        found = await self.workspace.library.undo_delete()
+        return "Brought back" if found else "The trash is empty"
+
+    async def _delete(self, session_id: str) -> str:
         shown = self.desk.shown
         if session_id == self.conversation_id:
             await self.stop_and_hold(shown)
@@ -172,6 +182,7 @@ class ChatSessions(ChatTurns):
             self.note_draft()
             self.desk.begin()
             self.show_session()
+        return "In the trash; u brings it back"
 
     def ask_title(self, session_id: str, title: str = "") -> None:
         """Ask for a session's title, or take the given one."""
@@ -179,18 +190,19 @@ class ChatSessions(ChatTurns):
 
         def rename(new: str | None) -> None:
             if new is not None:
-                self._change(lambda: self._rename(session_id, new), "renamed")
+                self._change(lambda: self._rename(session_id, new))
 
         if title:
             rename(title)
         else:
             self.app.push_screen(AskDialog("Title of the session", value=self._title_of(session_id)), rename)
 
-    async def _rename(self, session_id: str, title: str) -> None:
+    async def _rename(self, session_id: str, title: str) -> str:
         header = await self.workspace.library.rename(session_id, title)
         if session_id == self.conversation_id:
             self.desk.shown.conversation.rename(header.title)
             self.show_title()
+        return "Renamed"
 
     def _title_of(self, session_id: str) -> str:
         shown = self.desk.shown.conversation.header

@@ -53,12 +53,13 @@ class FindBar(Horizontal):
         self.display = False
 
     def open(self, query: str = "") -> None:
-        """Show it with the cursor in it; what was found last stays."""
+        """Show it with the cursor in it; what was found last stays, and what is typed replaces it."""
         self.display = True
         if query:
             self._field.input.value = query
         elif self._field.value:
             self.post_message(self.Changed(self._field.value))
+            self._field.input.select_all()
         self._field.input.focus()
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class FindBar(Horizontal):
         elif not count:
             words = "no hits"
         else:
-            words = f"{place} of {count}" if place else f"{count} hits"
+            words = f"{place} of {count}" if place else f"{count} hit{'' if count == 1 else 's'}"
         self._field.show_note(words)
 
     def action_close(self) -> None:
