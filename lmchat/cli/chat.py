@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -33,8 +31,6 @@ from lmchat.terminal.pager import page_text
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
-
-log = logging.getLogger(__name__)
 
 
 def run_chat(settings: Settings, parts: Parts) -> int:
@@ -145,7 +141,7 @@ def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool])
         remember=remember,
         keep_key=keep_key,
         notification=lambda words: notification(settings.ui.notify, words, parts.environ),
-        note_error=_note_error,
+        note_error=parts.note_error,
         log_file=str(parts.paths.log_file),
     )
 
@@ -153,9 +149,3 @@ def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool])
 def _write_to(apps: Sequence[LMChatApp], data: str) -> bool:
     """Send a control sequence through the app's driver, once there is an app."""
     return bool(apps) and write_to_terminal(apps[0], data)
-
-
-def _note_error(error: BaseException) -> str:
-    error_id = os.urandom(4).hex()
-    log.error("unexpected error, id %s", error_id, exc_info=error)
-    return error_id

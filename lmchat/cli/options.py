@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LEVELS = ("debug", "info", "warning", "error")
+"""How much the log file tells."""
+
 
 class Options:
     """Options and arguments; each attribute holds what is true where nothing was typed.

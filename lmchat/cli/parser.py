@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, Command
-from lmchat.cli.options import Options
+from lmchat.cli.options import LEVELS, Options
 
 _DESCRIPTION = (
     "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
@@ -30,8 +30,6 @@ _SHARED_OPTIONS = (
 )
 _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
 """Arguments that are text; names of files stay as they are."""
-LEVELS = ("debug", "info", "warning", "error")
-"""How much the log file tells."""
 
 
 class WrongArguments(Exception):  # noqa: N818 - named for what happened

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from lmchat.cli.options import Options
+from lmchat.cli.options import LEVELS, Options
 from lmchat.cli.output import Output
 from lmchat.config.loader import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.paths import Paths
-
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Parts:
@@ -55,21 +54,25 @@ class Parts:
     def start_log(self) -> None:
         """Begin to log."""
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
-        if level not in _LEVELS:
+        if level not in LEVELS:
             raise ConfigError(
-                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(_LEVELS)}, not {level!r}."
+                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}."
             )
         from lmchat.cli.log_file import start_log
 
         start_log(self.paths.log_file, level)
 
+    def note_error(self, error: BaseException) -> str:
+        """Put an error that nobody expected into the log file; return the id under which it stands there."""
+        import logging
+
+        error_id = os.urandom(4).hex()
+        logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
+        return error_id
+
     def unexpected(self, error: Exception) -> LMChatError:
         """Log an error that nobody expected, and return what a person is told."""
-        import logging
-        import secrets
-
-        error_id = secrets.token_hex(4)
-        logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
+        error_id = self.note_error(error)
         return LMChatError(
             f"Something in lmchat itself went wrong (error {error_id}).",
             hint=f"The log file has the details under this id: {self.paths.log_file}",

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from functools import cache
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from lmchat.cli.keys import Keys
 from lmchat.cli.parts import Parts
@@ -95,7 +94,7 @@ def tell_notice(parts: Parts, store: SessionStore) -> None:
 
 async def keep_metrics(store: SessionStore, metrics: Metrics) -> None:
     """Add the counters of a run to those of all runs; a store that fails costs the counters alone."""
-    if not any(getattr(metrics, field.name) for field in fields(metrics)):
+    if metrics == Metrics():
         return
     try:
         await store.metrics.add(metrics)

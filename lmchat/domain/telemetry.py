@@ -26,8 +26,6 @@ class Health(Struct, frozen=True, kw_only=True):
     """Of the last checks, newest last; None for a failed one."""
     model: ModelInfo | None = None
     """What is known of the model in use."""
-    checked_s: float | None = None
-    """Monotonic time of the last check."""
     seen_s: float | None = None
     """Monotonic time of the last check that found the server."""
 

@@ -91,7 +91,6 @@ class Monitor:
         return self._health
 
     def _seen(self, candidate: Candidate, target: Target) -> Health:
-        now_s = self._clock()
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
         model = next((info for info in candidate.models if info.model_id == target.model_id), target.model)
@@ -104,6 +103,5 @@ class Monitor:
             next_step=candidate.next_step,
             latencies_ms=(*self._health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
             model=model,
-            checked_s=now_s,
-            seen_s=now_s if is_up else self._health.seen_s,
+            seen_s=self._clock() if is_up else self._health.seen_s,
         )

@@ -61,7 +61,7 @@ class Backend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close all connections and write the metrics."""
+        """Close all connections."""
         ...
 
 

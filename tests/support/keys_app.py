@@ -22,7 +22,7 @@ from textual.widgets import Static
 from lmchat.errors import LMChatError
 from lmchat.terminal.editor import edit_text
 from lmchat.terminal.pager import page_text
-from lmchat.tui.quirks.driver import guard_terminal, is_terminal, lend_terminal
+from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
 
 
 class KeysApp(App[None]):
@@ -115,8 +115,6 @@ class KeysApp(App[None]):
 
 
 if __name__ == "__main__":
-    if not is_terminal():
-        sys.exit("not a terminal")
     app = KeysApp(Path(sys.argv[1]), "slow" in sys.argv)
     guard_terminal(app, app.save)
     app.run()

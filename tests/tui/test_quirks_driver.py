@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
-from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.pty_program import PtyProgram
 
 APP = [sys.executable, "-m", "tests.support.keys_app"]
 F1, F2, F3, F4, F5, F6, F7 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~", "\x1b[18~"
@@ -312,13 +311,6 @@ def test_the_pager_shows_and_gives_back(saved: Path) -> None:
 def test_a_resize_is_seen(program: PtyProgram) -> None:
     program.resize(50, 15)
     program.wait_for("50x15")
-
-
-def test_without_a_terminal_it_says_so() -> None:
-    done = subprocess.run(  # noqa: S603 - our own app
-        APP, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, check=False
-    )
-    assert done.stderr == b"not a terminal\n"
 
 
 # Private names

@@ -7,7 +7,6 @@ import atexit
 import logging
 import os
 import selectors
-import sys
 import termios
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator
@@ -56,11 +55,6 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     """
     mend_keys()
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
-
-
-def is_terminal() -> bool:
-    """Say whether there is a terminal to draw on: Textual reads from stdin and draws on stderr."""
-    return all(file is not None and file.isatty() for file in (sys.__stdin__, sys.__stderr__))
 
 
 def write_to_terminal(app: App[Any], data: str) -> bool:

@@ -81,7 +81,6 @@ def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent:
     pad = [*_pad(page, page.signs.cut[0] if indent else " "), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)
-    line.indent += width_of(pad)
     line.start += sum(len(text) for text, _ in pad)
     return line
 

@@ -22,8 +22,6 @@ class Line:
     """What a selection copies: without prefix and padding."""
     start: int = 0
     """Characters before the text."""
-    indent: int = 0
-    """Cells before the text."""
     is_wrapped: bool = False
     """Whether the next line continues this one."""
     is_row: bool = False

@@ -56,7 +56,7 @@ class Page:
         """Return a line: a blank and the prefix on one tint, the spans on another, as wide as the page."""
         back, room = self.styles[lead], self.width - 1
         segments = [Segment(" ", back), *(Segment(part, back + style) for part, style in prefix if part)]
-        used = indent = 1 + width_of(prefix)
+        used = 1 + width_of(prefix)
         start = 1 + sum(len(part) for part, _ in prefix)
         back = self.styles[tint]
         for part, style in spans:
@@ -69,7 +69,7 @@ class Page:
                 used += size
         if used < room:
             segments.append(Segment(" " * (room - used), back))
-        return Line(segments, text, start, indent, tint=lead)
+        return Line(segments, text, start, tint=lead)
 
     def wrap(
         self, spans: list[Span], *, first: Sequence[Span] = (), rest: Sequence[Span] = (), tint: str = "base"

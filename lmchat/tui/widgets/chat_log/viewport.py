@@ -13,7 +13,7 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 from lmchat.tui.quirks.painting import adopt, adopted, grow
-from lmchat.tui.signs import signs, signs_for
+from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page
@@ -43,7 +43,6 @@ class Viewport(ScrollView, can_focus=True):
         self.set_reactive(Viewport.auto_links, False)  # links are found in lines, not by hovering
         self.document = Document()
         self.is_following = True
-        self.ascii = False
         self._page: Page | None = None
         self._base = Style.null()
         self._left = 0
@@ -91,8 +90,7 @@ class Viewport(ScrollView, can_focus=True):
         }
         panel = self.get_component_rich_style("chat-log--panel", partial=True)
         styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
-        drawn = signs(is_ascii=True) if self.ascii else signs_for(self)
-        return Page(self._geometry()[1], styles, drawn, has_tints=not self.app.current_theme.ansi)
+        return Page(self._geometry()[1], styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
 
     def _geometry(self) -> tuple[int, int]:
         """Return where the page begins and how wide it is; the scrollbar always has its column."""
