@@ -119,7 +119,7 @@ def _plain(value: Struct) -> dict[str, object]:
 
 
 def _write_private(file: Path, text: str, *, is_forced: bool) -> None:
-    how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if is_forced else os.O_EXCL)
+    how = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_TRUNC if is_forced else os.O_EXCL)
     try:
         with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8") as handle:
             handle.write(text)

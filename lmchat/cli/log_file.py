@@ -56,7 +56,9 @@ class LogFile(logging.Handler):
         make_folder(self._path.parent)
         if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
             self._rotate()
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # without O_NONBLOCK a pipe of this name would be waited for
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        handle = os.open(self._path, how, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(line + "\n")
 

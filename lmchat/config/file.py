@@ -21,6 +21,7 @@ from lmchat.config.rows import (
     Section,
     wrong,
 )
+from lmchat.plain_file import read_plain
 
 Values = dict[str, object]
 """Checked values of one table, by the name of their row."""
@@ -49,10 +50,11 @@ class FileContent:
 
 def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
     """Read and check a file; one that is not there is empty, unless it is required."""
-    text = ""
+    text, data = "", b""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        table = tomllib.loads(text)
+        data = read_plain(path, may_stream=is_required)
+        text = data.decode("utf-8-sig")
+        table = _parsed(text)
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return FileContent()
@@ -60,7 +62,7 @@ def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
     except OSError as error:
         return _unreadable(path, f"cannot be read: {error.strerror or error}")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         return _unreadable(path, "is not UTF-8 text", line)
     except tomllib.TOMLDecodeError as error:
         return _broken(path, str(error), text)
@@ -77,6 +79,13 @@ def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
         for fault in faults
     )
     return content
+
+
+def _parsed(text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("Nested too deeply (at end of document)") from None
 
 
 def _unreadable(path: FilePath, reason: str, line: int | None = None) -> FileContent:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
+from lmchat.plain_file import read_plain
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
@@ -102,7 +103,10 @@ class ModelCache:
 
     def _remember(self, known: _Known, *, is_new: bool) -> None:
         if is_new or known.endpoint not in self._known:
-            self._known[known.endpoint] = self._fresh[known.endpoint] = known
+            self._known[known.endpoint] = known
+            # what comes from the future, after the clock was set back, would count as fresh for too long
+            if known.fetched_s <= self._clock():
+                self._fresh[known.endpoint] = known
 
     def _as_list(self, known: Iterable[_Known]) -> ModelList:
         parts = list(known)
@@ -136,11 +140,11 @@ def _is_same(before: Iterable[ModelInfo], after: Iterable[ModelInfo]) -> bool:
 
 def _read(file: Path) -> list[_Known]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=list[_Known])
+        return msgspec.json.decode(read_plain(file), type=list[_Known])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _log.warning("the cache of models cannot be read and is begun anew: %s", error)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _log.warning("the cache of models cannot be read and is begun anew: %s", type(error).__name__)
         return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lmchat.plain_file import read_plain
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, text, whole
 
 APP_PORTS = (41343, 52993, 16141, 39414, 22931)
@@ -43,5 +44,4 @@ def _port(name: str) -> int | None:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_BYTES)
+    return read_plain(path, limit=_MAX_BYTES)

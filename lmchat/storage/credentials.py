@@ -9,6 +9,7 @@ from pathlib import Path
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
+from lmchat.plain_file import read_plain
 from lmchat.storage.faults import explain
 from lmchat.storage.whole_file import write_whole
 
@@ -34,7 +35,7 @@ class Credentials:
         try:
             self._keys = self._read()
         except StoreUnavailable as error:
-            return f"{error.message} {error.hint}"
+            return error.words
         return ""
 
     def get(self, origin: str) -> str | None:
@@ -70,12 +71,12 @@ class Credentials:
             if self._path.stat().st_mode & _OTHERS:
                 log.warning("%s could be read by others; that is mended", self._path.name)
                 self._path.chmod(_OWNER_ONLY)
-            data = tomllib.loads(self._path.read_text(encoding="utf-8"))
+            data = tomllib.loads(read_plain(self._path).decode())
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise explain(error, self._path) from error
-        except ValueError:
+        except (ValueError, RecursionError):
             # Without the parser's message: it may quote a key.
             raise StoreUnavailable(
                 f"{self._path.name} is not valid TOML: the keys in it are not used.",

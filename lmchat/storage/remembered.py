@@ -11,6 +11,7 @@ import tomli_w
 from msgspec.structs import fields
 
 from lmchat.domain.remembered import Remembered
+from lmchat.plain_file import read_plain
 from lmchat.storage.faults import explain
 from lmchat.storage.whole_file import write_whole
 
@@ -20,10 +21,10 @@ log = logging.getLogger(__name__)
 def load(path: Path) -> tuple[Remembered, str]:
     """Return what is remembered, and a warning where the file could not be used; never raises."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_plain(path).decode())
     except FileNotFoundError:
         return Remembered(), ""
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
         return Remembered(), f"{path.name} could not be read: lmchat begins without what it remembered."
     return _checked(data), ""

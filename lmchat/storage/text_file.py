@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
-from pathlib import Path
 
 from lmchat.errors import FileRefused
+from lmchat.paths import path_of
+from lmchat.plain_file import read_plain
+from lmchat.safe_text import safe_line
 
 LARGEST_BYTES = 1_000_000
 """More than the window of any local model holds."""
@@ -17,15 +20,15 @@ def read_as_block(name: str) -> str:
     Raises:
         FileRefused: it cannot be read, is too large, or is no text.
     """
+    path = path_of(name)
     try:
-        path = Path(name).expanduser()
-        if path.stat().st_size > LARGEST_BYTES:
-            raise FileRefused(f"{path.name} is larger than 1 MB.", hint="Put a part of it into its own file.")
-        data = path.read_bytes()
+        data = read_plain(path, limit=LARGEST_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise FileRefused(
+                f"{safe_line(path.name)} is larger than 1 MB.", hint="Put a part of it into its own file."
+            ) from error
         raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
-    except (RuntimeError, ValueError) as error:  # ~nobody, a NUL
-        raise FileRefused(f"{name} cannot be a file: {error}.", hint="Check the path.") from error
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -34,5 +37,5 @@ def read_as_block(name: str) -> str:
         raise FileRefused(f"{path.name} is not a text file.", hint="Only text in UTF-8 can be sent.")
     ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
     fence = "`" * (ticks + 1)
-    language = path.suffix.removeprefix(".")
-    return f"{path.name} ({len(data)} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
+    language = re.sub(r"[\s`]", "", path.suffix.removeprefix("."))
+    return f"{safe_line(path.name)} ({len(data)} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"

@@ -137,3 +137,13 @@ async def test_a_server_of_an_earlier_run_that_is_away_is_called_by_its_name(ser
     server.stop()
     away = await make_client(cache_file=file).check(endpoint)
     assert (away.product, away.next_step) == (Product.LLAMA_CPP, "llama-server -m MODEL.gguf")
+
+
+async def test_a_list_from_the_future_is_known_but_not_fresh(tmp_path):
+    file, now = tmp_path / "models.json", 1_000_000.0
+    ahead = ModelCache(600, file, clock=lambda: now + 86_400)
+    await ahead.put(HERE, (model("tiny"),))
+    behind = ModelCache(600, file, clock=lambda: now)
+    await behind.ready()
+    assert behind.fresh(HERE) is None
+    assert [one.model_id for one in behind.everything().models] == ["tiny"]
