@@ -26,6 +26,11 @@ class LMChatError(Exception):
         if kind is not None:
             self.kind = kind
 
+    @property
+    def words(self) -> str:
+        """What happened and the next step, for where both stand on one line."""
+        return f"{self.message} {self.hint}".rstrip()
+
 
 class ConfigError(LMChatError):
     """The configuration cannot be used; the message names file, line and reason."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
+from lmchat.typed_path import path_of
 
 
 class Paths(Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class Paths(Struct, frozen=True, kw_only=True):
         """Return one folder for all where `LMCHAT_HOME` names it, else what this system prescribes."""
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
-            folder = Path(home).expanduser().absolute()
+            folder = path_of(home).absolute()
             return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
 

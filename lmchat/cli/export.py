@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store
 from lmchat.domain.session import Session
-from lmchat.errors import LMChatError, WrongUse
-from lmchat.formats.catalogue import export_name
+from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.services.library import Library
-from lmchat.storage.sessions import SessionStore
+from lmchat.typed_path import path_of
 
 
 async def export(parts: Parts) -> int:
@@ -23,7 +23,7 @@ async def export(parts: Parts) -> int:
     async with aclosing(make_store(parts)) as store:
         library = make_library(store)
         if options.all_into:
-            return await _export_all(parts, library, store)
+            return await _export_all(parts, library)
         session = await store.open_session(await store.find(options.id or options.resume or "last"))
         if options.output is not None:
             return await _export_one(parts, library, session)
@@ -41,7 +41,7 @@ async def export(parts: Parts) -> int:
 async def _export_one(parts: Parts, library: Library, session: Session) -> int:
     path = await library.export_file(
         session,
-        Path(parts.options.output or ""),
+        path_of(parts.options.output or ""),
         form=parts.options.format,
         with_reasoning=parts.options.reasoning,
         is_forced=parts.options.force,
@@ -49,27 +49,20 @@ async def _export_one(parts: Parts, library: Library, session: Session) -> int:
     return _told(parts, [path], 0)
 
 
-async def _export_all(parts: Parts, library: Library, store: SessionStore) -> int:
-    """Write what can be written; a session that cannot costs itself alone."""
-    options, folder = parts.options, Path(parts.options.all_into or "")
-    form = options.format or "md"
-    paths, failed = [], 0
-    for header in await library.headers(is_archived=None, limit=1_000_000):
-        try:
-            session = await store.open_session(header.session_id)
-            path = folder / export_name(session, form=form)
-            paths.append(
-                await library.export_file(
-                    session, path, form=form, with_reasoning=options.reasoning, is_forced=options.force
-                )
-            )
-        except LMChatError as error:
-            failed += 1
-            parts.output.note(f"{header.session_id}: {safe_line(error.message)}")
-    return _told(parts, paths, failed)
+async def _export_all(parts: Parts, library: Library) -> int:
+    options = parts.options
+    exported = await library.export_all(
+        path_of(options.all_into or ""),
+        form=options.format or "md",
+        with_reasoning=options.reasoning,
+        is_forced=options.force,
+    )
+    for session_id, error in exported.refused:
+        parts.output.note(f"{session_id}: {safe_line(error.message)}")
+    return _told(parts, exported.paths, len(exported.refused))
 
 
-def _told(parts: Parts, paths: list[Path], failed: int) -> int:
+def _told(parts: Parts, paths: Sequence[Path], failed: int) -> int:
     if parts.output.is_json:
         parts.output.document({"files": [str(path) for path in paths], "failed": failed})
     else:

@@ -13,6 +13,7 @@ from lmchat.config.loader import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.paths import Paths
+from lmchat.typed_path import path_of
 
 
 class Parts:
@@ -31,7 +32,7 @@ class Parts:
     @property
     def config_file(self) -> Path:
         """The configuration file that holds: `--config`, else the usual one."""
-        return Path(self.options.config).expanduser() if self.options.config else self.paths.config_file
+        return path_of(self.options.config) if self.options.config else self.paths.config_file
 
     @cached_property
     def loaded(self) -> Loaded:

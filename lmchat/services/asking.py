@@ -71,6 +71,11 @@ def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> Conte
     return plan
 
 
+def still_answering() -> RequestInvalid:
+    """Return the refusal of a second turn in one session."""
+    return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+
+
 def request_for(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:
     """Return the request; `begun` is an unfinished answer to go on with."""
     messages = plan.messages

@@ -25,6 +25,7 @@ from lmchat.services.asking import (
     MessageAdded,
     plan_for,
     request_for,
+    still_answering,
 )
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.keeper import Keeper
@@ -291,7 +292,7 @@ class Conversation:
 
     def _require_rest(self) -> None:
         if self.is_running:
-            raise RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+            raise still_answering()
 
 
 def _with(messages: Sequence[ChatMessage], fresh: ChatMessage) -> list[ChatMessage]:

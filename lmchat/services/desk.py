@@ -16,7 +16,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk, plan_for
+from lmchat.services.asking import HowToAsk, plan_for, still_answering
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import Drafts
@@ -56,7 +56,7 @@ class OpenSession:
             RequestInvalid: an answer is on its way.
         """
         if self.is_busy:
-            raise RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+            raise still_answering()
 
     def hold(self, text: str = "") -> None:
         """Send nothing of what waits by itself; a text that could not be sent waits first."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import FileRefused
+from lmchat.errors import LMChatError
 from lmchat.formats.catalogue import export_name, render
 from lmchat.services.ports import SessionStore
 
@@ -37,6 +37,15 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     """`Pinned`, `Today`, `Yesterday`, months (of other years: `November 2025`), then `Archived`."""
     headers: tuple[SessionHeader, ...]
     """In the order of the list."""
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """What became of the export of all sessions."""
+
+    paths: tuple[Path, ...]
+    """The files that were written."""
+    refused: tuple[tuple[str, LMChatError], ...]
+    """Ids of the sessions that were not, with the reason."""
 
 
 class Library:
@@ -142,18 +151,22 @@ class Library:
 
     async def export_all(
         self, folder: Path, *, form: str = "md", with_reasoning: bool = False, is_forced: bool = False
-    ) -> tuple[Path, ...]:
-        """Write every session into a folder, archived ones too; each gets a name of its own."""
-        paths = []
+    ) -> Exported:
+        """Write every session into a folder, archived ones too; one that cannot be costs itself alone."""
+        paths: list[Path] = []
+        refused: list[tuple[str, LMChatError]] = []
         for header in await self.headers(is_archived=None, limit=1_000_000):
-            session = await self.store.open_session(header.session_id)
-            path = folder / export_name(session, form=form)
-            paths.append(
-                await self.export_file(
-                    session, path, form=form, with_reasoning=with_reasoning, is_forced=is_forced
+            try:
+                session = await self.store.open_session(header.session_id)
+                path = folder / export_name(session, form=form)
+                paths.append(
+                    await self.export_file(
+                        session, path, form=form, with_reasoning=with_reasoning, is_forced=is_forced
+                    )
                 )
-            )
-        return tuple(paths)
+            except LMChatError as error:
+                refused.append((header.session_id, error))
+        return Exported(paths=tuple(paths), refused=tuple(refused))
 
     def _write(self, session: Session, path: Path, text: str, *, form: str, is_forced: bool) -> Path:
         if path.is_dir():
@@ -169,21 +182,6 @@ def with_unsaved(
     listed = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed)
     return (*([SessionGroup(name="Not saved", headers=missing)] if missing else []), *groups)
-
-
-def path_of(name: str) -> Path:
-    """Return the file that a person named; `~` is the home folder.
-
-    Raises:
-        FileRefused: no file can have this name.
-    """
-    try:
-        path = Path(name).expanduser()
-    except RuntimeError as error:
-        raise FileRefused(f"{name} names a home folder that is not known.", hint="Type the path.") from error
-    if "\0" in name:
-        raise FileRefused("A file name cannot hold a NUL.", hint="Type another name.")
-    return path
 
 
 def form_of(path: Path) -> str:

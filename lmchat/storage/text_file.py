@@ -6,9 +6,9 @@ import errno
 import re
 
 from lmchat.errors import FileRefused
-from lmchat.paths import path_of
 from lmchat.plain_file import read_plain
 from lmchat.safe_text import safe_line
+from lmchat.typed_path import path_of
 
 LARGEST_BYTES = 1_000_000
 """More than the window of any local model holds."""

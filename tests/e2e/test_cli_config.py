@@ -36,6 +36,14 @@ def test_path_names_the_file_that_holds(cli):
     assert cli("config", "path", "--config", "other.toml").stdout == "other.toml\n"
 
 
+def test_a_home_folder_that_nobody_has_is_told(cli):
+    done = cli("config", "path", "--config", "~nobody-of-this-name/x.toml")
+    assert (done.returncode, done.stderr.partition("\n")[0]) == (
+        1,
+        "lmchat: ~nobody-of-this-name/x.toml names a home folder that is not known.",
+    )
+
+
 def test_show_tells_the_origin_of_each_value(cli):
     cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n")
     shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")

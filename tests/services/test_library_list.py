@@ -12,10 +12,10 @@ from lmchat.services.library import (
     day_name,
     form_of,
     group_by_day,
-    path_of,
     with_unsaved,
 )
 from lmchat.storage.whole_file import write_new_file
+from lmchat.typed_path import path_of
 from tests.support.chats import Clock, header, reply, say, store_at
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
@@ -148,12 +148,18 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
     ids = await chats(store, "same", "same", "other")
     await library.archive(ids[0])
-    paths = await library.export_all(tmp_path / "all")
-    assert len(set(paths)) == 3
-    assert all(path.exists() for path in paths)
-    with pytest.raises(FileRefused):
-        await library.export_all(tmp_path / "all")
-    assert len(await library.export_all(tmp_path / "all", is_forced=True)) == 3
+    first = await library.export_all(tmp_path / "all")
+    assert (len(set(first.paths)), first.refused) == (3, ())
+    assert all(path.exists() for path in first.paths)
+
+
+async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
+    one, two = await chats(store, "one", "two")
+    await library.export_file(await store.open_session(one), tmp_path)
+    exported = await library.export_all(tmp_path)
+    assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
+    assert [(session_id, type(error)) for session_id, error in exported.refused] == [(one, FileRefused)]
+    assert len((await library.export_all(tmp_path, is_forced=True)).paths) == 2
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ class Arrivals(Models):
                 return
             await self.workspace.outside.keep_key(endpoint, key)
         except LMChatError as error:
-            dialog.show_verdict(f"{error.message} {error.hint}", is_good=False)
+            dialog.show_verdict(error.words, is_good=False)
             return
         dialog.dismiss(key)
         self._go_on(self._arrive_at(found))

@@ -63,7 +63,7 @@ class ChatBase(ChatFigures):
             self._groups = await self.workspace.library.groups(is_archived=None)
             self._list_warning = ""
         except LMChatError as error:
-            self._list_warning = f"{error.message} {error.hint}"
+            self._list_warning = error.words
             self.refresh_figures()
         self.sessions.show(
             with_unsaved(self._groups, self.desk.unsaved()),

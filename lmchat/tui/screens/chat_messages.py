@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from textual import on
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.errors import RequestInvalid
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.chat_sessions import ChatSessions
@@ -63,9 +63,12 @@ class ChatMessages(ChatSessions):
         edited_id = self._edited_id
         if not edited_id:
             super().say(text)
-        elif self.desk.shown.is_busy:
+            return
+        try:
+            self.desk.shown.require_rest()
+        except LMChatError as error:
             self.prompt_input.put(text)
-            self.tell(RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait."))
+            self.tell(error)
         else:
             self.leave_edit()
             self.run_turn(lambda one, how: one.edit(edited_id, text, how), text=text)

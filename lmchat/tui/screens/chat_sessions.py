@@ -11,11 +11,11 @@ from textual.timer import Timer
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.services.library import path_of
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
+from lmchat.typed_path import path_of
 
 KEEP_AFTER_S = 1.0
 """As much of what is typed may be lost to a power cut."""

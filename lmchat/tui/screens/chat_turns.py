@@ -184,10 +184,7 @@ class ChatTurns(ChatBase):
 
     def tell(self, error: LMChatError) -> None:
         """Say what went wrong where it has no place of its own."""
-        words = safe_line(error.message)
-        if error.hint:
-            words += f" {safe_line(error.hint)}"
-        self.app.notify(words, severity="warning", markup=False)
+        self.app.notify(safe_line(error.words), severity="warning", markup=False)
 
     @on(QueueCard.Edit)
     def edit_queued(self, event: QueueCard.Edit) -> None:
