@@ -26,8 +26,10 @@ from lmchat.proxy.tool_calls import ToolCalls
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
 """Text, thought and tool calls of one answer: some days of a fast model, and little enough for the memory."""
+MAX_CALLS = 1000
+"""Tool calls of one answer."""
 _CALL_CHARS = 64
-"""What a tool call counts beside its texts: a server could send empty ones without end."""
+"""What a piece of a tool call counts beside its texts: a server could send empty ones without end."""
 USAGE_EVERY_S = 1.0
 
 Refuse = Callable[[object], ServerRejected]
@@ -151,6 +153,8 @@ class ChunkReader:
             for call in self._calls.read(delta["tool_calls"]):
                 self._grow(len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS)
                 self._token(call, out)
+            if self._calls.count > MAX_CALLS:
+                raise MalformedStreamError(f"the answer has more than {MAX_CALLS} tool calls")
 
     def _parts(self, parts: object, out: list[StreamEvent]) -> None:
         for part in rows(parts):

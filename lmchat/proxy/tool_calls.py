@@ -15,7 +15,13 @@ class ToolCalls:
         self._ids: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self._indexes: dict[str, int] = {}
+        self._seen: set[int] = set()
         self._last = self._highest = -1
+
+    @property
+    def count(self) -> int:
+        """How many calls there are so far."""
+        return len(self._seen)
 
     def read(self, fragments: object) -> list[ToolCallDelta]:
         """Turn the fragments of one chunk into events; each tells only what is new."""
@@ -42,6 +48,7 @@ class ToolCalls:
             self._indexes.setdefault(call_id, index)
         self._highest = max(self._highest, index)
         self._last = index
+        self._seen.add(index)
         return index
 
 
