@@ -9,7 +9,7 @@ from typing import Any
 
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
-from lmchat.cli.target import own_endpoints
+from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
@@ -80,7 +80,7 @@ def make_workspace(
         library=Library(store, write_file=write_new_file),
         desk=Desk(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
-        catalogue=Catalogue(backend, store, expected=own_endpoints(settings)),
+        catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=make_outside(settings, parts, write),
         remembered=remembered,
         resume_id=parts.options.resume or "",

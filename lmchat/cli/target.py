@@ -35,6 +35,11 @@ def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(Endpoint.parse(url) for url in named if url)
 
 
+def own_names(settings: Settings) -> dict[str, str]:
+    """Return what the user calls their servers, by origin."""
+    return {Endpoint.parse(own.url).origin: own.name for own in settings.endpoints}
+
+
 async def look(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
     """Look at the server that was named, else at every known place."""
     if settings.endpoint:

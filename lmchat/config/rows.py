@@ -203,7 +203,7 @@ UI = Section(
 )
 LOCAL = Section(
     name="local",
-    help="The built-in engine.",
+    help="For the built-in engine, which this version does not have yet.",
     settings=LocalSettings,
     rows=(
         _text("model", "a GGUF file"),

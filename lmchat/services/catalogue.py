@@ -22,6 +22,8 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     """Median speed of its earlier answers; None before the first."""
     recent_index: int | None = None
     """Place among the recently used models: the smaller, the more recent; None where it is not one."""
+    server_name: str = ""
+    """What the user calls its server; empty: it goes by its product."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -32,10 +34,19 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 class Catalogue:
     """Lists models: at once from what is known, and anew on request."""
 
-    def __init__(self, backend: Backend, store: SessionStore, *, expected: Sequence[Endpoint] = ()) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        store: SessionStore,
+        *,
+        expected: Sequence[Endpoint] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """`names` are what the user calls servers, by their origin."""
         self._backend = backend
         self._store = store
         self._expected = tuple(expected)
+        self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
         """What the last look around found."""
@@ -76,6 +87,7 @@ class Catalogue:
                 model=model,
                 tokens_per_second=self._speeds.get((model.endpoint.url, model.model_id)),
                 recent_index=places.get((model.endpoint.url, model.model_id)),
+                server_name=self._names.get(model.endpoint.origin, ""),
             )
             for model in listed.models
         ]

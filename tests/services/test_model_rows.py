@@ -54,6 +54,14 @@ async def test_own_speeds_stand_beside_the_models():
     assert {row.model.model_id: row.tokens_per_second for row in rows}["qwen3-8b"] == 42.3
 
 
+async def test_a_server_of_the_users_own_goes_by_its_name():
+    catalogue = Catalogue(backend(), Speeds({}), names={OTHER.origin: "workstation"})
+    rows, _ = await catalogue.refresh(Remembered())
+    assert {row.model.model_id: row.server_name for row in rows if row.server_name} == {
+        "llama3.2:3b": "workstation"
+    }
+
+
 async def test_a_server_whose_list_fails_costs_its_own_models_alone():
     asked = backend()
     models = asked.models

@@ -80,6 +80,17 @@ async def test_words_may_name_what_a_model_can_do_or_where_it_is():
         assert "1 of 11" in screen_text(app)
 
 
+async def test_a_server_goes_by_the_name_that_its_user_gave_it():
+    rows = [replace(row, server_name="work\x1b[2Jstation") for row in picker_rows()[-4:]]
+    app = host(rows)
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "work␛[2Jstation" in screen_text(app)
+        assert "Ollama" not in screen_text(app)
+        await pilot.press(*"station")
+        assert "4 of 4" in screen_text(app)
+
+
 async def test_no_match_says_so_and_enter_takes_nothing():
     app = host()
     async with app.run_test(size=WIDE) as pilot:

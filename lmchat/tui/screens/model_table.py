@@ -86,7 +86,7 @@ class ModelTable:
         return self._recent[number].model if 0 <= number < len(self._recent) else None
 
     def filtered(self, typed: str) -> list[Found]:
-        """Return the rows that fit: every word in the name, or in product, quantisation or abilities."""
+        """Return the rows that fit: every word in the name, or in server, quantisation or abilities."""
         words = typed.split()
         found = [(row, _fit(words, row)) for row in self._rows]
         return [Found(row, match) for row, match in found if match is not None]
@@ -135,6 +135,8 @@ class ModelTable:
             return "For embeddings only"
         if row.recent_index is not None:
             return "Recent"
+        if row.server_name:
+            return safe_line(row.server_name, limit=_MOST_NAME)
         product = row.model.product
         twice = self._products.count(product) > 1
         return f"{product.value} {_address(row.model.endpoint)}" if twice else product.value
@@ -150,7 +152,8 @@ def _address(endpoint: Endpoint) -> str:
 
 def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
     name = safe_line(row.model.model_id)
-    about = f"{row.model.product.value} {row.model.quantization} {' '.join(row.model.capabilities)}".lower()
+    model = row.model
+    about = " ".join((row.server_name, model.product, model.quantization, *model.capabilities)).lower()
     score, offsets = 0.0, set[int]()
     for word in words:
         if (found := match(word, name)) is not None:
