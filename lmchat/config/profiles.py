@@ -5,8 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.problems import similar
-from lmchat.config.settings import Settings
+from lmchat.config.settings import ChatSettings, Profile, Settings
 from lmchat.errors import ConfigError
+
+_OPTIONAL = ("system_prompt", "temperature", "top_p", "max_tokens", "stop")
+"""What a profile may leave unset, by name; the same in both."""
 
 
 def apply_profile(settings: Settings, name: str) -> Settings:
@@ -27,14 +30,11 @@ def apply_profile(settings: Settings, name: str) -> Settings:
             else "there are none"
         )
         raise ConfigError(f"there is no profile {name!r}; {more}")
-    chat = settings.chat
-    chat = replace(
-        chat,
-        system_prompt=chat.system_prompt if profile.system_prompt is None else profile.system_prompt,
-        temperature=chat.temperature if profile.temperature is None else profile.temperature,
-        top_p=chat.top_p if profile.top_p is None else profile.top_p,
-        max_tokens=chat.max_tokens if profile.max_tokens is None else profile.max_tokens,
-        stop=chat.stop if profile.stop is None else profile.stop,
-        reasoning_effort=profile.reasoning_effort or chat.reasoning_effort,
-    )
-    return replace(settings, chat=chat, model=profile.model or settings.model)
+    return replace(settings, chat=with_profile(settings.chat, profile), model=profile.model or settings.model)
+
+
+def with_profile(chat: ChatSettings, profile: Profile) -> ChatSettings:
+    """Return a way to talk with what a profile sets."""
+    told = {name: getattr(profile, name) for name in _OPTIONAL}
+    changes = {name: value for name, value in told.items() if value is not None}
+    return replace(chat, reasoning_effort=profile.reasoning_effort or chat.reasoning_effort, **changes)

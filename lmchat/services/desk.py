@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.config.profiles import with_profile
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
@@ -75,7 +76,7 @@ class Desk:
         store: SessionStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.chat = chat
+        self.chat = self._first_chat = chat
         self.target: Target | None = None
         self.keeper = Keeper(store)
         self.drafts = Drafts(store)
@@ -190,13 +191,11 @@ class Desk:
         return HowToAsk(target=self.target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
-        """Talk in another way from the next turn on; its system prompt holds for new sessions."""
-        changes = {
-            name: value
-            for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
-            if (value := getattr(profile, name)) not in (None, "")
-        }
-        self.chat = replace(self.chat, **changes)
+        """Talk in another way from the next turn on; its system prompt holds for new sessions.
+
+        What it leaves unset is as it was at the start, whichever profile was used in between.
+        """
+        self.chat = with_profile(self._first_chat, profile)
 
     def context_use(self) -> ContextUse:
         """Return what of the window the shown session takes, with what has come of a running answer."""

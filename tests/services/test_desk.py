@@ -154,6 +154,14 @@ async def test_a_profile_changes_only_what_it_names(store):
     )
 
 
+async def test_of_two_profiles_the_second_does_not_inherit_from_the_first(store):
+    desk = make(store, temperature=0.7, system_prompt="Be kind.")
+    desk.use_profile(Profile(temperature=0.1, system_prompt=""))
+    assert desk.chat.system_prompt == "", "set to nothing is set"
+    desk.use_profile(Profile(max_tokens=50))
+    assert (desk.chat.temperature, desk.chat.max_tokens, desk.chat.system_prompt) == (0.7, 50, "Be kind.")
+
+
 async def test_a_zero_of_a_profile_is_a_value(store):
     desk = make(store, temperature=0.7)
     desk.use_profile(Profile(temperature=0.0))
