@@ -16,6 +16,11 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
     """What follows its name."""
 
 
+def is_command(text: str) -> bool:
+    """Whether what is typed is a command rather than a prompt."""
+    return text.startswith("/") and "\n" not in text
+
+
 def parse_slash(line: str) -> SlashCommand | None:
     """Read `/name argument`; None where no command has this name or begins with it alone."""
     name, _, argument = line.strip().partition(" ")

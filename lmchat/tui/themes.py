@@ -73,3 +73,9 @@ ANSI = Theme(
 )
 THEMES = (DARK, LIGHT, ANSI)
 """In the order in which they are offered; the first is the default."""
+
+
+def theme_named(name: str) -> str:
+    """Return the full name of a theme, also for `dark`; empty where there is none."""
+    names = [theme.name for theme in THEMES]
+    return next((full for full in (name, f"lmchat-{name}") if full in names), "")

@@ -18,7 +18,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
+from tests.support.tui_host import screen_text, text_of
 
 CALM = UiSettings(reduced_motion=True)
 
@@ -108,6 +108,36 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
         await desk.pilot.resize_terminal(40, 12)
         await gone(desk, "/ search")
         await shown(desk, "qwen3-8b")
+
+
+async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        desk.chat.prompt_input.put("word " * 2000)
+        await desk.until(
+            lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
+        )
+        assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
+        desk.chat.prompt_input.put("/find " + "word " * 100)
+        await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
+
+
+def status(desk) -> str:
+    """The row under the prompt."""
+    return text_of(desk.chat.prompt.status)
+
+
+async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        desk.app.notify("Copied with test-copy")
+        await shown(desk, "Copied")
+        desk.app.notify("Pinned.")
+        await shown(desk, "Pinned.")
+        await gone(desk, "Copied")
+        desk.app.notify("Nothing is saved.", severity="warning")
+        await shown(desk, "Nothing is saved.")
+        assert "Pinned." in screen_text(desk.app)
 
 
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
@@ -245,7 +275,8 @@ async def test_themes_change_by_command_and_are_remembered(tmp_path):
         await desk.say("/theme")
         await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
         await desk.say("/theme sunny")
-        await shown(desk, "no such theme")
+        await shown(desk, "No theme is called sunny.")
+        assert desk.chat.prompt_input.text == "/theme sunny"
         assert before == "lmchat-dark"
 
 

@@ -111,6 +111,19 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
 
 
+async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
+    code = [RequestSent(), TextDelta(text="```py\n1\n```"), StreamInterrupted("The connection broke.")]
+    async with desktop(tmp_path, ScriptedBackend(code, answer("Done.")), size=(140, 40)) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up")
+        await shown(desk, "y copy  c copy code  e edit  r regenerate  a continue  f fork  s source")
+        await desk.pilot.press("r")
+        await shown(desk, "2/2")
+        await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  s source")
+        await desk.pilot.press("alt+up")
+        await shown(desk, "y copy  e edit  r regenerate  f fork  o pager")
+
+
 async def test_a_continues_an_interrupted_answer(tmp_path):
     backend = ScriptedBackend(
         [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")], answer("tuce.")

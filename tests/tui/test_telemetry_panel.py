@@ -137,6 +137,11 @@ async def test_a_long_address_loses_its_middle_not_its_port():
     assert "gpu-box.i…g:1234 3 ms" in lines[1] or lines[1].endswith(":1234 3 ms")
 
 
+async def test_long_words_are_cut_and_keep_their_label():
+    text = await shown(replace(ANSWERING, last_action="loaded a model with a rather long name"), 103.0)
+    assert "last loaded a model wi…" in squeezed(text)
+
+
 async def test_big_windows_are_told_short_where_they_do_not_fit():
     snapshot = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
     assert "used ~120k of 128k" in squeezed(await shown(snapshot, 104.1))

@@ -10,6 +10,7 @@ from typing import ClassVar
 from textual import on
 from textual.binding import BindingType
 from textual.css.query import NoMatches
+from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.worker import WorkerError
 
@@ -22,7 +23,7 @@ from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, Re
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.signs import ASCII_CLASS
-from lmchat.tui.themes import THEMES
+from lmchat.tui.themes import THEMES, theme_named
 
 FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
@@ -83,6 +84,20 @@ class LMChatApp(Arrivals):
         """Save what is running and quit."""
         await self.stop_and_save()
         self.exit()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Tell one thing in passing at a time, in place of what was told before; warnings add up."""
+        if severity == "information":
+            self.clear_notifications()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep the palette and the help off dialogs."""
@@ -165,12 +180,8 @@ class LMChatApp(Arrivals):
     def change_theme(self, event: ChangeTheme) -> None:
         """Use the named theme, or the next one, and remember it."""
         names = [theme.name for theme in THEMES]
-        wanted = event.name if event.name in names else f"lmchat-{event.name}"
-        if event.name and wanted not in names:
-            self.notify(f"There is no such theme. There are {', '.join(names)}.", markup=False)
-            return
         place = names.index(self.theme) if self.theme in names else -1
-        self.theme = wanted if event.name else names[(place + 1) % len(names)]
+        self.theme = theme_named(event.name) or names[(place + 1) % len(names)]
         self.keep_changed(theme=self.theme)
 
     @on(RememberPanels)

@@ -10,7 +10,8 @@ from lmchat.tui import figures
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_messages import ChatMessages
-from lmchat.tui.slash import parse_slash
+from lmchat.tui.slash import is_command, parse_slash
+from lmchat.tui.themes import theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -25,7 +26,7 @@ class ChatCommands(ChatMessages):
         """Send what was typed, or do what a slash command says."""
         self.prompt_input.history_of_prompts = (event.text, *self.prompt_input.history_of_prompts)
         self.desk.drafts.note(self.drafted_in(), "")
-        if event.text.startswith("/") and "\n" not in event.text:
+        if is_command(event.text):
             self.run_slash(event.text)
         else:
             self.say(event.text)
@@ -61,7 +62,7 @@ class ChatCommands(ChatMessages):
             case "export":
                 self.action_export_session(argument, typed=line)
             case "theme":
-                self.action_change_theme(argument)
+                self._use_theme(argument)
             case "system" | "profile" | "file" | "title":
                 self._slash_with_argument(command.command_id, argument, line)
             case _:
@@ -107,6 +108,12 @@ class ChatCommands(ChatMessages):
             words = "No model is" if not found else f"{len(found)} models are"
             raise WrongUse(f"{words} called {safe_line(name, limit=40)}.", hint="Ctrl+O lists all.")
         self.post_message(SwitchModel(found[0]))
+
+    def _use_theme(self, name: str) -> None:
+        if name and not theme_named(name):
+            words = f"No theme is called {safe_line(name, limit=40)}."
+            raise WrongUse(words, hint="There are dark, light and ansi.")
+        self.action_change_theme(name)
 
     async def _insert_file(self, path: str) -> None:
         block = await self.workspace.outside.read_text(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from textual import events, on
 
 from lmchat.domain.server import Verdict
@@ -13,6 +14,7 @@ from lmchat.tui import figures
 from lmchat.tui.commands import BY_ID, keys_of
 from lmchat.tui.screens.chat_parts import ChatParts
 from lmchat.tui.signs import signs_for
+from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.key_names import written
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import Part
@@ -88,8 +90,9 @@ class ChatFigures(ChatParts):
     def _show_status(self) -> None:
         target = self.desk.target
         use = self.desk.context_use()
-        draft = self.desk.meter.draft_tokens(target, self.prompt_input.full_text)
-        share = use.fraction
+        typed = self.prompt_input.full_text
+        draft = 0 if is_command(typed) else self.desk.meter.draft_tokens(target, typed)
+        share = replace(use, tokens=use.tokens + draft).fraction
         turn = self.desk.shown.conversation.turn
         names = (
             [safe_line(target.model_id) or "no model", str(target.product)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from textual import on
 
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.tui.intents import LookNow, RememberPanels
 from lmchat.tui.screens.chat_commands import ChatCommands
 from lmchat.tui.widgets.find_bar import FindBar
@@ -13,16 +14,8 @@ from lmchat.tui.widgets.keys_row import Hint
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _MESSAGE_HINTS = (
-    "copy",
-    "copy_code",
-    "edit",
-    "regenerate",
-    "resume",
-    "fork",
-    "source",
-    "pager",
-    "delete",
-    "undo",
+    *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
+    *("versions", "source", "pager", "delete", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
@@ -134,16 +127,34 @@ class ChatScreen(ChatCommands):
         self.log_view.clear_find()
         self.prompt_input.focus()
 
+    def _message_hint(self, name: str) -> Hint:
+        if name != "versions":
+            return self.hint(f"message.{name}")
+        previous, following = self.hint("message.previous_version"), self.hint("message.next_version")
+        return f"{previous[0]} {following[0]}", previous[1]
+
     def _hints(self) -> Sequence[Hint]:
         running = [self.hint("stop")] if self.desk.shown.is_busy else []
         if self.focused is self.log_view:
-            versions = (
-                f"{self.hint('message.previous_version')[0]} {self.hint('message.next_version')[0]}",
-                "versions",
-            )
-            names = [self.hint(f"message.{name}") for name in _MESSAGE_HINTS]
-            return [*running, *names[:6], versions, *names[6:]]
+            useless = _useless_keys(self.log_view.focused_message)
+            names = [name for name in _MESSAGE_HINTS if name not in useless]
+            return [*running, *(self._message_hint(name) for name in names)]
         if self.sessions.has_focus_within:
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
         return [*running, *(self.hint(name) for name in names_now)]
+
+
+def _useless_keys(message: ChatMessage | None) -> Collection[str]:
+    """Return which keys of a message would only say that there is nothing to do."""
+    if message is None:
+        return _MESSAGE_HINTS[:-1]
+    is_answer = message.role is Role.ASSISTANT
+    is_useful = {
+        "copy_code": "```" in message.text or "~~~" in message.text,
+        "resume": is_answer and message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED),
+        "fold": bool(message.reasoning) or message.role is Role.SYSTEM,
+        "versions": message.versions > 1,
+        "source": is_answer,
+    }
+    return [name for name, has_use in is_useful.items() if not has_use]

@@ -53,7 +53,9 @@ class TextRow(Struct, frozen=True, kw_only=True):
     left: Parts
     """Gives way."""
     right: Parts = ()
-    """Is never cut."""
+    """Is never cut, unless it is words."""
+    is_words: bool = False
+    """Whether `right` gives way rather than `left`."""
     short: Parts = ()
     """Stands in for `right` where that has no room."""
     sign: str = ""
@@ -245,7 +247,8 @@ def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
         wait = figures.ago(snapshot.next_check_s - now_s)
         yield _figure("next look", f"in {wait}", is_detail=True)
     else:
-        yield _figure("last", safe_line(snapshot.last_action) or UNKNOWN, is_detail=True)
+        last = ((safe_line(snapshot.last_action), "") if snapshot.last_action else (UNKNOWN, MUTED),)
+        yield TextRow(left=(("last", MUTED),), right=last, is_words=True, is_detail=True)
 
 
 def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False) -> TextRow:
