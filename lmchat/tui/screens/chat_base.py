@@ -95,9 +95,9 @@ class ChatBase(ChatFigures):
     def page_log(self, event: PromptInput.Paged) -> None:
         """Page through the log from the prompt."""
         if event.direction < 0:
-            self.log_view.action_page_up()
+            self.log_view.scroll_page_up()
         else:
-            self.log_view.action_page_down()
+            self.log_view.scroll_page_down()
 
     @on(PromptInput.Drafted)
     def count_draft(self) -> None:
