@@ -120,6 +120,9 @@ def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool])
     async def copy(text: str) -> str:
         return (await clipboard.copy(text)).words
 
+    async def check_copy() -> list[str]:
+        return [way.words async for way in clipboard.check()]
+
     async def remember(remembered: Remembered) -> None:
         await asyncio.to_thread(remembered_file.save, parts.paths.remembered_file, remembered)
 
@@ -135,6 +138,7 @@ def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool])
 
     return Outside(
         copy=copy,
+        check_copy=check_copy,
         edit=partial(edit_text, environ=parts.environ),
         page=partial(page_text, environ=parts.environ),
         read_text=read_text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -24,6 +24,8 @@ class Outside(Struct, frozen=True, kw_only=True):
 
     copy: Callable[[str], Awaitable[str]]
     """Put text on the clipboard; returns the way it took, as words for a toast."""
+    check_copy: Callable[[], Awaitable[Sequence[str]]]
+    """Try every way to the clipboard, and put back what was there; returns a line a way."""
     edit: Callable[[str], Awaitable[str]]
     """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
     page: Callable[[str], Awaitable[None]]

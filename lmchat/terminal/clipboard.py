@@ -85,7 +85,7 @@ class Copied(Struct, frozen=True, kw_only=True):
 
 
 class WayChecked(Struct, frozen=True, kw_only=True):
-    """One way, as `doctor clipboard` tells it."""
+    """One way, as the doctor tells it."""
 
     way: str
     """Its name."""
@@ -93,6 +93,12 @@ class WayChecked(Struct, frozen=True, kw_only=True):
     """None where it cannot be told."""
     reason: str
     """Why, in few words."""
+
+    @property
+    def words(self) -> str:
+        """One line of a report."""
+        verdict = {True: "works", False: "no", None: "perhaps"}[self.works]
+        return f"{self.way:<10}{verdict:<9}{self.reason}"
 
 
 class Clipboard:
@@ -127,7 +133,7 @@ class Clipboard:
         except OSError as error:
             raise FileRefused(
                 "Nothing can be copied: no clipboard can be reached, and no file can be written.",
-                hint="`lmchat doctor clipboard` tells what each way needs.",
+                hint="/doctor tells what each way needs.",
                 details=f"{self._file}: {error.strerror}",
             ) from error
         return Copied(way="file", detail=str(self._file))

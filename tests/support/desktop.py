@@ -129,6 +129,9 @@ def _outside(seen: Desktop) -> Outside:
         seen.copied.append(text)
         return "Copied with test-copy"
 
+    async def check_copy() -> list[str]:
+        return ["test-copy  works  read back"]
+
     async def remember(value: Remembered) -> None:
         seen.remembered.append(value)
 
@@ -146,6 +149,7 @@ def _outside(seen: Desktop) -> Outside:
 
     return Outside(
         copy=copy,
+        check_copy=check_copy,
         edit=edit,
         page=page,
         read_text=read_text,

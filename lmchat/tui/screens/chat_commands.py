@@ -189,10 +189,12 @@ class ChatCommands(ChatMessages):
                 f"{one.product:<18}{one.endpoint.netloc:<22}{one.verdict:<18}{safe_line(one.next_step)}"
                 for one in candidates
             ]
+            warning = self._snapshot(self.workspace.clock()).warning
+            rows += ["", "Clipboard:", *(f"  {way}" for way in await self.workspace.outside.check_copy())]
             rows += [
                 "",
-                self.workspace.warning or "The store is written to.",
-                self.workspace.outside.log_file,
+                warning or "The store is written to.",
+                f"Log file: {self.workspace.outside.log_file}",
             ]
             self.app.push_screen(TextDialog("Doctor", "\n".join(rows)))
 
