@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from lmchat.domain.event import ModelNamed, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import Turn
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import RequestInvalid
 from lmchat.services.answer import GrowingAnswer
 from lmchat.services.asking import (
     AnswerBegun,
@@ -29,11 +28,9 @@ from lmchat.services.asking import (
 )
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.keeper import Keeper
-from lmchat.services.outcome import failure_of, ledger_row, own_failure
+from lmchat.services.outcome import failure_of, ledger_row
 from lmchat.services.piece_writer import PieceWriter
 from lmchat.services.ports import Backend
-
-log = logging.getLogger(__name__)
 
 
 class Conversation:
@@ -275,11 +272,7 @@ class Conversation:
 
     def _unfinished(self, error: Exception) -> tuple[AnswerState, Failure]:
         state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
-        if isinstance(error, LMChatError):
-            return state, failure_of(error)
-        failure_id = new_id()[:4]
-        log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
-        return state, own_failure(error, failure_id)
+        return state, failure_of(error)
 
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import ChatMessage, Failure, new_id
 from lmchat.domain.server import Target
@@ -9,20 +11,22 @@ from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
 
-
-def failure_of(error: LMChatError) -> Failure:
-    """Return what went wrong, for the message that it cut short."""
-    return Failure(
-        kind=error.kind,
-        message=error.message,
-        hint=error.hint,
-        details=error.details,
-        failure_id=new_id()[:4],
-    )
+log = logging.getLogger(__name__)
 
 
-def own_failure(error: Exception, failure_id: str) -> Failure:
-    """Return an error of lmchat itself; the log file has more under its id."""
+def failure_of(error: Exception) -> Failure:
+    """Return what went wrong, for the message that it cut short; the log has it under the same id."""
+    failure_id = new_id()[:4]
+    if isinstance(error, LMChatError):
+        log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        return Failure(
+            kind=error.kind,
+            message=error.message,
+            hint=error.hint,
+            details=error.details,
+            failure_id=failure_id,
+        )
+    log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
     return Failure(
         kind="bug",
         message="Something in lmchat itself went wrong.",
