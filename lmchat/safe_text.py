@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
+_KEYCAPS = "0123456789#*"
+_SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def _table() -> dict[int, str]:
@@ -13,7 +16,8 @@ def _table() -> dict[int, str]:
     pictures = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)}
     pictures[0x7F] = "\u2421"
     codes: list[int] = [*range(0x80, 0xA0)]  # C1: one byte can be a whole control sequence
-    codes += [0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x3164, 0xFEFF, 0xFFA0]
+    codes += [0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFEFF, 0xFFA0]
+    codes += [*range(0x180B, 0x1810), *range(0x13430, 0x13440), *range(0x1BCA0, 0x1BCA4)]
     codes += [0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070)]  # bidi and invisible
     codes += [
         *range(0xFFF0, 0xFFFC),
@@ -32,14 +36,12 @@ def safe_text(text: str) -> str:
     """Return text that no terminal takes for a command: controls become visible, CRLF becomes LF.
 
     Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it shapes a
-    grapheme cluster, and becomes a substitute elsewhere.
+    grapheme cluster, and becomes a substitute elsewhere; so does a variation selector that selects nothing,
+    since a row of them can hide any message.
     """
     if text.isascii() and text.isprintable():
         return text
-    text = text.replace("\r\n", "\n").translate(_TABLE)
-    if "\u200c" in text or "\u200d" in text:
-        text = "".join(_joined(text, index) for index in range(len(text)))
-    return text
+    return _SHAPING.sub(_shaped, text.replace("\r\n", "\n").translate(_TABLE))
 
 
 def safe_line(text: str, *, limit: int | None = None) -> str:
@@ -50,13 +52,14 @@ def safe_line(text: str, *, limit: int | None = None) -> str:
     return line
 
 
-def _joined(text: str, index: int) -> str:
-    char = text[index]
-    if char not in _JOINERS:
-        return char
-    around = (text[index - 1 : index], text[index + 1 : index + 2])
-    return char if all(other and _is_joinable(other) for other in around) else _SUBSTITUTE
+def _shaped(found: re.Match[str]) -> str:
+    text, (start, end) = found.string, found.span()
+    char, before, after = found[0], text[max(start - 1, 0) : start], text[end : end + 1]
+    if char in _JOINERS:
+        return char if _is_joinable(before) and _is_joinable(after) else _SUBSTITUTE
+    is_base = before in _KEYCAPS if before.isascii() else _is_joinable(before) and not _SHAPING.match(before)
+    return char if before and is_base else _SUBSTITUTE
 
 
 def _is_joinable(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMS" and ord(char) > 0x7F  # noqa: PLR2004 - beyond ASCII
+    return not char.isascii() and unicodedata.category(char)[0] in "LMS"

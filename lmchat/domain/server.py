@@ -97,9 +97,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         typed = text.strip()
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
-            host, port = parts.hostname or "", parts.port
+            host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError as error:
             raise _refused(f"not an address ({error})") from None
+        if port == 0:
+            raise _refused("nothing listens at port 0")
         if parts.scheme not in _DEFAULT_PORTS:
             raise _refused("only http:// and https:// are spoken here")
         if parts.username is not None or parts.password is not None:
@@ -109,9 +111,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         path = parts.path.rstrip("/")
         if not _VERSION_SEGMENT.search(path):
             path += "/v1"
-        return cls(
-            scheme=parts.scheme, host=host.rstrip("."), port=port or _DEFAULT_PORTS[parts.scheme], path=path
-        )
+        return cls(scheme=parts.scheme, host=host, port=port or _DEFAULT_PORTS[parts.scheme], path=path)
 
     @property
     def netloc(self) -> str:

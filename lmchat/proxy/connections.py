@@ -48,7 +48,12 @@ class Connections:
         """Return the client of an endpoint's origin."""
         client = self._clients.get(endpoint.origin)
         if client is None:
-            client = self._clients[endpoint.origin] = httpx.AsyncClient(
+            client = self._clients[endpoint.origin] = self._new_client(endpoint)
+        return client
+
+    def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        try:
+            return httpx.AsyncClient(
                 transport=self._transport,
                 verify=self._no_tls if endpoint.scheme == "http" else True,
                 trust_env=not is_local(
@@ -58,7 +63,14 @@ class Connections:
                 limits=httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S),
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
-        return client
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            # without the words of the error: the address of a proxy may hold a password
+            raise ServerUnavailable(
+                f"No connection to {endpoint.netloc} can be prepared: a proxy or the certificates that the "
+                "environment names cannot be used.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE; no SOCKS proxies.",
+                details=type(error).__name__,
+            ) from None
 
     async def ask(
         self,
@@ -73,7 +85,7 @@ class Connections:
         """Ask and read the whole answer.
 
         Raises:
-            ServerUnavailable: nothing answers, or not in time.
+            ServerUnavailable: nothing answers, or not in time, or no client can be made.
             ServerRejected: the answer is beyond all size.
         """
         headers = request_headers(key, has_body=body is not None)

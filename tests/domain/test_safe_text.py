@@ -62,3 +62,23 @@ def test_filtering_twice_changes_nothing_more(text: str):
 def test_a_line_is_one_line(text: str):
     assert "\n" not in safe_line(text)
     assert len(safe_line(text, limit=20)) <= 20
+
+
+@pytest.mark.parametrize("text", ["1️⃣ #️⃣ *️⃣", "❤️ ❤︎ ☎︎", "葛\U000e0100飾", "🏳️‍🌈", "ខ្មែរ", "\u0600\u0661"])
+def test_a_selector_that_selects_stays(text: str):
+    assert safe_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\ufe0f", "\ufe0f", "❤\ufe0f\ufe0f", "é\U000e0101\U000e0102", "\n\ufe00", "a\u180bb", "x\U0001bca0y"],
+)
+def test_a_row_of_selectors_hides_no_message(text: str):
+    assert safe_text(text).count("\ufffd") == 1
+    assert len(safe_text(text)) == len(text)
+
+
+@given(st.text(alphabet="a1é❤葛\u200c\u200d\ufe0e\ufe0f\U000e0100\r\n\x1b\ufffd"))
+def test_shaping_filtered_twice_changes_nothing_more(text: str):
+    once = safe_text(text)
+    assert safe_text(once) == once

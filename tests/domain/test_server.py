@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import ipaddress
+
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
+from lmchat.proxy.allow_list import AllowList
+
+LOOKS_LIKE_LOOPBACK = (
+    "localhost.evil.com 127.0.0.1.nip.io 0.0.0.1 192.168.1.5 [::ffff:10.0.0.1] 2130706433"
+    " 127.1 0x7f000001 0x7f.1 0177.0.0.1 0 0.0.0.0 [::] \u24dbocalhost \uff11\uff12\uff17.0.0.1"
+    " localhost\u3002evil.com localhostx xlocalhost 127.0.0.1x [::ffff:8.8.8.8] [::2]"
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +53,10 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, 
         "http://127.0.0.1\n.evil.com",
         "http://[::1",
         "javascript:alert(1)",
+        "http://127.0.0.1:0",
+        "http://.",
+        "http://localhost:٣",
+        "http://[::1%25lo]",
     ],
 )
 def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: str):
@@ -57,7 +73,7 @@ def test_loopback_is_recognised_by_its_parsed_host(typed: str):
 
 @pytest.mark.parametrize(
     "typed",
-    ["localhost.evil.com", "127.0.0.1.nip.io", "0.0.0.1", "192.168.1.5", "[::ffff:10.0.0.1]", "2130706433"],
+    LOOKS_LIKE_LOOPBACK.split(),
 )
 def test_what_only_looks_like_loopback_is_not(typed: str):
     assert not Endpoint.parse(f"http://{typed}:1234").is_loopback
@@ -65,3 +81,61 @@ def test_what_only_looks_like_loopback_is_not(typed: str):
 
 def test_the_short_form_leaves_the_version_out():
     assert Endpoint.parse("http://127.0.0.1:1234/v1").url == "http://127.0.0.1:1234"
+
+
+PARTS = [
+    "http://",
+    "https://",
+    "//",
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    "evil.com",
+    "@",
+    ":",
+    "/",
+    "\\",
+    "#",
+    "?",
+    "%",
+]
+PARTS += [
+    ".",
+    "..",
+    "1234",
+    "0",
+    "[",
+    "]",
+    "0x7f",
+    "127.1",
+    " ",
+    "\t",
+    "\n",
+    "\x00",
+    "。",
+    "\uff0e",
+    "é",
+    "v1",
+    "::",
+    "-",
+]
+
+
+@given(st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=7).map("".join))
+def test_whatever_is_typed_is_refused_or_reads_back_as_itself(typed: str):
+    try:
+        endpoint = Endpoint.parse(typed)
+        AllowList().check(endpoint)
+    except EndpointNotAllowed as error:
+        assert error.message.startswith("Endpoint not allowed")  # noqa: PT017 - most of these are refused
+        return
+    assert Endpoint.parse(endpoint.base_url) == endpoint
+    if endpoint.host != "localhost":
+        address = ipaddress.ip_address(endpoint.host)
+        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    url = httpx.URL(endpoint.base_url)
+    assert (url.host.strip("[]"), url.port or 80 if url.scheme == "http" else url.port or 443) == (
+        endpoint.host,
+        endpoint.port,
+    )
+    assert not url.userinfo

@@ -69,3 +69,31 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "socks5://user:secret@127.0.0.1:1"),
+        ("ALL_PROXY", "foo://user:secret@x"),
+        ("HTTP_PROXY", "http://secret\x1b[31m"),
+        ("HTTPS_PROXY", "http://secret:port"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
+    monkeypatch, make_client, name, value, scheme
+):
+    monkeypatch.setenv(name, value)
+    client = make_client(allowed=["box.invalid"])
+    candidate = await client.check(Endpoint.parse(f"{scheme}://box.invalid:1234"))
+    assert candidate.verdict is Verdict.REFUSED
+    assert "cannot be used" in candidate.detail
+    assert "secret" not in repr(candidate)
+
+
+async def test_missing_certificates_are_a_sentence(monkeypatch, make_client):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    client = make_client(allowed=["box.invalid"])
+    candidate = await client.check(Endpoint.parse("https://box.invalid:1234"))
+    assert "certificates" in candidate.detail
