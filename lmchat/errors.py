@@ -141,3 +141,7 @@ class FileRefused(LMChatError):
     """A file would be overwritten, or cannot be read or written."""
 
     kind = "file"
+
+
+class FileExists(FileRefused):
+    """A file would be overwritten; that can be forced."""

@@ -9,7 +9,9 @@ from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.errors import SessionNotFound
 from lmchat.safe_text import safe_line
+from lmchat.services.library import Library
 
 _SHORT_ID = 8
 
@@ -74,8 +76,18 @@ async def delete(parts: Parts) -> int:
 async def restore(parts: Parts) -> int:
     """Take a session out of the trash."""
     async with aclosing(make_store(parts)) as store:
-        header = await make_library(store).restore(await store.find(parts.options.id))
+        header = await _restored(make_library(store), parts.options.id)
     return _told(parts, header, f"{_named(header)} is back.")
+
+
+async def _restored(library: Library, wanted: str) -> SessionHeader:
+    """Take a session out of the trash; `last` is the one that was deleted last."""
+    if wanted != "last":
+        return await library.restore(await library.find(wanted))
+    header = await library.undo_delete()
+    if header is None:
+        raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists what there is.")
+    return header
 
 
 async def purge(parts: Parts) -> int:

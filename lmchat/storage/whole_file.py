@@ -8,7 +8,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from lmchat.errors import FileRefused
+from lmchat.errors import FileExists, FileRefused
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
@@ -53,7 +53,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
         else:
             _write_if_new(path, text)
     except FileExistsError:
-        raise FileRefused(
+        raise FileExists(
             f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
         ) from None
     except OSError as error:

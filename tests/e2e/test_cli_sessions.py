@@ -95,6 +95,16 @@ def test_what_is_deleted_can_be_restored(saved):
     assert len(cli.json("sessions", "--json")["data"]) == 2
 
 
+def test_the_last_deletion_is_undone_by_that_word(saved):
+    cli, ids = saved
+    cli("sessions", "delete", ids[1])
+    cli("sessions", "delete", ids[0])
+    assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[0]
+    assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[1]
+    done = cli("sessions", "restore", "last")
+    assert (done.returncode, "The trash is empty." in done.stderr) == (2, True)
+
+
 def test_what_is_purged_is_gone(saved):
     cli, ids = saved
     assert cli("sessions", "purge", ids[0]).returncode == 0

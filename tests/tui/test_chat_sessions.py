@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
-from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
@@ -313,7 +313,7 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         assert sent(backend) == ["garden", "queued"]
 
 
-async def test_export_writes_the_file_and_refuses_to_overwrite(tmp_path):
+async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
     target = tmp_path / "garden.md"
     async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
         await desk.ready()
@@ -327,9 +327,14 @@ async def test_export_writes_the_file_and_refuses_to_overwrite(tmp_path):
         await shown(desk, "Exported to")
         target.write_text("mine")
         await desk.say(f"/export {target}")
-        await shown(desk, "garden.md")
-        await desk.pilot.pause(0.1)
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await shown(desk, "Overwrite it?")
+        await desk.pilot.press("escape")
         assert target.read_text() == "mine"
+        await desk.say(f"/export {target}")
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: "Lettuce." in target.read_text(), "the new text")
 
 
 @pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])

@@ -9,7 +9,7 @@ from textual import on
 from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
-from lmchat.errors import LMChatError
+from lmchat.errors import FileExists, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
@@ -226,10 +226,24 @@ class ChatSessions(ChatTurns):
             proposed = self.workspace.library.proposed_name(self._session())
             self.app.push_screen(AskDialog("Export to which file?", value=proposed), export)
 
-    async def _export(self, name: str) -> None:
-        written = await self.workspace.library.export_file(self._session(), path_of(name))
+    async def _export(self, name: str, *, is_forced: bool = False) -> None:
+        library, path = self.workspace.library, path_of(name)
+        try:
+            written = await library.export_file(self._session(), path, is_forced=is_forced)
+        except FileExists as error:
+            self._ask_to_overwrite(name, error.message)
+            return
         self.show_action("exported")
-        self.app.notify(f"Exported to {safe_line(str(written))}", markup=False)
+        self.app.notify(f"Exported to {safe_line(str(written.absolute()))}", markup=False)
+
+    def _ask_to_overwrite(self, name: str, words: str) -> None:
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        def overwrite(is_wanted: bool | None) -> None:
+            if is_wanted:
+                self.attempt(lambda: self._export(name, is_forced=True), group="export")
+
+        self.app.push_screen(ConfirmDialog("Overwrite it?", text=words, verb="overwrite"), overwrite)
 
     def _session(self) -> Session:
         conversation = self.desk.shown.conversation

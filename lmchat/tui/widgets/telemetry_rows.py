@@ -200,7 +200,7 @@ def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield _figure("first token", figures.first_token(turn.ttft_s if turn else None))
     yield _figure("speed", figures.rate(turn.tokens_per_second if turn else None))
     if snapshot.speeds or turn is None or turn.is_running:
-        yield SparkRow(values=snapshot.speeds)
+        yield SparkRow(values=() if turn is None else snapshot.speeds)
 
 
 def stage_words(turn: Turn | None) -> tuple[str, str, str]:
