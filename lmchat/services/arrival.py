@@ -35,11 +35,16 @@ class Arrival(Struct, frozen=True, kw_only=True):
     """Server and model, as far as they are known."""
 
 
-def choose(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
+def choose(
+    candidates: Sequence[Candidate], *, model: str, remembered: Remembered, is_named: bool = False
+) -> Arrival:
     """Choose by: the user's own, the last used, the first ready one in the order of the list (product order).
 
-    `model` is the configured one; it is taken as it stands, because a server may load it on demand.
+    `model` is the configured one; it is taken as it stands, because a server may load it on demand. Where
+    the user has named a server (`is_named`), no other one is taken in its place.
     """
+    if is_named:
+        candidates = [candidate for candidate in candidates if candidate.is_own]
     usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
     for candidate in sorted(usable, key=lambda one: _rank(one, remembered)):
         return arrive_at(candidate, model=model, remembered=remembered)

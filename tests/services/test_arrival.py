@@ -75,3 +75,10 @@ def test_a_server_that_wants_a_key_is_no_dead_end():
 def test_nothing_but_refusals_needs_a_server():
     assert choose([candidate(Verdict.REFUSED)], model="", remembered=NEW).need is Need.SERVER
     assert choose([], model="", remembered=NEW).need is Need.SERVER
+
+
+def test_no_other_server_takes_the_place_of_the_one_that_was_named():
+    named = replace(other(Verdict.REFUSED), is_own=True)
+    ready = candidate(Verdict.READY, model())
+    assert choose([named, ready], model="", remembered=NEW, is_named=True).need is Need.SERVER
+    assert choose([named, ready], model="", remembered=NEW).need is Need.NOTHING

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
@@ -306,3 +308,16 @@ async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
         await desk.pilot.press("f5")
         await desk.until(lambda: len(calls) >= 3, "a third look")
         await shown(desk, "● LM Studio")
+
+
+async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):
+    away = replace(candidate(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True)
+    backend = ScriptedBackend(candidates=[away, candidate(Verdict.READY, model())])
+    settings = Settings(endpoint="http://127.0.0.1:9999", ui=UiSettings(reduced_motion=True))
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the welcome page")
+        await desk.until(lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words")
+        assert desk.app.desk.target is None
+        await desk.pilot.press("down", "down", "enter")
+        await desk.ready()
+        assert desk.app.desk.target.endpoint == model().endpoint

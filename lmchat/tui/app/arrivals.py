@@ -78,7 +78,9 @@ class Arrivals(Models):
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Go on with what was found, or ask for what is missing."""
         settings, remembered = self.workspace.settings, self.workspace.remembered
-        arrival = choose(candidates, model=settings.model, remembered=remembered)
+        arrival = choose(
+            candidates, model=settings.model, remembered=remembered, is_named=bool(settings.endpoint)
+        )
         if self.desk.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         self._go_on(arrival, candidates)
@@ -148,9 +150,11 @@ class Arrivals(Models):
 
     @on(ChooseCandidate)
     def take_candidate(self, event: ChooseCandidate) -> None:
-        """Go on with a place that was looked at: ask for its key, or look again."""
+        """Go on with a place that was looked at: use it, ask for its key, or look again."""
         if event.candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             self.ask_for_key(event.candidate)
+        elif event.candidate.verdict.is_usable:
+            self._go_on(self._arrive_at(event.candidate))
         else:
             self._look.set()
 

@@ -30,6 +30,7 @@ _HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _NOTHING = "No model server answers on this machine yet."
 _ADVICE = "Start one, or type an address. This page goes on by itself when a server appears."
+_OTHER = "The server that you named does not answer. {} does."
 _WORDS: dict[Verdict, str] = {
     Verdict.NEEDS_KEY: "{} answers, but wants a key.",
     Verdict.KEY_REJECTED: "{} answers, but refused the key.",
@@ -111,6 +112,9 @@ class WelcomeScreen(PatientScreen[None]):
 
     def _headline_words(self) -> str:
         waiting = next((one for one in self._candidates if one.verdict in _WORDS), None)
+        usable = next((one for one in self._candidates if one.verdict.is_usable), None)
+        if usable is not None:
+            return _OTHER.format(usable.product.value)
         return _NOTHING if waiting is None else _WORDS[waiting.verdict].format(waiting.product.value)
 
     def _show_status(self) -> None:
