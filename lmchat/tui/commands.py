@@ -1,4 +1,4 @@
-"""Every command, declared once: key, footer, palette, help, slash command and config override come from its row."""
+"""Every command, declared once: key, palette, help, slash command and config override come from its row."""
 
 from __future__ import annotations
 
