@@ -89,7 +89,7 @@ def test_a_cut_answer_is_continued_by_one_key(screen, server):
     screen.wait_for("interrupted")
     server.on(CHAT, sse("and the rest", finish(), DONE))
     screen.type("\x1b[1;3A")
-    screen.wait_for("copy code")
+    screen.wait_for("regenerate")
     screen.type("a")
     screen.wait_for("this came and the rest")
     screen.wait_for("‹2/2›")

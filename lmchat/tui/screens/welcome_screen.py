@@ -112,10 +112,10 @@ class WelcomeScreen(PatientScreen[None]):
 
     def _headline_words(self) -> str:
         waiting = next((one for one in self._candidates if one.verdict in _WORDS), None)
+        if waiting is not None:
+            return _WORDS[waiting.verdict].format(waiting.product.value)
         usable = next((one for one in self._candidates if one.verdict.is_usable), None)
-        if usable is not None:
-            return _OTHER.format(usable.product.value)
-        return _NOTHING if waiting is None else _WORDS[waiting.verdict].format(waiting.product.value)
+        return _NOTHING if usable is None else _OTHER.format(usable.product.value)
 
     def _show_status(self) -> None:
         words = [content(((piece, MUTED),)) for piece in self._status_words()]
