@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
@@ -13,8 +10,8 @@ from lmchat.cli.parts import Parts
 from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings
-from lmchat.errors import FileRefused
 from lmchat.paths import make_folder
+from lmchat.storage.whole_file import write_new_file
 
 _MASK = "********"
 
@@ -55,7 +52,7 @@ def init(parts: Parts) -> int:
     """Write the commented file, which only its owner can read."""
     file = parts.config_file
     make_folder(file.parent)
-    _write_private(file, example_text(), is_forced=parts.options.force)
+    write_new_file(file, example_text(), is_forced=parts.options.force, mode=0o600)
     if parts.output.is_json:
         parts.output.document({"config": str(file)})
     else:
@@ -116,14 +113,3 @@ def _plain(value: Struct) -> dict[str, object]:
     if isinstance(value, EndpointSettings):
         values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
     return values
-
-
-def _write_private(file: Path, text: str, *, is_forced: bool) -> None:
-    how = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_TRUNC if is_forced else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8") as handle:
-            handle.write(text)
-    except FileExistsError:
-        raise FileRefused(f"{file} is already there.", hint="`--force` overwrites it.") from None
-    except OSError as error:
-        raise FileRefused(f"{file} cannot be written: {error.strerror or error}.") from error

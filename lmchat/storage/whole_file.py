@@ -10,6 +10,9 @@ from pathlib import Path
 
 from lmchat.errors import FileExists, FileRefused
 
+_USUAL_MODE = 0o666
+"""The system takes away what the user's umask says."""
+
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace a file, or make it and its folder; nobody ever sees half of it.
@@ -41,7 +44,7 @@ def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
-def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
+def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
     """Write a file that must not be there yet, or replace it where that is wanted.
 
     Raises:
@@ -49,9 +52,9 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
     """
     try:
         if is_forced and not path.is_dir():
-            write_whole(path, text, mode=_usual_mode())
+            write_whole(path, text, mode=mode)
         else:
-            _write_if_new(path, text)
+            _write_if_new(path, text, mode)
     except FileExistsError:
         raise FileExists(
             f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
@@ -62,11 +65,11 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False) -> None:
         ) from error
 
 
-def _write_if_new(path: Path, text: str) -> None:
+def _write_if_new(path: Path, text: str, mode: int) -> None:
     if os.path.lexists(path):
         raise FileExistsError
     ensure_folder(path.parent, mode=0o777)
-    fresh = _write_beside(path, text, _usual_mode())
+    fresh = _write_beside(path, text, mode)
     try:
         os.link(fresh, path)  # unlike a rename it fails where the name is taken meanwhile
     except FileExistsError:
@@ -93,7 +96,3 @@ def _write_beside(path: Path, text: str, mode: int) -> Path:
             fresh.unlink()
         raise
     return fresh
-
-
-def _usual_mode() -> int:
-    return 0o666  # the system takes away what the user's umask says

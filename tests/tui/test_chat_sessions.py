@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
@@ -126,6 +127,20 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         stored = (await desk.store.open_session(first.header.session_id)).messages
         assert [m.text for m in stored] == ["one", "A", "two", "B"]
         assert desk.chat.prompt_input.text == "x"
+
+
+async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        first = desk.conversation.header.session_id
+        await desk.pilot.press("ctrl+n")
+        listed = lambda: [header.session_id for group in desk.chat._groups for header in group.headers]  # noqa: E731
+        await desk.until(lambda: first in listed(), "the first session in the list")
+        desk.chat.ask_title(first)
+        await shown(desk, "Title of the session")
+        await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
 
 async def test_a_draft_stays_with_its_session(tmp_path):

@@ -205,8 +205,9 @@ class ChatSessions(ChatTurns):
         return "Renamed"
 
     def _title_of(self, session_id: str) -> str:
-        shown = self.desk.shown.conversation.header
-        return safe_line(shown.title) if session_id == shown.session_id else ""
+        headers = (header for group in self._groups for header in group.headers)
+        known = (self.desk.shown.conversation.header, *headers)
+        return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
 
     def action_export_session(self, path: str = "", *, typed: str = "") -> None:
         """Export the shown session as Markdown, into a file that the user names."""

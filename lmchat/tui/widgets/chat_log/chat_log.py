@@ -36,8 +36,6 @@ class ChatLog(ReadingLog, can_focus=True):
         self._cost_s = 0.0
         self._retry: tuple[RetryScheduled, float] | None = None
 
-    # what is shown
-
     def load(self, messages: Sequence[ChatMessage]) -> None:
         """Show other messages, from their end."""
         self._drop_pending()
@@ -148,8 +146,6 @@ class ChatLog(ReadingLog, can_focus=True):
     def notice(self, text: str) -> None:
         """Add a thin line at the end."""
         self._add(Entry(None, note=text))
-
-    # inside
 
     def repaint(self, place: Place, lines: int) -> None:
         """Paint some lines again, if they are on the screen."""

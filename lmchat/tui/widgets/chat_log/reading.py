@@ -47,8 +47,6 @@ class ReadingLog(MarkedView, can_focus=True):
         self._new_lines = 0
         self._copied: tuple[str, int] = ("", 0)
 
-    # focus
-
     @property
     def focused_message(self) -> ChatMessage | None:
         """The message that the message keys act on."""
@@ -127,8 +125,6 @@ class ReadingLog(MarkedView, can_focus=True):
         self.is_following = round(self.scroll_y) >= self.max_scroll_y
         self.refresh()
 
-    # keys
-
     def action_message(self, name: str) -> None:
         """Do what a message key says, or ask for it."""
         if name == "undo":
@@ -201,8 +197,6 @@ class ReadingLog(MarkedView, can_focus=True):
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
 
-    # finding
-
     def find(self, query: str) -> int:
         """Mark all hits; return how many there are."""
         top = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
@@ -225,8 +219,6 @@ class ReadingLog(MarkedView, can_focus=True):
         """Mark hits no more."""
         self.finder.clear()
         self.refresh()
-
-    # what came below
 
     def set_end_mark(self) -> None:
         """Remember where the end is: what comes behind it is new."""

@@ -49,8 +49,6 @@ class Viewport(ScrollView, can_focus=True):
         self._mark: tuple[int, int] | None = None
         self._cursor: int | None = None
 
-    # what is laid out
-
     def on_resize(self, _event: events.Resize) -> None:
         """Lay out anew if the width changed."""
         if self._page is None or self._geometry() != (self._left, self._page.width):
@@ -135,8 +133,6 @@ class Viewport(ScrollView, can_focus=True):
     def count_new_lines(self) -> None:
         """Tell how many lines came since the end was on the screen."""
 
-    # scrolling
-
     @property
     def vertical_scrollbar(self) -> ScrollBar:
         """The scrollbar; it is made when it is first needed."""
@@ -165,8 +161,6 @@ class Viewport(ScrollView, can_focus=True):
         self.is_following = True
         self.settle()
         self.count_new_lines()
-
-    # painting
 
     def render_line(self, y: int) -> Strip:
         """Return a row with the places of its characters, from which a selection is made."""
