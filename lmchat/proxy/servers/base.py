@@ -43,15 +43,15 @@ class Server:
     port_hint: ClassVar[str] = "See what holds port {port}"
     """What helps where something else holds its port."""
 
-    def proves(self, reply: Reply) -> bool:  # noqa: ARG002
+    def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether any reply, of whatever path, can only come from this product."""
         return False
 
-    def suspects(self, reply: Reply) -> bool:  # noqa: ARG002
+    def suspects(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether the list of models looks like this product's, so that asking `confirm_path` is worth it."""
         return False
 
-    def confirms(self, reply: Reply) -> bool:  # noqa: ARG002
+    def confirms(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether the reply to `opening_path` or `confirm_path` proves it."""
         return False
 
@@ -88,15 +88,15 @@ class Server:
             )
         return [row for row in rows(data) if text(row.get("id"))]
 
-    def fields(self, sampling: Sampling) -> dict[str, Any]:  # noqa: ARG002
+    def fields(self, sampling: Sampling) -> dict[str, Any]:  # noqa: ARG002 - for those that override it
         """Return what goes into a chat request for this product beyond the common fields (R-12)."""
         return {}
 
-    async def load(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002
+    async def load(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
         """Load a model and return when it is loaded."""
         raise self._cannot("load")
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002
+    async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
         """Unload a model."""
         raise self._cannot("unload")
 
@@ -129,8 +129,9 @@ def params_text(count: object) -> str:
     figure = number(count)
     if not figure or figure < 1e6:  # noqa: PLR2004 - one million
         return ""
-    size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004
-    return f"{size:.0f}{unit}" if size >= 9.95 or unit == "M" else f"{size:.1f}".removesuffix(".0") + unit  # noqa: PLR2004
+    size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004 - rounds to 1B
+    is_whole = size >= 9.95 or unit == "M"  # noqa: PLR2004 - rounds to 10
+    return f"{size:.0f}{unit}" if is_whole else f"{size:.1f}".removesuffix(".0") + unit
 
 
 def seed_and_effort(sampling: Sampling) -> dict[str, Any]:

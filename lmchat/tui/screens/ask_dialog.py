@@ -25,14 +25,13 @@ class AskDialog(Dialog[str | None]):
         *,
         text: str = "",
         value: str = "",
-        placeholder: str = "",
         verb: str = "take it",
         check: Callable[[str], str] | None = None,
     ) -> None:
         """`check` returns why a text cannot be taken, or nothing; it is asked on Enter."""
         super().__init__()
         self._title, self._text = safe_line(title), safe_text(text)
-        self._value, self._placeholder = value, placeholder
+        self._value = value
         self._check = check
         self._verb = verb
 
@@ -48,7 +47,7 @@ class AskDialog(Dialog[str | None]):
         """Return what there is to know, the input, and room for why it cannot be taken."""
         if self._text:
             yield Static(content(((self._text, MUTED),)), classes="words gap")
-        yield Field(self._value, placeholder=self._placeholder)
+        yield Field(self._value)
         yield Static("", classes="verdict gap")
 
     def on_mount(self) -> None:
@@ -85,12 +84,12 @@ class ConfirmDialog(Dialog[bool | None]):
     """Dismisses with True on Enter, with None on Esc."""
 
     AUTO_FOCUS = ""
+    leave_word = "no"
     BINDINGS = [Binding("enter", "confirm", show=False)]  # noqa: RUF012 - as Textual declares it
 
-    def __init__(self, title: str, *, text: str = "", verb: str = "yes", leave: str = "no") -> None:
+    def __init__(self, title: str, *, text: str = "", verb: str = "yes") -> None:
         super().__init__()
         self._title, self._text, self._verb = safe_line(title), safe_text(text), verb
-        self.leave_word = leave
 
     def title_text(self) -> str:
         """Return the question."""

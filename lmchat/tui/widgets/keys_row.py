@@ -22,8 +22,8 @@ _BETWEEN = 2
 class KeysRow(Widget):
     """Hints that go whole where there is no room: the left ones from their end, then the right ones."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self._left: tuple[Hint, ...] = ()
         self._right: tuple[Hint, ...] = ()
 
