@@ -152,7 +152,10 @@ def _replace(file: Path, data: bytes) -> None:
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_bytes(data)
+        with os.fdopen(
+            os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb"
+        ) as opened:
+            opened.write(data)
         part.replace(file)
     except OSError as error:
         _log.warning("the cache of models cannot be written: %s", error)

@@ -7,8 +7,9 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
@@ -25,6 +26,9 @@ from lmchat.domain.message import (
 from lmchat.domain.session import SessionHeader
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T", Receipt, Failure)
+_LARGEST = 2.0**53
 
 HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived,
     deleted_at, parent_id,
@@ -62,7 +66,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
     """Return a header, or None for a damaged row."""
     try:
         return SessionHeader(
-            session_id=row[0],
+            session_id=_name(row[0]),
             title=loaded(row[1]),
             created_at=_time(row[2]),
             updated_at=_time(row[3]),
@@ -71,7 +75,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
             is_pinned=bool(row[6]),
             is_archived=bool(row[7]),
             deleted_at=None if row[8] is None else _time(row[8]),
-            parent_id=row[9],
+            parent_id=None if row[9] is None else _name(row[9]),
             message_count=row[10],
         )
     except (ValueError, TypeError, AttributeError):
@@ -85,16 +89,16 @@ def message_from(
     """Return a message, or None for a damaged row."""
     try:
         return ChatMessage(
-            message_id=row[1],
+            message_id=_name(row[1]),
             role=Role(row[2]),
             parts=tuple(parts),
             state=AnswerState(row[3]),
             created_at=_time(row[4]),
-            parent_id=row[5],
+            parent_id=None if row[5] is None else _name(row[5]),
             model=loaded(row[6]),
             endpoint=loaded(row[7]),
-            receipt=None if row[8] is None else Receipt(**_known(row[8], Receipt)),
-            failure=None if row[9] is None else Failure(**_known(row[9], Failure)),
+            receipt=_from_json(row[8], Receipt),
+            failure=_from_json(row[9], Failure),
             version=version,
             versions=versions,
         )
@@ -170,8 +174,28 @@ def _time(value: object) -> datetime:
     return moment
 
 
-def _known(raw: str, kind: type[Receipt | Failure]) -> dict[str, Any]:
-    """Return the fields that this version knows; a newer one may have written more."""
-    data = json.loads(raw)
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("an id that is no text")
+    return value
+
+
+def _from_json(raw: str | None, kind: type[_T]) -> _T | None:
+    """Return what a message has beside its text; damaged, it costs itself, not the message.
+
+    Only the fields that this version knows count: a newer one may have written more.
+    """
+    if raw is None:
+        return None
+    try:
+        data, names = json.loads(raw), {field.name for field in fields(kind)}
+        known = {name: value for name, value in data.items() if name in names and not _is_noise(value)}
+        return msgspec.convert(known, kind)
+    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
+        log.warning("the damaged %s of a message was left out", kind.__name__.lower())
+        return None
+
+
+def _is_noise(value: object) -> bool:
+    """Whether a figure is beyond all that can be meant, or none at all."""
+    return isinstance(value, int | float) and not -_LARGEST < value < _LARGEST

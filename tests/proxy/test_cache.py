@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -147,3 +148,12 @@ async def test_a_list_from_the_future_is_known_but_not_fresh(tmp_path):
     await behind.ready()
     assert behind.fresh(HERE) is None
     assert [one.model_id for one in behind.everything().models] == ["tiny"]
+
+
+async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        await ModelCache(600, tmp_path / "models.json").put(HERE, (model("tiny"),))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600

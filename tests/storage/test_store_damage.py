@@ -126,7 +126,7 @@ async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(tmp_p
     "damage",
     [
         "role = 'nobody'", "state = 'no state'", "created_at = 'no time'", "created_at = 17",
-        "receipt = '{'", "receipt = '[1]'", "failure = '{\"kind\": 1}'", "created_at = '2026-01-01T00:00:00'",
+        "message_id = x'ff00'", "created_at = '2026-01-01T00:00:00'",
     ],
 )  # fmt: skip
 async def test_a_damaged_message_costs_that_message_alone(tmp_path, path, damage):
@@ -144,6 +144,45 @@ async def test_a_damaged_message_costs_that_message_alone(tmp_path, path, damage
     assert [message.text for message in session.messages] == ["answer 0 " * 50]
     assert len(listed) == 20
     assert hits
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "receipt = '{'", "receipt = '[1]'", "receipt = '{\"ttft_ms\": \"soon\"}'", "receipt = x'ff'",
+        "failure = '{\"kind\": 1}'", "failure = '\u001b[31m'", "receipt = '" + "[" * 100_000 + "'",
+    ],
+)  # fmt: skip
+async def test_damaged_figures_of_a_message_cost_themselves_alone(tmp_path, path, damage):
+    change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
+
+    async def look(store):
+        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
+        return await store.open_session(first.session_id)
+
+    message, *_ = (await reopened(tmp_path, look)).messages
+    assert (message.text, message.receipt, message.failure) == ("prompt 0", None, None)
+
+
+async def test_figures_beyond_all_sense_are_left_out_of_a_receipt(tmp_path, path):
+    receipt = (
+        '{"ttft_ms": 1e999, "prompt_tokens": 1' + "0" * 400 + ', "completion_tokens": 7, "elapsed_ms": NaN}'
+    )
+    change(path, "update messages set receipt = ? where number = 2", receipt)
+
+    async def look(store):
+        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
+        return await store.open_session(first.session_id)
+
+    found = (await reopened(tmp_path, look)).messages[-1].receipt
+    assert (found.ttft_ms, found.prompt_tokens, found.completion_tokens) == (None, None, 7)
+
+
+async def test_a_session_whose_id_is_no_text_costs_that_session_alone(tmp_path, path):
+    change(path, "pragma foreign_keys = off")
+    change(path, "update sessions set session_id = x'ff001b' where title = 'prompt 0'")
+    listed = await reopened(tmp_path, lambda store: store.list_sessions())
+    assert len(listed) == 19
 
 
 async def test_bytes_that_are_no_text_cost_themselves_alone(tmp_path, path):
