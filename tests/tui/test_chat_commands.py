@@ -140,6 +140,21 @@ async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
         assert "Pinned." in screen_text(desk.app)
 
 
+@pytest.mark.parametrize(("size", "count"), [((80, 24), 6), ((40, 12), 4)])
+async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_it_is_small(
+    tmp_path, size, count
+):
+    async with desktop(tmp_path, size=size) as desk:
+        await desk.ready()
+        await desk.pilot.press("slash")
+        await shown(desk, "/model")
+        rows = screen_text(desk.app).rstrip().split("\n")
+        listed = [row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")]
+        assert len(listed) == count
+        assert all(len(row[:50].split()) > 2 for row in listed)
+        assert "▌ ● qwen3-8b" in rows[-2]
+
+
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()

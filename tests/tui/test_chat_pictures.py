@@ -184,6 +184,12 @@ def test_the_picker_over_the_chat(snap_compare, tmp_path):
     assert snap_compare(desk.app, terminal_size=SIZES["120x40"], run_before=see)
 
 
+def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
+    desk = seen(tmp_path, *TALK[:2])
+    see = steps(desk, "Begin a new session", "ctrl+p", *"new")
+    assert snap_compare(desk.app, terminal_size=SIZES["80x24"], run_before=see)
+
+
 def test_the_sessions_over_a_narrow_chat(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
     assert snap_compare(desk.app, terminal_size=(60, 20), run_before=steps(desk, "/ search", "ctrl+b"))

@@ -22,7 +22,7 @@ class SlashList(RowList):
         width = max(len(command.slash) for command in completion.rows)
         rows = [
             ListRow(
-                (((f" {command.slash:<{width}}", NAME),), ((f"   {command.title}", MUTED),)),
+                (((f" {command.slash:<{width}}", NAME), (f"   {command.title}", MUTED)),),
                 key=command.command_id,
             )
             for command in completion.rows
