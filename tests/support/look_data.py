@@ -11,6 +11,7 @@ from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
 from lmchat.services.catalogue import ModelRow
+from lmchat.services.library import SessionGroup
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
@@ -83,26 +84,26 @@ def header(number: int, title: str, *, parent: str | None = None) -> SessionHead
 
 
 GROUPS = (
-    ("Pinned", (header(1, "Garden, all year"),)),
-    (
-        "Today",
-        (
+    SessionGroup(name="Pinned", headers=(header(1, "Garden, all year"),)),
+    SessionGroup(
+        name="Today",
+        headers=(
             header(2, "Plan for the garden"),
             header(3, "SSE parsing, the edge cases"),
             header(4, "Regex for dates"),
         ),
     ),
-    (
-        "Yesterday",
-        (
+    SessionGroup(
+        name="Yesterday",
+        headers=(
             header(5, "Trip to the north"),
             header(6, "with the train", parent=f"{5:016x}"),
             header(7, "Letter to the landlord"),
         ),
     ),
-    (
-        "November",
-        (
+    SessionGroup(
+        name="November",
+        headers=(
             header(8, "Bread without kneading"),
             header(9, "Why is the sky dark?"),
             header(10, "Wireguard on the router"),

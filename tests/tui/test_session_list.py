@@ -160,7 +160,9 @@ async def test_a_click_opens_what_it_hits_and_a_heading_is_nothing():
 
 async def test_ten_thousand_sessions_draw_only_what_is_in_view():
     headers = tuple(header(number, f"Session {number}") for number in range(10_000))
-    app, sessions = host([("All", headers)], open_id=headers[5_000].session_id, unread=())
+    app, sessions = host(
+        [SessionGroup(name="All", headers=headers)], open_id=headers[5_000].session_id, unread=()
+    )
     async with app.run_test(size=WIDE) as pilot:
         rows = sessions.query_one(RowList)
         drawn: list[int] = []
@@ -173,7 +175,7 @@ async def test_ten_thousand_sessions_draw_only_what_is_in_view():
 
 async def test_the_open_session_is_in_view_wherever_it_stands():
     headers = tuple(header(number, f"Session {number}") for number in range(500))
-    app, _ = host([("All", headers)], open_id=headers[400].session_id, unread=())
+    app, _ = host([SessionGroup(name="All", headers=headers)], open_id=headers[400].session_id, unread=())
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         assert "▌Session 400" in screen_text(app)
@@ -184,7 +186,8 @@ async def test_the_choice_stays_with_its_session_when_the_list_changes():
     async with app.run_test(size=WIDE) as pilot:
         sessions.focus()
         await pilot.press("end")
-        sessions.show((("Today", (header(99, "Brand new"),)), *GROUPS), OPEN_ID, (), ())
+        fresh = SessionGroup(name="Today", headers=(header(99, "Brand new"),))
+        sessions.show((fresh, *GROUPS), OPEN_ID, (), ())
         assert sessions.chosen_id == f"{10:016x}"
 
 
@@ -197,16 +200,9 @@ async def test_after_a_deletion_the_next_one_is_chosen():
         assert sessions.chosen_id == f"{2:016x}"
 
 
-async def test_groups_of_the_library_are_understood():
-    groups = [SessionGroup(name=name, headers=tuple(headers)) for name, headers in GROUPS]
-    app, sessions = host(groups)
-    async with app.run_test(size=WIDE):
-        assert rows_of(sessions)[0].startswith("Pinned")
-
-
 async def test_titles_cannot_write_to_the_terminal():
     evil = replace(header(1, ""), title="a\x1b[2Jb\nc\u202ed")
-    app, _ = host([("To\x1bday", (evil,))], open_id=None)
+    app, _ = host([SessionGroup(name="To\x1bday", headers=(evil,))], open_id=None)
     async with app.run_test(size=WIDE):
         text = screen_text(app)
         assert "a␛[2Jb c" in text
@@ -215,7 +211,8 @@ async def test_titles_cannot_write_to_the_terminal():
 
 
 async def test_wide_characters_do_not_break_the_column():
-    app, sessions = host([("今日", (header(1, "庭の計画をいま立てる、とても長い題"),))], unread={f"{1:016x}"})
+    group = SessionGroup(name="今日", headers=(header(1, "庭の計画をいま立てる、とても長い題"),))
+    app, sessions = host([group], unread={f"{1:016x}"})
     async with app.run_test(size=WIDE):
         assert rows_of(sessions)[1].endswith("…  •")
 

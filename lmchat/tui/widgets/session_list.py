@@ -22,9 +22,6 @@ from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 from lmchat.tui.widgets.text_line import TextLine
 
-Groups = Sequence[SessionGroup | tuple[str, Sequence[SessionHeader]]]
-"""Headings with their sessions, newest first."""
-
 _EMPTY = "No sessions yet. Your first message begins one."
 _MOVES = (("up", -1), ("down", 1), ("home", -1_000_000), ("end", 1_000_000))
 
@@ -90,7 +87,7 @@ class SessionList(Vertical, can_focus=True):
 
     def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._groups: tuple[tuple[str, tuple[SessionHeader, ...]], ...] = ()
+        self._groups: tuple[SessionGroup, ...] = ()
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -110,14 +107,14 @@ class SessionList(Vertical, can_focus=True):
 
     def show(
         self,
-        groups: Groups,
+        groups: Sequence[SessionGroup],
         open_id: str | None,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
     ) -> None:
         """Show other sessions, or the same with other marks."""
         new = (
-            tuple(_pair(group) for group in groups),
+            tuple(groups),
             open_id,
             frozenset(streaming),
             frozenset(unread),
@@ -144,14 +141,14 @@ class SessionList(Vertical, can_focus=True):
 
     def _listed(self, typed: str, signs: Signs) -> Iterator[ListRow]:
         is_first = True
-        for name, headers in self._groups:
-            shown = [header for header in headers if typed in header.title.casefold()] if typed else headers
+        for group in self._groups:
+            shown = [header for header in group.headers if typed in header.title.casefold()]
             if not shown:
                 continue
             if not is_first:
                 yield ListRow()
             is_first = False
-            yield ListRow((((safe_line(name), MUTED),),), is_heading=True)
+            yield ListRow((((safe_line(group.name), MUTED),),), is_heading=True)
             for header in shown:
                 yield self._row(header, signs)
 
@@ -236,10 +233,3 @@ class SessionList(Vertical, can_focus=True):
             self._filter.value = ""
             self._draw()
         self.focus()
-
-
-def _pair(group: SessionGroup | tuple[str, Sequence[SessionHeader]]) -> tuple[str, tuple[SessionHeader, ...]]:
-    if isinstance(group, SessionGroup):
-        return group.name, group.headers
-    name, headers = group
-    return name, tuple(headers)
