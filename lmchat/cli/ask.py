@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import sys
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -15,6 +17,9 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.desk import Desk
 
 _WRONG_USE = ("bad_request", "not_allowed")
+_LOOK_S = 0.2
+"""Between two looks for a signal while a pipe is silent."""
+_BLOCK_BYTES = 65_536
 
 
 def ask(parts: Parts) -> Coroutine[None, None, int]:
@@ -79,8 +84,21 @@ def _prompt(parts: Parts) -> str:
     """Return what to ask: the argument, and below it what comes through a pipe."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read().decode("utf-8", "replace")
+        piped = _read_all(sys.stdin.fileno()).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (parts.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
+
+
+def _read_all(file: int) -> bytes:
+    """Read to the end; Ctrl-C always ends it.
+
+    `read()` of a file object would lose a signal that comes between two of its blocks.
+    """
+    blocks: list[bytes] = []
+    while True:
+        if select.select([file], [], [], _LOOK_S)[0]:
+            if not (block := os.read(file, _BLOCK_BYTES)):
+                return b"".join(blocks)
+            blocks.append(block)
