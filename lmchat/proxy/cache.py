@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
+from lmchat.errors import EndpointNotAllowed
 from lmchat.plain_file import read_plain
 
 WRITE_EVERY_S = 60.0
@@ -140,12 +141,20 @@ def _is_same(before: Iterable[ModelInfo], after: Iterable[ModelInfo]) -> bool:
 
 def _read(file: Path) -> list[_Known]:
     try:
-        return msgspec.json.decode(read_plain(file), type=list[_Known])
+        known = msgspec.json.decode(read_plain(file), type=list[_Known])
+        return [one for one in known if _is_address(one.endpoint)]
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _log.warning("the cache of models cannot be read and is begun anew: %s", type(error).__name__)
         return []
+
+
+def _is_address(endpoint: Endpoint) -> bool:
+    try:
+        return Endpoint.parse(endpoint.base_url) == endpoint
+    except EndpointNotAllowed:
+        return False
 
 
 def _replace(file: Path, data: bytes) -> None:

@@ -219,7 +219,9 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     key = (key or "").strip()
     if key:
         if not key.isascii() or not key.isprintable():
-            raise RequestInvalid("The API key holds characters that no key has.", hint="Enter it again.")
+            raise RequestInvalid(
+                "The API key holds characters that no key has.", hint="Enter it again.", kind="auth"
+            )
         headers["Authorization"] = f"Bearer {key}"
     return headers
 

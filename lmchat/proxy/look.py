@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.error_bodies import read_body
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers import SERVERS, server_of
@@ -55,7 +55,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
-    except (ServerUnavailable, ServerRejected) as caught:
+    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: a key that is none
         error = caught
         verdict = _verdict(caught, site, is_sure=is_sure)
     return _candidate(site, place, server, verdict, models, error)

@@ -157,3 +157,14 @@ async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_the_file_calls_an_address_and_is_none_is_not_known(tmp_path):
+    file = tmp_path / "models.json"
+    cache = ModelCache(600, file)
+    odd = Endpoint(scheme="http", host="\x1b[31m@evil", port=-5)
+    await cache.put(HERE, (model("tiny"),))
+    await cache.put(odd, (ModelInfo(model_id="evil", endpoint=odd, product=Product.JAN),))
+    again = ModelCache(600, file)
+    await again.ready()
+    assert [one.model_id for one in again.everything().models] == ["tiny"]

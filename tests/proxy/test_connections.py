@@ -97,3 +97,12 @@ async def test_missing_certificates_are_a_sentence(monkeypatch, make_client):
     client = make_client(allowed=["box.invalid"])
     candidate = await client.check(Endpoint.parse("https://box.invalid:1234"))
     assert "certificates" in candidate.detail
+
+
+@pytest.mark.parametrize("key", ["k\r\nX-Evil: 1", "schlüssel", "a\x1b[31m", "a\tb"])
+async def test_a_key_that_no_header_can_hold_is_a_rejected_key_and_goes_nowhere(server, make_client, key):
+    llama_cpp(server)
+    candidate = await make_client(key=key).check(endpoint_of(server))
+    assert candidate.verdict is Verdict.KEY_REJECTED
+    assert "API key" in candidate.detail
+    assert server.requests == []
