@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from textual import events
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
@@ -9,6 +10,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from lmchat.tui.signs import UNICODE
+from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.tui_host import Host, screen_text
 
@@ -51,6 +53,34 @@ async def test_an_address_can_be_typed():
         await pilot.press(*"gpu-box:8000", "enter")
         await pilot.pause()
         assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
+
+
+async def test_an_address_can_be_typed_or_pasted_at_once():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.press(*"gpu-box:8000", "enter")
+        await pilot.pause()
+        assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
+        app.screen.post_message(events.Paste("http://127.0.0.1:9\n"))
+        await pilot.pause()
+        assert isinstance(app.screen, AskDialog)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert [fact.text for fact in app.of(TryAddress)][1:] == ["http://127.0.0.1:9"]
+
+
+async def test_an_address_that_is_typed_in_one_go_opens_one_dialog():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.pause()
+        names = {":": "colon", ".": "full_stop"}
+        for char in "127.0.0.1:9":
+            app.screen.post_message(events.Key(names.get(char, char), char))
+        await pilot.pause()
+        assert sum(isinstance(one, AskDialog) for one in app.screen_stack) == 1
+        assert app.screen.query_one(Field).value == "127.0.0.1:9"
 
 
 async def test_what_is_no_address_is_told_under_the_input():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -53,6 +53,19 @@ class AskDialog(Dialog[str | None]):
     def on_mount(self) -> None:
         """Put the cursor behind what is there."""
         self.add_class("-small")
+
+    def on_key(self, event: events.Key) -> None:
+        """Take what is typed before the input has the focus."""
+        if event.is_printable and event.character and self.focused is None:
+            event.stop()
+            self.add_typed(event.character)
+
+    def add_typed(self, text: str) -> None:
+        """Add to what is typed, also before the input is there."""
+        if self.can_show:
+            self.query_one(Input).insert_text_at_cursor(text)
+        else:
+            self._value += text
 
     def show_problem(self, words: str) -> None:
         """Say why what was typed cannot be taken."""

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed
+from lmchat.safe_text import safe_line
 from lmchat.tui import figures
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
@@ -131,6 +132,24 @@ class WelcomeScreen(PatientScreen[None]):
         left_s = self._next_look_s - since_s
         return words, f"; looks again in {figures.ago(left_s)}" if left_s > 0 else "; looking"
 
+    def on_key(self, event: events.Key) -> None:
+        """Let the address be typed without choosing its row first."""
+        typed = event.character or ""
+        dialog = self.app.screen
+        if event.is_printable and isinstance(dialog, AskDialog):  # it came with the key that opened it
+            dialog.add_typed(typed)
+        elif event.is_printable and (typed.isalnum() or typed == "["):
+            self.ask_address(typed)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take an address that is pasted."""
+        event.stop()
+        self.ask_address(safe_line(event.text.strip()))
+
     def action_move(self, by: int) -> None:
         """Choose another row."""
         self._rows.move(by)
@@ -144,7 +163,9 @@ class WelcomeScreen(PatientScreen[None]):
         self.post_message(SearchSessions())
 
     def action_take(self) -> None:
-        """Do what the chosen row says."""
+        """Do what the chosen row says, unless something already asks."""
+        if not self.is_active:
+            return
         if self._rows.key == ADDRESS:
             self.ask_address()
             return
