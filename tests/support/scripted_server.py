@@ -224,6 +224,8 @@ class _Talk:
         try:
             await asyncio.wait({player, watcher}, return_when=asyncio.FIRST_COMPLETED)
             if player.done():
+                if isinstance(player.exception(), ConnectionError):  # it left while it was written to
+                    seen.client_left.set()
                 keep = player.result() and not reply.is_last
                 if watcher.done():
                     self.early = watcher.result()
