@@ -108,7 +108,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
     _chat("theme", "", "theme", "Change the theme", "change_theme", slash="/theme [NAME]"),
     _chat("doctor", "", "doctor", "Check server, store and terminal", "run_doctor", slash="/doctor"),
-    Command(command_id="copy_or_stop", keys="ctrl+c", label="copy", title="Copy the selection; else stop; twice with nothing to do: quit", scope=Scope.APP, action="copy_or_stop", is_priority=True, is_offered=False),
+    Command(command_id="copy_or_stop", keys="ctrl+c", label="copy", title="Copy the selection; else stop; twice when idle: quit", scope=Scope.APP, action="copy_or_stop", is_priority=True, is_offered=False),
     Command(command_id="commands", keys="ctrl+p", label="commands", title="Command palette", scope=Scope.APP, action="command_palette", is_offered=False),
     Command(command_id="help", keys="f1,question_mark", label="help", title="Every command with its key", scope=Scope.APP, action="show_help", slash="/help"),
     Command(command_id="suspend", keys="", label="suspend", title="Suspend lmchat (fg brings it back)", scope=Scope.APP, action="suspend_process", slash="/suspend"),
