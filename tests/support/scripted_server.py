@@ -223,9 +223,10 @@ class _Talk:
         watcher = asyncio.ensure_future(self.reader.read(1))
         try:
             await asyncio.wait({player, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if _is_reset(player) or _is_reset(watcher):
+                seen.client_left.set()
+                return False
             if player.done():
-                if isinstance(player.exception(), ConnectionError):  # it left while it was written to
-                    seen.client_left.set()
                 keep = player.result() and not reply.is_last
                 if watcher.done():
                     self.early = watcher.result()
@@ -266,6 +267,11 @@ class _Talk:
             self.writer.transport.abort()
         else:
             self.writer.close()
+
+
+def _is_reset(task: asyncio.Future) -> bool:
+    """Whether the client left while it was written to."""
+    return task.done() and isinstance(task.exception(), ConnectionError)
 
 
 def _is_of(seen: Seen, route: str) -> bool:
