@@ -11,6 +11,8 @@ from lmchat.safe_text import safe_line, safe_text
 
 _HELD = "\r\u200c\u200d"
 """Characters whose safe form depends on what follows."""
+_WIDEST = 200
+"""Characters of one cell: a single endless name would make every row as wide; `--json` has all of it."""
 
 
 class Output:
@@ -113,7 +115,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out columns by the width of their cells on a terminal."""
     from rich.cells import cell_len
 
-    safe = [[safe_line(cell) for cell in row] for row in (head, *rows)]
+    safe = [[safe_line(cell, limit=_WIDEST) for cell in row] for row in (head, *rows)]
     widths = [max(cell_len(row[column]) for row in safe) for column in range(len(head))]
     lines = (
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))

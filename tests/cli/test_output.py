@@ -85,3 +85,9 @@ def test_columns_fit_wide_characters_and_hostile_names():
         "日本     x",
         "a␛[2J b",
     ]
+
+
+def test_one_endless_name_does_not_widen_every_row_without_end():
+    lines = table(["NAME", "SIZE"], [["x" * 1_000_000, "1"], ["y", "2"]]).splitlines()
+    assert max(map(len, lines)) < 250
+    assert lines[1].split()[0].endswith("…")
