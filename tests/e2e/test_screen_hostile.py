@@ -28,7 +28,7 @@ def journey(home, words: str) -> bytes:
             screen.wait_for("LAST")
             screen.wait_for("answer saved")
             screen.type("\x1b[1;3A")
-            screen.wait_for("copy code")
+            screen.wait_for("regenerate")
             walk(screen, server, words)
             raw = whole(screen.raw)
             assert screen.process.poll() is None

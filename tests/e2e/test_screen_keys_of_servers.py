@@ -83,7 +83,7 @@ def server_command(server) -> str:
 
 def test_the_dialog_can_be_left_and_asked_for_again(tmp_path):
     with plain(ScriptedServer(), key=KEY) as server, LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_for("wants a key")
+        screen.wait_for("Esc leave")
         screen.type("\x1b")
         screen.wait_gone("Esc leave")
         screen.type("\x1b[15~")
