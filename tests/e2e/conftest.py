@@ -3,13 +3,15 @@ from __future__ import annotations
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.lmchat_screen import STEADY, configure
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
 
 @pytest.fixture
 def real(tmp_path, real_server):
-    """The command line against the real server."""
+    """The command line against the real server; its answers are the same every time, and short."""
+    configure(tmp_path, STEADY)
     return Cli(home=tmp_path, url=real_server.url)
 
 

@@ -103,7 +103,7 @@ def test_typing_goes_on_while_an_answer_streams_and_is_queued(screen):
     assert "answer saved" not in screen.text
     screen.type("\r")
     screen.wait_for("queued")
-    assert "and one more thing" in screen.text
+    screen.wait_for("and one more thing")
     screen.type("\x1b")
     screen.wait_until(lambda: len(stored(screen.home).messages) > 2, "the queued message went out")
     texts = [message.text for message in stored(screen.home).messages]
