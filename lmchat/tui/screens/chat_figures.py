@@ -131,8 +131,8 @@ class ChatFigures(ChatParts):
         return written(keys.partition(",")[0]), command.label
 
     def _hints(self) -> Sequence[Hint]:
-        """What the keys do now: Esc first while a turn runs, a message's keys while one has the focus."""
-        raise NotImplementedError
+        """What the keys do now; here nothing has keys yet, `ChatScreen` says what its own do."""
+        return ()
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

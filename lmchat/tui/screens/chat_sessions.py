@@ -93,8 +93,8 @@ class ChatSessions(ChatTurns):
         self.note_draft()
 
     def leave_edit(self) -> bool:
-        """Give up editing an earlier prompt; tell whether there was anything to give up."""
-        raise NotImplementedError
+        """Give up editing an earlier prompt; tell whether there was anything to give up: here nothing is."""
+        return False
 
     def note_draft(self) -> None:
         """Keep what is typed, and what waits, with the session that it was typed in."""

@@ -222,12 +222,13 @@ class Viewport(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, self._base)
 
     def has_marks(self) -> bool:
-        """Whether anything is marked at all."""
-        raise NotImplementedError
+        """Whether anything is marked at all; a bare viewport marks nothing."""
+        return False
 
     def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a row with what is marked in it."""
-        raise NotImplementedError
+        """Return a row with what is marked in it; a bare viewport leaves it as it is."""
+        del place, line
+        return strip
 
 
 def pack(place: Place) -> int:
