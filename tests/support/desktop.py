@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
@@ -67,7 +69,16 @@ class Desktop:
 
     async def say(self, text: str) -> None:
         """Type a line and send it."""
-        await self.pilot.press(*(_KEYS.get(char, char) for char in text), "enter")
+        await self.type(text)
+        await self.pilot.press("enter")
+
+    async def type(self, text: str) -> None:
+        """Type as fast as the terminal hands keys over; the pilot rests 50 ms after each."""
+        for char in text:
+            event = events.Key(_KEYS.get(char, char), char)
+            event.set_sender(self.app)
+            self.app._driver.send_message(event)
+            await asyncio.sleep(0)
 
     async def answered(self, count: int = 1) -> None:
         """Wait until so many answers have ended."""
