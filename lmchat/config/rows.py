@@ -90,9 +90,14 @@ def _texts(
 def _within(low: float, high: float) -> Callable[[object], str]:
     def check(value: object) -> str:
         is_right = isinstance(value, int | float) and low <= value <= high
-        return "" if is_right else f"must be from {low:g} to {high:g}"
+        return "" if is_right else f"must be from {_plain(low)} to {_plain(high)}"
 
     return check
+
+
+def _plain(number: float) -> str:
+    """Write a number without an exponent."""
+    return str(int(number)) if number == int(number) else str(number)
 
 
 def _one_of(*words: str) -> Callable[[object], str]:

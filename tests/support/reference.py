@@ -1,0 +1,134 @@
+"""`python -m tests.support.reference` writes docs/configuration.md and commands.md out of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from lmchat.cli.commands import COMMANDS, Argument, Command
+from lmchat.config.environment import VARIABLES
+from lmchat.config.example import toml_value
+from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong
+from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
+from lmchat.tui.commands import Scope
+
+DOCS = Path(__file__).parents[2] / "docs"
+_GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compares it with the program. -->\n"
+_CONFIGURATION = """\
+# Configuration
+
+Everything is optional. `lmchat config init` writes the commented file of which
+[config.example.toml](../config.example.toml) is a copy; `lmchat config path` tells where it belongs,
+`lmchat config check` what is wrong in it, with line numbers, and `lmchat config show` what holds and
+where each value comes from. A flag goes before the environment, the environment before the file, the file
+before the default. lmchat never writes into `config.toml`; what it remembers by itself (last model,
+panels, theme) goes to `state.toml` beside it.
+"""
+_SECRETS = """\
+## Keys of servers
+
+A key comes from `LMCHAT_API_KEY`, from `api_key_env` or `api_key_cmd` of a server of your own, or from
+the question on the screen, which tries it first and then keeps it in `credentials.toml` (mode 0600).
+`api_key` in the file works too and is the worst place for it. A key goes to the address that it was given
+for and nowhere else; it is never shown by `config show`, and never stands in a log, an export, an error
+or the arguments of a process. `OPENAI_API_KEY` is sent to api.openai.com only.
+"""
+_COMMANDS = """\
+# Commands
+
+`lmchat` alone opens the chat screen. Options of every command may stand before or after its name. Answers
+go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed, 2 wrong
+use or bad configuration, 3 no server, 130 interrupted.
+"""
+
+
+def configuration_page() -> str:
+    """Return the text of docs/configuration.md."""
+    parts = [_GENERATED, _CONFIGURATION]
+    for section in SECTIONS:
+        title = f"## `[{section.name}]`" if section.name else "## Above all tables"
+        help_line = [f"{section.help}\n"] if section.help else []
+        parts += [f"{title}\n", *help_line, _settings(section)]
+    parts += ["## `[keys]`\n", f"{KEYS_HELP}\n", _keys()]
+    parts += ["## `[[endpoints]]`\n", f"{ENDPOINT.help}\n", _settings(ENDPOINT)]
+    parts += ["## `[profiles.NAME]`\n", f"{PROFILE.help}\n", _settings(PROFILE)]
+    parts += ["## Environment\n", _environment(), _SECRETS]
+    return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """Return the text of docs/commands.md."""
+    return "\n".join([_GENERATED, _COMMANDS, *_described("lmchat", COMMANDS)])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _settings(section: Section) -> str:
+    defaults = section.settings() if section in SECTIONS else None
+    rows = ((f"`{row.name}`", _default(row, defaults), row.help, _limits(row)) for row in section.rows)
+    return _table(("key", "default", "meaning", "must be"), rows)
+
+
+def _default(row: Row, defaults: object) -> str:
+    value = getattr(defaults, row.name, None)
+    if value not in (None, "", ()):
+        return f"`{toml_value(value)}`"
+    return "" if row.example is None else f"unset; as in `{toml_value(row.example)}`"
+
+
+def _limits(row: Row) -> str:
+    """Return what the check itself says of a value that cannot be right."""
+    worst: object = {Kind.TEXT: "\0", Kind.INTEGER: -(2**80), Kind.NUMBER: -1e300, Kind.TEXTS: ["\0"]}.get(
+        row.kind
+    )
+    said = wrong(row, worst) if row.check is not None else ""
+    told = said.removeprefix("must be ").replace('"\0" is none of', "of")
+    return told if told and "\0" not in told and "empty" not in told else row.kind.value
+
+
+def _keys() -> str:
+    rows = (
+        (f"`{command.command_id}`", f"`{command.keys}`" if command.keys else "", command.title, scope.value)
+        for scope in Scope
+        for command in SCREEN_COMMANDS
+        if command.scope is scope
+    )
+    return _table(("command", "key", "does", "where"), rows)
+
+
+def _environment() -> str:
+    rows = [(f"`{name}`", f"`{key}`") for name, key in VARIABLES]
+    rows += [("`LMCHAT_HOME`", "one folder for all files"), ("`LMCHAT_LOG_LEVEL`", "as `--log-level`")]
+    rows += [("`NO_COLOR`", "no colours on the command line")]
+    return _table(("variable", "sets"), rows) + "\nOf two variables for one key the first that is set wins.\n"
+
+
+def _described(before: str, commands: Iterable[Command]) -> Iterator[str]:
+    for command in commands:
+        name = f"{before} {command.name}"
+        yield f"## `{name}`\n"
+        yield f"{command.help[0].upper()}{command.help[1:]}.\n"
+        if command.arguments:
+            yield _table(("argument", "meaning"), (_argument(one) for one in command.arguments))
+        yield "```sh\n" + "\n".join(command.examples) + "\n```\n"
+        yield from _described(name, command.commands)
+
+
+def _argument(argument: Argument) -> tuple[str, str]:
+    form = argument.form
+    takes = form.get("metavar") or ("{" + ",".join(form["choices"]) + "}" if "choices" in form else "")
+    is_option = argument.names[0].startswith("-")
+    name = ", ".join(argument.names) if is_option else (takes or argument.names[0])
+    return f"`{name}{' ' + takes if is_option and takes else ''}`", str(form.get("help", ""))
+
+
+if __name__ == "__main__":
+    (DOCS / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
