@@ -1,0 +1,113 @@
+"""Wheel and sdist: what is in them, and that they install and start on every Python that we promise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lmchat import __version__
+from tests.support.lmchat_screen import LMChatScreen
+from tests.support.pty_program import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+_PYTHONS = ("3.11", "3.12", "3.13")
+_PACKAGE = {
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "lmchat").rglob("*")
+    if path.is_file() and path.suffix in (".py", ".tcss", ".typed")
+}
+
+
+def _run(*argv: str | Path, **options) -> str:
+    """Run what may go to the package index, which the guard of the tests forbids to lmchat."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(  # noqa: S603 - the tests say what runs
+        [str(word) for word in argv], env=env, capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, f"{argv}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _interpreter(version: str) -> str:
+    """Return a Python of this version; nothing where the machine has none."""
+    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
+        return sys.executable
+    known = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    for name in (*map(str, known), shutil.which(f"python{version}") or ""):
+        if name and subprocess.run([name, "-c", "import venv, ensurepip"], check=False).returncode == 0:  # noqa: S603
+            return name
+    return ""
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> dict[str, Path]:
+    """Both packages, built as for a release: the wheel out of the sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    _run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return {"wheel": wheel, "sdist": sdist}
+
+
+def test_the_wheel_holds_the_program_and_nothing_else(packages):
+    names = set(zipfile.ZipFile(packages["wheel"]).namelist())
+    meta = f"lmchat-{__version__}.dist-info"
+    assert {name for name in names if not name.startswith(meta)} == _PACKAGE
+    assert {name.removeprefix(f"{meta}/") for name in names if name.startswith(meta)} == {
+        "METADATA",
+        "RECORD",
+        "WHEEL",
+        "entry_points.txt",
+        "licenses/LICENSE",
+    }
+
+
+def test_the_sdist_holds_what_makes_and_tests_the_program(packages):
+    with tarfile.open(packages["sdist"]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= _PACKAGE
+    tops = {name.partition("/")[0] for name in names}
+    assert tops - {".gitignore"} == {
+        "CHANGELOG.md",
+        "LICENSE",
+        "PKG-INFO",
+        "README.md",
+        "config.example.toml",
+        "docs",
+        "lmchat",
+        "pyproject.toml",
+        "tests",
+    }
+    assert not any("__pycache__" in name or name.endswith((".pyc", ".db", ".gguf")) for name in names)
+
+
+@pytest.mark.parametrize("version", [version for version in _PYTHONS if _interpreter(version)])
+def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real_server):
+    _run(_interpreter(version), "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+    _run(python, "-m", "pip", "install", "-q", packages["wheel"])
+    assert _run(tmp_path / "venv/bin/lmchat", "--version").strip() == f"lmchat {__version__}"
+    home = tmp_path / "home"
+    home.mkdir()
+    with LMChatScreen(home, real_server.url, argv=(str(tmp_path / "venv/bin/lmchat"),)) as screen:
+        screen.wait_ready()
+        screen.ask("Say hello.")
+        screen.wait_answered()
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert screen.left_behind() == []
+
+
+def test_the_wheel_installs_without_a_compiler_or_a_checkout(packages):
+    with zipfile.ZipFile(packages["wheel"]) as wheel:
+        text = wheel.read(f"lmchat-{__version__}.dist-info/WHEEL").decode()
+    assert "Root-Is-Purelib: true" in text
+    assert "Tag: py3-none-any" in text
