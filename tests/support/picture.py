@@ -1,10 +1,13 @@
-"""`python -m tests.support.picture` draws docs/chat.svg: the real app in the middle of an answer."""
+"""`python -m tests.support.picture [NAME ...]` draws the pictures of docs/: the real app, fixed answers."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +16,13 @@ from textual.app import App
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import Role, new_id, text_message
+from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.sessions import SessionStore
-from tests.support.desktop import desktop
-from tests.support.scripted_backend import ScriptedBackend
+from lmchat.tui.screens.search_dialog import SearchDialog
+from tests.support.desktop import Desktop, desktop
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.tui_host import screen_text
 
 DOCS = Path(__file__).parents[2] / "docs"
 FONTS = "Hack, DejaVu Sans Mono, Menlo, Consolas, monospace"
@@ -25,6 +31,28 @@ OTHERS = (
     ("Regex for dates", 0),
     ("Trip to the north", 1),
     ("Bread without kneading", 9),
+)
+_ON_DISK = LoadState.NOT_LOADED
+CANDIDATES = (
+    candidate(
+        Verdict.READY,
+        model(size_bytes=4_700_000_000, capabilities=("tools", "reasoning")),
+        model(
+            "gemma-3-4b",
+            params="4B",
+            quantization="Q4_0",
+            state=LoadState.NOT_LOADED,
+            size_bytes=2_400_000_000,
+        ),
+        model("qwen2.5-coder-14b", params="14B", state=LoadState.NOT_LOADED, size_bytes=9_000_000_000),
+        model(
+            "nomic-embed-text-v1.5",
+            params="137M",
+            quantization="F16",
+            is_embedding=True,
+            size_bytes=274_000_000,
+        ),
+    ),
 )
 ANSWER = """## Leaves first
 
@@ -78,14 +106,16 @@ async def fill(store: SessionStore, clock: Clock) -> None:
     clock.days_ago = 0
 
 
-async def draw(theme: str, size: tuple[int, int]) -> str:
-    """Play the conversation up to the middle of an answer."""
+@asynccontextmanager
+async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
+    """The app, with a conversation played up to the middle of an answer."""
     words = [step for piece in re.findall(r"\S+\s*|\s+", ANSWER) for step in (0.0225, TextDelta(text=piece))]
     first = "No. Spinach and winter lettuce like the cooler nights, and both are up in a week."
     usage = UsageReported(prompt_tokens=21, completion_tokens=22, tokens_per_second=44.0)
     backend = ScriptedBackend(
         [RequestSent(), 0.19, TextDelta(text=first), usage, StreamFinished(reason="stop")],
         [RequestSent(), 0.21, ReasoningDelta(text="The north side has shade."), 1.2, *words, asyncio.Event()],
+        candidates=CANDIDATES,
     )
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
@@ -99,11 +129,47 @@ async def draw(theme: str, size: tuple[int, int]) -> str:
             desk.chat.say("What grows on the north side, in three metres?")
             await desk.until(lambda: desk.conversation.shown_messages[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
-            desk.chat.say("Which herbs go with them?")
-            desk.chat.prompt_input.put("and in full shade?")
-            await desk.pilot.pause(0.6)
-            return as_svg(desk.app)
+            yield desk
+
+
+async def queue(desk: Desktop) -> None:
+    """One message waits for the answer's end, another is being typed."""
+    desk.chat.say("Which herbs go with them?")
+    desk.chat.prompt_input.put("and in full shade?")
+
+
+async def pick(desk: Desktop) -> None:
+    """The model picker."""
+    await desk.pilot.press("ctrl+o")
+    await desk.until(lambda: "gemma" in screen_text(desk.app), "the models")
+
+
+async def search(desk: Desktop) -> None:
+    """The search of all sessions."""
+    await desk.pilot.press("ctrl+k")
+    await desk.until(lambda: isinstance(desk.app.screen, SearchDialog), "the search")
+    await desk.type("bread")
+    await desk.until(lambda: "1 hit" in screen_text(desk.app), "a hit")
+
+
+PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable[None]]]] = {
+    "chat": ("lmchat-dark", (120, 40), queue),
+    "picker": ("lmchat-dark", (120, 40), pick),
+    "search": ("lmchat-light", (120, 40), search),
+    "narrow": ("lmchat-dark", (60, 20), queue),
+}
+"""Name of the file, theme, size, and what is done before the picture is taken."""
+
+
+async def draw(name: str) -> str:
+    """Return a picture as SVG."""
+    theme, size, prepare = PICTURES[name]
+    async with talking(theme, size) as desk:
+        await prepare(desk)
+        await desk.pilot.pause(0.6)
+        return as_svg(desk.app)
 
 
 if __name__ == "__main__":
-    (DOCS / "chat.svg").write_text(asyncio.run(draw("lmchat-dark", (120, 40))), encoding="utf-8")
+    for wanted in sys.argv[1:] or PICTURES:
+        (DOCS / f"{wanted}.svg").write_text(asyncio.run(draw(wanted)), encoding="utf-8")
