@@ -14,6 +14,7 @@ from typing import Any
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.message import now
 from lmchat.domain.remembered import Remembered
@@ -124,7 +125,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             library=Library(store, write_file=write_new_file, clock=moment),
             desk=Desk(chat=settings.chat, backend=late, store=store, clock=clock),
             monitor=Monitor(late, clock=clock),
-            catalogue=Catalogue(late, store),
+            catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
             outside=_outside(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,

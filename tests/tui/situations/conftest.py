@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from pytest_textual_snapshot import SVGImageExtension
+
+from tests.support.look_data import NOW
+from tests.support.scripted_server import ScriptedServer
+from tests.support.situation import Situation
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch, tmp_path):
+    """Every message is of one minute, no id is random, and nothing of this machine's home is looked at."""
+    seconds, ids = count(), count(1)
+
+    def moment():
+        return NOW + timedelta(milliseconds=next(seconds))
+
+    for module in ("domain.message", "services.conversation", "services.desk"):
+        monkeypatch.setattr(f"lmchat.{module}.now", moment)
+    monkeypatch.setattr("lmchat.services.outcome.new_id", lambda: f"{next(ids):04x}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., ScriptedServer]]:
+    """Start servers that are stopped at the end."""
+    servers: list[ScriptedServer] = []
+
+    def begin(script=None, *words, host="127.0.0.1", **options) -> ScriptedServer:
+        server = ScriptedServer(host=host).start()
+        servers.append(server)
+        if script is not None:
+            script(server, *words, **options)
+        return server
+
+    yield begin
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def picture(snapshot):
+    """Compare the screen with the picture of this name; figures of this run can be given fixed ones."""
+    pictures = snapshot.use_extension(SVGImageExtension)
+
+    async def compare(seen: Situation, name: str, *, instead: dict[str, str] | None = None) -> None:
+        await seen.rests()
+        shown = seen.text  # also draws what lies under a dialog
+        svg = seen.app.export_screenshot()
+        for of_this_run, fixed in (instead or {}).items():
+            svg = re.sub(re.escape(of_this_run), fixed, svg)
+        assert svg == pictures(name=name), f"The picture {name} is another one:\n{shown}"
+
+    return compare
