@@ -31,6 +31,10 @@ class Output:
         safe = safe_text(text)
         _write(safe if safe.endswith("\n") else safe + "\n")
 
+    def painted(self, text: str) -> None:
+        """Print text with colours of ours; what of it came from outside is safe already."""
+        _write(text if text.endswith("\n") else text + "\n")
+
     def document(self, value: object) -> None:
         """Print a value as JSON: the one document, or one more line."""
         self.has_document = True

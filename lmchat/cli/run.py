@@ -13,6 +13,8 @@ from lmchat.cli.output import Output
 from lmchat.cli.parts import Parts
 from lmchat.errors import LMChatError, WrongUse
 
+_DOCTOR = "doctor:"
+"""Handlers that run whatever is wrong with folders and configuration."""
 _SIGNALLED = 128
 """Exit codes above it tell the number of a signal."""
 Handler = Callable[[Parts], int | Coroutine[None, None, int]]
@@ -52,7 +54,11 @@ def _handle(parts: Parts) -> int:
         return _chat(parts)
     module, _, function = parts.options.handler.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
-    parts.start_log()
+    try:
+        parts.start_log()
+    except LMChatError:
+        if not parts.options.handler.startswith(_DOCTOR):  # which tells of it
+            raise
     result = handler(parts)
     if isinstance(result, int):
         return result

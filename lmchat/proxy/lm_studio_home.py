@@ -24,7 +24,8 @@ def app_ports() -> tuple[int, ...]:
     return APP_PORTS if told is None else (told, *APP_PORTS)
 
 
-def _home() -> Path:
+def home_folder() -> Path:
+    """Return the folder of LM Studio, which the user may have moved; it need not exist."""
     user = Path.home()
     pointer = user / ".lmstudio-home-pointer"
     if pointer.is_file():
@@ -36,7 +37,7 @@ def _home() -> Path:
 
 def _port(name: str) -> int | None:
     try:
-        value = mapping(decode(_read(_home() / ".internal" / name)))
+        value = mapping(decode(_read(home_folder() / ".internal" / name)))
     except (OSError, ValueError, RuntimeError, NotJsonError):
         return None
     port = whole(value.get("port"))

@@ -38,16 +38,25 @@ class Tool(Struct, frozen=True, kw_only=True):
     """Command line to read back; empty where there is none."""
     needs: str = ""
     """Environment variable without which it cannot work."""
+    types: tuple[str, ...] = ()
+    """Command line that lists what kinds of content there are; empty where there is none."""
     encoding: str = "utf-8"
     """What it reads."""
 
 
 TOOLS = (
-    Tool(name="wl-copy", copy=("wl-copy",), paste=("wl-paste", "--no-newline"), needs="WAYLAND_DISPLAY"),
+    Tool(
+        name="wl-copy",
+        copy=("wl-copy",),
+        paste=("wl-paste", "--no-newline"),
+        types=("wl-paste", "--list-types"),
+        needs="WAYLAND_DISPLAY",
+    ),
     Tool(
         name="xclip",
         copy=("xclip", "-selection", "clipboard"),
         paste=("xclip", "-selection", "clipboard", "-o"),
+        types=("xclip", "-selection", "clipboard", "-o", "-t", "TARGETS"),
         needs="DISPLAY",
     ),
     Tool(
@@ -93,6 +102,8 @@ class WayChecked(Struct, frozen=True, kw_only=True):
     """None where it cannot be told."""
     reason: str
     """Why, in few words."""
+    is_there: bool = True
+    """Whether it could be tried at all."""
 
     @property
     def words(self) -> str:
@@ -138,12 +149,17 @@ class Clipboard:
             ) from error
         return Copied(way="file", detail=str(self._file))
 
+    def ways(self) -> list[WayChecked]:
+        """Return which ways there are, in the order in which they are tried; nothing is tried."""
+        tools = [self._untried(tool) for tool in (*TOOLS, TMUX)]
+        return [*tools, self._check_osc_52(), self._check_file()]
+
     async def check(self) -> AsyncIterator[WayChecked]:
         """Try every way with a word of its own, and put back what was there."""
         for tool in (*TOOLS, TMUX):
             yield await self._check(tool)
         yield self._check_osc_52()
-        yield WayChecked(way="file", works=None, reason=f"when nothing else works: {self._file}")
+        yield self._check_file()
 
     def _tools(self) -> list[Tool]:
         natives = () if self._is_over_ssh() else TOOLS
@@ -179,12 +195,20 @@ class Clipboard:
             return "this terminal has no clipboard"
         return f"longer than {OSC_52_LIMIT} bytes" if length > OSC_52_LIMIT else ""
 
+    def _untried(self, tool: Tool) -> WayChecked:
+        reason = "skipped over ssh" if tool is not TMUX and self._is_over_ssh() else self._missing(tool)
+        if reason:
+            return WayChecked(way=tool.name, works=False, reason=reason, is_there=False)
+        return WayChecked(way=tool.name, works=None, reason="there, and not tried")
+
     async def _check(self, tool: Tool) -> WayChecked:
-        if tool is not TMUX and self._is_over_ssh():
-            return WayChecked(way=tool.name, works=False, reason="skipped over ssh")
-        if reason := self._missing(tool):
-            return WayChecked(way=tool.name, works=False, reason=reason)
+        untried = self._untried(tool)
+        if not untried.is_there:
+            return untried
         before = await self._get(tool)
+        if before is None and await self._holds_other_things(tool):
+            reason = "not tried: the clipboard holds something that is no text"
+            return WayChecked(way=tool.name, works=None, reason=reason)
         word = f"lmchat {secrets.token_hex(4)}"
         if not await self._set(tool, word):
             return WayChecked(way=tool.name, works=False, reason="failed, or took too long")
@@ -205,9 +229,20 @@ class Clipboard:
         data = await processes.read(self._found(tool.paste), timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
+    async def _holds_other_things(self, tool: Tool) -> bool:
+        """Whether there is something that could not be put back, as a picture."""
+        if not tool.types:
+            return False
+        listed = await processes.read(self._found(tool.types), timeout_s=self.timeout_s) or b""
+        kinds = [line for line in listed.decode(errors="replace").splitlines() if "/" in line]
+        return bool(kinds) and not any(kind.startswith("text/") for kind in kinds)
+
+    def _check_file(self) -> WayChecked:
+        return WayChecked(way="file", works=None, reason=f"when nothing else works: {self._file}")
+
     def _check_osc_52(self) -> WayChecked:
         if fault := self._osc_52_fault(0):
-            return WayChecked(way="OSC 52", works=False, reason=fault)
+            return WayChecked(way="OSC 52", works=False, reason=fault, is_there=False)
         return WayChecked(way="OSC 52", works=None, reason="no terminal answers to it; it is tried last")
 
 

@@ -1,0 +1,143 @@
+"""The checks about servers: what answers, under which address and key, and who holds a port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from lmchat.cli.parts import Parts
+from lmchat.config.settings import Settings
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.machine import Installed
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint
+from lmchat.errors import LMChatError
+from lmchat.machine.listeners import port_holders, tool_to_see
+from lmchat.machine.programs import installed_products
+from lmchat.services.arrival import Need
+from lmchat.services.doctor import apart
+from lmchat.services.key_findings import key_findings
+from lmchat.services.ports import Backend
+from lmchat.services.server_findings import Look, server_findings
+from lmchat.storage import remembered as remembered_file
+
+
+class ServerChecks:
+    """Looks at everything that could answer a chat; what is wrong in the configuration costs itself alone."""
+
+    def __init__(self, parts: Parts, backend: Callable[[], Awaitable[Backend]]) -> None:
+        self._parts = parts
+        self._backend = backend
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What holds of the configuration; the check of the files says what is wrong with it."""
+        try:
+            return self._parts.loaded.settings
+        except LMChatError:
+            return Settings()
+
+    def own(self) -> tuple[list[Endpoint], list[Finding]]:
+        """Return the user's own addresses, and a row for each that is none."""
+        named = [self.settings.endpoint, *(one.url for one in self.settings.endpoints)]
+        found: list[Endpoint] = []
+        wrong: list[Finding] = []
+        for url in filter(None, named):
+            try:
+                found.append(Endpoint.parse(url))
+            except LMChatError as error:
+                wrong.append(_wrong_address(url, error))
+        return found, wrong
+
+    async def look(self) -> list[Finding]:
+        """Return the rows about servers and their keys."""
+        own, wrong = self.own()
+        backend = await self._backend()
+        looked = await asyncio.gather(
+            backend.detect(expected=own), apart(self._installed), apart(self._remembered), apart(self._keys)
+        )
+        candidates, installed, remembered, (sources_of, stored, warnings) = looked
+        ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
+        look = Look(
+            candidates=candidates,
+            holders=await apart(lambda: port_holders(ports)),
+            installed=installed,
+            model=self.settings.model,
+            remembered=remembered,
+            is_named=bool(self.settings.endpoint),
+            tool_to_see=tool_to_see(0).replace("0", "PORT"),
+            engine_step=engine_step(),
+        )
+        has_chat = look.arrival.need in (Need.NOTHING, Need.MODEL)
+        sources = {one.endpoint.origin: sources_of(one) for one in candidates}
+        keys = key_findings(candidates, sources, stored, warnings, has_chat=has_chat)
+        return [*server_findings(look), *wrong, *keys]
+
+    async def look_at_loopback(self) -> list[Finding]:
+        """Return the rows about `localhost` and the two families of addresses."""
+        from lmchat.proxy.lm_studio_home import hinted_port
+        from lmchat.proxy.loopback_check import loopback_findings, see_loopback
+        from lmchat.proxy.servers import SERVERS
+
+        names = {port: server.product.value for server in SERVERS for port in server.ports}
+        hinted = await apart(hinted_port)
+        if hinted is not None:
+            names.setdefault(hinted, "LM Studio")
+        own, _ = self.own()
+        ports = [*(one.port for one in own if one.is_loopback), *names]
+        return loopback_findings(await see_loopback(ports), names)
+
+    def look_at_environment(self) -> list[Finding]:
+        """Return the row about proxies."""
+        from lmchat.proxy.connections import is_local
+        from lmchat.proxy.environment_check import proxy_finding
+
+        own, _ = self.own()
+        return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)])]
+
+    def _installed(self) -> tuple[Installed, ...]:
+        from lmchat.proxy.lm_studio_home import home_folder
+
+        try:
+            home = Path.home()
+            lm_studio = home_folder()
+        except (OSError, RuntimeError):  # no home is known, or it may not be entered
+            return installed_products(self._parts.environ, None, None)
+        return installed_products(self._parts.environ, home, lm_studio)
+
+    def _remembered(self) -> Remembered:
+        try:
+            return remembered_file.load(self._parts.paths.remembered_file)[0]
+        except LMChatError:
+            return Remembered()
+
+    def _keys(self) -> tuple[Callable[[Candidate], str], Sequence[str], Sequence[str]]:
+        from lmchat.cli.wiring import keys_of
+
+        try:
+            keys = keys_of(self._parts)
+            keys.load()
+        except LMChatError as error:
+            return lambda _: "", (), (error.words,)
+        return lambda one: keys.source_of(one.endpoint), keys.stored_origins(), keys.warnings
+
+
+def engine_step() -> str:
+    """Return how a chat can be had without a server; empty where that is not installed."""
+    from importlib.util import find_spec
+
+    return "lmchat --local" if find_spec("xllamacpp") else ""
+
+
+def _wrong_address(url: str, error: LMChatError) -> Finding:
+    return Finding(
+        check="server",
+        group=Group.SERVERS,
+        name="Address",
+        grade=Grade.FAULT,
+        cause=f"{url} cannot be asked. {error.message}.",
+        next_step=error.hint or "Write it as http://HOST:PORT",
+        facts={"url": url},
+    )

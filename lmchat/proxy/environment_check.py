@@ -1,0 +1,112 @@
+"""Proxy variables of the environment: what lmchat does with them, and whether other programs are misled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.server import Endpoint
+
+_SCHEMES = ("http", "https", "all")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_KNOWN = ("http", "https", "socks5", "socks5h")
+
+
+def proxy_finding(environ: Mapping[str, str], remote: Sequence[Endpoint]) -> Finding:
+    """Say what the variables do; `remote` are the user's own servers on other machines."""
+    proxies = proxies_of(environ)
+    if not proxies:
+        return _finding(Grade.OK, "No proxy is set in the environment.", "", {})
+    shown = ", ".join(f"{name}={_without_password(value)}" for name, value in proxies.items())
+    facts = {"variables": {name: _without_password(value) for name, value in proxies.items()}}
+    bad = [name for name, value in proxies.items() if _fault(value)]
+    if bad:
+        reason = _fault(proxies[bad[0]])
+        used_for = f" It is needed for {remote[0].host}." if remote else ""
+        return _finding(
+            Grade.FAULT if remote else Grade.WARNING,
+            f"{bad[0]} names a proxy that lmchat cannot use: {reason}.{used_for} Servers of this machine are "
+            "reached without it.",
+            f"unset {bad[0]}, or name an http:// proxy in it",
+            facts,
+        )
+    bypassed = _bypassed(environ)
+    missed = [host for host in _LOOPBACK if host not in bypassed]
+    through = f" Requests to {', '.join(one.host for one in remote)} go through it." if remote else ""
+    if missed:
+        return _finding(
+            Grade.WARNING,
+            f"{shown}: lmchat asks servers of this machine directly all the same; other programs would ask "
+            f"the proxy for {' and '.join(missed)}, and fail.{through}",
+            "export NO_PROXY=127.0.0.1,localhost,::1 no_proxy=127.0.0.1,localhost,::1",
+            facts,
+        )
+    return _finding(
+        Grade.OK,
+        f"{shown}: not used for this machine, by lmchat or by others (NO_PROXY).{through}",
+        "",
+        facts,
+    )
+
+
+def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name a proxy; of two forms of one name the lower-case one counts."""
+    found: dict[str, str] = {}
+    for scheme in _SCHEMES:
+        for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):
+            if value := environ.get(name, "").strip():
+                found[name] = value
+                break
+    return found
+
+
+def _bypassed(environ: Mapping[str, str]) -> set[str]:
+    """Return the names of this machine that no proxy is asked for; each entry may leave out the port."""
+    listed = environ.get("no_proxy", "") or environ.get("NO_PROXY", "")
+    words = {word.strip().lower().strip(".") for word in listed.split(",")}
+    names = {
+        word if word.count(":") > 1 and "]" not in word else word.partition("]")[0].strip("[")
+        for word in words
+    }
+    names = {name if name.count(":") > 1 else name.partition(":")[0] for name in names}
+    return {host for host in _LOOPBACK if "*" in names or host in names}
+
+
+def _fault(value: str) -> str:
+    """Return why a proxy cannot be used; empty where it can."""
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "it is no address"
+    if parts.scheme not in _KNOWN:
+        return f"{parts.scheme}:// is not known"
+    if not host:
+        return "it names no host"
+    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
+        return "SOCKS is not spoken here"
+    return ""
+
+
+def _without_password(value: str) -> str:
+    """Return scheme, host and port only: the rest may hold a password."""
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(no address)"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+def _finding(grade: Grade, cause: str, step: str, facts: Mapping[str, object]) -> Finding:
+    return Finding(
+        check="network.proxy",
+        group=Group.NETWORK,
+        name="Proxy variables",
+        grade=grade,
+        cause=cause,
+        next_step=step,
+        facts=facts,
+    )

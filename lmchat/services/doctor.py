@@ -1,0 +1,152 @@
+"""Runs all checks at once; one that fails or hangs is a row of the report and stops none of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from msgspec import Struct
+
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.errors import LMChatError
+
+T = TypeVar("T")
+
+LIMIT_S = 5.5
+"""Of each check: what looks for servers has told all after 5 s, and this leaves it time to say so."""
+_WORST = (Grade.FAULT, Grade.WARNING)
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """Something to look at."""
+
+    check: str
+    """Its name for scripts."""
+    group: Group
+    """Under which heading its rows stand."""
+    name: str
+    """Its name for people, until and unless it tells more."""
+    run: Callable[[], Awaitable[Sequence[Finding]]]
+    """Looks, and changes nothing that it does not put back."""
+    step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
+    """What helps where it does not end."""
+
+
+class Examined(Struct, frozen=True, kw_only=True):
+    """One check that has ended."""
+
+    check: Check
+    """Which."""
+    findings: tuple[Finding, ...]
+    """Its rows."""
+
+
+async def examine(
+    checks: Sequence[Check],
+    *,
+    note_error: Callable[[BaseException], str],
+    limit_s: float = LIMIT_S,
+) -> AsyncGenerator[Examined, None]:
+    """Run all checks at once and yield each as it ends; close it with `aclosing`.
+
+    Args:
+        checks: What to look at.
+        note_error: Puts an error that nobody expected into the log; returns the id under which it stands.
+        limit_s: How long one may take.
+    """
+    tasks = [
+        asyncio.create_task(_run(check, note_error, limit_s), name=f"check {check.check}") for check in checks
+    ]
+    try:
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    finally:
+        for started in tasks:
+            started.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def worst(findings: Sequence[Finding]) -> Grade:
+    """Return how well all is together: a fault, else a warning, else ok."""
+    grades = {finding.grade for finding in findings}
+    return next((grade for grade in _WORST if grade in grades), Grade.OK)
+
+
+def in_order(examined: Sequence[Examined], checks: Sequence[Check]) -> list[Finding]:
+    """Return all rows in the order of the headings, and below a heading in that of the checks."""
+    by_check = {one.check.check: one.findings for one in examined}
+    found = [finding for check in checks for finding in by_check.get(check.check, ())]
+    groups = list(Group)
+    return sorted(found, key=lambda finding: groups.index(finding.group))
+
+
+async def apart(look: Callable[[], T]) -> T:
+    """Look at something that may block for ever, as a folder of a network that is away.
+
+    The thread is a daemon: one that hangs keeps neither the report nor the end of the program waiting, as
+    those of `asyncio.to_thread` would.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = look()
+        except BaseException as caught:  # noqa: BLE001 - handed to who waits for it
+            error = caught
+        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, name="lmchat-check", daemon=True).start()
+    return await future
+
+
+async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s: float) -> Examined:
+    try:
+        async with asyncio.timeout(limit_s):
+            findings = tuple(await check.run())
+    except TimeoutError:
+        findings = (
+            _own(
+                check,
+                Grade.WARNING,
+                f"The check did not end within {limit_s:g} s.",
+                check.step_if_late,
+            ),
+        )
+    except LMChatError as error:
+        findings = (_own(check, Grade.FAULT, error.message, error.hint),)
+    except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
+        error_id = note_error(error)
+        findings = (
+            _own(
+                check,
+                Grade.WARNING,
+                f"The check itself failed ({type(error).__name__}, error {error_id}).",
+                "The log file has the details under this id",
+            ),
+        )
+    return Examined(check=check, findings=findings)
+
+
+def _own(check: Check, grade: Grade, cause: str, next_step: str) -> Finding:
+    return Finding(
+        check=check.check,
+        group=check.group,
+        name=check.name,
+        grade=grade,
+        cause=cause,
+        next_step=next_step,
+    )

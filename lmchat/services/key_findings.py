@@ -1,0 +1,86 @@
+"""How it stands with the keys of servers: none, works, rejected, stored elsewhere; never a key itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat.errors import LMChatError
+
+_REFUSED = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
+
+
+def key_findings(
+    candidates: Sequence[Candidate],
+    sources: Mapping[str, str],
+    stored: Sequence[str],
+    warnings: Sequence[str],
+    *,
+    has_chat: bool,
+) -> list[Finding]:
+    """Return a row for each server that wants or gets a key, and one about what is stored.
+
+    Args:
+        candidates: What answers.
+        sources: Where the key of an origin comes from; an origin without a key is left out.
+        stored: Origins that a key is stored for.
+        warnings: What could not be read, as sentences.
+        has_chat: Whether a chat can be had without what is missing.
+    """
+    rows = [
+        _server(one, sources.get(one.endpoint.origin, ""), stored, has_chat=has_chat) for one in candidates
+    ]
+    found = [row for row in rows if row is not None]
+    found += [_row("warning", "Keys", Grade.WARNING, words) for words in warnings]
+    return [*found, _stored(stored, is_alone=not found)]
+
+
+def _server(one: Candidate, source: str, stored: Sequence[str], *, has_chat: bool) -> Finding | None:
+    name, bad = one.product.value, Grade.WARNING if has_chat else Grade.FAULT
+    facts = {"url": one.endpoint.url, "source": source or None}
+    if one.verdict is Verdict.KEY_REJECTED:
+        cause = f"{one.endpoint.url} rejects the key from {source}."
+        return _row("rejected", name, bad, cause, one.next_step, **facts)
+    if one.verdict is Verdict.NEEDS_KEY:
+        others = _near(one.endpoint, stored)
+        told = f" One is stored for {', '.join(others)}, which is another address." if others else ""
+        cause = f"{one.endpoint.url} wants a key, and none is known for it.{told}"
+        return _row("missing", name, bad, cause, one.next_step, **facts)
+    if source and one.verdict.is_usable:
+        cause = f"{one.endpoint.url} takes the key from {source}."
+        return _row("works", name, Grade.OK, cause, **facts)
+    return None
+
+
+def _stored(stored: Sequence[str], *, is_alone: bool) -> Finding:
+    told = f"Stored for {', '.join(stored)}." if stored else "None is stored."
+    if is_alone and not stored:
+        told = "None is stored, and no server asks for one."
+    return _row("stored", "Stored", Grade.OK, told, origins=list(stored))
+
+
+def _near(endpoint: Endpoint, stored: Sequence[str]) -> list[str]:
+    """Return other addresses of the same host that a key is stored for: a port that was changed."""
+    return [origin for origin in stored if origin != endpoint.origin and _is_same_host(origin, endpoint)]
+
+
+def _is_same_host(origin: str, endpoint: Endpoint) -> bool:
+    try:
+        other = Endpoint.parse(origin)
+    except LMChatError:
+        return False
+    return other.host == endpoint.host or (other.is_loopback and endpoint.is_loopback)
+
+
+def _row(state: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
+    return Finding(
+        check="key",
+        group=Group.KEYS,
+        name=name,
+        grade=grade,
+        cause=cause,
+        next_step=step,
+        facts={"state": state, **facts},
+    )

@@ -1,0 +1,210 @@
+"""What this terminal can do: its size, colours, letters and keys, and what stands between it and lmchat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.terminal import processes
+from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name
+
+SMALLEST = (40, 12)
+"""Columns and rows that the screen is made for at least."""
+SLOW_ESCAPE_MS = 100
+_TMUX_S = 2.0
+_MUTE = ("", "dumb", "unknown")
+_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
+_DEEP = ("truecolor", "24bit")
+_OPTIONS = ("prefix", "escape-time", "extended-keys")
+
+
+class Tmux(Struct, frozen=True, kw_only=True):
+    """What tmux in between is set to."""
+
+    version: str = ""
+    """As it writes it; empty without tmux."""
+    prefix: str = ""
+    """The key that begins its commands."""
+    escape_ms: int = 0
+    """How long it waits after Esc."""
+    has_extended_keys: bool = True
+    """Whether it passes on which Enter was pressed."""
+
+
+async def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
+    """Return the rows about the terminal; `files` are stdin and stderr, None where there is none."""
+    tmux = await _tmux(environ)
+    rows = [_size_finding(files), _colour_finding(environ), _kind_finding(environ, tmux)]
+    return [*rows, _locale_finding(environ), _key_finding(environ, tmux)]
+
+
+async def _tmux(environ: Mapping[str, str]) -> Tmux:
+    if not environ.get("TMUX"):
+        return Tmux()
+    version = await processes.read(("tmux", "-V"), timeout_s=_TMUX_S)
+    values: dict[str, str] = {}
+    for name in _OPTIONS:
+        for scope in ("-gv", "-sv"):
+            told = await processes.read(("tmux", "show-options", scope, name), timeout_s=_TMUX_S)
+            values.setdefault(name, (told or b"").decode(errors="replace").strip())
+            if values[name]:
+                break
+            del values[name]
+    escape = values.get("escape-time", "")
+    return Tmux(
+        version=(version or b"tmux").decode(errors="replace").strip(),
+        prefix=values.get("prefix", "C-b"),
+        escape_ms=int(escape) if escape.isdecimal() else 0,
+        has_extended_keys=values.get("extended-keys", "off") != "off",
+    )
+
+
+def _size_finding(files: Sequence[int | None]) -> Finding:
+    terminals = [file for file in files if file is not None and os.isatty(file)]
+    if len(terminals) < len(files):
+        return _row(
+            "size",
+            "Size",
+            Grade.NOT_TRIED,
+            "stdin or stderr is no terminal: the chat screen needs both.",
+            "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'",
+            columns=None,
+            rows=None,
+        )
+    columns, rows = _size_of(terminals)
+    facts = {"columns": columns, "rows": rows}
+    if not columns or not rows:
+        return _row(
+            "size",
+            "Size",
+            Grade.WARNING,
+            "The terminal does not tell its size; 80 × 24 is taken.",
+            "stty rows 24 cols 80",
+            **facts,
+        )
+    if columns < SMALLEST[0] or rows < SMALLEST[1]:
+        return _row(
+            "size",
+            "Size",
+            Grade.WARNING,
+            f"{columns} × {rows}: below {SMALLEST[0]} × {SMALLEST[1]} not all of the screen has room.",
+            "Make the window larger, or its letters smaller",
+            **facts,
+        )
+    return _row("size", "Size", Grade.OK, f"{columns} × {rows}.", **facts)
+
+
+def _size_of(files: Sequence[int]) -> tuple[int, int]:
+    for file in files:
+        try:
+            size = os.get_terminal_size(file)
+        except OSError:
+            continue
+        if size.columns and size.lines:
+            return size.columns, size.lines
+    return 0, 0
+
+
+def _colour_finding(environ: Mapping[str, str]) -> Finding:
+    term, depth = environ.get("TERM", ""), _depth(environ)
+    facts = {
+        "term": term or None,
+        "colorterm": environ.get("COLORTERM") or None,
+        "no_color": bool(environ.get("NO_COLOR")),
+        "colours": depth,
+    }
+    if term in _MUTE:
+        told = f"TERM is {term}" if term else "TERM is not set"
+        step = "export TERM=xterm-256color, if the terminal draws colours"
+        return _row(
+            "colours", "Colours", Grade.WARNING, f"{told}: no colours, perhaps no screen.", step, **facts
+        )
+    if environ.get("NO_COLOR"):
+        cause = "NO_COLOR is set: the command line prints no colours."
+        return _row("colours", "Colours", Grade.OK, cause, **facts)
+    words = {1 << 24: "16 million colours", 256: "256 colours"}.get(depth, "16 colours; /theme ansi suits it")
+    how = f"TERM={term}" + (f", COLORTERM={environ['COLORTERM']}" if environ.get("COLORTERM") else "")
+    return _row("colours", "Colours", Grade.OK, f"{words} ({how}).", **facts)
+
+
+def _depth(environ: Mapping[str, str]) -> int:
+    term = environ.get("TERM", "")
+    if term in _MUTE:
+        return 0
+    if environ.get("COLORTERM", "").lower() in _DEEP or "direct" in term:
+        return 1 << 24
+    return 256 if "256" in term or terminal_name(environ) in ("kitty", "Alacritty", "foot", "Ghostty") else 16
+
+
+def _kind_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
+    is_ssh = any(environ.get(name) for name in _OVER_SSH)
+    name = terminal_name(environ)
+    parts = [name or "It does not tell its name"]
+    parts += [f"inside {tmux.version}"] if tmux.version else []
+    parts += ["inside GNU screen"] if environ.get("STY") else []
+    parts += ["over ssh"] if is_ssh else []
+    facts = {
+        "terminal": name or None,
+        "tmux": tmux.version or None,
+        "screen": bool(environ.get("STY")),
+        "ssh": is_ssh,
+    }
+    cause = f"{', '.join(parts)}."
+    if tmux.escape_ms > SLOW_ESCAPE_MS:
+        cause += f" tmux keeps Esc back for {tmux.escape_ms} ms, so that stopping an answer is late."
+        return _row("kind", "Program", Grade.WARNING, cause, "tmux set-option -sg escape-time 10", **facts)
+    return _row("kind", "Program", Grade.OK, cause, **facts)
+
+
+def _locale_finding(environ: Mapping[str, str]) -> Finding:
+    """Go by what is set: Python reads UTF-8 where the locale is C, the programs around it may not."""
+    variable = next((name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
+    value = environ.get(variable, "")
+    facts = {"variable": variable or None, "locale": value or None}
+    if "utf8" in value.lower().replace("-", ""):
+        return _row("locale", "Letters", Grade.OK, f"Unicode ({variable}={value}).", **facts)
+    told = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
+    return _row(
+        "locale",
+        "Letters",
+        Grade.WARNING,
+        f"{told}: letters beyond ASCII may come out wrong.",
+        "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration",
+        **facts,
+    )
+
+
+def _key_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
+    limits = key_limits(environ, prefix=tmux.prefix, has_extended_keys=tmux.has_extended_keys)
+    facts = {"limited": [{"keys": one.keys, "reason": one.reason, "instead": one.instead} for one in limits]}
+    if not limits:
+        return _row("keys", "Keys", Grade.OK, "All keys of lmchat arrive as pressed.", **facts)
+    is_small = all(one.keys == "Shift+Enter" for one in limits)
+    return _row(
+        "keys",
+        "Keys",
+        Grade.OK if is_small else Grade.WARNING,
+        " ".join(_told(one) for one in limits),
+        "" if is_small else limits[0].instead,
+        **facts,
+    )
+
+
+def _told(limit: KeyLimit) -> str:
+    return f"{limit.keys}: {limit.reason} ({limit.instead})."
+
+
+def _row(check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
+    return Finding(
+        check=f"terminal.{check}",
+        group=Group.TERMINAL,
+        name=name,
+        grade=grade,
+        cause=cause,
+        next_step=step,
+        facts=facts,
+    )
