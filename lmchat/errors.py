@@ -118,6 +118,12 @@ class StreamInterrupted(LMChatError):
     kind = "interrupted"
 
 
+class EngineUnavailable(LMChatError):
+    """The built-in engine, or a model for it, cannot be had; its kinds say which part is missing."""
+
+    kind = "engine"
+
+
 class StoreUnavailable(LMChatError):
     """The store cannot be opened, read or written (no room, no permission, locked, damaged)."""
 

@@ -63,6 +63,16 @@ class Paths(Struct, frozen=True, kw_only=True):
         return self.cache_dir / "models.json"
 
     @property
+    def demo_dir(self) -> Path:
+        """The demo model of the built-in engine, and what is being fetched of it."""
+        return self.cache_dir / "engine"
+
+    @property
+    def engine_log_file(self) -> Path:
+        """What the built-in engine wrote in its last run; beside it that of the one before."""
+        return self.state_dir / "engine.log"
+
+    @property
     def log_file(self) -> Path:
         """JSON lines, rotated, no content of chats."""
         return self.state_dir / "lmchat.log"

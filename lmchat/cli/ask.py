@@ -13,6 +13,7 @@ from lmchat.cli.answer import Printer
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import World, open_world
+from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.desk import Desk
 
@@ -32,12 +33,21 @@ async def _ask(parts: Parts, prompt: str) -> int:
     async with open_world(parts, is_kept=_is_kept(parts)) as world:
         desk = Desk(chat=world.settings.chat, backend=world.backend, store=world.store)
         await _open_session(parts, world, desk)
-        desk.target = await find_target(world.backend, world.settings, world.remembered, parts.output.note)
+        settings = await _settings(parts, world)
+        desk.target = await find_target(world.backend, settings, world.remembered, parts.output.note)
         error = await _answered(parts, desk, prompt)
     if error is not None:
         parts.output.failure(error)
         return 2 if error.kind in _WRONG_USE else 1
     return 0
+
+
+async def _settings(parts: Parts, world: World) -> Settings:
+    if not parts.is_local:
+        return world.settings
+    from lmchat.cli.local import serve
+
+    return await serve(parts, world)
 
 
 async def _answered(parts: Parts, desk: Desk, prompt: str) -> LMChatError | None:

@@ -160,12 +160,14 @@ COMMANDS: tuple[Command, ...] = (
         (_JSON_ANYWAY,),
         is_json_always=True,
     ),
+            'lmchat ask --local --yes "Hello"',
     Command(
         "detect",
         "look for model servers on this machine, as JSON",
         ("lmchat detect | jq -r .endpoint",),
         "servers:detect",
         (_JSON_ANYWAY,),
+            _switch("--yes", help="with --local: fetch the demo model without asking, if there is none"),
         is_json_always=True,
     ),
     Command(

@@ -57,13 +57,17 @@ class Keys:
             or (self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None)
         )
 
+    def accept(self, endpoint: Endpoint, key: str) -> None:
+        """Use a key until the end of this run, and store it nowhere."""
+        self._accepted[endpoint.origin] = key
+
     def keep(self, endpoint: Endpoint, key: str) -> None:
         """Use a key from now on and store it; call it off the event loop.
 
         Raises:
             StoreUnavailable: it could not be stored; it holds until the end of this run.
         """
-        self._accepted[endpoint.origin] = key
+        self.accept(endpoint, key)
         self._credentials.set(endpoint.origin, key)
 
     def _configured(self, endpoint: Endpoint) -> str | None:

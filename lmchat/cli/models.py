@@ -16,7 +16,11 @@ _MINUTE_S = 60
 
 
 async def list_models(parts: Parts) -> int:
-    """Print the models of the server, or of all servers where none is named."""
+    """Print the models of the server, or of all where none is named; with `--local` those of this disk."""
+    if parts.is_local:
+        from lmchat.cli.local import list_files
+
+        return await list_files(parts)
     async with open_world(parts) as world:
         listed = await _listed(world, is_refresh=parts.options.refresh)
     if listed.is_stale:

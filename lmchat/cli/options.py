@@ -31,6 +31,8 @@ class Options:
     """`--resume`: an id, the beginning of one, or `last`."""
     temporary: bool = False
     """`--temporary`: save nothing."""
+    local: bool = False
+    """`--local`: use the built-in engine."""
     config: str | None = None
     """`--config`: the file to use."""
     log_level: str | None = None
@@ -40,6 +42,8 @@ class Options:
     """`--json`."""
     stream_json: bool = False
     """`ask --stream-json`."""
+    yes: bool = False
+    """`ask --yes`: fetch the demo model unasked."""
     save: bool | None = None
     """`ask --save` or `--no-save`."""
     refresh: bool = False

@@ -26,7 +26,7 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the serve
 """
 _SHARED_OPTIONS = (
     *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--resume", "--temporary"),
-    *("--config", "--log-level"),
+    *("--local", "--config", "--log-level"),
 )
 _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
 """Arguments that are text; names of files stay as they are."""
@@ -121,6 +121,7 @@ def _shared_options(hosts: list[str]) -> _Parser:
     add("--system", metavar="TEXT", help="system prompt")
     add("-r", "--resume", metavar="ID", help="go on with a session: its id, the first 4 of it, or `last`")
     add("--temporary", action="store_true", help="save nothing of this chat")
+    add("--local", action="store_true", help="use the built-in engine; -m takes a GGUF file")
     add("--config", metavar="FILE", help="configuration file to use instead of the usual one")
     add("--log-level", choices=LEVELS, help="how much the log file tells (never the content of a chat)")
     return shared

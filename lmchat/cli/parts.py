@@ -52,6 +52,18 @@ class Parts:
         """The settings; raises `ConfigError` where something is wrong with them."""
         return self.loaded.sound().settings
 
+    @property
+    def local_model(self) -> str:
+        """The model file that `--model` names for the built-in engine; empty: it names none."""
+        named = self.options.model or ""
+        is_file = named.lower().endswith(".gguf") and (self.options.local or path_of(named).is_file())
+        return named if is_file or self.options.local else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the built-in engine is meant."""
+        return self.options.local or bool(self.local_model)
+
     def start_log(self) -> None:
         """Begin to log."""
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"

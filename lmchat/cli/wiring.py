@@ -18,6 +18,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
 from lmchat.paths import Paths
+from lmchat.services.engine_port import Engine
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend
 from lmchat.storage import remembered as remembered_file
@@ -51,6 +52,8 @@ async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncItera
     remembered, _ = await asyncio.to_thread(remembered_file.load, parts.paths.remembered_file)
     store = make_store(parts, is_kept=is_kept)
     backend = make_backend(settings, parts.paths, keys)
+    if parts.is_local:
+        backend = with_engine(backend, parts)
     try:
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
     finally:
@@ -70,6 +73,24 @@ def make_backend(settings: Settings, paths: Paths, keys: Keys) -> Backend:
     from lmchat.proxy.client import ProxyClient
 
     return ProxyClient(settings, key_for=keys.key_for, cache_file=paths.models_file)
+
+
+@cache
+def engine_of(parts: Parts) -> Engine:
+    """Return the built-in engine of this run; it does nothing before it is started."""
+    from lmchat.engine.engine import LocalEngine
+
+    paths = parts.paths
+    return LocalEngine(
+        parts.settings.local, folder=paths.demo_dir, log_file=paths.engine_log_file, environ=parts.environ
+    )
+
+
+def with_engine(backend: Backend, parts: Parts) -> Backend:
+    """Return a backend that has the built-in engine among its servers."""
+    from lmchat.services.engine_backend import EngineBackend
+
+    return EngineBackend(backend, lambda: engine_of(parts))
 
 
 def make_store(parts: Parts, *, is_kept: bool | None = None) -> SessionStore:

@@ -26,6 +26,7 @@ class Product(StrEnum):
     SGLANG = "SGLang"
     LITELLM = "LiteLLM"
     OPENAI_COMPATIBLE = "OpenAI-compatible"
+    BUILT_IN = "built-in"
 
 
 class Verdict(StrEnum):

@@ -15,7 +15,7 @@ from lmchat.errors import RequestInvalid
 
 CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
 """Asked where a server cannot take up an answer by itself."""
-_PREFILLING = (Product.LLAMA_CPP, Product.JAN)
+_PREFILLING = (Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN)
 """Servers that go on writing when the last message is the assistant's."""
 
 

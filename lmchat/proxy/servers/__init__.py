@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lmchat.domain.server import Product
 from lmchat.proxy.servers.base import Server
+from lmchat.proxy.servers.built_in import BuiltIn
 from lmchat.proxy.servers.jan import Jan
 from lmchat.proxy.servers.litellm import LiteLlm
 from lmchat.proxy.servers.llama_cpp import LlamaCpp
@@ -22,6 +23,7 @@ SERVERS: tuple[Server, ...] = (
     SgLang(),
     LiteLlm(),
     OpenAiCompatible(),
+    BuiltIn(),
 )
 
 _BY_PRODUCT = {server.product: server for server in SERVERS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
@@ -30,7 +30,7 @@ class LlamaCpp(Server):
     """Tells more than any other: context, timings, progress. Never poll its `/slots` (R-29)."""
 
     product = Product.LLAMA_CPP
-    ports = (8080,)
+    ports: ClassVar[tuple[int, ...]] = (8080,)
     loads_on_demand = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key that llama-server was started with (--api-key)"

@@ -23,6 +23,7 @@ WHERE: Mapping[Product, str] = {
     Product.VLLM: "It is what vLLM was started with: --api-key, or VLLM_API_KEY.",
     Product.SGLANG: "It is what SGLang was started with: --api-key.",
     Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
+    Product.BUILT_IN: "lmchat made it up for this run: start lmchat again.",
     Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
 }
 """Where each product shows its key, as a sentence."""

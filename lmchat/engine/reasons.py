@@ -1,0 +1,179 @@
+"""Why the child is not there, out of what it said, how it ended and what its log holds."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+import signal
+import sys
+
+from lmchat.domain.engine import ModelFile
+from lmchat.engine.memory import memory_words
+from lmchat.engine.process import Report
+from lmchat.errors import EngineUnavailable
+
+_OUT_OF_MEMORY = re.compile(
+    r"failed to allocate|unable to allocate|out of memory|cannot allocate memory|bad_alloc|failed to mmap",
+    re.IGNORECASE,
+)
+_DAMAGED = re.compile(
+    r"corrupted or incomplete|invalid magic|failed to read magic|not within the file bounds|"
+    r"failed to read tensor|failed to read key|invalid GGUF|tensor .* has invalid|missing tensor|"
+    r"gguf_init_from",
+    re.IGNORECASE,
+)
+_UNKNOWN_KIND = re.compile(r"unknown model architecture: '([^'\n]{1,60})'|unsupported|unknown pre-tokenizer")
+_TAKEN = re.compile(r"couldn't bind|address already in use|HTTP server error", re.IGNORECASE)
+_ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
+_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
+_OLD_PROCESSOR = (-signal.SIGILL,)
+
+
+def cannot_import(report: Report) -> EngineUnavailable:
+    """Return what is wrong with the package xllamacpp."""
+    python = shlex.quote(sys.executable)
+    library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
+    if library and library[1].startswith("libgomp"):
+        return EngineUnavailable(
+            "The built-in engine needs the system library libgomp, which is not installed.",
+            hint="Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`.",
+            details=report.words,
+        )
+    if library:
+        return EngineUnavailable(
+            f"The built-in engine needs the system library {library[1]}, which is not installed.",
+            hint="Install it with the package manager of this system.",
+            details=report.words,
+        )
+    if old:
+        return EngineUnavailable(
+            f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed).",
+            hint="Use another server, for example llama.cpp built here, or a newer system.",
+            details=report.words,
+        )
+    if report.module == "xllamacpp":
+        return EngineUnavailable(
+            "The built-in engine is not installed.",
+            hint=f"Install it: `{python} -m pip install 'lmchat[local]'`. {_about_wheels()}".rstrip(),
+            details=report.words,
+            kind="not_installed",
+        )
+    return EngineUnavailable(
+        "The built-in engine is installed, but cannot be loaded.",
+        hint=f"Install it anew: `{python} -m pip install --force-reinstall 'lmchat[local]'`.",
+        details=report.words,
+    )
+
+
+def _about_wheels() -> str:
+    """Return what to know where there may be no wheel: it would have to be compiled."""
+    machine, libc = platform.machine().lower(), platform.libc_ver()[0]
+    if machine in ("x86_64", "amd64", "arm64", "aarch64") and (sys.platform != "linux" or libc == "glibc"):
+        return ""
+    return (
+        f"There may be no wheel of it for this system ({sys.platform}, {machine}, {libc or 'another libc'})."
+    )
+
+
+def why_not_started(
+    model: ModelFile, report: Report | None, exit_code: int | None, log: str
+) -> EngineUnavailable:
+    """Return why a child that was told to serve a model never became ready."""
+    if report is not None and report.problem == "import":
+        return cannot_import(report)
+    details = _end_of(log)
+    if (known := _by_signal(model, exit_code, details)) is not None:
+        return known
+    return _by_log(model, log, details)
+
+
+def _by_log(model: ModelFile, log: str, details: str) -> EngineUnavailable:
+    if _OUT_OF_MEMORY.search(log):
+        return _no_memory(model, details)
+    if unknown := _UNKNOWN_KIND.search(log):
+        kind = f" ({unknown[1]})" if unknown[1] else ""
+        return _unusable(f"The built-in engine does not know this kind of model{kind}", model, details)
+    if _DAMAGED.search(log):
+        return _damaged(model, details)
+    if _TAKEN.search(log):
+        return EngineUnavailable(
+            "The port of the built-in engine was taken by another program.", hint="Try again.", kind="port"
+        )
+    lines = _ERROR_LINE.findall(log)
+    why = f": {lines[0]}" if lines else "."
+    return _unusable(f"The built-in engine could not load {model.name}{why}", model, details)
+
+
+def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
+    """Return why a child that was ready is not there any more."""
+    details = _end_of(log)
+    known = _by_signal(model, exit_code, details)
+    if known is not None:
+        return known
+    if _OUT_OF_MEMORY.search(log):
+        return _no_memory(model, details)
+    return EngineUnavailable(
+        f"The built-in engine has crashed ({_exit_words(exit_code)}).", kind="crashed", details=details
+    )
+
+
+def _by_signal(model: ModelFile, exit_code: int | None, details: str) -> EngineUnavailable | None:
+    if exit_code in _OLD_PROCESSOR:
+        return EngineUnavailable(
+            "This processor lacks instructions that the built-in engine was compiled for.",
+            hint="Use another server: llama.cpp built on this machine, Ollama or LM Studio.",
+            kind="processor",
+            details=details,
+        )
+    if exit_code == -signal.SIGKILL:
+        return EngineUnavailable(
+            "The system has ended the built-in engine; most often that means too little memory "
+            f"({memory_words(model)}).",
+            hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
+            kind="memory",
+            details=details,
+        )
+    return None
+
+
+def _no_memory(model: ModelFile, details: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"There is too little memory for {model.name} ({memory_words(model)}).",
+        hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
+        kind="memory",
+        details=details,
+    )
+
+
+def _damaged(model: ModelFile, details: str) -> EngineUnavailable:
+    what = "Let lmchat fetch it again." if model.is_demo else "Download it again where it came from."
+    return EngineUnavailable(
+        f"The model file is damaged or incomplete: {model.path}.",
+        hint=what,
+        kind="model_file",
+        details=details,
+    )
+
+
+def _unusable(sentence: str, model: ModelFile, details: str) -> EngineUnavailable:
+    ended = sentence if sentence.endswith((".", "!")) else f"{sentence}."
+    return EngineUnavailable(
+        ended, hint="Choose another model file.", kind="model_file", details=f"{model.path}\n{details}"
+    )
+
+
+def _exit_words(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "it does not answer"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return f"signal {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"signal {-exit_code}"
+
+
+def _end_of(log: str) -> str:
+    return "\n".join(log.strip().splitlines()[-8:])
