@@ -21,6 +21,7 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES, theme_named
@@ -49,7 +50,7 @@ class LMChatApp(Arrivals):
         for theme in THEMES:
             self.register_theme(theme)
         wanted = settings.ui.theme or workspace.remembered.theme
-        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
+        begin_with_theme(self, wanted if wanted in self.available_themes else THEMES[0].name)
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"

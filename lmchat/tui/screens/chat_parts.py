@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
@@ -54,6 +55,8 @@ class ChatParts(Screen[None]):
         self.speedometer = Speedometer()
         self.is_leaving = False
         """Whether lmchat is being left: nothing is begun any more."""
+        self.is_painted = False
+        """Whether it was shown before."""
         self._ticker: Timer | None = None
         self._marker: Timer | None = None
         self._left_out = 0
@@ -85,6 +88,11 @@ class ChatParts(Screen[None]):
         if not (remembered.has_telemetry and self.workspace.settings.ui.sidebar):
             classes.append("-telemetry-hidden")
         return classes
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Keep the styles that all widgets were given when they were mounted a moment ago."""
+        event.refresh_styles &= self.is_painted
+        self.is_painted = True
 
     @property
     def conversation_id(self) -> str:
