@@ -31,6 +31,8 @@ class Command(NamedTuple):
     """Actions below it."""
     is_json_always: bool = False
     """Whether its output is JSON without `--json`."""
+    notes: str = ""
+    """What `--help` says after the examples."""
 
 
 def _argument(*names: str, **form: Any) -> Argument:
@@ -132,6 +134,23 @@ _CONFIG = Command(
         ),
     ),
 )
+_DOCTOR = Command(
+    "doctor",
+    "look at servers, network, keys, files, terminal and engine; say what is wrong and the next step",
+    ("lmchat doctor", "lmchat doctor clipboard", "lmchat doctor --json | jq -r '.checks[].cause'"),
+    "doctor:doctor",
+    (_JSON,),
+    (
+        Command(
+            "clipboard",
+            "try every way to the clipboard and say which works here; what was there is put back",
+            ("lmchat doctor clipboard",),
+            "doctor:clipboard",
+            (_JSON,),
+        ),
+    ),
+    notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -141,12 +160,14 @@ COMMANDS: tuple[Command, ...] = (
             'lmchat ask "Which vegetables grow in shade?"',
             'git diff | lmchat ask "Write a commit message"',
             'lmchat ask --json "Hello" | jq -r .reply',
+            'lmchat ask --local --yes "Hello"',
         ),
         "ask:ask",
         (
             _argument("prompt", metavar="PROMPT", nargs="?", default="", help="what to ask"),
             _switch("--json", help="print one JSON document at the end"),
             _switch("--stream-json", help="print one JSON object a line while the answer arrives"),
+            _switch("--yes", help="with --local: fetch the demo model without asking, if there is none"),
             _switch("--save", help="keep prompt and answer as a session; with -r the default"),
             _argument("--no-save", dest="save", action="store_false", help="keep nothing (else the default)"),
         ),
@@ -160,14 +181,12 @@ COMMANDS: tuple[Command, ...] = (
         (_JSON_ANYWAY,),
         is_json_always=True,
     ),
-            'lmchat ask --local --yes "Hello"',
     Command(
         "detect",
         "look for model servers on this machine, as JSON",
         ("lmchat detect | jq -r .endpoint",),
         "servers:detect",
         (_JSON_ANYWAY,),
-            _switch("--yes", help="with --local: fetch the demo model without asking, if there is none"),
         is_json_always=True,
     ),
     Command(
@@ -216,6 +235,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     _CONFIG,
+    _DOCTOR,
     Command(
         "completion",
         "print a script that completes commands and options in your shell",

@@ -61,6 +61,22 @@ class Keys:
         """Use a key until the end of this run, and store it nowhere."""
         self._accepted[endpoint.origin] = key
 
+    def source_of(self, endpoint: Endpoint) -> str:
+        """Return where the key of a server comes from, for a sentence; empty where none is known."""
+        origin = endpoint.origin
+        sources = (
+            ("what was typed just now", self._accepted.get(origin)),
+            ("its [[endpoints]] in the configuration", self._own.get(origin)),
+            (f"api_key, {self._loaded.origins.get('api_key', 'configuration')}", self._configured(endpoint)),
+            ("credentials.toml", self._credentials.get(origin)),
+            ("OPENAI_API_KEY", self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None),
+        )
+        return next((source for source, key in sources if key), "")
+
+    def stored_origins(self) -> tuple[str, ...]:
+        """Return the addresses that `credentials.toml` has a key for."""
+        return self._credentials.origins()
+
     def keep(self, endpoint: Endpoint, key: str) -> None:
         """Use a key from now on and store it; call it off the event loop.
 

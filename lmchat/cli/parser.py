@@ -139,7 +139,7 @@ def _add_commands(
             command.name,
             help=command.help,
             description=command.help[:1].upper() + command.help[1:] + ".",
-            epilog="example:\n" + "\n".join(f"  {line}" for line in command.examples),
+            epilog=_epilog(command),
             parents=[shared],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             argument_default=argparse.SUPPRESS,
@@ -150,6 +150,11 @@ def _add_commands(
             sub.add_argument(*argument.names, **argument.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, is_required=not command.handler)
+
+
+def _epilog(command: Command) -> str:
+    lines = "\n".join(f"  {line}" for line in command.examples)
+    return f"example:\n{lines}" + (f"\n\n{command.notes}" if command.notes else "")
 
 
 def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:

@@ -64,13 +64,18 @@ class Parts:
         """Whether the built-in engine is meant."""
         return self.options.local or bool(self.local_model)
 
-    def start_log(self) -> None:
-        """Begin to log."""
+    def log_level(self) -> str:
+        """Return how much is logged; raises `ConfigError` where what is set is no level."""
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
         if level not in LEVELS:
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}."
             )
+        return level
+
+    def start_log(self) -> None:
+        """Begin to log."""
+        level = self.log_level()
         from lmchat.cli.log_file import start_log
 
         start_log(self.paths.log_file, level)
