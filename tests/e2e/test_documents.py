@@ -1,0 +1,103 @@
+"""README and docs: links lead somewhere, commands are commands, what is shown is what the program prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lmchat.cli.parser import parse
+from lmchat.domain.server import Verdict
+from lmchat.domain.turn import Stage
+from tests.support.programs import run
+from tests.support.pty_program import ROOT
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`(lmchat [^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_FILLED = {"ID": "3f2a", "COMMAND": "models"}
+_SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&"}
+
+
+def _commands(page: Path) -> set[tuple[str, ...]]:
+    """Return the words after each `lmchat` of a page, up to the end of its command."""
+    text = page.read_text(encoding="utf-8")
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    lines = [line for block in _BLOCK.findall(text) for line in block.splitlines()] + _INLINE.findall(prose)
+    return {command for line in lines for command in _of_line(line)}
+
+
+def _of_line(line: str) -> list[tuple[str, ...]]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words, found, is_inside = list(lexer), [], False
+    for word in words:
+        if word in _SEPARATORS:
+            is_inside = False
+        elif word == "lmchat" or word.endswith("/lmchat"):
+            is_inside = True
+            found.append([])
+        elif is_inside:
+            found[-1].append(word)
+    return [tuple(one) for one in found]
+
+
+_ALL_COMMANDS = sorted({(page.name, command) for page in PAGES for command in _commands(page)})
+
+
+@pytest.mark.parametrize(("page", "words"), _ALL_COMMANDS, ids=lambda value: str(value)[:60])
+def test_a_command_that_is_shown_is_one(page, words):
+    parse([_FILLED.get(word, word) for word in words if word != "--help"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page):
+    targets = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in targets if not (page.parent / link).exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, left = set(), [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        links = _LINK.findall(page.read_text(encoding="utf-8"))
+        left += [(page.parent / link).resolve() for link in links if "://" not in link]
+    assert set(PAGES) <= seen
+
+
+def test_troubleshooting_has_a_row_for_each_verdict_and_names_each_stage():
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE) == [verdict.value for verdict in Verdict]
+    for stage in Stage:
+        assert stage is Stage.ENDED or f"`{stage.value}`" in text
+
+
+def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
+    """All commands of its blocks, in their order, in one home; JSON that is shown has the right keys."""
+    guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    lines = [line for block in _BLOCK.findall(guide) for line in block.splitlines() if line != "lmchat"]
+    program = " ".join(shlex.quote(word) for word in real.argv())
+    printed = {}
+    for line in lines:
+        if line == "lmchat config init":  # the file that kept the answers steady until here
+            (real.folder / "config.toml").unlink()
+        done = run(
+            ["/bin/sh", "-c", re.sub(r"\blmchat\b", lambda _: program, line, count=1)],
+            home=real.home,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        printed[line] = done.stdout
+    (shown,) = re.findall(r"^```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    answer = json.loads(next(text for line, text in printed.items() if "ask --json" in line))
+    assert list(json.loads(shown)) == list(answer)
+    assert list(json.loads(shown)["usage"]) == list(answer["usage"])
+    assert "Name one vegetable." in (tmp_path / "vegetables.md").read_text()
