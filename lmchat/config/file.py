@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
+
+from msgspec import Struct, field
 
 from lmchat.config.problems import Fault, Path, Problem, line_of, similar
 from lmchat.config.rows import (
@@ -30,8 +31,7 @@ _TABLES = tuple(section.name for section in SECTIONS if section.name)
 _FORMS = ("keys", "endpoints", "profiles")
 
 
-@dataclass(slots=True, kw_only=True)
-class FileContent:
+class FileContent(Struct, kw_only=True):
     """What a file says, as far as it is right."""
 
     sections: dict[str, Values] = field(default_factory=dict)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from lmchat.domain.event import ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
 from lmchat.domain.message import Part, ReasoningPart, TextPart, ToolCallPart
 
 
-@dataclass(slots=True)
-class GrowingAnswer:
+class GrowingAnswer(Struct):
     """Parts of an answer that is still on its way."""
 
     texts: list[str] = field(default_factory=list)

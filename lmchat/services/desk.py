@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.profiles import with_profile
@@ -34,8 +33,7 @@ class Queued(Struct, frozen=True, kw_only=True):
     """Whether it stays because the answer before it failed."""
 
 
-@dataclass(slots=True)
-class OpenSession:
+class OpenSession(Struct):
     """A session that is open, with what waits in it."""
 
     conversation: Conversation

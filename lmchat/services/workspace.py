@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
@@ -44,8 +43,7 @@ class Outside(Struct, frozen=True, kw_only=True):
     """Where the log is, for people."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Workspace:
+class Workspace(Struct, kw_only=True):
     """The parts, and what changes while they work."""
 
     settings: Settings

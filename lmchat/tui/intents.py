@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from textual.message import Message
 
 from lmchat.domain.server import Candidate, ModelInfo
 from lmchat.domain.session import SearchHit
+from lmchat.tui.post import Post
 
 
-@dataclass
-class PickModel(Message):
+class PickModel(Post):
     """Open the model picker."""
 
 
-@dataclass
-class SwitchModel(Message):
+class SwitchModel(Post):
     """Use this model from the next turn on."""
 
     model: ModelInfo
     """The model."""
 
 
-@dataclass
-class SwitchRecent(Message):
+class SwitchRecent(Post):
     """Use one of the recently used models."""
 
     number: int
     """Counted from 1, newest first."""
 
 
-@dataclass
-class LookNow(Message):
+class LookNow(Post):
     """Look at the server now."""
 
 
-@dataclass
-class CopyText(Message):
+class CopyText(Post):
     """Put text on the clipboard and tell the way it took."""
 
     text: str
     """What to copy."""
 
 
-@dataclass
-class RememberPanels(Message):
+class RememberPanels(Post):
     """Keep which panels are shown."""
 
     has_sessions: bool
@@ -54,16 +47,14 @@ class RememberPanels(Message):
     """The telemetry."""
 
 
-@dataclass
-class ChangeTheme(Message):
+class ChangeTheme(Post):
     """Use another theme."""
 
     name: str = ""
     """Its name; empty takes the next one."""
 
 
-@dataclass
-class AnswerEnded(Message):
+class AnswerEnded(Post):
     """A turn has ended; the app tells who looks elsewhere, and looks at the server after a failure."""
 
     elapsed_s: float
@@ -72,50 +63,43 @@ class AnswerEnded(Message):
     """Whether it ended in an error."""
 
 
-@dataclass
-class LoadModel(Message):
+class LoadModel(Post):
     """Load a model, or unload it if it is loaded."""
 
     model: ModelInfo
     """Which."""
 
 
-@dataclass
-class RefreshModels(Message):
+class RefreshModels(Post):
     """Fetch all lists of models anew."""
 
 
-@dataclass
-class TryAddress(Message):
+class TryAddress(Post):
     """Look at an address that was typed; it can be parsed, and may still not be allowed."""
 
     text: str
     """As typed."""
 
 
-@dataclass
-class ChooseCandidate(Message):
+class ChooseCandidate(Post):
     """Go on with a server that was looked at, for example one that wants a key."""
 
     candidate: Candidate
     """Which."""
 
 
-@dataclass
-class TryKey(Message):
+class TryKey(Post):
     """Try a key before it is kept."""
 
-    key: str = field(repr=False)
+    key: str
     """The key."""
 
 
-@dataclass
-class SearchSessions(Message):
+class SearchSessions(Post):
     """Open the search of all sessions."""
 
 
-@dataclass
-class Search(Message):
+class Search(Post):
     """Search all words of all sessions; the newest replaces earlier ones."""
 
     query: str
@@ -126,8 +110,7 @@ class Search(Message):
         return isinstance(message, Search)
 
 
-@dataclass
-class ExportHit(Message):
+class ExportHit(Post):
     """Export the session of a hit."""
 
     hit: SearchHit

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.getters import query_one
-from textual.message import Message
 from textual.widgets import Input
 
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.field import Field
 
 
@@ -24,22 +22,19 @@ class FindBar(Horizontal):
         Binding("down", "step(1)", show=False),
     ]
 
-    @dataclass
-    class Changed(Message):
+    class Changed(Post):
         """Something else is to be found."""
 
         query: str
         """What; empty for nothing."""
 
-    @dataclass
-    class Step(Message):
+    class Step(Post):
         """The next or previous hit shall be shown."""
 
         by: int
         """1 or -1."""
 
-    @dataclass
-    class Closed(Message):
+    class Closed(Post):
         """Nothing is to be found any more."""
 
     _field = query_one(Field)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual.content import Content
-from textual.message import Message
 from textual.widget import Widget
 
+from lmchat.tui.post import Post
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import content
 
@@ -15,8 +13,7 @@ from lmchat.tui.widgets.line import content
 class Pill(Widget):
     """`↓ 6 new lines  End` at the right; empty where nothing is new."""
 
-    @dataclass
-    class Pressed(Message):
+    class Pressed(Post):
         """The log shall go to its end."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual import events, on
 from textual.message import Message
@@ -11,6 +10,7 @@ from textual.widgets import TextArea
 
 from lmchat.safe_text import safe_text
 from lmchat.tui import figures
+from lmchat.tui.post import Post
 from lmchat.tui.quirks.typing import run_own_binding
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.slash_completion import (
@@ -37,15 +37,13 @@ class PromptInput(TextArea):
     `priority`: Textual asks those, from the app down, before the widget that has the focus sees the key.
     """
 
-    @dataclass
-    class Submitted(Message):
+    class Submitted(Post):
         """Enter was pressed; the text is no longer in the prompt."""
 
         text: str
         """What was typed, or `/command argument`; never blank."""
 
-    @dataclass
-    class Drafted(Message):
+    class Drafted(Post):
         """The text has changed."""
 
         text: str
@@ -55,26 +53,22 @@ class PromptInput(TextArea):
             """Only the newest text counts."""
             return isinstance(message, PromptInput.Drafted)
 
-    @dataclass
-    class CompletionChanged(Message):
+    class CompletionChanged(Post):
         """The list of slash commands is another one, or gone."""
 
         completion: Completion
         """What to show."""
 
-    @dataclass
-    class Paged(Message):
+    class Paged(Post):
         """PageUp or PageDown was pressed where the prompt itself has nothing to scroll."""
 
         direction: int
         """-1 up, 1 down."""
 
-    @dataclass
-    class EndPressed(Message):
+    class EndPressed(Post):
         """End was pressed in an empty prompt: it means the end of the log."""
 
-    @dataclass
-    class QueueAsked(Message):
+    class QueueAsked(Post):
         """The key of a queued message was pressed in an empty prompt."""
 
         what: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.post import Post
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, Line, content, fit
 
@@ -20,15 +19,13 @@ class QueueCard(Line, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
 
-    @dataclass
-    class Edit(Message):
+    class Edit(Post):
         """It shall go back into the prompt."""
 
         index: int
         """Its place in the queue."""
 
-    @dataclass
-    class Remove(Message):
+    class Remove(Post):
         """It shall not be sent."""
 
         index: int

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 from msgspec import Struct
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from lmchat.tui.post import Post
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
 from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
@@ -49,8 +48,7 @@ class RowList(ScrollView):
 
     COMPONENT_CLASSES = {"row-list--chosen"}  # noqa: RUF012 - as Textual declares it
 
-    @dataclass
-    class Taken(Message):
+    class Taken(Post):
         """A row was clicked."""
 
         rows: RowList

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.getters import query_one
-from textual.message import Message
 from textual.widgets import Input
 
 from lmchat.domain.session import SessionHeader
 from lmchat.safe_text import safe_line
 from lmchat.services.library import SessionGroup
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.post import Post
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
@@ -31,8 +30,7 @@ class SessionFilter(TextLine):
 
     BINDINGS = [Binding("escape", "leave", show=False), Binding("down", "leave_below", show=False)]  # noqa: RUF012 - as Textual declares it
 
-    @dataclass
-    class Left(Message):
+    class Left(Post):
         """The filter was left."""
 
         is_kept: bool
@@ -58,15 +56,13 @@ class SessionList(Vertical, can_focus=True):
         Binding("pagedown", "page(1)", show=False),
     ]
 
-    @dataclass
-    class Opened(Message):
+    class Opened(Post):
         """A session shall be shown."""
 
         session_id: str
         """Which."""
 
-    @dataclass
-    class Wanted(Message):
+    class Wanted(Post):
         """Something shall be done with a session."""
 
         name: str
@@ -74,8 +70,7 @@ class SessionList(Vertical, can_focus=True):
         session_id: str
         """Which; empty where the list is empty."""
 
-    @dataclass
-    class SearchWanted(Message):
+    class SearchWanted(Post):
         """All words of all sessions shall be searched."""
 
         query: str

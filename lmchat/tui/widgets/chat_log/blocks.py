@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from lmchat.tui.widgets.chat_log.line import Line
 
@@ -31,8 +32,7 @@ class Kind(StrEnum):
     """Lines that the log itself makes: receipts, rules, cards."""
 
 
-@dataclass(slots=True)
-class Block:
+class Block(Struct):
     """A piece of a message that is laid out on its own."""
 
     kind: Kind

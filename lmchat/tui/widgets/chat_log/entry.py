@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from lmchat.domain.event import ReasoningDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage, ReasoningPart, Role, TextPart, ToolCallPart
@@ -26,8 +27,7 @@ Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _SHORT = 300
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """A message, or a notice; its blocks are made when it comes near the screen."""
 
     message: ChatMessage | None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -12,8 +11,7 @@ Span = tuple[str, Style]
 """A piece of text in one style."""
 
 
-@dataclass(slots=True)
-class Line:
+class Line(Struct):
     """One row, from the cell behind the bar to the right edge, and the text that it stands for."""
 
     segments: list[Segment]

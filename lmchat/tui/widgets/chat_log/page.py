@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from msgspec import Struct
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
@@ -19,8 +19,7 @@ MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
 
 
-@dataclass(slots=True)
-class Page:
+class Page(Struct):
     """All that laying out a block depends on, beside the block."""
 
     width: int

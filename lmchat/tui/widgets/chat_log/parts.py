@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from lmchat.domain.message import ToolCallPart
 from lmchat.tui.widgets.chat_log.blocks import Block
@@ -11,8 +12,7 @@ from lmchat.tui.widgets.chat_log.furniture import tool_block
 from lmchat.tui.widgets.chat_log.tail import MarkdownTail
 
 
-@dataclass(slots=True)
-class LivePart:
+class LivePart(Struct):
     """A part of a message while it may still grow."""
 
     kind: type[Any]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.message import Message
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.marked import MarkedView
 
@@ -20,15 +19,13 @@ class ReadingLog(MarkedView, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
 
-    @dataclass
-    class NewLines(Message, namespace="chat_log"):
+    class NewLines(Post, namespace="chat_log"):
         """Lines came below what is on the screen, or all have been seen."""
 
         count: int
         """How many have not been on the screen."""
 
-    @dataclass
-    class Wanted(Message, namespace="chat_log"):
+    class Wanted(Post, namespace="chat_log"):
         """A message key was pressed whose work is done elsewhere."""
 
         name: str
@@ -38,8 +35,7 @@ class ReadingLog(MarkedView, can_focus=True):
         text: str = ""
         """What to copy, or the links, one a line."""
 
-    @dataclass
-    class UndoWanted(Message, namespace="chat_log"):
+    class UndoWanted(Post, namespace="chat_log"):
         """What was deleted last shall come back; no message needs to be left for that."""
 
     def __init__(self, **options: Any) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+from msgspec import Struct, field
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind, paragraph_pieces
 from lmchat.tui.widgets.chat_log.syntax import References, Token, parse_blocks
@@ -16,8 +17,7 @@ _FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)$")
 _LIST = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 
 
-@dataclass(slots=True)
-class MarkdownTail:
+class MarkdownTail(Struct):
     """Feed text, read `closed` (only ever grows) and `open` (replaced with each feed)."""
 
     closed: list[Block] = field(default_factory=list)

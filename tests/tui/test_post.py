@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.tui.intents import AnswerEnded, ChangeTheme, PickModel, Search, TryKey
+from lmchat.tui.post import Post
+from lmchat.tui.widgets.prompt_input import PromptInput
+
+
+class Base(Post):
+    first: int
+
+
+class Further(Base):
+    second: str = "two"
+
+
+def test_what_is_declared_is_given_by_place_or_by_name():
+    ended = AnswerEnded(2.5, has_failed=True)
+    assert (ended.elapsed_s, ended.has_failed) == (2.5, True)
+
+
+def test_what_is_not_given_has_its_default():
+    assert ChangeTheme().name == ""
+    assert ChangeTheme("dark").name == "dark"
+
+
+def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
+    assert (Further(1).first, Further(1).second) == (1, "two")
+    assert Further(1, "b").second == "b"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        AnswerEnded,
+        lambda: AnswerEnded(1.0),
+        lambda: AnswerEnded(1.0, True, 3),
+        lambda: AnswerEnded(1.0, True, elapsed_s=2.0),
+        lambda: AnswerEnded(1.0, has_failed=True, reason="x"),
+        lambda: PickModel("x"),
+    ],
+    ids=["nothing", "too little", "too much", "twice", "unknown", "none wanted"],
+)
+def test_other_arguments_are_refused(make):
+    with pytest.raises(TypeError, match="takes"):
+        make()
+
+
+def test_a_key_is_not_in_the_words_of_its_message():
+    assert "secret" not in repr(TryKey("secret"))
+
+
+def test_textual_takes_it_for_a_message_of_its_widget():
+    assert PromptInput.Submitted("x").handler_name == "on_prompt_input_submitted"
+    assert Search("new").can_replace(Search("old"))
