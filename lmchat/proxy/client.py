@@ -241,7 +241,7 @@ class ProxyClient:
                 product=place.server.product,
                 verdict=Verdict.REFUSED,
                 detail=error.message,
-                next_step=f"--allow-host {place.endpoint.host}",
+                next_step=f"lmchat --allow-host {place.endpoint.host}",
                 is_own=place.is_own,
             )
         return await self._scout.look_at(place)

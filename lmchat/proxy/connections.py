@@ -15,6 +15,7 @@ from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.body import pieces_of
+from lmchat.proxy.environment_proxy import proxy_unavailable
 from lmchat.proxy.reply import Reply
 
 MAX_REPLY_BYTES = 16 << 20
@@ -191,6 +192,9 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def _not_connected(endpoint: Endpoint, details: str) -> ServerUnavailable:
+    through_proxy = None if is_local(endpoint) else proxy_unavailable(endpoint, details)
+    if through_proxy is not None:
+        return through_proxy
     if "CERTIFICATE" in details or "SSL" in details:
         return ServerUnavailable(
             f"No safe connection to {endpoint.netloc} can be made.",

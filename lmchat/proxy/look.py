@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.environment_proxy import ProxyUnavailable
 from lmchat.proxy.error_bodies import read_body
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers import SERVERS, server_of
@@ -95,11 +96,11 @@ def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
 
-def next_step(verdict: Verdict, server: Server, endpoint: Endpoint) -> str:
-    """Return the one step that helps."""
+def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True) -> str:
+    """Return the one step that helps; `has_models` says whether the server lists any model."""
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
-        Verdict.NO_MODEL: server.model_hint,
+        Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
         Verdict.NEEDS_KEY: server.key_hint,
         Verdict.KEY_REJECTED: server.key_hint,
         Verdict.HOST_BLOCKED: server.host_hint,
@@ -109,7 +110,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint) -> str:
         Verdict.REFUSED: server.start_hint,
         Verdict.TIMED_OUT: "See what holds port {port}",
     }
-    return steps.get(verdict, "").format(port=endpoint.port)
+    return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
 
 
 def _proven(reply: Reply) -> Server | None:
@@ -140,6 +141,10 @@ def _candidate(
     models: tuple[ModelInfo, ...],
     error: LMChatError | None,
 ) -> Candidate:
+    has_models = any(not model.is_embedding for model in models)
+    step = next_step(verdict, server, place.endpoint, has_models=has_models)
+    if isinstance(error, ProxyUnavailable):
+        step = error.hint
     return Candidate(
         endpoint=place.endpoint,
         product=server.product,
@@ -147,6 +152,6 @@ def _candidate(
         latency_ms=site.first.elapsed_ms if site.first else None,
         models=models,
         detail=error.message if error else "",
-        next_step=next_step(verdict, server, place.endpoint),
+        next_step=step,
         is_own=place.is_own,
     )

@@ -105,7 +105,7 @@ RULES: tuple[Rule, ...] = (
         hint="Load a model, or a smaller one if memory is short.",
         hints={
             JAN: "Start the model in Jan, then try again.",
-            LM_STUDIO: "Load a model in LM Studio or here.",
+            LM_STUDIO: "Load it with Ctrl+O, Enter: then this is asked again.",
         },
     ),
     Rule(
@@ -141,7 +141,7 @@ RULES: tuple[Rule, ...] = (
         pattern="host header|host not allowed",
         message='{product} does not accept the host name "{host}".',
         hint="Let the server trust this host name, or use 127.0.0.1.",
-        hints={JAN: "Jan: add the host under Settings, Local API Server, Trusted Hosts."},
+        hints={JAN: "In Jan: Settings, Local API Server, Trusted Hosts: add {host}."},
     ),
     Rule(
         kind="host_blocked",
@@ -149,7 +149,7 @@ RULES: tuple[Rule, ...] = (
         product=OLLAMA,
         is_silent=True,
         message='Ollama does not accept the host name "{host}".',
-        hint="Use 127.0.0.1, or set OLLAMA_HOST for the server.",
+        hint="Use 127.0.0.1, or start it so: OLLAMA_HOST={host} ollama serve.",
     ),
     Rule(kind="forbidden", statuses=_of(403), hint="The server does not allow this."),
     Rule(

@@ -123,28 +123,28 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
 @pytest.mark.parametrize(
     ("reply", "verdict", "step"),
     [
-        (html_reply(), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (html_reply(), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
         (
             raw_reply(b"HTTP/1.1 302 Go\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"),
             Verdict.NOT_AN_LLM,
-            "Free the port, or llama-server --port 8081",
+            "Another program has port 8080: stop it",
         ),
-        (html_reply(status=401), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
-        (html_reply(status=404), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
-        (html_reply(status=500), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (html_reply(status=401), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (html_reply(status=404), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (html_reply(status=500), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
         (
             text_reply("404 page not found", status=404),
             Verdict.NOT_AN_LLM,
-            "Free the port, or llama-server --port 8081",
+            "Another program has port 8080: stop it",
         ),
-        (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
-        (json_reply([]), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (json_reply([]), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
         (
             raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"),
             Verdict.NOT_AN_LLM,
-            "Free the port, or llama-server --port 8081",
+            "Another program has port 8080: stop it",
         ),
-        (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+        (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
         (
             json_reply({"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA),
             Verdict.LOADING,
@@ -275,7 +275,7 @@ async def test_an_own_endpoint_that_is_not_allowed_is_not_asked(detect):
     found, ports = await detect({}, expected=[Endpoint.parse("http://evil.example:8080")])
     row = next(one for one in found if one.is_own)
     assert row.detail.startswith("Endpoint not allowed")
-    assert row.next_step == "--allow-host evil.example"
+    assert row.next_step == "lmchat --allow-host evil.example"
     assert not [one for one in ports.asked if one[0] == "evil.example"]
 
 

@@ -38,9 +38,11 @@ class Server:
     """Where it shows its key."""
     model_hint: ClassVar[str] = "Load a model"
     """What helps where no model is loaded."""
-    host_hint: ClassVar[str] = "Let the server trust this host name, or use 127.0.0.1"
+    empty_hint: ClassVar[str] = "Load a model"
+    """What helps where it lists no model at all."""
+    host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
     """What helps where it does not accept the name of the host."""
-    port_hint: ClassVar[str] = "See what holds port {port}"
+    port_hint: ClassVar[str] = "Another program has port {port}: stop it"
     """What helps where something else holds its port."""
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it

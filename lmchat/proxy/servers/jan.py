@@ -27,7 +27,8 @@ class Jan(Server):
     start_hint = "Settings, Local API Server, Start"
     key_hint = "Jan shows its API key under Settings, Local API Server"
     model_hint = "Start a model in Jan"
-    host_hint = "Settings, Local API Server, Trusted Hosts: add this host"
+    empty_hint = "Start a model in Jan"
+    host_hint = "Settings, Local API Server, Trusted Hosts: add {host}"
 
     def proves(self, reply: Reply) -> bool:
         """Its own errors are plain text; this one asks for the key (R-4)."""

@@ -34,8 +34,8 @@ class LlamaCpp(Server):
     loads_on_demand = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key that llama-server was started with (--api-key)"
-    model_hint = "Choose a model; the router loads it"
-    port_hint = "Free the port, or llama-server --port 8081"
+    model_hint = "Choose a model with Ctrl+O: it is loaded then"
+    empty_hint = "llama-server -m MODEL.gguf"
 
     def proves(self, reply: Reply) -> bool:
         """Every reply is signed; wrappers pass the signature on with chat replies only."""

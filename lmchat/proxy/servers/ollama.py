@@ -25,8 +25,9 @@ class Ollama(Server):
     confirm_path = "/api/version"
     loads_on_demand = True
     start_hint = "ollama serve"
-    model_hint = "ollama pull MODEL"
-    host_hint = "Use 127.0.0.1, or set OLLAMA_HOST"
+    model_hint = "Choose a model with Ctrl+O: it is loaded then"
+    empty_hint = "ollama pull llama3.2"
+    host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def suspects(self, reply: Reply) -> bool:
         """Its models belong to the library."""
