@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from lmchat.domain.server import Candidate, ModelInfo
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo
 from lmchat.domain.session import SearchHit
+from lmchat.errors import LMChatError
 from lmchat.tui.post import Post
 
 
@@ -70,6 +71,13 @@ class LoadModel(Post):
     """Which."""
 
 
+class StartEngine(Post):
+    """Start the built-in engine, after asking for whatever it lacks."""
+
+    named: str = ""
+    """The model to serve, by its file or as it is listed; empty: the best one here, or one to be fetched."""
+
+
 class RefreshModels(Post):
     """Fetch all lists of models anew."""
 
@@ -86,6 +94,15 @@ class ChooseCandidate(Post):
 
     candidate: Candidate
     """Which."""
+
+
+class StartFailed(Post):
+    """What was started for the user has ended without having been asked to."""
+
+    endpoint: Endpoint
+    """Where its server would have answered."""
+    error: LMChatError
+    """What it ended with."""
 
 
 class TryKey(Post):

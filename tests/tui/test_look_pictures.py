@@ -58,7 +58,7 @@ def picker() -> ModelPicker:
 
 
 def welcome() -> WelcomeScreen:
-    return WelcomeScreen(lambda: 0.0)
+    return WelcomeScreen(clock=lambda: 0.0)
 
 
 def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None) -> Callable:

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.domain.server import Endpoint, Verdict
+from lmchat.services.places import Here, places
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome_rows import welcome_rows
+from lmchat.tui.screens.welcome_rows import TYPE_ADDRESS, welcome_rows
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from lmchat.tui.signs import UNICODE
 from lmchat.tui.widgets.field import Field
@@ -17,8 +18,12 @@ from tests.support.tui_host import Host, screen_text
 SIZE = (120, 34)
 
 
+def rows_of(*candidates, here=Here(), width=96):  # noqa: B008 - it never changes
+    return welcome_rows([TYPE_ADDRESS], places(candidates, here), width, UNICODE)
+
+
 def host(clock=lambda: 0.0, **more) -> Host:
-    return Host(screen=lambda: WelcomeScreen(clock), **more)
+    return Host(screen=lambda: WelcomeScreen(clock=clock), **more)
 
 
 async def test_every_place_is_told_with_its_verdict_and_next_step():
@@ -76,11 +81,11 @@ async def test_an_address_that_is_typed_in_one_go_opens_one_dialog():
         app.screen.show(PLACES, 2.0, 3.0)
         await pilot.pause()
         names = {":": "colon", ".": "full_stop"}
-        for char in "127.0.0.1:9":
+        for char in "localhost:9":
             app.screen.post_message(events.Key(names.get(char, char), char))
         await pilot.pause()
         assert sum(isinstance(one, AskDialog) for one in app.screen_stack) == 1
-        assert app.screen.query_one(Field).value == "127.0.0.1:9"
+        assert app.screen.query_one(Field).value == "localhost:9"
 
 
 async def test_what_is_no_address_is_told_under_the_input():
@@ -137,7 +142,7 @@ async def test_a_second_that_passes_redraws_only_the_last_line():
         app.screen.show(PLACES, 2.0, 3.0)
         await pilot.pause()
         drawn = []
-        rows = app.screen._rows
+        rows = app.screen.rows
         rows.refresh = lambda *regions, **rest: drawn.append(regions)
         app.screen.show(PLACES, 3.0, 2.0)
         await pilot.pause()
@@ -197,7 +202,7 @@ async def test_the_page_can_be_read_to_its_end_at_every_size(size):
 @pytest.mark.parametrize("width", [96, 74, 56, 36, 10])
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
-    rows = welcome_rows([replace(PLACES[0], verdict=verdict)], width, UNICODE)
+    rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
     text = "\n".join("".join(text for piece in (*row.pieces, row.right) for text, _ in piece) for row in rows)
     assert verdict.value in text
     assert any(sign in text for sign in "●◆×·")
@@ -205,7 +210,7 @@ def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
 
 def test_a_place_of_the_users_own_is_named_by_its_address():
     own = replace(PLACES[0], endpoint=Endpoint.parse("http://gpu-box:1234"), is_own=True)
-    rows = welcome_rows([own], 96, UNICODE)
+    rows = rows_of(own)
     assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)
 
 

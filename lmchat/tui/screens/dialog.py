@@ -118,15 +118,19 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 
 def fit_height(grown: Widget, wanted: int, room: int) -> None:
     """Give a widget the rows that it wants, so that it and the rows of its siblings fit into `room`."""
-    box = grown.parent
-    if not isinstance(box, Widget):
-        return
-    others = [child for child in box.children if child is not grown and child.display]
-    taken = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
-    free = room - taken - grown.styles.margin.height - box.gutter.height
-    height = max(min(wanted, free), 1)
+    height = max(min(wanted, free_height(grown, room)), 1)
     if grown.styles.height is None or grown.styles.height.value != height:
         grown.styles.height = height
+
+
+def free_height(grown: Widget, room: int) -> int:
+    """Return how many of the rows of `room` the siblings of a widget leave to it."""
+    box = grown.parent
+    if not isinstance(box, Widget):
+        return room
+    others = [child for child in box.children if child is not grown and child.display]
+    taken = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
+    return room - taken - grown.styles.margin.height - box.gutter.height
 
 
 def _hints(hints: Sequence[Hint]) -> list[Content]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Candidate, Verdict
 from lmchat.safe_text import safe_line
+from lmchat.services.places import Place, Step
 from lmchat.tui.signs import Signs
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
-from lmchat.tui.widgets.row_list import NAME, WHEN_CHOSEN, ListRow
+from lmchat.tui.widgets.row_list import NAME, UNLESS_CHOSEN, WHEN_CHOSEN, ListRow
 
 ADDRESS = "address"
 """Key of the row that asks for an address."""
+ENGINE = "engine"
+"""Key of the row that offers the built-in engine."""
+FILES = "files"
+"""Key of the row that offers the model files of this disk."""
 
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _STYLES: Mapping[Verdict, str] = {
@@ -27,6 +34,23 @@ _STYLES: Mapping[Verdict, str] = {
     Verdict.SERVER_ERROR: _BAD,
 }
 _INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
+_KEY_WIDTH = 8
+_DIGITS = "123456789"
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """Something that can be done beside going to a place."""
+
+    key: str
+    """What tells it from others."""
+    title: str
+    """What it does."""
+    words: str
+    """What there is to know about it; it may hold anything."""
+
+
+TYPE_ADDRESS = Choice(key=ADDRESS, title="Type an address", words="A server on another port or host")
+"""The choice that is always there."""
 
 
 def candidate_key(candidate: Candidate) -> str:
@@ -34,57 +58,92 @@ def candidate_key(candidate: Candidate) -> str:
     return f"at {candidate.endpoint.base_url}"
 
 
-def welcome_rows(candidates: Sequence[Candidate], width: int, signs: Signs) -> list[ListRow]:
+def welcome_rows(
+    choices: Sequence[Choice], places: Sequence[Place], width: int, signs: Signs
+) -> list[ListRow]:
     """Return the rows for a width: a table, or two rows a place where a table has no room."""
-    enter: Parts = (("Enter ", WHEN_CHOSEN),)
-    rows = [
-        ListRow((((" Type an address", NAME),),), enter, key=ADDRESS),
-        ListRow((((" A server on another port or host", MUTED),),), key=ADDRESS),
-    ]
-    if not candidates:
-        return rows
-    rows.append(ListRow())
+    rows: list[ListRow] = []
+    for choice in choices:
+        rows.append(ListRow((((f" {choice.title}", NAME),),), key=choice.key))
+        rows.append(ListRow((((f" {safe_line(choice.words)}", MUTED),),), key=choice.key))
+        rows.append(ListRow())
+    if places:
+        rows += _places(places, width, signs)
+    return _with_digits(rows)
+
+
+def tight(rows: Sequence[ListRow]) -> list[ListRow]:
+    """Return the rows without those that only separate."""
+    return [row for row in rows if row.pieces]
+
+
+def _places(places: Sequence[Place], width: int, signs: Signs) -> list[ListRow]:
     rule = ListRow((((signs.rule * width, FAINT),),), is_heading=True)
-    name_width = min(max(12, *(cell_len(_name(one)) + 2 for one in candidates)), _MOST_NAME)
-    found_width = max(8, *(len(one.verdict.value) + 3 for one in candidates))
-    step_width = min(max(cell_len(safe_line(one.next_step)) for one in candidates), _MOST_STEP)
+    name_width = min(max(12, *(cell_len(_name(one.candidate)) + 2 for one in places)), _MOST_NAME)
+    found_width = max(8, *(len(one.found) + 3 for one in places))
+    step_width = max(
+        min(cell_len(safe_line(one.next_step)), _MOST_STEP) + _room_of_key(one) for one in places
+    )
+    rows: list[ListRow] = []
     if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width <= width:
         head = f"    {'Looked for':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Found':{found_width}}Next step"
         rows += [ListRow((((head, MUTED),),), is_heading=True), rule]
-        rows += [_as_table_row(one, name_width, found_width, signs) for one in candidates]
+        rows += [_as_table_row(one, name_width, found_width, signs) for one in places]
     else:
         rows.append(rule)
-        for candidate in candidates:
-            rows += _as_pair(candidate, signs)
+        for place in places:
+            rows += _as_pair(place, signs)
     rows.append(ListRow())
     return rows
 
 
-def _as_table_row(candidate: Candidate, name_width: int, found_width: int, signs: Signs) -> ListRow:
-    sign, style = _sign(candidate, signs)
+def _room_of_key(place: Place) -> int:
+    return 0 if place.step is Step.NOTHING else _KEY_WIDTH
+
+
+def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
+    """Say at the right of everything that can be chosen which key takes it, where there is room for that."""
+    written: list[ListRow] = []
+    seen: list[Hashable] = []
+    for row in rows:
+        is_first = row.key is not None and row.key not in seen
+        if is_first:
+            seen.append(row.key)
+        written.append(replace(row, right=(*row.right, *_key_words(len(seen)))) if is_first else row)
+    return written
+
+
+def _key_words(number: int) -> Parts:
+    digit = f" {number} " if number <= len(_DIGITS) else ""
+    return ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
+
+
+def _as_table_row(place: Place, name_width: int, found_width: int, signs: Signs) -> ListRow:
+    candidate, (sign, style) = place.candidate, _sign(place, signs)
     name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
+    step = safe_line(place.next_step)
     parts: Parts = (
         (f" {sign} ", style),
         (name, NAME),
         (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
-        (f"{candidate.verdict.value:{found_width}}", style),
-        (safe_line(candidate.next_step), ""),
+        (f"{place.found:{found_width}}", style),
+        (step, "" if place.is_here else MUTED),
     )
-    return ListRow((parts,), key=_key(candidate))
+    return ListRow((parts,), key=_key(place))
 
 
-def _as_pair(candidate: Candidate, signs: Signs) -> Iterator[ListRow]:
-    sign, style = _sign(candidate, signs)
+def _as_pair(place: Place, signs: Signs) -> Iterator[ListRow]:
+    candidate, (sign, style) = place.candidate, _sign(place, signs)
     name = f"{_name(candidate)} "
     port = "" if str(candidate.endpoint.port) in name else str(candidate.endpoint.port)
     left: tuple[Parts, ...] = (((f" {sign} ", style), (name, NAME)), ((port, MUTED),))
-    yield ListRow(left, ((candidate.verdict.value, style),), key=_key(candidate))
-    if candidate.next_step:
-        yield ListRow((((f"   {safe_line(candidate.next_step)}", MUTED),),), key=_key(candidate))
+    yield ListRow(left, ((place.found, style),), key=_key(place))
+    if place.next_step:
+        yield ListRow((((f"   {safe_line(place.next_step)}", MUTED),),), key=_key(place))
 
 
-def _sign(candidate: Candidate, signs: Signs) -> tuple[str, str]:
-    style = _STYLES.get(candidate.verdict, MUTED)
+def _sign(place: Place, signs: Signs) -> tuple[str, str]:
+    style = _WARN if place.is_starting else _STYLES.get(place.candidate.verdict, MUTED)
     return {_OK: signs.ready, _WARN: signs.degraded, _BAD: signs.down}.get(style, signs.off), style
 
 
@@ -95,5 +154,5 @@ def _name(candidate: Candidate) -> str:
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 
 
-def _key(candidate: Candidate) -> str | None:
-    return candidate_key(candidate) if candidate.verdict.is_server else None
+def _key(place: Place) -> str | None:
+    return None if place.step is Step.NOTHING else candidate_key(place.candidate)

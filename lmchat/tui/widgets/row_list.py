@@ -24,8 +24,11 @@ ASIDE = "aside"
 """Style of a part that is muted but in the chosen row."""
 WHEN_CHOSEN = "when-chosen"
 """Style of a part that only the chosen row shows, in bold."""
+UNLESS_CHOSEN = "unless-chosen"
+"""Style of a part that all rows but the chosen one show, in bold."""
 _CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
-_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED}
+_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
+_SOMETIMES = frozenset({WHEN_CHOSEN, UNLESS_CHOSEN})
 
 
 class ListRow(Struct, frozen=True):
@@ -203,7 +206,7 @@ def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
 
 def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
     """Put real styles in place of those that depend on the choice."""
-    shown = (part for part in parts if part[1] != WHEN_CHOSEN or WHEN_CHOSEN in styles)
+    shown = (part for part in parts if part[1] not in _SOMETIMES or part[1] in styles)
     return tuple((text, styles.get(style, style)) for text, style in shown)
 
 

@@ -1,0 +1,39 @@
+"""Puts together what starts model servers of this machine; imported when the welcome page first wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from lmchat.cli.parts import Parts
+from lmchat.domain.machine import Installed
+from lmchat.domain.start import ServerStart
+from lmchat.machine.programs import installed_products
+from lmchat.machine.starter import StartedProgram, free_port, start_program
+from lmchat.services.starts import Starts
+
+
+def make_starts(parts: Parts) -> Starts:
+    """Return what the welcome page can start."""
+
+    async def find() -> tuple[Installed, ...]:
+        return await asyncio.to_thread(installed, parts)
+
+    async def run(start: ServerStart) -> StartedProgram:
+        name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
+        log_file = parts.paths.state_dir / f"{name}.log"
+        return await start_program(start, log_file=log_file, environ=parts.environ)
+
+    return Starts(find=find, run=run, free_port=free_port)
+
+
+def installed(parts: Parts) -> tuple[Installed, ...]:
+    """Return what is installed here; touches the disk."""
+    from lmchat.proxy.lm_studio_home import home_folder
+
+    try:
+        home, lm_studio = Path.home(), home_folder()
+    except (OSError, RuntimeError):  # no home is known, or it may not be entered
+        return installed_products(parts.environ, None, None)
+    return installed_products(parts.environ, home, lm_studio)

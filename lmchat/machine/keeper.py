@@ -1,0 +1,45 @@
+"""Runs a command for as long as whoever started this script lives, and ends with the command's exit code.
+
+Run by its path, with the command as arguments. Standard input is never written to: it ends when the other
+side does, in whatever way, on every system; then so does the command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+_PATIENCE_S = 3.0
+"""How long the command may take to end before it is killed."""
+_CANNOT_RUN = 126
+_SIGNALLED = 128
+
+
+def main() -> int:
+    """Run the command; return what the shell would."""
+    try:
+        command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603 - the user said yes to it
+    except OSError as error:
+        sys.stderr.write(f"{sys.argv[1]}: {error.strerror or error}\n")
+        return _CANNOT_RUN
+    signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+    threading.Thread(target=_end_with_stdin, args=(command,), daemon=True).start()
+    code = command.wait()
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def _end_with_stdin(command: subprocess.Popen[bytes]) -> None:
+    while os.read(0, 1024):
+        pass
+    command.terminate()
+    try:
+        command.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        command.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Starting model servers of this machine: what can be started, what was, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lmchat.domain.machine import Installed
+from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+
+_LOOK_S = 0.1
+_LINE_CHARS = 160
+_SIGNALLED = 128
+_LIFETIMES: Mapping[Product, Lifetime] = {
+    Product.LM_STUDIO: Lifetime.BRIEF,
+    Product.OLLAMA: Lifetime.FREE,
+}
+"""What may be started as it is; with a model file, a server holds it in memory, and ends with lmchat."""
+_STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
+
+
+class Program(Protocol):
+    """A program that was started."""
+
+    log_file: Path
+    """What it writes."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        ...
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, above 128 the number of a signal; None while it runs."""
+        ...
+
+    async def telling_line(self) -> str:
+        """Return the line of its output that tells why it ended."""
+        ...
+
+    async def end(self) -> None:
+        """End it."""
+        ...
+
+    async def let_go(self) -> None:
+        """End it if it is to end with lmchat."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A start that was made, and has not failed."""
+
+    start: ServerStart
+    """What was to be started."""
+    program: Program
+    """What runs."""
+    began_s: float
+    """When, by the clock of the starts."""
+
+
+class Starts:
+    """Starts servers, and holds on to those that end with lmchat."""
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[], Awaitable[Sequence[Installed]]],
+        run: Callable[[ServerStart], Awaitable[Program]],
+        free_port: Callable[[int], Awaitable[int]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`find` lists what is installed, `run` starts a command, `free_port` looks from a port on."""
+        self._find, self._run, self._free_port = find, run, free_port
+        self._clock = clock
+        self._runs: dict[Product, Run] = {}
+        self.installed: tuple[Installed, ...] | None = None
+        """What is installed here; None before the first look."""
+
+    async def look(self) -> None:
+        """See what is installed."""
+        self.installed = tuple(await self._find())
+
+    @property
+    def running(self) -> tuple[Run, ...]:
+        """What was started and has not ended."""
+        return tuple(run for run in self._runs.values() if run.program.exit_code is None)
+
+    def elapsed_s(self, run: Run) -> float:
+        """Return how long ago something was started."""
+        return self._clock() - run.began_s
+
+    async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
+        """Return the start of llama.cpp's server with a model file, at the first port that is free."""
+        port = await self._free_port(candidate.endpoint.port)
+        endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
+        return ServerStart(
+            product=Product.LLAMA_CPP,
+            argv=(program, "-m", str(file), "--host", endpoint.host, "--port", str(port)),
+            endpoint=endpoint,
+            lifetime=Lifetime.TIED,
+        )
+
+    async def begin(self, start: ServerStart) -> Run:
+        """Start something, once.
+
+        Raises:
+            LMChatError: it cannot be run.
+        """
+        before = self._runs.get(start.product)
+        if before is not None and before.program.exit_code is None:
+            return before
+        run = Run(start=start, program=await self._run(start), began_s=self._clock())
+        self._runs[start.product] = run
+        return run
+
+    async def watch(self, run: Run) -> None:
+        """Return when a command that ends by itself is done, or the user has ended it.
+
+        Raises:
+            LMChatError: it has ended otherwise; the message says with what, and the hint where its output is.
+        """
+        while (code := run.program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
+            await asyncio.sleep(_LOOK_S)
+        if self._runs.get(run.start.product) is not run:
+            return
+        del self._runs[run.start.product]
+        if code != 0 or run.start.lifetime is not Lifetime.BRIEF:
+            raise await _failure(run, code)
+
+    async def end(self, run: Run) -> None:
+        """End what was started."""
+        if self._runs.get(run.start.product) is run:
+            del self._runs[run.start.product]
+        await run.program.end()
+
+    async def aclose(self) -> None:
+        """End what is to end with lmchat; leave alone what goes on."""
+        runs, self._runs = list(self._runs.values()), {}
+        await asyncio.gather(*(run.program.let_go() for run in runs))
+
+
+def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
+    """Return how to start what was not found running; None where more must be known, or nothing may be."""
+    lifetime = _LIFETIMES.get(candidate.product)
+    if not installed.start or lifetime is None or not is_startable(candidate):
+        return None
+    return ServerStart(
+        product=candidate.product, argv=installed.start, endpoint=candidate.endpoint, lifetime=lifetime
+    )
+
+
+def is_startable(candidate: Candidate) -> bool:
+    """Whether nothing answers at a place of this machine where a server would."""
+    return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
+
+
+async def _failure(run: Run, code: int) -> LMChatError:
+    line = safe_line(await run.program.telling_line(), limit=_LINE_CHARS)
+    how = f"was ended by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"ended with exit code {code}"
+    return LMChatError(
+        f"{safe_line(run.start.short)} {how}{f': {line}' if line else '.'}",
+        hint=f"Its output: {safe_line(str(run.program.log_file))}",
+        kind="program",
+    )

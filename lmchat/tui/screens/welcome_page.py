@@ -1,0 +1,153 @@
+"""What the welcome page shows: headline, choices, places, the last problem, and when the next look comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import Static
+
+from lmchat.domain.server import Candidate, Verdict
+from lmchat.safe_text import safe_line
+from lmchat.services.places import Here, Place, places
+from lmchat.tui import figures
+from lmchat.tui.screens.dialog import fit_height, free_height
+from lmchat.tui.screens.patient_screen import PatientScreen
+from lmchat.tui.screens.welcome_rows import TYPE_ADDRESS, Choice, tight, welcome_rows
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.row_list import ListRow, RowList
+
+_HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
+_LAST_HINTS = (("^P", "commands"), ("F1", "help"))
+_NOTHING = "No model server answers on this machine yet."
+_ADVICE = "Start one, or type an address. This page goes on by itself when a server appears."
+_OTHER = "The server that you named does not answer. {} does."
+_WORDS: dict[Verdict, str] = {
+    Verdict.NEEDS_KEY: "{} answers, but wants a key.",
+    Verdict.KEY_REJECTED: "{} answers, but refused the key.",
+    Verdict.HOST_BLOCKED: "{} answers, but not to this host name.",
+}
+
+
+class WelcomePage(PatientScreen[None]):
+    """Draws what it is handed."""
+
+    rows = query_one(RowList)
+    """What can be chosen."""
+    _headline = query_one("#welcome-headline", Static)
+    _problem = query_one("#welcome-problem", Static)
+    _status = query_one("#welcome-status", Line)
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._shown_s = 0.0
+        self._looked_s_ago: float | None = None
+        self._next_look_s: float | None = None
+        self._drawn: Sequence[ListRow] = ()
+        self.candidates: tuple[Candidate, ...] = ()
+        """What the last look found."""
+        self.places: tuple[Place, ...] = ()
+        """The same, with what can be done there."""
+        self.here = Here()
+        """What else is known of this machine."""
+
+    def compose(self) -> ComposeResult:
+        """Headline, what can be done, what was found, keys."""
+        with Vertical(id="welcome"), Vertical(classes="page"):
+            yield Line([content((("lmchat", STRONG),))], classes="name gap")
+            yield Static(content(((_NOTHING, STRONG),)), id="welcome-headline")
+            yield Static(content(((_ADVICE, MUTED),)), classes="advice gap")
+            yield RowList()
+            yield Static("", id="welcome-problem", classes="gap")
+            yield Line(id="welcome-status")
+        yield KeysRow()
+
+    def on_mount(self) -> None:
+        """Keys go to the list."""
+        self._problem.display = False
+        self.rows.set_focused(has_keys=True)
+        self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
+        self.call_after_refresh(self.draw)
+        self.set_interval(1.0, self.tick)
+
+    def tick(self) -> None:
+        """A second has passed."""
+        self._show_status()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the table to the new size."""
+        del event
+        self.call_after_refresh(self.draw)
+
+    def show(
+        self,
+        candidates: Sequence[Candidate],
+        looked_s_ago: float | None = None,
+        next_look_s: float | None = None,
+    ) -> None:
+        """Show what was found how long ago, and in how many seconds the next look comes."""
+        self.candidates = tuple(candidates)
+        self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
+        self._shown_s = self._clock()
+        self.draw()
+
+    def show_here(self, here: Here) -> None:
+        """Show what else is known of this machine."""
+        self.here = here
+        self.draw()
+
+    def show_problem(self, words: str) -> None:
+        """Say what went wrong, until something else is tried."""
+        if not self.can_show:
+            return
+        self._problem.display = bool(words)
+        self._problem.update(content(((f"! {safe_line(words)}", "$error"),)) if words else "")
+        self.call_after_refresh(self.draw)
+
+    def choices(self) -> tuple[Choice, ...]:
+        """Return what can be done beside going to a place."""
+        return (TYPE_ADDRESS,)
+
+    def draw(self) -> None:
+        """Draw what has changed."""
+        self.places = places(self.candidates, self.here)
+        width = self.rows.text_width if self.can_show else 0
+        if not width:
+            return
+        rows = welcome_rows(self.choices(), self.places, width, signs_for(self))
+        room = self.size.height - 1
+        rows = rows if len(rows) <= free_height(self.rows, room) else tight(rows)
+        if rows != self._drawn:
+            self._drawn = rows
+            self.rows.show(rows)
+            self._headline.update(content(((self._headline_words(), STRONG),)))
+        self._show_status()
+        fit_height(self.rows, len(rows), room)
+
+    def _headline_words(self) -> str:
+        waiting = next((one for one in self.candidates if one.verdict in _WORDS), None)
+        if waiting is not None:
+            return _WORDS[waiting.verdict].format(waiting.product.value)
+        usable = next((one for one in self.candidates if one.verdict.is_usable), None)
+        return _NOTHING if usable is None else _OTHER.format(usable.product.value)
+
+    def _show_status(self) -> None:
+        words = [content(((piece, MUTED),)) for piece in self._status_words()]
+        self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
+
+    def _status_words(self) -> tuple[str, ...]:
+        if self._looked_s_ago is None:
+            return ("Looking",)
+        count, since_s = len(self.candidates), self._clock() - self._shown_s
+        words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago + since_s)} ago"
+        if self._next_look_s is None:
+            return (words,)
+        left_s = self._next_look_s - since_s
+        return words, f"; looks again in {figures.ago(left_s)}" if left_s > 0 else "; looking"
