@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints, own_names
@@ -39,6 +41,10 @@ def run_chat(settings: Settings, parts: Parts) -> int:
 
 
 async def _run(settings: Settings, parts: Parts) -> int:
+    starts: list[Any] = []
+    workspace.make_starts = partial(_starts_of, parts, starts)
+    workspace.make_engine = partial(_make_engine, parts, workspace.backend)
+    workspace.is_local, workspace.local_model = parts.is_local, parts.local_model
     remembered, warning = remembered_file.load(parts.paths.remembered_file)
     store = LateStore[Any](partial(_make_store, parts))
     apps: list[LMChatApp] = []
@@ -66,6 +72,8 @@ def make_workspace(
     settings: Settings,
     parts: Parts,
     late: LateStore[Any],
+    if parts.local_model:  # it names a file, which no other server knows
+        settings = replace(settings, model="")
     remembered: Remembered,
     write: Callable[[str], bool],
 ) -> Workspace:
@@ -90,12 +98,36 @@ def make_workspace(
 
 def _make_backend(settings: Settings, parts: Parts, notices: list[str]) -> Backend:
     """Read the keys and import httpx; runs in a thread, after the first paint."""
-    from lmchat.cli.wiring import keys_of, make_backend
+    from lmchat.cli.wiring import engine_slot, keys_of, make_backend, with_engine
 
     keys = keys_of(parts)
     keys.load()
     notices += keys.warnings
-    return make_backend(settings, parts.paths, keys)
+    backend = make_backend(settings, parts.paths, keys, gather_s=1 / settings.ui.frames_per_second)
+    return with_engine(backend, engine_slot(parts))
+
+
+async def _make_engine(parts: Parts, backend: LateBackend) -> Any:
+    """Return the built-in engine, whose end is the backend's to see to."""
+    from lmchat.cli.wiring import engine_slot
+
+    await backend.ready()
+    return await engine_slot(parts).ready()
+
+
+def _starts_of(parts: Parts, made: list[Any]) -> Any:
+    """Return what starts model servers, made when first asked for."""
+    if not made:
+        from lmchat.cli.starting import make_starts
+
+        made.append(make_starts(parts))
+    return made[0]
+
+
+async def _let_go(made: Sequence[Any]) -> None:
+    """End what was started and is to end with lmchat."""
+    for starts in made:
+        await starts.aclose()
 
 
 def _make_store(parts: Parts) -> SessionStore:

@@ -32,6 +32,7 @@ class Keys:
         self._environ = environ
         self._credentials = credentials
         self._accepted: dict[str, str] = {}
+        self._passing: set[str] = set()
         self._own: dict[str, str] = {}
         self.warnings: list[str] = []
         """What could not be read, as sentences without keys."""
@@ -58,8 +59,13 @@ class Keys:
         )
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key until the end of this run, and store it nowhere."""
+        """Use a key until the end of this run, and store it nowhere: the server is gone with the run."""
         self._accepted[endpoint.origin] = key
+        self._passing.add(endpoint.origin)
+
+    def is_lasting(self, endpoint: Endpoint) -> bool:
+        """Whether a server may be there after this run."""
+        return endpoint.origin not in self._passing
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key of a server comes from, for a sentence; empty where none is known."""
@@ -83,7 +89,7 @@ class Keys:
         Raises:
             StoreUnavailable: it could not be stored; it holds until the end of this run.
         """
-        self.accept(endpoint, key)
+        self._accepted[endpoint.origin] = key
         self._credentials.set(endpoint.origin, key)
 
     def _configured(self, endpoint: Endpoint) -> str | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
-from lmchat.cli.wiring import World, engine_of, keys_of
+from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings
 from lmchat.domain.engine import DemoOffer, FetchProgress, ModelFile
 from lmchat.errors import WrongUse
@@ -27,20 +27,19 @@ async def serve(parts: Parts, world: World) -> Settings:
         EngineUnavailable: it cannot be started.
         WrongUse: there is no model, and nobody has consented to fetch one.
     """
-    engine = engine_of(parts)
+    engine = await engine_slot(parts).ready()
     model = await engine.choose(parts.local_model or world.settings.local.model)
     if model is None or (model.is_demo and not await engine.has_demo()):
         model = await _fetched(parts, engine)
     if words := await engine.warning(model):
         parts.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
-    keys_of(parts).accept(endpoint, engine.key)
     return replace(world.settings, endpoint=endpoint.url, model=model.name)
 
 
 async def list_files(parts: Parts) -> int:
     """Print the model files of this disk, as `-m` takes them."""
-    files = await engine_of(parts).files()
+    files = await (await engine_slot(parts).ready()).files()
     if parts.output.is_json:
         parts.output.document({"object": "list", "data": [_as_json(file) for file in files]})
     elif files:

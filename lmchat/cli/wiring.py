@@ -53,7 +53,7 @@ async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncItera
     store = make_store(parts, is_kept=is_kept)
     backend = make_backend(settings, parts.paths, keys)
     if parts.is_local:
-        backend = with_engine(backend, parts)
+        backend = with_engine(backend, engine_slot(parts))
     try:
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
     finally:
@@ -68,29 +68,59 @@ def keys_of(parts: Parts) -> Keys:
     return Keys(parts.loaded, parts.environ, Credentials(parts.paths.credentials_file))
 
 
-def make_backend(settings: Settings, paths: Paths, keys: Keys) -> Backend:
-    """Return the proxy-client layer; imports httpx."""
+def make_backend(settings: Settings, paths: Paths, keys: Keys, *, gather_s: float = 0.0) -> Backend:
+    """Return the proxy-client layer; imports httpx. Tokens may wait `gather_s` for each other."""
     from lmchat.proxy.client import ProxyClient
 
-    return ProxyClient(settings, key_for=keys.key_for, cache_file=paths.models_file)
-
-
-@cache
-def engine_of(parts: Parts) -> Engine:
-    """Return the built-in engine of this run; it does nothing before it is started."""
-    from lmchat.engine.engine import LocalEngine
-
-    paths = parts.paths
-    return LocalEngine(
-        parts.settings.local, folder=paths.demo_dir, log_file=paths.engine_log_file, environ=parts.environ
+    return ProxyClient(
+        settings,
+        key_for=keys.key_for,
+        cache_file=paths.models_file,
+        is_lasting=keys.is_lasting,
+        gather_s=gather_s,
     )
 
 
-def with_engine(backend: Backend, parts: Parts) -> Backend:
-    """Return a backend that has the built-in engine among its servers."""
+class EngineSlot:
+    """Where the built-in engine of this run is put once somebody wants it; nothing imports it before."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = asyncio.Lock()
+        self.made: Engine | None = None
+        """The engine."""
+
+    async def ready(self) -> Engine:
+        """Return the engine; it does nothing before it is started."""
+        async with self._lock:
+            if self.made is None:
+                self.made = await asyncio.to_thread(_make_engine, self._parts)
+            return self.made
+
+
+@cache
+def engine_slot(parts: Parts) -> EngineSlot:
+    """Return the place for the built-in engine of this run."""
+    return EngineSlot(parts)
+
+
+def _make_engine(parts: Parts) -> Engine:
+    from lmchat.engine.engine import LocalEngine
+
+    return LocalEngine(
+        parts.settings.local,
+        folder=parts.paths.demo_dir,
+        log_file=parts.paths.engine_log_file,
+        environ=parts.environ,
+        on_address=keys_of(parts).accept,
+    )
+
+
+def with_engine(backend: Backend, slot: EngineSlot) -> Backend:
+    """Return a backend that has the built-in engine among its servers, as soon as there is one."""
     from lmchat.services.engine_backend import EngineBackend
 
-    return EngineBackend(backend, lambda: engine_of(parts))
+    return EngineBackend(backend, lambda: slot.made)
 
 
 def make_store(parts: Parts, *, is_kept: bool | None = None) -> SessionStore:

@@ -189,9 +189,19 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """As the server says."""
 
     @property
+    def place(self) -> str:
+        """Where it is, for what outlives this run."""
+        return place_of(self.endpoint, self.product)
+
+    @property
     def context(self) -> int | None:
         """The window that counts: the loaded one, else the largest, else unknown."""
         return self.context_loaded or self.context_max
+
+
+def place_of(endpoint: Endpoint, product: Product) -> str:
+    """Return what to know a server by in a later run: its address, which the built-in engine changes."""
+    return product.value if product is Product.BUILT_IN else endpoint.url
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -235,6 +245,13 @@ class Target(Struct, frozen=True, kw_only=True):
     """Its kind."""
     model: ModelInfo | None = None
     """The model; None where the server has none yet."""
+    is_loading: bool = False
+    """Whether the server loads its only model, whose name it does not tell yet."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for what outlives this run."""
+        return place_of(self.endpoint, self.product)
 
     @property
     def model_id(self) -> str:

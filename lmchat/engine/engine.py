@@ -35,9 +35,12 @@ class LocalEngine:
         folder: Path,
         log_file: Path,
         environ: Mapping[str, str],
+        on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
         demo_model: demo.DemoModel = demo.SMOLLM2,
     ) -> None:
+        """`on_address` is told each new address and its key, before anything answers there."""
         self._settings = settings
+        self._on_address = on_address
         self._folder = folder
         self._log_file = log_file
         self._demo = demo_model
@@ -56,7 +59,7 @@ class LocalEngine:
     @property
     def endpoint(self) -> Endpoint | None:
         """Its address; None before it was first started."""
-        return None if self._port is None else Endpoint(scheme="http", host=HOST, port=self._port.number)
+        return None if self._port is None else self._endpoint_of(self._port)
 
     @property
     def state(self) -> EngineState:
@@ -107,13 +110,33 @@ class LocalEngine:
         """Return a sentence where a model will hardly fit into memory, else nothing."""
         return await asyncio.to_thread(warning, model)
 
+    def reserve(self) -> Endpoint:
+        """Return the address at which it will answer; it stays the same until `stop`.
+
+        Raises:
+            EngineUnavailable: no port is free.
+        """
+        if self._port is None:
+            try:
+                self._port = ReservedPort()
+            except OSError as error:
+                raise EngineUnavailable(
+                    f"There is no free port for the built-in engine: {error.strerror or error}."
+                ) from error
+            self._on_address(self._endpoint_of(self._port), self.key)
+        return self._endpoint_of(self._port)
+
     async def start(self, model: ModelFile) -> Endpoint:
         """Serve a model, in place of what was served before, and return the address.
+
+        Where it serves this model already, nothing happens.
 
         Raises:
             EngineUnavailable: it cannot; the message says why, and what helps.
         """
         async with self._lock:
+            if self._port and self.state is EngineState.READY and self.model == model:
+                return self.reserve()
             await self._end_child()
             self.model = model
             for left in reversed(range(_PORT_TRIES)):
@@ -145,7 +168,8 @@ class LocalEngine:
                 self._port = None
 
     async def _start(self, model: ModelFile) -> Endpoint:
-        port = self._port = self._port or ReservedPort()
+        endpoint, port = self.reserve(), self._port
+        assert port is not None  # noqa: S101 - it was reserved above
         child = self._child = await ChildProcess.start(self._order(model, port), self._log_file)
         self._is_loading = True
         try:
@@ -157,7 +181,11 @@ class LocalEngine:
             self._is_loading = False
         if report is None or not report.address:
             raise await self._not_started(model, child, report)
-        return Endpoint.parse(report.address)
+        return endpoint
+
+    @staticmethod
+    def _endpoint_of(port: ReservedPort) -> Endpoint:
+        return Endpoint(scheme="http", host=HOST, port=port.number)
 
     async def _not_started(
         self, model: ModelFile, child: ChildProcess, report: Report | None

@@ -36,8 +36,15 @@ class ModelCache:
     """The last list of each server; `fresh` for its time to live, `known` for ever."""
 
     def __init__(
-        self, ttl_s: float, file: Path | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        ttl_s: float,
+        file: Path | None = None,
+        *,
+        is_lasting: Callable[[Endpoint], bool] = lambda _: True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """What is known of servers that are not `is_lasting` is not written down."""
+        self._is_lasting = is_lasting
         self._clock = clock
         self._file = file
         self._known: dict[Endpoint, _Known] = {}
@@ -120,7 +127,8 @@ class ModelCache:
         if self._file is None:
             return
         self._written_s = self._clock()
-        data = msgspec.json.encode(list(self._known.values()))
+        lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
+        data = msgspec.json.encode(lasting)
         async with self._lock:
             await asyncio.to_thread(_replace, self._file, data)
 

@@ -45,6 +45,8 @@ class ProxyClient:
         *,
         key_for: Callable[[Endpoint], str | None],
         cache_file: Path | None = None,
+        is_lasting: Callable[[Endpoint], bool] = lambda _: True,
+        gather_s: float = 0.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
@@ -52,7 +54,7 @@ class ProxyClient:
         self._allowed = AllowList(settings.allowed_hosts)
         self._limiter = Limiter(settings.limits.requests_per_minute)
         self._counters = Counters()
-        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
+        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._turns: dict[str, asyncio.Lock] = {}

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict, place_of
 
 
 class Need(Enum):
@@ -68,7 +68,8 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     if model:
         known = _by_id(candidate, model)
         return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
-    last = _by_id(candidate, remembered.model) if remembered.endpoint == candidate.endpoint.url else None
+    place = place_of(candidate.endpoint, candidate.product)
+    last = _by_id(candidate, remembered.model) if remembered.endpoint == place else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
     talking = [info for info in candidate.models if not info.is_embedding]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
@@ -19,7 +20,7 @@ from lmchat.services.ports import Backend
 STARTS_AGAIN = "The next try starts it again."
 _ENDED_WAIT_S = 1.0
 """A connection breaks before the system tells that the process has ended."""
-_VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.REFUSED}
+_VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
 
 
 class EngineBackend:
@@ -29,6 +30,10 @@ class EngineBackend:
         """`engine` returns the engine, or None as long as nobody has wanted it."""
         self._backend = backend
         self._engine = engine
+        self._last: tuple[ModelInfo, ...] = ()
+        self._streams = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place; the engine comes first where it was started."""
@@ -53,7 +58,11 @@ class EngineBackend:
 
     def cached_models(self) -> ModelList:
         """Return what is known of all servers without asking any."""
-        return self._backend.cached_models()
+        listed, engine = self._backend.cached_models(), self._engine()
+        if engine is None or engine.endpoint is None:
+            return listed
+        others = (one for one in listed.models if one.endpoint != engine.endpoint)
+        return replace(listed, models=(*self._last, *others))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn; an engine that has crashed is started again for it, one with another model loads it.
@@ -67,6 +76,7 @@ class EngineBackend:
             yield ModelLoading()
             await self._start(engine, request.model)
         try:
+            self._begin_stream(engine)
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
                     yield event
@@ -76,9 +86,22 @@ class EngineBackend:
                 raise
             hint = f"{reason.hint} {STARTS_AGAIN}".lstrip()
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
+        finally:
+            self._end_stream(engine)
+
+    def _begin_stream(self, engine: Engine | None) -> None:
+        if engine is not None:
+            self._streams += 1
+            self._is_idle.clear()
+
+    def _end_stream(self, engine: Engine | None) -> None:
+        if engine is not None:
+            self._streams -= 1
+            if not self._streams:
+                self._is_idle.set()
 
     async def load(self, model: ModelInfo) -> None:
-        """Load a model; the engine serves it in place of what it served before."""
+        """Load a model; the engine serves it in place of what it served before, once no answer runs there."""
         engine = self._engine_at(model.endpoint)
         await (self._backend.load(model) if engine is None else self._start(engine, model.model_id))
 
@@ -116,6 +139,7 @@ class EngineBackend:
 
     async def _start(self, engine: Engine, name: str) -> None:
         model = engine.model
+        await self._is_idle.wait()
         if model is None or model.name != name:
             model = next((one for one in await engine.files() if one.name == name), None)
         if model is None:
@@ -134,6 +158,7 @@ class EngineBackend:
         told = next(iter(seen.models), None)
         models = tuple(_model(one, endpoint, engine, told) for one in _with_served(files, engine.model))
         step = seen.next_step if seen.verdict is not Verdict.NO_MODEL else "Choose a model file"
+        self._last = models
         return replace(seen, product=Product.BUILT_IN, models=models, next_step=step, is_own=True)
 
     async def _answer(self, endpoint: Endpoint, *, is_refresh: bool) -> Candidate | None:

@@ -55,8 +55,15 @@ class Engine(Protocol):
         """Return a sentence where a model will hardly fit into memory, else nothing."""
         ...
 
+    def reserve(self) -> Endpoint:
+        """Return the address at which it will answer; it stays the same until `stop`."""
+        ...
+
     async def start(self, model: ModelFile) -> Endpoint:
-        """Serve a model, in place of what was served before; return when it is ready."""
+        """Serve a model, in place of what was served before; return when it is ready.
+
+        Where it serves this model already, nothing happens.
+        """
         ...
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:

@@ -42,7 +42,7 @@ def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
     usage: UsageReported | None = turn.usage
     return LedgerRow(
         message_id=answer.message_id,
-        endpoint=answer.endpoint,
+        endpoint=target.place,
         product=target.product,
         model=answer.model,
         quantization=target.model.quantization if target.model else "",

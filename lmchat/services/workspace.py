@@ -71,4 +71,12 @@ class Workspace(Struct, kw_only=True):
     warning: str = ""
     """A standing warning, shown until it is mended."""
     clock: Callable[[], float] = time.monotonic
+    make_starts: Callable[[], Any] | None = None
+    """Returns the one `Starts` of this run; its module is imported when a page first wants it."""
+    make_engine: Callable[[], Awaitable[Any]] | None = None
+    """Returns the one built-in `Engine` of this run; its modules are imported when it is first wanted."""
+    is_local: bool = False
+    """Whether the built-in engine is to be started without asking."""
+    local_model: str = ""
+    """The model file that was named for it."""
     """Seconds by which figures move."""

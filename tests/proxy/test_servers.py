@@ -27,7 +27,7 @@ def test_each_product_says_what_helps(server):
 def test_what_is_not_set_is_not_sent(product):
     fields = server_of(product).fields(Sampling())
     assert set(fields) <= {"return_progress", "timings_per_token"}
-    assert bool(fields) == (product is Product.LLAMA_CPP)
+    assert bool(fields) == (product in (Product.LLAMA_CPP, Product.BUILT_IN))
 
 
 def test_switching_thought_off_reaches_llama_cpp_in_its_own_words():

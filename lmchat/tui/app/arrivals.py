@@ -16,7 +16,7 @@ from lmchat.safe_text import safe_line
 from lmchat.services.arrival import Arrival, Need, arrive_at, choose
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.models import Models
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress, TryKey
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, StartEngine, TryAddress, TryKey
 from lmchat.tui.screens.chat_screen import ChatScreen
 
 LOOK_EVERY_S = 5.0
@@ -35,12 +35,15 @@ class Arrivals(Models):
         """Between two looks around while there is no server."""
         self._look = asyncio.Event()
         self._has_left_welcome = False
+        self._has_tried_engine = False
         self._asked: set[tuple[str, Need]] = set()
 
     def start_looking(self) -> None:
         """Look for a server, and watch the one that is found, unless that is done; after the first paint."""
         busy = {worker.group for worker in self.workers if not worker.is_finished}
-        if "models" not in busy:
+        if self.workspace.is_local and not self._has_tried_engine:
+            self.start_engine()
+        elif "models" not in busy and "engine" not in busy:
             self.begin_work(self._arrive, "models")
         if "health" not in busy:
             self.begin_work(self._follow_server, "health")
@@ -58,6 +61,20 @@ class Arrivals(Models):
         """Show what was seen."""
         if self.is_running and self.chat.is_mounted:
             self.chat.show_health(health)
+
+    @on(StartEngine)
+    def start_engine(self, event: StartEngine | None = None) -> None:
+        """Start the built-in engine; without it, look for another server."""
+        self._has_tried_engine = True
+        self.begin_work(lambda: self._start_engine(event.named if event else ""), "engine")
+
+    async def _start_engine(self, named: str) -> None:
+        from lmchat.tui.app.engine_start import EngineStart
+
+        if await EngineStart(self).run(named):
+            self._leave_welcome()
+        else:
+            self.call_later(self.start_looking)
 
     async def _arrive(self) -> None:
         """Look around until there is a server and a model."""

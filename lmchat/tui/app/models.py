@@ -45,7 +45,7 @@ class Models(App[None]):
         self.desk.target = target
         self.workspace.monitor.aim(target)
         if target.model_id:
-            remembered = self.workspace.remembered.with_model(target.endpoint.url, target.model_id)
+            remembered = self.workspace.remembered.with_model(target.place, target.model_id)
             self.keep(remembered)
             self.chat.show_action("model chosen")
 

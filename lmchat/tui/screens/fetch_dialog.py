@@ -1,0 +1,64 @@
+"""The progress of a fetch; Esc cuts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.domain.engine import FetchProgress
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.screens.dialog import Dialog
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, Line, Parts, content
+
+
+class FetchDialog(Dialog[None]):
+    """Dismissed with the end of the fetch, or by Esc, which whoever fetches takes for a wish to stop."""
+
+    AUTO_FOCUS = ""
+    leave_word = "stop; it can be begun again later"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = safe_line(name)
+        self._progress: FetchProgress | None = None
+
+    def title_text(self) -> str:
+        """Return what is fetched."""
+        return f"Fetching {self._name}"
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return a meter and its figures."""
+        yield Static("", classes="words", id="fetch-meter")
+        yield Line(id="fetch-figures", classes="gap")
+
+    def on_mount(self) -> None:
+        """Take little room."""
+        self.add_class("-small")
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        """Fit the meter to the new width."""
+        self.call_after_refresh(self._draw)
+
+    def show_progress(self, progress: FetchProgress) -> None:
+        """Show how far it is."""
+        if progress != self._progress:
+            self._progress = progress
+            self._draw()
+
+    def _draw(self) -> None:
+        progress = self._progress
+        if not self.can_show or progress is None:
+            return
+        bar = self.query_one("#fetch-meter", Static)
+        signs, used = signs_for(self), round(bar.size.width * progress.fraction)
+        left = bar.size.width - used
+        bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
+        words: Parts = (("checking" if progress.is_checking else "fetching", MUTED),)
+        done, total = figures.size(progress.done_bytes), figures.size(progress.total_bytes)
+        right: Parts = ((f"{done} of {total} ", MUTED), (figures.percent(progress.fraction), STRONG))
+        self.query_one("#fetch-figures", Line).show([content(words)], content(right))
