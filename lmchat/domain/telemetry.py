@@ -18,6 +18,8 @@ class Health(Struct, frozen=True, kw_only=True):
     """What."""
     verdict: Verdict | None = None
     """Result of the last check; None before the first."""
+    since_s: float | None = None
+    """Monotonic time of the first of the checks that had this result."""
     detail: str = ""
     """Why, in the server's or the system's words."""
     next_step: str = ""

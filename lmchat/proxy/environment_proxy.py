@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass
 
 import httpx
 
@@ -17,7 +17,7 @@ class ProxyUnavailable(ServerUnavailable):
 
 def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | None:
     """Return the error for an address that is asked through a proxy; None where none is named for it."""
-    if proxy_bypass_environment(endpoint.host):
+    if proxy_bypass(endpoint.host):
         return None
     for scheme in (endpoint.scheme, "all"):
         for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):

@@ -57,10 +57,17 @@ def choose(
 def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Arrival:
     """Choose the model on a given server."""
     info = choose_model(candidate, model=model, remembered=remembered)
-    target = Target(endpoint=candidate.endpoint, product=candidate.product, model=info)
-    is_loading = candidate.verdict is Verdict.LOADING
+    is_loading = info is None and candidate.verdict is Verdict.LOADING
+    target = Target(endpoint=candidate.endpoint, product=candidate.product, model=info, is_loading=is_loading)
     need = Need.NOTHING if info is not None or is_loading else Need.MODEL
     return Arrival(need=need, candidate=candidate, target=target)
+
+
+def has_model(candidate: Candidate) -> bool:
+    """Whether a server has, or soon has, any model to talk to, in memory or not."""
+    return candidate.verdict in (Verdict.READY, Verdict.LOADING) or any(
+        not info.is_embedding for info in candidate.models
+    )
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:

@@ -173,6 +173,12 @@ class Desk:
                 hint="lmchat goes on looking; F5 looks now, Ctrl+O lists models.",
                 kind="no_server",
             )
+        if self.target.is_loading:
+            raise RequestInvalid(
+                f"{self.target.product} is still loading its model.",
+                hint="Try again when it is loaded.",
+                kind="loading",
+            )
         if not self.target.model_id:
             raise RequestInvalid(
                 "No LM Studio model selected", hint="Choose one with Ctrl+O.", kind="model_missing"
@@ -214,9 +220,21 @@ class Desk:
         how = replace(self.how_to_ask(), is_truncating=True)
         return plan_for(path, how, self.meter.factor(self.target))
 
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether what is said now goes out later: after the running answer, or once the model is loaded."""
+        return self.shown.is_busy or (self.target is not None and self.target.is_loading)
+
     def enqueue(self, text: str) -> None:
-        """Let a message wait for the end of the running answer."""
+        """Let a message wait."""
         self.shown.queue.append(Queued(text=text))
+
+    def take_waiting(self) -> list[tuple[OpenSession, str]]:
+        """Take out what waited for a model, one message a session; the others follow its answer."""
+        ready = [
+            one for one in self._open.values() if one.queue and not one.queue[0].is_held and not one.is_busy
+        ]
+        return [(one, one.queue.pop(0).text) for one in ready]
 
     def take_queued(self, index: int) -> str:
         """Take a waiting message out again, to edit or to drop it; nothing where it has just gone out."""

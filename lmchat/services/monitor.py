@@ -94,8 +94,10 @@ class Monitor:
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
         model = next((info for info in candidate.models if info.model_id == target.model_id), target.model)
+        is_same = candidate.verdict is self._health.verdict
         return replace(
             self._health,
+            since_s=self._health.since_s if is_same else self._clock(),
             endpoint=target.endpoint,
             product=candidate.product if candidate.verdict.is_server else target.product,
             verdict=candidate.verdict,

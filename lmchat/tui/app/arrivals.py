@@ -12,18 +12,19 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.safe_text import safe_line
-from lmchat.services.arrival import Arrival, Need, arrive_at, choose
+from lmchat.services.arrival import Arrival, Need, choose, has_model
 from lmchat.services.workspace import Workspace
-from lmchat.tui.app.models import Models
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, StartEngine, TryAddress, TryKey
+from lmchat.tui.app.entrances import Entrances
+from lmchat.tui.intents import LookNow, SearchSessions, StartEngine
 from lmchat.tui.screens.chat_screen import ChatScreen
 
 LOOK_EVERY_S = 5.0
 """Between two looks around while there is no server."""
+LOOK_AT_LOADING_S = 1.0
+"""Between two looks at a server that loads its model."""
 
 
-class Arrivals(Models):
+class Arrivals(Entrances):
     """The part of the app that knows how to get to a server."""
 
     health: var[Health] = var(Health())
@@ -33,10 +34,8 @@ class Arrivals(Models):
         super().__init__(workspace)
         self.look_every_s = LOOK_EVERY_S
         """Between two looks around while there is no server."""
-        self._look = asyncio.Event()
         self._has_left_welcome = False
         self._has_tried_engine = False
-        self._asked: set[tuple[str, Need]] = set()
 
     def start_looking(self) -> None:
         """Look for a server, and watch the one that is found, unless that is done; after the first paint."""
@@ -80,17 +79,33 @@ class Arrivals(Models):
         """Look around until there is a server and a model."""
         while self.desk.target is None or not self.desk.target.model_id:
             self._look.clear()
+            target = self.desk.target
             try:
-                self._take(await self.workspace.catalogue.look_around())
+                if target is not None and target.is_loading:
+                    await self._follow_loading(target)
+                else:
+                    self._take(await self.workspace.catalogue.look_around())
             except EndpointNotAllowed as error:
                 self._ask_to_allow(error)
             except LMChatError as error:
                 self.chat.tell(error)
+            is_loading = self.desk.target is not None and self.desk.target.is_loading
             try:
-                async with asyncio.timeout(self.look_every_s):
+                async with asyncio.timeout(LOOK_AT_LOADING_S if is_loading else self.look_every_s):
                     await self._look.wait()
             except TimeoutError:
                 continue
+
+    async def _follow_loading(self, target: Target) -> None:
+        """Look at the server that loads its model; if it is gone, look for another."""
+        candidate = await self.workspace.backend.check(target.endpoint)
+        if not candidate.verdict.is_usable:
+            self.desk.target = None
+            self.workspace.monitor.aim(None)
+            self.health = Health()
+            self._look.set()
+        elif candidate.verdict is not Verdict.LOADING:
+            self._go_on(self._arrive_at(candidate))
 
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Go on with what was found, or ask for what is missing."""
@@ -100,26 +115,42 @@ class Arrivals(Models):
         )
         if self.desk.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
-        self._go_on(arrival, candidates)
+        forbidden = self._forbidden(candidates)
+        if forbidden is not None and self._is_first(Arrival(need=Need.SERVER)):
+            self._ask_to_allow(EndpointNotAllowed(forbidden.detail), forbidden.endpoint)
+        else:
+            self._go_on(arrival, candidates)
+
+    def _forbidden(self, candidates: Sequence[Candidate]) -> Candidate | None:
+        """Return the server that the user named, where the allow-list keeps lmchat from asking it."""
+        named = self.workspace.settings.endpoint
+        asked = Endpoint.parse(named) if named else None
+        return next(
+            (
+                one
+                for one in candidates
+                if one.endpoint == asked and one.detail.startswith("Endpoint not allowed")
+            ),
+            None,
+        )
 
     def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
+        known = candidates or self.workspace.catalogue.candidates
         match arrival:
+            case Arrival(need=Need.MODEL, candidate=Candidate() as empty) if not any(
+                map(has_model, (empty, *candidates))
+            ):
+                self._show_welcome(known)
             case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
                 self._leave_welcome()
+                self._leave_picker()
                 self.use(target)
                 if arrival.need is Need.MODEL and self._is_first(arrival):
-                    self.open_picker()
+                    self.open_picker(f"{target.product} has no model loaded: choose one")
             case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if self._is_first(arrival):
                 self.ask_for_key(candidate)
             case _:
                 self._show_welcome(candidates)
-
-    def _is_first(self, arrival: Arrival) -> bool:
-        """Tell whether this was not asked before: a dialog that was left does not come again by itself."""
-        place = arrival.candidate.endpoint.url if arrival.candidate else ""
-        is_first = (place, arrival.need) not in self._asked
-        self._asked.add((place, arrival.need))
-        return is_first
 
     def _show_welcome(self, candidates: Sequence[Candidate]) -> None:
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
@@ -135,6 +166,14 @@ class Arrivals(Models):
 
         for screen in list(self.screen_stack):
             if isinstance(screen, WelcomeScreen):
+                screen.dismiss(None)
+
+    def _leave_picker(self) -> None:
+        """Close the picker that came unasked: a model was loaded elsewhere."""
+        from lmchat.tui.screens.model_picker import ModelPicker
+
+        for screen in list(self.screen_stack):
+            if isinstance(screen, ModelPicker) and screen.reason and not screen.is_touched:
                 screen.dismiss(None)
 
     @on(SearchSessions)
@@ -154,102 +193,3 @@ class Arrivals(Models):
         self._look.set()
         self.workspace.monitor.look_now()
         self.chat.show_action("looking")
-
-    @on(TryAddress)
-    def try_address(self, event: TryAddress) -> None:
-        """Look at an address that the user typed."""
-        try:
-            endpoint = Endpoint.parse(event.text)
-        except LMChatError as error:
-            self.chat.tell(error)
-            return
-        self.begin_work(lambda: self._try(endpoint), "address")
-
-    @on(ChooseCandidate)
-    def take_candidate(self, event: ChooseCandidate) -> None:
-        """Go on with a place that was looked at: use it, ask for its key, or look again."""
-        if event.candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
-            self.ask_for_key(event.candidate)
-        elif event.candidate.verdict.is_usable:
-            self._go_on(self._arrive_at(event.candidate))
-        else:
-            self._look.set()
-
-    async def _try(self, endpoint: Endpoint) -> None:
-        try:
-            candidate = await self.workspace.backend.check(endpoint)
-        except EndpointNotAllowed as error:
-            self._ask_to_allow(error, endpoint)
-            return
-        except LMChatError as error:
-            self.chat.tell(error)
-            return
-        if candidate.verdict.is_usable:
-            self._go_on(self._arrive_at(candidate))
-        elif candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
-            self.ask_for_key(candidate)
-        else:
-            words = f"{endpoint.netloc}: {candidate.verdict}. {safe_line(candidate.next_step)}"
-            self.notify(words, severity="warning", markup=False)
-
-    def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint | None = None) -> None:
-        """Ask whether a host beyond this machine may be talked to, for this run."""
-        from lmchat.tui.screens.ask_dialog import ConfirmDialog
-
-        if endpoint is None:
-            endpoint = Endpoint.parse(self.workspace.settings.endpoint)
-            if not self._is_first(Arrival(need=Need.SERVER)):
-                return
-        asked = endpoint
-
-        def allow(answer: bool | None) -> None:
-            if answer:
-                self.workspace.backend.allow(asked.netloc)
-                self.begin_work(lambda: self._try(asked), "address")
-
-        text = (
-            f"{safe_line(error.message)}\n\n{asked.netloc} is not this machine: what you write "
-            "would leave it. To allow it for good, put it into allowed_hosts of the configuration."
-        )
-        self.push_screen(
-            ConfirmDialog("Talk to another machine?", text=text, verb="allow for this run"), allow
-        )
-
-    def _arrive_at(self, candidate: Candidate) -> Arrival:
-        return arrive_at(candidate, model=self.workspace.settings.model, remembered=self.workspace.remembered)
-
-    def ask_for_key(self, candidate: Candidate) -> None:
-        """Ask for the key of a server."""
-        from lmchat.tui.screens.key_dialog import KeyDialog
-
-        self._key_candidate = candidate
-        is_rejected = candidate.verdict is Verdict.KEY_REJECTED
-        self.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
-
-    @on(TryKey)
-    def try_key(self, event: TryKey) -> None:
-        """Try a key before it is kept."""
-        self.begin_work(lambda: self._try_key(event.key), "key")
-
-    async def _try_key(self, key: str) -> None:
-        from lmchat.tui.screens.key_dialog import KeyDialog
-
-        dialog, endpoint = self.screen, self._key_candidate.endpoint
-        if not isinstance(dialog, KeyDialog):
-            return
-        try:
-            found = await self.workspace.backend.try_key(endpoint, key)
-            if not found.verdict.is_usable:
-                words = (
-                    "The server refuses this key."
-                    if found.verdict is Verdict.KEY_REJECTED
-                    else found.next_step
-                )
-                dialog.show_verdict(words or str(found.verdict), is_good=False)
-                return
-            await self.workspace.outside.keep_key(endpoint, key)
-        except LMChatError as error:
-            dialog.show_verdict(error.words, is_good=False)
-            return
-        dialog.dismiss(key)
-        self._go_on(self._arrive_at(found))

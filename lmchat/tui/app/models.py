@@ -48,6 +48,7 @@ class Models(App[None]):
             remembered = self.workspace.remembered.with_model(target.place, target.model_id)
             self.keep(remembered)
             self.chat.show_action("model chosen")
+            self.chat.send_waiting()
 
     def keep(self, remembered: Remembered) -> None:
         """Keep what lmchat itself remembers."""
@@ -66,14 +67,18 @@ class Models(App[None]):
         self.keep(replace(self.workspace.remembered, **changes))
 
     @on(PickModel)
-    def open_picker(self) -> None:
-        """Open the model picker from what is known, and refresh it behind."""
+    def pick_model(self) -> None:
+        """Open the model picker because the user wants to."""
+        self.open_picker()
+
+    def open_picker(self, reason: str = "") -> None:
+        """Open the picker from what is known, and refresh it behind; `reason` is why it comes unasked."""
         from lmchat.tui.screens.model_picker import ModelPicker
 
         rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
         target = self.desk.target
         current = (target.endpoint.url, target.model_id) if target else None
-        picker = ModelPicker(rows, age_s=age_s, current=current)
+        picker = ModelPicker(rows, age_s=age_s, current=current, reason=reason)
         self.push_screen(picker, self._picked)
         self.refresh_picker()
 
@@ -139,6 +144,8 @@ class Models(App[None]):
             self.chat.show_action(
                 f"{'unloaded' if is_unload else 'loaded'} {safe_line(model.model_id, limit=20)}"
             )
+            if not is_unload and self.desk.target is not None and self.desk.target.model_id == model.model_id:
+                self.chat.ask_again_with_model()
         except LMChatError as error:
             self.chat.tell(error)
         self.workspace.monitor.look_now()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from textual import events, on
 
-from lmchat.domain.server import Verdict
+from lmchat.domain.server import Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
@@ -60,7 +60,7 @@ class ChatFigures(ChatParts):
         """Tick only while something moves by itself."""
         if self._ticker is None:
             return
-        if self.desk.streaming or self.health.is_down:
+        if self.desk.streaming or self.health.is_down or self.health.verdict is Verdict.LOADING:
             self._ticker.resume()
         else:
             self._ticker.pause()
@@ -94,11 +94,7 @@ class ChatFigures(ChatParts):
         draft = 0 if is_command(typed) else self.desk.meter.draft_tokens(target, typed)
         share = replace(use, tokens=use.tokens + draft).fraction
         turn = self.desk.shown.conversation.turn
-        names = (
-            [safe_line(target.model_id) or "no model", str(target.product)]
-            if target
-            else ["looking for a server"]
-        )
+        names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
         drafted = figures.tokens(draft, is_estimated=True) + f"{figures.GAP}tok" if draft else ""
         filled = figures.percent(share) if share is not None else ""
         rate = figures.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
@@ -110,6 +106,14 @@ class ChatFigures(ChatParts):
             between.join(part for part in (unsaved, drafted, filled) if part),
             between.join(part for part in (unsaved, rate, filled) if part),
         )
+
+    def _model_name(self, target: Target) -> str:
+        """Return the model, or what stands in for it."""
+        if target.is_loading:
+            since_s = self.health.since_s
+            elapsed = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
+            return f"loading its model{elapsed}"
+        return safe_line(target.model_id) or "no model"
 
     def _dot(self) -> Part:
         """Sign and colour of the server's state."""

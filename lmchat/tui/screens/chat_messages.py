@@ -87,6 +87,12 @@ class ChatMessages(ChatSessions):
         answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
         self.run_turn(lambda one, how: one.regenerate(answer.message_id, how))
 
+    def ask_again_with_model(self) -> None:
+        """Ask once more what failed for want of a model in memory; there is one now."""
+        last = self.desk.last_answer()
+        if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
+            self.regenerate(last)
+
     def resume(self, message: ChatMessage) -> None:
         """Go on with an unfinished answer."""
         if message.state in _UNFINISHED and message.text:

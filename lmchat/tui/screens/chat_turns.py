@@ -36,13 +36,22 @@ class ChatTurns(ChatBase):
     """Runs turns; one worker a session, so that an answer goes on while another session is shown."""
 
     def say(self, text: str) -> None:
-        """Send a prompt, or let it wait for the end of the running answer."""
-        if self.desk.shown.is_busy:
+        """Send a prompt, or let it wait for the end of the running answer, or for a model that is loading."""
+        if self.desk.has_to_wait:
             self.desk.enqueue(text)
             self.show_queue()
             self.show_action("queued")
             return
         self.run_turn(lambda conversation, how: conversation.send(text, how), text=text)
+
+    def send_waiting(self) -> None:
+        """Send what waited for a model."""
+        for opened, text in self.desk.take_waiting():
+            self._send(opened, text)
+        self.show_queue()
+
+    def _send(self, opened: OpenSession, text: str) -> None:
+        self.run_turn(lambda one, how: one.send(text, how), opened=opened, text=text)
 
     def run_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
         """Begin a turn in its worker; where it is refused, `text` is kept."""
@@ -157,7 +166,7 @@ class ChatTurns(ChatBase):
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
         self.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
         if waiting is not None:
-            self.run_turn(lambda one, how: one.send(waiting, how), opened=opened, text=waiting)
+            self._send(opened, waiting)
 
     def _show_end(self, conversation: Conversation, answer_id: str) -> None:
         """Show an answer that has ended; one on another path is not shown."""

@@ -21,6 +21,7 @@ from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_table import ModelTable
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, Line, content
 from lmchat.tui.widgets.row_list import RowList, words_as_rows
 
@@ -30,6 +31,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     TITLE_TEXT = "Models"
     HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
+    FIRST_HINTS = (("Enter", "load it"), ("^R", "refresh"))
+    """What its keys do where it comes because no model is in memory."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
     def __init__(
@@ -39,12 +42,28 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         age_s: float,
         current: tuple[str, str] | None = None,
         note: str = "",
+        reason: str = "",
     ) -> None:
         super().__init__()
+        self.reason = reason
+        """Why it comes without being asked for."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
         self._typed = ""
+
+    def title_text(self) -> str:
+        """Return why it comes, else what it lists."""
+        return self.reason or self.TITLE_TEXT
+
+    def hints(self) -> Iterable[Hint]:
+        """Return what its keys do."""
+        return self.FIRST_HINTS if self.reason else self.HINTS
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether something is typed in it."""
+        return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
         """Return filter, heads of the columns, list and what the signs mean."""

@@ -135,7 +135,10 @@ def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # 
 def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield the model, whether it is loaded, and its window."""
     health, model = snapshot.health, snapshot.health.model
-    yield TextRow(left=(("Model", STRONG),), right=_load_word(model, is_down=health.is_down))
+    load_word = _load_word(model, is_down=health.is_down)
+    if model is None and health.verdict is Verdict.LOADING and health.since_s is not None:
+        load_word = ((f"loading {figures.ago(now_s - health.since_s)}", _WARN),)
+    yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""
     yield TextRow(

@@ -1,0 +1,136 @@
+"""How the app gets in: an address that is typed, a host that is to be allowed, a key that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from textual import on
+
+from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.services.arrival import Arrival, Need, arrive_at, has_model
+from lmchat.services.workspace import Workspace
+from lmchat.tui.app.models import Models
+from lmchat.tui.intents import ChooseCandidate, TryAddress, TryKey
+
+
+class Entrances(Models):
+    """The part of the app that asks for what a server wants before it answers."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._look = asyncio.Event()
+        self._asked: set[tuple[str, Need]] = set()
+
+    def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
+        """Go on with what was found; who only asks at the entrance stays there, `Arrivals` goes in."""
+
+    def _is_first(self, arrival: Arrival) -> bool:
+        """Tell whether this was not asked before: a dialog that was left does not come again by itself."""
+        place = arrival.candidate.endpoint.url if arrival.candidate else ""
+        is_first = (place, arrival.need) not in self._asked
+        self._asked.add((place, arrival.need))
+        return is_first
+
+    @on(TryAddress)
+    def try_address(self, event: TryAddress) -> None:
+        """Look at an address that the user typed."""
+        try:
+            endpoint = Endpoint.parse(event.text)
+        except LMChatError as error:
+            self.chat.tell(error)
+            return
+        self.begin_work(lambda: self._try(endpoint), "address")
+
+    @on(ChooseCandidate)
+    def take_candidate(self, event: ChooseCandidate) -> None:
+        """Go on with a place that was looked at: use it, ask for its key, or look again."""
+        if event.candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            self.ask_for_key(event.candidate)
+        elif event.candidate.verdict.is_usable:
+            self._go_on(self._arrive_at(event.candidate))
+        else:
+            self._look.set()
+
+    async def _try(self, endpoint: Endpoint) -> None:
+        try:
+            candidate = await self.workspace.backend.check(endpoint)
+        except EndpointNotAllowed as error:
+            self._ask_to_allow(error, endpoint)
+            return
+        except LMChatError as error:
+            self.chat.tell(error)
+            return
+        if candidate.verdict.is_usable and has_model(candidate):
+            self._go_on(self._arrive_at(candidate))
+        elif candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            self.ask_for_key(candidate)
+        else:
+            words = f"{endpoint.netloc}: {candidate.verdict}. {safe_line(candidate.next_step)}"
+            self.notify(words, severity="warning", markup=False)
+
+    def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint | None = None) -> None:
+        """Ask whether a host beyond this machine may be talked to, for this run."""
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        if endpoint is None:
+            endpoint = Endpoint.parse(self.workspace.settings.endpoint)
+            if not self._is_first(Arrival(need=Need.SERVER)):
+                return
+        asked = endpoint
+
+        def allow(answer: bool | None) -> None:
+            if answer:
+                self.workspace.backend.allow(asked.netloc)
+                self.begin_work(lambda: self._try(asked), "address")
+            else:
+                self._look.set()
+
+        text = (
+            f"{safe_line(error.message)}\n\n{asked.netloc} is not this machine: what you write "
+            "would leave it. To allow it for good, put it into allowed_hosts of the configuration."
+        )
+        self.push_screen(
+            ConfirmDialog("Talk to another machine?", text=text, verb="allow for this run"), allow
+        )
+
+    def _arrive_at(self, candidate: Candidate) -> Arrival:
+        return arrive_at(candidate, model=self.workspace.settings.model, remembered=self.workspace.remembered)
+
+    def ask_for_key(self, candidate: Candidate) -> None:
+        """Ask for the key of a server."""
+        from lmchat.tui.screens.key_dialog import KeyDialog
+
+        self._key_candidate = candidate
+        is_rejected = candidate.verdict is Verdict.KEY_REJECTED
+        self.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
+
+    @on(TryKey)
+    def try_key(self, event: TryKey) -> None:
+        """Try a key before it is kept."""
+        self.begin_work(lambda: self._try_key(event.key), "key")
+
+    async def _try_key(self, key: str) -> None:
+        from lmchat.tui.screens.key_dialog import KeyDialog
+
+        dialog, endpoint = self.screen, self._key_candidate.endpoint
+        if not isinstance(dialog, KeyDialog):
+            return
+        try:
+            found = await self.workspace.backend.try_key(endpoint, key)
+            if not found.verdict.is_usable:
+                words = (
+                    "The server refuses this key."
+                    if found.verdict is Verdict.KEY_REJECTED
+                    else found.next_step
+                )
+                dialog.show_verdict(words or str(found.verdict), is_good=False)
+                return
+            await self.workspace.outside.keep_key(endpoint, key)
+        except LMChatError as error:
+            dialog.show_verdict(error.words, is_good=False)
+            return
+        dialog.dismiss(key)
+        self._go_on(self._arrive_at(found))
