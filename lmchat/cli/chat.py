@@ -10,11 +10,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.outside import make_outside, write_export
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
@@ -23,13 +23,8 @@ from lmchat.services.late_store import LateStore
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.ports import Backend, SessionStore
-from lmchat.services.workspace import Outside, Workspace
+from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered as remembered_file
-from lmchat.storage.whole_file import write_new_file
-from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.editor import edit_text
-from lmchat.terminal.notify import notification
-from lmchat.terminal.pager import page_text
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
@@ -41,15 +36,15 @@ def run_chat(settings: Settings, parts: Parts) -> int:
 
 
 async def _run(settings: Settings, parts: Parts) -> int:
-    starts: list[Any] = []
-    workspace.make_starts = partial(_starts_of, parts, starts)
-    workspace.make_engine = partial(_make_engine, parts, workspace.backend)
-    workspace.is_local, workspace.local_model = parts.is_local, parts.local_model
     remembered, warning = remembered_file.load(parts.paths.remembered_file)
     store = LateStore[Any](partial(_make_store, parts))
     apps: list[LMChatApp] = []
     outside_write = partial(_write_to, apps)
     workspace = make_workspace(settings, parts, store, remembered, outside_write)
+    starts: list[Any] = []
+    workspace.make_starts = partial(_starts_of, parts, starts)
+    workspace.make_engine = partial(_make_engine, parts, workspace.backend)
+    workspace.is_local, workspace.local_model = parts.is_local, parts.local_model
     workspace.warning = warning
     workspace.notices += [one.sentence for one in keymap_problems(settings.keys, parts.config_file)]
     app = LMChatApp(workspace)
@@ -60,6 +55,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
         await app.run_async(mouse=settings.ui.mouse)
     finally:
         await workspace.desk.settle()
+        await _let_go(starts)
         await workspace.backend.aclose()
         await _keep_metrics(store, workspace.backend.metrics())
         await store.aclose()
@@ -72,12 +68,12 @@ def make_workspace(
     settings: Settings,
     parts: Parts,
     late: LateStore[Any],
-    if parts.local_model:  # it names a file, which no other server knows
-        settings = replace(settings, model="")
     remembered: Remembered,
     write: Callable[[str], bool],
 ) -> Workspace:
     """Put together what the screen works with; nothing of it touches network or disk yet."""
+    if parts.local_model:  # it names a file, which no other server knows
+        settings = replace(settings, model="")
     notices: list[str] = []
     backend = LateBackend(partial(_make_backend, settings, parts, notices))
     store = late.as_store()
@@ -85,11 +81,11 @@ def make_workspace(
         settings=settings,
         backend=backend,
         store=store,
-        library=Library(store, write_file=write_new_file),
+        library=Library(store, write_file=write_export),
         desk=Desk(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
-        outside=make_outside(settings, parts, write),
+        outside=make_outside(settings, parts, backend, write),
         remembered=remembered,
         resume_id=parts.options.resume or "",
         notices=notices,
@@ -143,43 +139,6 @@ async def _keep_metrics(store: LateStore[Any], metrics: Metrics) -> None:
 
     if metrics != Metrics():
         await keep_metrics(await store.ready(), metrics)
-
-
-def make_outside(settings: Settings, parts: Parts, write: Callable[[str], bool]) -> Outside:
-    """Return what the screen may do to the rest of the world."""
-    clipboard = Clipboard(environ=parts.environ, write=write, file=parts.paths.state_dir / "copied.txt")
-
-    async def copy(text: str) -> str:
-        return (await clipboard.copy(text)).words
-
-    async def check_copy() -> list[str]:
-        return [way.words async for way in clipboard.check()]
-
-    async def remember(remembered: Remembered) -> None:
-        await asyncio.to_thread(remembered_file.save, parts.paths.remembered_file, remembered)
-
-    async def keep_key(endpoint: Endpoint, key: str) -> None:
-        from lmchat.cli.wiring import keys_of
-
-        await asyncio.to_thread(keys_of(parts).keep, endpoint, key)
-
-    async def read_text(path: str) -> str:
-        from lmchat.storage.text_file import read_as_block
-
-        return await asyncio.to_thread(read_as_block, path)
-
-    return Outside(
-        copy=copy,
-        check_copy=check_copy,
-        edit=partial(edit_text, environ=parts.environ),
-        page=partial(page_text, environ=parts.environ),
-        read_text=read_text,
-        remember=remember,
-        keep_key=keep_key,
-        notification=lambda words: notification(settings.ui.notify, words, parts.environ),
-        note_error=parts.note_error,
-        log_file=str(parts.paths.log_file),
-    )
 
 
 def _write_to(apps: Sequence[LMChatApp], data: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -81,6 +80,8 @@ def start_log(path: Path, level: str) -> LogFile:
 
 def as_line(record: logging.LogRecord) -> str:
     """Write a record as JSON; of an exception type and places only, since its text may quote a chat."""
+    import json  # 7 ms that a start without a fault does not need
+
     entry: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),

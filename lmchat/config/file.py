@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 
@@ -50,20 +49,29 @@ class FileContent(Struct, kw_only=True):
 
 def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
     """Read and check a file; one that is not there is empty, unless it is required."""
-    text, data = "", b""
     try:
         data = read_plain(path, may_stream=is_required)
-        text = data.decode("utf-8-sig")
-        table = _parsed(text)
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return FileContent()
         return _unreadable(path, "there is no such file")
     except OSError as error:
         return _unreadable(path, f"cannot be read: {error.strerror or error}")
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         return _unreadable(path, "is not UTF-8 text", line)
+    return _content(path, text)
+
+
+def _content(path: FilePath, text: str) -> FileContent:
+    import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
+
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        return _broken(path, "Nested too deeply (at end of document)", text)
     except tomllib.TOMLDecodeError as error:
         return _broken(path, str(error), text)
     content = FileContent(is_there=True)
@@ -79,13 +87,6 @@ def read_file(path: FilePath, *, is_required: bool = False) -> FileContent:
         for fault in faults
     )
     return content
-
-
-def _parsed(text: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise tomllib.TOMLDecodeError("Nested too deeply (at end of document)") from None
 
 
 def _unreadable(path: FilePath, reason: str, line: int | None = None) -> FileContent:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-
 from msgspec import Struct
 
 Path = tuple[str | int, ...]
@@ -84,6 +82,8 @@ def line_of(text: str, path: Path) -> int | None:
 
 
 def _statements(text: str) -> list[tuple[int, str, dict[str, object]]]:
+    import tomllib  # noqa: PLC0415 - needed for a file with a fault only
+
     found: list[tuple[int, str, dict[str, object]]] = []
     begun, chunk = 1, ""
     for number, line in enumerate(text.split("\n"), 1):

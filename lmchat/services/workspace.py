@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -23,8 +24,8 @@ class Outside(Struct, frozen=True, kw_only=True):
 
     copy: Callable[[str], Awaitable[str]]
     """Put text on the clipboard; returns the way it took, as words for a toast."""
-    check_copy: Callable[[], Awaitable[Sequence[str]]]
-    """Try every way to the clipboard, and put back what was there; returns a line a way."""
+    examination: Callable[[], Any]
+    """Returns an `Examination` of services/doctor, whose module is imported when a page first wants it."""
     edit: Callable[[str], Awaitable[str]]
     """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
     page: Callable[[str], Awaitable[None]]
@@ -70,7 +71,6 @@ class Workspace(Struct, kw_only=True):
     """Sentences to be shown once, as they come."""
     warning: str = ""
     """A standing warning, shown until it is mended."""
-    clock: Callable[[], float] = time.monotonic
     make_starts: Callable[[], Any] | None = None
     """Returns the one `Starts` of this run; its module is imported when a page first wants it."""
     make_engine: Callable[[], Awaitable[Any]] | None = None
@@ -79,4 +79,5 @@ class Workspace(Struct, kw_only=True):
     """Whether the built-in engine is to be started without asking."""
     local_model: str = ""
     """The model file that was named for it."""
+    clock: Callable[[], float] = time.monotonic
     """Seconds by which figures move."""

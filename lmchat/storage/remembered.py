@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from msgspec.structs import fields
 
 from lmchat.domain.remembered import Remembered
 from lmchat.plain_file import read_plain
-from lmchat.storage.faults import explain
 from lmchat.storage.whole_file import write_whole
 
 log = logging.getLogger(__name__)
@@ -21,7 +18,7 @@ log = logging.getLogger(__name__)
 def load(path: Path) -> tuple[Remembered, str]:
     """Return what is remembered, and a warning where the file could not be used; never raises."""
     try:
-        data = tomllib.loads(read_plain(path).decode())
+        data = _parsed(read_plain(path))
     except FileNotFoundError:
         return Remembered(), ""
     except (OSError, ValueError, RecursionError) as error:
@@ -30,12 +27,22 @@ def load(path: Path) -> tuple[Remembered, str]:
     return _checked(data), ""
 
 
+def _parsed(data: bytes) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - the first start, without such a file, shall not wait for it
+
+    return tomllib.loads(data.decode())
+
+
 def save(path: Path, remembered: Remembered) -> None:
     """Write what is remembered.
 
     Raises:
         StoreUnavailable: the file cannot be written.
     """
+    import tomli_w  # noqa: PLC0415 - no start shall wait for these two
+
+    from lmchat.storage.faults import explain  # noqa: PLC0415 - brings SQLite with it
+
     data = {field.name: getattr(remembered, field.name) for field in fields(Remembered)}
     data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
     text = "# Written by lmchat; settings of your own belong into config.toml.\n" + tomli_w.dumps(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def _write_if_new(path: Path, text: str, mode: int) -> None:
 
 def _write_beside(path: Path, text: str, mode: int) -> Path:
     """Write a new file in the same folder and wait until the disk has it."""
-    fresh = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    fresh = path.with_name(f".{path.name[:100]}.{os.urandom(4).hex()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
