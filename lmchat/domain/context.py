@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message_path import MessagePath
+from lmchat.domain.tokens import corrected, estimate_tokens
 
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around a message, about."""
@@ -37,24 +38,6 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 
-def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a text: 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each.
-
-    `factor` corrects for one model what its server counted differently.
-    """
-    return max(1, round(_raw_tokens(text) * factor)) if text else 0
-
-
-@lru_cache(maxsize=16_384)
-def _raw_tokens(text: str) -> float:
-    """Return the estimate without correction; kept, since a long session is measured for each turn."""
-    if text.isascii():
-        return len(text) / 4
-    ascii_chars = len(text.encode("ascii", "ignore"))
-    wide = sum(char > "\u2e7f" for char in text)
-    return ascii_chars / 4 + (len(text) - ascii_chars - wide) / 2 + wide
-
-
 def estimate_message(message: ChatMessage, *, factor: float = 1.0) -> int:
     """Estimate the tokens that a message takes in a request."""
     return estimate_tokens(message.text, factor=factor) + MESSAGE_OVERHEAD_TOKENS
@@ -71,19 +54,26 @@ def plan_context(
     messages: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None = None, factor: float = 1.0
 ) -> ContextPlan:
     """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first."""
-    system = next((message for message in reversed(messages) if message.role is Role.SYSTEM), None)
-    talk = [message for message in messages if message.role is not Role.SYSTEM and is_sendable(message)]
-    sizes = [estimate_message(message, factor=factor) for message in talk]
-    base = estimate_message(system, factor=factor) if system is not None and system.text else 0
+    path = MessagePath(messages)
+    estimates = list(path.tokens)
+    talk, systems = [], []
+    for index, role in enumerate(path.roles):
+        if role is Role.SYSTEM:
+            systems.append(index)
+        elif estimates[index]:
+            talk.append(index)
+    sizes = [_size(estimates[index], factor) for index in talk]
+    has_system = bool(systems) and bool(estimates[systems[-1]])
+    base = _size(estimates[systems[-1]], factor) if has_system else 0
     reserve = answer_reserve(limit, max_tokens)
     needed = kept = base + sum(sizes)
     first = 0
     while limit is not None and kept + reserve > limit and len(talk) - first > KEPT_MESSAGES:
         kept -= sizes[first]
         first += 1
-    head = (system,) if base and system is not None else ()
+    chosen = [*systems[-1:], *talk[first:]] if has_system else talk[first:]
     return ContextPlan(
-        messages=(*head, *talk[first:]),
+        messages=tuple(path[index] for index in chosen),
         left_out=first,
         tokens=kept,
         needed_tokens=needed,
@@ -92,6 +82,5 @@ def plan_context(
     )
 
 
-def is_sendable(message: ChatMessage) -> bool:
-    """Whether a message has anything that a server should get; an answer that failed has not."""
-    return bool(message.text)
+def _size(estimate: float, factor: float) -> int:
+    return corrected(estimate, factor) + MESSAGE_OVERHEAD_TOKENS

@@ -31,21 +31,21 @@ class AnswerState(StrEnum):
     """It ended before any text came."""
 
 
-class TextPart(Struct, frozen=True, kw_only=True):
+class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
     """What is said."""
 
     text: str
     """Markdown, as received."""
 
 
-class ReasoningPart(Struct, frozen=True, kw_only=True):
+class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="reasoning"):
     """What a model thought before it answered; never sent back as history."""
 
     text: str
     """Text, as received."""
 
 
-class ToolCallPart(Struct, frozen=True, kw_only=True):
+class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_call"):
     """A call of a tool that a model asked for; shown, never run."""
 
     call_id: str
@@ -97,7 +97,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """Tries beyond the first."""
 
 
-class ChatMessage(Struct, frozen=True, kw_only=True):
+class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of a chat: a node of the session's tree."""
 
     message_id: str

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message_path import MessagePath
 
 
 class SessionHeader(Struct, frozen=True, kw_only=True):
@@ -41,8 +41,10 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     """What the list shows."""
-    messages: tuple[ChatMessage, ...] = ()
+    messages: MessagePath = MessagePath()
     """Root first."""
+    earlier_id: str | None = None
+    """The message before the first one, where only the end was read."""
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
 
@@ -45,7 +46,7 @@ def from_json(text: str) -> Session:
             raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
         header = _known(data["session"], SessionHeader, ("created_at", "updated_at", "deleted_at"))
         messages = tuple(_read_message(message) for message in data["messages"])
-        return Session(header=SessionHeader(**header), messages=messages)
+        return Session(header=SessionHeader(**header), messages=MessagePath(messages))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FileRefused("This is no session that lmchat exported as JSON.", details=repr(error)) from error
 

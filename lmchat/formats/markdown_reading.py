@@ -18,6 +18,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.markdown import FORMAT
@@ -47,7 +48,7 @@ def from_markdown(text: str) -> Session:
             model=front["model"],
             endpoint=front["endpoint"],
         )
-        return Session(header=header, messages=tuple(_messages(_pieces(text, front["frame"]))))
+        return Session(header=header, messages=MessagePath(_messages(_pieces(text, front["frame"]))))
     except (ValueError, TypeError, KeyError) as error:
         raise FileRefused(
             "This is no Markdown that lmchat exported.",

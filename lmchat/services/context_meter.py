@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.context import estimate_message, estimate_tokens
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.server import Target
+from lmchat.domain.tokens import corrected, estimate_tokens
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
@@ -76,11 +78,10 @@ class ContextMeter:
         target: Target | None, messages: Sequence[ChatMessage], factor: float, limit: int | None
     ) -> ContextUse:
         tokens, is_estimated = 0, False
-        for message in reversed(messages):
-            counted = _counted(message)
-            if counted is not None and (target is None or message.model == target.model_id):
+        for estimate, counted, model in MessagePath(messages).counts():
+            if counted and (target is None or model == target.model_id):
                 return ContextUse(tokens=tokens + counted, limit=limit, is_estimated=is_estimated)
-            tokens += estimate_message(message, factor=factor)
+            tokens += corrected(estimate, factor) + MESSAGE_OVERHEAD_TOKENS
             is_estimated = True
         return ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
 
@@ -91,12 +92,3 @@ class ContextMeter:
 
 def _key(target: Target) -> tuple[str, str]:
     return target.endpoint.url, target.model_id
-
-
-def _counted(message: ChatMessage) -> int | None:
-    receipt = message.receipt
-    if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
-        return None
-    if receipt.prompt_tokens is None or receipt.completion_tokens is None:
-        return None
-    return receipt.prompt_tokens + receipt.completion_tokens

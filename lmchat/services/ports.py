@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import SearchHit, Session, SessionHeader
@@ -82,6 +83,16 @@ class SessionStore(Protocol):
 
     async def open_session(self, session_id: str) -> Session:
         """Read the header and the chosen path."""
+        ...
+
+    async def open_end(self, session_id: str, *, count: int) -> Session:
+        """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
+        ...
+
+    async def read_back(
+        self, session_id: str, message_id: str, *, count: int
+    ) -> tuple[MessagePath, str | None]:
+        """Read a message and those before it, and return where to go on; None at the root."""
         ...
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:

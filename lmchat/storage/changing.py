@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.storage import messages, reading
+from lmchat.storage import messages, reading, walking
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import loaded, stored, stored_time
 from lmchat.storage.tree import Tree, read_tree
@@ -35,22 +35,22 @@ def finish(connection: Connection, session_id: str, message: ChatMessage, moment
 def set_leaf(connection: Connection, session_id: str, message_id: str) -> Session:
     """Choose the path through a message."""
     tree = _tree_with(connection, session_id, message_id)
-    return _show(connection, session_id, tree, tree.newest_leaf(message_id))
+    return _show(connection, session_id, tree.newest_leaf(message_id))
 
 
 def hide(connection: Connection, session_id: str, message_id: str, moment: datetime) -> Session:
     """Hide a message and what hangs below it, and show the nearest path that is left."""
     tree = _tree_with(connection, session_id, message_id)
-    shown = reading.session_with(connection, session_id, tree).messages
+    shown = reading.chosen_path(connection, session_id).messages
     numbers = [(message_id, node.number) for node in tree.below(message_id) if node.hidden_by is None]
     connection.executemany("update messages set hidden_by = ? where number = ?", numbers)
     connection.execute(
         "update messages set hidden_at = ? where message_id = ?", (stored_time(moment), message_id)
     )
     tree = read_tree(connection, session_id)
-    if any(message.message_id == message_id for message in shown):
-        return _show(connection, session_id, tree, tree.leaf_without(message_id))
-    return reading.session_with(connection, session_id, tree)
+    if shown.place(message_id) is not None:
+        return _show(connection, session_id, tree.leaf_without(message_id))
+    return reading.chosen_path(connection, session_id)
 
 
 def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
@@ -62,7 +62,7 @@ def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
     )
     connection.execute("update messages set hidden_at = null where message_id = ?", (message_id,))
     tree = read_tree(connection, session_id)
-    return _show(connection, session_id, tree, tree.newest_leaf(message_id))
+    return _show(connection, session_id, tree.newest_leaf(message_id))
 
 
 def last_hidden(connection: Connection, session_id: str) -> str | None:
@@ -90,8 +90,8 @@ def update_session(connection: Connection, session_id: str, changes: Mapping[str
 
 def fork(connection: Connection, session_id: str, message_id: str, moment: datetime) -> Session:
     """Copy the path up to a message into a new session."""
-    tree = _tree_with(connection, session_id, message_id)
-    known = reading.messages(connection, session_id, tree)
+    _tree_with(connection, session_id, message_id)
+    path = walking.whole(connection, session_id, message_id)
     old = reading.header(connection, session_id)
     fresh = replace(
         old,
@@ -105,13 +105,12 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
     )
     messages.put_session(connection, fresh)
     parent_id: str | None = None
-    for node in tree.path(message_id):
-        if node.message_id in known:
-            copy = replace(_settled(known[node.message_id]), message_id=new_id(), parent_id=parent_id)
-            messages.put_whole(connection, fresh.session_id, copy)
-            parent_id = copy.message_id
+    for message in path:
+        copy = replace(_settled(message), message_id=new_id(), parent_id=parent_id)
+        messages.put_whole(connection, fresh.session_id, copy)
+        parent_id = copy.message_id
     connection.execute("update sessions set leaf_id = ? where session_id = ?", (parent_id, fresh.session_id))
-    return reading.session_with(connection, fresh.session_id, read_tree(connection, fresh.session_id))
+    return reading.chosen_path(connection, fresh.session_id)
 
 
 def save_draft(connection: Connection, session_id: str, text: str) -> None:
@@ -130,9 +129,9 @@ def draft(connection: Connection, session_id: str) -> str:
     return "" if row is None else loaded(row[0])
 
 
-def _show(connection: Connection, session_id: str, tree: Tree, leaf_id: str | None) -> Session:
+def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
     connection.execute("update sessions set leaf_id = ? where session_id = ?", (leaf_id, session_id))
-    return reading.session_with(connection, session_id, tree)
+    return reading.chosen_path(connection, session_id)
 
 
 def _tree_with(connection: Connection, session_id: str, message_id: str) -> Tree:

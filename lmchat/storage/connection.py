@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import methodcaller
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +24,8 @@ BUSY_S = 5.0
 _LOOK_AGAIN_S = 0.02
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FILE_MODE = 0o600
+_text = methodcaller("decode", "utf-8", "replace")
+"""Reads text, for each column of each row; a damaged byte costs itself, not the row."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -130,8 +133,3 @@ def _use_wal(connection: Connection) -> bool:
                 raise
         else:
             return bool(mode == "wal")
-
-
-def _text(raw: bytes) -> str:
-    """Read text; a damaged byte costs itself, not the row."""
-    return raw.decode(errors="replace")

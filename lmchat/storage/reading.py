@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import SessionNotFound, SessionUnreadable
+from lmchat.storage import walking
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
 from lmchat.storage.tidying import end_orphans
-from lmchat.storage.tree import Tree, read_tree
+from lmchat.storage.tree import Tree
 
 _SHORTEST_PREFIX = 4
 _READ_PER_PROMPT = 5
@@ -72,22 +74,36 @@ def full_id(connection: Connection, text: str) -> str:
 
 
 def session(connection: Connection, session_id: str) -> Session:
-    """Return a session with its chosen path."""
+    """Return a session with its chosen path, in order."""
+    _settle(connection, session_id)
+    return chosen_path(connection, session_id)
+
+
+def chosen_path(connection: Connection, session_id: str) -> Session:
+    """Return a session with its chosen path, also in the middle of a change."""
+    path = walking.whole(connection, session_id, walking.leaf_of(connection, session_id))
+    return Session(header=header(connection, session_id), messages=path)
+
+
+def end_of_session(connection: Connection, session_id: str, count: int) -> Session:
+    """Return a session with the end of its chosen path."""
+    _settle(connection, session_id)
+    leaf_id = walking.leaf_of(connection, session_id)
+    found, earlier_id = walking.newest(connection, session_id, leaf_id, count) if leaf_id else ([], None)
+    return Session(header=header(connection, session_id), messages=MessagePath(found), earlier_id=earlier_id)
+
+
+def stretch(
+    connection: Connection, session_id: str, leaf_id: str, count: int
+) -> tuple[MessagePath, str | None]:
+    """Return a message and those before it, packed, and the id of the one before them, if there is one."""
+    found, earlier_id = walking.newest(connection, session_id, leaf_id, count)
+    return MessagePath.packed(found), earlier_id
+
+
+def _settle(connection: Connection, session_id: str) -> None:
     if not connection.is_read_only:
         end_orphans(connection, session_id)  # their process may have gone since the file was opened
-    tree = read_tree(connection, session_id)
-    return session_with(connection, session_id, tree)
-
-
-def session_with(connection: Connection, session_id: str, tree: Tree) -> Session:
-    """Return a session whose tree is known already."""
-    chosen = connection.execute("select leaf_id from sessions where session_id = ?", (session_id,)).fetchone()
-    path = [node.message_id for node in tree.path(tree.leaf(chosen[0] if chosen else None))]
-    known = messages(connection, session_id, tree)
-    return Session(
-        header=header(connection, session_id),
-        messages=tuple(known[message_id] for message_id in path if message_id in known),
-    )
 
 
 def messages(connection: Connection, session_id: str, tree: Tree) -> dict[str, ChatMessage]:

@@ -88,6 +88,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "create table metrics (name text primary key not null, value real not null)",
     ),
+    # So that the end of a long path is read without the rest: its versions are found by what they answer.
+    ("create index messages_by_parent on messages (parent_id)",),
 )
 """What brings the file from version n to n + 1; a released entry is never changed."""
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.domain.message import ChatMessage, now
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import SessionNotFound
@@ -57,6 +58,16 @@ class SessionStore:
     async def open_session(self, session_id: str) -> Session:
         """Read the header and the chosen path."""
         return await self._database.read(lambda c: reading.session(c, session_id))
+
+    async def open_end(self, session_id: str, *, count: int) -> Session:
+        """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
+        return await self._database.read(lambda c: reading.end_of_session(c, session_id, count))
+
+    async def read_back(
+        self, session_id: str, message_id: str, *, count: int
+    ) -> tuple[MessagePath, str | None]:
+        """Read a message and those before it, and return where to go on; None at the root."""
+        return await self._database.read(lambda c: reading.stretch(c, session_id, message_id, count))
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
