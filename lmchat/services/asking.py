@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from lmchat.domain.context import ContextPlan, plan_context
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage, Role, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Product, Target
 from lmchat.errors import RequestInvalid
@@ -69,6 +69,24 @@ def plan_for(path: Sequence[ChatMessage], how: HowToAsk, factor: float) -> Conte
             kind="context_overflow",
         )
     return plan
+
+
+def empty_answer(
+    path: Sequence[ChatMessage], how: HowToAsk, versions: int, begun: ChatMessage | None
+) -> ChatMessage:
+    """Return the answer to a path as it begins, the newest of so many versions."""
+    return ChatMessage(
+        message_id=new_id(),
+        role=Role.ASSISTANT,
+        parts=begun.parts if begun else (),
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=how.target.model_id,
+        endpoint=how.target.endpoint.url,
+        version=versions,
+        versions=versions,
+    )
 
 
 def still_answering() -> RequestInvalid:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, now, text_message
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import Turn
 from lmchat.errors import RequestInvalid
@@ -22,11 +23,13 @@ from lmchat.services.asking import (
     ConversationEvent,
     HowToAsk,
     MessageAdded,
+    empty_answer,
     plan_for,
     request_for,
     still_answering,
 )
 from lmchat.services.context_meter import ContextMeter
+from lmchat.services.earlier import earlier_of
 from lmchat.services.keeper import Keeper
 from lmchat.services.outcome import failure_of, ledger_row
 from lmchat.services.piece_writer import PieceWriter
@@ -50,7 +53,8 @@ class Conversation:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.header: SessionHeader = session.header
-        self.messages: list[ChatMessage] = list(session.messages)
+        self.messages = MessagePath(session.messages)
+        """The path; of a long session only its end, until `fill` has read the rest."""
         self.turn: Turn | None = None
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
@@ -62,6 +66,19 @@ class Conversation:
         self._answer = GrowingAnswer()
         self._running: ChatMessage | None = None
         self._ending: asyncio.Future[None] | None = None
+        self._earlier = earlier_of(keeper.store, session)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all messages of the path are known."""
+        return self._earlier is None
+
+    async def fill(self) -> None:
+        """Read what a long session holds before its end; what asks for more than the end waits for it."""
+        earlier = self._earlier
+        path = await earlier.read() if earlier else MessagePath()
+        if earlier is self._earlier:  # else another has put it in, or another path is shown
+            self.messages, self._earlier = self.messages.after(path), None
 
     @property
     def is_running(self) -> bool:
@@ -69,12 +86,11 @@ class Conversation:
         return self.turn is not None and self.turn.is_running
 
     @property
-    def shown_messages(self) -> tuple[ChatMessage, ...]:
+    def shown_messages(self) -> MessagePath:
         """The path with what has arrived of a running answer."""
         if self._running is None or not self.is_running:
-            return tuple(self.messages)
-        growing = replace(self._running, parts=self._answer.parts)
-        return tuple(_with(self.messages, growing))
+            return self.messages
+        return self.messages.replaced(replace(self._running, parts=self._answer.parts))
 
     async def settled(self) -> None:
         """Wait until an answer that has ended is on the disk."""
@@ -83,9 +99,10 @@ class Conversation:
 
     def adopt(self, session: Session) -> None:
         """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
-        self.header, self.messages = session.header, list(session.messages)
+        self.header, self.messages = session.header, MessagePath(session.messages)
+        self._earlier = earlier_of(self._keeper.store, session)
         if self.is_running and self._running is not None:
-            self.messages = _with(self.messages, self._running)
+            self.messages = self.messages.replaced(self._running)
 
     def rename(self, title: str) -> None:
         """Take over a title that was written to the store."""
@@ -93,7 +110,8 @@ class Conversation:
 
     def find(self, message_id: str) -> ChatMessage | None:
         """Return a message of the path, None where it is not on it."""
-        return next((one for one in reversed(self.messages) if one.message_id == message_id), None)
+        place = self.messages.place(message_id)
+        return None if place is None else self.messages[place]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
@@ -103,6 +121,7 @@ class Conversation:
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Say something and yield what comes of it; a new session begins with its system prompt."""
+        await self.fill()
         opening = []
         if not self.messages and self._system_prompt:
             opening = [text_message(Role.SYSTEM, self._system_prompt)]
@@ -116,6 +135,7 @@ class Conversation:
         self, message_id: str, text: str, how: HowToAsk
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Say something instead of an earlier prompt: a sibling of it; the old one stays in the tree."""
+        await self.fill()
         old = self.messages[self._index(message_id)]
         fresh = replace(
             text_message(old.role, text, parent_id=old.parent_id),
@@ -131,6 +151,7 @@ class Conversation:
 
         Given a prompt whose answer never came, answer it.
         """
+        await self.fill()
         index = self._index(answer_id)
         old = self.messages[index]
         is_prompt = old.role is Role.USER
@@ -142,6 +163,7 @@ class Conversation:
 
     async def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Go on with an unfinished answer: a sibling that begins with its text."""
+        await self.fill()
         index = self._index(answer_id)
         old, path = self.messages[index], self.messages[:index]
         async with aclosing(self._respond(path, how, versions=old.versions + 1, begun=old)) as events:
@@ -153,7 +175,7 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Add a prompt at the end, or in the place of another, and ask for the answer."""
         self._require_rest()
-        self._plan([*self.messages[:index], *said], how)  # refuses before anything is changed
+        self._plan(self.messages[:index].added(*said), how)  # refuses before anything is changed
         self.messages = self.messages[:index]
         self._give_title(said[-1].text)
         for message in said:
@@ -165,7 +187,7 @@ class Conversation:
 
     async def _respond(
         self,
-        path: Sequence[ChatMessage],
+        path: MessagePath,
         how: HowToAsk,
         *,
         versions: int = 1,
@@ -173,7 +195,7 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Ask for an answer to a path, and keep it however it ends."""
         self._require_rest()
-        plan = self._plan([*path, begun] if begun else path, how)
+        plan = self._plan(path.added(begun) if begun else path, how)
         answer = self._begin(path, how, versions, begun)
         state, failure = AnswerState.STOPPED, None
         try:
@@ -196,33 +218,22 @@ class Conversation:
             await asyncio.shield(self._ending)
 
     def _begin(
-        self, path: Sequence[ChatMessage], how: HowToAsk, versions: int, begun: ChatMessage | None
+        self, path: MessagePath, how: HowToAsk, versions: int, begun: ChatMessage | None
     ) -> ChatMessage:
-        answer = ChatMessage(
-            message_id=new_id(),
-            role=Role.ASSISTANT,
-            parts=begun.parts if begun else (),
-            created_at=now(),
-            parent_id=path[-1].message_id if path else None,
-            state=AnswerState.STREAMING,
-            model=how.target.model_id,
-            endpoint=how.target.endpoint.url,
-            version=versions,
-            versions=versions,
-        )
+        answer = empty_answer(path, how, versions, begun)
         self._answer = GrowingAnswer()
         if begun is not None:
             self._answer.texts += [begun.text] if begun.text else []
             self._answer.thoughts += [begun.reasoning] if begun.reasoning else []
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
-        self.messages = [*path, answer]
+        self.messages = path.added(answer)
         self._running, self.is_cut = answer, False
         return answer
 
     def _put(self, answer: ChatMessage) -> None:
         """Take over a newer form of the running answer; its path may not be the one that is shown."""
         self._running = answer
-        self.messages = _with(self.messages, answer)
+        self.messages = self.messages.replaced(answer)
 
     def _take(self, event: StreamEvent, writer: PieceWriter) -> None:
         if self.turn is not None:
@@ -253,7 +264,7 @@ class Conversation:
         await self._keeper.finish(self.header, final)
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
 
-    def _plan(self, path: Sequence[ChatMessage], how: HowToAsk) -> ContextPlan:
+    def _plan(self, path: MessagePath, how: HowToAsk) -> ContextPlan:
         return plan_for(path, how, self._meter.factor(how.target))
 
     def _give_title(self, text: str) -> None:
@@ -261,7 +272,7 @@ class Conversation:
             self.header = replace(self.header, title=title_from(text))
 
     async def _add(self, message: ChatMessage) -> None:
-        self.messages.append(message)
+        self.messages = self.messages.added(message)
         self._touch()
         await self._keeper.append(self.header, message)
 
@@ -278,16 +289,11 @@ class Conversation:
         return self.messages[-1].message_id if self.messages else None
 
     def _index(self, message_id: str) -> int:
-        message = self.find(message_id)
-        if message is None:
+        place = self.messages.place(message_id)
+        if place is None:
             raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
-        return self.messages.index(message)
+        return place
 
     def _require_rest(self) -> None:
         if self.is_running:
             raise still_answering()
-
-
-def _with(messages: Sequence[ChatMessage], fresh: ChatMessage) -> list[ChatMessage]:
-    """Return messages with a newer form of one of them, if it is among them."""
-    return [fresh if one.message_id == fresh.message_id else one for one in messages]

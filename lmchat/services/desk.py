@@ -23,6 +23,9 @@ from lmchat.services.drafts import Drafts
 from lmchat.services.keeper import Keeper
 from lmchat.services.ports import Backend, SessionStore
 
+FIRST_READ = 64
+"""Messages of a session that are read before it is shown: more than a screen holds."""
+
 
 class Queued(Struct, frozen=True, kw_only=True):
     """A message that waits for the end of the running answer."""
@@ -102,7 +105,7 @@ class Desk:
         live = self._open.get(session_id)
         if live is not None and self._is_live(live):
             return live
-        session = await self._store.open_session(session_id)
+        session = await self._store.open_end(session_id, count=FIRST_READ)
         live = self._open.get(session_id)  # something may have begun in it meanwhile
         if live is not None and self._is_live(live):
             return live
@@ -201,9 +204,14 @@ class Desk:
         """
         self.chat = with_profile(self._first_chat, profile)
 
-    def context_use(self) -> ContextUse:
-        """Return what of the window the shown session takes, with what has come of a running answer."""
+    def context_use(self) -> ContextUse | None:
+        """Return what of the window the shown session takes, with what has come of a running answer.
+
+        None while only the end of the session was read.
+        """
         conversation = self.shown.conversation
+        if not conversation.is_whole:
+            return None
         use = self.meter.use(self.target, conversation.messages)
         turn = conversation.turn
         if turn is None or not turn.is_running:
@@ -214,9 +222,11 @@ class Desk:
         """Return what of the shown session would be sent with a draft; None where no window is known."""
         if self.target is None or self.target.model is None or self.target.model.context is None:
             return None
+        if not self.shown.conversation.is_whole:
+            return None
         path = self.shown.conversation.messages
         if draft:
-            path = [*path, text_message(Role.USER, draft)]
+            path = path.added(text_message(Role.USER, draft))
         how = replace(self.how_to_ask(), is_truncating=True)
         return plan_for(path, how, self.meter.factor(self.target))
 

@@ -7,6 +7,7 @@ from textual import on
 from lmchat.domain.message import Role
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
+from lmchat.services.conversation import Conversation
 from lmchat.services.library import with_unsaved
 from lmchat.tui.screens.chat_figures import RUNNING_TICK_S, WAITING_TICK_S, ChatFigures
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -14,6 +15,8 @@ from lmchat.tui.widgets.line import STRONG, content
 from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 
+FILL_AFTER_S = 0.1
+"""From the first sight of a long session to the reading of the rest: keys come first."""
 MARK_AFTER_S = 0.3
 """From a key to the look at what would be left out: it goes over the whole session."""
 _TITLE = "New session"
@@ -39,10 +42,34 @@ class ChatBase(ChatFigures):
     def show_conversation(self) -> None:
         """Show its messages, title and figures."""
         conversation = self.desk.shown.conversation
-        self.log_view.load(conversation.shown_messages)
+        self.show_messages(conversation)
         self.mark_left_out()
         self.show_title()
         self.refresh_figures()
+
+    def show_messages(self, conversation: Conversation) -> None:
+        """Show the messages of a session from their end; what was not read yet follows a moment later."""
+        self.log_view.load(conversation.shown_messages, is_whole=conversation.is_whole)
+        if not conversation.is_whole:
+            self.set_timer(FILL_AFTER_S, lambda: self._begin_fill(conversation))
+
+    def _begin_fill(self, conversation: Conversation) -> None:
+        if self.desk.is_shown(conversation):
+            self.begin_work(lambda: self._fill(conversation), "fill")
+
+    async def _fill(self, conversation: Conversation) -> None:
+        """Read what a long session holds before its end, and show it above what is on the screen."""
+        try:
+            await conversation.fill()
+        except LMChatError as error:
+            self.app.notify(safe_line(error.words), severity="warning", markup=False)
+            return
+        if self.desk.is_shown(conversation):
+            self.log_view.fill(conversation.shown_messages)
+            if self.log_view.finder.is_active:
+                self.find_bar.show_place(*self.log_view.finder.standing)
+            self.mark_left_out()
+            self.refresh_figures()
 
     def show_title(self) -> None:
         """Show the title of the session."""

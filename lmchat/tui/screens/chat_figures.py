@@ -73,9 +73,9 @@ class ChatFigures(ChatParts):
         return TelemetrySnapshot(
             health=self.health,
             turn=turn,
-            context_tokens=use.tokens if self.desk.shown.conversation.messages else None,
-            context_limit=use.limit,
-            is_context_estimated=use.is_estimated,
+            context_tokens=use.tokens if use and self.desk.shown.conversation.messages else None,
+            context_limit=use.limit if use else None,
+            is_context_estimated=use is not None and use.is_estimated,
             left_out=self._left_out,
             metrics=self.workspace.backend.metrics(),
             budget=self.workspace.backend.budget(),
@@ -92,7 +92,7 @@ class ChatFigures(ChatParts):
         use = self.desk.context_use()
         typed = self.prompt_input.full_text
         draft = 0 if is_command(typed) else self.desk.meter.draft_tokens(target, typed)
-        share = replace(use, tokens=use.tokens + draft).fraction
+        share = replace(use, tokens=use.tokens + draft).fraction if use else None
         turn = self.desk.shown.conversation.turn
         names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
         drafted = figures.tokens(draft, is_estimated=True) + f"{figures.GAP}tok" if draft else ""

@@ -51,12 +51,24 @@ class ChatMessages(ChatSessions):
         """Put the prompt of a message into the prompt; Enter sends it as another version."""
         prompt = message if message.role is Role.USER else self._prompt_of(message)
         if prompt is None:
+            self._edit_once_read(message)
             return
         self._set_aside = self._set_aside if self._edited_id else self.prompt_input.full_text
         self._edited_id = prompt.message_id
         self.prompt_input.put(prompt.text)
         self.prompt_input.focus()
         self.show_action("editing; Enter sends, Esc leaves")
+
+    def _edit_once_read(self, answer: ChatMessage) -> None:
+        """Edit the prompt of an answer that is the first of those that were read."""
+        conversation = self.desk.shown.conversation
+
+        async def work() -> None:
+            await conversation.fill()
+            self.edit_message(answer)
+
+        if not conversation.is_whole:
+            self.attempt(work, group="edit")
 
     def say(self, text: str) -> None:
         """Send what was typed: as another version where an earlier prompt was edited, else as a new one."""
@@ -161,8 +173,10 @@ class ChatMessages(ChatSessions):
         from lmchat.tui.screens.message_tree import MessageTree
 
         async def work() -> None:
+            conversation = self.desk.shown.conversation
             tree = await self.workspace.store.tree(self.conversation_id)
-            path = {one.message_id for one in self.desk.shown.conversation.messages}
+            await conversation.fill()
+            path = {one.message_id for one in conversation.messages}
             self.app.push_screen(MessageTree(tree, path), self._go_to)
 
         self.attempt(work, group="tree")
@@ -192,13 +206,11 @@ class ChatMessages(ChatSessions):
         self.lend_to(lambda: self.workspace.outside.page(message.text))
 
     def _prompt_of(self, answer: ChatMessage) -> ChatMessage | None:
-        path = self.desk.shown.conversation.messages
-        return next(
-            (one for one in path if one.message_id == answer.parent_id and one.role is Role.USER), None
-        )
+        found = self.desk.shown.conversation.find(answer.parent_id or "")
+        return found if found is not None and found.role is Role.USER else None
 
     def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
         path = self.desk.shown.conversation.messages
-        return next(
-            (one for one in path if one.parent_id == prompt.message_id and one.role is Role.ASSISTANT), None
-        )
+        place = path.place(prompt.message_id)
+        following = () if place is None else path[place + 1 : place + 2]
+        return next((one for one in following if one.role is Role.ASSISTANT), None)

@@ -229,6 +229,7 @@ class ChatSessions(ChatTurns):
 
     async def _export(self, name: str, *, is_forced: bool = False) -> None:
         library, path = self.workspace.library, path_of(name)
+        await self.desk.shown.conversation.fill()
         try:
             written = await library.export_file(self._session(), path, is_forced=is_forced)
         except FileExists as error:

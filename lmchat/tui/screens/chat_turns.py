@@ -133,7 +133,7 @@ class ChatTurns(ChatBase):
     def _show_prompt(self, conversation: Conversation, message: ChatMessage, *, is_shown: bool) -> None:
         if is_shown:
             if message.versions > 1:
-                self.log_view.load(conversation.shown_messages)
+                self.show_messages(conversation)
             else:
                 self.log_view.append(message)
             self.show_title()
@@ -143,7 +143,7 @@ class ChatTurns(ChatBase):
         self.workspace.monitor.is_streaming = True
         if is_shown:
             if event.message.versions > 1:
-                self.log_view.load(conversation.shown_messages)
+                self.show_messages(conversation)
             else:
                 self.log_view.begin_answer(event.message)
             self.speedometer.restart()
@@ -172,7 +172,7 @@ class ChatTurns(ChatBase):
         """Show an answer that has ended; one on another path is not shown."""
         answer = conversation.find(answer_id)
         if not answer_id:  # it was stopped before it was shown
-            self.log_view.load(conversation.shown_messages)
+            self.show_messages(conversation)
         elif answer is not None:
             self.log_view.finish(answer)
             self.log_view.show_turn(None, self.workspace.clock())

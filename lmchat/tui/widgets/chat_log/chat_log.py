@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from textual import events
-from textual.timer import Timer
 
 from lmchat.domain.event import ReasoningDelta, RetryScheduled, StreamEvent, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
+from lmchat.tui.quirks.frames import call_later, paint_now
 from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.entries import switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry
 from lmchat.tui.widgets.chat_log.reading import ReadingLog
 
@@ -29,23 +32,22 @@ class ChatLog(ReadingLog, can_focus=True):
         super().__init__(**options)
         self.frames_per_second = 30
         """Most paints a second while text arrives."""
+        self._is_whole = True
+        self._wants_top = False
         self._open: int | None = None
         self._pending: list[Delta] = []
         self._pending_chars = 0
-        self._timer: Timer | None = None
-        self._cost_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushed_s = self._cost_s = 0.0
         self._retry: tuple[RetryScheduled, float] | None = None
 
-    def load(self, messages: Sequence[ChatMessage]) -> None:
-        """Show other messages, from their end."""
+    def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True) -> None:
+        """Show other messages, from their end; those before them come with `fill` where they are not all."""
         self._drop_pending()
         self._open = self._cursor = None
+        self._is_whole, self._wants_top = is_whole, False
         self.finder.clear()
-        self.document.clear()
-        previous = ""
-        for message in messages:
-            self.document.append(Entry(message, switch=_switch(previous, message)))
-            previous = _model(message) or previous
+        self.document.load(MessagePath(messages))
         if messages and messages[-1].state is AnswerState.STREAMING:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
@@ -56,15 +58,32 @@ class ChatLog(ReadingLog, can_focus=True):
         self.refresh()
         self.count_new_lines()
 
+    def fill(self, messages: MessagePath) -> None:
+        """Take the whole path whose end is shown; what is on the screen stays where it is."""
+        first_id = self.document.entries.first_id
+        count = messages.place(first_id) if first_id else len(messages)
+        if not self._is_whole and count is not None:
+            wants_top = self._wants_top and not self.scroll_offset.y
+            self._is_whole = True
+            self.prepend(messages[:count])
+            if wants_top:
+                self.scroll_home()
+
+    def scroll_home(self, **options: Any) -> None:
+        """Go to the first message; where that is still being read, as soon as it comes."""
+        self._wants_top = not self._is_whole
+        super().scroll_home(**options)
+
     def append(self, message: ChatMessage) -> None:
         """Add a message at the end; the user's own are always brought into view."""
-        self._add(Entry(message, switch=_switch(self._model_before(len(self.document)), message)))
+        self._add(self._entry(message))
         if message.role is Role.USER:
             self.scroll_end()
 
     def begin_answer(self, message: ChatMessage) -> None:
         """Add the answer that is on its way."""
-        entry = Entry(message, switch=_switch(self._model_before(len(self.document)), message), is_open=True)
+        entry = self._entry(message)
+        entry.is_open = True
         self._open = self._add(entry)
 
     async def apply(self, event: StreamEvent) -> None:
@@ -77,7 +96,13 @@ class ChatLog(ReadingLog, can_focus=True):
             self.flush()
         elif self._timer is None:
             pause_s = max(1 / self.frames_per_second, self._cost_s * (1 / LOAD_LIMIT - 1))
-            self._timer = self.set_timer(pause_s, self.flush)
+            due_s = self._flushed_s + pause_s
+            self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
+
+    def _show_pending(self) -> None:
+        self.flush()
+        paint_now(self)
+        self._flushed_s = perf_counter()
 
     def flush(self) -> None:
         """Take up what is pending."""
@@ -116,32 +141,38 @@ class ChatLog(ReadingLog, can_focus=True):
             if not self.replace(message):
                 self.append(message)
             return
-        entry = self.document.entries[index]
-        entry.finish(message)
-        entry.switch = _switch(self._model_before(index), message)
+        self.document.entries[index].finish(message)
+        self.document.entries.replace(index, message)
         self._rebuilt(index)
 
     def replace(self, message: ChatMessage) -> bool:
         """Show another value of a message; return whether it is in the log."""
-        index = self._index(message.message_id)
+        index = self.document.entries.place(message.message_id)
         if index is None:
             return False
         entry = self.document.entries[index]
         if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
             entry.parts.clear()
-        entry.message = message
-        entry.switch = _switch(self._model_before(index), message)
+        self.document.entries.replace(index, message)
         self._rebuilt(index)
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Tell above a message that so many before it are left out of the next request."""
-        for index, entry in enumerate(self.document.entries):
-            is_here = entry.message is not None and entry.message.message_id == before_id
-            wanted = count if is_here else 0
-            if entry.left_out != wanted:
-                entry.left_out = wanted
+        entries = self.document.entries
+        place = entries.place(before_id) if before_id and count else None
+        marked = [index for index, entry in entries.made() if entry.left_out]
+        for index in {*marked, *([] if place is None else [place])}:
+            wanted = count if index == place else 0
+            if entries[index].left_out != wanted:
+                entries[index].left_out = wanted
                 self._rebuilt(index)
+
+    def prepend(self, earlier: MessagePath) -> None:
+        """Put messages above all others; what is on the screen stays where it is."""
+        if self._open is not None:
+            self._open += len(earlier)
+        super().prepend(earlier)
 
     def notice(self, text: str) -> None:
         """Add a thin line at the end."""
@@ -161,7 +192,7 @@ class ChatLog(ReadingLog, can_focus=True):
         self._pending.clear()
         self._pending_chars = 0
         if self._timer is not None:
-            self._timer.stop()
+            self._timer.cancel()
             self._timer = None
 
     def _add(self, entry: Entry) -> int:
@@ -175,20 +206,9 @@ class ChatLog(ReadingLog, can_focus=True):
         self.document.rebuild(index)
         self.settle(changed=(index, -1, 0), anchor=anchor)
 
-    def _index(self, message_id: str) -> int | None:
-        entries = self.document.entries
-        for index in range(len(entries) - 1, -1, -1):
-            message = entries[index].message
-            if message is not None and message.message_id == message_id:
-                return index
-        return None
-
-    def _model_before(self, index: int) -> str:
-        """Return the model of the last answer before a message."""
-        for entry in reversed(self.document.entries[:index]):
-            if entry.message is not None and (model := _model(entry.message)):
-                return model
-        return ""
+    def _entry(self, message: ChatMessage) -> Entry:
+        previous = self.document.entries.model_before(len(self.document))
+        return Entry(message, switch=switch(previous, message))
 
 
 def merged(deltas: Sequence[Delta]) -> list[Delta]:
@@ -205,13 +225,3 @@ def merged(deltas: Sequence[Delta]) -> list[Delta]:
             result.append(type(delta)(text="".join(texts)))
             texts.clear()
     return result
-
-
-def _model(message: ChatMessage) -> str:
-    return message.model if message.role is Role.ASSISTANT else ""
-
-
-def _switch(previous: str, message: ChatMessage) -> str:
-    """Return the model that answers from here on, empty where it is the same as before."""
-    model = _model(message)
-    return model if previous and model != previous else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.blocks import Block
-from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.entries import Entries
+from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.heights import Heights
 from lmchat.tui.widgets.chat_log.layout import Layout
 from lmchat.tui.widgets.chat_log.line import Line
@@ -16,13 +18,15 @@ Place = tuple[int, int, int]
 """Entry, block (-1 for the blank row above the entry), and line in the block with the blank row above it."""
 KEPT_BLOCKS = 3_000
 """Blocks whose lines are kept; the oldest of the others are laid out again when they are looked at."""
+KEPT_ENTRIES = 1_000
+"""Messages of those that were there at first that stay more than their text once they were looked at."""
 
 
 class Document:
     """Heights are exact for what was laid out, and estimates for the rest."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries = Entries()
         self.heights = Heights()
         self.layout: Layout | None = None
         self._laid: deque[Block] = deque()
@@ -40,11 +44,24 @@ class Document:
         """Cells of a line of text."""
         return self.layout.page.text_width if self.layout else 80
 
-    def clear(self) -> None:
-        """Drop all messages."""
-        self.entries.clear()
-        self.heights.truncate(0)
+    def load(self, path: MessagePath) -> None:
+        """Take these messages, and no others."""
+        self.entries = Entries(path)
         self._laid.clear()
+        self._estimate()
+
+    def prepend(self, earlier: MessagePath) -> None:
+        """Put messages before all others."""
+        changed = self.entries.prepend(earlier)
+        heights = [likely_height(*extent, self.width) + _above(1) for extent in earlier.extents()]
+        if not heights:
+            return
+        heights[0] -= _above(1)
+        if len(self.heights):
+            self.heights[0] += _above(1)
+        self.heights.prepend(heights)
+        for index in changed:
+            self.rebuild(index)
 
     def append(self, entry: Entry) -> int:
         """Add a message at the end; return its place in the list."""
@@ -58,16 +75,16 @@ class Document:
         """Lay everything out anew on another page; all heights become estimates."""
         self.layout = Layout(page)
         self._laid.clear()
-        self.heights.truncate(0)
-        for index, entry in enumerate(self.entries):
-            for block in entry.blocks:
-                block.forget()
-            for part in entry.parts:
-                for block in part.blocks():
-                    block.forget()
-            entry.heights.truncate(0)
-            self.heights.append(0)
-            self.measure(index)
+        self._estimate()
+
+    def _estimate(self) -> None:
+        """Forget all heights; those of what was looked at are better estimates."""
+        heights = enumerate(self.entries.likely_heights(self.width))
+        self.heights = Heights(height + _above(index) for index, height in heights)
+        for index, entry in self.entries.made():
+            entry.forget()
+            if entry.is_built:
+                self.measure(index)
 
     def rebuild(self, index: int) -> None:
         """Make the blocks of a message anew."""
@@ -223,7 +240,9 @@ class Document:
         excess = len(self._laid) - KEPT_BLOCKS
         for _ in range(excess):
             self._laid.popleft().lines = None
-        return excess > 0
+        is_full = self.entries.made_count > KEPT_ENTRIES
+        has_forgotten = is_full and self.entries.forget(KEPT_ENTRIES // 2)
+        return excess > 0 or has_forgotten
 
 
 def _is_same(old: Line, new: Line) -> bool:

@@ -82,7 +82,21 @@ class Entry(Struct):
     def estimate(self, width: int) -> int:
         """Return the height that it may have before its blocks are known."""
         text = self.source
-        return 3 + text.count("\n") + len(text) // width
+        return likely_height(len(text), text.count("\n"), width)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it is shown in another way than its message alone would be."""
+        return self.is_open or self.is_source or not self.is_folded or bool(self.left_out)
+
+    def forget(self) -> None:
+        """Forget all lines; blocks stay."""
+        for block in self.blocks:
+            block.forget()
+        for part in self.parts:
+            for block in part.blocks():
+                block.forget()
+        self.heights.truncate(0)
 
     def build(self) -> None:
         """Make all blocks anew; those of Markdown that are laid out stay as they are."""
@@ -272,3 +286,8 @@ class Entry(Struct):
     def is_thinking(self) -> bool:
         """Whether reasoning is what comes now."""
         return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart
+
+
+def likely_height(chars: int, line_ends: int, width: int) -> int:
+    """Return the height that a message may have before it is cut into blocks."""
+    return 3 + line_ends + chars // width

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
 
@@ -39,10 +40,29 @@ class Finder:
         if not query:
             return 0
         self._pattern, self._needle = re.compile(re.escape(query), re.IGNORECASE), query.lower()
-        for index, entry in enumerate(document.entries):
-            self._hits += [index] * entry.source.lower().count(self._needle)
+        self._hits = self._found(document.entries.sources())
         self._current = bisect_left(self._hits, first) - 1
         return len(self._hits)
+
+    def prepend(self, earlier: MessagePath) -> None:
+        """Count the hits of messages that were put before all others."""
+        if not self.is_active:
+            return
+        hits, count = self._found(message.text for message in earlier), len(earlier)
+        self._hits = hits + [index + count for index in self._hits]
+        self._current += len(hits)
+        if self.place is not None:
+            self.place = self.place[0] + count, *self.place[1:]
+
+    def _found(self, texts: Iterable[str]) -> list[int]:
+        """Return the places of texts with hits in them, once for each hit."""
+        counts = (text.lower().count(self._needle) for text in texts)
+        return [index for index, count in enumerate(counts) for _ in range(count)]
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """The number of the hit that is shown, 0 for none, and how many there are."""
+        return self._current + 1 if self.place else 0, len(self._hits)
 
     def step(self, document: Document, step: int) -> tuple[int, int]:
         """Go to the next or previous hit; return its number and how many there are."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
+from collections.abc import Iterable
 from itertools import accumulate, islice
 
 
 class Heights:
     """A list of heights that knows where each one starts; a change costs what stands behind it."""
 
-    def __init__(self) -> None:
-        self._values: list[int] = []
-        self._tops = [0]
+    __slots__ = ("_tops", "_values")
+
+    def __init__(self, values: Iterable[int] = ()) -> None:
+        self._values = list(values)
+        self._tops = array("q", (0,))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -28,6 +32,11 @@ class Heights:
         """Add one at the end."""
         self._values.append(height)
 
+    def prepend(self, values: list[int]) -> None:
+        """Put some before all others."""
+        self._values[:0] = values
+        del self._tops[1:]
+
     def truncate(self, count: int) -> None:
         """Keep the first ones only."""
         del self._values[count:], self._tops[count + 1 :]
@@ -37,7 +46,7 @@ class Heights:
         known = len(self._tops) - 1
         if index > known:
             rest = accumulate(islice(self._values, known, index), initial=self._tops[-1])
-            self._tops += islice(rest, 1, None)
+            self._tops.extend(islice(rest, 1, None))
         return self._tops[index]
 
     @property

@@ -8,6 +8,7 @@ from textual.geometry import Offset
 from textual.selection import Selection
 from textual.strip import Strip
 
+from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.finding import Finder
 from lmchat.tui.widgets.chat_log.line import Line
@@ -22,6 +23,13 @@ class MarkedView(Viewport, can_focus=True):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.finder = Finder()
+
+    def prepend(self, earlier: MessagePath) -> None:
+        """Put messages above all others; places of hits move, and a selection made meanwhile ends."""
+        if self.text_selection is not None:
+            self.screen.clear_selection()
+        super().prepend(earlier)
+        self.finder.prepend(earlier)
 
     @property
     def selected_text(self) -> str:

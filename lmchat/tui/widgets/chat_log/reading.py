@@ -50,36 +50,43 @@ class ReadingLog(MarkedView, can_focus=True):
 
     def focus_message(self, step: int) -> bool:
         """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""
-        messages = [index for index, entry in enumerate(self.document.entries) if entry.message is not None]
         is_here = self.screen.focused is self  # `has_focus` follows a message later
-        if not messages or (step > 0 and not is_here):
+        first = self._message_from(0, 1)
+        if first is None or (step > 0 and not is_here):
             return False
         if self._cursor is None or not is_here:
-            last = messages[-1] if self.is_following else self._last_in_view()
-            found = next((index for index in reversed(messages) if index <= last), messages[0])
-        elif step < 0:
-            found = next((index for index in reversed(messages) if index < self._cursor), messages[0])
+            last = len(self.document) - 1 if self.is_following else self._last_in_view()
+            found = self._message_from(last, -1)
         else:
-            found = next((index for index in messages if index > self._cursor), -1)
-        if found < 0:
-            return False
+            found = self._message_from(self._cursor + step, step)
+            if found is None and step > 0:
+                return False
+        found = first if found is None else found
         self._set_cursor(found)
         self.show_entry(found)
         self.screen.set_focus(self, scroll_visible=False)
         return True
+
+    def _message_from(self, index: int, step: int) -> int | None:
+        """Return the next message from a place on, notices are passed over."""
+        while 0 <= index < len(self.document):
+            if self.document.entries.is_message(index):
+                return index
+            index += step
+        return None
 
     def _last_in_view(self) -> int:
         return self.document.locate(self.scroll_offset.y + self.size.height - 1)[0]
 
     def show_message(self, message_id: str) -> bool:
         """Give a message the focus and bring it into view; False where it is not there."""
-        for index, entry in enumerate(self.document.entries):
-            if entry.message is not None and entry.message.message_id == message_id:
-                self._set_cursor(index)
-                self.show_entry(index)
-                self.focus(scroll_visible=False)
-                return True
-        return False
+        index = self.document.entries.place(message_id)
+        if index is None:
+            return False
+        self._set_cursor(index)
+        self.show_entry(index)
+        self.focus(scroll_visible=False)
+        return True
 
     def on_focus(self, _event: events.Focus) -> None:
         """Give the focus to the last message if none has it."""
@@ -89,9 +96,7 @@ class ReadingLog(MarkedView, can_focus=True):
     def focus_last(self) -> None:
         """Give the focus to the last message, if none has it."""
         if self._cursor is None:
-            entries = self.document.entries
-            messages = (n for n in range(len(entries) - 1, -1, -1) if entries[n].message is not None)
-            self._cursor = next(messages, None)
+            self._cursor = self._message_from(len(self.document) - 1, -1)
 
     def on_blur(self, _event: events.Blur) -> None:
         """Take the bar away: the focus is elsewhere."""

@@ -38,7 +38,7 @@ def copied(document: Document, start: Offset, end: Offset) -> str:
     parts = []
     for index in range(first, min(last, len(document) - 1) + 1):
         if first < index < last:
-            parts.append(document.entries[index].source.rstrip("\n") + "\n\n")
+            parts.append(document.entries.source(index).rstrip("\n") + "\n\n")
         else:
             parts += _shown(document, index, start, end)
     return "".join(parts).strip("\n")

@@ -12,6 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
+from lmchat.domain.message_path import MessagePath
 from lmchat.tui.quirks.painting import adopt, adopted, grow
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.chat_log.document import Document, Place
@@ -118,9 +119,23 @@ class Viewport(ScrollView, can_focus=True):
             target = max(min(document.position(anchor) - (offset or 0), document.total - height), 0)
         grow(self, Size(1, document.total))
         if document.trim():
-            self.settle(changed=changed)
+            self.settle(changed=changed, anchor=anchor, offset=offset)
             return
         self._show(target, changed)
+
+    def prepend(self, earlier: MessagePath) -> None:
+        """Put messages above all others; what is on the screen stays where it is."""
+        count = len(earlier)
+        anchor = None
+        if len(self.document) and not self.is_following:
+            index, number, line = self.document.locate(self.scroll_offset.y)
+            anchor = index + count, number, line
+        if self._cursor is not None:
+            self._cursor += count
+        if self._mark is not None:
+            self._mark = self._mark[0] + count, self._mark[1]
+        self.document.prepend(earlier)
+        self.settle(anchor=anchor)
 
     def _show(self, target: int, changed: Place | None) -> None:
         if target != round(self.scroll_y):
