@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from lmchat.cli.doctor_checks import Around, doctor_checks, modes_before
+from lmchat.cli.doctor_checks import Around, doctor_checks, home_of_user, modes_before
 from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
 from lmchat.config.settings import Settings
@@ -66,7 +66,7 @@ def _print(parts: Parts, findings: Sequence[Finding]) -> None:
     width = min(max(_columns(), _NARROWEST), _WIDEST) if is_terminal else None
     has_colours = is_terminal and not parts.environ.get("NO_COLOR") and parts.environ.get("TERM") != "dumb"
     paint: Paint | None = _painted if has_colours else None
-    text = report_text(findings, home=_home(), width=width, paint=paint)
+    text = report_text(findings, home=home_of_user(), width=width, paint=paint)
     parts.output.painted(text)
 
 
@@ -79,13 +79,6 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).columns or _WIDEST
     except (OSError, ValueError):
         return _WIDEST
-
-
-def _home() -> str:
-    try:
-        return str(Path.home())
-    except RuntimeError:
-        return ""
 
 
 def _modes(parts: Parts) -> Modes:

@@ -16,7 +16,7 @@ from lmchat.cli.doctor_program import program_findings
 from lmchat.cli.doctor_servers import ServerChecks
 from lmchat.cli.parts import Parts
 from lmchat.domain.finding import Finding, Group
-from lmchat.services.doctor import Check, apart
+from lmchat.services.doctor import Check, Examination, apart
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes, files_findings, modes_of
 from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
@@ -32,8 +32,8 @@ class Around(Struct, frozen=True, kw_only=True):
     """Returns what looks for servers."""
     clipboard: Clipboard
     """The ways to copy."""
-    modes: Modes = Modes()
-    """How files were set before anything of lmchat read them."""
+    modes: Modes | None = None
+    """How files were set before anything of lmchat read them; None: as they are when they are looked at."""
 
 
 def doctor_checks(parts: Parts, around: Around) -> list[Check]:
@@ -44,7 +44,12 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
         Check(check="network", group=Group.NETWORK, name="Network", run=servers.look_at_loopback),
         _apart("proxy", Group.NETWORK, "Proxy variables", servers.look_at_environment),
         _apart("config", Group.FILES, "Configuration", partial(config_findings, parts)),
-        _apart("files", Group.FILES, "Folders", lambda: files_findings(parts.paths, around.modes)),
+        _apart(
+            "files",
+            Group.FILES,
+            "Folders",
+            lambda: files_findings(parts.paths, around.modes or modes_of(parts.paths)),
+        ),
         _apart("store", Group.FILES, "Sessions", lambda: store_findings(parts.paths.sessions_file)),
         _whole(parts),
         Check(
@@ -57,6 +62,21 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
         _apart("engine", Group.ENGINE, "Engine", partial(engine_findings, parts)),
         _apart("program", Group.PROGRAM, "lmchat", partial(program_findings, parts)),
     ]
+
+
+def examination(parts: Parts, backend: Callable[[], Awaitable[Backend]], clipboard: Clipboard) -> Examination:
+    """Return all checks for a page that shows them; they look at the run that the page belongs to."""
+    around = Around(backend=backend, clipboard=clipboard)
+    checks = doctor_checks(parts, around)
+    return Examination(checks=tuple(checks), note_error=parts.note_error, home=home_of_user())
+
+
+def home_of_user() -> str:
+    """Return the user's folder; empty where none is known."""
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return ""
 
 
 def modes_before(parts: Parts) -> Modes:

@@ -28,9 +28,9 @@ def _problem(one: Problem) -> Finding:
     step = "lmchat config check"
     if one.suggestion:
         step = f"Write {one.suggestion} there, then lmchat config check"
-    return _row(
-        Grade.FAULT, f"{one.sentence}.", step, {"path": one.source, "line": one.line, "key": one.key or None}
-    )
+    end = "" if one.sentence.endswith("?") else "."
+    facts: dict[str, object] = {"path": one.source, "line": one.line, "key": one.key or None}
+    return _row(Grade.FAULT, f"{one.sentence}{end}", step, facts)
 
 
 def _row(grade: Grade, cause: str, step: str, facts: dict[str, object]) -> Finding:

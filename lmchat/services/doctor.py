@@ -44,6 +44,21 @@ class Examined(Struct, frozen=True, kw_only=True):
     """Its rows."""
 
 
+class Examination(Struct, frozen=True, kw_only=True):
+    """All that a page needs to show the doctor at work."""
+
+    checks: tuple[Check, ...]
+    """What is looked at."""
+    note_error: Callable[[BaseException], str]
+    """Puts an error that nobody expected into the log; returns the id under which it stands."""
+    home: str = ""
+    """The user's folder, which a report does not name."""
+
+    def run(self) -> AsyncGenerator[Examined, None]:
+        """Run all checks; close it with `aclosing`."""
+        return examine(self.checks, note_error=self.note_error)
+
+
 async def examine(
     checks: Sequence[Check],
     *,

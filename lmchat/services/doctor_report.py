@@ -54,7 +54,7 @@ def summary(findings: Sequence[Finding]) -> str:
         for grade, word in ((Grade.FAULT, "fault"), (Grade.WARNING, "warning"))
         if counts[grade]
     ]
-    return f"{', '.join(told) or 'No faults, no warnings'}; {len(findings)} checks."
+    return f"{', '.join(told) or 'no faults, no warnings'} in {len(findings)} checks"
 
 
 def report_json(findings: Sequence[Finding], timestamp: str) -> dict[str, object]:

@@ -105,12 +105,6 @@ class WayChecked(Struct, frozen=True, kw_only=True):
     is_there: bool = True
     """Whether it could be tried at all."""
 
-    @property
-    def words(self) -> str:
-        """One line of a report."""
-        verdict = {True: "works", False: "no", None: "perhaps"}[self.works]
-        return f"{self.way:<10}{verdict:<9}{self.reason}"
-
 
 class Clipboard:
     """The ways of this terminal.

@@ -127,7 +127,7 @@ def key_limits(
             KeyLimit(
                 keys=f"Ctrl+{letter}",
                 reason="tmux begins its own commands with it",
-                instead=f"press it twice{', or F2' if letter == 'B' else ''}",
+                instead=f"Press it twice{', or F2' if letter == 'B' else ''}",
             )
         )
     is_between = bool(environ.get("STY")) or (bool(prefix) and not has_extended_keys)

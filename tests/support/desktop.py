@@ -21,6 +21,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
+from lmchat.services.doctor import Check, Examination
 from lmchat.services.late_backend import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
@@ -46,6 +47,7 @@ class Desktop:
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     remembered: list[Remembered] = field(default_factory=list)
     paged: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
 
     @property
     def chat(self):
@@ -141,9 +143,6 @@ def _outside(seen: Desktop) -> Outside:
         seen.copied.append(text)
         return "Copied with test-copy"
 
-    async def check_copy() -> list[str]:
-        return ["test-copy  works  read back"]
-
     async def remember(value: Remembered) -> None:
         seen.remembered.append(value)
 
@@ -161,7 +160,9 @@ def _outside(seen: Desktop) -> Outside:
 
     return Outside(
         copy=copy,
-        check_copy=check_copy,
+        examination=lambda: Examination(
+            checks=tuple(seen.checks), note_error=lambda error: f"{error!r}"[:8], home=str(seen.folder)
+        ),
         edit=edit,
         page=page,
         read_text=read_text,

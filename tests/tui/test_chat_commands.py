@@ -245,9 +245,6 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
     [
         ("/stats", "requests"),
         ("/log", "lmchat.log"),
-        ("/doctor", "127.0.0.1:1234"),
-        ("/doctor", "test-copy  works  read back"),
-        ("/doctor", "The store is written to."),
     ],
 )
 async def test_commands_that_show_a_text(tmp_path, command, sees):

@@ -45,18 +45,6 @@ def controls(text: str) -> list[str]:
     ]
 
 
-async def test_the_doctor_does_not_call_a_failing_store_well(tmp_path):
-    (tmp_path / "file").write_text("")
-    async with desktop(tmp_path, store=SessionStore(tmp_path / "file" / "sessions.db")) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
-        await desk.say("/doctor")
-        await shown(desk, "Doctor")
-        assert "Nothing is saved: sessions.db cannot be used" in desk.app.screen._given
-        assert "The store is written to" not in screen_text(desk.app)
-
-
 async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SessionStore(tmp_path / "file" / "sessions.db")

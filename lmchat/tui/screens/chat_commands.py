@@ -180,22 +180,7 @@ class ChatCommands(ChatMessages):
         self.app.push_screen(TextDialog("Figures", text))
 
     def action_run_doctor(self) -> None:
-        """Show what was found at every known place, and what would help."""
-        from lmchat.tui.screens.text_dialog import TextDialog
+        """Look at everything that a chat needs, and say what is wrong and the next step."""
+        from lmchat.tui.screens.doctor_screen import DoctorScreen
 
-        async def work() -> None:
-            candidates = await self.workspace.catalogue.look_around()
-            rows = [
-                f"{one.product:<18}{one.endpoint.netloc:<22}{one.verdict:<18}{safe_line(one.next_step)}"
-                for one in candidates
-            ]
-            warning = self._snapshot(self.workspace.clock()).warning
-            rows += ["", "Clipboard:", *(f"  {way}" for way in await self.workspace.outside.check_copy())]
-            rows += [
-                "",
-                warning or "The store is written to.",
-                f"Log file: {self.workspace.outside.log_file}",
-            ]
-            self.app.push_screen(TextDialog("Doctor", "\n".join(rows)))
-
-        self.attempt(work, group="doctor")
+        self.app.push_screen(DoctorScreen(self.workspace.outside.examination()))
