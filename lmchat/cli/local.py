@@ -52,6 +52,7 @@ async def list_files(parts: Parts) -> int:
 
 
 async def _fetched(parts: Parts, engine: Engine) -> ModelFile:
+    await engine.check()
     offer = await engine.offer()
     if not parts.options.yes and not _consents(parts, offer):
         raise WrongUse(

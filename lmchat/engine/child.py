@@ -27,6 +27,7 @@ def main() -> None:
     if not config:
         os._exit(0)
     _die_with(config["parent"])
+    _offer_to_out_of_memory()
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -42,6 +43,8 @@ def _serve(config: dict[str, Any]) -> dict[str, str]:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
     except ImportError as error:
         return {"problem": "import", "words": str(error), "module": error.name or ""}
+    if not config["model"]:  # that it can be imported was all there was to know
+        return {"address": "nowhere"}
     try:
         # nobody holds it: without `del`, nothing takes it away either
         globals()["server"] = xllamacpp.Server(_params(xllamacpp, config))  # returns once the model is loaded
@@ -89,6 +92,15 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was faster
         os._exit(0)
+
+
+def _offer_to_out_of_memory() -> None:
+    """Let the system, where memory runs out, end this process rather than lmchat or the desktop (Linux)."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - saves pathlib
+            file.write("500")
+    except OSError:
+        pass
 
 
 def _end_with_stdin() -> None:

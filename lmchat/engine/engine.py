@@ -22,6 +22,8 @@ from lmchat.errors import EngineUnavailable
 _CONTEXT = 8192
 """Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""
 _PORT_TRIES = 3
+_END_S = 2.0
+"""After its last word, a child ends by itself."""
 _KEY_BYTES = 24
 
 
@@ -69,6 +71,22 @@ class LocalEngine:
         if self._child.exit_code is not None:
             return EngineState.CRASHED
         return EngineState.LOADING if self._is_loading else EngineState.READY
+
+    async def check(self) -> None:
+        """Find out in a child whether the engine can run here: what is wrong with it may end the process.
+
+        Raises:
+            EngineUnavailable: it cannot; nothing need be fetched for it.
+        """
+        log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
+        child = await ChildProcess.start(ServeOrder(model=""), log_file, self._environ)
+        try:
+            report = await child.report()
+            await child.ended(_END_S)
+            if report is None or report.problem:
+                raise why_not_started(None, report, child.exit_code, child.log.tail())
+        finally:
+            await child.stop()
 
     async def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent to the fetch."""
@@ -170,7 +188,9 @@ class LocalEngine:
     async def _start(self, model: ModelFile) -> Endpoint:
         endpoint, port = self.reserve(), self._port
         assert port is not None  # noqa: S101 - it was reserved above
-        child = self._child = await ChildProcess.start(self._order(model, port), self._log_file)
+        child = self._child = await ChildProcess.start(
+            self._order(model, port), self._log_file, self._environ
+        )
         self._is_loading = True
         try:
             report = await child.report()
@@ -190,7 +210,7 @@ class LocalEngine:
     async def _not_started(
         self, model: ModelFile, child: ChildProcess, report: Report | None
     ) -> EngineUnavailable:
-        await child.ended(1.0)
+        await child.ended(_END_S)
         error = why_not_started(model, report, child.exit_code, child.log.tail())
         await self._end_child()
         if error.kind == "port" and self._port is not None:

@@ -47,3 +47,11 @@ def find_installer(environ: Mapping[str, str]) -> Installer:
         hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",
         kind="fetch",
     )
+
+
+def install_command(*, is_anew: bool = False) -> str:
+    """Return the command by which a person installs the engine beside this lmchat."""
+    words, anew = [sys.executable, "-m", "pip", "install"], "--force-reinstall"
+    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
+        words, anew = ["uv", "pip", "install", "--python", sys.executable], "--reinstall"
+    return shlex.join([*words, *([anew] if is_anew else []), "lmchat[local]"])

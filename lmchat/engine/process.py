@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
     """What the child is told through its standard input; the key stands nowhere else."""
 
     model: str
-    """The file."""
-    alias: str
+    """The file; empty: only try whether it could be served."""
+    alias: str = ""
     """How the model is called."""
-    port: int
+    port: int = 0
     """Where to listen; 0 takes a free one."""
-    key: str = msgspec.field(default="")
+    key: str = ""
     """Without it, nobody is served; empty: everybody is."""
     is_reserved: bool = False
     """Whether somebody holds the port for the child."""
@@ -69,7 +70,7 @@ class ChildProcess:
         """What it wrote."""
 
     @classmethod
-    async def start(cls, order: ServeOrder, log_file: Path) -> ChildProcess:
+    async def start(cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]) -> ChildProcess:
         """Start it and tell it what to serve.
 
         Raises:
@@ -85,6 +86,7 @@ class ChildProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log.file,
+                env=environ,
                 start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
                 limit=_LONGEST_REPORT,
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
-import shlex
 import signal
 import sys
 
 from lmchat.domain.engine import ModelFile
+from lmchat.engine.installer import install_command
 from lmchat.engine.memory import memory_words
 from lmchat.engine.process import Report
 from lmchat.errors import EngineUnavailable
@@ -33,7 +33,6 @@ _OLD_PROCESSOR = (-signal.SIGILL,)
 
 def cannot_import(report: Report) -> EngineUnavailable:
     """Return what is wrong with the package xllamacpp."""
-    python = shlex.quote(sys.executable)
     library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
     if library and library[1].startswith("libgomp"):
         return EngineUnavailable(
@@ -56,13 +55,13 @@ def cannot_import(report: Report) -> EngineUnavailable:
     if report.module == "xllamacpp":
         return EngineUnavailable(
             "The built-in engine is not installed.",
-            hint=f"Install it: `{python} -m pip install 'lmchat[local]'`. {_about_wheels()}".rstrip(),
+            hint=f"Install it: `{install_command()}`. {_about_wheels()}".rstrip(),
             details=report.words,
             kind="not_installed",
         )
     return EngineUnavailable(
         "The built-in engine is installed, but cannot be loaded.",
-        hint=f"Install it anew: `{python} -m pip install --force-reinstall 'lmchat[local]'`.",
+        hint=f"Install it anew: `{install_command(is_anew=True)}`.",
         details=report.words,
     )
 
@@ -78,7 +77,7 @@ def _about_wheels() -> str:
 
 
 def why_not_started(
-    model: ModelFile, report: Report | None, exit_code: int | None, log: str
+    model: ModelFile | None, report: Report | None, exit_code: int | None, log: str
 ) -> EngineUnavailable:
     """Return why a child that was told to serve a model never became ready."""
     if report is not None and report.problem == "import":
@@ -86,6 +85,8 @@ def why_not_started(
     details = _end_of(log)
     if (known := _by_signal(model, exit_code, details)) is not None:
         return known
+    if model is None:
+        return _crashed(exit_code, details)
     return _by_log(model, log, details)
 
 
@@ -114,12 +115,16 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
         return known
     if _OUT_OF_MEMORY.search(log):
         return _no_memory(model, details)
+    return _crashed(exit_code, details)
+
+
+def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
     return EngineUnavailable(
         f"The built-in engine has crashed ({_exit_words(exit_code)}).", kind="crashed", details=details
     )
 
 
-def _by_signal(model: ModelFile, exit_code: int | None, details: str) -> EngineUnavailable | None:
+def _by_signal(model: ModelFile | None, exit_code: int | None, details: str) -> EngineUnavailable | None:
     if exit_code in _OLD_PROCESSOR:
         return EngineUnavailable(
             "This processor lacks instructions that the built-in engine was compiled for.",
@@ -129,8 +134,8 @@ def _by_signal(model: ModelFile, exit_code: int | None, details: str) -> EngineU
         )
     if exit_code == -signal.SIGKILL:
         return EngineUnavailable(
-            "The system has ended the built-in engine; most often that means too little memory "
-            f"({memory_words(model)}).",
+            "The system has ended the built-in engine; most often that means too little memory"
+            + (f" ({memory_words(model)})." if model else "."),
             hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
             kind="memory",
             details=details,

@@ -39,6 +39,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Find out whether it can run here, so that nothing is fetched in vain; takes a second."""
+        ...
+
     async def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent to the fetch of the demo model."""
         ...

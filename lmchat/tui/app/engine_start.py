@@ -52,6 +52,7 @@ class EngineStart:
         """Return a model that is on the disk, whole; None where there is none and none is wanted."""
         if model is not None and not (model.is_demo and not await engine.has_demo()):
             return model
+        await engine.check()
         offer = await engine.offer()
         title = "Fetch a demo model?" if model is None else "Fetch the demo model again?"
         question = ConfirmDialog(
