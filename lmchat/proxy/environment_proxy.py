@@ -37,6 +37,6 @@ def _address(value: str) -> str:
 def _error(endpoint: Endpoint, name: str, proxy: str, details: str) -> ProxyUnavailable:
     return ProxyUnavailable(
         f"The proxy {proxy} does not answer; {name} names it for {endpoint.netloc}.",
-        hint=f"Start the proxy {proxy} ({name}), or set NO_PROXY={endpoint.host}",
+        hint=f"Start the proxy {proxy}, or NO_PROXY={endpoint.host} lmchat",
         details=details,
     )

@@ -28,7 +28,7 @@ class Jan(Server):
     key_hint = "Jan shows its API key under Settings, Local API Server"
     model_hint = "Start a model in Jan"
     empty_hint = "Start a model in Jan"
-    host_hint = "Settings, Local API Server, Trusted Hosts: add {host}"
+    host_hint = "Local API Server, Trusted Hosts: add {host}"
 
     def proves(self, reply: Reply) -> bool:
         """Its own errors are plain text; this one asks for the key (R-4)."""

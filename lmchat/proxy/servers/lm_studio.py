@@ -30,10 +30,9 @@ class LmStudio(Server):
     loads_on_demand = True
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
-    key_hint = "LM Studio: Developer, Server settings, Manage tokens"
+    key_hint = "Developer, Server settings, Manage tokens"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     empty_hint = "Discover tab: download a model, then load it"
-    port_hint = "Another program has port {port}: stop it, or change LM Studio's port"
 
     def proves(self, reply: Reply) -> bool:
         """The words of its errors."""

@@ -21,8 +21,8 @@ def still(monkeypatch, tmp_path):
     def moment():
         return NOW + timedelta(milliseconds=next(seconds))
 
-    for module in ("domain.message", "services.conversation", "services.desk"):
-        monkeypatch.setattr(f"lmchat.{module}.now", moment)
+    for module in ("domain.message", "services.asking", "services.conversation", "services.desk"):
+        monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
     monkeypatch.setattr("lmchat.services.outcome.new_id", lambda: f"{next(ids):04x}")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):

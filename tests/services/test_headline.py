@@ -1,0 +1,49 @@
+"""What the welcome page says first."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.services.headline import NOTHING, advice, headline
+from tests.support.scripted_backend import candidate, model
+
+BOX = Endpoint.parse("http://gpu-box:1337")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Verdict.NEEDS_KEY, "LM Studio answers, but wants a key."),
+        (Verdict.KEY_REJECTED, "LM Studio answers, but refused the key."),
+        (Verdict.NO_MODEL, "LM Studio answers, but has no model yet."),
+        (Verdict.SERVER_OFF, "LM Studio runs, but its server is off."),
+    ],
+)
+def test_a_server_that_lacks_one_thing_is_told_with_the_step(verdict, words):
+    found = [candidate(Verdict.REFUSED, product=Product.JAN), candidate(verdict, next_step="Do this")]
+    assert headline(found) == words
+    assert advice(found) == "Do this. This page goes on by itself then."
+
+
+def test_a_blocked_host_is_named():
+    blocked = candidate(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
+    assert headline([blocked]) == "Jan at gpu-box:1337 answers, but not to the host name gpu-box."
+
+
+def test_a_named_server_that_is_away_is_told_in_its_own_words():
+    away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
+    assert headline([away]) == "Nothing answers."
+    assert advice([away]) == "Go. This page goes on by itself then."
+
+
+def test_another_server_that_answers_is_told_where_the_named_one_is_away():
+    away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
+    other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+    assert headline([away, other]) == "The server that you named does not answer. LM Studio does."
+    assert advice([away, other]) == ""
+
+
+def test_where_nothing_is_near_to_a_chat_the_page_says_so():
+    assert (headline([]), advice([])) == (NOTHING, "")
+    assert headline([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NOTHING
