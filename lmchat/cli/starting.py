@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from lmchat.cli.parts import Parts
@@ -25,7 +28,14 @@ def make_starts(parts: Parts) -> Starts:
         log_file = parts.paths.state_dir / f"{name}.log"
         return await start_program(start, log_file=log_file, environ=parts.environ)
 
-    return Starts(find=find, run=run, free_port=free_port)
+    return Starts(find=find, run=run, free_port=free_port, engine_command=engine_command())
+
+
+def engine_command() -> str:
+    """Return what installs the built-in engine; empty where it is installed."""
+    if find_spec("xllamacpp") is not None:
+        return ""
+    return f"{shlex.quote(sys.executable)} -m pip install 'lmchat[local]'"
 
 
 def installed(parts: Parts) -> tuple[Installed, ...]:

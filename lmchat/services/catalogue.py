@@ -47,6 +47,7 @@ class Catalogue:
         self._store = store
         self._expected = tuple(expected)
         self._names = names or {}
+        self._added: set[Endpoint] = set()
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
         """What the last look around found."""
@@ -55,6 +56,18 @@ class Catalogue:
         """Return the rows and the age of the list in seconds, without asking any server."""
         listed = self._backend.cached_models()
         return self._rows(listed, remembered), listed.age_s
+
+    def expect(self, endpoint: Endpoint) -> None:
+        """Look at one more place from now on, unless it is looked at anyway."""
+        if endpoint not in self._expected and all(one.endpoint != endpoint for one in self.candidates):
+            self._expected = (endpoint, *self._expected)
+            self._added.add(endpoint)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Do not look any more at a place that was added by `expect`."""
+        if endpoint in self._added:
+            self._added.discard(endpoint)
+            self._expected = tuple(one for one in self._expected if one != endpoint)
 
     async def look_around(self) -> tuple[Candidate, ...]:
         """Look at every known place."""

@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Candidate, Product, Verdict
 from lmchat.domain.start import ServerStart
@@ -67,8 +68,12 @@ class Here(Struct, frozen=True, kw_only=True):
     """What is installed; None where nobody has looked."""
     running: tuple[Run, ...] = ()
     """What was started and has not ended."""
-    has_files: bool = False
-    """Whether there are model files on this disk."""
+    files: tuple[ModelFile, ...] = ()
+    """The model files of this disk."""
+    offer: DemoOffer | None = None
+    """The demo model of the built-in engine; None where the engine cannot be used, or nobody has looked."""
+    engine_command: str = ""
+    """What installs the built-in engine; empty where it is installed, or nobody has looked."""
 
 
 def places(candidates: Sequence[Candidate], here: Here) -> tuple[Place, ...]:
@@ -80,7 +85,7 @@ def places(candidates: Sequence[Candidate], here: Here) -> tuple[Place, ...]:
 def _rank(place: Place) -> int:
     """Sort key; the sort is stable, so the order of the candidates decides among equals."""
     verdict = place.candidate.verdict
-    if place.is_starting or verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
+    if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
         return 0
     return 1 if place.is_here else 2
 
@@ -101,7 +106,7 @@ def _place(candidate: Candidate, here: Here) -> Place:
     if here.installed is None or candidate.is_own or not is_startable(candidate):
         return _as_found(candidate, Step.NOTHING)
     installed = next((one for one in here.installed if one.product is candidate.product), None)
-    return _not_running(candidate, installed, has_files=here.has_files)
+    return _not_running(candidate, installed, has_files=bool(here.files))
 
 
 def _as_found(candidate: Candidate, step: Step) -> Place:

@@ -76,12 +76,18 @@ class Starts:
         find: Callable[[], Awaitable[Sequence[Installed]]],
         run: Callable[[ServerStart], Awaitable[Program]],
         free_port: Callable[[int], Awaitable[int]],
+        engine_command: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`find` lists what is installed, `run` starts a command, `free_port` looks from a port on."""
+        """`find` lists what is installed, `run` starts a command, `free_port` looks from a port on.
+
+        `engine_command` installs the built-in engine; empty where it is installed.
+        """
         self._find, self._run, self._free_port = find, run, free_port
         self._clock = clock
         self._runs: dict[Product, Run] = {}
+        self.engine_command = engine_command
+        """What installs the built-in engine; empty where it is installed."""
         self.installed: tuple[Installed, ...] | None = None
         """What is installed here; None before the first look."""
 
@@ -164,10 +170,10 @@ def is_startable(candidate: Candidate) -> bool:
 
 
 async def _failure(run: Run, code: int) -> LMChatError:
-    line = safe_line(await run.program.telling_line(), limit=_LINE_CHARS)
+    line = safe_line(await run.program.telling_line(), limit=_LINE_CHARS).rstrip(".")
     how = f"was ended by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"ended with exit code {code}"
     return LMChatError(
-        f"{safe_line(run.start.short)} {how}{f': {line}' if line else '.'}",
+        f"{safe_line(run.start.short)} {how}{f': {line}' if line else ''}.",
         hint=f"Its output: {safe_line(str(run.program.log_file))}",
         kind="program",
     )

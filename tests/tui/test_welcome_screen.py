@@ -8,7 +8,8 @@ from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.places import Here, places
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome_rows import TYPE_ADDRESS, welcome_rows
+from lmchat.tui.screens.welcome_choices import TYPE_ADDRESS
+from lmchat.tui.screens.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from lmchat.tui.signs import UNICODE
 from lmchat.tui.widgets.field import Field

@@ -15,7 +15,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.arrival import Arrival, Need, choose, has_model
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.entrances import Entrances
-from lmchat.tui.intents import LookNow, SearchSessions, StartEngine
+from lmchat.tui.intents import LookNow, SearchSessions, StartEngine, StartFailed
 from lmchat.tui.screens.chat_screen import ChatScreen
 
 LOOK_EVERY_S = 5.0
@@ -35,6 +35,7 @@ class Arrivals(Entrances):
         self.look_every_s = LOOK_EVERY_S
         """Between two looks around while there is no server."""
         self._has_left_welcome = False
+        self._has_welcome = False
         self._has_tried_engine = False
 
     def start_looking(self) -> None:
@@ -156,17 +157,37 @@ class Arrivals(Entrances):
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
 
         if isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
-            self.push_screen(WelcomeScreen())
+            self._has_welcome = True
+            self.push_screen(WelcomeScreen(self.workspace))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
                 screen.show(candidates, 0.0, self.look_every_s)
 
     def _leave_welcome(self) -> None:
+        if not self._has_welcome:  # who finds a server at once need not wait for the page's import
+            return
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
 
+        self._has_welcome = False
         for screen in list(self.screen_stack):
             if isinstance(screen, WelcomeScreen):
-                screen.dismiss(None)
+                screen.leave()
+
+    @on(StartFailed)
+    def tell_failed_start(self, event: StartFailed) -> None:
+        """Say why what was started has ended; look for another server where it was the one in use."""
+        target = self.desk.target
+        if target is not None and target.endpoint == event.endpoint:
+            self.desk.target = None
+            self.start_looking()
+        from lmchat.tui.screens.welcome_screen import WelcomeScreen
+
+        pages = [screen for screen in self.screen_stack if isinstance(screen, WelcomeScreen)]
+        for page in pages:
+            page.show_problem(event.error.words)
+        if not pages:
+            self.chat.tell(event.error)
+        self._look.set()
 
     def _leave_picker(self) -> None:
         """Close the picker that came unasked: a model was loaded elsewhere."""

@@ -17,7 +17,8 @@ from lmchat.services.places import Here, Place, places
 from lmchat.tui import figures
 from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.patient_screen import PatientScreen
-from lmchat.tui.screens.welcome_rows import TYPE_ADDRESS, Choice, tight, welcome_rows
+from lmchat.tui.screens.welcome_choices import choices
+from lmchat.tui.screens.welcome_rows import tight, welcome_rows
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
@@ -26,7 +27,8 @@ from lmchat.tui.widgets.row_list import ListRow, RowList
 _HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _NOTHING = "No model server answers on this machine yet."
-_ADVICE = "Start one, or type an address. This page goes on by itself when a server appears."
+_ADVICE = "Start one, or {}. This page goes on by itself when a server appears."
+_WAYS = ("type an address", "try the built-in engine")
 _OTHER = "The server that you named does not answer. {} does."
 _WORDS: dict[Verdict, str] = {
     Verdict.NEEDS_KEY: "{} answers, but wants a key.",
@@ -41,6 +43,7 @@ class WelcomePage(PatientScreen[None]):
     rows = query_one(RowList)
     """What can be chosen."""
     _headline = query_one("#welcome-headline", Static)
+    _advice = query_one(".advice", Static)
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", Line)
 
@@ -63,7 +66,7 @@ class WelcomePage(PatientScreen[None]):
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield Line([content((("lmchat", STRONG),))], classes="name gap")
             yield Static(content(((_NOTHING, STRONG),)), id="welcome-headline")
-            yield Static(content(((_ADVICE, MUTED),)), classes="advice gap")
+            yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
             yield Line(id="welcome-status")
@@ -111,23 +114,21 @@ class WelcomePage(PatientScreen[None]):
         self._problem.update(content(((f"! {safe_line(words)}", "$error"),)) if words else "")
         self.call_after_refresh(self.draw)
 
-    def choices(self) -> tuple[Choice, ...]:
-        """Return what can be done beside going to a place."""
-        return (TYPE_ADDRESS,)
-
     def draw(self) -> None:
         """Draw what has changed."""
         self.places = places(self.candidates, self.here)
         width = self.rows.text_width if self.can_show else 0
         if not width:
             return
-        rows = welcome_rows(self.choices(), self.places, width, signs_for(self))
+        rows = welcome_rows(choices(self.here), self.places, width, signs_for(self))
         room = self.size.height - 1
         rows = rows if len(rows) <= free_height(self.rows, room) else tight(rows)
         if rows != self._drawn:
             self._drawn = rows
             self.rows.show(rows)
             self._headline.update(content(((self._headline_words(), STRONG),)))
+            way = _WAYS[self.here.offer is not None]
+            self._advice.update(content(((_ADVICE.format(way), MUTED),)))
         self._show_status()
         fit_height(self.rows, len(rows), room)
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Candidate, Verdict
 from lmchat.safe_text import safe_line
 from lmchat.services.places import Place, Step
+from lmchat.tui.screens.welcome_choices import Choice
 from lmchat.tui.signs import Signs
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
 from lmchat.tui.widgets.row_list import NAME, UNLESS_CHOSEN, WHEN_CHOSEN, ListRow
-
-ADDRESS = "address"
-"""Key of the row that asks for an address."""
-ENGINE = "engine"
-"""Key of the row that offers the built-in engine."""
-FILES = "files"
-"""Key of the row that offers the model files of this disk."""
 
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _STYLES: Mapping[Verdict, str] = {
@@ -38,21 +31,6 @@ _KEY_WIDTH = 8
 _DIGITS = "123456789"
 
 
-class Choice(Struct, frozen=True, kw_only=True):
-    """Something that can be done beside going to a place."""
-
-    key: str
-    """What tells it from others."""
-    title: str
-    """What it does."""
-    words: str
-    """What there is to know about it; it may hold anything."""
-
-
-TYPE_ADDRESS = Choice(key=ADDRESS, title="Type an address", words="A server on another port or host")
-"""The choice that is always there."""
-
-
 def candidate_key(candidate: Candidate) -> str:
     """Return what tells a place from others."""
     return f"at {candidate.endpoint.base_url}"
@@ -65,7 +43,7 @@ def welcome_rows(
     rows: list[ListRow] = []
     for choice in choices:
         rows.append(ListRow((((f" {choice.title}", NAME),),), key=choice.key))
-        rows.append(ListRow((((f" {safe_line(choice.words)}", MUTED),),), key=choice.key))
+        rows.append(ListRow((((f" {choice.words}", MUTED),),), key=choice.key))
         rows.append(ListRow())
     if places:
         rows += _places(places, width, signs)

@@ -14,12 +14,13 @@ from lmchat.services.places import Place, Step
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.start_dialog import StartDialog
-from lmchat.tui.screens.welcome_rows import ADDRESS, candidate_key
-from lmchat.tui.screens.welcome_starts import WelcomeStarts
+from lmchat.tui.screens.welcome_choices import ADDRESS, DEMO, FILES, INSTALL
+from lmchat.tui.screens.welcome_engine import WelcomeEngine
+from lmchat.tui.screens.welcome_rows import candidate_key
 from lmchat.tui.widgets.row_list import RowList
 
 
-class WelcomeScreen(WelcomeStarts):
+class WelcomeScreen(WelcomeEngine):
     """Handed what was found; posts what the user wants. It is left by whoever finds a server."""
 
     AUTO_FOCUS = ""
@@ -69,6 +70,7 @@ class WelcomeScreen(WelcomeStarts):
 
     def action_look_now(self) -> None:
         """Ask for a look."""
+        self.look_at_disk()
         self.post_message(LookNow())
 
     def action_search(self) -> None:
@@ -79,11 +81,18 @@ class WelcomeScreen(WelcomeStarts):
         """Do what the chosen row says, unless something already asks."""
         if not self.is_active:
             return
-        if self.rows.key == ADDRESS:
-            self.ask_address()
+        offered = {
+            ADDRESS: self.ask_address,
+            DEMO: self.start_demo,
+            FILES: self.pick_file,
+            INSTALL: self.copy_command,
+        }
+        key = str(self.rows.key)
+        if key in offered:
+            offered[key]()
             return
         for place in self.places:
-            if candidate_key(place.candidate) == self.rows.key:
+            if candidate_key(place.candidate) == key:
                 self._take(place)
                 return
 
@@ -93,6 +102,8 @@ class WelcomeScreen(WelcomeStarts):
                 self.post_message(ChooseCandidate(place.candidate))
             case Place(step=Step.START, start=start) if start is not None:
                 self.ask_to_start(start)
+            case Place(step=Step.START_WITH_FILE):
+                self.pick_file_for(place)
             case Place(step=Step.END):
                 self.ask_to_end(place)
             case _:

@@ -47,7 +47,7 @@ class WelcomeStarts(WelcomePage):
             if candidate.endpoint in started and candidate.verdict.is_usable:
                 self.post_message(ChooseCandidate(candidate))
         if self.is_attached:
-            self.run_worker(self.look_here(self.starts), group="here", exclusive=True)
+            self.run_worker(self._look_here(self.starts), group="here", exclusive=True)
 
     def tick(self) -> None:
         """Look every second while something starts."""
@@ -56,10 +56,17 @@ class WelcomeStarts(WelcomePage):
         if starts and any(starts.elapsed_s(run) < LOOK_OFTEN_S for run in starts.running):
             self.post_message(LookNow())
 
-    async def look_here(self, starts: Starts) -> None:
+    async def _look_here(self, starts: Starts) -> None:
         """See what is installed and what runs."""
         await starts.look()
-        self.show_here(replace(self.here, installed=starts.installed, running=starts.running))
+        self.show_here(
+            replace(
+                self.here,
+                installed=starts.installed,
+                running=starts.running,
+                engine_command=starts.engine_command,
+            )
+        )
 
     def ask_to_start(self, start: ServerStart) -> None:
         """Show the command, and run it if the user says so."""

@@ -1,0 +1,84 @@
+"""The built-in engine on the welcome page: the demo model, and the model files of this disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec.structs import replace
+
+from lmchat.domain.engine import ModelFile
+from lmchat.domain.server import Candidate
+from lmchat.errors import LMChatError
+from lmchat.services.engine_port import Engine
+from lmchat.services.places import Place
+from lmchat.services.starts import Starts
+from lmchat.tui.intents import CopyText, StartEngine
+from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.welcome_starts import WelcomeStarts
+
+
+class WelcomeEngine(WelcomeStarts):
+    """Offers what the engine can serve; who is asked to start it asks for whatever it lacks."""
+
+    _engine: Engine | None = None
+    _has_looked = False
+
+    def show(
+        self,
+        candidates: Sequence[Candidate],
+        looked_s_ago: float | None = None,
+        next_look_s: float | None = None,
+    ) -> None:
+        """Show what was found; look once at what the engine can serve."""
+        super().show(candidates, looked_s_ago, next_look_s)
+        if not self._has_looked and self.is_attached:
+            self._has_looked = True
+            self.look_at_disk()
+
+    def look_at_disk(self) -> None:
+        """Look, behind what is shown, for model files."""
+        if self.workspace is not None and self.workspace.make_engine is not None:
+            self.run_worker(self._look_at_disk(self.workspace.make_engine), group="disk", exclusive=True)
+
+    async def _look_at_disk(self, make: Callable[[], Awaitable[Engine]]) -> None:
+        is_first = self._engine is None
+        engine: Engine = self._engine or await make()
+        self._engine = engine
+        try:
+            offer = await engine.offer() if self.starts is None or not self.starts.engine_command else None
+            self.show_here(replace(self.here, offer=offer))
+            files = await engine.files(is_refresh=not is_first)
+        except LMChatError as error:
+            self.show_problem(error.words)
+            return
+        self.show_here(replace(self.here, files=files))
+
+    def start_demo(self) -> None:
+        """Ask for the demo model."""
+        if self.here.offer is not None:
+            self.post_message(StartEngine(self.here.offer.name))
+
+    def pick_file(self) -> None:
+        """Let a file be chosen, and ask for it."""
+
+        def take(file: ModelFile | None) -> None:
+            if file is not None:
+                self.post_message(StartEngine(file.name))
+
+        self.app.push_screen(FilePicker(self.here.files, verb="start it"), take)
+
+    def copy_command(self) -> None:
+        """Put what installs the engine on the clipboard."""
+        self.post_message(CopyText(self.here.engine_command))
+
+    def pick_file_for(self, place: Place) -> None:
+        """Let a file be chosen for the server of a place, then ask to start that."""
+
+        def take(file: ModelFile | None) -> None:
+            if file is not None and self.starts is not None:
+                self.run_worker(self._ask_to_start_with(self.starts, place, file), group="ask")
+
+        self.app.push_screen(FilePicker(self.here.files, verb="show the command"), take)
+
+    async def _ask_to_start_with(self, starts: Starts, place: Place, file: ModelFile) -> None:
+        self.ask_to_start(await starts.with_file(place.candidate, place.program, file.path))
