@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 BUSY_S = 5.0
 """How long to wait for another process that is writing."""
 _LOOK_AGAIN_S = 0.02
+_CACHE = "pragma cache_size = -500"
+"""Of the pages that were read last, kB that SQLite keeps; the system keeps them too, so more is not faster."""
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FILE_MODE = 0o600
 _text = methodcaller("decode", "utf-8", "replace")
@@ -78,6 +80,7 @@ def _connect_to_read(path: Path) -> Connection:
         )
         try:
             connection.text_factory = _text
+            connection.execute(_CACHE)
             refuse_other_versions(connection)
             connection.has_words = has_words(connection)
             connection.is_read_only = True
@@ -107,6 +110,7 @@ def transaction(connection: Connection, *, is_durable: bool) -> Iterator[None]:
 
 def _set_up(connection: Connection) -> None:
     connection.text_factory = _text
+    connection.execute(_CACHE)
     connection.execute("pragma foreign_keys = on")
     connection.is_wal = _use_wal(connection)
     migrate(connection)

@@ -109,6 +109,8 @@ class ChatTurns(ChatBase):
             if refusal is not None:
                 self._refused(opened, refusal, text)
             else:
+                if not opened.conversation.is_whole:  # stopped before anything was said
+                    self._give_back(opened, text)
                 self._rest(opened, answer_id, self.workspace.clock() - began_s)
 
     async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
@@ -183,13 +185,17 @@ class ChatTurns(ChatBase):
         self.mark_left_out()
 
     def _refused(self, opened: OpenSession, error: LMChatError, text: str) -> None:
-        """Say why nothing was sent; what was typed goes back into the prompt, or waits above it."""
+        """Say why nothing was sent; what was typed is not lost."""
+        self._give_back(opened, text)
+        self.tell(error)
+
+    def _give_back(self, opened: OpenSession, text: str) -> None:
+        """Put what was typed and not sent back into the prompt, or let it wait above it."""
         if text and opened is self.desk.shown and not self.prompt_input.text:
             self.prompt_input.put(text)
         elif text:
             opened.hold(text)
             self.show_queue()
-        self.tell(error)
 
     def tell(self, error: LMChatError) -> None:
         """Say what went wrong where it has no place of its own."""
