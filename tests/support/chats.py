@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.session import SessionHeader
+from lmchat.errors import LMChatError
 from lmchat.storage import messages
 from lmchat.storage.sessions import SessionStore
 
@@ -90,3 +92,39 @@ async def fill(store: SessionStore, count: int, *, words: int = 50) -> None:
                 messages.make_leaf(connection, session.session_id, message, START)
 
     await store._database.write(job)
+
+
+async def fill_long(store: SessionStore, count: int, *, title: str = "Long") -> list[ChatMessage]:
+    """Write one session of so many messages, prompts and answers in turn, in one transaction; return them."""
+    session, talk = header(title), [prompt("prompt 0")]
+    while len(talk) < count:
+        number, last = len(talk), talk[-1]
+        talk.append(
+            answer(f"answer {number}", parent=last) if number % 2 else prompt(f"prompt {number}", last)
+        )
+
+    def job(connection):
+        messages.put_session(connection, session)
+        for message in talk:
+            messages.put_whole(connection, session.session_id, message)
+        messages.make_leaf(connection, session.session_id, talk[-1], START)
+
+    await store._database.write(job)
+    return talk
+
+
+class GatedStore(SessionStore):
+    """A store that reads what stands before the end of a session only once it is let, or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate = asyncio.Event()
+        self.asked = 0
+        self.error: LMChatError | None = None
+
+    async def read_back(self, session_id, message_id, *, count):
+        self.asked += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return await super().read_back(session_id, message_id, count=count)

@@ -1,0 +1,116 @@
+"""Long sessions: their end alone, what stands before it in pieces, and that both are the whole."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState
+from lmchat.domain.message_path import MessagePath
+from tests.support.chats import answer, fill_long, header, prompt, reply, say, store_at
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = store_at(tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+async def only_session(store):
+    (found,) = await store.list_sessions()
+    return found.session_id
+
+
+async def read_all(store, session_id, *, count):
+    """Read a session from its end, so many messages at a time."""
+    end = await store.open_end(session_id, count=count)
+    path, next_id = end.messages, end.earlier_id
+    while next_id is not None:
+        found, next_id = await store.read_back(session_id, next_id, count=count)
+        path = path.after(found)
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 500])
+async def test_the_end_and_what_stands_before_it_are_the_whole_session(store, count):
+    talk = await fill_long(store, 300)
+    session_id = await only_session(store)
+    end = await store.open_end(session_id, count=count)
+    assert end.messages == talk[-count:]
+    assert (end.earlier_id is None) == (count >= len(talk))
+    assert await read_all(store, session_id, count=count) == talk
+    assert (await store.open_session(session_id)).messages == talk
+
+
+async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
+    session = header()
+    first = await say(store, session, "one")
+    answers = [await reply(store, session, f"answer {n}", first) for n in range(3)]
+    await say(store, session, "one, in other words")
+    await store.set_leaf(session.session_id, answers[1].message_id)
+    more = await say(store, session, "two", answers[1])
+    await reply(store, session, "last", more)
+    for count in (1, 2, 10):
+        path = await read_all(store, session.session_id, count=count)
+        assert [(one.text, one.version, one.versions) for one in path] == [
+            ("one", 1, 2),
+            ("answer 1", 2, 3),
+            ("two", 1, 1),
+            ("last", 1, 1),
+        ]
+    tree = {one.message_id: (one.version, one.versions) for one in await store.tree(session.session_id)}
+    assert all(tree[one.message_id] == (one.version, one.versions) for one in path)
+
+
+async def test_a_deleted_version_is_not_counted(store):
+    session = header()
+    asked = await say(store, session, "one")
+    answers = [await reply(store, session, f"answer {n}", asked) for n in range(3)]
+    await store.delete_message(session.session_id, answers[0].message_id)
+    end = await store.open_end(session.session_id, count=1)
+    assert [(one.text, one.version, one.versions) for one in end.messages] == [("answer 2", 2, 2)]
+
+
+async def test_an_answer_on_its_way_is_read_with_what_has_arrived(store):
+    session = header()
+    asked = await say(store, session, "one")
+    growing = replace(answer("", parent=asked, state=AnswerState.STREAMING), parts=())
+    await store.begin_answer(session.session_id, growing)
+    await store.add_pieces(growing.message_id, [("reasoning", "hm"), ("text", "so "), ("text", "far")])
+    end = await store.open_end(session.session_id, count=1)
+    assert (end.messages[0].text, end.messages[0].reasoning) == ("so far", "hm")
+    assert end.messages[0].state is AnswerState.STREAMING
+
+
+async def test_another_program_may_write_while_a_session_is_read(tmp_path, store):
+    talk = await fill_long(store, 200)
+    session_id = await only_session(store)
+    other = store_at(tmp_path)
+    end = await store.open_end(session_id, count=64)
+    session = (await other.open_end(session_id, count=1)).header
+    await other.append(session, prompt("meanwhile", talk[-1]))
+    await other.delete_message(session_id, talk[40].message_id)
+    path, next_id = end.messages, end.earlier_id
+    while next_id is not None:
+        found, next_id = await store.read_back(session_id, next_id, count=64)
+        path = path.after(found)
+    assert path[-64:] == talk[-64:]
+    await other.purge(session_id)
+    assert await store.read_back(session_id, end.earlier_id, count=64) == (MessagePath(), None)
+    await other.aclose()
+
+
+async def test_a_session_that_holds_nothing_has_an_end_without_messages(store):
+    session = header()
+    asked = await say(store, session, "one")
+    await store.delete_message(session.session_id, asked.message_id)
+    end = await store.open_end(session.session_id, count=64)
+    assert (len(end.messages), end.earlier_id) == (0, None)
+
+
+async def test_a_fork_of_a_long_session_is_whole(store):
+    talk = await fill_long(store, 200)
+    forked = await store.fork(await only_session(store), talk[150].message_id)
+    assert [one.text for one in forked.messages] == [one.text for one in talk[:151]]
+    assert forked.earlier_id is None
