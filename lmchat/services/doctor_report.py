@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 
@@ -90,7 +91,8 @@ def without_home(text: str, home: str) -> str:
     home = home.rstrip("/")
     if not home:
         return text
-    return text.replace(f"'{home}/", "~/'").replace(f"{home}/", "~/").replace(home, "~")
+    quoted = text.replace(f"'{home}/", "~/'")
+    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", quoted)
 
 
 def _row(one: Finding, columns: tuple[int, int], home: str, width: int | None, paint: Paint) -> list[str]:
