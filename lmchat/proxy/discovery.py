@@ -58,7 +58,7 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    kept = [(number, one) for number, place, one in found if not place.is_spare or _is_worth_telling(one)]
+    kept = [(number, one) for number, place, one in found if not place.is_spare or _is_there(one)]
     kept.sort(key=lambda entry: (_rank(entry[1]), entry[0]))
     return tuple(one for _, one in kept)
 
@@ -108,8 +108,9 @@ def _is_usable(task: asyncio.Task[Candidate]) -> bool:
     )
 
 
-def _is_worth_telling(candidate: Candidate) -> bool:
-    return candidate.verdict in _ORDER
+def _is_there(candidate: Candidate) -> bool:
+    """Whether something answers at a spare place; that a program runs is told with its first place."""
+    return candidate.verdict in _ORDER and candidate.verdict is not Verdict.SERVER_OFF
 
 
 def _rank(candidate: Candidate) -> int:

@@ -37,7 +37,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
         near = _named(candidates)
     if near is None or not near.next_step:
         return ""
-    return f"{near.next_step}. This page goes on by itself then."
+    return f"Next: {near.next_step}. This page goes on by itself then."
 
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -42,7 +42,7 @@ from tests.support.tui_host import screen_text
 
 WIDE, SMALL = (120, 40), (80, 24)
 LOOK_MS = 3.0
-_TRIES = 1500
+_TRIES = 900
 _PASSING = {"library", "queue", "remember", "history", "open", "draft", "picker", "load", "address", "key"}
 """Groups of workers that end by themselves."""
 
@@ -105,6 +105,17 @@ class Situation:
     def words(self) -> str:
         """The screen without its line breaks: for sentences that may be broken anywhere."""
         return " ".join(self.text.split())
+
+    def candidate(self, port: int) -> Candidate:
+        """What the last look found at a port."""
+        return next(one for one in self.app.workspace.catalogue.candidates if one.endpoint.port == port)
+
+    def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
+        """Let a server stand at a port from now on, or nobody."""
+        key = place if isinstance(place, tuple) else ("127.0.0.1", place)
+        self.ports.places.pop(key, None)
+        if server is not None:
+            self.ports.places[key] = server
 
     async def until(self, condition, what: str) -> None:
         """Let the app work until something holds."""
@@ -172,11 +183,11 @@ class Situation:
         assert answer.text == "Hello there."
         return answer
 
-    async def rests(self) -> None:
-        """Wait until nothing moves any more."""
+    async def rests(self, while_busy: str = "") -> None:
+        """Wait until nothing moves any more; `while_busy` names what the server is at."""
 
         def is_at_rest() -> bool:
-            busy = {one.group for one in self.app.workers if not one.is_finished}
+            busy = {one.group for one in self.app.workers if not one.is_finished} - {while_busy}
             return not busy & _PASSING and self.app.workspace.monitor.next_look_s is not None
 
         for _ in range(3):

@@ -158,7 +158,7 @@ class Arrivals(Entrances):
 
         if isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
             self._has_welcome = True
-            self.push_screen(WelcomeScreen(self.workspace))
+            self.push_screen(WelcomeScreen(self.workspace, clock=self.workspace.clock))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
                 screen.show(candidates, 0.0, self.look_every_s)

@@ -52,8 +52,10 @@ def picture(snapshot):
     """Compare the screen with the picture of this name; figures of this run can be given fixed ones."""
     pictures = snapshot.use_extension(SVGImageExtension)
 
-    async def compare(seen: Situation, name: str, *, instead: dict[str, str] | None = None) -> None:
-        await seen.rests()
+    async def compare(
+        seen: Situation, name: str, *, instead: dict[str, str] | None = None, while_busy: str = ""
+    ) -> None:
+        await seen.rests(while_busy)
         shown = seen.text  # also draws what lies under a dialog
         svg = seen.app.export_screenshot()
         for of_this_run, fixed in (instead or {}).items():
