@@ -110,6 +110,7 @@ class ReadingLog(MarkedView, can_focus=True):
         """Scroll a message into view, by as little as possible."""
         document, height = self.document, self.size.height
         document.sweep(index, 0, 1, height)
+        document.sweep(index - 1, None, -1, height)
         top, rows = document.heights.top(index), document.heights[index]
         bottom = top + rows
         if top < self.scroll_offset.y or rows >= height:

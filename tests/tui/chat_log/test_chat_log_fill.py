@@ -1,0 +1,227 @@
+"""A long session: its end is shown, the rest comes above it, and nobody sees a line move."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from textual.geometry import Offset
+from textual.selection import Selection
+
+from lmchat.domain.event import TextDelta
+from lmchat.domain.message import AnswerState
+from lmchat.domain.message_path import MessagePath
+from lmchat.tui.widgets.chat_log import document
+from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
+from tests.support.markdown_corpus import MIXED
+
+END = 64
+
+
+def talk(count, *, models=("qwen3-8b",)):
+    messages = []
+    for n in range(count):
+        asked = question(f"Question {n}?", parent_id=messages[-1].message_id if messages else None)
+        text = f"{MIXED}\n\nEnd {n}" if n % 9 == 0 else f"Answer {n}\n\nEnd {n}"
+        said = answer(text, parent_id=asked.message_id, model=models[n * len(models) // count])
+        messages += [asked, said]
+    return MessagePath(messages)
+
+
+def look(log):
+    return [row for row in rows(log) if row]
+
+
+async def begin(pilot, whole):
+    log = pilot.app.log_view
+    log.load(whole[-END:], is_whole=False)
+    await pilot.pause()
+    return log
+
+
+async def test_what_comes_above_moves_nothing_while_the_end_is_followed():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        before = rows(log)
+        log.fill(whole)
+        assert rows(log) == before
+        await pilot.pause()
+        assert rows(log) == before
+        assert log.is_vertical_scroll_end
+        assert len(log.document) == len(whole)
+
+
+@pytest.mark.parametrize("rows_up", [1, 30, 75, 1_000])
+async def test_what_comes_above_moves_nothing_while_one_reads_back(rows_up):
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        for _ in range(0, rows_up, 10):
+            log.scroll_relative(y=-10)
+            await pilot.pause()
+        log.focus_message(-1)
+        await pilot.pause()
+        before, focused = rows(log), log.focused_message
+        log.fill(whole)
+        assert rows(log) == before
+        await pilot.pause()
+        assert rows(log) == before
+        assert log.focused_message == focused
+
+
+async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.scroll_home()
+        await pilot.pause()
+        log.fill(whole)
+        await pilot.pause()
+        assert "Question 0?" in look(log)[0]
+        log.scroll_end()
+        await pilot.pause()
+        assert any("End 199" in row for row in rows(log))
+
+
+async def test_who_went_on_reading_after_home_is_left_where_he_is():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.scroll_home()
+        log.scroll_relative(y=5)
+        await pilot.pause()
+        before = rows(log)
+        log.fill(whole)
+        await pilot.pause()
+        assert rows(log) == before
+
+
+async def test_a_log_that_has_all_takes_nothing_twice():
+    whole = talk(60)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.fill(whole)
+        log.fill(whole)
+        assert len(log.document) == len(whole)
+        log.load(whole)
+        log.fill(whole)
+        assert len(log.document) == len(whole)
+
+
+async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place():
+    whole = talk(100)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.notice("a thin line")
+        growing = streaming()
+        log.begin_answer(growing)
+        await log.apply(TextDelta(text="the first words "))
+        log.fill(whole)
+        await log.apply(TextDelta(text="and the last"))
+        log.flush()
+        await pilot.pause()
+        assert any("the first words and the last" in row for row in rows(log))
+        log.finish(
+            replace(growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE)
+        )
+        await pilot.pause()
+        assert sum("the first words and the last" in row for row in rows(log)) == 1
+        assert any("a thin line" in row for row in rows(log))
+
+
+async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        assert log.find("question") == END // 2
+        log.next_hit(1)
+        number, count = log.next_hit(-1)
+        place = log.document.entries[log.finder.place[0]].message
+        log.fill(whole)
+        assert log.finder.standing == (number + 200 - count, 200)
+        assert log.document.entries[log.finder.place[0]].message == place
+        assert log.find("question 0?") == 1
+        assert log.next_hit(1) == (1, 1)
+        await pilot.pause()
+        assert any("Question 0?" in row for row in rows(log))
+
+
+async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else():
+    whole = talk(200, models=("qwen3-8b", "gemma-3"))
+    for last in (END, 202, 200, 198):
+        async with LogApp().run_test(size=(80, 24)) as pilot:
+            log = pilot.app.log_view
+            log.load(whole[-last:], is_whole=False)
+            log.scroll_home()
+            await pilot.pause()
+            log.fill(whole)
+            log.show_message(whole[201].message_id)
+            await pilot.pause()
+            assert sum("gemma-3 answers from here" in row for row in rows(log)) == 1
+            switches = [n for n in range(len(log.document)) if log.document.entries[n].switch]
+            assert switches == [201]
+
+
+async def test_a_message_is_the_same_before_and_after_it_was_let_go(monkeypatch):
+    monkeypatch.setattr(document, "KEPT_ENTRIES", 60)
+    whole = talk(300)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(whole)
+        log.show_message(whole[101].message_id)
+        log.toggle("is_source")
+        await pilot.pause()
+        at_first = rows(log)
+        for n in range(599, 100, -25):
+            log.show_message(whole[n].message_id)
+            await pilot.pause()
+        assert log.document.entries.made_count < 200
+        log.show_message(whole[101].message_id)
+        await pilot.pause()
+        assert log.document.entries[101].is_source
+        assert set(look(log)) & set(filter(None, at_first))
+
+
+async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(monkeypatch):
+    monkeypatch.setattr(document, "KEPT_ENTRIES", 60)
+    whole = talk(120)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(whole)
+        seen = set()
+        while log.scroll_offset.y > 0:
+            seen |= {row.strip() for row in rows(log)}
+            log.scroll_relative(y=-20)
+        seen |= {row.strip() for row in rows(log)}
+        assert {f"End {n}" for n in range(120)} <= seen
+        assert log.document.entries.made_count <= 120
+
+
+async def test_a_selection_made_meanwhile_ends_and_a_later_one_is_copied_whole():
+    whole = talk(100)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        pilot.app.screen.selections = {log: Selection(Offset(0, 0), None)}
+        log.fill(whole)
+        await pilot.pause()
+        assert log.text_selection is None
+        pilot.app.screen.selections = {log: Selection(Offset(0, 0), None)}
+        copied = log.selected_text
+        assert copied.startswith("Question 0?")
+        assert "End 50" in copied
+        assert copied.index("Question 1?") < copied.index("Question 98?")
+
+
+async def test_a_resize_and_marks_reach_what_nobody_has_looked_at():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.fill(whole)
+        log.mark_left_out(100, whole[100].message_id)
+        await pilot.resize_terminal(60, 20)
+        log.show_message(whole[100].message_id)
+        await pilot.pause()
+        assert sum("100 messages left out" in row for row in rows(log)) == 1
+        log.mark_left_out(0, None)
+        await pilot.pause()
+        assert not any("left out" in row for row in rows(log))
