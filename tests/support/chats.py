@@ -119,11 +119,11 @@ class GatedStore(SessionStore):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.gate = asyncio.Event()
-        self.asked = 0
+        self.asked = asyncio.Event()
         self.error: LMChatError | None = None
 
     async def read_back(self, session_id, message_id, *, count):
-        self.asked += 1
+        self.asked.set()
         await self.gate.wait()
         if self.error is not None:
             raise self.error
