@@ -79,7 +79,7 @@ def _consents(parts: Parts, offer: DemoOffer) -> bool:
 
 
 def _about(offer: DemoOffer) -> str:
-    return f"{offer.name}, {offer.download_bytes // _MB} MB, {offer.licence}, into {offer.folder}"
+    return f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
 
 
 class _Told:

@@ -27,6 +27,8 @@ def main() -> None:
     if not config:
         os._exit(0)
     _die_with(config["parent"])
+    if config["is_watched"]:
+        _watch_from_outside()
     _offer_to_out_of_memory()
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -94,6 +96,25 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
+def _watch_from_outside() -> None:
+    """Go on as a process of its own, while this one ends it with the parent.
+
+    Where the system has no signal for the death of a parent: the interpreter is held while a model loads, so
+    no thread in here could notice.
+    """
+    served = os.fork()
+    if not served:
+        return
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(served, signal.SIGTERM))
+    threading.Thread(target=_end_with_stdin, args=(served,), daemon=True).start()
+    os.close(1)  # who waits for a report must see its end
+    _, status = os.waitpid(served, 0)
+    if os.WIFSIGNALED(status):  # whoever started us is to know what it died of
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
 def _offer_to_out_of_memory() -> None:
     """Let the system, where memory runs out, end this process rather than lmchat or the desktop (Linux)."""
     try:
@@ -103,8 +124,10 @@ def _offer_to_out_of_memory() -> None:
         pass
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(other: int = 0) -> None:
     os.read(0, 1)
+    if other:
+        os.kill(other, signal.SIGKILL)
     os._exit(0)
 
 

@@ -18,6 +18,8 @@ from lmchat.engine.log_file import LOG_BYTES, RunLog
 from lmchat.errors import EngineUnavailable
 
 CHILD = Path(__file__).with_name("child.py")
+IS_WATCHED = sys.platform != "linux"
+"""Whether another process has to look after the child: Linux itself ends it with its parent."""
 STOP_S = 2.0
 """How long the child may take to end before it is killed."""
 _LONGEST_REPORT = 65_536
@@ -97,7 +99,7 @@ class ChildProcess:
                 hint=f"It runs with {sys.executable}.",
             ) from error
         told: dict[str, Any] = msgspec.to_builtins(order)
-        told |= {"parent": os.getpid(), "log_bytes": LOG_BYTES}
+        told |= {"parent": os.getpid(), "log_bytes": LOG_BYTES, "is_watched": IS_WATCHED}
         assert process.stdin is not None  # noqa: S101 - it was asked for above
         process.stdin.write(json.dumps(told).encode() + b"\n")
         return cls(process, log)

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.real_server.prepare import CannotPrepareError, prepare
+from tests.support.real_server.prepare import CannotPrepareError, prepare, require_gomp
 from tests.support.real_server.server import RealServer
 
-_FIXTURES = {"real_server", "real_router", "start_real_server"}
+_FIXTURES = {"real_server", "real_router", "start_real_server", "engine_parts"}
 
 
 def pytest_collection_finish(session):
@@ -31,6 +31,12 @@ def real_server():
     """A real server with a real, very small model."""
     with RealServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def engine_parts():
+    """What the built-in engine needs is on this machine, and the demo model too."""
+    require_gomp()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,379 @@
+"""The child process: it ends with its parent however that ends, and nobody else gets its key or its port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lmchat.config.settings import LocalSettings
+from lmchat.domain.engine import EngineState, ModelFile
+from lmchat.engine.engine import LocalEngine
+from lmchat.engine.port import ReservedPort
+from lmchat.engine.process import CHILD
+from lmchat.errors import EngineUnavailable
+from tests.support.engine_home import with_library
+from tests.support.programs import PYTHON
+from tests.support.pty_program import ROOT, PtyProgram, clean_environment
+from tests.support.real_server.prepare import model_file
+from tests.support.waiting import is_running, until, wait_until
+
+pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
+
+PARENT = ROOT / "tests" / "support" / "engine_parent.py"
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def tiny(path=None, name="tiny"):
+    path = path or model_file()
+    return ModelFile(path=path, name=name, size_bytes=path.stat().st_size)
+
+
+def call(port, path, key="", body=None):
+    """Return the status and the body of a reply."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body)
+    if key:
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with _OPENER.open(request, timeout=20) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def told_of(pid, name):
+    """Return what the system tells of a process (Linux)."""
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def children_of(parent):
+    """Return the processes that a process has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, IndexError):
+            if (
+                entry.name.isdigit()
+                and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+            ):
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+async def engine(tmp_path):
+    one = LocalEngine(
+        LocalSettings(context=512, threads=1),
+        folder=tmp_path,
+        log_file=tmp_path / "state" / "engine.log",
+        environ=with_library(dict(os.environ)),
+    )
+    yield one
+    await one.stop()
+
+
+class Parent:
+    """A program that runs the engine, on pipes of its own."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen(  # noqa: S603 - our own program
+            [PYTHON, str(PARENT), str(folder), str(model_file())],
+            env=clean_environment(folder) | with_library({"PYTHONPATH": str(ROOT)}),
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        told = json.loads(self.process.stdout.readline())
+        self.pid, self.port, self.key = told["pid"], told["port"], told["key"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def wait_alone(self):
+        """Wait until the child is gone too."""
+        wait_until(lambda: not is_running(self.pid), "the child ends with its parent")
+
+
+async def test_it_serves_the_model_to_who_has_the_key(engine):
+    endpoint = await engine.start(tiny())
+    assert engine.state is EngineState.READY
+    assert endpoint == engine.endpoint
+    assert endpoint.host == "127.0.0.1"
+    status, body = await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key)
+    assert (status, json.loads(body)["data"][0]["id"]) == (200, "tiny")
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models"))[0] == 401
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", "guessed"))[0] == 401
+    await engine.stop()
+    assert engine.state is EngineState.OFF
+    assert engine.endpoint is None
+
+
+async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment(engine):
+    await engine.start(tiny())
+    for name in ("cmdline", "environ"):
+        assert engine.key.encode() not in told_of(engine._child.pid, name)
+    assert engine.key not in engine._log_file.read_text()
+
+
+async def test_another_file_is_served_behind_the_same_address_with_the_same_key(engine, tmp_path):
+    first, key = await engine.start(tiny()), engine.key
+    pid = engine._child.pid
+    copy = tmp_path / "other.gguf"
+    copy.symlink_to(model_file())
+    assert await engine.start(tiny(copy, "other")) == first
+    assert not is_running(pid)
+    assert engine.key == key
+    _, body = await asyncio.to_thread(call, first.port, "/v1/models", key)
+    assert json.loads(body)["data"][0]["id"] == "other"
+
+
+async def test_what_is_served_already_is_not_started_again(engine):
+    await engine.start(tiny())
+    pid = engine._child.pid
+    await asyncio.gather(engine.start(tiny()), engine.start(tiny()))
+    assert engine._child.pid == pid
+
+
+async def test_nobody_else_gets_the_port_while_there_is_no_child(engine):
+    endpoint = engine.reserve()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", endpoint.port))
+    assert await engine.start(tiny()) == endpoint
+    await engine.unload()
+    assert engine.state is EngineState.OFF
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", endpoint.port))
+    assert engine.endpoint == endpoint
+
+
+async def test_a_port_that_was_taken_before_the_child_came_is_changed(engine, monkeypatch):
+    """Where the system cannot hold a port for the child, somebody may be faster."""
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    taken = []
+
+    class Raced(ReservedPort):
+        def __init__(self):
+            super().__init__()
+            if not taken:
+                taken.append(socket.create_server(("127.0.0.1", self.number)))
+
+    monkeypatch.setattr("lmchat.engine.engine.ReservedPort", Raced)
+    endpoint = await engine.start(tiny())
+    with taken[0] as other:
+        assert endpoint.port != other.getsockname()[1]
+    assert (await asyncio.to_thread(call, endpoint.port, "/health"))[0] == 200
+
+
+async def test_two_at_once_do_not_know_each_other(engine, tmp_path):
+    second = LocalEngine(
+        LocalSettings(context=512, threads=1),
+        folder=tmp_path,
+        log_file=engine._log_file,
+        environ=engine._environ,
+    )
+    try:
+        first_place, second_place = await asyncio.gather(engine.start(tiny()), second.start(tiny()))
+        assert first_place != second_place
+        assert (await asyncio.to_thread(call, first_place.port, "/v1/models", second.key))[0] == 401
+    finally:
+        await second.stop()
+    assert (await asyncio.to_thread(call, first_place.port, "/v1/models", engine.key))[0] == 200
+
+
+async def test_the_logs_of_the_last_run_and_the_one_before_are_kept(engine):
+    for _ in range(3):
+        await engine.start(tiny())
+        await engine.unload()
+    log = engine._log_file
+    assert sorted(path.name for path in log.parent.iterdir()) == ["engine.log", "engine.log.1"]
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "listening" in log.read_text()
+
+
+async def test_a_log_that_grows_too_long_begins_anew(engine, monkeypatch):
+    monkeypatch.setattr("lmchat.engine.process.LOG_BYTES", 500)
+    await engine.start(tiny())
+    await until(lambda: engine._log_file.stat().st_size < 500, "the log begins anew")
+
+
+async def test_the_log_holds_nothing_of_a_chat(engine):
+    endpoint = await engine.start(tiny())
+    body = json.dumps({"messages": [{"role": "user", "content": "kumquat"}], "max_tokens": 4}).encode()
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, body))[0] == 200
+    wrong = json.dumps({"messages": [{"role": "user", "kumquat": 5}]}).encode()
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong))[0] != 200
+    assert "kumquat" not in engine._log_file.read_text()
+
+
+async def test_a_child_that_crashes_is_told_with_its_reason_and_can_be_started_again(engine):
+    endpoint = await engine.start(tiny())
+    assert await engine.why_crashed() is None
+    os.kill(engine._child.pid, signal.SIGSEGV)
+    error = await engine.why_crashed(10)
+    assert engine.state is EngineState.CRASHED
+    assert "has crashed (signal SIGSEGV)" in error.message
+    assert await engine.start(tiny()) == endpoint
+    assert engine.state is EngineState.READY
+
+
+async def test_a_child_that_the_system_ends_is_told_as_too_little_memory(engine):
+    await engine.start(tiny())
+    os.kill(engine._child.pid, signal.SIGKILL)
+    error = await engine.why_crashed(10)
+    assert (error.kind, "memory" in error.message) == ("memory", True)
+    assert "smaller" in error.hint
+
+
+async def test_a_child_that_does_not_listen_is_killed(engine, monkeypatch):
+    monkeypatch.setattr("lmchat.engine.process.STOP_S", 0.3)
+    await engine.start(tiny())
+    pid = engine._child.pid
+    os.kill(pid, signal.SIGSTOP)
+    await engine.stop()
+    assert not is_running(pid)
+
+
+async def test_it_is_asked_before_lmchat(engine):
+    await engine.start(tiny())
+    assert told_of(engine._child.pid, "oom_score_adj").strip() == b"500"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "damaged or incomplete"),
+        (b"no model at all, but some text that goes on for a while", "damaged or incomplete"),
+        (b"GGUF" + bytes(100), "damaged or incomplete"),
+        (None, "damaged or incomplete"),
+    ],
+    ids=["empty", "text", "zeros", "truncated"],
+)
+async def test_a_damaged_file_is_told_as_such(engine, tmp_path, data, words):
+    file = tmp_path / "damaged.gguf"
+    file.write_bytes(model_file().read_bytes()[:5_000_000] if data is None else data)
+    with pytest.raises(EngineUnavailable) as caught:
+        await engine.start(tiny(file))
+    assert words in caught.value.message
+    assert str(file) in caught.value.message
+    assert caught.value.kind == "model_file"
+    assert engine.state is EngineState.OFF
+
+
+async def test_a_start_that_is_given_up_leaves_no_child(engine):
+    task = asyncio.ensure_future(engine.start(tiny()))
+    await until(lambda: engine._child is not None, "the child is there")
+    pid = engine._child.pid
+    assert engine.state is EngineState.LOADING or engine._child.exit_code is None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not is_running(pid)
+
+
+def test_a_parent_that_is_killed_takes_the_child_with_it(tmp_path):
+    with Parent(tmp_path) as parent:
+        parent.process.kill()
+        parent.wait_alone()
+
+
+STUCK = """
+import ctypes, os
+class CommonParams:
+    def __getattr__(self, name):
+        self.__dict__[name] = CommonParams()
+        return self.__dict__[name]
+class Server:
+    def __init__(self, params):
+        with open(params.model.path + ".pid", "w") as file:
+            file.write(str(os.getpid()))
+        ctypes.PyDLL(None).sleep(1000)  # holds the interpreter, as loading does
+"""
+
+
+@pytest.mark.parametrize("is_watched", [False, True], ids=["by the system", "by another process"])
+async def test_a_child_that_is_loading_ends_with_its_parent_too(tmp_path, is_watched):
+    """No thread in it could notice then: the interpreter is held by the library."""
+    (tmp_path / "xllamacpp.py").write_text(STUCK)
+    order = {
+        "model": str(tmp_path / "m"),
+        "alias": "m",
+        "port": 0,
+        "key": "",
+        "is_reserved": False,
+        "context": 1,
+    }
+    order |= {"threads": None, "cache_mib": 0, "template": "", "reasoning_budget": None}
+    script = f"""
+import json, os, subprocess, sys, time
+order = {order!r} | {{"parent": os.getpid(), "log_bytes": 10**6, "is_watched": {is_watched}}}
+child = subprocess.Popen([sys.executable, "-P", {str(CHILD)!r}], stdin=subprocess.PIPE)
+child.stdin.write(json.dumps(order).encode() + b"\\n")
+child.stdin.flush()
+time.sleep(1000)
+"""
+    parent = subprocess.Popen([PYTHON, "-c", script], env={"PYTHONPATH": str(tmp_path)})  # noqa: ASYNC220, S603
+    try:
+        file = tmp_path / "m.pid"
+        await until(lambda: file.exists() and file.read_text(), "the child loads")
+    finally:
+        parent.kill()
+        parent.wait()
+    await until(lambda: not is_running(int(file.read_text())), "the child ends with its parent")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGILL])
+async def test_a_child_that_is_looked_after_from_outside_tells_what_it_died_of(engine, monkeypatch, number):
+    monkeypatch.setattr("lmchat.engine.process.IS_WATCHED", True)
+    endpoint = await engine.start(tiny())
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key))[0] == 200
+    watcher = engine._child.pid
+    (served,) = children_of(watcher)
+    os.kill(served, number)
+    assert await engine._child.ended(10)
+    assert engine._child.exit_code == -number
+
+
+async def test_a_child_that_is_looked_after_from_outside_is_stopped_like_any(engine, monkeypatch):
+    monkeypatch.setattr("lmchat.engine.process.IS_WATCHED", True)
+    await engine.start(tiny())
+    watcher = engine._child.pid
+    (served,) = children_of(watcher)
+    await engine.stop()
+    await until(lambda: not is_running(served) and not is_running(watcher), "both are gone")
+
+
+def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_it(tmp_path):
+    environment = with_library({"PYTHONPATH": str(ROOT)})
+    argv = [PYTHON, str(PARENT), str(tmp_path), str(model_file())]
+    with PtyProgram(argv, home=tmp_path, size=(300, 24), env=environment) as program:
+        program.wait_for('"key"')
+        told = json.loads(next(line for line in program.screen() if '"pid"' in line))
+        assert os.getsid(told["pid"]) == told["pid"]
+        program.hang_up()
+        wait_until(lambda: not is_running(told["pid"]), "the child ends with the terminal")
+
+
+def test_a_parent_that_is_stopped_and_goes_on_still_has_its_child(tmp_path):
+    with Parent(tmp_path) as parent:
+        os.kill(parent.process.pid, signal.SIGSTOP)
+        assert call(parent.port, "/health")[0] == 200
+        os.kill(parent.process.pid, signal.SIGCONT)
+        assert call(parent.port, "/v1/models", parent.key)[0] == 200
+        os.kill(parent.process.pid, signal.SIGSTOP)
+        parent.process.kill()
+        parent.wait_alone()

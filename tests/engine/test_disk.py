@@ -1,0 +1,242 @@
+"""The models of this disk: those of other programs are found, whatever state their folders are in."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import count
+
+import pytest
+
+from lmchat.engine.demo import SMOLLM2
+from lmchat.engine.disk import Search, with_own_names
+from lmchat.engine.folders import Folder, model_folders
+from lmchat.engine.library import best_model, models_on_disk, named_model
+from lmchat.errors import WrongUse
+from tests.support.gguf_files import write_model
+
+GB = 10**9
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Return what is found in a home, by name."""
+
+    def look(**environ):
+        models = models_on_disk(SMOLLM2, tmp_path / "demo", {"HOME": str(tmp_path), **environ})
+        return {model.name: model for model in models}
+
+    return look
+
+
+def walk(folder, **options):
+    return [model.name for model in Search(**options).models([Folder(path=folder, source="here")])]
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        (".lmstudio/models/org/repo", "LM Studio"),
+        (".cache/lm-studio/models/org/repo", "LM Studio"),
+        (".local/share/Jan/data/llamacpp/models/org", "Jan"),
+        ("jan/models", "Jan"),
+        (".cache/llama.cpp", "llama.cpp"),
+        (".cache/huggingface/hub/models--org--repo/snapshots/abc", "Hugging Face"),
+    ],
+)
+def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
+    write_model(tmp_path / folder / "qwen3-8b-Q4_K_M.gguf", size_bytes=5000)
+    model = found()["qwen3-8b-Q4_K_M"]
+    assert (model.source, model.size_bytes, model.quantization) == (source, 5000, "Q4_K_M")
+    assert (model.context_max, model.parts, model.is_demo) == (8192, 1, False)
+
+
+def test_folders_that_the_environment_names_are_looked_into(tmp_path, found):
+    for name in ("llama", "hub", "home/hub"):
+        write_model(tmp_path / name / f"{name.replace('/', '-')}.gguf")
+    assert set(found(LLAMA_CACHE=str(tmp_path / "llama"))) == {"llama"}
+    assert set(found(HF_HUB_CACHE=str(tmp_path / "hub"))) == {"hub"}
+    assert set(found(HF_HOME=str(tmp_path / "home"))) == {"home-hub"}
+
+
+def test_a_folder_that_a_program_has_moved_is_found_by_its_settings(tmp_path, found):
+    write_model(tmp_path / "moved/lm/models/a.gguf")
+    write_model(tmp_path / "downloads/b.gguf")
+    write_model(tmp_path / "jan-data/llamacpp/models/qwen3-4b/model.gguf")
+    (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/moved/lm\n")
+    (tmp_path / "moved/lm/settings.json").write_text(json.dumps({"downloadsFolder": f"{tmp_path}/downloads"}))
+    settings = tmp_path / ".local/share/Jan/settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"data_folder": str(tmp_path / "jan-data")}))
+    assert set(found()) == {"a", "b", "qwen3-4b"}
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "{", "[]", '{"downloadsFolder": 5}', '{"downloadsFolder": "a\\u0000b"}']
+)
+def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settings):
+    write_model(tmp_path / ".lmstudio/models/a.gguf")
+    (tmp_path / ".lmstudio/settings.json").write_text(settings)
+    assert set(found()) == {"a"}
+
+
+def test_several_files_of_one_model_count_as_one(tmp_path):
+    for number in (1, 2, 3):
+        write_model(tmp_path / f"big-Q8_0-0000{number}-of-00003.gguf", size_bytes=1000)
+    (model,) = Search().models([Folder(path=tmp_path, source="")])
+    assert (model.name, model.size_bytes, model.parts) == ("big-Q8_0", 3000, 3)
+    assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
+
+
+def test_a_model_that_lacks_a_part_is_left_out(tmp_path):
+    write_model(tmp_path / "big-00001-of-00002.gguf")
+    assert walk(tmp_path) == []
+
+
+def test_what_cannot_talk_or_is_no_model_is_left_out(tmp_path):
+    write_model(tmp_path / "mmproj-f16.gguf", **{"general.architecture": "clip"})
+    write_model(tmp_path / "vocabulary.gguf", tensors=0)
+    write_model(tmp_path / "embed.gguf", **{"general.architecture": "bert"})
+    (tmp_path / "half.gguf").write_bytes(b"GGUF\x03")
+    (tmp_path / "empty.gguf").touch()
+    (tmp_path / "folder.gguf").mkdir()
+    os.mkfifo(tmp_path / "pipe.gguf")
+    (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.gguf").symlink_to(tmp_path / "loop.gguf")
+    write_model(tmp_path / "GOOD.GGUF")
+    assert walk(tmp_path) == ["GOOD"]
+
+
+def test_links_that_go_in_circles_and_second_names_are_survived(tmp_path):
+    write_model(tmp_path / "a/one.gguf")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "two.gguf").symlink_to(tmp_path / "a/one.gguf")
+    assert len(walk(tmp_path)) == 1
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(tmp_path):
+    write_model(tmp_path / "closed/a.gguf")
+    write_model(tmp_path / "open/b.gguf")
+    (tmp_path / "closed").chmod(0)
+    try:
+        assert walk(tmp_path) == (["b"] if os.geteuid() else ["a", "b"])  # root may enter any
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(tmp_path):
+    assert walk(tmp_path / "is not there") == []
+    (tmp_path / "file").touch()
+    assert walk(tmp_path / "file") == []
+
+
+def test_a_slow_disk_ends_the_search_with_what_was_found(tmp_path):
+    for number in range(50):
+        write_model(tmp_path / f"{number:02}.gguf")
+    ticks = count(0.0, 0.1)
+    found = walk(tmp_path, within_s=2.0, clock=lambda: next(ticks))
+    assert 0 < len(found) < 50
+
+
+def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
+    deep = tmp_path.joinpath(*"abcdefghijkl")
+    write_model(deep / "deep.gguf")
+    write_model(tmp_path / "a/b/near.gguf")
+    assert walk(tmp_path) == ["near"]
+
+
+def test_models_of_the_same_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
+    models = Search().models([Folder(path=tmp_path, source="")])
+    assert [model.name for model in with_own_names(tuple(models))] == ["same", "b/same"]
+
+
+def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.image.model"):
+    base = home / ".ollama/models"
+    manifest = base / "manifests" / name
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    layers = [{"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "f" * 64}]
+    layers.append({"mediaType": media, "digest": f"sha256:{digest}"})
+    manifest.write_text(json.dumps({"layers": layers}))
+    return base / "blobs" / f"sha256-{digest}"
+
+
+def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found):
+    write_model(ollama(tmp_path, "registry.ollama.ai/library/llama3.2/latest"), size_bytes=2000)
+    write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8", digest="b" * 64))
+    assert set(found()) == {"llama3.2:latest", "someone/tuned:q8"}
+    assert found()["llama3.2:latest"].source == "Ollama"
+
+
+@pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
+def test_a_manifest_that_names_anything_but_a_blob_is_passed_over(tmp_path, found, digest):
+    ollama(tmp_path, "registry.ollama.ai/library/odd/latest", digest=digest)
+    ollama(tmp_path, "registry.ollama.ai/library/gone/latest")
+    assert not found()
+
+
+@pytest.mark.parametrize("manifest", ["", "{", "[]", '{"layers": 5}', '{"layers": [5, {"mediaType": []}]}'])
+def test_a_damaged_manifest_is_passed_over(tmp_path, found, manifest):
+    path = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/odd/latest"
+    path.parent.mkdir(parents=True)
+    path.write_text(manifest)
+    assert not found()
+
+
+def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkeypatch):
+    write_model(tmp_path / ".lmstudio/models/Listed.gguf")
+    elsewhere = write_model(tmp_path / "else/where.gguf")
+    models = tuple(found().values())
+    assert named_model("listed", models).source == "LM Studio"
+    assert named_model(str(tmp_path / ".lmstudio/models/Listed.gguf"), models).source == "LM Studio"
+    assert named_model(str(elsewhere), models).name == "where"
+    monkeypatch.chdir(tmp_path)
+    assert named_model("else/where.gguf", models).path == elsewhere
+
+
+def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
+    write_model(tmp_path / ".lmstudio/models/qwen3-8b.gguf")
+    write_model(tmp_path / "clip.gguf", **{"general.architecture": "clip"})
+    (tmp_path / "text.gguf").write_text("no model")
+    models = tuple(found().values())
+    for named, words in [
+        ("qwen3-9b", "Did you mean qwen3-8b?"),
+        ("nothing like it", "lmchat models --local"),
+        ("nowhere.gguf", "There is no file"),
+        (str(tmp_path / "text.gguf"), "is no whole GGUF file"),
+        (str(tmp_path / "clip.gguf"), "clip"),
+        (str(tmp_path), "There is no file"),
+    ]:
+        with pytest.raises(WrongUse) as caught:
+            named_model(named, models)
+        assert words in caught.value.words
+
+
+def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(tmp_path, found, monkeypatch):
+    for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
+        write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
+    models = tuple(found().values())
+    monkeypatch.setattr("lmchat.engine.library.available_bytes", lambda: 16 * GB)
+    assert best_model(models).name == "middle"
+    assert best_model(models, last="large").name == "large"
+    assert best_model(models, last="gone").name == "middle"
+    monkeypatch.setattr("lmchat.engine.library.available_bytes", lambda: 2 * GB)
+    assert best_model(models).name == "small"
+    assert best_model(()) is None
+
+
+def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, monkeypatch):
+    demo = tmp_path / "demo" / SMOLLM2.file_name
+    demo.parent.mkdir()
+    with demo.open("wb") as file:
+        file.truncate(SMOLLM2.size_bytes)
+    assert best_model(tuple(found().values())).is_demo
+    write_model(tmp_path / ".lmstudio/models/own.gguf")
+    assert best_model(tuple(found().values())).name == "own"
+
+
+def test_every_folder_is_looked_into_once(tmp_path):
+    folders = [folder.path for folder in model_folders(tmp_path, {})]
+    assert len(folders) == len(set(folders))

