@@ -1,0 +1,89 @@
+"""From a bare machine to the first answer: the README's first line, an empty HOME, no server, no model."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.lmchat_screen import WIDE, stored
+from tests.support.pty_program import ROOT, PtyProgram
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+_FROM_OUTSIDE = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""How the machine reaches its package index; the rest of the environment is not the newcomer's."""
+
+
+def _first_line() -> str:
+    """Return the line below “Start”, as it stands there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^## Start\n.*?^```sh\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    return line
+
+
+def _clone(folder: Path) -> Path:
+    """Put what a clone holds, as far as it is installed, into a folder of its own."""
+    shutil.copytree(ROOT / "lmchat", folder / "lmchat", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config.example.toml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def _environment() -> dict[str, str]:
+    """Return what the index needs, and no guard of these tests: pip has to leave the machine."""
+    passed = {name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)}
+    folders = [str(Path(sys.executable).resolve().parent), "/usr/local/bin", "/usr/bin", "/bin"]
+    return passed | {"PATH": os.pathsep.join(folders), "PYTHONPATH": "", "LMCHAT_HOME": ""}
+
+
+class Stages:
+    """Prints how long each stage took."""
+
+    def __init__(self) -> None:
+        self._since_s = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """Tell the seconds since the stage before."""
+        now_s = time.monotonic()
+        sys.stdout.write(f"\nnewcomer: {name}: {now_s - self._since_s:.1f} s")
+        sys.stdout.flush()
+        self._since_s = now_s
+
+
+def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path, capsys):
+    folder, home = _clone(tmp_path / "clone"), tmp_path / "home"
+    home.mkdir()
+    with (
+        capsys.disabled(),
+        PtyProgram(
+            ["bash", "-c", _first_line()], home=home, size=WIDE, cwd=folder, env=_environment()
+        ) as screen,
+    ):
+        stages = Stages()
+        screen.wait_for("Try the built-in engine", 240)
+        stages.end("one line to the welcome page")
+        screen.type("\r")
+        screen.wait_for("Fetch a demo model?", 30)
+        assert "Apache-2.0" in screen.text
+        assert str(home)[:20] in screen.text.replace("\n", "")
+        stages.end("Enter to the question")
+        screen.type("\r")
+        screen.wait_for("built-in         ready", 120)
+        stages.end("consent to a loaded model")
+        screen.type("Say hello.\r")
+        screen.wait_for(re.compile(r"answering|TTFT \d"), 60)
+        stages.end("prompt to the first words of the answer")
+        screen.type("\x1b")  # a small model may go on for a minute
+        screen.wait_for(re.compile(r"TTFT \d"))
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert screen.left_behind() == []
+    question, answer = stored(home / ".config").messages
+    assert question.text == "Say hello."
+    assert answer.text
