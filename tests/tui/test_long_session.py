@@ -1,0 +1,186 @@
+"""A session of thousands of messages on the screen, while its beginning is still being read and after."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+from lmchat.domain.message import Role
+from lmchat.errors import StoreUnavailable
+from tests.support.chats import GatedStore, fill_long
+from tests.support.desktop import desktop
+from tests.support.scripted_backend import ScriptedBackend, answer
+
+COUNT = 600
+
+
+@asynccontextmanager
+async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **more):
+    """Run the app with a long session resumed whose beginning comes once the gate of the store opens."""
+    store = GatedStore(folder / "sessions.db")
+    talk = await fill_long(store, count)
+    if is_open:
+        store.gate.set()
+    async with desktop(folder, backend, store=store, resume_id="last", **more) as desk:
+        await desk.ready()
+        await desk.until(lambda: desk.conversation.messages, "the session")
+        if is_open:
+            await desk.until(lambda: desk.conversation.is_whole, "all of it")
+        else:
+            await desk.until(store.asked.is_set, "the reading of the rest")
+        await desk.pilot.pause()
+        desk.talk = talk
+        yield desk
+
+
+def shown(desk):
+    log = desk.chat.log_view
+    strips = log.render_lines(log.size.region)
+    return [row for strip in strips if (row := "".join(segment.text for segment in strip).strip(" ▌"))]
+
+
+def is_shown(desk, words):
+    return any(row.startswith(words) for row in shown(desk))
+
+
+async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_is(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        before = shown(desk)
+        assert is_shown(desk, f"answer {COUNT - 1}")
+        desk.store.gate.set()
+        await desk.until(lambda: len(desk.chat.log_view.document) == COUNT, "all of it in the log")
+        await desk.pilot.pause()
+        assert shown(desk) == before
+
+
+async def test_home_goes_to_the_first_message_as_soon_as_it_is_there(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        await desk.pilot.press("alt+up")
+        await desk.pilot.press("home")
+        assert not is_shown(desk, "prompt 0")
+        desk.store.gate.set()
+        await desk.until(lambda: is_shown(desk, "prompt 0"), "the first message")
+        assert shown(desk)[0].startswith("prompt 0")
+
+
+async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        await desk.pilot.press("ctrl+f")
+        await desk.type("prompt 4")
+        await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
+        desk.store.gate.set()
+        await desk.until(lambda: desk.chat.log_view.finder.standing[1], "the other hits")
+        expected = sum("prompt 4" in one.text for one in desk.talk)
+        assert desk.chat.log_view.finder.standing[1] == expected
+        await desk.until(lambda: f"{expected} hits" in note(desk), "their number in the bar")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: is_shown(desk, "prompt 4"), "a hit")
+
+
+def note(desk):
+    return " ".join(str(widget.render()) for widget in desk.chat.query(".note"))
+
+
+async def test_what_is_sent_at_once_goes_out_with_the_whole_session(tmp_path):
+    backend = ScriptedBackend(answer("Yes."))
+    async with long_session(tmp_path, backend, is_open=False) as desk:
+        await desk.say("so")
+        await desk.pilot.pause()
+        assert not backend.requests
+        desk.store.gate.set()
+        await desk.answered()
+        asked = [one.text for one in backend.requests[0].messages]
+        assert asked == [*(one.text for one in desk.talk), "so"][-len(asked) :]
+        assert len(await desk.on_disk()) == COUNT + 2
+        await desk.until(lambda: len(desk.chat.log_view.document) >= COUNT + 2, "the log")
+        assert is_shown(desk, "Yes.")
+
+
+async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        await desk.say("so")
+        await desk.until(lambda: desk.app.desk.shown.is_busy, "the turn")
+        await desk.pilot.press("escape")
+        await desk.until(lambda: desk.chat.prompt_input.text == "so", "what was typed")
+        assert not desk.backend.requests
+        desk.store.gate.set()
+        await desk.until(lambda: len(desk.chat.log_view.document) == COUNT, "all of it in the log")
+
+
+async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        session_id = desk.conversation.header.session_id
+        await desk.say("so")
+        await desk.until(lambda: desk.app.desk.shown.is_busy, "the turn")
+        await desk.app.stop_and_save()
+        assert await desk.store.draft(session_id) == "so"
+        desk.store.gate.set()
+
+
+async def test_an_export_is_whole(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        desk.chat.action_export_session(str(tmp_path / "out.md"))
+        desk.store.gate.set()
+        await desk.until((tmp_path / "out.md").exists, "the file")
+        text = (tmp_path / "out.md").read_text()
+        assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))
+
+
+async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        desk.store.error = StoreUnavailable("The disk is away.")
+        desk.store.gate.set()
+        await desk.until(
+            lambda: any("The disk is away." in note.message for note in desk.app._notifications), "the words"
+        )
+        assert is_shown(desk, f"answer {COUNT - 1}")
+        desk.store.error = None
+        desk.chat.action_export_session(str(tmp_path / "out.md"))
+        await desk.until((tmp_path / "out.md").exists, "the file")
+        assert "prompt 0\n" in (tmp_path / "out.md").read_text()
+
+
+async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_first(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        other = await fill_long(desk.store, 4, title="Short")
+        (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
+        desk.chat.open_session(short.session_id)
+        await desk.until(lambda: desk.conversation.messages == other, "the other session")
+        desk.store.gate.set()
+        await desk.pilot.pause()
+        assert len(desk.chat.log_view.document) == 4
+
+
+async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
+    backend = ScriptedBackend(answer("Another answer."))
+    async with long_session(tmp_path, backend) as desk:
+        old = desk.talk[101]
+        desk.chat.log_view.show_message(old.message_id)
+        await desk.pilot.press("r")
+        await desk.until(lambda: backend.requests and not desk.conversation.is_running, "the answer")
+        await desk.until(lambda: is_shown(desk, "Another answer."), "it on the screen")
+        fresh = desk.conversation.messages[-1]
+        assert (fresh.version, fresh.versions, len(desk.conversation.messages)) == (2, 2, 102)
+        desk.chat.log_view.show_message(fresh.message_id)
+        await desk.pilot.press("[")
+        await desk.until(lambda: len(desk.conversation.messages) == COUNT, "the old path")
+        await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
+        assert desk.chat.log_view.focused_message.message_id == old.message_id
+
+
+async def test_a_hit_of_the_search_shows_an_old_message_at_once(tmp_path):
+    async with long_session(tmp_path, is_open=False) as desk:
+        session_id = desk.conversation.header.session_id
+        desk.chat.open_session(session_id, message_id=desk.talk[40].message_id)
+        await desk.until(lambda: is_shown(desk, "prompt 40"), "the message")
+        assert len(desk.chat.log_view.document) == COUNT
+        desk.store.gate.set()
+
+
+async def test_the_first_prompt_that_was_not_read_yet_can_be_edited(tmp_path):
+    async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
+        first = desk.conversation.messages[0]
+        assert first.role is Role.ASSISTANT
+        desk.chat.edit_message(first)
+        assert not desk.chat.prompt_input.text
+        desk.store.gate.set()
+        await desk.until(lambda: desk.chat.prompt_input.text == f"prompt {COUNT - 64}", "the prompt")
