@@ -1,4 +1,4 @@
-"""Requests to the app: what a screen or dialog wants done that is not its own to do."""
+"""Requests: what a screen, a dialog or an input wants done that is not its own to do."""
 
 from __future__ import annotations
 
@@ -125,6 +125,42 @@ class Search(Post):
     def can_replace(self, message: Message) -> bool:
         """Only the newest counts."""
         return isinstance(message, Search)
+
+
+class FindWords(Post):
+    """Mark words in the session that is shown."""
+
+    query: str
+    """Which; empty for none."""
+
+
+class FindNext(Post):
+    """Show the next or previous hit."""
+
+    by: int
+    """1 or -1."""
+
+
+class StopFinding(Post):
+    """Mark nothing any more."""
+
+
+class FilterSessions(Post):
+    """List the sessions whose title holds these words."""
+
+    words: str
+    """As typed; empty for all."""
+
+
+class TakeFiltered(Post):
+    """Open what the filter has left over."""
+
+
+class LeaveFilter(Post):
+    """Go from the filter to the list."""
+
+    is_kept: bool
+    """Whether the filter stays as it is."""
 
 
 class ExportHit(Post):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import zipfile
@@ -7,7 +8,7 @@ import zipfile
 import pytest
 
 from tests.support.programs import LMCHAT, PYTHON, run
-from tests.support.pty_program import ROOT
+from tests.support.pty_program import ROOT, PtyProgram
 
 
 def _imported(*argv, home):
@@ -65,6 +66,47 @@ def test_a_command_imports_only_what_it_needs(tmp_path, argv, unwanted):
 def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, real_server):
     modules = _imported("-m", "lmchat", "health", "--endpoint", real_server.url, home=tmp_path)
     assert "textual" not in _packages(modules)
+
+
+@pytest.fixture(scope="module")
+def first_paint(tmp_path_factory):
+    """What a first start of the chat screen has imported when it is painted."""
+    home = tmp_path_factory.mktemp("first-paint")
+    file = home / "found.json"
+    with PtyProgram([PYTHON, "-m", "tests.support.first_paint_child", file], home=home) as program:
+        assert program.wait_exit() == 0
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_the_first_paint_waits_for_no_network_no_disk_and_no_file_format(first_paint):
+    packages = _packages(first_paint["modules"])
+    assert {"textual", "lmchat"} <= packages
+    assert not packages & {
+        *("httpx", "sqlite3", "tomllib", "tomli_w", "hmac", "secrets", "shlex"),
+        *("markdown_it", "pygments", "argparse"),
+    }
+
+
+def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_paint):
+    ours = {module for module in first_paint["modules"] if module.startswith("lmchat.")}
+    assert not ours & {
+        f"lmchat.{name}"
+        for name in (
+            *("cli.parser", "cli.wiring", "engine", "machine", "proxy", "storage.database", "storage.faults"),
+            *("terminal.clipboard", "terminal.editor", "terminal.notify", "terminal.pager"),
+            *(
+                "tui.screens.dialog",
+                "tui.widgets.field",
+                "tui.widgets.find_bar",
+                "tui.widgets.session_filter",
+            ),
+            *("tui.widgets.slash_list", "tui.widgets.text_line"),
+        )
+    }
+
+
+def test_no_dataclass_is_made_before_the_first_paint(first_paint):
+    assert first_paint["dataclasses"] == []
 
 
 def test_importing_the_package_does_nothing(tmp_path):

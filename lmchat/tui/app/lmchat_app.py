@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import time
 from contextlib import suppress
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -26,6 +27,7 @@ from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES, theme_named
 
+_STYLES_OF_DIALOGS = str(Path(__file__).parent.parent / "dialogs.tcss")
 FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
 LONG_ANSWER_S = 10.0
@@ -37,7 +39,7 @@ _TWICE_WITHIN_S = 2.0
 class LMChatApp(Arrivals):
     """lmchat on the screen."""
 
-    CSS_PATH = ["../lmchat.tcss", "../dialogs.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
+    CSS_PATH = ["../lmchat.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
     COMMANDS = {CommandRows}  # noqa: RUF012 - as Textual declares it
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
@@ -64,8 +66,20 @@ class LMChatApp(Arrivals):
     def _begin(self) -> None:
         gc.freeze()  # what was imported stays: the collector need not go through it again and again
         gc.enable()
+        self.read_styles_of_dialogs()
         self.start_looking()
         self.chat.start(self.workspace.resume_id)
+
+    def read_styles_of_dialogs(self) -> None:
+        """Read what the first paint does not wait for; a second call does nothing."""
+        if not self.stylesheet.has_source(_STYLES_OF_DIALOGS):
+            self.stylesheet.read(_STYLES_OF_DIALOGS)
+            self.stylesheet.parse()
+
+    def push_screen(self, *screen: Any, **options: Any) -> Any:
+        """Show a dialog or a page, with its styles."""
+        self.read_styles_of_dialogs()
+        return super().push_screen(*screen, **options)
 
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""

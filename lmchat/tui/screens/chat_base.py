@@ -9,6 +9,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
 from lmchat.services.library import with_unsaved
+from lmchat.tui.intents import StopFinding
 from lmchat.tui.screens.chat_figures import RUNNING_TICK_S, WAITING_TICK_S, ChatFigures
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.line import STRONG, content
@@ -67,9 +68,23 @@ class ChatBase(ChatFigures):
         if self.desk.is_shown(conversation):
             self.log_view.fill(conversation.shown_messages)
             if self.log_view.finder.is_active:
-                self.find_bar.show_place(*self.log_view.finder.standing)
+                self.show_hits(*self.log_view.finder.standing)
             self.mark_left_out()
             self.refresh_figures()
+
+    def show_hits(self, place: int, count: int) -> None:
+        """Say in the find bar which of how many hits is shown."""
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        for bar in self.query(FindBar):
+            bar.show_place(place, count)
+
+    def close_find_bar(self) -> None:
+        """Hide the find bar, if it is shown."""
+        for bar in self.query("FindBar"):
+            if bar.display:
+                bar.display = False
+                self.post_message(StopFinding())
 
     def show_title(self) -> None:
         """Show the title of the session."""

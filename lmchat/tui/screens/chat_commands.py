@@ -56,7 +56,7 @@ class ChatCommands(ChatMessages):
             case "model" if argument:
                 self._use_model(argument)
             case "find":
-                self.action_find(argument)
+                self.call_later(self.action_find, argument)
             case "search":
                 self.action_search_sessions(argument)
             case "export":
@@ -133,9 +133,13 @@ class ChatCommands(ChatMessages):
         """Switch to the n-th recent model."""
         self.post_message(SwitchRecent(number))
 
-    def action_find(self, query: str = "") -> None:
+    async def action_find(self, query: str = "") -> None:
         """Find words in this session."""
-        self.find_bar.open(query)
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        if not self.query(FindBar):
+            await self.query_one("#chat").mount(FindBar(), before=self.prompt)
+        self.query_one(FindBar).open(query)
 
     def action_change_theme(self, name: str = "") -> None:
         """Use the named theme, or the next one."""

@@ -21,7 +21,6 @@ from lmchat.services.workspace import Workspace
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import Line
 from lmchat.tui.widgets.prompt import Prompt
@@ -40,7 +39,6 @@ class ChatParts(Screen[None]):
     log_view = query_one(ChatLog)
     prompt = query_one(Prompt)
     prompt_input = query_one(PromptInput)
-    find_bar = query_one(FindBar)
     telemetry = query_one(TelemetryPanel)
     keys_row = query_one(KeysRow)
     title_line = query_one("#title", Line)
@@ -72,7 +70,6 @@ class ChatParts(Screen[None]):
                 with Center(id="title-row"):
                     yield Line(id="title")
                 yield ChatLog(id="log")
-                yield FindBar()
                 yield Prompt()
             yield TelemetryPanel(self.workspace.settings.ui.sections, id="telemetry")
         yield KeysRow()

@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 from textual import on
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.tui.intents import LookNow, RememberPanels
+from lmchat.tui.intents import FindNext, FindWords, LookNow, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
-from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.keys_row import Hint
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
@@ -54,8 +53,7 @@ class ChatScreen(ChatCommands):
             return
         if self.leave_edit() or self.leave_command():
             return
-        if self.find_bar.display:
-            self.find_bar.close()
+        self.close_find_bar()
         self.remove_class("-sessions-over", "-telemetry-over")
         self.prompt_input.focus()
 
@@ -111,17 +109,17 @@ class ChatScreen(ChatCommands):
         else:
             self.prompt_input.focus()
 
-    @on(FindBar.Changed)
-    def find_typed(self, event: FindBar.Changed) -> None:
+    @on(FindWords)
+    def find_typed(self, event: FindWords) -> None:
         """Mark all hits."""
-        self.find_bar.show_place(0, self.log_view.find(event.query))
+        self.show_hits(0, self.log_view.find(event.query))
 
-    @on(FindBar.Step)
-    def find_next(self, event: FindBar.Step) -> None:
+    @on(FindNext)
+    def find_next(self, event: FindNext) -> None:
         """Go to the next hit."""
-        self.find_bar.show_place(*self.log_view.next_hit(event.by))
+        self.show_hits(*self.log_view.next_hit(event.by))
 
-    @on(FindBar.Closed)
+    @on(StopFinding)
     def stop_finding(self) -> None:
         """Unmark all hits."""
         self.log_view.clear_find()

@@ -9,12 +9,12 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.tui.post import Post
+from lmchat.tui.intents import FindNext, FindWords, StopFinding
 from lmchat.tui.widgets.field import Field
 
 
 class FindBar(Horizontal):
-    """Hidden until it is opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it."""
+    """Made when it is first opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it."""
 
     BINDINGS = [  # noqa: RUF012 - as Textual declares it
         Binding("escape", "close", show=False),
@@ -22,30 +22,11 @@ class FindBar(Horizontal):
         Binding("down", "step(1)", show=False),
     ]
 
-    class Changed(Post):
-        """Something else is to be found."""
-
-        query: str
-        """What; empty for nothing."""
-
-    class Step(Post):
-        """The next or previous hit shall be shown."""
-
-        by: int
-        """1 or -1."""
-
-    class Closed(Post):
-        """Nothing is to be found any more."""
-
     _field = query_one(Field)
 
     def compose(self) -> ComposeResult:
         """The input."""
         yield Field(placeholder="Find in this session")
-
-    def on_mount(self) -> None:
-        """Hide it."""
-        self.display = False
 
     def open(self, query: str = "") -> None:
         """Show it with the cursor in it; what was found last stays, and what is typed replaces it."""
@@ -53,14 +34,14 @@ class FindBar(Horizontal):
         if query:
             self._field.input.value = query
         elif self._field.value:
-            self.post_message(self.Changed(self._field.value))
+            self.post_message(FindWords(self._field.value))
             self._field.input.select_all()
-        self._field.input.focus()
+        self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
     def close(self) -> None:
         """Hide it."""
         self.display = False
-        self.post_message(self.Closed())
+        self.post_message(StopFinding())
 
     def show_place(self, place: int, count: int) -> None:
         """Say which of how many hits is shown; 0 while none was gone to."""
@@ -78,16 +59,16 @@ class FindBar(Horizontal):
 
     def action_step(self, by: int) -> None:
         """Ask for the next or previous hit."""
-        self.post_message(self.Step(by))
+        self.post_message(FindNext(by))
 
     @on(Input.Changed)
     def tell_query(self, event: Input.Changed) -> None:
         """Post what is typed."""
         event.stop()
-        self.post_message(self.Changed(event.value))
+        self.post_message(FindWords(event.value))
 
     @on(Input.Submitted)
     def tell_step(self, event: Input.Submitted) -> None:
         """Go on."""
         event.stop()
-        self.post_message(self.Step(1))
+        self.post_message(FindNext(1))

@@ -14,7 +14,6 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.prompt_status import PromptStatus
 from lmchat.tui.widgets.queue_card import QueueCard
 from lmchat.tui.widgets.row_list import RowList
-from lmchat.tui.widgets.slash_list import SlashList
 
 
 class Prompt(Vertical):
@@ -26,14 +25,12 @@ class Prompt(Vertical):
     """The row under the text."""
     pill = query_one(Pill)
     """The row above all."""
-    _list = query_one(SlashList)
     _queue = query_one("#queue", Vertical)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
         yield Pill()
         yield Vertical(id="queue")
-        yield SlashList()
         with Vertical(id="prompt-card"):
             yield PromptInput(id="prompt")
             yield PromptStatus()
@@ -57,10 +54,15 @@ class Prompt(Vertical):
             (cards[len(entries) - 1] if entries else self.input).focus()
 
     @on(PromptInput.CompletionChanged)
-    def show_commands(self, event: PromptInput.CompletionChanged) -> None:
-        """Show the commands that fit."""
+    async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
+        """Show the commands that fit; their list is made when it is first wanted."""
+        from lmchat.tui.widgets.slash_list import SlashList
+
         event.stop()
-        self._list.show_completion(event.completion)
+        if event.completion.is_open and not self.query(SlashList):
+            await self.mount(SlashList(), before="#prompt-card")
+        for rows in self.query(SlashList):
+            rows.show_completion(event.completion)
 
     @on(PromptInput.EndPressed)
     def press_pill(self, event: PromptInput.EndPressed) -> None:

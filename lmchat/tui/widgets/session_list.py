@@ -9,40 +9,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.getters import query_one
-from textual.widgets import Input
 
 from lmchat.domain.session import SessionHeader
 from lmchat.safe_text import safe_line
 from lmchat.services.library import SessionGroup
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
 from lmchat.tui.post import Post
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
-from lmchat.tui.widgets.text_line import TextLine
 
 _EMPTY = "No sessions yet. Your first message begins one."
 _MOVES = (("up", -1), ("down", 1), ("home", -1_000_000), ("end", 1_000_000))
-
-
-class SessionFilter(TextLine):
-    """What is typed after `/`; Esc gives it up."""
-
-    BINDINGS = [Binding("escape", "leave", show=False), Binding("down", "leave_below", show=False)]  # noqa: RUF012 - as Textual declares it
-
-    class Left(Post):
-        """The filter was left."""
-
-        is_kept: bool
-        """Whether what was typed stays."""
-
-    def action_leave(self) -> None:
-        """Give the filter up."""
-        self.post_message(self.Left(is_kept=False))
-
-    def action_leave_below(self) -> None:
-        """Go to the list, with the filter as it is."""
-        self.post_message(self.Left(is_kept=True))
 
 
 class SessionList(Vertical, can_focus=True):
@@ -77,7 +56,6 @@ class SessionList(Vertical, can_focus=True):
         """What was typed so far."""
 
     _rows = query_one(RowList)
-    _filter = query_one(SessionFilter)
     _hint = query_one("#session-filter-hint", Line)
 
     def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
@@ -86,18 +64,16 @@ class SessionList(Vertical, can_focus=True):
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
+        self._typed = ""
 
     def compose(self) -> ComposeResult:
-        """Heading, filter, rows."""
+        """Heading, rows; the filter is made when it is first wanted."""
         yield Line([content((("lmchat", STRONG),))], classes="heading")
         yield Line([content((("/ search", MUTED),))], id="session-filter-hint")
-        yield SessionFilter(compact=True, select_on_focus=False)
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
-        """Begin without the filter."""
-        self._filter.display = False
-        self._filter.cursor_blink = self.app.animation_level != "none"
+        """Say that there is nothing yet."""
         self._draw()
 
     def show(
@@ -126,7 +102,7 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        typed = self._filter.value.strip() if self._filter.display else ""
+        typed = self._typed.strip()
         rows = list(self._listed(typed.casefold(), signs_for(self)))
         if not rows:
             words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
@@ -174,10 +150,14 @@ class SessionList(Vertical, can_focus=True):
         """Choose a session about a page away."""
         self._rows.page(direction)
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Let the user type a part of a title."""
-        self._hint.display, self._filter.display = False, True
-        self._filter.focus()
+        from lmchat.tui.widgets.session_filter import SessionFilter
+
+        if not self.query(SessionFilter):
+            await self.mount(SessionFilter(), before=self._rows)
+        self._hint.display = False
+        self.query_one(SessionFilter).begin()
 
     def on_focus(self) -> None:
         """Show what is chosen."""
@@ -194,9 +174,9 @@ class SessionList(Vertical, can_focus=True):
             self._draw()
 
     @on(events.Click, "#session-filter-hint")
-    def start_filter(self) -> None:
+    async def start_filter(self) -> None:
         """Do as `/` does."""
-        self.action_filter()
+        await self.action_filter()
 
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
@@ -204,27 +184,25 @@ class SessionList(Vertical, can_focus=True):
         event.stop()
         self.post_message(self.Opened(str(event.key)))
 
-    @on(Input.Changed)
-    def filter_titles(self, event: Input.Changed) -> None:
+    @on(FilterSessions)
+    def filter_titles(self, event: FilterSessions) -> None:
         """Show the sessions whose title holds what is typed."""
         event.stop()
+        self._typed = event.words
         self._draw()
 
-    @on(Input.Submitted)
-    def take_filtered(self, event: Input.Submitted) -> None:
+    @on(TakeFiltered)
+    def take_filtered(self, event: TakeFiltered) -> None:
         """Open the chosen one; where no title fits, search all words."""
         event.stop()
         if self.chosen_id:
             self.action_session("open")
         else:
-            self.post_message(self.SearchWanted(event.value))
+            self.post_message(self.SearchWanted(self._typed))
 
-    @on(SessionFilter.Left)
-    def leave_filter(self, event: SessionFilter.Left) -> None:
+    @on(LeaveFilter)
+    def leave_filter(self, event: LeaveFilter) -> None:
         """Go back to the list."""
         event.stop()
-        if not event.is_kept or not self._filter.value:
-            self._filter.display, self._hint.display = False, True
-            self._filter.value = ""
-            self._draw()
+        self._hint.display = not event.is_kept
         self.focus()

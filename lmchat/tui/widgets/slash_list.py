@@ -10,10 +10,6 @@ from lmchat.tui.widgets.slash_completion import Completion
 class SlashList(RowList):
     """A row a command: its form, and what it does; the prompt has the keys."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.display = False
-
     def show_completion(self, completion: Completion) -> None:
         """Show the commands that fit, or nothing."""
         self.display = completion.is_open
