@@ -1,0 +1,163 @@
+"""Why the engine cannot be had: one sentence and the way out, for everything that was seen to happen."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.engine import ModelFile
+from lmchat.engine import memory, reasons
+from lmchat.engine.process import Report
+from lmchat.engine.reasons import why_ended, why_not_started
+
+MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
+DEMO = ModelFile(path=Path("/models/demo.gguf"), name="demo", size_bytes=10**8, is_demo=True)
+GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
+GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (required by xllamacpp.abi3.so)"
+
+
+def failed_import(words, module=""):
+    return why_not_started(MODEL, Report(problem="import", words=words, module=module), 3, "")
+
+
+def failed_start(log, exit_code=3, model=MODEL):
+    return why_not_started(model, Report(problem="start", words="Failed to init server"), exit_code, log)
+
+
+def test_a_package_that_is_not_installed_is_told_with_the_command_for_this_interpreter():
+    error = failed_import("No module named 'xllamacpp'", "xllamacpp")
+    assert error.message == "The built-in engine is not installed."
+    assert f"`{sys.executable} -m pip install 'lmchat[local]'`" in error.hint
+
+
+@pytest.mark.parametrize(("machine", "libc"), [("riscv64", "glibc"), ("x86_64", "")])
+def test_a_machine_without_a_wheel_is_told_that_there_may_be_none(monkeypatch, machine, libc):
+    monkeypatch.setattr(reasons.platform, "machine", lambda: machine)
+    monkeypatch.setattr(reasons.platform, "libc_ver", lambda: (libc, ""))
+    assert "There may be no wheel" in failed_import("No module named 'xllamacpp'", "xllamacpp").hint
+
+
+def test_a_missing_libgomp_is_told_with_the_command_that_installs_it():
+    error = failed_import(GOMP)
+    assert "libgomp" in error.message
+    assert "apt install libgomp1" in error.hint
+    assert "dnf install libgomp" in error.hint
+
+
+def test_another_missing_library_is_named():
+    assert "libvulkan.so.1" in failed_import(GOMP.replace("libgomp", "libvulkan")).message
+
+
+def test_a_system_that_is_too_old_is_told_what_it_lacks():
+    assert "GLIBC_2.35" in failed_import(GLIBC).message
+
+
+def test_a_package_that_is_broken_is_told_to_be_installed_anew():
+    error = failed_import("cannot import name 'Server'", "xllamacpp.server")
+    assert "cannot be loaded" in error.message
+    assert "--force-reinstall" in error.hint
+
+
+def test_where_there_is_no_pip_uv_is_what_installs_it(monkeypatch):
+    monkeypatch.setattr("lmchat.engine.installer.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.engine.installer.shutil.which", lambda _: "/usr/bin/uv")
+    assert (
+        f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in failed_import("", "xllamacpp").hint
+    )
+
+
+def test_a_processor_without_the_instructions_is_told(monkeypatch):
+    for report in (None, Report(problem="start")):
+        error = why_not_started(MODEL, report, -signal.SIGILL, "")
+        assert (error.kind, "processor lacks instructions" in error.message) == ("processor", True)
+        assert "built on this machine" in error.hint
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "0.01 E ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 8589934592",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "0.02 E llama_init_from_model: failed to initialize: failed to allocate buffer for kv cache",
+        "llama_mmap: mmap failed: Cannot allocate memory",
+    ],
+)
+def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    error = failed_start(log, exit_code=-signal.SIGABRT)
+    assert error.kind == "memory"
+    assert "it needs about 46.0 GB, 3.0 GB are free" in error.message
+
+
+def test_a_start_that_the_system_ends_is_told_as_too_little_memory(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    assert failed_start("", exit_code=-signal.SIGKILL).kind == "memory"
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "0.02 E llama_model_load: tensor 'x' data is not within the file bounds, corrupted or incomplete",
+        "0.00 E gguf_init_from_reader: invalid magic characters: 'i?X?', expected 'GGUF'",
+        "0.00 E gguf_init_from_reader: failed to read magic",
+    ],
+)
+def test_a_damaged_file_is_named(log):
+    error = failed_start(log)
+    assert (error.kind, str(MODEL.path) in error.message) == ("model_file", True)
+    assert "Download it again" in error.hint
+    assert "fetch it again" in failed_start(log, model=DEMO).hint
+
+
+def test_a_kind_of_model_that_is_not_known_is_named():
+    error = failed_start("0.1 E llama_model_load: error loading model: unknown model architecture: 'newest'")
+    assert "does not know this kind of model (newest)" in error.message
+
+
+def test_anything_else_is_told_in_the_engines_own_words():
+    error = failed_start("0.00.1 I srv load: all well\n0.00.2 E srv    load_model: the moon is full\n")
+    assert error.message == "The built-in engine could not load big: the moon is full."
+    assert "the moon is full" in error.details
+    assert failed_start("").message == "The built-in engine could not load big."
+
+
+def test_a_crash_is_told_with_its_signal():
+    assert "(signal SIGSEGV)" in why_ended(MODEL, -signal.SIGSEGV, "").message
+    assert "(signal 99)" in why_ended(MODEL, -99, "").message
+    assert "(exit code 1)" in why_ended(MODEL, 1, "").message
+    assert why_ended(MODEL, -signal.SIGABRT, "std::bad_alloc").kind == "memory"
+
+
+def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
+    log = "\n".join(f"line {number}" for number in range(100))
+    assert why_ended(MODEL, 1, log).details.splitlines()[0] == "line 92"
+
+
+def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    assert "may be too large for the memory of this machine" in memory.warning(MODEL)
+    assert memory.warning(DEMO) == ""
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    assert memory.warning(MODEL) == ""
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    free = memory.available_bytes()
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    (tmp_path / "memory.current").write_text("700000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\nfile 200000000\n")
+    assert memory.available_bytes() == 500_000_000 < free
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available_bytes() > 500_000_000
+
+
+def test_a_system_that_tells_nothing_of_its_memory_is_no_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    assert memory.available_bytes() > 0
+    monkeypatch.setattr(memory.os, "sysconf", lambda _: (_ for _ in ()).throw(ValueError))
+    assert memory.available_bytes() is None

@@ -1,0 +1,211 @@
+"""A backend with the built-in engine: a server like any other, that is started when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.engine import EngineState
+from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.services.engine_backend import EngineBackend
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+from tests.support.scripted_engine import ADDRESS, ScriptedEngine, file
+
+BIG, SMALL = file("big"), file("small", size_bytes=10**9)
+TOLD = ModelInfo(
+    model_id="big",
+    endpoint=ADDRESS,
+    product=Product.LLAMA_CPP,
+    state=LoadState.LOADED,
+    params="8B",
+    context_loaded=8192,
+)
+ANSWERS = candidate(Verdict.READY, TOLD, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+OTHER = candidate(Verdict.READY, model())
+
+
+def request(name="big", endpoint=ADDRESS):
+    return ChatRequest(
+        endpoint=endpoint, product=Product.BUILT_IN, model=name, messages=(text_message(Role.USER, "Hi"),)
+    )
+
+
+@pytest.fixture
+def engine():
+    return ScriptedEngine(BIG, SMALL)
+
+
+@pytest.fixture
+def inner():
+    return ScriptedBackend(candidates=[ANSWERS, OTHER])
+
+
+@pytest.fixture
+def backend(inner, engine):
+    return EngineBackend(inner, lambda: engine)
+
+
+async def events_of(backend, asked):
+    async with aclosing(backend.stream(asked)) as events:
+        return [event async for event in events]
+
+
+async def test_without_an_engine_everything_is_passed_on(inner):
+    backend = EngineBackend(inner, lambda: None)
+    assert await backend.detect() == inner.candidates
+    assert await backend.check(ADDRESS) == ANSWERS
+    assert (await backend.models(ENDPOINT)).models == OTHER.models
+    assert backend.cached_models() == inner.cached_models()
+    assert isinstance((await events_of(backend, request()))[-1], StreamFinished)
+    await backend.load(model("other"))
+    assert inner.loaded
+    await backend.aclose()
+    assert inner.is_closed
+
+
+async def test_an_engine_that_was_not_started_is_no_server(backend, inner):
+    assert await backend.detect() == inner.candidates
+
+
+async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, engine):
+    await engine.start(BIG)
+    first, second = await backend.detect()
+    assert (first.product, first.verdict, first.is_own) == (Product.BUILT_IN, Verdict.READY, True)
+    big, small = first.models
+    assert (big.model_id, big.state, big.params, big.context_loaded) == ("big", LoadState.LOADED, "8B", 8192)
+    assert (small.model_id, small.state, small.quantization) == ("small", LoadState.NOT_LOADED, "Q4_K_M")
+    assert {one.product for one in first.models} == {Product.BUILT_IN}
+    assert second == OTHER
+    assert (await backend.models(ADDRESS, is_refresh=True)).models == first.models
+    known = backend.cached_models().models
+    assert [one.model_id for one in known if one.endpoint == ADDRESS] == ["big", "small"]
+
+
+async def test_a_file_from_elsewhere_is_listed_while_it_is_served(backend, engine, inner):
+    await engine.start(file("elsewhere"))
+    inner.candidates = (replace(ANSWERS, models=(replace(TOLD, model_id="elsewhere"),)),)
+    seen = await backend.check(ADDRESS)
+    assert [one.model_id for one in seen.models] == ["elsewhere", "big", "small"]
+
+
+async def test_an_engine_that_loads_is_told_so_without_being_asked(backend, engine, inner):
+    engine.reserve()
+    engine.ready.clear()
+    starting = asyncio.ensure_future(engine.start(BIG))
+    await asyncio.sleep(0)
+    seen = await backend.check(ADDRESS)
+    assert (seen.verdict, inner.checks) == (Verdict.LOADING, 0)
+    assert seen.models[0].state is LoadState.LOADING
+    engine.ready.set()
+    await starting
+
+
+async def test_a_crash_is_told_with_its_reason(backend, engine):
+    await engine.start(BIG)
+    engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+    seen = await backend.check(ADDRESS)
+    assert (seen.verdict, seen.detail) == (
+        Verdict.SERVER_ERROR,
+        "The built-in engine has crashed (signal SIGSEGV).",
+    )
+    assert seen.next_step
+    assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
+
+
+async def test_another_model_is_loaded_in_place_of_the_first(backend, engine):
+    await engine.start(BIG)
+    await backend.load(replace(TOLD, model_id="small"))
+    assert engine.started == ["big", "small"]
+
+
+async def test_a_model_that_is_gone_cannot_be_loaded(backend, engine):
+    await engine.start(BIG)
+    with pytest.raises(ServerRejected, match="There is no model gone"):
+        await backend.load(replace(TOLD, model_id="gone"))
+
+
+async def test_an_answer_that_runs_is_not_cut_by_the_next_model(backend, engine, inner):
+    await engine.start(BIG)
+    gate = asyncio.Event()
+    inner.scripts = [[TextDelta(text="one"), gate, StreamFinished(reason="stop")]]
+    async with aclosing(backend.stream(request())) as events:
+        assert await anext(events) == TextDelta(text="one")
+        loading = asyncio.ensure_future(backend.load(replace(TOLD, model_id="small")))
+        await asyncio.sleep(0)
+        assert engine.started == ["big"]
+        gate.set()
+        assert await anext(events) == StreamFinished(reason="stop")
+    await loading
+    assert engine.started == ["big", "small"]
+
+
+async def test_unloading_leaves_the_address(backend, engine):
+    await engine.start(BIG)
+    await backend.unload(TOLD)
+    seen = await backend.check(ADDRESS)
+    assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
+    assert engine.endpoint == ADDRESS
+
+
+async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again(backend, engine, inner):
+    await engine.start(BIG)
+    inner.scripts = [[TextDelta(text="Let"), StreamInterrupted("The connection broke.")]]
+    seen = []
+    with pytest.raises(StreamInterrupted) as caught:  # noqa: PT012 - the events before it count
+        async with aclosing(backend.stream(request())) as events:
+            async for event in events:
+                seen.append(event)
+                engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+    assert seen == [TextDelta(text="Let")]
+    assert caught.value.message == "The built-in engine has crashed (signal SIGSEGV)."
+    assert caught.value.hint == "The next try starts it again."
+    assert caught.value.details == "the end of its log"
+    events = await events_of(backend, request())
+    assert isinstance(events[0], ModelLoading)
+    assert isinstance(events[-1], StreamFinished)
+    assert engine.started == ["big", "big"]
+
+
+async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inner):
+    await engine.start(BIG)
+    inner.scripts = [[ServerUnavailable("Nothing answers.")]]
+    with pytest.raises(ServerUnavailable, match="Nothing answers"):
+        await events_of(backend, request())
+
+
+async def test_an_engine_that_cannot_be_started_again_says_why(backend, engine):
+    await engine.start(BIG)
+    engine.breaks("gone")
+    engine.failures["big"] = EngineUnavailable("There is too little memory for big.")
+    with pytest.raises(EngineUnavailable, match="too little memory"):
+        await events_of(backend, request())
+
+
+async def test_a_request_for_another_model_loads_it_first(backend, engine):
+    await engine.start(BIG)
+    events = await events_of(backend, request("small"))
+    assert isinstance(events[0], ModelLoading)
+    assert engine.started == ["big", "small"]
+
+
+async def test_its_end_is_the_engines_end(backend, engine, inner):
+    await engine.start(BIG)
+    await backend.aclose()
+    assert inner.is_closed
+    assert engine.is_stopped
+    assert engine.state is EngineState.OFF
+
+
+async def test_the_rest_is_the_real_backends(backend, inner):
+    backend.allow("gpu-box")
+    assert inner.allowed == ["gpu-box"]
+    assert backend.metrics() == inner.metrics()
+    assert backend.budget() == inner.budget()
+    assert (await backend.try_key(ENDPOINT, "sk-good")).verdict is Verdict.READY
