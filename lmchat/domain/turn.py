@@ -186,13 +186,19 @@ class Turn(Struct, frozen=True, kw_only=True):
     @property
     def is_estimated(self) -> bool:
         """Whether `tokens` is an estimate rather than the server's count."""
-        return self.usage is None or self.usage.completion_tokens is None
+        return self._counted is None
+
+    @property
+    def _counted(self) -> int | None:
+        """Tokens of the answer as the server counts them; a count that lags behind the first piece is none."""
+        counted = self.usage.completion_tokens if self.usage is not None else None
+        return None if counted == 0 and self.deltas else counted
 
     @property
     def tokens(self) -> int:
         """Tokens of the answer: the server's count, else the pieces, which are about one a token."""
-        if self.usage is not None and self.usage.completion_tokens is not None:
-            return self.usage.completion_tokens
+        if self._counted is not None:
+            return self._counted
         return max(self.deltas, round(self.chars / (2 * CHARS_PER_TOKEN)))
 
     @property
@@ -203,7 +209,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         if self.first_token_s is None or self.last_token_s is None:
             return None
         span_s = self.last_token_s - self.first_token_s
-        return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S else None
+        return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S and self.tokens > 1 else None
 
     def receipt(self) -> Receipt:
         """Return the figures to keep with the answer."""

@@ -109,3 +109,15 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
     receipt = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).receipt()
     assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (None, None, None)
+
+
+def test_a_count_that_lags_behind_the_first_pieces_makes_no_speed_below_zero():
+    turn = played(
+        (101, TextDelta(text="a")),
+        (101.2, UsageReported(prompt_tokens=9, completion_tokens=0)),
+        (101.3, TextDelta(text="b")),
+    )
+    assert (turn.tokens, turn.is_estimated) == (2, True)
+    assert turn.tokens_per_second == pytest.approx(1 / 0.3)
+    one = played((101, TextDelta(text="a")), (101.3, UsageReported(completion_tokens=1)))
+    assert one.tokens_per_second is None
