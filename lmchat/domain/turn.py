@@ -190,7 +190,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def _counted(self) -> int | None:
-        """Tokens of the answer as the server counts them; a count that lags behind the first piece is none."""
+        """Tokens of the answer as the server counts them; a count that lags behind the text is none."""
         counted = self.usage.completion_tokens if self.usage is not None else None
         return None if counted == 0 and self.deltas else counted
 
