@@ -87,6 +87,10 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _not_begun(path: Path) -> Finding:
+    if path.exists() and not path.is_file():
+        step = f"mv {shlex.quote(str(path))} ELSEWHERE"
+        cause = f"{path} is no ordinary file, as a pipe or a device: no session can be saved."
+        return _row("store", "Sessions", Grade.FAULT, cause, step, path=path)
     folder = next((one for one in path.parents if one.exists()), path.parent)
     if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
         return _row(

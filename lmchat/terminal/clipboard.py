@@ -150,8 +150,9 @@ class Clipboard:
 
     async def check(self) -> AsyncIterator[WayChecked]:
         """Try every way with a word of its own, and put back what was there."""
-        for tool in (*TOOLS, TMUX):
+        for tool in TOOLS:
             yield await self._check(tool)
+        yield await self._check_tmux()
         yield self._check_osc_52()
         yield self._check_file()
 
@@ -200,15 +201,20 @@ class Clipboard:
         if not untried.is_there:
             return untried
         before = await self._get(tool)
-        if before is None and await self._holds_other_things(tool):
-            reason = "not tried: the clipboard holds something that is no text"
+        if await self._holds_other_things(tool, before):
+            reason = "not tried: the clipboard holds something that could not be put back"
             return WayChecked(way=tool.name, works=None, reason=reason)
+        return await self._tried(tool, before)
+
+    async def _tried(self, tool: Tool, before: str | None) -> WayChecked:
         word = f"lmchat {secrets.token_hex(4)}"
-        if not await self._set(tool, word):
-            return WayChecked(way=tool.name, works=False, reason="failed, or took too long")
-        after = await self._get(tool)
-        if before is not None:
-            await self._set(tool, before)
+        try:
+            if not await self._set(tool, word):
+                return WayChecked(way=tool.name, works=False, reason="failed, or took too long")
+            after = await self._get(tool)
+        finally:
+            if before is not None:
+                await self._set(tool, before)
         if after is None:
             return WayChecked(way=tool.name, works=None, reason="took the text; it cannot be read back")
         return WayChecked(
@@ -217,16 +223,40 @@ class Clipboard:
             reason="read back" if after.strip() == word else "lost",
         )
 
+    async def _check_tmux(self) -> WayChecked:
+        """Try a buffer of our own: what the terminal around holds could not be put back."""
+        untried = self._untried(TMUX)
+        if not untried.is_there:
+            return untried
+        word = f"lmchat {secrets.token_hex(4)}"
+        name, own = TMUX.copy[0], ("-b", "lmchat-doctor")
+        load = self._found((name, "load-buffer", *own, "-"))
+        is_set = await processes.feed(load, word.encode(), timeout_s=self.timeout_s) == 0
+        after = await processes.read(self._found((name, "show-buffer", *own)), timeout_s=self.timeout_s)
+        await processes.read(self._found((name, "delete-buffer", *own)), timeout_s=self.timeout_s)
+        if not is_set or (after or b"").decode(errors="replace").strip() != word:
+            return WayChecked(way=name, works=False, reason="failed, or took too long")
+        option = self._found((name, "show-options", "-sv", "set-clipboard"))
+        told = await processes.read(option, timeout_s=self.timeout_s)
+        if (told or b"").strip() == b"off":
+            reason = "its own buffer only: tmux set-option -s set-clipboard external lets it out"
+            return WayChecked(way=name, works=False, reason=reason)
+        return WayChecked(
+            way=name, works=True, reason="its buffer was read back; it hands it to the terminal"
+        )
+
     async def _get(self, tool: Tool) -> str | None:
         if not tool.paste:
             return None
         data = await processes.read(self._found(tool.paste), timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
-    async def _holds_other_things(self, tool: Tool) -> bool:
-        """Whether there is something that could not be put back, as a picture."""
+    async def _holds_other_things(self, tool: Tool, before: str | None) -> bool:
+        """Whether there is something that could not be put back, as a picture, or what nobody can read."""
+        if before is not None:
+            return "\ufffd" in before
         if not tool.types:
-            return False
+            return not tool.paste
         listed = await processes.read(self._found(tool.types), timeout_s=self.timeout_s) or b""
         kinds = [line for line in listed.decode(errors="replace").splitlines() if "/" in line]
         return bool(kinds) and not any(kind.startswith("text/") for kind in kinds)

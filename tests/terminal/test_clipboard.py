@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import shutil
@@ -200,7 +201,7 @@ async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(plac
     place.add("xclip", 'case "$*" in *-o) cat x;; *) cat > x;; esac')
     place.add("pbcopy", "cat > /dev/null")
     place.add("pbpaste", "echo something else")
-    place.add("clip.exe", "exit 3")
+    place.add("clip.exe", "cat > windows")
     (place.folder / "x").write_text("mine")
     place.environ["DISPLAY"] = ":0"
     found = {way.way: (way.works, way.reason) async for way in place.clipboard().check()}
@@ -209,11 +210,42 @@ async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(plac
         "xclip": (True, "read back"),
         "xsel": (False, "not installed"),
         "pbcopy": (False, "lost"),
-        "clip.exe": (False, "failed, or took too long"),
+        "clip.exe": (None, "not tried: the clipboard holds something that could not be put back"),
         "tmux": (False, "$TMUX is not set"),
         "OSC 52": (None, "no terminal answers to it; it is tried last"),
         "file": (None, f"when nothing else works: {place.folder}/state/copied.txt"),
     }
+    assert place.clip("x") == b"mine"
+    assert not (place.folder / "windows").exists()
+
+
+async def test_the_doctor_tries_tmux_in_a_buffer_of_its_own(place: Place) -> None:
+    script = (
+        'case "$*" in *load-buffer*) echo "$*" >> calls; cat > own;; *show-buffer*) cat own;; '
+        "*delete-buffer*) rm own;; *) cat clip-option;; esac"
+    )
+    place.add("tmux", script)
+    place.environ["TMUX"] = "/tmp/socket,1,0"  # noqa: S108 - a name
+    for option, works in (("external", True), ("on", True), ("off", False)):
+        (place.folder / "clip-option").write_text(option)
+        found = {way.way: way.works async for way in place.clipboard().check()}
+        assert found["tmux"] is works
+        assert not (place.folder / "own").exists()
+    assert "-w" not in (place.folder / "calls").read_text().split()
+
+
+async def test_what_was_there_is_put_back_when_the_check_is_cut_short(place: Place) -> None:
+    place.add("xclip", 'case "$*" in *-o) cat x; [ "$(cat x)" = mine ] || exec sleep 60;; *) cat > x;; esac')
+    (place.folder / "x").write_text("mine")
+    place.environ["DISPLAY"] = ":0"
+
+    async def check() -> None:
+        async for _ in place.clipboard().check():
+            pass
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):  # less than the tool is given, which hangs after it was set
+            await check()
     assert place.clip("x") == b"mine"
 
 

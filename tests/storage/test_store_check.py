@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.finding import Finding, Grade
+from lmchat.domain.message import Role, now, text_message
+from lmchat.domain.session import SessionHeader
+from lmchat.storage import store_check
+from lmchat.storage.connection import connect
+from lmchat.storage.schema import VERSION
+from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
+
+PAGE = 4096
+
+
+def header(number: int) -> SessionHeader:
+    return SessionHeader(
+        session_id=f"{number:016x}", title=f"Title {number}", created_at=now(), updated_at=now()
+    )
+
+
+async def filled(path: Path, count: int = 40) -> Path:
+    """A real file with some sessions in it, closed."""
+    store = SessionStore(path)
+    for number in range(count):
+        message = text_message(Role.USER, f"words {number} " * 50)
+        await store.append(header(number), message)
+    await store.aclose()
+    return path
+
+
+def rows(path: Path) -> dict[str, Finding]:
+    return {row.check: row for row in (*store_findings(path), *whole_findings(path))}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+async def test_a_good_file_is_told_with_its_figures(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    found = rows(path)
+    assert {row.grade for row in found.values()} == {Grade.OK}
+    facts = found["store"].facts
+    assert (facts["sessions"], facts["version"], facts["journal_mode"]) == (40, VERSION, "wal")
+    assert "40 sessions" in found["store"].cause
+    assert found["store.whole"].cause == "Every page was read, and all fit together."
+    assert found["store.room"].facts["free_bytes"] > 0
+
+
+async def test_looking_changes_nothing_of_what_is_there(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    before = contents(tmp_path)
+    rows(path)
+    assert contents(tmp_path) == before
+
+
+async def test_it_looks_while_another_one_has_it_open(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    with closing(connect(path)):
+        assert {row.grade for row in rows(path).values()} == {Grade.OK}
+
+
+async def test_a_file_that_is_locked_is_told_and_not_waited_for(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        row = rows(path)["store"]
+    assert row.grade is Grade.FAULT
+    assert "another program keeps it locked" in row.cause
+    assert row.next_step == "Close what else uses it, then look again"
+
+
+def test_nothing_saved_yet_is_no_fault(tmp_path):
+    row = rows(tmp_path / "lmchat" / "sessions.db")["store"]
+    assert row.grade is Grade.OK
+    assert not (tmp_path / "lmchat").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_fault(tmp_path):
+    (tmp_path / "lmchat").write_text("")
+    row = rows(tmp_path / "lmchat" / "sessions.db")["store"]
+    assert row.grade is Grade.FAULT
+    assert row.next_step
+
+
+async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    data = bytearray(path.read_bytes())
+    data[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
+    path.write_bytes(data)
+    row = rows(path)["store.whole"]
+    assert row.grade is Grade.FAULT
+    assert row.next_step.startswith(f"cp {path} ")
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("text", [b"this is no database " * 300, b"SQLite format 3\x00" + b"\x00" * 5000])
+def test_what_is_no_database_is_a_fault(tmp_path, text):
+    path = tmp_path / "sessions.db"
+    path.write_bytes(text)
+    found = rows(path)
+    assert found["store"].grade is Grade.FAULT
+    assert found["store"].next_step
+    assert path.read_bytes() == text
+
+
+async def test_a_file_that_was_cut_is_a_fault(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    os.truncate(path, PAGE * 5)
+    assert Grade.FAULT in {row.grade for row in rows(path).values()}
+
+
+def test_a_folder_in_the_place_of_the_file_is_a_fault(tmp_path):
+    (tmp_path / "sessions.db").mkdir()
+    (tmp_path / "sessions.db" / "x").write_text("")
+    found = rows(tmp_path / "sessions.db")
+    assert found["store"].grade is Grade.FAULT
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "sessions.db")
+    row = rows(tmp_path / "sessions.db")["store"]
+    assert row.grade is Grade.FAULT
+    assert "no ordinary file" in row.cause
+
+
+async def test_a_newer_file_names_both_versions(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"pragma user_version = {VERSION + 7}")
+    row = rows(path)["store"]
+    assert row.grade is Grade.FAULT
+    assert f"format {VERSION + 7}; this one knows {VERSION}" in row.cause
+
+
+async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
+    path = tmp_path / "sessions.db"
+    versions = Path(__file__).parent / "versions"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript((versions / "1.sql").read_text())
+    row = rows(path)["store"]
+    if VERSION > 1:
+        assert f"brings it to format {VERSION}" in row.cause
+    assert row.grade is Grade.OK
+    with closing(sqlite3.connect(path)) as old:
+        assert old.execute("pragma user_version").fetchone()[0] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    path.chmod(0o400)
+    row = rows(path)["store"]
+    assert row.grade is Grade.FAULT
+    assert "chats are not saved" in row.cause.lower()
+    assert row.next_step.startswith("chmod u+rw ")
+
+
+async def test_a_file_that_was_set_aside_earlier_is_remembered(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    for name in ("20260101-080000", "20260102-080000", "20260102-080000-wal"):
+        (tmp_path / f"sessions.db.damaged-{name}").write_text("")
+    row = rows(path)["store.aside"]
+    assert row.grade is Grade.WARNING
+    assert "sessions.db.damaged-20260102-080000 (and 1 more)" in row.cause
+
+
+@pytest.mark.parametrize(
+    ("free", "grade"), [(10 << 30, Grade.OK), (100 << 20, Grade.WARNING), (0, Grade.FAULT)]
+)
+def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch, free, grade):
+    usage = store_check.shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(store_check.shutil, "disk_usage", lambda _: usage)
+    assert rows(tmp_path / "sessions.db")["store.room"].grade is grade
+
+
+def test_the_command_that_reads_all_can_be_pasted():
+    assert sqlite_command(Path("/a b/sessions.db")) == "sqlite3 '/a b/sessions.db' 'pragma integrity_check'"

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.finding import Finding, Grade
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard_check import clipboard_findings, tried_findings
+from lmchat.terminal.key_limits import key_limits, terminal_name
+from lmchat.terminal.terminal_check import terminal_findings
+from tests.support.pty_program import PtyProgram
+
+UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
+_TELL = """
+import asyncio, json, os, sys
+from lmchat.terminal.terminal_check import terminal_findings
+rows = asyncio.run(terminal_findings(os.environ, [0, 2]))
+told = {row.check: [row.grade.value, row.cause, dict(row.facts)] for row in rows}
+open(sys.argv[1], "w").write(json.dumps(told))
+print("told")
+"""
+
+
+async def rows(environ: dict[str, str]) -> dict[str, Finding]:
+    return {
+        row.check.removeprefix("terminal."): row for row in await terminal_findings(environ, [None, None])
+    }
+
+
+def on_a_pty(tmp_path: Path, size: tuple[int, int], **env: str) -> dict[str, list]:
+    file = tmp_path / "told.json"
+    with PtyProgram([sys.executable, "-c", _TELL, str(file)], home=tmp_path, size=size, env=env) as program:
+        assert program.wait_exit() == 0
+    return json.loads(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("size", "grade"), [((120, 40), "ok"), ((40, 12), "ok"), ((39, 12), "warning"), ((80, 11), "warning")]
+)
+def test_the_size_of_a_real_terminal_is_told(tmp_path, size, grade):
+    told = on_a_pty(tmp_path, size)["terminal.size"]
+    assert told[0] == grade
+    assert f"{size[0]} × {size[1]}" in told[1]
+    assert told[2] == {"columns": size[0], "rows": size[1]}
+
+
+def test_a_terminal_without_a_size_is_told(tmp_path):
+    assert on_a_pty(tmp_path, (0, 0))["terminal.size"][0] == "warning"
+
+
+async def test_without_a_terminal_it_names_what_works_without(tmp_path):
+    with (tmp_path / "file").open("w") as file:
+        found = await terminal_findings(UTF8, [file.fileno(), None])
+    assert found[0].grade is Grade.NOT_TRIED
+    assert "lmchat ask" in found[0].next_step
+
+
+async def test_a_terminal_on_one_side_only_is_none(tmp_path):
+    primary, secondary = os.openpty()
+    try:
+        assert (await terminal_findings(UTF8, [secondary, None]))[0].grade is Grade.NOT_TRIED
+    finally:
+        os.close(primary)
+        os.close(secondary)
+
+
+@pytest.mark.parametrize(
+    ("environ", "colours"),
+    [
+        ({"TERM": "xterm"}, 16),
+        ({"TERM": "xterm-256color"}, 256),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, 1 << 24),
+        ({"TERM": "xterm-direct"}, 1 << 24),
+        ({"TERM": "xterm-kitty"}, 256),
+    ],
+)
+async def test_colours_are_told(environ, colours):
+    row = (await rows(environ))["colours"]
+    assert (row.grade, row.facts["colours"]) == (Grade.OK, colours)
+
+
+@pytest.mark.parametrize("environ", [{}, {"TERM": "dumb"}, {"TERM": ""}])
+async def test_a_terminal_that_can_draw_nothing_is_a_warning_with_a_step(environ):
+    row = (await rows(environ))["colours"]
+    assert row.grade is Grade.WARNING
+    assert "export TERM=" in row.next_step
+
+
+async def test_no_colour_is_what_somebody_wants_and_no_warning():
+    row = (await rows({**UTF8, "NO_COLOR": "1"}))["colours"]
+    assert (row.grade, row.facts["no_color"]) == (Grade.OK, True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "grade"),
+    [
+        ({"LANG": "de_DE.UTF-8"}, Grade.OK),
+        ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
+        ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
+        ({}, Grade.WARNING),
+    ],
+)
+async def test_the_locale_that_counts_decides(environ, grade):
+    assert (await rows(environ))["locale"].grade is grade
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),
+        ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
+        ({"TERM": "foot-extra"}, "foot"),
+        ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
+        ({"TERM": "linux"}, "the Linux console"),
+        ({"TERM": "xterm-256color"}, ""),
+    ],
+)
+def test_a_terminal_is_known_by_what_it_sets(environ, name):
+    assert terminal_name(environ) == name
+
+
+def limited(environ: dict[str, str], **more) -> set[str]:
+    return {limit.keys for limit in key_limits(environ, **more)}
+
+
+def test_keys_that_a_terminal_keeps_are_told_with_what_does_the_same():
+    assert limited({"KITTY_WINDOW_ID": "1"}) == set()
+    assert limited({"TERM": "xterm"}) == {"Shift+Enter"}
+    assert any("Alt+1" in keys for keys in limited({"TERM_PROGRAM": "Apple_Terminal"}))
+    assert any("Ctrl+K" in keys for keys in limited({"TERM_PROGRAM": "vscode"}))
+    for program in ("Apple_Terminal", "iTerm.app", "vscode"):
+        assert all(limit.instead for limit in key_limits({"TERM_PROGRAM": program}))
+
+
+def test_what_stands_between_takes_keys_too():
+    kitty = {"KITTY_WINDOW_ID": "1"}
+    assert limited(kitty, prefix="C-b") == {"Ctrl+B"}
+    assert limited(kitty, prefix="C-a") == set()
+    assert limited(kitty, prefix="C-Space") == set()
+    assert limited(kitty, prefix="C-a", has_extended_keys=False) == {"Shift+Enter"}
+    assert limited({**kitty, "STY": "1.x"}) == {"Shift+Enter"}
+
+
+def fake_tmux(folder: Path, script: str) -> dict[str, str]:
+    folder.mkdir()
+    program = folder / "tmux"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {**UTF8, "TMUX": "/tmp/socket,1,0", "PATH": f"{folder}:{os.environ['PATH']}"}  # noqa: S108 - a name
+
+
+@pytest.fixture
+def in_path(monkeypatch):
+    return lambda environ: monkeypatch.setenv("PATH", environ["PATH"])
+
+
+async def test_a_tmux_that_keeps_esc_back_is_told_with_the_command(tmp_path, in_path):
+    script = (
+        'case "$*" in -V) echo tmux 3.3a;; *escape-time) echo 500;; *prefix) echo C-a;; *) echo on;; esac'
+    )
+    environ = fake_tmux(tmp_path / "bin", script)
+    in_path(environ)
+    row = (await rows(environ))["kind"]
+    assert row.grade is Grade.WARNING
+    assert "tmux 3.3a" in row.cause
+    assert row.next_step == "tmux set-option -sg escape-time 10"
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo", r"printf '\377\000\033[2J'"])
+async def test_a_tmux_that_answers_nonsense_does_no_harm(tmp_path, in_path, script):
+    environ = fake_tmux(tmp_path / "bin", script)
+    in_path(environ)
+    assert len(await rows(environ)) == 5
+
+
+async def test_over_ssh_is_told():
+    row = (await rows({**UTF8, "SSH_TTY": "/dev/pts/1"}))["kind"]
+    assert row.facts["ssh"] is True
+    assert "over ssh" in row.cause
+
+
+# the clipboard
+
+
+def clipboard(tmp_path: Path, **environ: str) -> Clipboard:
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    return Clipboard(
+        environ={"PATH": str(tmp_path / "bin"), **environ}, write=lambda _: True, file=tmp_path / "copied.txt"
+    )
+
+
+def add_tool(tmp_path: Path, name: str, script: str) -> None:
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    file = tmp_path / "bin" / name
+    file.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\ncd {tmp_path}\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_which_way_would_be_taken_is_told_without_copying_anything(tmp_path):
+    add_tool(tmp_path, "xclip", "touch touched")
+    [row] = clipboard_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))
+    assert (row.grade, row.facts["way"]) == (Grade.OK, "xclip")
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
+)
+def test_without_tools_it_is_the_terminal_or_a_file(tmp_path, term, way, grade):
+    [row] = clipboard_findings(clipboard(tmp_path, TERM=term))
+    assert (row.facts["way"], row.grade) == (way, grade)
+    assert row.next_step
+
+
+async def test_a_way_that_works_is_read_back_and_what_was_there_is_put_back(tmp_path):
+    add_tool(tmp_path, "xclip", 'case "$*" in *-o) cat x;; *) cat > x;; esac')
+    (tmp_path / "x").write_text("mine")
+    first, *ways = await tried_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))
+    assert (first.grade, first.cause) == (Grade.OK, "It works here by xclip.")
+    assert {row.name: row.grade for row in ways}["xclip"] is Grade.OK
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+async def test_a_picture_on_the_clipboard_is_left_alone(tmp_path):
+    script = 'case "$*" in *TARGETS) printf "TARGETS\\nimage/png\\n";; *-o) exit 1;; *) touch touched;; esac'
+    add_tool(tmp_path, "xclip", script)
+    found = {row.name: row for row in await tried_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))}
+    assert found["xclip"].grade is Grade.NOT_TRIED
+    assert "could not be put back" in found["xclip"].cause
+    assert not (tmp_path / "touched").exists()
+
+
+async def test_a_tool_that_loses_what_it_is_given_is_a_warning(tmp_path):
+    add_tool(tmp_path, "pbcopy", "cat > /dev/null")
+    add_tool(tmp_path, "pbpaste", "echo other")
+    first, *ways = await tried_findings(clipboard(tmp_path, TERM="dumb"))
+    assert first.grade is Grade.WARNING
+    assert {row.name: row.grade for row in ways}["pbcopy"] is Grade.WARNING
+
+
+async def test_a_tool_that_hangs_costs_its_time_alone(tmp_path):
+    add_tool(tmp_path, "pbcopy", "sleep 60")
+    ways = clipboard(tmp_path, TERM="xterm")
+    ways.timeout_s = 0.2
+    async with asyncio.timeout(10):
+        found = {row.name: row for row in await tried_findings(ways)}
+    assert found["pbcopy"].grade is Grade.WARNING
