@@ -15,6 +15,7 @@ from lmchat.proxy.channel import Channel
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import TRANSPORT_ERRORS
 from lmchat.proxy.error_bodies import is_error
+from lmchat.proxy.gathering import gather
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.outcome import Ending, conclude
 from lmchat.proxy.patience import Patience
@@ -32,8 +33,17 @@ _LEAD = b"\xef\xbb\xbf\r\n "
 class Answer:
     """The answer in one response; events go into the channel, its end is returned or raised."""
 
-    def __init__(self, response: httpx.Response, asked: Asked, channel: Channel, patience: Patience) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        asked: Asked,
+        channel: Channel,
+        patience: Patience,
+        *,
+        gather_s: float = 0.0,
+    ) -> None:
         self._response = response
+        self._gather_s = gather_s
         self._asked = asked
         self._channel = channel
         self._patience = patience
@@ -78,13 +88,19 @@ class Answer:
                 self._patience.heard(has_token=self.has_token)
                 await self._take(self._sse.feed(chunk))
                 self._patience.heard(has_token=self.has_token)
+                if self.has_token and self._gather_s:
+                    gather(self._response, self._gather_s)
+                    self._gather_s = 0.0
                 if self._chunks.has_done:
+                    gather(self._response, 0.0)
                     await _drain(body)
                     break
             else:
                 await self._take(self._sse.close())
         except TRANSPORT_ERRORS as error:
             cut = f"{type(error).__name__}: {error}"
+        finally:
+            gather(self._response, 0.0)
         ending = self._flush(cut=cut)
         self._raise_stray(ending)
         return conclude(ending)

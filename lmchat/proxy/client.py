@@ -50,6 +50,7 @@ class ProxyClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
+        self._gather_s = gather_s
         self._connections = Connections(transport)
         self._allowed = AllowList(settings.allowed_hosts)
         self._limiter = Limiter(settings.limits.requests_per_minute)
@@ -192,6 +193,7 @@ class ProxyClient:
             timeouts=self._timeouts(request.endpoint),
             dialect=dialect,
             is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
+            gather_s=self._gather_s,
             on_retry=self._counters.retried,
         )
 

@@ -16,6 +16,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.body import pieces_of
 from lmchat.proxy.environment_proxy import proxy_unavailable
+from lmchat.proxy.gathering import gathering_transport
 from lmchat.proxy.reply import Reply
 
 MAX_REPLY_BYTES = 16 << 20
@@ -53,15 +54,20 @@ class Connections:
         return client
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        verify = self._no_tls if endpoint.scheme == "http" else True
+        limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         try:
+            transport = self._transport
+            if transport is None and is_local(endpoint):
+                transport = gathering_transport(verify, limits)
             return httpx.AsyncClient(
-                transport=self._transport,
-                verify=self._no_tls if endpoint.scheme == "http" else True,
+                transport=transport,
+                verify=verify,
                 trust_env=not is_local(
                     endpoint
                 ),  # a proxy of the environment cannot reach this machine
                 follow_redirects=False,
-                limits=httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S),
+                limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:

@@ -62,6 +62,8 @@ class Exchange:
     """What the server is known to want; changed by what it refuses."""
     is_model_unloaded: bool = False
     """Whether the request will make the server load its model first."""
+    gather_s: float = 0.0
+    """How long tokens may wait for each other once the first has come."""
     on_retry: Callable[[], None]
     """Counts a try beyond the first."""
     _has_token: bool = False
@@ -185,7 +187,7 @@ class Exchange:
             raise redirected(self.request.endpoint, without_key(location, self.key or ""))
         if not response.is_success:
             raise await self._refusal(response)
-        answer = Answer(response, self.asked, self.channel, patience)
+        answer = Answer(response, self.asked, self.channel, patience, gather_s=self.gather_s)
         try:
             return await answer.read()
         finally:

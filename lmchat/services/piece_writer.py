@@ -9,8 +9,8 @@ from typing import Self
 from lmchat.errors import LMChatError
 from lmchat.services.ports import SessionStore
 
-WRITE_EVERY_S = 0.2
-"""Leaves 50 ms of the promised 250 for the write itself."""
+WRITE_EVERY_S = 0.17
+"""Leaves 80 ms of the promised 250 for the bytes that wait to be read together, and for the write."""
 
 
 class PieceWriter:

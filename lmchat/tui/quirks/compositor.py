@@ -2,29 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from textual._compositor import Compositor
-from textual.geometry import Region
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import Segment
+from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
+from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widget import Widget
+
+from lmchat.tui.quirks.ansi import Pen
+from lmchat.tui.quirks.frames import keep_frames
+from lmchat.tui.quirks.row_changes import Painted, changed_cells, painted
+
+Regions = Mapping[Widget, tuple[Region, Region]]
+"""Where widgets stand and what they are clipped to, from front to back."""
+Free = tuple[Region, Region, Region]
+"""Of a widget on the screen: the cells that are its own, those with its scrollbars, and all of its place."""
+_pens: dict[ColorSystem, Pen] = {}
 
 
 def paint_frugally(screen: Screen[Any]) -> None:
     """Let a screen paint with `FrugalCompositor`; to be called before it is shown."""
     screen._compositor = FrugalCompositor()
+    keep_frames(screen)
+
+
+class RowsUpdate(CompositorUpdate):
+    """Cells to be written, each run at its place, and what Textual paints in its own way."""
+
+    def __init__(self, runs: list[tuple[int, int, Sequence[Segment]]], others: ChopsUpdate | None) -> None:
+        self.runs = runs
+        self.others = others
+
+    def render_segments(self, console: Console) -> str:
+        """Return all of it for the terminal."""
+        system = console._color_system or ColorSystem.TRUECOLOR
+        pen = _pens.get(system)
+        if pen is None:
+            pen = _pens[system] = Pen(system)
+        out: list[str] = []
+        for x, y, segments in self.runs:
+            out.append(f"\x1b[{y + 1};{x + 1}H")
+            pen.write(segments, out)
+        if self.others is not None:
+            out.append(self.others.render_segments(console))
+        return "".join(out)
 
 
 class FrugalCompositor(Compositor):
-    """Renders only the widgets that a changed region touches, only its rows of them, and none behind others.
+    """Writes only the cells that look different, and renders only the rows of the widgets that changed.
 
-    Textual 8.2.8 compares the region with what a widget is clipped to, which for most is the whole screen:
-    an answer that grows by a word makes it render both side columns and every container in full, 30 times
-    a second. Widgets come from front to back, and each fills its region.
+    Textual 8.2.8 renders what the smallest rectangle around all changes touches, cuts it into pieces
+    wherever any widget ends, and writes whole rows. A widget that nothing stands in front of needs none of
+    that: its rows are what the screen shows, so they are compared with the rows that were written last.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._free: dict[Widget, Free] = {}
+        self._free_of: Regions | None = None
+        self._written: dict[tuple[int, int], Painted] = {}
+
+    def reflow(self, parent: Widget, size: Size) -> Any:
+        """Forget what was written: everything may stand elsewhere."""
+        self._written.clear()
+        return super().reflow(parent, size)
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        """Forget what was written: something else may stand on the screen."""
+        self._written.clear()
+        return super().render_full_update(simplify)
+
+    def render_partial_update(self) -> ChopsUpdate | None:
+        """Return the cells that look different; the rest is painted in Textual's way."""
+        regions = {part for region in self._dirty_regions if (part := region.intersection(self.size.region))}
+        self._dirty_regions.clear()
+        runs: list[tuple[int, int, Sequence[Segment]]] = []
+        others = set()
+        changed: dict[Widget, list[Region]] = {}
+        for region in regions:
+            widget = self._only_widget(region)
+            if widget is None:
+                others.add(region)
+            else:
+                changed.setdefault(widget, []).append(region)
+        for widget, its_regions in changed.items():
+            self._paint(widget, its_regions, runs)
+        update = None
+        if others:
+            self._forget(others)
+            self._dirty_regions.update(others)
+            update = super().render_partial_update()
+        return RowsUpdate(runs, update) if runs or update else None  # type: ignore[return-value]
+
+    def _only_widget(self, region: Region) -> Widget | None:
+        """Return the widget that a region is all of, if nothing stands in front of any of its rows."""
+        for widget, (area, shown, _) in self._free_widgets().items():
+            if shown.contains_region(region) and area.overlaps(region):
+                return widget
+        return None
+
+    def _free_widgets(self) -> dict[Widget, Free]:
+        """Return the widgets that nothing stands in front of."""
+        if self._free_of is not self.visible_widgets:
+            self._free_of = self.visible_widgets
+            self._free = _free(self.visible_widgets, self.size.region)
+            self._written.clear()
+        return self._free
+
+    def _paint(
+        self, widget: Widget, regions: list[Region], runs: list[tuple[int, int, Sequence[Segment]]]
+    ) -> None:
+        """Add the cells of a widget that look different."""
+        area, _, place = self._free[widget]
+        for top, bottom in _row_ranges(regions):
+            rows = Region(area.x, top, area.width, bottom - top)
+            strips = widget.render_lines(rows.translate((-place.x, -place.y)))
+            for y, strip in enumerate(strips, top):
+                new = painted(strip if strip.cell_length == area.width else strip.crop(0, area.width))
+                old, self._written[area.x, y] = self._written.get((area.x, y)), new
+                found = changed_cells(old, new)
+                if found is not None:
+                    runs.append((area.x + found[0], y, found[1]))
+
+    def _forget(self, regions: Iterable[Region]) -> None:
+        rows = {y for region in regions for y in region.line_range}
+        for key in [key for key in self._written if key[1] in rows]:
+            del self._written[key]
+
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Render only the widgets that a region touches, only its rows of them, and none behind others."""
         if crop is None:
             yield from super()._get_renders(crop)
             return
@@ -42,3 +153,27 @@ class FrugalCompositor(Compositor):
                 covered.append(in_front)
             if crop.area in (in_front.area, sum(part.area for part in covered)):
                 return
+
+
+def _free(widgets: Regions, screen: Region) -> dict[Widget, Free]:
+    """Return the widgets that nothing stands in front of; a scrollbar beside the rows is not in front."""
+    free: dict[Widget, Free] = {}
+    in_front: list[Region] = []
+    for widget, (region, clip) in widgets.items():
+        shown = region.intersection(clip).intersection(screen)
+        area = shown.shrink((0, widget.scrollbar_size_vertical, widget.scrollbar_size_horizontal, 0))
+        if area and not any(area.overlaps(other) for other in in_front):
+            free[widget] = (area, shown, region)
+        in_front.append(shown)
+    return free
+
+
+def _row_ranges(regions: Sequence[Region]) -> list[tuple[int, int]]:
+    """Return the rows of some regions as ranges that do not overlap."""
+    ranges: list[tuple[int, int]] = []
+    for region in sorted(regions, key=lambda region: region.y):
+        if ranges and region.y <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(ranges[-1][1], region.bottom))
+        else:
+            ranges.append((region.y, region.bottom))
+    return ranges

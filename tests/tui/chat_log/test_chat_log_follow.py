@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from textual import events
@@ -171,18 +172,30 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         log.load([])
         log.begin_answer(streaming())
         await pilot.pause()
-        flushes = []
-        flush = log.flush
-        log.flush = lambda: flushes.append(1) or flush()
+        flushed_s = []
+        flush, clock = log.flush, asyncio.get_running_loop().time
+        log.flush = lambda: flushed_s.append(clock()) or flush()
         log.frames_per_second = 5
-        started = asyncio.get_running_loop().time()
         for _ in range(60):
             await log.apply(TextDelta(text="word "))
             await asyncio.sleep(0)
         await wait_until(pilot, lambda: log._timer is None)
-        assert len(flushes) == 1
-        assert asyncio.get_running_loop().time() - started >= 0.15
-        assert "word" in screen_text(log)
+        assert len(flushed_s) >= 2
+        assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
+        assert screen_text(log).count("word") == 60
+
+
+async def test_the_first_words_after_a_rest_are_shown_at_once():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        log.frames_per_second = 0.01
+        await log.apply(TextDelta(text="first"))
+        await wait_until(pilot, lambda: log._timer is None)
+        assert "first" in screen_text(log)
+        await log.apply(TextDelta(text=" second"))
+        await pilot.pause()
+        assert "second" not in screen_text(log)
 
 
 async def test_a_flood_is_taken_up_without_waiting_for_its_frame():

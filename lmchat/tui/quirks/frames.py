@@ -1,0 +1,71 @@
+"""When is painted: at once where nothing was painted lately, and without a message for each frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from textual.constants import MAX_FPS
+from textual.screen import Screen
+from textual.widget import Widget
+
+_PERIOD_S = 1 / MAX_FPS
+
+
+class FrameClock:
+    """Stands in for the timer of a screen that Textual resumes when something is to be painted.
+
+    The timer is a task that keeps to a grid of 1/60 s: a key pressed while nothing moves is shown 8 ms
+    later than it need be, and each frame wakes a task more than it need.
+    """
+
+    def __init__(self, screen: Screen[Any]) -> None:
+        self._screen = screen
+        self._handle: asyncio.TimerHandle | None = None
+        self._painted_s = 0.0
+
+    def resume(self) -> None:
+        """Paint soon."""
+        if self._handle is None:
+            loop = asyncio.get_running_loop()
+            pause_s = max(self._painted_s + _PERIOD_S - loop.time(), 0.0)
+            self._handle = call_later(self._screen, pause_s, self._paint)
+
+    def pause(self) -> None:
+        """Paint no more; said by the screen when it paints."""
+        self._painted_s = asyncio.get_running_loop().time()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _paint(self) -> None:
+        if self._screen.is_attached:
+            self._screen._on_timer_update()
+
+
+def keep_frames(screen: Screen[Any]) -> None:
+    """Let a screen paint by such a clock; to be called before it is shown."""
+    screen._Screen__update_timer = FrameClock(screen)  # type: ignore[attr-defined]
+
+
+def call_later(widget: Widget, pause_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+    """Call something for a widget after a pause, as Textual's timers do, but without a task and a message."""
+
+    def run() -> None:
+        with widget._context():
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - as Textual does for a handler of messages
+                widget.app._handle_exception(error)
+
+    return asyncio.get_running_loop().call_later(pause_s, run)
+
+
+def paint_now(widget: Widget) -> None:
+    """Paint what a widget has asked for without the messages that lead there, where nothing else is due."""
+    screen = widget.screen
+    if widget._repaint_required and not widget._layout_required and screen.is_current:
+        widget._repaint_required = False
+        screen._dirty_widgets.add(widget)
+        screen._on_timer_update()

@@ -1,0 +1,89 @@
+"""Frames are painted when something changed, soon, and not more often than a screen can show."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmchat.tui.quirks.frames import FrameClock, call_later, keep_frames, paint_now
+
+
+class Frames(App[None]):
+    """Counts its frames."""
+
+    frames = 0
+
+    def get_default_screen(self) -> Screen:
+        screen = Screen()
+        keep_frames(screen)
+        return screen
+
+    def compose(self) -> ComposeResult:
+        yield Static("one")
+
+    def _display(self, screen, renderable):
+        self.frames += renderable is not None
+        super()._display(screen, renderable)
+
+
+def test_textual_still_has_the_names_that_are_used():
+    screen = Screen()
+    keep_frames(screen)
+    assert isinstance(screen._update_timer, FrameClock)
+    for name in ("_on_timer_update", "_dirty_widgets", "_repaint_required", "_layout_required", "_context"):
+        assert hasattr(screen, name)
+    assert callable(App._handle_exception)
+
+
+async def test_what_changes_is_painted_by_the_clock_of_ours():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        frames = app.frames
+        app.query_one(Static).refresh()
+        while app.frames == frames:
+            await pilot.pause()
+        assert app.screen.__dict__["_Screen__update_timer"].__class__ is FrameClock
+
+
+async def test_a_widget_can_be_painted_at_once_and_is_not_painted_twice():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        frames = app.frames
+        app.query_one(Static).refresh()
+        paint_now(app.query_one(Static))
+        assert app.frames == frames + 1
+        paint_now(app.query_one(Static))
+        await pilot.pause()
+        assert app.frames == frames + 1
+
+
+async def test_nothing_is_painted_over_a_dialog():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        below = app.query_one(Static)
+        await app.push_screen(Screen())
+        await pilot.pause()
+        frames = app.frames
+        below.refresh()
+        paint_now(below)
+        assert app.frames == frames
+
+
+async def fail_later() -> None:
+    async with Frames().run_test() as pilot:
+        failed = asyncio.Event()
+        handle = pilot.app._handle_exception
+        pilot.app._handle_exception = lambda error: (handle(error), failed.set())
+        call_later(pilot.app.query_one(Static), 0.0, lambda: 1 / 0)
+        await failed.wait()
+
+
+async def test_what_fails_later_ends_the_app_as_in_a_handler():
+    with pytest.raises(ZeroDivisionError):
+        await fail_later()
