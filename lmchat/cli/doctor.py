@@ -11,7 +11,6 @@ from pathlib import Path
 from lmchat.cli.doctor_checks import Around, doctor_checks, home_of_user, modes_before
 from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
-from lmchat.config.settings import Settings
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.errors import LMChatError
 from lmchat.services.doctor import Check, examine, in_order, worst
@@ -96,7 +95,7 @@ def _backend(parts: Parts) -> Backend:
     try:
         return make_backend(parts.loaded.settings, parts.paths, keys_of(parts))
     except LMChatError:
-        return ProxyClient(Settings(), key_for=lambda _: None)
+        return ProxyClient(parts.usable_settings, key_for=lambda _: None)
 
 
 def _clipboard(parts: Parts) -> Clipboard:

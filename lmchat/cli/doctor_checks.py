@@ -15,7 +15,7 @@ from lmchat.cli.doctor_engine import engine_findings
 from lmchat.cli.doctor_program import program_findings
 from lmchat.cli.doctor_servers import ServerChecks
 from lmchat.cli.parts import Parts
-from lmchat.domain.finding import Finding, Group
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.services.doctor import Check, Examination, apart
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes, files_findings, modes_of
@@ -91,6 +91,7 @@ def _whole(parts: Parts) -> Check:
         name="Integrity",
         run=lambda: apart(lambda: whole_findings(parts.paths.sessions_file)),
         step_if_late=sqlite_command(_shown_file(parts)),
+        grade_if_late=Grade.NOT_TRIED,  # a large file takes its time
     )
 
 

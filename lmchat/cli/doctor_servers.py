@@ -34,10 +34,7 @@ class ServerChecks:
     @cached_property
     def settings(self) -> Settings:
         """What holds of the configuration; the check of the files says what is wrong with it."""
-        try:
-            return self._parts.loaded.settings
-        except LMChatError:
-            return Settings()
+        return self._parts.usable_settings
 
     def own(self) -> tuple[list[Endpoint], list[Finding]]:
         """Return the user's own addresses, and a row for each that is none."""

@@ -37,15 +37,27 @@ class Parts:
     @cached_property
     def loaded(self) -> Loaded:
         """The configuration with its problems."""
+        is_required = self.options.config is not None
+        return load(self.config_file, self.environ, self._flags, is_required=is_required)
+
+    @property
+    def _flags(self) -> Flags:
         options = self.options
-        flags = Flags(
+        return Flags(
             endpoint=options.endpoint,
             model=options.model,
             system_prompt=options.system,
             allowed_hosts=options.allow_hosts,
             profile=options.profile,
         )
-        return load(self.config_file, self.environ, flags, is_required=options.config is not None)
+
+    @property
+    def usable_settings(self) -> Settings:
+        """What of the settings can be used: without those that are wrong, or the whole file."""
+        try:
+            return self.loaded.settings
+        except LMChatError:  # nobody knows where the file is
+            return load(Path(os.devnull), self.environ, self._flags).settings
 
     @property
     def settings(self) -> Settings:

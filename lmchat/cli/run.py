@@ -59,6 +59,9 @@ def _handle(parts: Parts) -> int:
     except LMChatError:
         if not parts.options.handler.startswith(_DOCTOR):  # which tells of it
             raise
+        import logging
+
+        logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
     result = handler(parts)
     if isinstance(result, int):
         return result

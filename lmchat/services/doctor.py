@@ -33,6 +33,8 @@ class Check(Struct, frozen=True, kw_only=True):
     """Looks, and changes nothing that it does not put back."""
     step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
     """What helps where it does not end."""
+    grade_if_late: Grade = Grade.FAULT
+    """How bad that is."""
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -136,7 +138,7 @@ async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s
         findings = (
             _own(
                 check,
-                Grade.WARNING,
+                check.grade_if_late,
                 f"The check did not end within {limit_s:g} s.",
                 check.step_if_late,
             ),
@@ -148,7 +150,7 @@ async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s
         findings = (
             _own(
                 check,
-                Grade.WARNING,
+                Grade.FAULT,
                 f"The check itself failed ({type(error).__name__}, error {error_id}).",
                 "The log file has the details under this id",
             ),

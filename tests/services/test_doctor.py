@@ -53,7 +53,7 @@ async def test_a_check_that_raises_is_reported_by_the_id_of_the_log_and_without_
 
     found = await all_of(check("bad", run), good())
     assert found["good"].grade is Grade.OK
-    assert found["bad"].grade is Grade.WARNING
+    assert found["bad"].grade is Grade.FAULT
     assert "KeyError" in found["bad"].cause
     assert "deadbeef" in found["bad"].cause
     assert "secret" not in found["bad"].cause
@@ -77,7 +77,7 @@ async def test_a_check_that_hangs_is_reported_and_stops_none_of_the_others():
 
     found = await all_of(check("late", run), good(), limit_s=0.05)
     assert found["good"].grade is Grade.OK
-    assert (found["late"].grade, found["late"].next_step) == (Grade.WARNING, "look there")
+    assert (found["late"].grade, found["late"].next_step) == (Grade.FAULT, "look there")
     assert "0.05 s" in found["late"].cause
 
 
@@ -85,7 +85,7 @@ async def test_a_thread_that_hangs_is_not_waited_for():
     gate = threading.Event()
     found = await all_of(check("disk", lambda: apart(gate.wait)), good(), limit_s=0.05)
     gate.set()
-    assert found["disk"].grade is Grade.WARNING
+    assert found["disk"].grade is Grade.FAULT
     assert found["good"].grade is Grade.OK
 
 

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sqlite3
+import time
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import llama_cpp, plain
+from tests.support.scripted_server import Hold, ScriptedServer, html_reply
+
+_KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
+_VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}
+_LIMIT_S = 15.0
+"""What a loaded machine may take for what lasts 6 s at most."""
+
+
+def report(cli: Cli, *words: str, code: int = 0, **env: str) -> dict:
+    """The document, whatever was found in it."""
+    done = cli("doctor", "--json", *words, **env)
+    assert done.returncode == code, done
+    assert done.stderr == ""
+    value = json.loads(done.stdout)
+    assert value["healthy"] is (code == 0)
+    assert all(list(row) == _KEYS for row in value["checks"])
+    assert {row["verdict"] for row in value["checks"]} <= _VERDICTS
+    assert all(row["next_step"] for row in value["checks"] if row["verdict"] == "fault")
+    return value
+
+
+def rows(value: dict, check: str) -> list[dict]:
+    return [row for row in value["checks"] if row["check"] == check]
+
+
+def row(value: dict, check: str) -> dict:
+    [found] = rows(value, check)
+    return found
+
+
+def own(value: dict, cli: Cli) -> dict:
+    """The row of the server that was named."""
+    [found] = [one for one in rows(value, "server") if one["facts"]["url"] == cli.url]
+    return found
+
+
+def test_all_is_told_of_a_server_that_is_ready(cli):
+    value = report(cli)
+    assert row(value, "chat")["verdict"] == "ok"
+    assert own(value, cli)["facts"]["verdict"] == "ready"
+    products = {one["facts"]["product"] for one in rows(value, "server")}
+    assert {"LM Studio", "Jan", "llama.cpp", "Ollama", "vLLM", "SGLang", "LiteLLM"} <= products
+    groups = list(dict.fromkeys(one["group"] for one in value["checks"]))
+    assert groups == [
+        *("Servers", "Network", "Keys", "Files", "Terminal", "Clipboard", "Built-in engine", "lmchat"),
+    ]
+
+
+def test_the_text_has_the_same_rows_and_no_escape_codes_in_a_pipe(cli):
+    done = cli("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert re.search(r"^  ok +A chat +It would begin with tiny", done.stdout, re.MULTILINE)
+    assert str(cli.home) not in done.stdout
+
+
+def test_without_the_server_that_was_named_it_is_a_fault_and_exit_1(alone):
+    value = report(alone, code=1)
+    assert row(value, "chat")["verdict"] == "fault"
+    assert own(value, alone)["facts"]["verdict"] == "refused"
+
+
+def test_a_server_that_wants_a_key(cli, server):
+    server.forget()
+    llama_cpp(server, key="sk-right")
+    value = report(cli, code=1)
+    assert own(value, cli)["facts"]["verdict"] == "needs key"
+    assert [one["facts"]["state"] for one in rows(value, "key")] == ["missing", "stored"]
+
+
+def test_a_key_that_is_rejected_and_one_that_works_are_told_and_never_shown(cli, server):
+    server.forget()
+    llama_cpp(server, key="sk-right")
+    done = cli("doctor", "--json", LMCHAT_API_KEY="sk-wrong")
+    assert done.returncode == 1
+    assert rows(json.loads(done.stdout), "key")[0]["facts"]["state"] == "rejected"
+    good = cli("doctor", "--json", LMCHAT_API_KEY="sk-right")
+    assert good.returncode == 0
+    assert rows(json.loads(good.stdout), "key")[0]["facts"]["state"] == "works"
+    for text in (done.stdout, done.stderr, good.stdout, good.stderr):
+        assert "sk-" not in text
+
+
+def test_credentials_that_others_could_read(cli):
+    cli.folder.mkdir()
+    file = cli.folder / "credentials.toml"
+    file.write_text('["http://127.0.0.1:9"]\nkey = "sk-secret"\n')
+    file.chmod(0o644)
+    done = cli("doctor", "--json")
+    found = row(json.loads(done.stdout), "files.credentials")
+    assert (found["verdict"], found["facts"]["mode"]) == ("warning", "644")
+    assert "sk-secret" not in done.stdout
+    assert "http://127.0.0.1:9" in rows(json.loads(done.stdout), "key")[-1]["cause"]
+
+
+def test_who_holds_the_port_is_told_by_name_and_process(cli, server):
+    server.forget()
+    server.on("GET /v1/models", html_reply())
+    found = own(report(cli, code=1), cli)
+    assert found["facts"]["verdict"] == "not an LLM server"
+    assert found["facts"]["port_held_by"]["pid"] == os.getpid()
+    assert f"(process {os.getpid()})" in found["cause"]
+
+
+def test_a_port_that_takes_connections_and_never_answers_is_told_in_time(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cli = Cli(home=tmp_path, url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        cli.configure("[timeouts]\nhealth_s = 60\n")
+        began_s = time.monotonic()
+        found = own(report(cli, code=1), cli)
+    assert time.monotonic() - began_s < _LIMIT_S
+    assert found["facts"]["verdict"] == "timed out"
+    assert f"(process {os.getpid()})" in found["cause"]
+
+
+def test_a_server_on_ipv6_alone_is_found_and_told(tmp_path):
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as silent:
+            port = silent.getsockname()[1]
+            cli = Cli(home=tmp_path, url=f"http://[::1]:{port}")
+            value = report(cli, code=1)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    assert row(value, "network.families")["verdict"] == "warning"
+    assert row(value, "network.families")["facts"]["answering"][str(port)] == ["::1"]
+
+
+def test_a_proxy_of_the_environment_is_told_and_passed_by(cli):
+    value = report(cli, HTTP_PROXY="http://ada:secret@127.0.0.1:1", NO_PROXY="", no_proxy="")
+    found = row(value, "network.proxy")
+    assert found["verdict"] == "warning"
+    assert "HTTP_PROXY=http://127.0.0.1:1" in found["cause"]
+    assert "secret" not in json.dumps(value)
+    assert own(value, cli)["facts"]["verdict"] == "ready"
+
+
+def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
+    cli.configure("[chat]\ntemprature = 1\n")
+    value = report(cli, code=1)
+    found = row(value, "config")
+    assert (found["facts"]["line"], found["facts"]["key"]) == (2, "chat.temprature")
+    assert "did you mean temperature?" in found["cause"]
+    assert row(value, "chat")["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("text", ["model = ", "\x00", "[[endpoints]]\nname = 1\n", 'endpoint = "ftp://x"\n'])
+def test_no_configuration_keeps_the_doctor_from_its_report(cli, text):
+    cli.url = ""
+    cli.configure(text)
+    done = cli("doctor", "--json")
+    assert done.returncode == 1
+    assert "fault" in {one["verdict"] for one in json.loads(done.stdout)["checks"]}
+    assert done.stderr == ""
+
+
+def test_a_file_of_configuration_that_is_not_there_is_told(cli):
+    found = row(report(cli, "--config", "/nowhere/c.toml", code=1), "config")
+    assert "there is no such file" in found["cause"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(cli):
+    cli.folder.write_text("")
+    value = report(cli, code=1)
+    assert {one["verdict"] for one in rows(value, "files.folder")} == {"fault"}
+    assert row(value, "store")["verdict"] == "fault"
+    assert row(value, "chat")["verdict"] == "ok"
+
+
+def test_a_folder_that_nobody_knows_is_told(cli):
+    value = report(cli, code=1, LMCHAT_HOME="~no-such-user/x")
+    assert own(value, cli)["facts"]["verdict"] == "ready"
+    assert any("home folder that is not known" in one["cause"] for one in value["checks"])
+
+
+def test_without_home_and_folder_it_still_reports(cli):
+    done = cli("doctor", "--json", HOME="", LMCHAT_HOME="", XDG_CONFIG_HOME="")
+    assert json.loads(done.stdout)["checks"]
+    assert done.stderr == ""
+
+
+def test_a_damaged_store_is_told_and_left_as_it_is(cli):
+    cli.folder.mkdir()
+    file = cli.folder / "sessions.db"
+    file.write_bytes(b"no database " * 1000)
+    value = report(cli, code=1)
+    assert row(value, "store")["verdict"] == "fault"
+    assert row(value, "store.whole")["verdict"] == "fault"
+    assert file.read_bytes() == b"no database " * 1000
+
+
+def test_a_store_that_another_program_keeps_locked_is_told(cli):
+    cli("ask", "--save", "hi")
+    with sqlite3.connect(cli.folder / "sessions.db", isolation_level=None) as other:
+        other.execute("begin immediate")
+        found = row(report(cli, code=1), "store")
+        other.execute("rollback")
+    other.close()
+    assert "another program keeps it locked" in found["cause"]
+
+
+def test_a_wrong_level_of_the_log_is_a_row(cli):
+    assert row(report(cli, code=1, LMCHAT_LOG_LEVEL="loud"), "lmchat.log_level")["verdict"] == "fault"
+
+
+def test_the_last_error_of_the_log_is_named(cli):
+    cli.folder.mkdir()
+    lines = [
+        {"time": "2020-01-01T00:00:00.000+00:00", "message": "unexpected error, id 0badf00d"},
+        {"time": "2020-01-02T00:00:00.000+00:00", "message": "unexpected error, id 1234abcd"},
+        {"time": "2020-01-03T00:00:00.000+00:00", "message": "all is well"},
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    (cli.folder / "lmchat.log").write_text(text + '\nunexpected error {"cut\n\x00\xff')
+    found = row(report(cli), "lmchat.log")
+    assert found["facts"]["last_error"] == "1234abcd"
+    assert found["verdict"] == "ok"
+
+
+def test_names_that_a_server_gives_do_no_harm(cli, server):
+    server.forget()
+    plain(server, "a\x1b[2J\u202eb")
+    done = cli("doctor")
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_on_a_terminal_words_have_colours_and_rows_fit(cli):
+    with PtyProgram(
+        cli.argv("doctor"), home=cli.home, size=(90, 50), env={"TERM": "xterm-256color"}
+    ) as program:
+        assert program.wait_exit() == 0
+        raw = program.raw.decode()
+    assert "\x1b[32mok\x1b[0m" in raw
+    plain_text = re.sub(r"\x1b\[[0-9]*m", "", raw)
+    assert max(len(line) for line in plain_text.splitlines()) <= 90
+    assert "90 × 50." in plain_text
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}], ids=str)
+def test_where_no_colours_are_wanted_there_are_none(cli, env):
+    with PtyProgram(cli.argv("doctor"), home=cli.home, size=(90, 50), env=env) as program:
+        program.wait_exit()
+        assert b"\x1b" not in program.raw
+
+
+def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
+    with ScriptedServer() as server:
+        gate = Hold()
+        server.on("GET /v1/models", gate)
+        cli = Cli(home=tmp_path, url=server.url)
+        process = cli.start("doctor")
+        server.wait_for()
+        process.send_signal(2)
+        out, _ = process.communicate(timeout=_LIMIT_S)
+    assert process.returncode == 130
+    assert out == b""
+
+
+def test_doctor_clipboard_tells_each_way(cli):
+    value = json.loads(cli("doctor", "clipboard", "--json", TERM="xterm").stdout)
+    names = [one["name"] for one in rows(value, "clipboard.way")]
+    assert names == ["wl-copy", "xclip", "xsel", "pbcopy", "clip.exe", "tmux", "OSC 52", "file"]
+    assert row(value, "clipboard")["facts"]["way"] in names
+    assert cli("doctor", "clipboard").returncode == 0
+
+
+def test_doctor_clipboard_finds_the_way_that_works(cli, tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    tool = folder / "xclip"
+    tool.write_text(f'#!/bin/sh\ncase "$*" in *-o) cat {folder}/x;; *) cat > {folder}/x;; esac\n')
+    tool.chmod(0o755)
+    (folder / "x").write_text("mine")
+    path = f"{folder}:{os.environ['PATH']}"
+    value = json.loads(cli("doctor", "clipboard", "--json", PATH=path, DISPLAY=":0").stdout)
+    assert row(value, "clipboard")["cause"] == "It works here by xclip."
+    assert (folder / "x").read_text() == "mine"
+
+
+def test_nothing_of_the_screen_is_imported_for_it(cli):
+    done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
+    assert "lmchat.cli.doctor" in done.stderr
+    assert "textual" not in done.stderr
