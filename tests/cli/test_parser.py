@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 
 import pytest
 
@@ -134,6 +135,42 @@ def test_the_help_of_every_command_has_an_example_of_it(words, command, capsys):
     assert f"lmchat {words[0]}" in shown.partition("example")[2]
     for example in command.examples:
         assert example in shown
+
+
+def _typed(line):
+    """Return the words of each lmchat of a line of a shell, without its redirections."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    typed, found = list(words), []
+    for number, word in enumerate(typed):
+        if word in ("|", "&&", ">"):
+            found.append(None)
+        elif word == "lmchat":
+            found.append([])
+        elif found and found[-1] is not None and typed[number - 1] != ">":
+            found[-1].append(word)
+    return [one for one in found if one is not None]
+
+
+_EXAMPLES = [
+    *((f"lmchat {' '.join(words)}", example) for words, one in _all(COMMANDS) for example in one.examples),
+    *(("lmchat", line) for line in build_parser().epilog.splitlines() if line.startswith("  lmchat --")),
+]
+
+
+@pytest.mark.parametrize(("prog", "example"), _EXAMPLES)
+def test_every_example_of_the_help_is_understood_and_is_of_its_command(prog, example):
+    commands = _typed(example)
+    assert commands, example
+    assert any(f"lmchat {' '.join(words)}".startswith(prog) for words in commands)
+    for words in commands:
+        parse(words)
+
+
+def test_every_command_has_an_example_and_says_what_it_does():
+    for words, command in _all(COMMANDS):
+        assert command.examples, words
+        assert command.help, words
 
 
 def test_the_help_lists_every_command():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import stat
 
 import pytest
@@ -142,10 +143,51 @@ def test_completion_names_commands_and_options(cli, shell):
         assert word in script
 
 
-def test_the_script_for_bash_completes(cli):
+@pytest.mark.parametrize(("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
+def test_the_shell_itself_understands_its_script(cli, shell, check):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (cli.home / "script").write_text(cli("completion", shell).stdout)
+    done = run([shell, check, cli.home / "script"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mod", "models"),
+        ("do", "doctor"),
+        ("doctor cl", "clipboard"),
+        ("doctor --js", "--json"),
+        ("config ch", "check"),
+        ("completion z", "zsh"),
+        ("export --format h", "html"),
+    ],
+)
+def test_the_script_for_bash_completes(cli, typed, offered):
     (cli.home / "script").write_text(cli("completion", "bash").stdout)
-    ask = 'source "$1"; COMP_WORDS=(lmchat mod); COMP_CWORD=1; _shtab_lmchat; echo "${COMPREPLY[@]}"'
-    assert run(["bash", "-c", ask, "bash", cli.home / "script"]).stdout == "models\n"
+    words = typed.split()
+    ask = (
+        f'source "$1"; COMP_WORDS=(lmchat {typed}); COMP_CWORD={len(words)}; _shtab_lmchat; '
+        'echo "${COMPREPLY[@]}"'
+    )
+    assert run(["bash", "-c", ask, "bash", cli.home / "script"]).stdout == f"{offered}\n"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_complete_too(cli, shell):
+    """As far as they can be asked without a terminal: fish can, of zsh the function must be defined."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = cli.home / "script"
+    script.write_text(cli("completion", shell).stdout)
+    begin = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
+    ask = {
+        "zsh": f"{begin}; source {script}; whence -w _shtab_lmchat",
+        "fish": f"source {script}; complete --do-complete 'lmchat do'",
+    }
+    found = {"zsh": "_shtab_lmchat: function", "fish": "doctor"}
+    assert found[shell] in run([shell, "-c", ask[shell]], home=cli.home).stdout
 
 
 def test_the_screen_needs_a_terminal_and_names_ask(cli):
