@@ -37,7 +37,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
         near = _named(candidates)
     if near is None or not near.next_step:
         return ""
-    return f"Next: {near.next_step}. This page goes on by itself then."
+    return f"Next: {near.next_step} (this page then goes on by itself)"
 
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -153,7 +153,7 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
         (
             json_reply({"error": {"message": "no key"}}, status=401),
             Verdict.NEEDS_KEY,
-            "Use the key that llama-server was started with (--api-key)",
+            "Use the key given to llama-server --api-key",
         ),
         (
             json_reply({"error": {"message": "oops"}}, status=500),

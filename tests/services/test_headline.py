@@ -23,7 +23,7 @@ BOX = Endpoint.parse("http://gpu-box:1337")
 def test_a_server_that_lacks_one_thing_is_told_with_the_step(verdict, words):
     found = [candidate(Verdict.REFUSED, product=Product.JAN), candidate(verdict, next_step="Do this")]
     assert headline(found) == words
-    assert advice(found) == "Next: Do this. This page goes on by itself then."
+    assert advice(found) == "Next: Do this (this page then goes on by itself)"
 
 
 def test_a_blocked_host_is_named():
@@ -34,7 +34,7 @@ def test_a_blocked_host_is_named():
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
     assert headline([away]) == "Nothing answers."
-    assert advice([away]) == "Next: Go. This page goes on by itself then."
+    assert advice([away]) == "Next: Go (this page then goes on by itself)"
 
 
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():

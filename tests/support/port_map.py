@@ -12,13 +12,15 @@ class PortMap(httpx.AsyncBaseTransport):
 
     def __init__(self, places: dict[tuple[str, int], ScriptedServer | Exception]) -> None:
         self.places = places
+        self.nobody: Exception = httpx.ConnectError("All connection attempts failed")
+        """What a place says where nobody stands."""
         self.asked: list[tuple[str, int, str]] = []
         self._inner = httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host, port = request.url.host, request.url.port or 80
         self.asked.append((host, port, request.url.path))
-        target = self.places.get((host, port), httpx.ConnectError("All connection attempts failed"))
+        target = self.places.get((host, port), self.nobody)
         if isinstance(target, Exception):
             raise target
         url = request.url.copy_with(host=target.host, port=target.port)

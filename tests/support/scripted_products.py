@@ -148,7 +148,15 @@ def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
     server.on(
         "GET /v1/models", model_list(*(ids or ("Qwen/Qwen3-8B",)), owned_by="vllm", max_model_len=32768)
     )
-    return server.on(CHAT, echo)
+
+    def chat(seen: Seen) -> Reply:
+        name = seen.json.get("model")
+        if name not in (ids or ("Qwen/Qwen3-8B",)):
+            error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "code": 404}
+            return json_reply({"error": error}, status=404)
+        return echo(seen)
+
+    return server.on(CHAT, chat)
 
 
 PRODUCTS = {

@@ -13,11 +13,12 @@ look took 3 ms, every message was written at 14:02.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from msgspec.structs import replace
 from textual.screen import Screen
 
@@ -29,6 +30,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.connections import Connections
 from lmchat.services.monitor import Monitor
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore
@@ -59,8 +61,24 @@ class HandClock:
         return self.now_s
 
 
+class MappedConnections(Connections):
+    """Sends all through a map of ports; only to the places named in `direct` as the program itself would."""
+
+    def __init__(self, ports: PortMap, direct: Collection[str]) -> None:
+        super().__init__(ports)
+        self._direct = direct
+
+    def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        is_direct = endpoint.netloc in self._direct
+        return Connections(None if is_direct else self._transport)._new_client(endpoint)
+
+
 class StillClient(ProxyClient):
     """The real proxy-client layer; only its measurements are always the same."""
+
+    def __init__(self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more) -> None:
+        super().__init__(settings, **more)
+        self._connections = self._scout._connections = MappedConnections(ports, direct)
 
     async def _keep(self, candidate: Candidate) -> Candidate:
         latency_ms = None if candidate.latency_ms is None else LOOK_MS
@@ -208,9 +226,12 @@ async def run(
     *,
     settings: Settings | None = None,
     remembered: Remembered | None = None,
-    size: tuple[int, int] = WIDE,
+    direct: Collection[str] = (),
 ) -> AsyncIterator[Situation]:
-    """Run the app on servers that stand at these ports of this machine, or at (host, port)."""
+    """Run the app on servers that stand at these ports of this machine, or at (host, port).
+
+    What stands in `direct` ("host:port") is not mapped: it is reached as the environment says.
+    """
     there = {
         (key if isinstance(key, tuple) else ("127.0.0.1", key)): one for key, one in (places or {}).items()
     }
@@ -220,7 +241,7 @@ async def run(
     credentials = Credentials(folder / "credentials.toml")
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
-    client = StillClient(settings, key_for=keys.key_for, transport=ports)
+    client = StillClient(settings, ports, direct=direct, key_for=keys.key_for)
     store = SessionStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder, client, settings=settings, remembered=remembered, store=store, clock=clock, moment=lambda: NOW
@@ -232,7 +253,7 @@ async def run(
         await asyncio.to_thread(keys.keep, endpoint, key)
 
     workspace.outside = replace(workspace.outside, keep_key=keep_key)
-    async with desk.app.run_test(size=size, notifications=True) as pilot:
+    async with desk.app.run_test(size=WIDE, notifications=True) as pilot:
         desk.pilot = pilot
         yield Situation(desk, clock, ports, folder, credentials)
         await desk.app.stop_and_save()

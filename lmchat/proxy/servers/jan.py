@@ -25,7 +25,7 @@ class Jan(Server):
     confirm_path = "/openapi.json"
     state = LoadState.LOADED
     start_hint = "Settings, Local API Server, Start"
-    key_hint = "Jan shows its API key under Settings, Local API Server"
+    key_hint = "Use the key from Settings, Local API Server"
     model_hint = "Start a model in Jan"
     empty_hint = "Start a model in Jan"
     host_hint = "Local API Server, Trusted Hosts: add {host}"

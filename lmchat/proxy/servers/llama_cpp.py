@@ -33,7 +33,7 @@ class LlamaCpp(Server):
     ports: ClassVar[tuple[int, ...]] = (8080,)
     loads_on_demand = True
     start_hint = "llama-server -m MODEL.gguf"
-    key_hint = "Use the key that llama-server was started with (--api-key)"
+    key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     empty_hint = "llama-server -m MODEL.gguf"
 

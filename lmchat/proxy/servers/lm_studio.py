@@ -30,7 +30,7 @@ class LmStudio(Server):
     loads_on_demand = True
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
-    key_hint = "Developer, Server settings, Manage tokens"
+    key_hint = "Use a token from Server settings, Manage tokens"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     empty_hint = "Discover tab: download a model, then load it"
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
+from lmchat.config.settings import Settings
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import Verdict
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support import situation
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate
+
+KEY = "sk-lm-of-this-test"
 
 
 async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture):
@@ -21,12 +31,45 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
     assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
 
 
+async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start, picture):
+    program = start(lm_studio)  # it greets on a port of its own
+    async with situation.run(tmp_path, {41343: program}) as seen:
+        await seen.is_on(WelcomeScreen)
+        await seen.shows(
+            "LM Studio runs, but its server is off.",
+            "Next: Open its Developer tab, then Start server (this page then goes on by itself)",
+        )
+        assert seen.candidate(1234).verdict is Verdict.SERVER_OFF
+        await picture(seen, "server-off")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "server-off-80x24")
+        seen.places(1234, start(lm_studio))
+        seen.time_passes()
+        await seen.chats()
+    assert program.seen(CHAT) == []
+
+
+async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tmp_path, start):
+    folder = tmp_path / ".lmstudio" / ".internal"
+    folder.mkdir(parents=True)
+    (folder / "http-server-config.json").write_text(json.dumps({"port": 4711}))
+    (folder / "http-server.json").write_text(json.dumps({"port": 51515}))
+    async with situation.run(tmp_path, {51515: start(lm_studio)}) as seen:
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("LM Studio runs, but its server is off.", "4711")
+        assert seen.candidate(4711).verdict is Verdict.SERVER_OFF
+        seen.places(4711, start(lm_studio))
+        seen.time_passes()
+        await seen.chats()
+        assert seen.app.desk.target.endpoint.port == 4711
+
+
 async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with situation.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
-        await seen.shows("· qwen3-8b", "· not loaded")
+        await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load it")
         await picture(seen, "picker")
         await seen.at_size(situation.SMALL)
         await picture(seen, "picker-80x24")
@@ -34,6 +77,64 @@ async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, st
         await seen.presses("enter")
         await seen.goes_on()
         await seen.shows("loading qwen3-8b")
+        await seen.until(gate.reached.is_set, "the load")
+        await picture(seen, "loading", while_busy="load")
         gate.open()
         await seen.shows("loaded qwen3-8b", "● LM Studio ready")
         await seen.chats()
+
+
+async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_path, start):
+    memory: list[str] = []
+    async with situation.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
+        await seen.is_on(ModelPicker)
+        memory.append("gemma-3-4b")
+        seen.time_passes()
+        await seen.chats()
+        assert seen.app.desk.target.model_id == "gemma-3-4b"
+
+
+async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(
+    tmp_path, start, picture
+):
+    server = start(lm_studio, loaded=(), has_jit=False)
+    wanted = Settings(model="qwen3-8b")
+    async with situation.run(tmp_path, {1234: server}, settings=wanted) as seen:
+        await seen.goes_on()
+        await seen.says("Hello?")
+        await seen.shows(
+            "× LM Studio says: No models loaded.",
+            "Load it with Ctrl+O, Enter: then this is asked again.",
+            "not loaded",
+        )
+        failed = seen.desk.conversation.messages[-1]
+        assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
+        await picture(seen, "jit-off")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "jit-off-80x24")
+        await seen.presses("ctrl+o")
+        await seen.is_on(ModelPicker)
+        await seen.shows("3 on 1 server")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        assert (await seen.answered()).text == "Hello there."
+        await seen.shows("Hello there.", "● LM Studio ready")
+    assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?", "Hello?"]
+
+
+async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, start, picture):
+    async with situation.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
+        await seen.is_on(KeyDialog)
+        await seen.shows(
+            "LM Studio wants a key",
+            "LM Studio shows it under Developer, Server settings, Manage tokens.",
+            "Enter try it",
+        )
+        assert seen.candidate(1234).verdict is Verdict.NEEDS_KEY
+        await picture(seen, "token")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "token-80x24")
+        await seen.types(KEY)
+        await seen.presses("enter")
+        await seen.chats()
+        assert seen.credentials.get("http://127.0.0.1:1234") == KEY

@@ -1,0 +1,93 @@
+"""Servers that answer, but not yet with words: no model on the disk, one that loads, a web page."""
+
+from __future__ import annotations
+
+from lmchat.domain.server import Verdict
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support import situation
+from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, loading_llama_cpp, ollama
+from tests.support.scripted_server import html_reply
+
+
+async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_offered(
+    tmp_path, start, picture
+):
+    server = start(ollama, is_empty=True)
+    async with situation.run(tmp_path, {11434: server}) as seen:
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this")
+        assert seen.candidate(11434).verdict is Verdict.NO_MODEL
+        await picture(seen, "no-models")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "no-models-80x24")
+        ollama(server, "llama3.2:latest")
+        seen.time_passes()
+        await seen.is_on(ModelPicker)
+        await seen.shows("Ollama has no model loaded: choose one", "llama3.2:latest")
+        await seen.presses("enter")
+        await seen.chats()
+
+
+async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(tmp_path, start, picture):
+    server = start(loading_llama_cpp)
+    async with situation.run(tmp_path, {8080: server}) as seen:
+        await seen.is_on(ChatScreen)
+        await seen.shows("◆ llama.cpp loading", "◆ loading its model 0 s · llama.cpp")
+        seen.time_passes(42)
+        await seen.shows("◆ loading its model 42 s · llama.cpp", "loading 42 s")
+        assert server.seen(CHAT) == []
+        await seen.says("Hello?")
+        await seen.shows("next Hello?")
+        await seen.types("and th")
+        await picture(seen, "loading")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "loading-80x24")
+        llama_cpp(server)
+        seen.time_passes()
+        assert (await seen.answered()).text == "Hello there."
+        assert seen.app.chat.prompt_input.text == "and th", "what is being typed stays"
+    assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
+
+
+async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start, picture):
+    server = start(llama_cpp)
+    async with situation.run(tmp_path, {8080: server}) as seen:
+        await seen.chats("One?")
+        loading_llama_cpp(server)
+        await seen.says("Two?")
+        await seen.shows("Turn loading", "loading 0.0 s")
+        seen.clock.now_s += 61
+        await seen.shows("loading 61 s")
+        await picture(seen, "loading-again", while_busy="turn")
+        llama_cpp(server)
+        assert (await seen.answered(2)).text == "Hello there."
+
+
+async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path, start):
+    server = start(loading_llama_cpp)
+    async with situation.run(tmp_path, {8080: server}) as seen:
+        await seen.shows("loading its model")
+        await seen.says("Hello?")
+        seen.places(8080, None)
+        seen.time_passes()
+        await seen.is_on(WelcomeScreen)
+        seen.places(8080, start(llama_cpp))
+        seen.time_passes()
+        assert (await seen.answered()).text == "Hello there."
+
+
+async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, picture):
+    server = start()
+    server.unknown = html_reply()
+    async with situation.run(tmp_path, {1234: server}) as seen:
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("not an LLM server", "Another program has port 1234: stop it")
+        assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM
+        await picture(seen, "web-server")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "web-server-80x24")
+        seen.places(1234, start(lm_studio))
+        seen.time_passes()
+        await seen.chats()

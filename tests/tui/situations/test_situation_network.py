@@ -1,0 +1,166 @@
+"""The network around the servers: a proxy variable, IPv6 only, none at all, another machine."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from lmchat.domain.server import Verdict
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support import situation
+from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain
+from tests.support.scripted_proxy import ScriptedProxy
+from tests.support.scripted_server import ScriptedServer, free_port
+
+KEY = "key-of-the-gpu-box"
+REFUSAL = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --allow-host gpu-box"
+
+
+@pytest.fixture
+def ipv6(start):
+    """Start a server on ::1 alone; only a machine without IPv6 is excused."""
+    try:
+        return start(llama_cpp, host="::1")
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """A proxy of the environment, which does not run yet; its port is kept free for it until `begin`."""
+    with ExitStack() as held:
+        one = ScriptedProxy(port=held.enter_context(free_port()))
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{one.port}")
+
+        def begin() -> ScriptedProxy:
+            held.close()
+            return one.start()
+
+        one.begin = begin
+        yield one
+        one.stop()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, start, proxy, host):
+    proxy.begin()
+    server = start(llama_cpp)
+    place = f"{host}:{server.port}"
+    settings = situation.named(f"http://{place}")
+    async with situation.run(tmp_path, settings=settings, direct={place}) as seen:
+        await seen.chats()
+        await seen.shows("● llama.cpp ready")
+    assert len(server.seen(CHAT)) == 1
+    assert proxy.requests == []
+
+
+async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, start, picture, proxy):
+    settings = situation.named("http://gpu-box:8000", allowed=["gpu-box"])
+    async with situation.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
+        await seen.is_on(WelcomeScreen)
+        place = f"127.0.0.1:{proxy.port}"
+        await seen.shows(
+            f"The proxy {place} does not answer; HTTP_PROXY names it for gpu-box:8000.",
+            f"Next: Start the proxy {place}, or NO_PROXY=gpu-box lmchat (this",
+        )
+        assert "secret" not in seen.text
+        assert seen.candidate(8000).verdict is Verdict.REFUSED
+        await picture(seen, "proxy-away", instead={f"{proxy.port:05}": "54321"})
+        plain(proxy.begin(), "far")
+        seen.time_passes()
+        await seen.chats()
+    assert proxy.seen(CHAT)[0].headers["host"] == "gpu-box:8000"
+
+
+async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6, picture):
+    async with situation.run(tmp_path, {("::1", 8080): ipv6}) as seen:
+        await seen.goes_on()
+        await seen.shows("[::1]:8080", "● llama.cpp ready")
+        await picture(seen, "ipv6")
+        await seen.chats()
+
+
+async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp_path, ipv6):
+    settings = situation.named("http://localhost:8080")
+    async with situation.run(tmp_path, {("::1", 8080): ipv6}, settings=settings) as seen:
+        await seen.chats()
+        assert seen.app.desk.target.endpoint.host == "::1"
+
+
+async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(tmp_path, start, picture):
+    async with situation.run(tmp_path, {1234: start(lm_studio)}) as seen:
+        await seen.chats("What grows in shade?")
+    async with situation.run(tmp_path) as seen:
+        seen.ports.nobody = httpx.ConnectError("[Errno 101] Network is unreachable")
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("No model server answers on this machine yet.", "LM Studio", "Type an address")
+        assert {one.verdict for one in seen.app.workspace.catalogue.candidates} == {Verdict.REFUSED}
+        await picture(seen, "no-network")
+        await seen.presses("ctrl+k")
+        await seen.is_on(SearchDialog)
+        await seen.types("shade")
+        await seen.shows("What grows in shade?")
+        await seen.presses("escape")
+        seen.places(1234, start(lm_studio))
+        seen.time_passes()
+        await seen.chats()
+
+
+async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path, start, picture):
+    server = start(plain, "far", key=KEY)
+    settings = situation.named("http://gpu-box:8000")
+    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+        await seen.shows("gpu-box:8000 is not this machine", "Enter")
+        await picture(seen, "allow")
+        assert seen.ports.paths(8000, "gpu-box") == []
+        await seen.presses("enter")
+        await seen.is_on(KeyDialog)
+        await picture(seen, "remote-key")
+        await seen.types(KEY)
+        await seen.presses("enter")
+        await seen.chats()
+        assert seen.credentials.get("http://gpu-box:8000") == KEY
+
+
+async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_path, start, picture):
+    server = start(plain, "far", key=KEY)
+    settings = situation.named("http://gpu-box:8000", allowed=["gpu-box"])
+    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+        await asks_for_key(seen)
+        await seen.chats()
+        await seen.shows("gpu-box:8000")
+        await picture(seen, "remote")
+    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+        await seen.chats()
+
+
+async def asks_for_key(seen: situation.Situation) -> None:
+    await seen.is_on(KeyDialog)
+    await seen.types(KEY)
+    await seen.presses("enter")
+    await seen.is_on(ChatScreen)
+
+
+async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, picture):
+    server = start(plain, "far")
+    settings = situation.named("http://gpu-box:8000")
+    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+        await seen.shows("gpu-box:8000 is not this machine")
+        await seen.presses("escape")
+        await seen.is_on(WelcomeScreen)
+        await seen.shows(REFUSAL, "Next: lmchat --allow-host gpu-box (this")
+        await picture(seen, "not-allowed")
+        await seen.at_size(situation.SMALL)
+        await picture(seen, "not-allowed-80x24")
+    assert server.requests == []
+
+
+def test_the_server_of_ipv6_listens_there_alone(ipv6):
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{ipv6.port}/v1/models", trust_env=False)
+    assert isinstance(ipv6, ScriptedServer)
