@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
-from lmchat.domain.tokens import corrected, estimate_tokens
+from lmchat.domain.tokens import estimate_tokens
 
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around a message, about."""
@@ -62,9 +62,9 @@ def plan_context(
             systems.append(index)
         elif estimates[index]:
             talk.append(index)
-    sizes = [_size(estimates[index], factor) for index in talk]
+    sizes = sizes_of([estimates[index] for index in talk], factor)
     has_system = bool(systems) and bool(estimates[systems[-1]])
-    base = _size(estimates[systems[-1]], factor) if has_system else 0
+    (base,) = sizes_of([estimates[systems[-1]]], factor) if has_system else (0,)
     reserve = answer_reserve(limit, max_tokens)
     needed = kept = base + sum(sizes)
     first = 0
@@ -82,5 +82,7 @@ def plan_context(
     )
 
 
-def _size(estimate: float, factor: float) -> int:
-    return corrected(estimate, factor) + MESSAGE_OVERHEAD_TOKENS
+def sizes_of(estimates: Iterable[float], factor: float) -> list[int]:
+    """Return the tokens that messages take in a request, from the estimates of their texts."""
+    # `corrected`, written out: a long session is measured for each turn
+    return [(round(raw * factor) or bool(raw)) + MESSAGE_OVERHEAD_TOKENS for raw in estimates]

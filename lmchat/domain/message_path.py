@@ -166,12 +166,6 @@ class MessagePath(Sequence[ChatMessage]):
         """Yield characters and line ends of every text."""
         return chain.from_iterable(zip(one.chars, one.line_ends, strict=True) for one in self._stretches)
 
-    def extent(self, index: int) -> tuple[int, int]:
-        """Return characters and line ends of one text."""
-        number = bisect_right(self._ends, index) - 1
-        stretch, place = self._stretches[number], index - self._ends[number]
-        return stretch.chars[place], stretch.line_ends[place]
-
     @property
     def roles(self) -> Iterator[Role]:
         """Who speaks, message by message."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message
+from lmchat.domain.context import estimate_message, sizes_of
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.server import Target
-from lmchat.domain.tokens import corrected, estimate_tokens
+from lmchat.domain.tokens import estimate_tokens
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
@@ -77,13 +77,15 @@ class ContextMeter:
     def _use(
         target: Target | None, messages: Sequence[ChatMessage], factor: float, limit: int | None
     ) -> ContextUse:
-        tokens, is_estimated = 0, False
+        after: list[float] = []
+        tokens = 0
         for estimate, counted, model in MessagePath(messages).counts():
             if counted and (target is None or model == target.model_id):
-                return ContextUse(tokens=tokens + counted, limit=limit, is_estimated=is_estimated)
-            tokens += corrected(estimate, factor) + MESSAGE_OVERHEAD_TOKENS
-            is_estimated = True
-        return ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
+                tokens = counted
+                break
+            after.append(estimate)
+        tokens += sum(sizes_of(after, factor))
+        return ContextUse(tokens=tokens, limit=limit, is_estimated=bool(after))
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         """Estimate what stands in the prompt."""

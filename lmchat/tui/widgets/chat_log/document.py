@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.entries import Entries
-from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
+from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 from lmchat.tui.widgets.chat_log.heights import Heights
 from lmchat.tui.widgets.chat_log.layout import Layout
 from lmchat.tui.widgets.chat_log.line import Line
@@ -53,10 +53,9 @@ class Document:
     def prepend(self, earlier: MessagePath) -> None:
         """Put messages before all others."""
         changed = self.entries.prepend(earlier)
-        heights = [likely_height(*extent, self.width) + _above(1) for extent in earlier.extents()]
+        heights = _with_rows_above(likely_heights(earlier.extents(), self.width))
         if not heights:
             return
-        heights[0] -= _above(1)
         if len(self.heights):
             self.heights[0] += _above(1)
         self.heights.prepend(heights)
@@ -79,8 +78,7 @@ class Document:
 
     def _estimate(self) -> None:
         """Forget all heights; those of what was looked at are better estimates."""
-        heights = enumerate(self.entries.likely_heights(self.width))
-        self.heights = Heights(height + _above(index) for index, height in heights)
+        self.heights = Heights(_with_rows_above(self.entries.likely_heights(self.width)))
         for index, entry in self.entries.made():
             entry.forget()
             if entry.is_built:
@@ -252,6 +250,11 @@ def _is_same(old: Line, new: Line) -> bool:
 def _above(index: int) -> int:
     """Return the blank rows above a message."""
     return int(index > 0)
+
+
+def _with_rows_above(heights: list[int]) -> list[int]:
+    """Return heights of messages from the first on, with the blank rows above each."""
+    return heights[:1] + [height + _above(1) for height in heights[1:]]
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
-from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
+from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 
 
 class Entries:
@@ -63,14 +63,7 @@ class Entries:
 
     def likely_heights(self, width: int) -> list[int]:
         """Return the heights that all may have."""
-        heights = [likely_height(*extent, width) for extent in self._path.extents()]
-        return heights + [entry.estimate(width) for entry in self._later]
-
-    def likely_height(self, index: int, width: int) -> int:
-        """Return the height that one may have."""
-        if index in self._made or index >= len(self._path):
-            return self[index].estimate(width)
-        return likely_height(*self._path.extent(index), width)
+        return likely_heights(self._path.extents(), width) + [entry.estimate(width) for entry in self._later]
 
     def sources(self) -> Iterator[str]:
         """Yield what is said in each, without making any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct, field
@@ -82,7 +83,7 @@ class Entry(Struct):
     def estimate(self, width: int) -> int:
         """Return the height that it may have before its blocks are known."""
         text = self.source
-        return likely_height(len(text), text.count("\n"), width)
+        return likely_heights([(len(text), text.count("\n"))], width)[0]
 
     @property
     def is_changed(self) -> bool:
@@ -288,6 +289,6 @@ class Entry(Struct):
         return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart
 
 
-def likely_height(chars: int, line_ends: int, width: int) -> int:
-    """Return the height that a message may have before it is cut into blocks."""
-    return 3 + line_ends + chars // width
+def likely_heights(extents: Iterable[tuple[int, int]], width: int) -> list[int]:
+    """Return the heights that messages may have before they are cut into blocks."""
+    return [3 + line_ends + chars // width for chars, line_ends in extents]
