@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
-_WIDE = re.compile("[\u2e80-\U0010ffff]+")
-"""CJK, emoji and their like: about a token each."""
+_WIDE = re.compile("[^\0-\u2e7f]+")
+"""CJK, emoji and their like, from U+2E80 on: about a token each. Naming the others is compiled faster."""
+_ASCII = bytes(range(128))
 
 
 def raw_tokens(text: str) -> float:
     """Return 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each as one token."""
     if text.isascii():
         return len(text) / 4
-    ascii_chars = len(text.encode("ascii", "ignore"))
-    wide = len(text) - len(_WIDE.sub("", text))
-    return ascii_chars / 4 + (len(text) - ascii_chars - wide) / 2 + wide
+    rest = text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
+    wide = len(rest) - len(_WIDE.sub("", rest))
+    return (len(text) - len(rest)) / 4 + (len(rest) - wide) / 2 + wide
 
 
 def corrected(raw: float, factor: float) -> int:
