@@ -59,6 +59,10 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: a key that is none
         error = caught
         verdict = _verdict(caught, site, is_sure=is_sure)
+        if verdict.is_server and not is_sure and not place.endpoint.is_loopback:
+            server = server_of(
+                Product.OPENAI_COMPATIBLE
+            )  # a port is no proof on a machine of one's own choice
     return _candidate(site, place, server, verdict, models, error)
 
 
@@ -86,6 +90,14 @@ async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
             return suspect, True
     is_list = listed.is_good and isinstance(listed.object.get("data"), list)
     return (server_of(Product.OPENAI_COMPATIBLE), False) if is_list else (expected, False)
+
+
+def is_another(reply: Reply, known: Server) -> bool:
+    """Whether a reply shows that the server which stood there before has given way to another."""
+    proven = _proven(reply)
+    if proven is not None:
+        return proven.product is not known.product
+    return known.signs_replies
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:

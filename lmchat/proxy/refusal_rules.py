@@ -117,7 +117,7 @@ RULES: tuple[Rule, ...] = (
         kind="model_missing",
         statuses=_of(0, 400, 404, 422),
         pattern=_MODEL_MISSING,
-        hint="Choose a model that the server has.",
+        hint="Choose a model that the server has: Ctrl+O lists them.",
         hints={OLLAMA: "Fetch it with: ollama pull {model}"},
     ),
     Rule(

@@ -14,7 +14,7 @@ from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.discovery import is_well_known, other_literals, server_at
 from lmchat.proxy.lm_studio_home import app_ports
-from lmchat.proxy.look import QUESTIONS, Place, identify, look, next_step
+from lmchat.proxy.look import QUESTIONS, Place, identify, is_another, look, next_step
 from lmchat.proxy.refusals import Asked
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers import server_of
@@ -119,6 +119,9 @@ class Scout:
         site = self._site(place.endpoint, place.server.product, read_s=read_s, key=key)
         site.is_quick = is_quick
         candidate = await look(site, place, place.server if is_quick else None)
+        if is_quick and site.first is not None and is_another(site.first, place.server):
+            self._proven.discard(place.endpoint)
+            return await self._look(place, read_s=read_s, key=key)
         if candidate.verdict.is_server:
             self._remember(place.endpoint, candidate.product)
         else:

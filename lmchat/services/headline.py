@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lmchat.domain.server import Candidate, Verdict
+from lmchat.domain.server import Candidate, Product, Verdict
 from lmchat.services.arrival import has_model
 
 NOTHING = "No model server answers on this machine yet."
+NOT_ALLOWED = "Endpoint not allowed"
+"""What every refusal by the allow-list begins with."""
 _OTHER = "The server that you named does not answer. {} does."
 _WORDS: Mapping[Verdict, str] = {
     Verdict.NEEDS_KEY: "{name} answers, but wants a key.",
@@ -37,6 +39,8 @@ def advice(candidates: Sequence[Candidate]) -> str:
         near = _named(candidates)
     if near is None or not near.next_step:
         return ""
+    if near.detail.startswith(NOT_ALLOWED):
+        return f"Next: {near.next_step}, or type the address here to allow it for this run"
     return f"Next: {near.next_step} (this page then goes on by itself)"
 
 
@@ -57,5 +61,7 @@ def _named(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def _name(candidate: Candidate) -> str:
     endpoint = candidate.endpoint
+    if candidate.product is Product.OPENAI_COMPATIBLE:
+        return f"The server at {endpoint.netloc}"
     is_known = endpoint.is_loopback and not candidate.is_own
     return candidate.product.value if is_known else f"{candidate.product.value} at {endpoint.netloc}"

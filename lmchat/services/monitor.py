@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, Target, Verdict
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Product, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
 from lmchat.services.ports import Backend
@@ -19,6 +19,8 @@ AWAY_POLL_S = 10.0
 """The same while the terminal has no focus."""
 KEPT_LATENCIES = 32
 """As many as the sidebar has room for."""
+_ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
+"""Servers that answer with the one model they have, whatever name they are asked for."""
 
 
 class Monitor:
@@ -93,7 +95,6 @@ class Monitor:
     def _seen(self, candidate: Candidate, target: Target) -> Health:
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
-        model = next((info for info in candidate.models if info.model_id == target.model_id), target.model)
         is_same = candidate.verdict is self._health.verdict
         return replace(
             self._health,
@@ -104,6 +105,17 @@ class Monitor:
             detail=candidate.detail,
             next_step=candidate.next_step,
             latencies_ms=(*self._health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=model,
+            model=_model(candidate, target),
             seen_s=self._clock() if is_up else self._health.seen_s,
         )
+
+
+def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
+    """Return what is known of the model in use, or of the one that has taken its place."""
+    listed = next((info for info in candidate.models if info.model_id == target.model_id), None)
+    if listed is not None or target.model is None or not candidate.models:
+        return listed or target.model
+    only = candidate.models[0] if len(candidate.models) == 1 else None
+    if only is not None and candidate.product in _ANSWERS_TO_ANY_NAME and only.state is LoadState.LOADED:
+        return only
+    return replace(target.model, state=LoadState.UNKNOWN)

@@ -82,10 +82,15 @@ def places(candidates: Sequence[Candidate], here: Here) -> tuple[Place, ...]:
     return tuple(sorted(found, key=_rank))
 
 
+def is_near(place: Place) -> bool:
+    """Whether something of a model server answers there."""
+    verdict = place.candidate.verdict
+    return verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR)
+
+
 def _rank(place: Place) -> int:
     """Sort key; the sort is stable, so the order of the candidates decides among equals."""
-    verdict = place.candidate.verdict
-    if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
+    if is_near(place):
         return 0
     return 1 if place.is_here else 2
 
@@ -110,7 +115,9 @@ def _place(candidate: Candidate, here: Here) -> Place:
 
 
 def _as_found(candidate: Candidate, step: Step) -> Place:
-    return Place(candidate=candidate, found=candidate.verdict.value, next_step=candidate.next_step, step=step)
+    is_asked = not candidate.detail.startswith("Endpoint not allowed")
+    found = candidate.verdict.value if is_asked else "not allowed"
+    return Place(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
 
 
 def _not_running(candidate: Candidate, installed: Installed | None, *, has_files: bool) -> Place:

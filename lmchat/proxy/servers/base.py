@@ -30,6 +30,8 @@ class Server:
     """What it means that a model is listed."""
     loads_on_demand: ClassVar[bool] = False
     """Whether a chat request loads its model."""
+    signs_replies: ClassVar[bool] = False
+    """Whether every reply of it proves it."""
     start_hint: ClassVar[str] = "Start the server"
     """What helps where nothing answers."""
     off_hint: ClassVar[str] = ""

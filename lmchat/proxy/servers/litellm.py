@@ -12,6 +12,7 @@ class LiteLlm(Server):
 
     product = Product.LITELLM
     ports = (4000,)
+    signs_replies = True
     start_hint = "litellm --model MODEL"
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
 

@@ -32,6 +32,7 @@ class LlamaCpp(Server):
     product = Product.LLAMA_CPP
     ports: ClassVar[tuple[int, ...]] = (8080,)
     loads_on_demand = True
+    signs_replies = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"

@@ -50,12 +50,14 @@ class Arrivals(Entrances):
 
     async def _follow_server(self) -> None:
         async for health in self.workspace.monitor.watch():
-            self.health = health
             target = self.desk.target
             if target is not None and health.model is not None and health.endpoint == target.endpoint:
                 self.desk.target = Target(
-                    endpoint=target.endpoint, product=target.product, model=health.model
+                    endpoint=target.endpoint,
+                    product=health.product or target.product,
+                    model=health.model,
                 )
+            self.health = health
 
     def watch_health(self, health: Health) -> None:
         """Show what was seen."""

@@ -166,6 +166,8 @@ class ChatTurns(ChatBase):
         self.show_action(_ENDED_WORDS[answer.state if answer else AnswerState.STOPPED])
         self.show_sessions()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        if has_failed:
+            self.workspace.monitor.look_now()  # the server may be another by now
         self.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
         if waiting is not None:
             self._send(opened, waiting)

@@ -41,7 +41,8 @@ class KeyDialog(Dialog[str | None]):
 
     def title_text(self) -> str:
         """Say who wants a key."""
-        return f"{self._product.value} wants a key"
+        is_known = self._product is not Product.OPENAI_COMPATIBLE
+        return f"{self._product.value if is_known else 'The server'} wants a key"
 
     def compose_content(self) -> Iterable[Widget]:
         """Return where the key is shown, the input, and room for the verdict."""

@@ -120,6 +120,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         assert seen.ports.paths(8000, "gpu-box") == []
         await seen.presses("enter")
         await seen.is_on(KeyDialog)
+        await seen.shows("The server wants a key", "Ask whoever runs the server.")
         await picture(seen, "remote-key")
         await seen.types(KEY)
         await seen.presses("enter")
@@ -153,7 +154,9 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
         await seen.shows("gpu-box:8000 is not this machine")
         await seen.presses("escape")
         await seen.is_on(WelcomeScreen)
-        await seen.shows(REFUSAL, "Next: lmchat --allow-host gpu-box (this")
+        await seen.shows(
+            REFUSAL, "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run"
+        )
         await picture(seen, "not-allowed")
         await seen.at_size(situation.SMALL)
         await picture(seen, "not-allowed-80x24")
