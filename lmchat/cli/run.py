@@ -17,6 +17,8 @@ _DOCTOR = "doctor:"
 """Handlers that run whatever is wrong with folders and configuration."""
 _SIGNALLED = 128
 """Exit codes above it tell the number of a signal."""
+_LOCAL = ("", "ask:ask", "models:list_models")
+"""Commands that can use the built-in engine."""
 Handler = Callable[[Parts], int | Coroutine[None, None, int]]
 """Runs a command and returns the exit code."""
 
@@ -50,6 +52,8 @@ def _failed(output: Output, error: LMChatError) -> int:
 
 
 def _handle(parts: Parts) -> int:
+    if parts.options.local:
+        _check_local(parts.options)
     if not parts.options.handler:
         return _chat(parts)
     module, _, function = parts.options.handler.partition(":")
@@ -71,6 +75,15 @@ def _handle(parts: Parts) -> int:
     if code > _SIGNALLED and not parts.output.has_document:
         parts.output.failure(_InterruptedError("Interrupted."))
     return code
+
+
+def _check_local(options: Options) -> None:
+    if options.endpoint:
+        raise WrongUse("--local and --endpoint each name a server.", hint="Give one of them.")
+    if options.handler not in _LOCAL:
+        raise WrongUse(
+            "--local has no meaning here.", hint="It goes with the chat screen, `ask` and `models`."
+        )
 
 
 def _chat(parts: Parts) -> int:

@@ -18,6 +18,9 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _LOG_LOOK_S = 1.0
+_LOG_TAIL_BYTES = 512
+_LAST_WORDS = b"exiting due to"
+_LAST_WORDS_S = 2.0
 
 
 def main() -> None:
@@ -50,9 +53,23 @@ def _serve(config: dict[str, Any]) -> dict[str, str]:
     try:
         # nobody holds it: without `del`, nothing takes it away either
         globals()["server"] = xllamacpp.Server(_params(xllamacpp, config))  # returns once the model is loaded
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
-        return {"problem": "start", "words": str(error)}
+    except Exception as error:  # noqa: BLE001 - of the library, whatever it is: the parent says it
+        _await_last_words()
+        return {"problem": "start", "words": f"{type(error).__name__}: {error}"}
     return {"address": globals()["server"].listening_address}
+
+
+def _await_last_words() -> None:
+    """Give the library's thread that writes the log time to say why; an exit would cut it short."""
+    end_s = time.monotonic() + _LAST_WORDS_S
+    while time.monotonic() < end_s:
+        try:
+            size = os.fstat(2).st_size
+            if _LAST_WORDS in os.pread(2, _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)):
+                return
+        except OSError:
+            return
+        time.sleep(0.02)
 
 
 def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
@@ -66,6 +83,9 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     params.n_parallel = 1
     params.n_ctx = config["context"]
     params.cache_ram_mib = config["cache_mib"]
+    params.fit_params = _has_graphics(
+        xllamacpp
+    )  # what goes onto which card; 0.2 s that a processor needs not
     params.ui = False
     params.endpoint_slots = True
     params.endpoint_metrics = True
@@ -77,6 +97,11 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     if config["reasoning_budget"] is not None:
         params.sampling.reasoning_budget_tokens = config["reasoning_budget"]
     return params
+
+
+def _has_graphics(xllamacpp: Any) -> bool:
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    return any(device["type"] != cpu for device in xllamacpp.get_device_info())
 
 
 def _tell(report: Any, what: dict[str, str]) -> None:

@@ -82,8 +82,8 @@ class LocalEngine:
         child = await ChildProcess.start(ServeOrder(model=""), log_file, self._environ)
         try:
             report = await child.report()
-            await child.ended(_END_S)
             if report is None or report.problem:
+                await child.ended(_END_S)
                 raise why_not_started(None, report, child.exit_code, child.log.tail())
         finally:
             await child.stop()

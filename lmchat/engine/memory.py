@@ -26,18 +26,17 @@ def needed_bytes(model: ModelFile) -> int:
 
 
 def memory_words(model: ModelFile) -> str:
-    """Return need and supply, for a sentence."""
+    """Return need and supply, in brackets for a sentence; nothing where the file would fit."""
     available = available_bytes()
-    there = "" if available is None else f", {available / _GB:.1f} GB are free"
-    return f"it needs about {needed_bytes(model) / _GB:.1f} GB{there}"
+    if available is None or needed_bytes(model) <= available:
+        return ""
+    return f" (it needs about {needed_bytes(model) / _GB:.1f} GB, {available / _GB:.1f} GB are free)"
 
 
 def warning(model: ModelFile) -> str:
     """Return a sentence where a model will hardly fit, else nothing."""
-    available = available_bytes()
-    if available is None or needed_bytes(model) <= available:
-        return ""
-    return f"{model.name} may be too large for the memory of this machine: {memory_words(model)}."
+    words = memory_words(model)
+    return f"{model.name} may be too large for the memory of this machine{words}." if words else ""
 
 
 def _free() -> int | None:

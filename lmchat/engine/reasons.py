@@ -87,10 +87,10 @@ def why_not_started(
         return known
     if model is None:
         return _crashed(exit_code, details)
-    return _by_log(model, log, details)
+    return _by_log(model, log, details, report.words if report else "")
 
 
-def _by_log(model: ModelFile, log: str, details: str) -> EngineUnavailable:
+def _by_log(model: ModelFile, log: str, details: str, words: str) -> EngineUnavailable:
     if _OUT_OF_MEMORY.search(log):
         return _no_memory(model, details)
     if unknown := _UNKNOWN_KIND.search(log):
@@ -102,8 +102,8 @@ def _by_log(model: ModelFile, log: str, details: str) -> EngineUnavailable:
         return EngineUnavailable(
             "The port of the built-in engine was taken by another program.", hint="Try again.", kind="port"
         )
-    lines = _ERROR_LINE.findall(log)
-    why = f": {lines[0]}" if lines else "."
+    lines = [*_ERROR_LINE.findall(log), words]
+    why = f": {lines[0]}" if lines[0] else "."
     return _unusable(f"The built-in engine could not load {model.name}{why}", model, details)
 
 
@@ -135,7 +135,7 @@ def _by_signal(model: ModelFile | None, exit_code: int | None, details: str) -> 
     if exit_code == -signal.SIGKILL:
         return EngineUnavailable(
             "The system has ended the built-in engine; most often that means too little memory"
-            + (f" ({memory_words(model)})." if model else "."),
+            + (f"{memory_words(model)}." if model else "."),
             hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
             kind="memory",
             details=details,
@@ -145,7 +145,7 @@ def _by_signal(model: ModelFile | None, exit_code: int | None, details: str) -> 
 
 def _no_memory(model: ModelFile, details: str) -> EngineUnavailable:
     return EngineUnavailable(
-        f"There is too little memory for {model.name} ({memory_words(model)}).",
+        f"There is too little memory for {model.name} and its window{memory_words(model)}.",
         hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
         kind="memory",
         details=details,

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from tests.support.engine_home import with_library
 from tests.support.programs import PYTHON
 from tests.support.pty_program import ROOT, PtyProgram, clean_environment
 from tests.support.real_server.prepare import model_file
-from tests.support.waiting import is_running, until, wait_until
+from tests.support.waiting import children_of, is_running, until, wait_until
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
@@ -55,19 +54,6 @@ def call(port, path, key="", body=None):
 def told_of(pid, name):
     """Return what the system tells of a process (Linux)."""
     return Path(f"/proc/{pid}/{name}").read_bytes()
-
-
-def children_of(parent):
-    """Return the processes that a process has started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, IndexError):
-            if (
-                entry.name.isdigit()
-                and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent
-            ):
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.fixture
@@ -293,6 +279,9 @@ def test_a_parent_that_is_killed_takes_the_child_with_it(tmp_path):
 
 STUCK = """
 import ctypes, os
+get_device_info = list
+class ggml_backend_dev_type:
+    GGML_BACKEND_DEVICE_TYPE_CPU = 0
 class CommonParams:
     def __getattr__(self, name):
         self.__dict__[name] = CommonParams()

@@ -121,7 +121,8 @@ def test_anything_else_is_told_in_the_engines_own_words():
     error = failed_start("0.00.1 I srv load: all well\n0.00.2 E srv    load_model: the moon is full\n")
     assert error.message == "The built-in engine could not load big: the moon is full."
     assert "the moon is full" in error.details
-    assert failed_start("").message == "The built-in engine could not load big."
+    assert failed_start("").message == "The built-in engine could not load big: Failed to init server."
+    assert why_not_started(MODEL, None, 1, "").message == "The built-in engine could not load big."
 
 
 def test_a_crash_is_told_with_its_signal():

