@@ -11,7 +11,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from lmchat.cli.doctor_config import config_findings
-from lmchat.cli.doctor_engine import engine_findings
+from lmchat.cli.doctor_engine import EngineChecks
 from lmchat.cli.doctor_program import program_findings
 from lmchat.cli.doctor_servers import ServerChecks
 from lmchat.cli.parts import Parts
@@ -38,7 +38,8 @@ class Around(Struct, frozen=True, kw_only=True):
 
 def doctor_checks(parts: Parts, around: Around) -> list[Check]:
     """Return all checks, in the order of the report; nothing is looked at yet."""
-    servers = ServerChecks(parts, around.backend)
+    engine = EngineChecks(parts)
+    servers = ServerChecks(parts, around.backend, engine.step)
     return [
         Check(check="servers", group=Group.SERVERS, name="Servers", run=servers.look),
         Check(check="network", group=Group.NETWORK, name="Network", run=servers.look_at_loopback),
@@ -59,7 +60,14 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
             run=lambda: terminal_findings(parts.environ, [_number(sys.stdin), _number(sys.stderr)]),
         ),
         _apart("clipboard", Group.CLIPBOARD, "Clipboard", lambda: clipboard_findings(around.clipboard)),
-        _apart("engine", Group.ENGINE, "Engine", partial(engine_findings, parts)),
+        Check(
+            check="engine",
+            group=Group.ENGINE,
+            name="Engine",
+            run=engine.look,
+            step_if_late="lmchat --local tries it for as long as it takes",
+            grade_if_late=Grade.NOT_TRIED,  # a slow machine takes long to load the library
+        ),
         _apart("program", Group.PROGRAM, "lmchat", partial(program_findings, parts)),
     ]
 

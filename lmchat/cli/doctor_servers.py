@@ -27,9 +27,16 @@ from lmchat.storage import remembered as remembered_file
 class ServerChecks:
     """Looks at everything that could answer a chat; what is wrong in the configuration costs itself alone."""
 
-    def __init__(self, parts: Parts, backend: Callable[[], Awaitable[Backend]]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        backend: Callable[[], Awaitable[Backend]],
+        engine_step: Callable[[], Awaitable[str]],
+    ) -> None:
+        """`engine_step` tells how a chat can be had without any server."""
         self._parts = parts
         self._backend = backend
+        self._engine_step = engine_step
 
     @cached_property
     def settings(self) -> Settings:
@@ -56,6 +63,7 @@ class ServerChecks:
             backend.detect(expected=own), apart(self._installed), apart(self._remembered), apart(self._keys)
         )
         candidates, installed, remembered, (sources_of, stored, warnings) = looked
+        is_enough = any(one.verdict.is_usable for one in candidates)
         ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
         look = Look(
             candidates=candidates,
@@ -65,7 +73,7 @@ class ServerChecks:
             remembered=remembered,
             is_named=bool(self.settings.endpoint),
             tool_to_see=tool_to_see(0).replace("0", "PORT"),
-            engine_step=engine_step(),
+            engine_step="" if is_enough else await self._engine_step(),
         )
         has_chat = look.arrival.need in (Need.NOTHING, Need.MODEL)
         sources = {one.endpoint.origin: sources_of(one) for one in candidates}
@@ -119,13 +127,6 @@ class ServerChecks:
         except LMChatError as error:
             return lambda _: "", (), (error.words,)
         return lambda one: keys.source_of(one.endpoint), keys.stored_origins(), keys.warnings
-
-
-def engine_step() -> str:
-    """Return how a chat can be had without a server; empty where that is not installed."""
-    from importlib.util import find_spec
-
-    return "lmchat --local" if find_spec("xllamacpp") else ""
 
 
 def _wrong_address(url: str, error: LMChatError) -> Finding:
