@@ -139,6 +139,17 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         assert "prompt 0\n" in (tmp_path / "out.md").read_text()
 
 
+async def test_what_was_read_for_a_later_prompt_is_shown_too(tmp_path):
+    async with long_session(tmp_path, ScriptedBackend(answer("Yes.")), is_open=False) as desk:
+        desk.store.error = StoreUnavailable("The disk is away.")
+        desk.store.gate.set()
+        await desk.until(lambda: desk.app._notifications, "the words")
+        desk.store.error = None
+        await desk.say("so")
+        await desk.answered()
+        await desk.until(lambda: len(desk.chat.log_view.document) >= COUNT + 2, "all of it in the log")
+
+
 async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_first(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         other = await fill_long(desk.store, 4, title="Short")

@@ -66,11 +66,16 @@ class ChatBase(ChatFigures):
             self.app.notify(safe_line(error.words), severity="warning", markup=False)
             return
         if self.desk.is_shown(conversation):
+            self.mark_left_out()
+            self.refresh_figures()
+
+    def _show_rest(self) -> None:
+        """Show what was read by now, whoever asked for it, above what is on the screen."""
+        conversation = self.desk.shown.conversation
+        if conversation.is_whole and not self.log_view.is_whole:
             self.log_view.fill(conversation.shown_messages)
             if self.log_view.finder.is_active:
                 self.show_hits(*self.log_view.finder.standing)
-            self.mark_left_out()
-            self.refresh_figures()
 
     def show_hits(self, place: int, count: int) -> None:
         """Say in the find bar which of how many hits is shown."""
@@ -116,6 +121,7 @@ class ChatBase(ChatFigures):
 
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
+        self._show_rest()
         plan = self.desk.plan(self.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
         self._marker = None

@@ -32,7 +32,8 @@ class ChatLog(ReadingLog, can_focus=True):
         super().__init__(**options)
         self.frames_per_second = 30
         """Most paints a second while text arrives."""
-        self._is_whole = True
+        self.is_whole = True
+        """Whether it has all messages of its session, not only the end."""
         self._wants_top = False
         self._open: int | None = None
         self._pending: list[Delta] = []
@@ -45,7 +46,7 @@ class ChatLog(ReadingLog, can_focus=True):
         """Show other messages, from their end; those before them come with `fill` where they are not all."""
         self._drop_pending()
         self._open = self._cursor = None
-        self._is_whole, self._wants_top = is_whole, False
+        self.is_whole, self._wants_top = is_whole, False
         self.finder.clear()
         self.document.load(MessagePath(messages))
         if messages and messages[-1].state is AnswerState.STREAMING:
@@ -60,18 +61,20 @@ class ChatLog(ReadingLog, can_focus=True):
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
+        if self.is_whole:
+            return
         first_id = self.document.entries.first_id
         count = messages.place(first_id) if first_id else len(messages)
-        if not self._is_whole and count is not None:
+        if count is not None:
             wants_top = self._wants_top and not self.scroll_offset.y
-            self._is_whole = True
+            self.is_whole = True
             self.prepend(messages[:count])
             if wants_top:
                 self.scroll_home()
 
     def scroll_home(self, **options: Any) -> None:
         """Go to the first message; where that is still being read, as soon as it comes."""
-        self._wants_top = not self._is_whole
+        self._wants_top = not self.is_whole
         super().scroll_home(**options)
 
     def append(self, message: ChatMessage) -> None:

@@ -40,7 +40,7 @@ class Entries:
         self._path = self._path.after(earlier)
         self._made = {index + count: entry for index, entry in self._made.items()}
         changed = []
-        for index, entry in self._made.items():
+        for index, entry in self.made():
             was, entry.switch = entry.switch, self.switch_at(index)
             changed += [index] if entry.switch != was else []
         return changed
