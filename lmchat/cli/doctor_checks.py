@@ -24,6 +24,9 @@ from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.clipboard_check import clipboard_findings
 from lmchat.terminal.terminal_check import terminal_findings
 
+_SERVERS_S = 12.0
+"""Looking for servers ends by itself after 5 s; on a busy machine it takes time to begin and to say so."""
+
 
 class Around(Struct, frozen=True, kw_only=True):
     """What the checks work with beside the parts."""
@@ -41,7 +44,13 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
     engine = EngineChecks(parts)
     servers = ServerChecks(parts, around.backend, engine.step)
     return [
-        Check(check="servers", group=Group.SERVERS, name="Servers", run=servers.look),
+        Check(
+            check="servers",
+            group=Group.SERVERS,
+            name="Servers",
+            run=servers.look,
+            limit_s=_SERVERS_S,
+        ),
         Check(check="network", group=Group.NETWORK, name="Network", run=servers.look_at_loopback),
         _apart("proxy", Group.NETWORK, "Proxy variables", servers.look_at_environment),
         _apart("config", Group.FILES, "Configuration", partial(config_findings, parts)),

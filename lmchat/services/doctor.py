@@ -15,8 +15,8 @@ from lmchat.errors import LMChatError
 
 T = TypeVar("T")
 
-LIMIT_S = 5.5
-"""Of each check: what looks for servers has told all after 5 s, and this leaves it time to say so."""
+LIMIT_S = 5.0
+"""Of each check that does not limit itself: as long as looking for servers may take."""
 _WORST = (Grade.FAULT, Grade.WARNING)
 
 
@@ -35,6 +35,8 @@ class Check(Struct, frozen=True, kw_only=True):
     """What helps where it does not end."""
     grade_if_late: Grade = Grade.FAULT
     """How bad that is."""
+    limit_s: float | None = None
+    """How long it may take, where that is not as for all."""
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -131,6 +133,7 @@ async def apart(look: Callable[[], T]) -> T:
 
 
 async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s: float) -> Examined:
+    limit_s = limit_s if check.limit_s is None else check.limit_s
     try:
         async with asyncio.timeout(limit_s):
             findings = tuple(await check.run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ _TMUX_S = 2.0
 _MUTE = ("", "dumb", "unknown")
 _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _DEEP = ("truecolor", "24bit")
-_OPTIONS = ("prefix", "escape-time", "extended-keys")
+_OPTIONS = (("-gv", "prefix"), ("-sv", "escape-time"), ("-sv", "extended-keys"))
 
 
 class Tmux(Struct, frozen=True, kw_only=True):
@@ -45,22 +46,21 @@ async def terminal_findings(environ: Mapping[str, str], files: Sequence[int | No
 async def _tmux(environ: Mapping[str, str]) -> Tmux:
     if not environ.get("TMUX"):
         return Tmux()
-    version = await processes.read(("tmux", "-V"), timeout_s=_TMUX_S)
-    values: dict[str, str] = {}
-    for name in _OPTIONS:
-        for scope in ("-gv", "-sv"):
-            told = await processes.read(("tmux", "show-options", scope, name), timeout_s=_TMUX_S)
-            values.setdefault(name, (told or b"").decode(errors="replace").strip())
-            if values[name]:
-                break
-            del values[name]
-    escape = values.get("escape-time", "")
-    return Tmux(
-        version=(version or b"tmux").decode(errors="replace").strip(),
-        prefix=values.get("prefix", "C-b"),
-        escape_ms=int(escape) if escape.isdecimal() else 0,
-        has_extended_keys=values.get("extended-keys", "off") != "off",
+    version, *values = await asyncio.gather(
+        _told("tmux", "-V"), *(_told("tmux", "show-options", scope, name) for scope, name in _OPTIONS)
     )
+    prefix, escape, extended = values
+    return Tmux(
+        version=version or "tmux",
+        prefix=prefix or "C-b",
+        escape_ms=int(escape) if escape.isdecimal() else 0,
+        has_extended_keys=extended not in ("", "off"),
+    )
+
+
+async def _told(*argv: str) -> str:
+    data = await processes.read(argv, timeout_s=_TMUX_S)
+    return (data or b"").decode(errors="replace").strip()
 
 
 def _size_finding(files: Sequence[int | None]) -> Finding:
@@ -188,13 +188,13 @@ def _key_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
         "keys",
         "Keys",
         Grade.OK if is_small else Grade.WARNING,
-        " ".join(_told(one) for one in limits),
+        " ".join(_in_words(one) for one in limits),
         "" if is_small else limits[0].instead,
         **facts,
     )
 
 
-def _told(limit: KeyLimit) -> str:
+def _in_words(limit: KeyLimit) -> str:
     return f"{limit.keys}: {limit.reason} ({limit.instead})."
 
 
