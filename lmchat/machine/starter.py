@@ -44,6 +44,8 @@ class StartedProgram:
     def exit_code(self) -> int | None:
         """What it ended with, above 128 the number of a signal; None while it runs."""
         code = self._process.poll()
+        if code is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         return _SIGNALLED - code if code is not None and code < 0 else code
 
     async def telling_line(self) -> str:

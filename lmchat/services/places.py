@@ -82,15 +82,17 @@ def places(candidates: Sequence[Candidate], here: Here) -> tuple[Place, ...]:
     return tuple(sorted(found, key=_rank))
 
 
-def is_near(place: Place) -> bool:
-    """Whether something of a model server answers there."""
-    verdict = place.candidate.verdict
-    return verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR)
+def first_step(found: Sequence[Place]) -> Place | None:
+    """Return the place that lacks only one thing, which can be given on the page; None where none does."""
+    helped = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.SERVER_OFF, Verdict.READY, Verdict.LOADING)
+    near = (one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING)
+    return next(near, None)
 
 
 def _rank(place: Place) -> int:
     """Sort key; the sort is stable, so the order of the candidates decides among equals."""
-    if is_near(place):
+    verdict = place.candidate.verdict
+    if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
         return 0
     return 1 if place.is_here else 2
 

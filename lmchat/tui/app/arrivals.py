@@ -75,8 +75,8 @@ class Arrivals(Entrances):
 
         if await EngineStart(self).run(named):
             self._leave_welcome()
-        else:
-            self.call_later(self.start_looking)
+        elif all(worker.is_finished for worker in self.workers if worker.group == "models"):
+            self.begin_work(self._arrive, "models")
 
     async def _arrive(self) -> None:
         """Look around until there is a server and a model."""
@@ -145,15 +145,21 @@ class Arrivals(Entrances):
             ):
                 self._show_welcome(known)
             case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
-                self._leave_welcome()
                 self._leave_picker()
                 self.use(target)
+                self._leave_welcome()
                 if arrival.need is Need.MODEL and self._is_first(arrival):
                     self.open_picker(f"{target.product} has no model loaded: choose one")
             case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if self._is_first(arrival):
                 self.ask_for_key(candidate)
             case _:
                 self._show_welcome(candidates)
+
+    def use(self, target: Target) -> None:
+        """Use a server and model from the next turn on; the page that waits for one has done its work."""
+        super().use(target)
+        if target.model_id:
+            self._leave_welcome()
 
     def _show_welcome(self, candidates: Sequence[Candidate]) -> None:
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
@@ -174,6 +180,14 @@ class Arrivals(Entrances):
         for screen in list(self.screen_stack):
             if isinstance(screen, WelcomeScreen):
                 screen.leave()
+                if not isinstance(self.screen, (WelcomeScreen, ChatScreen)):
+                    self._tell_arrival()
+
+    def _tell_arrival(self) -> None:
+        """Say to who is in the middle of a dialog that there is a server now."""
+        target = self.desk.target
+        words = f"{target.product.value} answers now." if target else "A server answers now."
+        self.notify(f"{words} Nothing that you typed is lost; Esc goes to the chat.", markup=False)
 
     @on(StartFailed)
     def tell_failed_start(self, event: StartFailed) -> None:

@@ -61,19 +61,38 @@ class Entrances(Models):
             self._ask_to_allow(error, endpoint)
             return
         except LMChatError as error:
-            self.chat.tell(error)
+            self._tell_of_address(error.words)
             return
+        if candidate.verdict.is_server:
+            self.workspace.catalogue.expect(endpoint)
         if candidate.verdict.is_usable and has_model(candidate):
+            self._leave_address()
             self._go_on(self._arrive_at(candidate))
         elif candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            self._leave_address()
             self.ask_for_key(candidate)
         else:
-            words = f"{endpoint.netloc}: {candidate.verdict}. {safe_line(candidate.next_step)}"
-            self.notify(words, severity="warning", markup=False)
+            self._tell_of_address(f"{endpoint.netloc}: {candidate.verdict}. {candidate.next_step}")
+
+    def _tell_of_address(self, words: str) -> None:
+        """Say what is wrong with an address, under it where it is still being asked for."""
+        from lmchat.tui.screens.address_dialog import address_dialogs
+
+        dialogs = address_dialogs(self)
+        for dialog in dialogs:
+            dialog.show_problem(words)
+        if not dialogs:
+            self.notify(safe_line(words), severity="warning", markup=False)
+
+    def _leave_address(self) -> None:
+        from lmchat.tui.screens.address_dialog import address_dialogs
+
+        for dialog in address_dialogs(self):
+            dialog.dismiss(None)
 
     def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint | None = None) -> None:
         """Ask whether a host beyond this machine may be talked to, for this run."""
-        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+        from lmchat.tui.screens.address_dialog import AllowDialog, address_dialogs
 
         if endpoint is None:
             endpoint = Endpoint.parse(self.workspace.settings.endpoint)
@@ -86,15 +105,11 @@ class Entrances(Models):
                 self.workspace.backend.allow(asked.netloc)
                 self.begin_work(lambda: self._try(asked), "address")
             else:
+                for dialog in address_dialogs(self):
+                    dialog.show_problem(error.message)
                 self._look.set()
 
-        text = (
-            f"{safe_line(error.message)}\n\n{asked.netloc} is not this machine: what you write "
-            "would leave it. To allow it for good, put it into allowed_hosts of the configuration."
-        )
-        self.push_screen(
-            ConfirmDialog("Talk to another machine?", text=text, verb="allow for this run"), allow
-        )
+        self.push_screen(AllowDialog(asked, allowed=self.workspace.settings.allowed_hosts), allow)
 
     def _arrive_at(self, candidate: Candidate) -> Arrival:
         return arrive_at(candidate, model=self.workspace.settings.model, remembered=self.workspace.remembered)
@@ -128,9 +143,12 @@ class Entrances(Models):
                 )
                 dialog.show_verdict(words or str(found.verdict), is_good=False)
                 return
-            await self.workspace.outside.keep_key(endpoint, key)
         except LMChatError as error:
             dialog.show_verdict(error.words, is_good=False)
             return
+        try:
+            await self.workspace.outside.keep_key(endpoint, key)
+        except LMChatError as error:  # it holds until the end of this run
+            self.chat.tell(error)
         dialog.dismiss(key)
         self._go_on(self._arrive_at(found))

@@ -69,11 +69,15 @@ class AskDialog(Dialog[str | None]):
 
     def show_problem(self, words: str) -> None:
         """Say why what was typed cannot be taken."""
-        if not self.can_show:
-            return
-        self.query_one(".verdict", Static).update(
-            content(((f"! {safe_line(words)}" if words else "", "$error"),))
-        )
+        self._say(f"! {safe_line(words)}" if words else "", "$error")
+
+    def show_note(self, words: str) -> None:
+        """Say what becomes of what was typed."""
+        self._say(safe_line(words), MUTED)
+
+    def _say(self, words: str, style: str) -> None:
+        if self.can_show:
+            self.query_one(".verdict", Static).update(content(((words, style),)))
 
     @on(Input.Changed)
     def forget_problem(self, event: Input.Changed) -> None:
@@ -90,7 +94,11 @@ class AskDialog(Dialog[str | None]):
         if problem:
             self.show_problem(problem)
         else:
-            self.dismiss(typed)
+            self.accept(typed)
+
+    def accept(self, typed: str) -> None:
+        """Do with what was typed what it was asked for."""
+        self.dismiss(typed)
 
 
 class ConfirmDialog(Dialog[bool | None]):

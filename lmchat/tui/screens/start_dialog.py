@@ -31,7 +31,7 @@ class StartDialog(ConfirmDialog):
     def compose_content(self) -> Iterable[Widget]:
         """Return the command and what becomes of it."""
         lives = " ".join((_LIVES[self._start.lifetime], _ENDS.get(self._start.product, ""))).rstrip()
-        yield Static(content(((safe_line(self._start.command), STRONG),)), classes="words gap")
+        yield Static(content(((safe_line(self._start.command), STRONG),)), classes="words command gap")
         yield Static(content(((lives, MUTED),)), classes="words gap")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
 from lmchat.services.engine_port import Engine
 from lmchat.services.places import Place
@@ -21,23 +20,15 @@ class WelcomeEngine(WelcomeStarts):
     """Offers what the engine can serve; who is asked to start it asks for whatever it lacks."""
 
     _engine: Engine | None = None
-    _has_looked = False
 
-    def show(
-        self,
-        candidates: Sequence[Candidate],
-        looked_s_ago: float | None = None,
-        next_look_s: float | None = None,
-    ) -> None:
-        """Show what was found; look once at what the engine can serve."""
-        super().show(candidates, looked_s_ago, next_look_s)
-        if not self._has_looked and self.is_attached:
-            self._has_looked = True
-            self.look_at_disk()
+    def on_mount(self) -> None:
+        """Look at once at what the engine can serve; rows wait a moment for that."""
+        self.look_at_disk()
 
     def look_at_disk(self) -> None:
         """Look, behind what is shown, for model files."""
         if self.workspace is not None and self.workspace.make_engine is not None:
+            self.is_known = self._engine is not None
             self.run_worker(self._look_at_disk(self.workspace.make_engine), group="disk", exclusive=True)
 
     async def _look_at_disk(self, make: Callable[[], Awaitable[Engine]]) -> None:
@@ -50,8 +41,10 @@ class WelcomeEngine(WelcomeStarts):
             files = await engine.files(is_refresh=not is_first)
         except LMChatError as error:
             self.show_problem(error.words)
-            return
-        self.show_here(replace(self.here, files=files))
+        else:
+            self.show_here(replace(self.here, files=files))
+        if is_first:
+            self.end_wait()
 
     def start_demo(self) -> None:
         """Ask for the demo model."""

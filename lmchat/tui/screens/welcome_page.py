@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
+from msgspec.structs import replace
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Static
 
-from lmchat.domain.server import Candidate, Verdict
+from lmchat.domain.server import Candidate
 from lmchat.safe_text import safe_line
-from lmchat.services.places import Here, Place, places
+from lmchat.services.headline import NOTHING, advice, headline
+from lmchat.services.places import Here, Place, first_step, places
 from lmchat.tui import figures
 from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.screens.welcome_choices import choices
-from lmchat.tui.screens.welcome_rows import tight, welcome_rows
+from lmchat.tui.screens.welcome_rows import candidate_key, tight, welcome_rows
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
@@ -26,15 +28,10 @@ from lmchat.tui.widgets.row_list import ListRow, RowList
 
 _HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
-_NOTHING = "No model server answers on this machine yet."
 _ADVICE = "Start one, or {}. This page goes on by itself when a server appears."
 _WAYS = ("type an address", "try the built-in engine")
-_OTHER = "The server that you named does not answer. {} does."
-_WORDS: dict[Verdict, str] = {
-    Verdict.NEEDS_KEY: "{} answers, but wants a key.",
-    Verdict.KEY_REJECTED: "{} answers, but refused the key.",
-    Verdict.HOST_BLOCKED: "{} answers, but not to this host name.",
-}
+_WAIT_S = 0.5
+"""How long rows may wait for each other, so that they all come at once."""
 
 
 class WelcomePage(PatientScreen[None]):
@@ -54,18 +51,23 @@ class WelcomePage(PatientScreen[None]):
         self._looked_s_ago: float | None = None
         self._next_look_s: float | None = None
         self._drawn: Sequence[ListRow] = ()
+        self._words = ("", "")
         self.candidates: tuple[Candidate, ...] = ()
         """What the last look found."""
         self.places: tuple[Place, ...] = ()
         """The same, with what can be done there."""
         self.here = Here()
         """What else is known of this machine."""
+        self.is_touched = False
+        """Whether the user has chosen a row: until then, the first one is."""
+        self.is_known = True
+        """Whether enough is known to show rows."""
 
     def compose(self) -> ComposeResult:
         """Headline, what can be done, what was found, keys."""
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield Line([content((("lmchat", STRONG),))], classes="name gap")
-            yield Static(content(((_NOTHING, STRONG),)), id="welcome-headline")
+            yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
             yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
@@ -79,6 +81,12 @@ class WelcomePage(PatientScreen[None]):
         self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
         self.call_after_refresh(self.draw)
         self.set_interval(1.0, self.tick)
+        self.set_timer(_WAIT_S, self.end_wait)
+
+    def end_wait(self) -> None:
+        """Show what is known by now."""
+        self.is_known = True
+        self.draw()
 
     def tick(self) -> None:
         """A second has passed."""
@@ -117,27 +125,38 @@ class WelcomePage(PatientScreen[None]):
     def draw(self) -> None:
         """Draw what has changed."""
         self.places = places(self.candidates, self.here)
-        width = self.rows.text_width if self.can_show else 0
-        if not width:
+        if not self.can_show or not self.is_known:
             return
+        near = [replace(one.candidate, next_step=one.next_step) for one in self.places]
+        words = headline(near), advice(near) or _ADVICE.format(_WAYS[self.here.offer is not None])
+        if words != self._words:
+            self._words = words
+            self._headline.update(content(((safe_line(words[0]), STRONG),)))
+            self._advice.update(content(((safe_line(words[1]), MUTED),)))
+            self.call_after_refresh(self._lay_out)  # they may take more rows than before
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Draw the rows, without blank ones where there is no room for all."""
+        if not self.can_show or not self.rows.text_width:
+            return
+        width, room = self.rows.text_width, self.size.height - 1
         rows = welcome_rows(choices(self.here), self.places, width, signs_for(self))
-        room = self.size.height - 1
         rows = rows if len(rows) <= free_height(self.rows, room) else tight(rows)
         if rows != self._drawn:
             self._drawn = rows
-            self.rows.show(rows)
-            self._headline.update(content(((self._headline_words(), STRONG),)))
-            way = _WAYS[self.here.offer is not None]
-            self._advice.update(content(((_ADVICE.format(way), MUTED),)))
+            self.rows.show(rows, choose=None if self.is_touched else self._first_choice(rows))
         self._show_status()
         fit_height(self.rows, len(rows), room)
+        if not self.is_touched:
+            self.call_after_refresh(self.rows.settle)
 
-    def _headline_words(self) -> str:
-        waiting = next((one for one in self.candidates if one.verdict in _WORDS), None)
-        if waiting is not None:
-            return _WORDS[waiting.verdict].format(waiting.product.value)
-        usable = next((one for one in self.candidates if one.verdict.is_usable), None)
-        return _NOTHING if usable is None else _OTHER.format(usable.product.value)
+    def _first_choice(self, rows: Sequence[ListRow]) -> Hashable:
+        """Return what helps most: a server that lacks one thing which can be given here, else the first."""
+        near = first_step(self.places)
+        if near is not None:
+            return candidate_key(near.candidate)
+        return next((row.key for row in rows if row.key is not None), None)
 
     def _show_status(self) -> None:
         words = [content(((piece, MUTED),)) for piece in self._status_words()]

@@ -7,11 +7,10 @@ from typing import ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 
-from lmchat.domain.server import Endpoint
-from lmchat.errors import EndpointNotAllowed
 from lmchat.safe_text import safe_line
 from lmchat.services.places import Place, Step
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
+from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.start_dialog import StartDialog
 from lmchat.tui.screens.welcome_choices import ADDRESS, DEMO, FILES, INSTALL
@@ -55,10 +54,12 @@ class WelcomeScreen(WelcomeEngine):
 
     def action_move(self, by: int) -> None:
         """Choose another row."""
+        self.is_touched = True
         self.rows.move(by)
 
     def action_page(self, direction: int) -> None:
         """Choose a row about a page away."""
+        self.is_touched = True
         self.rows.page(direction)
 
     def action_take_number(self, number: int) -> None:
@@ -81,6 +82,7 @@ class WelcomeScreen(WelcomeEngine):
         """Do what the chosen row says, unless something already asks."""
         if not self.is_active:
             return
+        self.is_touched = True
         offered = {
             ADDRESS: self.ask_address,
             DEMO: self.start_demo,
@@ -111,23 +113,13 @@ class WelcomeScreen(WelcomeEngine):
 
     def ask_address(self, typed: str = "") -> None:
         """Ask for an address, beginning with what was typed before."""
-        dialog = AskDialog(
-            "Address of the server",
-            text="Host and port, as in 127.0.0.1:8080. With or without http:// and /v1.",
-            value=typed,
-            verb="look there",
-            check=_problem_of,
-        )
-        self.app.push_screen(dialog, self._address_typed)
-
-    def _address_typed(self, typed: str | None) -> None:
-        if typed:
-            self.post_message(TryAddress(typed))
+        self.app.push_screen(AddressDialog(typed))
 
     def leave(self) -> None:
         """Leave as soon as nothing that was typed would be lost; a question that is moot goes, too."""
         if isinstance(self.app.screen, StartDialog):
             self.app.screen.dismiss(None)
+        self.tell_what_goes_on()
         self.dismiss(None)
 
     @on(RowList.Taken)
@@ -135,12 +127,3 @@ class WelcomeScreen(WelcomeEngine):
         """Do what the clicked row says."""
         event.stop()
         self.action_take()
-
-
-def _problem_of(typed: str) -> str:
-    """Return why a text is no address, or nothing."""
-    try:
-        Endpoint.parse(typed)
-    except EndpointNotAllowed as error:
-        return error.message
-    return ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from lmchat.domain.server import Candidate
-from lmchat.domain.start import ServerStart
+from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.services.places import Place
 from lmchat.services.starts import Run, Starts
@@ -19,6 +19,8 @@ from lmchat.tui.screens.welcome_page import WelcomePage
 
 LOOK_OFTEN_S = 120.0
 """How long after a start there is a look every second."""
+_READING_S = 10.0
+"""How long a notice stays that nobody expects."""
 
 
 class WelcomeStarts(WelcomePage):
@@ -42,10 +44,10 @@ class WelcomeStarts(WelcomePage):
         super().show(candidates, looked_s_ago, next_look_s)
         if self.starts is None:
             return
-        started = {run.start.endpoint for run in self.starts.running}
-        for candidate in candidates:
-            if candidate.endpoint in started and candidate.verdict.is_usable:
-                self.post_message(ChooseCandidate(candidate))
+        for run in self.starts.running:
+            found = next((one for one in candidates if one.endpoint == run.start.endpoint), None)
+            if found is not None and found.verdict.is_usable:
+                self.post_message(ChooseCandidate(found))
         if self.is_attached:
             self.run_worker(self._look_here(self.starts), group="here", exclusive=True)
 
@@ -55,6 +57,15 @@ class WelcomeStarts(WelcomePage):
         starts = self.starts
         if starts and any(starts.elapsed_s(run) < LOOK_OFTEN_S for run in starts.running):
             self.post_message(LookNow())
+
+    def tell_what_goes_on(self) -> None:
+        """Say what was started here and goes on when lmchat ends."""
+        for run in self.starts.running if self.starts else ():
+            if run.start.lifetime is Lifetime.FREE:
+                words = (
+                    f"{run.start.product.value} goes on when lmchat ends; `kill {run.program.pid}` ends it."
+                )
+                self.app.notify(words, timeout=_READING_S, markup=False)
 
     async def _look_here(self, starts: Starts) -> None:
         """See what is installed and what runs."""

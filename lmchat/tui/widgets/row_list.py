@@ -129,6 +129,11 @@ class RowList(ScrollView):
         heights = [height for _, height in self._blocks[:2]] or [1]
         self.move(direction * max(self.size.height // heights[0] - 1, 1))
 
+    def settle(self) -> None:
+        """Show the first rows, as far as the chosen one can be seen too."""
+        self.scroll_to(y=0, animate=False, force=True)
+        self._reveal()
+
     def set_focused(self, *, has_keys: bool) -> None:
         """Tell whether the keys go to this list."""
         if has_keys != self._has_keys:

@@ -1,0 +1,210 @@
+"""Starting programs as processes of their own: real programs, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.errors import LMChatError
+from lmchat.machine import starter
+from lmchat.machine.starter import free_port, start_program
+from tests.support.programs import start as start_child
+from tests.support.small_programs import FAIL, HANG, is_alive, put
+
+AT = Endpoint.parse("http://127.0.0.1:11434")
+SAY = "import os, sys; print('pid', os.getpid(), flush=True); {}\n"
+WAIT = "import time; time.sleep(600)"
+LIFETIMES = [Lifetime.FREE, Lifetime.TIED]
+
+
+def order(*argv: str, lifetime: Lifetime = Lifetime.FREE) -> ServerStart:
+    return ServerStart(product=Product.OLLAMA, argv=argv, endpoint=AT, lifetime=lifetime)
+
+
+async def started(folder: Path, text: str, *more: str, lifetime=Lifetime.FREE, environ=os.environ):
+    program = put(folder / "bin", "server", text)
+    return await start_program(
+        order(program, *more, lifetime=lifetime), log_file=folder / "logs" / "server.log", environ=environ
+    )
+
+
+async def until(condition):
+    async with asyncio.timeout(15):
+        while not (found := condition()):  # noqa: ASYNC110 - processes tell nobody
+            await asyncio.sleep(0.01)
+        return found
+
+
+async def exit_code(program) -> int:
+    await until(lambda: program.exit_code is not None)
+    return program.exit_code
+
+
+def told_pid(log: Path) -> int | None:
+    words = log.read_text().split() if log.exists() else []
+    return int(words[1]) if len(words) > 1 else None
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_what_it_prints_is_in_the_log_and_its_exit_code_is_known(tmp_path, lifetime):
+    text = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
+    program = await started(tmp_path, text, lifetime=lifetime)
+    assert await exit_code(program) == 7
+    assert sorted(program.log_file.read_text().split()) == ["err", "out"]
+    assert program.log_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_arguments_arrive_as_they_are_without_a_shell(tmp_path):
+    odd = ["$HOME", "a b", ";", "*", "`id`", "-m"]
+    program = await started(tmp_path, "import sys; print(sys.argv[1:])", *odd)
+    await exit_code(program)
+    assert program.log_file.read_text().strip() == repr(odd)
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_the_line_that_names_the_error_tells_why(tmp_path, lifetime):
+    program = await started(tmp_path, FAIL.format(port=11434), lifetime=lifetime)
+    assert await exit_code(program) == 1
+    assert (await program.telling_line()).startswith("Error: listen tcp")
+
+
+async def test_without_such_a_line_the_first_one_does(tmp_path):
+    program = await started(tmp_path, "print(); print('one'); print('two')")
+    await exit_code(program)
+    assert await program.telling_line() == "one"
+
+
+async def test_a_silent_program_tells_nothing(tmp_path):
+    program = await started(tmp_path, "")
+    assert await exit_code(program) == 0
+    assert await program.telling_line() == ""
+
+
+async def test_a_program_that_may_not_be_run_is_told(tmp_path):
+    file = put(tmp_path / "bin", "server", "", is_executable=False)
+    with pytest.raises(LMChatError, match="cannot be run: Permission denied"):
+        await start_program(order(file), log_file=tmp_path / "log", environ=os.environ)
+
+
+async def test_a_program_that_is_gone_is_told(tmp_path):
+    with pytest.raises(LMChatError, match="cannot be run: No such file"):
+        await start_program(order(str(tmp_path / "gone")), log_file=tmp_path / "log", environ=os.environ)
+
+
+async def test_a_tied_program_that_cannot_be_run_ends_with_a_line_that_says_so(tmp_path):
+    lifetime = Lifetime.TIED
+    program = await start_program(
+        order(str(tmp_path / "gone"), lifetime=lifetime), log_file=tmp_path / "log", environ=os.environ
+    )
+    assert await exit_code(program) == 126
+    assert "No such file" in await program.telling_line()
+
+
+async def test_a_log_that_cannot_be_written_is_told_with_the_command(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LMChatError, match="cannot be written") as caught:
+        await start_program(order("/bin/true"), log_file=tmp_path / "file" / "log", environ=os.environ)
+    assert "/bin/true" in caught.value.hint
+
+
+async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
+    for word in ("first", "second", "third"):
+        program = await started(tmp_path, f"print('{word}')")
+        await exit_code(program)
+    assert program.log_file.read_text() == "third\n"
+    assert program.log_file.with_name("server.log.1").read_text() == "second\n"
+
+
+async def test_settings_of_lmchat_are_not_handed_on(tmp_path):
+    environ = {**os.environ, "LMCHAT_API_KEY": "sk-secret", "OLLAMA_HOST": "127.0.0.1:1"}
+    program = await started(tmp_path, "import os; print(dict(os.environ))", environ=environ)
+    await exit_code(program)
+    assert "sk-secret" not in program.log_file.read_text()
+    assert "OLLAMA_HOST" in program.log_file.read_text()
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_neither_the_terminal_nor_its_keys_reach_it(tmp_path, lifetime):
+    text = "import os, sys; print('pid', os.getpid(), os.getsid(0), repr(sys.stdin.read()))"
+    program = await started(tmp_path, text, lifetime=lifetime)
+    await exit_code(program)
+    session, typed = program.log_file.read_text().split()[2:]
+    assert int(session) != os.getsid(0)
+    assert typed == "''"
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_ending_it_ends_it(tmp_path, lifetime):
+    program = await started(tmp_path, SAY.format(WAIT), lifetime=lifetime)
+    pid = await until(lambda: told_pid(program.log_file))
+    await program.end()
+    assert program.exit_code == 128 + signal.SIGTERM
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
+    monkeypatch.setattr(starter, "END_S", 0.2)
+    program = await started(tmp_path, HANG, lifetime=lifetime)
+    await until(lambda: "hanging" in program.log_file.read_text())
+    await program.end()
+    assert program.exit_code == 128 + signal.SIGKILL
+
+
+async def test_letting_go_ends_what_is_tied_and_nothing_else(tmp_path):
+    tied = await started(tmp_path / "a", SAY.format(WAIT), lifetime=Lifetime.TIED)
+    free = await started(tmp_path / "b", SAY.format(WAIT))
+    await tied.let_go()
+    await free.let_go()
+    assert tied.exit_code is not None
+    assert free.exit_code is None
+    await free.end()
+
+
+STARTER = """
+import asyncio, os, sys, time
+from pathlib import Path
+from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.machine.starter import start_program
+
+async def main():
+    start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), lifetime=Lifetime[sys.argv[3]],
+                        endpoint=Endpoint.parse("http://127.0.0.1:11434"))
+    await start_program(start, log_file=Path(sys.argv[2]), environ=os.environ)
+    time.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
+async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(tmp_path, lifetime):
+    program = put(tmp_path / "bin", "server", SAY.format(WAIT))
+    log = tmp_path / "log"
+    with start_child([sys.executable, "-c", STARTER, program, log, lifetime.name]) as lmchat:
+        pid = await until(lambda: told_pid(log))
+        lmchat.kill()
+    try:
+        if lifetime is Lifetime.TIED:
+            await until(lambda: not is_alive(pid))
+        assert is_alive(pid) == (lifetime is Lifetime.FREE)
+    finally:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_port_where_somebody_listens_is_passed_over():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        found = await free_port(first)
+        assert first < found < first + 32
+    assert await free_port(first) == first

@@ -1,0 +1,142 @@
+"""What the welcome page says of each place, and what can be done there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.engine import ModelFile
+from lmchat.domain.machine import Installed
+from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.services.places import WHERE_TO_GET, Here, Step, places
+from lmchat.services.starts import Run
+from tests.support.scripted_backend import candidate
+
+OLLAMA = Installed(
+    product=Product.OLLAMA,
+    program="/usr/bin/ollama",
+    start=("/usr/bin/ollama", "serve"),
+    start_words="ollama serve",
+)
+LMS = Installed(
+    product=Product.LM_STUDIO,
+    program="/h/lms",
+    start=("/h/lms", "server", "start"),
+    start_words="lms server start",
+)
+LLAMA = Installed(
+    product=Product.LLAMA_CPP, program="/usr/bin/llama-server", start_words="llama-server -m MODEL.gguf"
+)
+JAN = Installed(product=Product.JAN, folder="/h/jan", start_words="Open Jan")
+FILE = ModelFile(path=Path("/m/a.gguf"), name="a", size_bytes=1)
+FAR = Endpoint.parse("http://gpu-box:11434")
+
+
+def found(product: Product, verdict: Verdict = Verdict.REFUSED, here: Here | None = None, **more):
+    here = here or Here(installed=(OLLAMA, LMS, LLAMA, JAN))
+    (place,) = places([candidate(verdict, product=product, next_step="Its own step", **more)], here)
+    return place
+
+
+def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
+    place = found(Product.OLLAMA)
+    assert (place.found, place.next_step, place.step) == ("not running", "ollama serve", Step.START)
+    assert place.start.argv == ("/usr/bin/ollama", "serve")
+    assert place.start.lifetime is Lifetime.FREE
+
+
+def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
+    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF)
+    assert (place.found, place.next_step, place.step) == ("server off", "lms server start", Step.START)
+    assert place.start.lifetime is Lifetime.BRIEF
+
+
+def test_without_its_command_the_step_of_the_look_stays():
+    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF, Here(installed=()))
+    assert (place.next_step, place.step, place.is_here) == ("Its own step", Step.NOTHING, True)
+
+
+def test_an_application_tells_where_to_press():
+    assert (found(Product.JAN).next_step, found(Product.JAN).step) == ("Open Jan", Step.NOTHING)
+
+
+def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
+    assert found(Product.LLAMA_CPP).step is Step.NOTHING
+    here = Here(installed=(LLAMA,), files=(FILE,))
+    place = found(Product.LLAMA_CPP, here=here)
+    assert (place.step, place.program) == (Step.START_WITH_FILE, "/usr/bin/llama-server")
+
+
+@pytest.mark.parametrize("product", WHERE_TO_GET)
+def test_what_is_not_installed_says_where_to_get_it(product):
+    place = found(product, here=Here(installed=()))
+    assert (place.found, place.step, place.is_here) == ("refused", Step.NOTHING, False)
+    assert place.next_step == WHERE_TO_GET[product]
+
+
+def test_before_anybody_has_looked_nothing_is_said_of_it():
+    place = found(Product.OLLAMA, here=Here())
+    assert (place.found, place.next_step) == ("refused", "Its own step")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR])
+def test_where_something_else_is_in_the_way_nothing_is_started(verdict):
+    place = found(Product.OLLAMA, verdict)
+    assert (place.next_step, place.step) == ("Its own step", Step.NOTHING)
+
+
+def test_another_machine_is_not_started_from_here():
+    assert found(Product.OLLAMA, endpoint=FAR).step is Step.NOTHING
+
+
+@pytest.mark.parametrize("verdict", [one for one in Verdict if one.is_server])
+def test_a_server_that_answers_can_be_chosen(verdict):
+    assert found(Product.OLLAMA, verdict).step is Step.CHOOSE
+
+
+class Runs:
+    pid, exit_code, log_file = 7, None, Path("/log")
+
+
+def test_what_was_started_says_so_until_it_answers():
+    start = ServerStart(
+        product=Product.OLLAMA,
+        argv=("/usr/bin/ollama", "serve"),
+        endpoint=candidate().endpoint,
+        lifetime=Lifetime.FREE,
+    )
+    here = Here(installed=(OLLAMA,), running=(Run(start=start, program=Runs(), began_s=0),))
+    place = found(Product.OLLAMA, here=here)
+    assert (place.found, place.next_step, place.step) == (
+        "starting",
+        "ollama serve runs (process 7)",
+        Step.END,
+    )
+    assert found(Product.OLLAMA, Verdict.READY, here).step is Step.CHOOSE
+
+
+def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_equals():
+    here = Here(installed=(OLLAMA, JAN))
+    look = [
+        candidate(Verdict.REFUSED, product=Product.VLLM),
+        candidate(Verdict.REFUSED, product=Product.JAN),
+        candidate(Verdict.SERVER_OFF, product=Product.LM_STUDIO),
+        candidate(Verdict.REFUSED, product=Product.SGLANG),
+        candidate(Verdict.REFUSED, product=Product.OLLAMA),
+    ]
+    assert [place.candidate.product for place in places(look, here)] == [
+        *(Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM, Product.SGLANG)
+    ]
+
+
+def test_a_command_is_written_as_a_shell_would_need_it_and_shortened_for_sentences():
+    start = ServerStart(
+        product=Product.LLAMA_CPP,
+        argv=("/opt/b in/llama-server", "-m", "a b.gguf"),
+        endpoint=FAR,
+        lifetime=Lifetime.TIED,
+    )
+    assert start.command == "'/opt/b in/llama-server' -m 'a b.gguf'"
+    assert start.short == "llama-server"

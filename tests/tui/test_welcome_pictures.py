@@ -1,0 +1,204 @@
+"""Pictures of the welcome page and its questions; what they show is asserted before each is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from textual.screen import Screen
+
+from lmchat.domain.engine import ModelFile
+from lmchat.domain.machine import Installed
+from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.services.places import Here
+from lmchat.services.starts import Run
+from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.look_data import OLLAMA, PLACES
+from tests.support.start_desk import OFFER
+from tests.support.tui_host import Host, screen_text
+from tests.tui.test_look_pictures import SIZES, THEMES, steps
+
+OFF = [replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one for one in PLACES]
+NOWHERE = [replace(one, verdict=Verdict.REFUSED) for one in OFF]
+FILES = (
+    ModelFile(
+        path=Path("/home/ada/.lmstudio/models/qwen3-8b.gguf"),
+        name="qwen3-8b",
+        size_bytes=4_700_000_000,
+        source="LM Studio",
+        quantization="Q4_K_M",
+        context_max=32768,
+    ),
+    ModelFile(
+        path=Path("/home/ada/.lmstudio/models/gemma-3-4b.gguf"),
+        name="gemma-3-4b",
+        size_bytes=2_400_000_000,
+        source="LM Studio",
+        quantization="Q4_0",
+    ),
+    ModelFile(
+        path=Path("/home/ada/.cache/huggingface/Llama-3.2-1B-Instruct-Q8_0.gguf"),
+        name="Llama-3.2-1B-Instruct-Q8_0",
+        size_bytes=1_300_000_000,
+        source="Hugging Face",
+        quantization="Q8_0",
+        context_max=131072,
+    ),
+)
+LLAMA_START = ServerStart(
+    product=Product.LLAMA_CPP,
+    argv=(
+        *("/usr/local/bin/llama-server", "-m", str(FILES[0].path)),
+        *("--host", "127.0.0.1", "--port", "8080"),
+    ),
+    endpoint=Endpoint.parse("http://127.0.0.1:8080"),
+    lifetime=Lifetime.TIED,
+)
+OLLAMA_START = ServerStart(
+    product=Product.OLLAMA,
+    argv=("/usr/local/bin/ollama", "serve"),
+    endpoint=OLLAMA,
+    lifetime=Lifetime.FREE,
+)
+LMS_START = ServerStart(
+    product=Product.LM_STUDIO,
+    argv=("/home/ada/.lmstudio/bin/lms", "server", "start"),
+    endpoint=PLACES[0].endpoint,
+    lifetime=Lifetime.BRIEF,
+)
+HERE = Here(
+    installed=(
+        Installed(product=Product.LM_STUDIO, program=LMS_START.argv[0], start=LMS_START.argv),
+        Installed(
+            product=Product.JAN, folder="/j", start_words="Open Jan: Settings, Local API Server, Start"
+        ),
+        Installed(product=Product.LLAMA_CPP, program=LLAMA_START.argv[0]),
+        Installed(product=Product.OLLAMA, program=OLLAMA_START.argv[0], start=OLLAMA_START.argv),
+    ),
+    files=FILES,
+    offer=OFFER,
+)
+MISSING = replace(
+    HERE, offer=None, files=(), engine_command="/usr/bin/python3 -m pip install 'lmchat[local]'"
+)
+
+
+class Runs:
+    pid, exit_code, log_file = 4711, None, Path("/home/ada/.local/state/lmchat/ollama.log")
+
+
+STARTING = replace(HERE, running=(Run(start=OLLAMA_START, program=Runs(), began_s=0),))
+WRONG = (
+    "ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1:11434: bind: address already in use. "
+    "Its output: /home/ada/.local/state/lmchat/ollama.log"
+)
+
+
+def host(here: Here, places=NOWHERE, *, problem: str = "", **more) -> Host:
+    def make() -> Screen:
+        page = WelcomeScreen(clock=lambda: 0.0)
+        page.show_here(here)
+        page.show(places, 2.0, 3.0)
+        if problem:
+            page.call_after_refresh(page.show_problem, problem)
+        return page
+
+    return Host(screen=make, **more)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_installed_at_every_size(snap_compare, size):
+    see = steps(sees="No model server answers")
+    assert snap_compare(host(HERE), terminal_size=SIZES[size], run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_what_is_installed_in_every_theme(snap_compare, theme):
+    see = steps("4", "escape", "up", sees="llama-server with a model file")
+    assert snap_compare(host(HERE, OFF, theme=theme), terminal_size=(120, 40), run_before=see)
+
+
+def test_what_is_installed_in_ascii(snap_compare):
+    see = steps(sees="ollama serve")
+    assert snap_compare(host(HERE, is_ascii=True), terminal_size=(80, 24), run_before=see)
+
+
+def test_without_the_engine_the_page_says_how_to_get_it(snap_compare):
+    see = steps(sees="Not installed: /usr/bin/python3 -m pip install 'lmchat[local]'")
+    assert snap_compare(host(MISSING), terminal_size=(120, 40), run_before=see)
+
+
+def test_what_was_started_and_does_not_answer_yet(snap_compare):
+    see = steps(sees="ollama serve runs (process 4711)")
+    assert snap_compare(host(STARTING), terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize("size", ["120x40", "60x20", "40x12"])
+def test_what_could_not_be_started(snap_compare, size):
+    see = steps(sees="! ollama serve ended with exit")
+    assert snap_compare(host(HERE, problem=WRONG), terminal_size=SIZES[size], run_before=see)
+
+
+@pytest.mark.parametrize("start", [LMS_START, OLLAMA_START, LLAMA_START], ids=lambda one: one.product.name)
+def test_the_question_before_a_start(snap_compare, start):
+    see = steps(sees="run this command")
+    assert snap_compare(Host(screen=lambda: StartDialog(start)), terminal_size=(80, 24), run_before=see)
+
+
+@pytest.mark.parametrize("size", ["60x20", "40x12"])
+def test_the_question_before_a_start_on_small_screens(snap_compare, size):
+    see = steps(sees="llama-server")
+    assert snap_compare(
+        Host(screen=lambda: StartDialog(LLAMA_START)), terminal_size=SIZES[size], run_before=see
+    )
+
+
+def test_the_question_before_an_end(snap_compare):
+    make = lambda: EndDialog(OLLAMA_START, log_file=str(Runs.log_file))  # noqa: E731
+    assert snap_compare(
+        Host(screen=make), terminal_size=(80, 24), run_before=steps(sees="no server answers at")
+    )
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_model_files_in_every_theme(snap_compare, theme):
+    host = Host(screen=lambda: FilePicker(FILES), theme=theme)
+    see = steps("down", sees="3 files · 8.4 GB")
+    assert snap_compare(host, terminal_size=(120, 40), run_before=see)
+
+
+@pytest.mark.parametrize("size", ["80x24", "60x20", "40x12"])
+def test_the_model_files_filtered(snap_compare, size):
+    see = steps(*"3", sees="of 3")
+    assert snap_compare(Host(screen=lambda: FilePicker(FILES)), terminal_size=SIZES[size], run_before=see)
+
+
+def test_the_model_files_without_a_match(snap_compare):
+    see = steps(*"xyz", sees="No file matches *xyz*.")
+    assert snap_compare(Host(screen=lambda: FilePicker(FILES)), terminal_size=(80, 24), run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_question_about_another_machine(snap_compare, theme):
+    make = lambda: AllowDialog(Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])  # noqa: E731
+    see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')
+    assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)
+
+
+def test_an_address_where_nothing_answers(snap_compare):
+    say = lambda screen: screen.show_problem("127.0.0.1:9: refused. Start the server")  # noqa: E731
+    see = steps(sees="! 127.0.0.1:9: refused.", then=say)
+    assert snap_compare(
+        Host(screen=lambda: AddressDialog("127.0.0.1:9")), terminal_size=(80, 24), run_before=see
+    )
+
+
+async def test_pictures_of_the_page_hold_only_ascii_where_that_is_wanted():
+    async with host(STARTING, is_ascii=True).run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        assert [line for line in screen_text(pilot.app).split("\n") if not line.isascii()] == []

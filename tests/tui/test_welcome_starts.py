@@ -1,0 +1,246 @@
+"""Starting servers from the welcome page: real programs on PATH, real sockets, and what can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+from textual.widgets import Static
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.engine import ModelFile
+from lmchat.domain.server import Product, Verdict
+from lmchat.domain.start import Lifetime
+from lmchat.tui.screens.address_dialog import AddressDialog
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.small_programs import FAIL, HANG, LISTEN, is_alive, put
+from tests.support.start_desk import at, start_desk, unused_port
+
+QWEN = ModelFile(
+    path=Path("/models/qwen3 8b.gguf"), name="qwen3-8b", size_bytes=4_700_000_000, quantization="Q4_K_M"
+)
+
+FAILING = """
+def fail():
+    while not os.path.exists({file!r}):
+        time.sleep(0.01)
+    print("error: no memory", flush=True)
+    os._exit(3)
+
+threading.Thread(target=fail, daemon=True).start()
+"""
+
+
+def program(folder: Path, name: str, text: str, *, port: int = 0, before: str = "") -> str:
+    return put(folder / "bin", name, text.replace("{before}", before).replace("{port}", str(port)))
+
+
+async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_where_to_get_it(tmp_path):
+    program(tmp_path, "ollama", HANG)
+    program(tmp_path, "vllm", HANG)
+    (tmp_path / "home" / ".local" / "share" / "Jan" / "data").mkdir(parents=True)
+    products = (Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM)
+    async with start_desk(tmp_path, {one: unused_port() for one in products}) as seen:
+        await seen.shows("not running")
+        lines = {product: line for line in seen.text.split("\n") for product in products if product in line}
+        assert "not running   ollama serve" in lines[Product.OLLAMA]
+        assert "Open Jan: Settings, Local API Server, Start" in lines[Product.JAN]
+        assert "vllm serve MODEL" in lines[Product.VLLM]
+        assert "refused" in lines[Product.LM_STUDIO]
+        assert "lmstudio.ai" in lines[Product.LM_STUDIO]
+        assert [line.split()[-1] for line in lines.values() if line.split()[-1].isdigit()] == ["3"]
+
+
+async def test_nothing_runs_before_the_user_says_yes_to_the_very_command(tmp_path):
+    port = unused_port()
+    path = program(tmp_path, "ollama", LISTEN, port=port)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.is_on(StartDialog)
+        await seen.shows("goes on when lmchat ends")
+        assert seen.app.screen.query_one(".command", Static).content.plain == f"{path} serve"
+        await seen.presses("escape")
+        await seen.is_on(WelcomeScreen)
+        assert seen.ran == []
+
+
+async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_after_lmchat(tmp_path):
+    port = unused_port()
+    path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        assert [start.argv for start in seen.ran] == [(path, "serve")]
+        assert seen.app.desk.target.endpoint == at(port)
+        await seen.shows("goes on when lmchat ends")
+        (run,) = seen.starts.running
+        await seen.starts.aclose()
+        assert is_alive(run.program.pid)
+        await run.program.end()
+
+
+async def test_a_program_that_ends_at_once_is_told_with_code_reason_and_log(tmp_path):
+    port = unused_port()
+    program(tmp_path, "ollama", FAIL, port=port)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.shows("! ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1")
+        assert "already in use. Its output: " in seen.words
+        assert "ollama.log" in seen.words
+        assert "not running" in seen.text
+        assert isinstance(seen.app.screen, WelcomeScreen)
+
+
+async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
+    port = unused_port()
+    program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.shows("starting")
+        (run,) = seen.starts.running
+        assert f"process {run.program.pid}" in seen.words
+        await seen.presses("enter")
+        await seen.is_on(EndDialog)
+        await seen.presses("escape")
+        assert is_alive(run.program.pid)
+        await seen.presses("enter", "enter")
+        await seen.hides("starting")
+        assert not is_alive(run.program.pid)
+        assert "!" not in seen.text
+
+
+async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
+    path = program(tmp_path, "ollama", HANG)
+    async with start_desk(tmp_path, {Product.OLLAMA: unused_port()}) as seen:
+        await seen.takes("ollama serve")
+        await seen.is_on(StartDialog)
+        os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
+        await seen.presses("enter")
+        await seen.shows("cannot be run: Permission denied.")
+        await seen.hides("ollama serve")
+
+
+async def test_a_brief_command_is_done_and_its_server_is_found(tmp_path):
+    port = unused_port()
+    server = program(tmp_path, "server", LISTEN, port=port)
+    text = f"import subprocess; print(subprocess.Popen([{server!r}], start_new_session=True, stdout=-3).pid)"
+    program(tmp_path, "lms", text)
+    async with start_desk(tmp_path, {Product.LM_STUDIO: port}) as seen:
+        await seen.takes("lms server start")
+        await seen.shows("`lms server stop` ends it")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        assert seen.ran[0].lifetime is Lifetime.BRIEF
+    os.kill(int((tmp_path / "logs" / "lms.log").read_text()), signal.SIGTERM)
+
+
+async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_path):
+    port = unused_port()
+    program(tmp_path, "ollama", HANG)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.is_on(StartDialog)
+        with socket.create_server(("127.0.0.1", port)):
+            await seen.is_on(ChatScreen)
+        assert seen.ran == []
+        assert "Nothing that you typed is lost" not in seen.words
+
+
+async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_away(tmp_path):
+    port = unused_port()
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.is_on(WelcomeScreen)
+        await seen.presses(*"gpu")
+        await seen.is_on(AddressDialog)
+        with socket.create_server(("127.0.0.1", port)):
+            await seen.shows("Ollama answers now. Nothing that you typed is lost")
+            assert "gpu" in seen.text
+            await seen.presses("minus", *"box")
+            await seen.shows("gpu-box")
+            await seen.presses("escape")
+            await seen.is_on(ChatScreen)
+            assert seen.app.desk.target.endpoint == at(port)
+
+
+async def test_a_port_that_is_taken_by_something_else_offers_no_start(tmp_path):
+    port = unused_port()
+    program(tmp_path, "ollama", HANG)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        seen.backend.verdicts[port] = Verdict.NOT_AN_LLM
+        with socket.create_server(("127.0.0.1", port)):
+            await seen.shows("not an LLM server")
+            await seen.hides("not running")
+            assert "ollama serve" not in seen.text
+
+
+async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_ends_with_lmchat(tmp_path):
+    taken = unused_port()
+    text = "import sys\nport = int(sys.argv[sys.argv.index('--port') + 1])\n" + LISTEN.replace(
+        "{port}", "port"
+    )
+    path = program(tmp_path, "llama-server", text)
+    async with start_desk(tmp_path, {Product.LLAMA_CPP: taken}, files=[QWEN]) as seen:
+        await seen.takes("llama-server with a model file")
+        await seen.is_on(FilePicker)
+        await seen.shows("4.7 GB")
+        with socket.socket() as holder:  # bound and not listening: refused, and still taken
+            holder.bind(("127.0.0.1", taken))
+            await seen.presses("enter")
+            await seen.is_on(StartDialog)
+        await seen.shows("in memory, and ends")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        (start,) = seen.ran
+        port = start.endpoint.port
+        assert taken < port
+        assert start.argv == (path, "-m", str(QWEN.path), "--host", "127.0.0.1", "--port", str(port))
+        assert seen.app.desk.target.endpoint == at(port)
+        (run,) = seen.starts.running
+        await seen.starts.aclose()
+        assert run.program.exit_code is not None
+
+
+async def test_a_server_that_fails_while_it_loads_is_told_and_the_page_comes_back(tmp_path):
+    port = unused_port()
+    before = FAILING.format(file=str(tmp_path / "fail"))
+    program(tmp_path, "ollama", LISTEN, port=port, before=before)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        put(tmp_path, "fail", "")
+        await seen.shows("ollama serve ended with exit code 3: error: no memory.")
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("not running")
+
+
+async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_path):
+    port, away = unused_port(), at(unused_port())
+    program(tmp_path, "ollama", LISTEN, port=port)
+    settings = Settings(endpoint=away.url, ui=UiSettings(reduced_motion=True))
+    async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.is_on(ChatScreen)
+        assert seen.app.desk.target.endpoint == at(port)
+
+
+async def test_two_yeses_in_a_row_start_one_program(tmp_path):
+    program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
+    async with start_desk(tmp_path, {Product.OLLAMA: unused_port()}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.until(lambda: seen.starts.running, "a start")
+        start = seen.ran[0]
+        first, second = await asyncio.gather(seen.starts.begin(start), seen.starts.begin(start))
+        assert first is second
+        assert len(seen.ran) == 1
