@@ -66,7 +66,7 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
             check="terminal",
             group=Group.TERMINAL,
             name="Terminal",
-            run=lambda: terminal_findings(parts.environ, [_number(sys.stdin), _number(sys.stderr)]),
+            run=lambda: terminal_findings(parts.environ, _terminal_files()),
         ),
         _apart("clipboard", Group.CLIPBOARD, "Clipboard", lambda: clipboard_findings(around.clipboard)),
         Check(
@@ -121,6 +121,11 @@ def _shown_file(parts: Parts) -> Path:
 
 def _apart(check: str, group: Group, name: str, look: Callable[[], Sequence[Finding]]) -> Check:
     return Check(check=check, group=group, name=name, run=lambda: apart(look))
+
+
+def _terminal_files() -> list[int | None]:
+    """Return where the screen reads and draws: what Python began with, as a screen replaces them."""
+    return [_number(sys.__stdin__), _number(sys.__stderr__)]
 
 
 def _number(stream: TextIO | None) -> int | None:
