@@ -160,12 +160,12 @@ class ChatSessions(ChatTurns):
         self.attempt(work, group="change")  # fetching the list anew ends what is of the group `library`
 
     async def _toggle_pinned(self, session_id: str) -> str:
-        header = (await self.workspace.store.open_session(session_id)).header
+        header = (await self.workspace.store.open_end(session_id, count=1)).header
         await self.workspace.library.pin(session_id, is_pinned=not header.is_pinned)
         return "Not pinned any more" if header.is_pinned else "Pinned"
 
     async def _toggle_archived(self, session_id: str) -> str:
-        header = (await self.workspace.store.open_session(session_id)).header
+        header = (await self.workspace.store.open_end(session_id, count=1)).header
         await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
         return "Back from the archive" if header.is_archived else "Archived; it stands at the end of the list"
 
