@@ -7,13 +7,12 @@ import re
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from lmchat.engine.demo import SMOLLM2
 from tests.support.cli import Cli
-from tests.support.engine_home import only_from, place_demo, with_library, write_wheel
+from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.gguf_files import write_model
 from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import LMCHAT, run
@@ -47,12 +46,6 @@ def without_library(local, source):
     (local.home / "stub" / "xllamacpp.py").write_text(source)
     guard = clean_environment(local.home).get("PYTHONPATH", "")
     local.env["PYTHONPATH"] = os.pathsep.join((str(local.home / "stub"), guard))
-
-
-def engines_of(home):
-    """Return the children that serve for a home: each has its log open."""
-    log = home / "lmchat" / "engine.log"
-    return [pid for pid in processes("engine/child.py") if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 
 def test_the_demo_model_answers(ready):

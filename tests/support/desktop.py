@@ -22,6 +22,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
 from lmchat.services.doctor import Check, Examination
+from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.late_backend import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
@@ -32,6 +33,7 @@ from lmchat.storage.whole_file import write_new_file
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.failures import keep_tracebacks_off
 from tests.support.scripted_backend import ScriptedBackend
+from tests.support.scripted_engine import ScriptedEngine
 
 
 @dataclass
@@ -110,6 +112,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     remembered: Remembered | None = None,
     resume_id: str = "",
     store: SessionStore | None = None,
+    engine: ScriptedEngine | None = None,
     clock: Callable[[], float] = time.monotonic,
     moment: Callable[[], datetime] = now,
 ) -> Desktop:
@@ -117,7 +120,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SessionStore(folder / "sessions.db")
-    late = LateBackend(lambda: backend)
+    late = LateBackend(lambda: EngineBackend(backend, lambda: engine))
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(
@@ -131,11 +134,19 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             outside=_outside(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
+            make_engine=_maker_of(engine),
             clock=clock,
         )
     )
     keep_tracebacks_off(seen.app, seen.app.tell_failure)
     return seen
+
+
+def _maker_of(engine: ScriptedEngine | None):
+    async def make() -> ScriptedEngine | None:
+        return engine
+
+    return make if engine else None
 
 
 def _outside(seen: Desktop) -> Outside:

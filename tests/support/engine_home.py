@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lmchat.engine.demo import SMOLLM2, DemoModel
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
+from tests.support.waiting import processes
 
 
 def with_library(environ: dict[str, str]) -> dict[str, str]:
@@ -52,3 +53,9 @@ def only_from(folder: Path) -> dict[str, str]:
         "UV_NO_INDEX": "1",
         "UV_FIND_LINKS": str(folder),
     }
+
+
+def engines_of(home: Path) -> list[int]:
+    """Return the children that serve for a home: each has its log open."""
+    log = home / "lmchat" / "engine.log"
+    return [pid for pid in processes("engine/child.py") if Path(f"/proc/{pid}/fd/2").resolve() == log]

@@ -91,7 +91,9 @@ class EngineStart:
         try:
             await engine.start(model)
         except LMChatError:
-            self._app.desk.target = before if before is None or before.product != Product.BUILT_IN else None
+            is_other = before is not None and before.product is not Product.BUILT_IN
+            self._app.desk.target = before if is_other else None
+            self._workspace.monitor.aim(self._app.desk.target)
             raise
         self._app.chat.show_action(f"loaded {safe_line(model.name, limit=20)}")
         self._workspace.monitor.look_now()

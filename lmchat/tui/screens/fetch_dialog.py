@@ -25,6 +25,8 @@ class FetchDialog(Dialog[None]):
         super().__init__()
         self._name = safe_line(name)
         self._progress: FetchProgress | None = None
+        self._bar = Static("", classes="words")
+        self._figures = Line(classes="gap")
 
     def title_text(self) -> str:
         """Return what is fetched."""
@@ -32,8 +34,8 @@ class FetchDialog(Dialog[None]):
 
     def compose_content(self) -> Iterable[Widget]:
         """Return a meter and its figures."""
-        yield Static("", classes="words", id="fetch-meter")
-        yield Line(id="fetch-figures", classes="gap")
+        yield self._bar
+        yield self._figures
 
     def on_mount(self) -> None:
         """Take little room."""
@@ -51,14 +53,13 @@ class FetchDialog(Dialog[None]):
             self._draw()
 
     def _draw(self) -> None:
-        progress = self._progress
-        if not self.can_show or progress is None:
+        progress, width = self._progress, self._bar.size.width
+        if not self._figures.is_attached or progress is None:
             return
-        bar = self.query_one("#fetch-meter", Static)
-        signs, used = signs_for(self), round(bar.size.width * progress.fraction)
-        left = bar.size.width - used
-        bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
+        signs, used = signs_for(self), round(width * progress.fraction)
+        left = width - used
+        self._bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
         words: Parts = (("checking" if progress.is_checking else "fetching", MUTED),)
         done, total = figures.size(progress.done_bytes), figures.size(progress.total_bytes)
         right: Parts = ((f"{done} of {total} ", MUTED), (figures.percent(progress.fraction), STRONG))
-        self.query_one("#fetch-figures", Line).show([content(words)], content(right))
+        self._figures.show([content(words)], content(right))

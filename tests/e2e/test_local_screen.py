@@ -1,0 +1,167 @@
+"""`lmchat --local` on a real terminal, with the real engine: from nothing to an answer, and every way out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
+from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
+from tests.support.programs import PYTHON
+from tests.support.pty_program import clean_environment
+from tests.support.real_server.prepare import model_file
+from tests.support.waiting import is_running, processes, wait_until
+
+pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(120)]
+
+SLOW_S = 40
+READY = re.compile(r"● smollm2-135m-instruct · built-in")
+LOCAL = "[local]\ncontext = 2048\nthreads = 1\n"
+
+
+def environment(home):
+    return with_library(clean_environment(home)) | only_from(home / "mirror")
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """The chat, answered by the demo model."""
+    configure(tmp_path, STEADY + LOCAL)
+    place_demo(tmp_path / "lmchat")
+    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as program:
+        program.wait_for(READY, SLOW_S)
+        yield program
+
+
+@pytest.fixture
+def answering(screen):
+    """The same in the midst of a long answer."""
+    screen.ask(LONG_PROMPT)
+    screen.wait_until(
+        lambda: bool(answers(screen.home)) and len(answers(screen.home)[0].text) > 20, "words", SLOW_S
+    )
+    return screen
+
+
+def test_from_an_empty_home_to_the_first_answer(tmp_path):
+    configure(tmp_path, STEADY + "max_tokens = 16\n" + LOCAL)
+    write_wheel(tmp_path / "mirror")
+    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
+        screen.wait_for("Fetch a demo model?", SLOW_S)
+        assert "Apache-2.0" in screen.text
+        screen.type("\r")
+        screen.wait_for(READY, SLOW_S)
+        screen.ask("Say hello.")
+        screen.wait_until(lambda: "TTFT" in screen.text, "the receipt", SLOW_S)
+        assert answers(tmp_path)[0].text
+        assert answers(tmp_path)[0].model == "smollm2-135m-instruct"
+        (child,) = engines_of(tmp_path)
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert screen.left_behind() == []
+        wait_until(lambda: not is_running(child), "the engine ends with the chat")
+
+
+def test_the_picker_serves_another_file_behind_the_same_address(screen, tmp_path):
+    (address,) = re.findall(r"127\.0\.0\.1:\d+", screen.text)
+    (first,) = engines_of(tmp_path)
+    folder = tmp_path / ".lmstudio" / "models"
+    folder.mkdir(parents=True)
+    (folder / "other.gguf").write_bytes(model_file().read_bytes())
+    screen.type("\x0f")
+    screen.wait_for("other")
+    screen.type("other")
+    screen.wait_for("1 of 2")
+    screen.type("\r")
+    screen.wait_for(re.compile(r"● other · built-in"), SLOW_S)
+    wait_until(lambda: not is_running(first), "the first child is gone")
+    assert address in screen.text
+    screen.ask("Say hello.")
+    screen.wait_until(lambda: "TTFT" in screen.text, "the receipt", SLOW_S)
+    assert answers(tmp_path)[0].model == "other"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_the_engine_ends_with_lmchat_whatever_ends_that(answering, number):
+    (child,) = engines_of(answering.home)
+    answering.kill(number)
+    answering.wait_exit(SLOW_S)
+    wait_until(lambda: not is_running(child), "the engine ends too")
+    assert answers(answering.home)[0].text
+
+
+def test_the_engine_ends_with_the_terminal(answering):
+    (child,) = engines_of(answering.home)
+    answering.hang_up()
+    wait_until(lambda: not is_running(child), "the engine ends too")
+    wait_until(lambda: answering.process.poll() is not None, "lmchat ends")
+
+
+def test_ctrl_c_stops_the_answer_and_leaves_the_engine(answering):
+    (child,) = engines_of(answering.home)
+    answering.type("\x03")
+    answering.wait_stopped()
+    assert is_running(child)
+    answering.ask("Say hello.")
+    answering.wait_until(lambda: len(answers(answering.home)) == 2, "the next answer", SLOW_S)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_the_engine_is_there_when_lmchat_goes_on_after_a_stop(screen, number):
+    (child,) = engines_of(screen.home)
+    os.killpg(os.getpgid(screen.process.pid), number)
+    if number is signal.SIGSTOP:
+        screen.wait_until(lambda: screen.state() == "T", "it is stopped")
+    os.killpg(os.getpgid(screen.process.pid), signal.SIGCONT)
+    screen.wait_until(lambda: screen.state() != "T", "it goes on")
+    screen.ask("Say hello.")
+    screen.wait_until(lambda: bool(answers(screen.home)), "an answer", SLOW_S)
+    assert engines_of(screen.home) == [child]
+
+
+def test_a_crash_during_an_answer_keeps_the_text_and_starts_again_on_request(answering):
+    (child,) = engines_of(answering.home)
+    os.kill(child, signal.SIGSEGV)
+    answering.wait_for("The built-in engine has crashed", SLOW_S)
+    answering.wait_for("The next try starts it again.")
+    (kept,) = answers(answering.home)
+    assert kept.state is AnswerState.INTERRUPTED
+    assert len(kept.text) > 20
+    assert not engines_of(answering.home)
+    answering.type("\x12")
+    answering.wait_until(lambda: bool(engines_of(answering.home)), "it is started again", SLOW_S)
+    answering.wait_for(re.compile(r"TTFT|tok/s"), SLOW_S)
+
+
+def test_two_chats_at_once_have_an_engine_each(screen):
+    with LMChatScreen(screen.home, "", "--local", env=environment(screen.home)) as second:
+        second.wait_for(READY, SLOW_S)
+        addresses = {re.findall(r"127\.0\.0\.1:\d+", one.text)[0] for one in (screen, second)}
+        assert len(addresses) == 2
+        assert len(processes("engine/child.py")) >= 2
+        second.ask("Say hello.")
+        second.wait_until(lambda: bool(answers(screen.home)), "an answer", SLOW_S)
+    screen.wait_for(READY)
+
+
+def test_nothing_of_the_engine_is_imported_before_it_is_wanted(tmp_path):
+    unwanted = (
+        "lmchat.engine",
+        "lmchat.services.engine",
+        "lmchat.domain.engine",
+        "lmchat.tui.app.engine",
+        "xlla",
+    )
+    script = (
+        "import sys; from lmchat.cli.chat import run_chat; import lmchat.tui.app.lmchat_app; "
+        f"print([name for name in sys.modules if name.startswith({unwanted})])"
+    )
+    done = subprocess.run(  # noqa: S603 - our own words
+        [PYTHON, "-c", script], env=clean_environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,243 @@
+"""The built-in engine on the screen: started without asking, fetched with consent, told what it lacks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import EngineUnavailable, StreamInterrupted
+from lmchat.tui.intents import StartEngine
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.fetch_dialog import FetchDialog
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.desktop import make_desktop
+from tests.support.scripted_backend import ScriptedBackend, candidate
+from tests.support.scripted_engine import ADDRESS, DEMO, ScriptedEngine, file
+from tests.support.tui_host import screen_text
+
+BIG, SMALL = file("big"), file("small", size_bytes=10**9)
+FULL = "The demo model needs 192 MB of room in /home, and 1 MB are free."
+
+
+def answering(*names):
+    """Return a backend on which the engine's server answers."""
+    models = tuple(
+        ModelInfo(model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED)
+        for name in names
+    )
+    return ScriptedBackend(
+        candidates=[candidate(Verdict.READY, *models, endpoint=ADDRESS, product=Product.LLAMA_CPP)]
+    )
+
+
+class Local:
+    """The app with an engine, started by `--local`."""
+
+    def __init__(self, folder, engine, backend=None, *, is_local=True, **more):
+        self.engine = engine
+        self.desk = make_desktop(folder, backend or answering("big"), engine=engine, **more)
+        self.desk.app.workspace.is_local = is_local
+
+    async def __aenter__(self):
+        self._running = self.desk.app.run_test(size=(120, 40), notifications=True)
+        self.desk.pilot = await self._running.__aenter__()
+        return self.desk
+
+    async def __aexit__(self, *error):
+        await self.desk.app.stop_and_save()
+        await self._running.__aexit__(*error)
+        await self.desk.store.aclose()
+
+
+async def on(desk, kind):
+    await desk.until(lambda: isinstance(desk.app.screen, kind), kind.__name__)
+    await desk.pilot.pause()
+
+
+def target_of(desk):
+    return desk.app.desk.target
+
+
+async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):
+    engine = ScriptedEngine(BIG, SMALL)
+    async with Local(tmp_path, engine) as desk:
+        await desk.until(lambda: engine.started == ["big"], "the engine is started")
+        await desk.until(lambda: "● built-in" in screen_text(desk.app), "it is shown")
+        assert (target_of(desk).product, target_of(desk).model_id) == (Product.BUILT_IN, "big")
+        assert isinstance(desk.app.screen, ChatScreen)
+        await desk.say("Which vegetables grow in shade?")
+        await desk.answered()
+        assert desk.backend.requests[0].endpoint == ADDRESS
+        assert desk.remembered[-1].recent == (("built-in", "big"),)
+    assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
+
+
+async def test_the_last_used_file_is_started_again(tmp_path):
+    engine = ScriptedEngine(BIG, SMALL)
+    remembered = Remembered(endpoint="built-in", model="small")
+    async with Local(tmp_path, engine, answering("small"), remembered=remembered) as desk:
+        await desk.until(lambda: engine.started == ["small"], "the last used one is started")
+
+
+async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_folder(tmp_path):
+    engine = ScriptedEngine()
+    async with Local(tmp_path, engine, answering("demo")) as desk:
+        await on(desk, ConfirmDialog)
+        text = screen_text(desk.app)
+        for words in (
+            "Fetch a demo model?",
+            "93 MB",
+            "Apache-2.0",
+            "/home/ada/.cache/lmchat/engine",
+            "no more",
+        ):
+            assert words in text.replace("\u00a0", " ")
+        assert engine.fetches == 0
+        await desk.pilot.press("enter")
+        await on(desk, FetchDialog)
+        await desk.until(lambda: "33 %" in screen_text(desk.app).replace("\u00a0", " "), "progress")
+        assert "31 MB of 93 MB" in screen_text(desk.app).replace("\u00a0", " ")
+        engine.progress.set()
+        await desk.until(lambda: engine.started == ["demo"], "it is started")
+        await on(desk, ChatScreen)
+
+
+async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
+    engine = ScriptedEngine()
+    async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
+        await on(desk, ConfirmDialog)
+        await desk.pilot.press("escape")
+        await on(desk, WelcomeScreen)
+        assert engine.fetches == 0
+
+
+async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
+    engine = ScriptedEngine()
+    async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
+        await on(desk, ConfirmDialog)
+        await desk.pilot.press("enter")
+        await on(desk, FetchDialog)
+        await desk.pilot.press("escape")
+        await desk.until(lambda: engine.cut == 1, "the fetch is cut")
+        await on(desk, WelcomeScreen)
+        assert not engine.started
+        desk.backend.candidates = answering("demo").candidates
+        desk.app.screen.post_message(StartEngine())
+        await on(desk, ConfirmDialog)
+        await desk.pilot.press("enter")
+        await on(desk, FetchDialog)
+        engine.progress.set()
+        await desk.until(lambda: engine.started == ["demo"], "it is started")
+        await on(desk, ChatScreen)
+
+
+async def test_a_damaged_demo_model_is_told_and_fetched_again_with_consent(tmp_path):
+    engine = ScriptedEngine(DEMO)
+    engine.has_whole_demo = False
+    engine.progress.set()
+    async with Local(tmp_path, engine, answering("demo")) as desk:
+        await on(desk, ConfirmDialog)
+        assert "The one on this disk is damaged." in screen_text(desk.app)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: engine.started == ["demo"], "it is started")
+
+
+@pytest.mark.parametrize("point", ["check", "fetch", "big"])
+async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again(tmp_path, point):
+    engine = ScriptedEngine(*([BIG] if point == "big" else []))
+    engine.progress.set()
+    engine.failures[point] = EngineUnavailable(
+        FULL, hint="Make room there.", kind="fetch" if point == "fetch" else None
+    )
+    async with Local(tmp_path, engine, answering("big", "demo")) as desk:
+        await on(desk, ConfirmDialog)
+        if point == "fetch":
+            await desk.pilot.press("enter")
+            await desk.until(lambda: "could not be fetched" in screen_text(desk.app), "the failure")
+        await desk.until(lambda: "192 MB of room" in screen_text(desk.app), "the reason")
+        assert "Make room there." in screen_text(desk.app)
+        assert target_of(desk) is None
+        await desk.pilot.press("enter")
+        if point != "big":
+            await desk.until(lambda: "Fetch a demo model?" in screen_text(desk.app), "the question")
+            await desk.pilot.press("enter")
+        await desk.until(lambda: engine.started, "it is started")
+        await on(desk, ChatScreen)
+
+
+async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
+    engine = ScriptedEngine(BIG)
+    engine.failures["big"] = EngineUnavailable("There is too little memory for big.", hint="Choose another.")
+    async with Local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
+        await desk.ready()
+        desk.app.screen.post_message(StartEngine("big"))
+        await on(desk, ConfirmDialog)
+        assert "too little memory" in screen_text(desk.app)
+        await desk.pilot.press("escape")
+        await on(desk, ChatScreen)
+        assert target_of(desk).product is Product.LM_STUDIO
+
+
+async def test_a_model_that_hardly_fits_is_warned_of(tmp_path):
+    engine = ScriptedEngine(BIG)
+    engine.warns = "big may be too large for the memory of this machine."
+    async with Local(tmp_path, engine) as desk:
+        await desk.until(lambda: "may be too large" in screen_text(desk.app), "the warning")
+
+
+async def test_a_prompt_that_is_sent_while_the_model_loads_waits_for_it(tmp_path):
+    engine = ScriptedEngine(BIG)
+    engine.ready.clear()
+    async with Local(tmp_path, engine) as desk:
+        await desk.until(lambda: target_of(desk) is not None, "it is being started")
+        await desk.say("Hello")
+        await desk.pilot.pause()
+        assert not desk.backend.requests
+        engine.ready.set()
+        await desk.answered()
+        assert set(engine.started) == {"big"}
+
+
+async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
+    engine = ScriptedEngine(BIG, SMALL)
+    async with Local(tmp_path, engine) as desk:
+        await desk.until(lambda: engine.started == ["big"], "the engine is started")
+        await desk.pilot.press("ctrl+o")
+        await on(desk, ModelPicker)
+        await desk.until(lambda: "small" in screen_text(desk.app), "the other file")
+        await desk.type("small")
+        await desk.until(lambda: "1 of 2" in screen_text(desk.app), "the filter")
+        desk.backend.candidates = answering("small").candidates
+        await desk.pilot.press("enter")
+        await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
+        await desk.say("Hello")
+        await desk.answered()
+        assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (ADDRESS, "small")
+
+
+async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_again(tmp_path):
+    engine = ScriptedEngine(BIG)
+    backend = answering("big")
+    async with Local(tmp_path, engine, backend) as desk:
+        await desk.until(lambda: engine.started == ["big"], "the engine is started")
+        gate = asyncio.Event()
+        from tests.support.scripted_backend import answer  # noqa: PLC0415
+
+        backend.scripts = [[*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]]
+        await desk.say("Hello")
+        await desk.until(lambda: "Lettuce" in screen_text(desk.app), "the first words")
+        engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+        gate.set()
+        await desk.until(lambda: "has crashed" in screen_text(desk.app), "the card")
+        assert "The next try starts it again." in screen_text(desk.app)
+        last = desk.conversation.messages[-1]
+        assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")
+        await desk.pilot.press("ctrl+r")
+        await desk.until(lambda: engine.started == ["big", "big"], "it is started again")
+        await desk.answered()
