@@ -218,7 +218,9 @@ def _journal(mode: str) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / (_MIB << 10):.1f} GB" if size >= _MIB << 10 else f"{size / _MIB:.1f} MB"
+    if size >= _MIB << 10:
+        return f"{size / (_MIB << 10):.1f} GB"
+    return f"{size / _MIB:.1f} MB" if size >= _MIB else f"{size >> 10} kB"
 
 
 def _row(

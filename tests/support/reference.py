@@ -118,6 +118,8 @@ def _described(before: str, commands: Iterable[Command]) -> Iterator[str]:
         if command.arguments:
             yield _table(("argument", "meaning"), (_argument(one) for one in command.arguments))
         yield "```sh\n" + "\n".join(command.examples) + "\n```\n"
+        if command.notes:
+            yield f"{command.notes}\n"
         yield from _described(name, command.commands)
 
 
