@@ -208,11 +208,20 @@ UI = Section(
 )
 LOCAL = Section(
     name="local",
-    help="For the built-in engine, which this version does not have yet.",
+    help="The built-in engine, which `lmchat --local` starts.",
     settings=LocalSettings,
     rows=(
-        _text("model", "a GGUF file"),
-        _integer("context", "tokens of its window", 1, 100_000_000, example=4096),
+        _text(
+            "model",
+            "a GGUF file, or a name of `lmchat models --local`; unset: the one that suits this machine",
+        ),
+        _integer(
+            "context",
+            "tokens of its window; unset: 8192, or what the model can",
+            1,
+            100_000_000,
+            example=4096,
+        ),
         _integer("threads", "threads it may use", 1, 4096, example=4),
     ),
 )
