@@ -1,0 +1,168 @@
+"""The built-in engine on the welcome page, and servers that appear while something is asked or fetched."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.fetch_dialog import FetchDialog
+from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.desktop import make_desktop
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_engine import ADDRESS, DEMO, ScriptedEngine, file
+from tests.support.start_desk import start_desk
+from tests.support.tui_host import screen_text
+
+MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in range(60)]
+
+
+@asynccontextmanager
+async def page(folder, engine, *, size=(120, 40)):
+    """The app on the page: nothing answers."""
+    desk = make_desktop(folder, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)]), engine=engine)
+    desk.app.look_every_s = 0.05
+    async with desk.app.run_test(size=size, notifications=True) as pilot:
+        desk.pilot = pilot
+        await on(desk, WelcomeScreen)
+        await shown(desk, "Type an address")
+        yield desk
+        await desk.app.stop_and_save()
+    await desk.store.aclose()
+
+
+async def on(desk, kind):
+    await desk.until(lambda: isinstance(desk.app.screen, kind), f"{kind.__name__}\n{screen_text(desk.app)}")
+    await desk.pilot.pause()
+
+
+def serves(desk, name):
+    info = ModelInfo(model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED)
+    found = candidate(Verdict.READY, info, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+    desk.backend.candidates = (found,)
+
+
+async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tmp_path):
+    engine = ScriptedEngine()
+    async with page(tmp_path, engine) as desk:
+        await shown(desk, "demo, a demo model: 93 MB once, Apache-2.0. Asks before it fetches.")
+        await shown(desk, "or try the built-in engine.")
+        await desk.pilot.press("enter")
+        await on(desk, ConfirmDialog)
+        assert engine.fetches == 0
+        await desk.pilot.press("enter")
+        await on(desk, FetchDialog)
+        engine.progress.set()
+        serves(desk, "demo")
+        await on(desk, ChatScreen)
+        await desk.until(lambda: engine.started == ["demo"], "it is started")
+        await shown(desk, "● built-in")
+
+
+async def test_a_demo_model_that_is_there_says_so(tmp_path):
+    async with page(tmp_path, ScriptedEngine(DEMO)) as desk:
+        await shown(desk, "demo, a demo model, is on this disk.")
+        assert "Use a model file" not in screen_text(desk.app)
+
+
+async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp_path):
+    engine = ScriptedEngine()
+    async with page(tmp_path, engine) as desk:
+        for times in (1, 2):
+            await desk.pilot.press("1")
+            await on(desk, ConfirmDialog)
+            await desk.pilot.press("enter")
+            await on(desk, FetchDialog)
+            await desk.pilot.press("escape")
+            await on(desk, WelcomeScreen)
+            assert (engine.fetches, engine.cut) == (times, times)
+
+
+async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_on(tmp_path):
+    engine = ScriptedEngine()
+    async with page(tmp_path, engine) as desk:
+        await desk.pilot.press("1")
+        await on(desk, ConfirmDialog)
+        await desk.pilot.press("enter")
+        await on(desk, FetchDialog)
+        desk.backend.candidates = (candidate(Verdict.READY, model()),)
+        await shown(desk, "LM Studio answers now.")
+        assert isinstance(desk.app.screen, FetchDialog)
+        assert engine.cut == 0
+        await desk.pilot.press("escape")
+        await on(desk, ChatScreen)
+        assert engine.cut == 1
+        assert desk.app.desk.target.product is Product.LM_STUDIO
+
+
+async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
+    engine = ScriptedEngine(*MANY)
+    async with page(tmp_path, engine) as desk:
+        await shown(desk, "60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and 58 more")
+        await desk.pilot.press("2")
+        await on(desk, FilePicker)
+        await shown(desk, "60 files · 60.0 GB")
+        await desk.type("47")
+        await shown(desk, "1 of 60")
+        serves(desk, "model-47")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        await desk.until(lambda: engine.started == ["model-47"], "it is started")
+
+
+async def test_leaving_the_list_of_files_starts_nothing(tmp_path):
+    engine = ScriptedEngine(*MANY)
+    async with page(tmp_path, engine, size=(40, 12)) as desk:
+        await shown(desk, "60 found")
+        await desk.pilot.press("2")
+        await on(desk, FilePicker)
+        await desk.pilot.press("down", "down", "escape")
+        await on(desk, WelcomeScreen)
+        assert engine.started == []
+
+
+async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
+    engine = ScriptedEngine(*MANY[:3])
+    async with page(tmp_path, engine) as desk:
+        await shown(desk, "3 found")
+        y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "Use a model" in line)
+        await desk.pilot.click(offset=(20, y))
+        await on(desk, FilePicker)
+        await shown(desk, "model-01")
+        y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "model-01 " in line)
+        serves(desk, "model-01")
+        await desk.pilot.click(offset=(20, y))
+        await desk.until(lambda: engine.started == ["model-01"], "it is started")
+
+
+async def test_names_of_files_cannot_write_to_the_terminal(tmp_path):
+    evil = file("a\x1b[2Jb\x9bc", quantization="Q\x1b]0;x\x07")
+    async with page(tmp_path, ScriptedEngine(evil)) as desk:
+        await shown(desk, "1 found")
+        await desk.pilot.press("2")
+        await on(desk, FilePicker)
+        assert not {"\x1b", "\x9b", "\x07"} & set(screen_text(desk.app))
+
+
+async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
+    engine = ScriptedEngine()
+    async with page(tmp_path, engine) as desk:
+        await shown(desk, "Try the built-in engine")
+        await desk.pilot.press("down")
+        engine._files = tuple(MANY)
+        await desk.pilot.press("f5")
+        await shown(desk, "60 found")
+        assert desk.app.screen.rows.key == "address"
+
+
+async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):
+    command = "/opt/venv/bin/python -m pip install 'lmchat[local]'"
+    async with start_desk(tmp_path, {}, engine_command=command, files=[]) as seen:
+        await seen.shows(f"Not installed: {command}")
+        await seen.shows("or type an address")
+        await seen.takes("Get the built-in engine")
+        await seen.until(lambda: seen.desk.copied == [command], "the command on the clipboard")
+        await gone(seen.desk, "Try the built-in engine")
