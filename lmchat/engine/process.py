@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -48,6 +47,13 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
     """Chat template (jinja) to use instead of the model's own."""
     reasoning_budget: int | None = None
     """Tokens after which a thought is cut."""
+
+
+def order_line(order: ServeOrder) -> bytes:
+    """Return an order as the child reads it."""
+    told: dict[str, Any] = msgspec.to_builtins(order)
+    told |= {"parent": os.getpid(), "log_bytes": LOG_BYTES, "is_watched": IS_WATCHED}
+    return msgspec.json.encode(told) + b"\n"
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -98,10 +104,8 @@ class ChildProcess:
                 f"The built-in engine cannot be started: {error.strerror or error}.",
                 hint=f"It runs with {sys.executable}.",
             ) from error
-        told: dict[str, Any] = msgspec.to_builtins(order)
-        told |= {"parent": os.getpid(), "log_bytes": LOG_BYTES, "is_watched": IS_WATCHED}
         assert process.stdin is not None  # noqa: S101 - it was asked for above
-        process.stdin.write(json.dumps(told).encode() + b"\n")
+        process.stdin.write(order_line(order))
         return cls(process, log)
 
     @property

