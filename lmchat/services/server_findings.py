@@ -96,17 +96,23 @@ def _chat(look: Look, arrival: Arrival) -> Finding:
 def _first_step(look: Look, arrival: Arrival) -> str:
     """Return the step that is nearest to a chat."""
     if arrival.candidate is not None:
-        return arrival.candidate.next_step
+        return _step_at(arrival.candidate)
     named = next((one for one in look.candidates if look.is_named and one.is_own), None)
     if named is not None:
         return named.next_step or "Start the server, or name another one with --endpoint URL"
     uneasy = next((one for one in look.candidates if one.verdict in (*_UNEASY, Verdict.SERVER_OFF)), None)
     if uneasy is not None:
-        return uneasy.next_step
+        return _step_at(uneasy)
     if look.engine_step:
         return look.engine_step
     installed = next(iter(look.installed), None)
     return installed.start_words if installed else "Start a model server, or name one with --endpoint URL"
+
+
+def _step_at(one: Candidate) -> str:
+    """Return a step that says where it is done, unless it is a command or says so itself."""
+    step = one.next_step
+    return f"{one.product}: {step}" if step[:1].isupper() and one.product not in step else step
 
 
 def _server(one: Candidate, look: Look, arrival: Arrival) -> Finding:

@@ -121,6 +121,19 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     assert servers["LM Studio"].grade is Grade.ABSENT
 
 
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("Open its Developer tab", "LM Studio: Open its Developer tab"),
+        ("LM Studio shows it", "LM Studio shows it"),
+        ("lms server start", "lms server start"),
+    ],
+)
+def test_a_step_says_where_it_is_done(step, told):
+    chat, _, _ = rows(candidate(Verdict.SERVER_OFF, next_step=step))
+    assert chat.next_step == told
+
+
 def test_the_engine_makes_a_missing_server_a_warning_but_not_the_one_that_was_named():
     missing = candidate(Verdict.REFUSED, is_own=True)
     chat, _, _ = rows(candidate(Verdict.REFUSED), engine_step="lmchat --local")
