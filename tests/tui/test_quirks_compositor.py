@@ -4,6 +4,7 @@ import inspect
 
 from textual._compositor import Compositor
 from textual.app import App
+from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -55,3 +56,39 @@ async def test_a_whole_paint_renders_everything():
         await pilot.pause()
         regions = [region for region, _, _ in pilot.app.screen._compositor._get_renders(None)]
         assert pilot.app.query_one("#right").region in regions
+
+
+class Stacked(Frugal):
+    """Widgets beside, before and partly outside each other, with gaps between them."""
+
+    CSS = """
+    Screen { layers: below above; }
+    #frame { width: 100%; height: 100%; padding: 1 2; background: blue; }
+    Painted { width: 12; height: 4; margin-bottom: 1; background: green; }
+    #over { layer: above; offset: 7 3; background: red; }
+    #out { layer: above; offset: 33 -1; background: yellow; }
+    #all { width: 100%; height: 3; margin: 0; }
+    """
+
+    def compose(self):
+        with Vertical(id="frame"):
+            yield Painted("behind all", id="all")
+            yield Painted("one")
+        yield Painted("in front", id="over")
+        yield Painted("cut off", id="out")
+
+
+async def test_the_picture_is_that_of_textual():
+    async with Stacked().run_test(size=(40, 12)) as pilot:
+        compositor = pilot.app.screen._compositor
+        ours = [list(strip) for strip in compositor.render_strips()]
+        compositor.__class__ = Compositor
+        assert ours == [list(strip) for strip in compositor.render_strips()]
+
+
+async def test_what_stands_behind_others_is_not_rendered():
+    async with Stacked().run_test(size=(40, 12)) as pilot:
+        screen, frame = pilot.app.screen, pilot.app.query_one("#frame")
+        assert screen.region == frame.region
+        regions = [region for region, _, _ in screen._compositor._get_renders(screen.region)]
+        assert regions.count(screen.region) == 1

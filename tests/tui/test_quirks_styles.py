@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
 from textual.css import stylesheet
 from textual.widgets import Static
 
-from lmchat.tui.quirks.styles import begin_with_theme
+from lmchat.tui.quirks.styles import LateComponents, begin_with_theme
 from lmchat.tui.themes import THEMES
 
 
@@ -58,3 +59,27 @@ async def test_no_style_is_parsed_twice(monkeypatch):
         "Themed.CSS": 1,
         "App.DEFAULT_CSS": 1,
     }
+
+
+class Worded(LateComponents):
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"worded--word"}
+    DEFAULT_CSS = "Worded > .worded--word { color: $primary; }"
+
+
+class WordedApp(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Worded()
+
+
+async def test_component_styles_are_made_when_they_are_wanted_and_then_follow_the_theme():
+    async with WordedApp().run_test() as pilot:
+        view = pilot.app.query_one(Worded)
+        with pytest.raises(KeyError):
+            view.get_component_rich_style("worded--word")
+        view.make_component_styles()
+        seen = set()
+        for theme in ("textual-dark", "textual-light"):
+            pilot.app.theme = theme
+            await pilot.pause()
+            seen.add(view.get_component_rich_style("worded--word").color)
+        assert len(seen) == 2

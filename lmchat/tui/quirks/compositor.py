@@ -139,19 +139,17 @@ class FrugalCompositor(Compositor):
         if crop is None:
             yield from super()._get_renders(crop)
             return
-        covered: list[Region] = []
+        unseen = [crop]
         for widget, (region, clip) in self.visible_widgets.items():
             shown = region.intersection(clip)
-            if not crop.overlaps(shown):
-                continue
-            # whole rows: the places where they are cut need not be those of the changed region
-            rows = shown.intersection(Region(shown.x, crop.y, shown.width, crop.height))
-            local = rows.translate((-region.x, -region.y))
-            yield region, rows, widget.render_lines(local)
-            in_front = rows.intersection(crop)
-            if not any(in_front.overlaps(other) for other in covered):
-                covered.append(in_front)
-            if crop.area in (in_front.area, sum(part.area for part in covered)):
+            parts = [part for free in unseen if (part := free.intersection(shown))]
+            for top, bottom in _row_ranges(parts):
+                # whole rows: the places where they are cut need not be those of the changed region
+                rows = Region(shown.x, top, shown.width, bottom - top)
+                yield region, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
+            if parts:
+                unseen = [rest for free in unseen for rest in _around(shown, free)]
+            if not unseen:
                 return
 
 
@@ -166,6 +164,20 @@ def _free(widgets: Regions, screen: Region) -> dict[Widget, Free]:
             free[widget] = (area, shown, region)
         in_front.append(shown)
     return free
+
+
+def _around(hole: Region, region: Region) -> list[Region]:
+    """Return what is left of a region around a hole, as regions that do not overlap."""
+    cut = region.intersection(hole)
+    if not cut:
+        return [region]
+    pieces = (
+        Region(region.x, region.y, region.width, cut.y - region.y),
+        Region(region.x, cut.y, cut.x - region.x, cut.height),
+        Region(cut.right, cut.y, region.right - cut.right, cut.height),
+        Region(region.x, cut.bottom, region.width, region.bottom - cut.bottom),
+    )
+    return [piece for piece in pieces if piece]
 
 
 def _row_ranges(regions: Sequence[Region]) -> list[tuple[int, int]]:

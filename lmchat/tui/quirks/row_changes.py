@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -13,16 +13,22 @@ Painted = tuple[Sequence[Segment], bool]
 """A row, and whether every terminal gives its characters the cells that we count."""
 Run = tuple[int, Sequence[Segment]]
 """The first cell, and what is to be written from it on."""
-_UNSURE = re.compile(
-    r"[^\u0020-\u02ff\u0370-\u0482\u0400-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u23ff\u2500-\u27bf\u3000-\u3029\u3030-\u9fff\uac00-\ud7a3\uff00-\uffef]"
+_SURE = (
+    *(0x20, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2400, 0x2500, 0x27C0),
+    *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
-"""Characters whose width terminals do not agree about: marks that combine, joiners, emoji."""
+"""Where ranges of characters begin and end whose width terminals agree about: no marks that combine, no
+joiners, no emoji. As a regular expression they cost each start 2 ms."""
 
 
 def painted(strip: Strip) -> Painted:
     """Return a row as it is to be remembered."""
     segments = strip._segments
-    return segments, all(text.isascii() or not _UNSURE.search(text) for text, _, _ in segments)
+    return segments, all(text.isascii() or _is_sure(text) for text, _, _ in segments)
+
+
+def _is_sure(text: str) -> bool:
+    return all(bisect_right(_SURE, ord(char)) % 2 for char in set(text))
 
 
 def changed_cells(old: Painted | None, new: Painted) -> Run | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from textual.app import App
+from textual.scroll_view import ScrollView
 
 
 def begin_with_theme(app: App[Any], name: str) -> None:
@@ -19,3 +20,21 @@ def begin_with_theme(app: App[Any], name: str) -> None:
     app.set_class(not theme.dark, "-light-mode", update=False)
     app._refresh_truecolor_filter(app.ansi_theme)
     app.stylesheet.set_variables(app.get_css_variables())
+
+
+class LateComponents(ScrollView):
+    """A view that gets the styles of its component classes when it first wants them.
+
+    Textual makes them with the first style of a widget, and again with each later one: 0.1 ms for each class.
+    """
+
+    _has_components = False
+
+    def _get_component_classes(self) -> frozenset[str]:  # type: ignore[override]  # of the class there
+        return super()._get_component_classes() if self._has_components else frozenset()
+
+    def make_component_styles(self) -> None:
+        """Make the styles, if they are not made yet; from now on they follow the theme."""
+        if not self._has_components:
+            self._has_components = True
+            self.app.stylesheet._process_component_classes(self)

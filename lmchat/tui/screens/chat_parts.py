@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
@@ -18,7 +16,6 @@ from lmchat.domain.telemetry import Health
 from lmchat.services.library import SessionGroup
 from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
-from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
@@ -33,7 +30,6 @@ class ChatParts(Screen[None]):
     """Three columns and a row of keys; knows the workspace and shows what is on its desk."""
 
     AUTO_FOCUS = "PromptInput"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
 
     sessions = query_one(SessionList)
     log_view = query_one(ChatLog)

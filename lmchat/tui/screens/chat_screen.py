@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 from textual import on
+from textual.binding import BindingType
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FindNext, FindWords, LookNow, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
 from lmchat.tui.widgets.keys_row import Hint
@@ -22,6 +25,8 @@ _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 
 class ChatScreen(ChatCommands):
     """Prompt, log and panels under the hands of the user."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
 
     def start(self, resume_id: str) -> None:
         """Bring back what was typed, earlier prompts, and the session that is to be resumed."""

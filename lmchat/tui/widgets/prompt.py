@@ -25,19 +25,17 @@ class Prompt(Vertical):
     """The row under the text."""
     pill = query_one(Pill)
     """The row above all."""
-    _queue = query_one("#queue", Vertical)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
         yield Pill()
-        yield Vertical(id="queue")
         with Vertical(id="prompt-card"):
             yield PromptInput(id="prompt")
             yield PromptStatus()
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
         """Show what waits: texts, each with whether it is held back after a failure."""
-        cards = list(self._queue.query(QueueCard))
+        cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
         for card, (text, is_held) in zip(cards, entries, strict=False):
             card.show_entry(text, is_held=is_held)
@@ -48,8 +46,11 @@ class Prompt(Vertical):
         ]
         surplus = cards[len(entries) :]
         self.input.has_queue = bool(entries)
-        await self._queue.remove_children(surplus)
-        await self._queue.mount_all(added)
+        if added and not self.query("#queue"):
+            await self.mount(Vertical(id="queue"), after=self.pill)
+        for queue in self.query("#queue"):
+            await queue.remove_children(surplus)
+            await queue.mount_all(added)
         if had_focus and not any(card.has_focus for card in cards[: len(entries)]):
             (cards[len(entries) - 1] if entries else self.input).focus()
 
@@ -74,7 +75,7 @@ class Prompt(Vertical):
     def act_on_queue(self, event: PromptInput.QueueAsked) -> None:
         """Let the newest card do what its hint says."""
         event.stop()
-        newest = len(self._queue.query(QueueCard)) - 1
+        newest = len(self.query(QueueCard)) - 1
         if newest >= 0:  # posted from here: Textual ends the way up of a message at the parent that sent it
             self.post_message(QueueCard.Edit(newest) if event.what == "edit" else QueueCard.Remove(newest))
 

@@ -75,7 +75,7 @@ class PromptInput(TextArea):
         """`edit` or `remove`."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, soft_wrap=True, compact=True, highlight_cursor_line=False)
+        super().__init__(id=id, soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()
         """Earlier prompts, newest first."""
         self.has_queue = False

@@ -8,12 +8,12 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.quirks.painting import adopt, adopted, grow
+from lmchat.tui.quirks.styles import LateComponents
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
@@ -30,7 +30,7 @@ PARTIAL_STYLES = (
 _ENTRY_BITS, _BLOCK_BITS = 40, 20
 
 
-class Viewport(ScrollView, can_focus=True):
+class Viewport(LateComponents, can_focus=True):
     """Shows a document; keeps the lines near the screen laid out."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -52,7 +52,7 @@ class Viewport(ScrollView, can_focus=True):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Lay out anew if the width changed."""
-        if self._page is None or self._geometry() != (self._left, self._page.width):
+        if self._page is not None and self._geometry() != (self._left, self._page.width):
             self.restyle()
         else:
             self.settle()
@@ -71,6 +71,7 @@ class Viewport(ScrollView, can_focus=True):
         """Forget all lines; what stands at the top of the screen stays there."""
         if not self.outer_size.width:
             return
+        self.make_component_styles()
         anchor = None
         if len(self.document) and not self.is_following and self._page is not None:
             index, number, _ = self.document.locate(self.scroll_offset.y)
@@ -106,7 +107,10 @@ class Viewport(ScrollView, can_focus=True):
         `changed` is the first line that may look different, `anchor` what is to stay `offset` lines below
         the top.
         """
-        if self._page is None or not len(self.document):
+        if not len(self.document):
+            return  # an empty log needs no page: the first paint does not wait for its styles
+        if self._page is None:
+            self.restyle()
             return
         document, height = self.document, max(self.size.height, 1)
         if self.is_following:
@@ -205,9 +209,9 @@ class Viewport(ScrollView, can_focus=True):
     def _rows(self, y: int, count: int) -> list[Strip]:
         """Return rows of the screen."""
         width = self.size.width
-        blank = Strip.blank(width, self._base)
         if self._page is None:
-            return [blank] * count
+            return [Strip.blank(width, self.rich_style)] * count
+        blank = Strip.blank(width, self._base)
         focused = self._cursor if self.has_focus else None
         has_marks = self.has_marks()
         strips = []
