@@ -157,6 +157,8 @@ def _candidate(
     step = next_step(verdict, server, place.endpoint, has_models=has_models)
     if isinstance(error, ProxyUnavailable):
         step = error.hint
+    elif verdict is Verdict.NOT_AN_LLM and place.is_own:
+        step = "Check the port and the path of the address"
     return Candidate(
         endpoint=place.endpoint,
         product=server.product,

@@ -10,6 +10,7 @@ from lmchat.services.arrival import has_model
 NOTHING = "No model server answers on this machine yet."
 NOT_ALLOWED = "Endpoint not allowed"
 """What every refusal by the allow-list begins with."""
+_USABLE = "{} answers."
 _OTHER = "The server that you named does not answer. {} does."
 _WORDS: Mapping[Verdict, str] = {
     Verdict.NEEDS_KEY: "{name} answers, but wants a key.",
@@ -27,9 +28,9 @@ def headline(candidates: Sequence[Candidate]) -> str:
         return _WORDS[waiting.verdict].format(name=_name(waiting), host=waiting.endpoint.host)
     usable = next((one for one in candidates if one.verdict.is_usable), None)
     if usable is not None:
-        return _OTHER.format(usable.product.value)
+        return (_OTHER if any(one.is_own for one in candidates) else _USABLE).format(usable.product.value)
     named = _named(candidates)
-    return NOTHING if named is None else named.detail
+    return NOTHING if named is None else _why_away(named)
 
 
 def advice(candidates: Sequence[Candidate]) -> str:
@@ -57,6 +58,11 @@ def _named(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the server that the user named, where it is the only one and it is known why it is away."""
     own = [one for one in candidates if one.is_own]
     return own[0] if len(own) == 1 and own[0].detail else None
+
+
+def _why_away(named: Candidate) -> str:
+    is_told = named.endpoint.host in named.detail
+    return named.detail if is_told else f"{named.endpoint.netloc}: {named.detail}"
 
 
 def _name(candidate: Candidate) -> str:

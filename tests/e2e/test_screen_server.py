@@ -111,7 +111,10 @@ def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kep
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (html_reply("<!doctype html><title>Router login</title>", status=200), "not an LLM server"),
+        (
+            html_reply("<!doctype html><title>Router login</title>", status=200),
+            "not an LLM server +Check the port and the path",
+        ),
         (html_reply("<h1>Bad gateway</h1>", status=502), "server error"),
     ],
 )
@@ -119,15 +122,15 @@ def test_a_page_where_a_model_server_was_expected_is_called_so(tmp_path, reply, 
     with ScriptedServer() as server:
         server.unknown = reply
         with LMChatScreen(tmp_path, server.url) as screen:
-            screen.wait_for("No model server answers")
             screen.wait_for(re.compile(rf"{server.port} +{server.port} +{sentence}"))
+            assert "No model server answers" not in screen.text, "the named server has a sentence of its own"
             assert "<" not in screen.text
             assert "Traceback" not in screen.text
 
 
 def test_nothing_at_the_given_address_is_called_refused(tmp_path):
     with LMChatScreen(tmp_path, "http://127.0.0.1:1") as screen:
-        screen.wait_for("No model server answers")
+        screen.wait_for("Nothing answers at 127.0.0.1:1.")
         screen.wait_for(re.compile(r"127\.0\.0\.1:1 +1 +refused"))
 
 

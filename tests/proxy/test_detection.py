@@ -279,6 +279,22 @@ async def test_an_own_endpoint_that_is_not_allowed_is_not_asked(detect):
     assert not [one for one in ports.asked if one[0] == "evil.example"]
 
 
+async def test_a_page_at_a_named_address_means_that_the_address_is_looked_at_again(start, detect):
+    server = start()
+    server.unknown = html_reply()
+    found, _ = await detect({4711: server}, expected=[Endpoint.parse("http://127.0.0.1:4711")])
+    row = next(one for one in found if one.is_own)
+    assert row.verdict is Verdict.NOT_AN_LLM
+    assert row.next_step == "Check the port and the path of the address"
+
+
+async def test_a_server_that_names_no_product_on_another_machine_is_called_none(start, detect):
+    far = Endpoint.parse("http://gpu-box:8000")
+    places = {("gpu-box", 8000): start(products.plain, key="k")}
+    found, _ = await detect(places, expected=[far], allowed=["gpu-box"])
+    assert (found[0].verdict, found[0].product) == (Verdict.NEEDS_KEY, Product.OPENAI_COMPATIBLE)
+
+
 async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
     silent = start()
     silent.unknown = raw_reply(Hold())

@@ -33,7 +33,7 @@ def test_a_blocked_host_is_named():
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
-    assert headline([away]) == "Nothing answers."
+    assert headline([away]) == "gpu-box:1337: Nothing answers."
     assert advice([away]) == "Next: Go (this page then goes on by itself)"
 
 
@@ -47,3 +47,7 @@ def test_another_server_that_answers_is_told_where_the_named_one_is_away():
 def test_where_nothing_is_near_to_a_chat_the_page_says_so():
     assert (headline([]), advice([])) == (NOTHING, "")
     assert headline([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NOTHING
+
+
+def test_a_server_that_waits_for_a_choice_is_not_held_against_a_name_that_nobody_gave():
+    assert headline([candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))]) == "LM Studio answers."
