@@ -91,7 +91,7 @@ class ScriptedBackend:
         self.candidates = (
             tuple(candidates) if candidates is not None else (candidate(Verdict.READY, model()),)
         )
-        self.checks = 0
+        self.checks = self.looks = 0
         self.keys: list[str] = []
         self.good_key = "sk-good"
         self.loaded: list[str] = []
@@ -100,6 +100,7 @@ class ScriptedBackend:
         self.counted = Metrics()
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        self.looks += 1
         return self.candidates
 
     async def check(self, endpoint: Endpoint) -> Candidate:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from textual import on
 from textual.reactive import var
+from textual.screen import ModalScreen
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
@@ -144,13 +145,17 @@ class Arrivals(Entrances):
                 map(has_model, (empty, *candidates))
             ):
                 self._show_welcome(known)
+            case Arrival(need=Need.MODEL) if isinstance(self.screen, ModalScreen):
+                self._show_welcome(known)  # what is typed into a dialog is not meant for the picker
             case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
                 self._leave_picker()
                 self.use(target)
                 self._leave_welcome()
                 if arrival.need is Need.MODEL and self._is_first(arrival):
                     self.open_picker(f"{target.product} has no model loaded: choose one")
-            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if self._is_first(arrival):
+            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if not isinstance(
+                self.screen, ModalScreen
+            ) and self._is_first(arrival):
                 self.ask_for_key(candidate)
             case _:
                 self._show_welcome(candidates)

@@ -115,9 +115,12 @@ class Entrances(Models):
         return arrive_at(candidate, model=self.workspace.settings.model, remembered=self.workspace.remembered)
 
     def ask_for_key(self, candidate: Candidate) -> None:
-        """Ask for the key of a server."""
+        """Ask for the key of a server, once at a time."""
         from lmchat.tui.screens.key_dialog import KeyDialog
 
+        self._asked.add((candidate.endpoint.url, Need.KEY))
+        if any(isinstance(screen, KeyDialog) for screen in self.screen_stack):
+            return
         self._key_candidate = candidate
         is_rejected = candidate.verdict is Verdict.KEY_REJECTED
         self.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))

@@ -31,7 +31,8 @@ class AskDialog(Dialog[str | None]):
         """`check` returns why a text cannot be taken, or nothing; it is asked on Enter."""
         super().__init__()
         self._title, self._text = safe_line(title), safe_text(text)
-        self._value = value
+        self._value, self._early = value, ""
+        self._has_input = False
         self._check = check
         self._verb = verb
 
@@ -51,21 +52,23 @@ class AskDialog(Dialog[str | None]):
         yield Static("", classes="verdict gap")
 
     def on_mount(self) -> None:
-        """Put the cursor behind what is there."""
+        """Take what was typed while the input was being made."""
         self.add_class("-small")
+        self._has_input = True
+        self.add_typed(self._early)
 
     def on_key(self, event: events.Key) -> None:
-        """Take what is typed before the input has the focus."""
-        if event.is_printable and event.character and self.focused is None:
+        """Take what was typed before the input had the focus: it lets no letter pass that it was given."""
+        if event.is_printable and event.character:
             event.stop()
             self.add_typed(event.character)
 
     def add_typed(self, text: str) -> None:
         """Add to what is typed, also before the input is there."""
-        if self.can_show:
+        if self._has_input:
             self.query_one(Input).insert_text_at_cursor(text)
         else:
-            self._value += text
+            self._early += text
 
     def show_problem(self, words: str) -> None:
         """Say why what was typed cannot be taken."""

@@ -1,0 +1,229 @@
+"""Addresses, other machines and keys on the welcome page: nothing typed is lost, nothing untried is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
+from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.tui_host import screen_text
+
+COLD = model(state=LoadState.NOT_LOADED)
+NEAR = Endpoint.parse("http://127.0.0.1:9000")
+FAR = Endpoint.parse("http://gpu-box:8000")
+
+
+class Places(ScriptedBackend):
+    """Knows what stands at typed addresses; hosts beyond this machine have to be allowed."""
+
+    def __init__(self, **verdicts: Verdict) -> None:
+        super().__init__(candidates=[candidate(Verdict.REFUSED)])
+        self.verdict = verdicts.get("verdict", Verdict.READY)
+        self.error: Exception | None = None
+        self.gate: asyncio.Event | None = None
+
+    async def detect(self, *, expected=()):
+        found = [await self.check(one) for one in expected if one.is_loopback or self.allowed]
+        return (*found, *self.candidates)
+
+    async def check(self, endpoint):
+        if not endpoint.is_loopback and not self.allowed:
+            raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost")
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        if endpoint not in (NEAR, FAR):
+            return candidate(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
+        models = (model(),) if self.verdict is Verdict.READY else ()
+        return candidate(self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step")
+
+    async def try_key(self, endpoint, key):
+        self.keys.append(key)
+        if key != self.good_key:
+            return candidate(Verdict.KEY_REJECTED, endpoint=endpoint)
+        self.verdict = Verdict.READY
+        return candidate(Verdict.READY, model(), endpoint=endpoint)
+
+
+async def on(desk, kind):
+    await desk.until(lambda: isinstance(desk.app.screen, kind), f"{kind.__name__}\n{screen_text(desk.app)}")
+    await desk.pilot.pause()
+
+
+@asynccontextmanager
+async def asked_for(folder, backend, address, **more):
+    """The app after an address was typed on the page and Enter pressed."""
+    async with desktop(folder, backend, **more) as desk:
+        desk.app.look_every_s = 0.05
+        await on(desk, WelcomeScreen)
+        desk.app.screen.ask_address(address)
+        await on(desk, AddressDialog)
+        await desk.pilot.press("enter")
+        yield desk
+
+
+async def test_an_address_that_answers_is_used(tmp_path):
+    async with asked_for(tmp_path, Places(), "127.0.0.1:9000") as desk:
+        await on(desk, ChatScreen)
+        assert desk.app.desk.target.endpoint == NEAR
+
+
+async def test_while_an_address_is_looked_at_the_dialog_says_so(tmp_path):
+    backend = Places()
+    backend.gate = asyncio.Event()
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await shown(desk, "Looking there")
+        backend.gate.set()
+        await on(desk, ChatScreen)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ServerUnavailable("Nothing answers there.", hint="Start the server."), None],
+    ids=["raised", "told"],
+)
+async def test_an_address_where_nothing_answers_can_be_mended(tmp_path, error):
+    backend = Places()
+    backend.error = error
+    async with asked_for(tmp_path, backend, "127.0.0.1:900") as desk:
+        await shown(desk, "! Nothing answers there." if error else "! 127.0.0.1:900: refused.")
+        backend.error = None
+        await desk.type("0")
+        await gone(desk, "! ")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+
+
+async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_keeps_the_address(tmp_path):
+    backend = Places()
+    async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
+        await on(desk, AllowDialog)
+        await shown(desk, "gpu-box:8000 is not this machine")
+        await shown(desk, 'allowed_hosts = ["gpu-box:8000"]')
+        await desk.pilot.press("escape")
+        await on(desk, AddressDialog)
+        await shown(desk, "! Endpoint not allowed")
+        assert "gpu-box:8000" in screen_text(desk.app)
+        assert backend.allowed == []
+
+
+async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_good_can_be_copied(tmp_path):
+    backend = Places()
+    settings = Settings(allowed_hosts=("nas:1234",), ui=UiSettings(reduced_motion=True))
+    async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
+        await on(desk, AllowDialog)
+        await desk.pilot.press("y")
+        line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
+        await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        assert backend.allowed == ["gpu-box:8000"]
+        assert desk.app.desk.target.endpoint == FAR
+        assert not (tmp_path / "config.toml").exists()
+
+
+async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong_ones(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await on(desk, KeyDialog)
+        for wrong in ("first", "second"):
+            await desk.type(wrong)
+            await desk.pilot.press("enter")
+            await shown(desk, "! The server refuses this key.")
+            assert desk.kept_keys == []
+            assert wrong not in screen_text(desk.app)
+            await desk.pilot.press("ctrl+u")
+        await desk.type("sk-good")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        assert desk.kept_keys == [(NEAR, "sk-good")]
+        assert backend.keys == ["first", "second", "sk-good"]
+
+
+async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await on(desk, KeyDialog)
+        await desk.pilot.press("escape")
+        await on(desk, WelcomeScreen)
+        await shown(desk, "needs key")
+        await shown(desk, "127.0.0.1:9000")
+        await desk.pilot.press("enter")
+        await on(desk, KeyDialog)
+
+
+async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+
+        async def keep_key(endpoint, key):
+            raise StoreUnavailable("The key could not be stored.")
+
+        desk.app.workspace.outside = replace(desk.app.workspace.outside, keep_key=keep_key)
+        await on(desk, KeyDialog)
+        await desk.type("sk-good")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        await shown(desk, "The key could not be stored.")
+
+
+async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_address(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    async with desktop(tmp_path, backend) as desk:
+        desk.app.look_every_s = 0.05
+        await on(desk, WelcomeScreen)
+        await desk.type("gpu")
+        await on(desk, AddressDialog)
+        for verdict, models in ((Verdict.NEEDS_KEY, ()), (Verdict.NO_MODEL, (COLD,))):
+            backend.candidates = (candidate(verdict, *models),)
+            looks = backend.looks
+            await desk.until(lambda looks=looks: backend.looks > looks + 2, "two more looks")
+            await desk.type("x")
+            assert isinstance(desk.app.screen, AddressDialog)
+        await shown(desk, "gpuxx")
+        await desk.pilot.press("escape")
+        await on(desk, ModelPicker)
+
+
+async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_kept(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+
+    async def gone_meanwhile(endpoint, key):
+        return candidate(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
+
+    backend.try_key = gone_meanwhile
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await on(desk, KeyDialog)
+        await desk.type("sk-good")
+        await desk.pilot.press("enter")
+        await shown(desk, "! Start the server")
+        assert desk.kept_keys == []
+        assert isinstance(desk.app.screen, KeyDialog)
+
+
+async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await on(desk, KeyDialog)
+        await desk.type("sk-")
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        await shown(desk, "LM Studio answers now.")
+        await desk.type("good")
+        await desk.pilot.press("enter")
+        await on(desk, ChatScreen)
+        assert desk.kept_keys == [(NEAR, "sk-good")]
+        assert desk.app.desk.target.endpoint == NEAR
