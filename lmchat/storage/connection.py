@@ -23,7 +23,7 @@ BUSY_S = 5.0
 """How long to wait for another process that is writing."""
 _LOOK_AGAIN_S = 0.02
 _CACHE = "pragma cache_size = -500"
-"""Of the pages that were read last, kB that SQLite keeps; the system keeps them too, so more is not faster."""
+"""Pages read last that SQLite keeps, in kB; the system keeps them too, so more would not be faster."""
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FILE_MODE = 0o600
 _text = methodcaller("decode", "utf-8", "replace")
