@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 
@@ -30,7 +31,7 @@ async def serve(parts: Parts, world: World) -> Settings:
     engine = await engine_slot(parts).ready()
     model = await engine.choose(parts.local_model or world.settings.local.model)
     if model is None or (model.is_demo and not await engine.has_demo()):
-        model = await _fetched(parts, engine)
+        model = await _fetched(parts, engine, model)
     if words := await engine.warning(model):
         parts.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
@@ -51,31 +52,41 @@ async def list_files(parts: Parts) -> int:
     return 0
 
 
-async def _fetched(parts: Parts, engine: Engine) -> ModelFile:
+async def _fetched(parts: Parts, engine: Engine, damaged: ModelFile | None) -> ModelFile:
     await engine.check()
     offer = await engine.offer()
-    if not parts.options.yes and not _consents(parts, offer):
+    why = "The demo model on this disk is damaged" if damaged else "There is no model on this disk yet"
+    if not parts.options.yes and not await _consents(parts, offer, why):
         raise WrongUse(
-            f"There is no model on this disk yet; a demo model can be fetched: {_about(offer)}.",
+            f"{why}; one can be fetched: {_about(offer)}.",
             hint="Consent with --yes, or name a file with -m FILE.gguf.",
         )
     told = _Told(parts)
-    model = await engine.fetch(told)
-    told.end()
-    return model
+    try:
+        return await engine.fetch(told)
+    finally:
+        told.end()
 
 
-def _consents(parts: Parts, offer: DemoOffer) -> bool:
+async def _consents(parts: Parts, offer: DemoOffer, why: str) -> bool:
     """Ask where somebody is there to answer."""
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         return False
-    parts.output.note(
-        f"No model is on this disk yet. There is a demo model, good for trying lmchat and no more:\n"
-        f"{_about(offer)}."
-    )
+    parts.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
     sys.stderr.write("Fetch it? [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in _CONSENTS
+    return (await _typed_line()).strip().lower() in _CONSENTS
+
+
+async def _typed_line() -> str:
+    """Return a line from the terminal; waiting for it does not keep Ctrl-C from being heard."""
+    loop, is_typed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), is_typed.set)
+    try:
+        await is_typed.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()
 
 
 def _about(offer: DemoOffer) -> str:
@@ -98,11 +109,8 @@ class _Told:
         if time.monotonic() < self._told_s + (0 if self._is_live else _TELL_EVERY_S):
             return
         self._told_s = time.monotonic()
-        words = (
-            "checking"
-            if progress.is_checking
-            else f"{progress.done_bytes // _MB} of {progress.total_bytes // _MB} MB"
-        )
+        done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
+        words = "checking" if progress.is_checking else f"{done} of {total} MB"
         if self._is_live:
             sys.stderr.write(f"\r{words}, {progress.fraction:.0%}   ")
             sys.stderr.flush()

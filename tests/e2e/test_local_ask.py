@@ -104,7 +104,7 @@ def test_a_damaged_demo_model_is_fetched_again(local):
         opened.truncate(SMOLLM2.size_bytes)
     refused = local("ask", "--local", "Hello")
     assert refused.returncode == 2
-    assert "damaged" in refused.stderr
+    assert "The demo model on this disk is damaged" in refused.stderr
     assert local("ask", "--local", "--yes", "Say hello.").returncode == 0
     assert file.read_bytes() == model_file().read_bytes()
 
@@ -119,6 +119,14 @@ def test_on_a_terminal_consent_is_asked_for(local, answer):
         program.type(f"{answer}\r")
         assert program.wait_exit(60) == {"y": 0, "n": 2}[answer]
         assert ("Consent with --yes" in program.text) == (answer == "n")
+
+
+def test_ctrl_c_leaves_the_question(local):
+    argv = [*LMCHAT, "ask", "--local", "Say hello."]
+    with PtyProgram(argv, home=local.home, size=(120, 30), env=local.env) as program:
+        program.wait_for("Fetch it? [y/N]")
+        program.type("\x03")
+        assert program.wait_exit() == 130
 
 
 @pytest.mark.parametrize(

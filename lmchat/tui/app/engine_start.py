@@ -55,9 +55,9 @@ class EngineStart:
         await engine.check()
         offer = await engine.offer()
         title = "Fetch a demo model?" if model is None else "Fetch the demo model again?"
-        question = ConfirmDialog(
-            title, text=offer_words(offer, is_damaged=model is not None), verb="fetch it"
-        )
+        why = "" if await engine.files() else "There is no model file on this disk yet. "
+        why = why if model is None else "The one on this disk is damaged. "
+        question = ConfirmDialog(title, text=offer_words(offer, why), verb="fetch it")
         return await self._fetched(engine, offer) if await self._is_confirmed(question) else None
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
@@ -111,11 +111,10 @@ class EngineStart:
         return bool(answer)
 
 
-def offer_words(offer: DemoOffer, *, is_damaged: bool = False) -> str:
-    """Return what a person needs to know to consent."""
-    why = "The one on this disk is damaged." if is_damaged else "There is no model file on this disk yet."
+def offer_words(offer: DemoOffer, why: str = "") -> str:
+    """Return what a person needs to know to consent, after `why` it is offered."""
     return (
-        f"{why} {offer.name} is a small one: good for trying lmchat, and no more.\n\n"
+        f"{why}{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
         f"Size     {figures.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
         f"Goes to  {safe_line(str(offer.folder))}"
