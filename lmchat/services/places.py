@@ -11,7 +11,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Candidate, Product, Verdict
 from lmchat.domain.start import ServerStart
-from lmchat.services.starts import Run, is_startable, start_of
+from lmchat.services.starts import Run, is_runnable, is_startable, start_of
 
 WHERE_TO_GET: Mapping[Product, str] = {
     Product.LM_STUDIO: "Get it at lmstudio.ai",
@@ -131,7 +131,7 @@ def _not_running(candidate: Candidate, installed: Installed | None, *, has_files
     start = start_of(candidate, installed)
     if start is not None:
         return Place(candidate=candidate, found=found, next_step=start.short, step=Step.START, start=start)
-    if candidate.product is Product.LLAMA_CPP and installed.program and has_files:
+    if candidate.product is Product.LLAMA_CPP and is_runnable(installed.program) and has_files:
         return Place(
             candidate=candidate,
             found=found,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from lmchat.domain.machine import Installed
@@ -157,7 +157,9 @@ class Starts:
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
     """Return how to start what was not found running; None where more must be known, or nothing may be."""
     lifetime = _LIFETIMES.get(candidate.product)
-    if not installed.start or lifetime is None or not is_startable(candidate):
+    if lifetime is None or not is_startable(candidate) or not is_runnable(installed.program):
+        return None
+    if not installed.start:
         return None
     return ServerStart(
         product=candidate.product, argv=installed.start, endpoint=candidate.endpoint, lifetime=lifetime
@@ -167,6 +169,11 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
 def is_startable(candidate: Candidate) -> bool:
     """Whether nothing answers at a place of this machine where a server would."""
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
+
+
+def is_runnable(program: str) -> bool:
+    """Whether it is sure which program that is: a relative path depends on where lmchat stands."""
+    return PurePath(program).is_absolute()
 
 
 async def _failure(run: Run, code: int) -> LMChatError:

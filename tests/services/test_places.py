@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.machine import Installed
@@ -74,6 +75,13 @@ def test_what_is_not_installed_says_where_to_get_it(product):
     place = found(product, here=Here(installed=()))
     assert (place.found, place.step, place.is_here) == ("refused", Step.NOTHING, False)
     assert place.next_step == WHERE_TO_GET[product]
+
+
+@pytest.mark.parametrize("installed", [OLLAMA, LLAMA])
+def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started(installed):
+    relative = replace(installed, program="./server", start=installed.start and ("./server", "serve"))
+    here = Here(installed=(relative,), files=(FILE,))
+    assert found(installed.product, here=here).step is Step.NOTHING
 
 
 def test_before_anybody_has_looked_nothing_is_said_of_it():

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.domain.server import Candidate, Verdict
+from lmchat.domain.server import Candidate, Product, Verdict
 from lmchat.safe_text import safe_line
 from lmchat.services.places import Place, Step
 from lmchat.tui.screens.welcome_choices import Choice
@@ -128,7 +128,7 @@ def _sign(place: Place, signs: Signs) -> tuple[str, str]:
 def _name(candidate: Candidate) -> str:
     """Return the product, or the address where the user named it or it is another machine."""
     endpoint = candidate.endpoint
-    is_known = endpoint.is_loopback and not candidate.is_own
+    is_known = endpoint.is_loopback and (not candidate.is_own or candidate.product is Product.BUILT_IN)
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 
 
