@@ -26,6 +26,10 @@ QWEN = ModelFile(
     path=Path("/models/qwen3 8b.gguf"), name="qwen3-8b", size_bytes=4_700_000_000, quantization="Q4_K_M"
 )
 
+WAITING = """
+while not os.path.exists({file!r}):
+    time.sleep(0.01)
+"""
 FAILING = """
 def fail():
     while not os.path.exists({file!r}):
@@ -116,6 +120,21 @@ async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
         await seen.hides("starting")
         assert not is_alive(run.program.pid)
         assert "!" not in seen.text
+
+
+async def test_a_server_that_answers_at_last_closes_the_question_whether_to_end_it(tmp_path):
+    port = unused_port()
+    before = WAITING.format(file=str(tmp_path / "go"))
+    program(tmp_path, "ollama", LISTEN, port=port, before=before)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.presses("enter")
+        await seen.shows("starting")
+        await seen.presses("enter")
+        await seen.is_on(EndDialog)
+        put(tmp_path, "go", "")
+        await seen.is_on(ChatScreen)
+        assert len(seen.starts.running) == 1
 
 
 async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):

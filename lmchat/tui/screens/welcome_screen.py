@@ -12,7 +12,7 @@ from lmchat.services.places import Place, Step
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
 from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.start_dialog import StartDialog
+from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
 from lmchat.tui.screens.welcome_choices import ADDRESS, DEMO, FILES, INSTALL
 from lmchat.tui.screens.welcome_engine import WelcomeEngine
 from lmchat.tui.screens.welcome_rows import candidate_key
@@ -117,7 +117,7 @@ class WelcomeScreen(WelcomeEngine):
 
     def leave(self) -> None:
         """Leave as soon as nothing that was typed would be lost; a question that is moot goes, too."""
-        if isinstance(self.app.screen, StartDialog):
+        if isinstance(self.app.screen, (StartDialog, EndDialog)):
             self.app.screen.dismiss(None)
         self.tell_what_goes_on()
         self.dismiss(None)

@@ -105,6 +105,8 @@ class WelcomeStarts(WelcomePage):
 
         async def end(starts: Starts, run: Run) -> None:
             await starts.end(run)
+            if self.workspace is not None:
+                self.workspace.catalogue.forget(run.start.endpoint)
             self.post_message(LookNow())
 
         def answer(is_wanted: bool | None) -> None:
