@@ -6,15 +6,22 @@ import asyncio
 import re
 import shlex
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lmchat.cli.parts import Parts
 from lmchat.domain.machine import Installed
+from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.start import ServerStart
+from lmchat.errors import EndpointNotAllowed
 from lmchat.machine.programs import installed_products
 from lmchat.machine.starter import StartedProgram, free_port, start_program
 from lmchat.services.starts import Starts
+
+_ANY = ("", "0.0.0.0", "[::]")  # noqa: S104 - read, not bound to
 
 
 def make_starts(parts: Parts) -> Starts:
@@ -42,8 +49,21 @@ def installed(parts: Parts) -> tuple[Installed, ...]:
     """Return what is installed here; touches the disk."""
     from lmchat.proxy.lm_studio_home import home_folder
 
-    try:
+    home = lm_studio = None
+    with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
         home, lm_studio = Path.home(), home_folder()
-    except (OSError, RuntimeError):  # no home is known, or it may not be entered
-        return installed_products(parts.environ, None, None)
-    return installed_products(parts.environ, home, lm_studio)
+    found = installed_products(parts.environ, home, lm_studio)
+    endpoint = ollama_endpoint(parts.environ.get("OLLAMA_HOST", ""))
+    return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)
+
+
+def ollama_endpoint(host: str) -> Endpoint | None:
+    """Return where `ollama serve` listens by its variable, written as `HOST`, `HOST:PORT` or `:PORT`."""
+    name, _, port = host.strip().removeprefix("http://").rstrip("/").rpartition(":")
+    if not port.isdecimal():
+        return None
+    try:
+        endpoint = Endpoint.parse(f"{'127.0.0.1' if name in _ANY else name}:{port}")
+    except EndpointNotAllowed:
+        return None
+    return endpoint if endpoint.is_loopback else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from lmchat.domain.server import Product
+from lmchat.domain.server import Endpoint, Product
 
 
 class PortHolder(Struct, frozen=True, kw_only=True):
@@ -42,3 +42,5 @@ class Installed(Struct, frozen=True, kw_only=True):
     """The command line that starts its server; empty where there is none, or more must be known."""
     start_words: str = ""
     """How a person starts it: a command, or where to press."""
+    endpoint: Endpoint | None = None
+    """Where its server will answer, if the environment says another place than the usual one."""

@@ -161,9 +161,8 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
         return None
     if not installed.start:
         return None
-    return ServerStart(
-        product=candidate.product, argv=installed.start, endpoint=candidate.endpoint, lifetime=lifetime
-    )
+    endpoint = installed.endpoint or candidate.endpoint
+    return ServerStart(product=candidate.product, argv=installed.start, endpoint=endpoint, lifetime=lifetime)
 
 
 def is_startable(candidate: Candidate) -> bool:

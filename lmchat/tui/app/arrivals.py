@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from textual import on
 from textual.reactive import var
 from textual.screen import ModalScreen
@@ -53,10 +54,8 @@ class Arrivals(Entrances):
         async for health in self.workspace.monitor.watch():
             target = self.desk.target
             if target is not None and health.model is not None and health.endpoint == target.endpoint:
-                self.desk.target = Target(
-                    endpoint=target.endpoint,
-                    product=health.product or target.product,
-                    model=health.model,
+                self.desk.target = replace(
+                    target, product=health.product or target.product, model=health.model
                 )
             self.health = health
 
@@ -197,6 +196,8 @@ class Arrivals(Entrances):
     @on(StartFailed)
     def tell_failed_start(self, event: StartFailed) -> None:
         """Say why what was started has ended; look for another server where it was the one in use."""
+        if self.chat.is_leaving:
+            return
         target = self.desk.target
         if target is not None and target.endpoint == event.endpoint:
             self.desk.target = None
@@ -231,6 +232,8 @@ class Arrivals(Entrances):
     @on(LookNow)
     def look_now(self) -> None:
         """Do not wait for the next poll."""
+        if self.chat.is_leaving:  # what was started ends, and says so
+            return
         self.start_looking()
         self._look.set()
         self.workspace.monitor.look_now()
