@@ -11,8 +11,10 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from tests.support.pty_screen import Terminal
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -23,6 +25,7 @@ class Drawn:
 
     def __init__(self, argv: Sequence[str], env: dict[str, str], size: tuple[int, int] = (120, 40)) -> None:
         self.began_s = time.perf_counter()
+        self._size = size
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.execve(argv[0], list(argv), env)  # noqa: S606 - our own program
@@ -63,6 +66,22 @@ class Drawn:
                 if left_s <= 0:
                     raise TimeoutError(f"{text!r} was not drawn")
                 self._news.wait(left_s)
+
+    def shown_s(self, texts: Iterable[str], *, since: int = 0) -> dict[str, float]:
+        """Return when each of some texts was first seen on the screen; those that never were are left out.
+
+        Only what changed is written, so a text need not come in one piece: its bytes tell nothing. It is
+        read after the fact, because a terminal in memory takes as much of a core as the program.
+        """
+        terminal, missing, found = Terminal(*self._size), list(texts), {}
+        for number, (at_s, data) in enumerate(list(self.chunks)):
+            terminal.feed(data)
+            if number < since or not missing:
+                continue
+            shown = "\n".join(terminal.lines)
+            found |= {text: at_s for text in missing if text in shown}
+            missing = [text for text in missing if text not in found]
+        return found
 
     def type(self, keys: str) -> float:
         """Type, and return the time."""

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.frames import keep_frames
-from lmchat.tui.quirks.row_changes import Painted, changed_cells, painted
+from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, painted
 
 Regions = Mapping[Widget, tuple[Region, Region]]
 """Where widgets stand and what they are clipped to, from front to back."""
@@ -118,16 +118,20 @@ class FrugalCompositor(Compositor):
         self, widget: Widget, regions: list[Region], runs: list[tuple[int, int, Sequence[Segment]]]
     ) -> None:
         """Add the cells of a widget that look different."""
-        area, _, place = self._free[widget]
-        for top, bottom in _row_ranges(regions):
-            rows = Region(area.x, top, area.width, bottom - top)
-            strips = widget.render_lines(rows.translate((-place.x, -place.y)))
-            for y, strip in enumerate(strips, top):
-                new = painted(strip if strip.cell_length == area.width else strip.crop(0, area.width))
-                old, self._written[area.x, y] = self._written.get((area.x, y)), new
-                found = changed_cells(old, new)
-                if found is not None:
-                    runs.append((area.x + found[0], y, found[1]))
+        area, shown, place = self._free[widget]
+        # All rows from the first to the last in one call, for widgets keep what they have drawn; whole rows,
+        # though a scrollbar may stand before their end: what was not cut need not be made anew.
+        top = min(region.y for region in regions)
+        rows = Region(shown.x, top, shown.width, max(region.bottom for region in regions) - top)
+        for y, strip in enumerate(widget.render_lines(rows.translate((-place.x, -place.y))), top):
+            old = self._written.get((area.x, y))
+            if old is not None and old[0] is strip:
+                continue
+            new = self._written[area.x, y] = painted(strip)
+            found = changed_cells(old, new)
+            if found is not None:
+                start, segments = cut(found, area.width)
+                runs.append((area.x + start, y, segments))
 
     def _forget(self, regions: Iterable[Region]) -> None:
         rows = {y for region in regions for y in region.line_range}

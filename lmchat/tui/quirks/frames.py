@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.constants import MAX_FPS
+from textual.geometry import Region
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -62,10 +63,20 @@ def call_later(widget: Widget, pause_s: float, callback: Callable[[], object]) -
     return asyncio.get_running_loop().call_later(pause_s, run)
 
 
+def mark(widget: Widget, *regions: Region) -> None:
+    """Note what is to be painted, as `refresh` does, but send no message: `paint_now` follows."""
+    widget._set_dirty(*regions)
+    widget._repaint_required = True
+
+
 def paint_now(widget: Widget) -> None:
     """Paint what a widget has asked for without the messages that lead there, where nothing else is due."""
     screen = widget.screen
-    if widget._repaint_required and not widget._layout_required and screen.is_current:
-        widget._repaint_required = False
-        screen._dirty_widgets.add(widget)
-        screen._on_timer_update()
+    if not widget._repaint_required:
+        return
+    if widget._layout_required or not screen.is_current:
+        widget.check_idle()
+        return
+    widget._repaint_required = False
+    screen._dirty_widgets.add(widget)
+    screen._on_timer_update()

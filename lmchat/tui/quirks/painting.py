@@ -18,8 +18,16 @@ def grow(view: ScrollView, size: Size) -> None:
 
     Assigning `virtual_size` asks for a layout of the whole screen, which costs a quarter of streaming.
     """
+    if size == view.virtual_size:
+        return
+    is_more = size.height > view.virtual_size.height
     view.set_reactive(ScrollView.virtual_size, size)
-    view._scroll_update(size)  # the other half of what the assignment does
+    bar = view._vertical_scrollbar
+    if is_more and bar is not None and view.show_vertical_scrollbar:
+        bar.set_reactive(ScrollBar.window_virtual_size, size.height)
+        bar.refresh()  # it was there, it stays, and nothing moves: the rest of the update changes nothing
+    else:
+        view._scroll_update(size)  # the other half of what the assignment does
 
 
 def adopt(view: ScrollView, bar: ScrollBar) -> None:

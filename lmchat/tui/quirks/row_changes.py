@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
-Painted = tuple[Sequence[Segment], bool]
+Painted = tuple[Strip, bool]
 """A row, and whether every terminal gives its characters the cells that we count."""
 Run = tuple[int, Sequence[Segment]]
 """The first cell, and what is to be written from it on."""
@@ -23,8 +23,7 @@ joiners, no emoji. As a regular expression they cost each start 2 ms."""
 
 def painted(strip: Strip) -> Painted:
     """Return a row as it is to be remembered."""
-    segments = strip._segments
-    return segments, all(text.isascii() or _is_sure(text) for text, _, _ in segments)
+    return strip, all(text.isascii() or _is_sure(text) for text, _, _ in strip._segments)
 
 
 def _is_sure(text: str) -> bool:
@@ -36,13 +35,13 @@ def changed_cells(old: Painted | None, new: Painted) -> Run | None:
 
     Behind a character of unsure width the terminal's cells need not be ours: such a row is written whole.
     """
-    after, is_sure = new
+    after = new[0]._segments
     if old is None:
         return 0, after
-    before = old[0]
-    if before is after or before == after:
+    before = old[0]._segments
+    if before == after:
         return None
-    if not (is_sure and old[1]):
+    if not (new[1] and old[1]):
         return 0, after
     same = 0
     for one, other in zip(before, after, strict=False):
@@ -81,3 +80,11 @@ def _same_end(before: Sequence[Segment], rest: Sequence[Segment]) -> int:
     if one.style != other.style:
         return 0
     return min(len(text) - len(text.rstrip(" ")) for text in (one.text, other.text))
+
+
+def cut(run: Run, width: int) -> Run:
+    """Return the part of a run that lies before a cell."""
+    start, segments = run
+    if start + sum(cell_len(text) for text, _, _ in segments) <= width:
+        return run
+    return start, Strip(segments).crop(0, max(width - start, 0))._segments

@@ -1,8 +1,33 @@
-"""What is typed takes effect in the order in which it was typed."""
+"""What is typed takes effect in the order in which it was typed, and soon."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from textual.geometry import Region
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import TextArea
+
+
+class CalmTextArea(TextArea):
+    """A text area that looks its styles up when they change, not with each paint: that is 1 ms a key."""
+
+    _dressed_in: tuple[object, ...] = ()
+
+    def notify_style_update(self) -> None:
+        """Look the styles up again."""
+        self._dressed_in = ()
+        super().notify_style_update()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Render rows."""
+        now: tuple[Any, ...] = (self._theme, self.background_colors, self.app.theme)
+        if now != self._dressed_in:
+            self._dressed_in = now
+            self._theme.apply_css(self)
+        return ScrollView.render_lines(self, crop)
 
 
 async def run_own_binding(widget: Widget, key: str) -> bool:

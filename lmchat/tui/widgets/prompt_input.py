@@ -11,7 +11,7 @@ from textual.widgets import TextArea
 from lmchat.safe_text import safe_text
 from lmchat.tui import figures
 from lmchat.tui.post import Post
-from lmchat.tui.quirks.typing import run_own_binding
+from lmchat.tui.quirks.typing import CalmTextArea, run_own_binding
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.slash_completion import (
     CLOSED,
@@ -30,7 +30,7 @@ _DRAFT = -1
 """Place of the text in work, before the newest of the earlier prompts."""
 
 
-class PromptInput(TextArea):
+class PromptInput(CalmTextArea):
     """A text of one to ten rows.
 
     Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that have

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 from textual import events
+from textual.geometry import Region
 
 from lmchat.domain.event import ReasoningDelta, RetryScheduled, StreamEvent, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
-from lmchat.tui.quirks.frames import call_later, paint_now
+from lmchat.tui.quirks.frames import call_later, mark, paint_now
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry
@@ -21,6 +22,8 @@ from lmchat.tui.widgets.chat_log.reading import ReadingLog
 
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
+EARLY_S = 0.005
+"""So much too early a frame may come: what arrives at its pace is not put off by a hair."""
 FAR_BEHIND_CHARS = 200_000
 """So much text may wait for its frame; more is taken up at once."""
 
@@ -30,7 +33,7 @@ class ChatLog(ReadingLog, can_focus=True):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.frames_per_second = 30
+        self.frames_per_second = 25
         """Most paints a second while text arrives."""
         self.is_whole = True
         """Whether it has all messages of its session, not only the end."""
@@ -39,7 +42,9 @@ class ChatLog(ReadingLog, can_focus=True):
         self._pending: list[Delta] = []
         self._pending_chars = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._flushed_s = self._cost_s = 0.0
+        self._flushed_s = 0.0
+        self._costs_s = (0.0, 0.0)
+        self._is_painting = False
         self._retry: tuple[RetryScheduled, float] | None = None
 
     def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True) -> None:
@@ -98,14 +103,27 @@ class ChatLog(ReadingLog, can_focus=True):
         if self._pending_chars > FAR_BEHIND_CHARS:
             self.flush()
         elif self._timer is None:
-            pause_s = max(1 / self.frames_per_second, self._cost_s * (1 / LOAD_LIMIT - 1))
-            due_s = self._flushed_s + pause_s
+            pause_s = max(1 / self.frames_per_second, min(self._costs_s) * (1 / LOAD_LIMIT - 1))
+            due_s = self._flushed_s + pause_s - EARLY_S
             self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
 
     def _show_pending(self) -> None:
-        self.flush()
-        paint_now(self)
         self._flushed_s = perf_counter()
+        self._is_painting = True
+        try:
+            self.flush()
+        finally:
+            self._is_painting = False
+            paint_now(self)
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """Ask for a repaint; in the middle of a frame that is painted anyway, only note it."""
+        if self._is_painting and repaint and not layout and not recompose:
+            mark(self, *regions)
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def flush(self) -> None:
         """Take up what is pending."""
@@ -119,7 +137,8 @@ class ChatLog(ReadingLog, can_focus=True):
             entry.feed(delta)
         changed = self.document.grow(self._open, is_exact=not self.is_following)
         self.settle(changed=changed)
-        self._cost_s = perf_counter() - start_s
+        # the dearer of two would put off the words behind the first fence until its lexer was paid for
+        self._costs_s = (self._costs_s[1], perf_counter() - start_s)
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         """Show the figures of the running turn under the open answer."""

@@ -97,7 +97,9 @@ class Document:
         With `is_exact` all that is new is laid out, so that its height is no estimate.
         """
         entry = self.entries[index]
-        before = [block.lines for block in entry.blocks]
+        last, old = entry.first_open, None
+        if last < len(entry.blocks):
+            old = entry.blocks[last].lines
         start = entry.grow()
         if self._relink(index):
             start = 0
@@ -105,8 +107,7 @@ class Document:
         if is_exact:
             for number in range(start, len(entry.blocks)):
                 self.prepare(index, number)
-        old = before[start] if start < len(before) else None
-        if old is None or self.layout is None:
+        if old is None or start != last or self.layout is None:
             return index, start, 0
         self.prepare(index, start)
         new = entry.blocks[start].lines or []

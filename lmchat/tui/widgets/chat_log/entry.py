@@ -129,19 +129,25 @@ class Entry(Struct):
                 part.name = part.name or delta.name
                 part.feed(delta.arguments)
 
+    @property
+    def first_open(self) -> int:
+        """The first block that text may still change."""
+        return self._stable
+
     def grow(self) -> int:
         """Bring the blocks up to date after text came; return the first one that may look different."""
         if not self._last_grows or not self.blocks:
             self.build()
             return 0
-        start, tail = self._stable, self.parts[-1].tail
+        start, tail, foot = self._stable, self.parts[-1].tail, self.blocks[-1]
         known = start - self._base
         del self.blocks[start:]
         self.heights.truncate(start)
         self.blocks += self._mark(tail.closed[known:])
         self._stable = self._base + len(tail.closed)
-        self.blocks += self._mark(tail.open) + self._foot()
+        self.blocks += self._mark(tail.open)
         self._put_cursor()
+        self.blocks.append(foot)  # what it tells changes with `tell`, not with the words
         return start
 
     def finish(self, message: ChatMessage) -> None:

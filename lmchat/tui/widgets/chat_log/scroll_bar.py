@@ -24,7 +24,8 @@ class QuietScrollBar(ScrollBar):
     def __init__(self, *, thickness: int = 1) -> None:
         super().__init__(vertical=True, name="vertical", thickness=thickness)
         self._painted: tuple[object, ...] = ()
-        self._is_due = False
+        self._drawn_as: tuple[object, ...] = ()
+        self._drawn: list[Strip] = []
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -32,17 +33,16 @@ class QuietScrollBar(ScrollBar):
         """Ask for a repaint of what changed: nothing, if the thumb stands where it stood."""
         if regions or layout or recompose or not self.is_mounted:
             super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
-        elif repaint and not self._is_due:
-            self._is_due = True  # size and position follow each other: only what comes of both counts
-            self.call_next(self._paint_if_moved)
-        return self
-
-    def _paint_if_moved(self) -> None:
-        self._is_due = False
-        look = (*self._thumb(), *self._colours())
-        if look != self._painted:
+        elif repaint and (look := (*self._thumb(), *self._state())) != self._painted:
             self._painted = look
             super().refresh()
+        return self
+
+    def _state(self) -> tuple[object, ...]:
+        """Return what the colours depend on."""
+        styles = self.parent.styles if isinstance(self.parent, Widget) else self.styles
+        colours = styles.scrollbar_background, styles.scrollbar_color
+        return self.grabbed is not None, self.mouse_over, self.app.theme, *colours
 
     def _thumb(self) -> tuple[int, int]:
         """Return the first row of the thumb, and the one behind its last."""
@@ -77,9 +77,15 @@ class QuietScrollBar(ScrollBar):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of it; each of its parts is one strip."""
-        strips = [Strip([Segment(" " * crop.width, style)], crop.width) for style in self._colours()]
+        key = (crop.width, *self._state())
+        if key != self._drawn_as:
+            self._drawn_as, self._drawn = key, self._draw(crop.width)
+        start, end = self._thumb()
+        return [self._drawn[(y >= start) + (y >= end)] for y in crop.line_range]
+
+    def _draw(self, width: int) -> list[Strip]:
+        strips = [Strip([Segment(" " * width, style)], width) for style in self._colours()]
         background = self.background_colors[1]
         for line_filter in self.get_line_filters():
             strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        start, end = self._thumb()
-        return [strips[(y >= start) + (y >= end)] for y in crop.line_range]
+        return strips
