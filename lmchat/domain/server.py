@@ -246,7 +246,9 @@ class Target(Struct, frozen=True, kw_only=True):
     model: ModelInfo | None = None
     """The model; None where the server has none yet."""
     is_loading: bool = False
-    """Whether the server loads its only model, whose name it does not tell yet."""
+    """Whether the model is being loaded, so that what is said waits; its name may not be told yet."""
+    loading_since_s: float | None = None
+    """Monotonic time since when lmchat has it loaded; None where the server does it by itself."""
 
     @property
     def place(self) -> str:

@@ -168,7 +168,7 @@ class Desk:
         """Return what the next turn uses.
 
         Raises:
-            RequestInvalid: no server was found yet, or no model is chosen.
+            RequestInvalid: no server was found yet, no model is chosen, or it is still being loaded.
         """
         if self.target is None:
             raise RequestInvalid(
@@ -186,6 +186,9 @@ class Desk:
             raise RequestInvalid(
                 "No LM Studio model selected", hint="Choose one with Ctrl+O.", kind="model_missing"
             )
+        return self._how(self.target)
+
+    def _how(self, target: Target) -> HowToAsk:
         chat = self.chat
         sampling = Sampling(
             temperature=chat.temperature,
@@ -195,7 +198,7 @@ class Desk:
             seed=chat.seed,
             reasoning_effort=chat.reasoning_effort,
         )
-        return HowToAsk(target=self.target, sampling=sampling, is_truncating=chat.auto_truncate)
+        return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
         """Talk in another way from the next turn on; its system prompt holds for new sessions.
@@ -227,7 +230,7 @@ class Desk:
         path = self.shown.conversation.messages
         if draft:
             path = path.added(text_message(Role.USER, draft))
-        how = replace(self.how_to_ask(), is_truncating=True)
+        how = replace(self._how(self.target), is_truncating=True)
         return plan_for(path, how, self.meter.factor(self.target))
 
     @property
@@ -245,6 +248,12 @@ class Desk:
             one for one in self._open.values() if one.queue and not one.queue[0].is_held and not one.is_busy
         ]
         return [(one, one.queue.pop(0).text) for one in ready]
+
+    def hold_waiting(self) -> None:
+        """Send nothing by itself of what waited for a model: it cannot be had."""
+        for one in self._open.values():
+            if one.queue and not one.is_busy:
+                one.hold()
 
     def take_queued(self, index: int) -> str:
         """Take a waiting message out again, to edit or to drop it; nothing where it has just gone out."""

@@ -48,6 +48,7 @@ class Models(App[None]):
             remembered = self.workspace.remembered.with_model(target.place, target.model_id)
             self.keep(remembered)
             self.chat.show_action("model chosen")
+        if target.model_id and not target.is_loading:
             self.chat.send_waiting()
 
     def keep(self, remembered: Remembered) -> None:
@@ -137,17 +138,42 @@ class Models(App[None]):
     async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
         from lmchat.tui.screens.model_picker import ModelPicker
 
-        verb = "unloading" if is_unload else "loading"
-        self.chat.show_action(f"{verb} {safe_line(model.model_id, limit=20)}")
+        name, backend = safe_line(model.model_id, limit=20), self.workspace.backend
+        self.chat.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
         try:
-            await (self.workspace.backend.unload(model) if is_unload else self.workspace.backend.load(model))
-            self.chat.show_action(
-                f"{'unloaded' if is_unload else 'loaded'} {safe_line(model.model_id, limit=20)}"
-            )
-            if not is_unload and self.desk.target is not None and self.desk.target.model_id == model.model_id:
-                self.chat.ask_again_with_model()
+            if is_unload:
+                await backend.unload(model)
+            else:
+                await self._load_for_use(model)
+            self.chat.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
         except LMChatError as error:
             self.chat.tell(error)
         self.workspace.monitor.look_now()
         if any(isinstance(screen, ModelPicker) for screen in self.screen_stack):
             self.refresh_picker()
+
+    async def _load_for_use(self, model: ModelInfo) -> None:
+        """Load a model; what is said to it meanwhile waits, and is held where it cannot be loaded."""
+        since_s = self.workspace.clock()
+        if self._is_in_use(model):
+            self._mark_loading(since_s)
+        is_loaded = False
+        try:
+            await self.workspace.backend.load(model)
+            is_loaded = True
+        finally:
+            target = self.desk.target
+            if target is not None and self._is_in_use(model) and target.loading_since_s == since_s:
+                self._mark_loading(None)
+                self.chat.go_on_with_model(is_loaded=is_loaded)
+
+    def _is_in_use(self, model: ModelInfo) -> bool:
+        target = self.desk.target
+        return target is not None and (target.endpoint, target.model_id) == (model.endpoint, model.model_id)
+
+    def _mark_loading(self, since_s: float | None) -> None:
+        if self.desk.target is not None:
+            self.desk.target = replace(
+                self.desk.target, is_loading=since_s is not None, loading_since_s=since_s
+            )
+            self.chat.refresh_figures()

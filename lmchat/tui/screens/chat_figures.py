@@ -60,7 +60,7 @@ class ChatFigures(ChatParts):
         """Tick only while something moves by itself."""
         if self._ticker is None:
             return
-        if self.desk.streaming or self.health.is_down or self.health.verdict is Verdict.LOADING:
+        if self.desk.streaming or self.health.is_down or self._loading_since_s() is not None:
             self._ticker.resume()
         else:
             self._ticker.pause()
@@ -80,6 +80,7 @@ class ChatFigures(ChatParts):
             metrics=self.workspace.backend.metrics(),
             budget=self.workspace.backend.budget(),
             last_action=self.last_action,
+            loading_since_s=self._loading_since_s(),
             speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
             warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
@@ -110,10 +111,17 @@ class ChatFigures(ChatParts):
     def _model_name(self, target: Target) -> str:
         """Return the model, or what stands in for it."""
         if target.is_loading:
-            since_s = self.health.since_s
+            since_s = self._loading_since_s()
             elapsed = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
-            return f"loading its model{elapsed}"
+            return f"loading {safe_line(target.model_id) or 'its model'}{elapsed}"
         return safe_line(target.model_id) or "no model"
+
+    def _loading_since_s(self) -> float | None:
+        """Return since when the model is being loaded; None where it is not, or nobody knows."""
+        target = self.desk.target
+        if target is None or not target.is_loading:
+            return None
+        return self.health.since_s if target.loading_since_s is None else target.loading_since_s
 
     def _dot(self) -> Part:
         """Sign and colour of the server's state."""

@@ -99,11 +99,16 @@ class ChatMessages(ChatSessions):
         answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
         self.run_turn(lambda one, how: one.regenerate(answer.message_id, how))
 
-    def ask_again_with_model(self) -> None:
-        """Ask once more what failed for want of a model in memory; there is one now."""
+    def go_on_with_model(self, *, is_loaded: bool) -> None:
+        """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
+        if not is_loaded:
+            self.desk.hold_waiting()
+            self.show_queue()
+            return
         last = self.desk.last_answer()
         if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
             self.regenerate(last)
+        self.send_waiting()
 
     def resume(self, message: ChatMessage) -> None:
         """Go on with an unfinished answer."""

@@ -14,15 +14,17 @@ class PatientScreen(Screen[ResultT], Generic[ResultT]):
     """Leaves when no other screen lies above: `dismiss` of Textual closes whatever is on top."""
 
     _wish: tuple[ResultT | None] | None = None
+    _has_left = False
 
     @property
     def can_show(self) -> bool:
         """Whether its widgets are there."""
-        return self.is_attached and bool(self.children)
+        return self.is_attached and bool(self.children) and not self._has_left
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
         """Leave at once, or as soon as no other screen lies above."""
         if self.is_active:
+            self._has_left = True  # its widgets go one by one from here on
             return super().dismiss(result)
         self._wish = (result,)
         return AwaitComplete()

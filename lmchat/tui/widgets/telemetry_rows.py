@@ -41,6 +41,8 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     """What was done last."""
     speeds: tuple[float, ...] = ()
     """Tokens per second of the last seconds, newest last."""
+    loading_since_s: float | None = None
+    """Monotonic time since when the model is being loaded; None where it is not."""
     next_check_s: float | None = None
     """Monotonic time of the next check."""
     warning: str = ""
@@ -136,8 +138,8 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield the model, whether it is loaded, and its window."""
     health, model = snapshot.health, snapshot.health.model
     load_word = _load_word(model, is_down=health.is_down)
-    if model is None and health.verdict is Verdict.LOADING and health.since_s is not None:
-        load_word = ((f"loading {figures.ago(now_s - health.since_s)}", _WARN),)
+    if snapshot.loading_since_s is not None and not health.is_down:
+        load_word = ((f"loading {figures.ago(now_s - snapshot.loading_since_s)}", _WARN),)
     yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""

@@ -13,7 +13,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support import situation
 from tests.support.scripted_products import CHAT, lm_studio
-from tests.support.scripted_server import Gate
+from tests.support.scripted_server import Gate, json_reply
 
 KEY = "sk-lm-of-this-test"
 
@@ -78,10 +78,32 @@ async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, st
         await seen.goes_on()
         await seen.shows("loading qwen3-8b")
         await seen.until(gate.reached.is_set, "the load")
+        await seen.says("Hello?")
+        seen.time_passes(12)
+        await seen.shows("loading qwen3-8b 12 s · LM Studio", "loading 12 s", "next Hello?")
+        assert server.seen(CHAT) == [], "it waits"
         await picture(seen, "loading", while_busy="load")
         gate.open()
-        await seen.shows("loaded qwen3-8b", "● LM Studio ready")
-        await seen.chats()
+        await seen.shows("● LM Studio ready")
+        assert (await seen.answered()).text == "Hello there."
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_is_held(tmp_path, start):
+    gate = Gate()
+    server = start(lm_studio, loaded=())
+    words = "Failed to load model qwen3-8b: insufficient system resources"
+    refusal = json_reply({"error": {"message": words}}, status=500, before=[gate])
+    server.on("POST /api/v1/models/load", refusal)
+    async with situation.run(tmp_path, {1234: server}) as seen:
+        await seen.is_on(ModelPicker)
+        await seen.shows("· qwen3-8b")
+        await seen.presses("enter")
+        await seen.goes_on()
+        await seen.says("Hello?")
+        await seen.shows("next Hello?")
+        gate.open()
+        await seen.shows("insufficient system resources", "held Hello?", "not loaded")
+    assert server.seen(CHAT) == []
 
 
 async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_path, start):
