@@ -96,7 +96,7 @@ class ServerChecks:
 
     def look_at_environment(self) -> list[Finding]:
         """Return the row about proxies."""
-        from lmchat.proxy.connections import is_local
+        from lmchat.proxy.nearness import is_local
         from lmchat.proxy.environment_check import proxy_finding
 
         own, _ = self.own()

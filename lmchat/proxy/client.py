@@ -21,13 +21,14 @@ from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
 from lmchat.proxy.allow_list import AllowList
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.channel import Channel
-from lmchat.proxy.connections import Connections, is_local
+from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
 from lmchat.proxy.limiter import CHAT, LOOK, Limiter
 from lmchat.proxy.lm_studio_home import hinted_port
 from lmchat.proxy.look import Place
+from lmchat.proxy.nearness import is_near, one_name
 from lmchat.proxy.scout import Scout
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.validation import check_request, check_size
@@ -58,7 +59,7 @@ class ProxyClient:
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once, own endpoints first; best candidate first.
@@ -227,10 +228,10 @@ class ProxyClient:
     @asynccontextmanager
     async def _turn(self, endpoint: Endpoint, channel: Channel) -> AsyncIterator[None]:
         """Wait for the turn: a local server gets one chat request at a time (R-25)."""
-        if not is_local(endpoint):
+        if not is_near(endpoint):
             yield
             return
-        lock = self._turns.setdefault(endpoint.origin, asyncio.Lock())
+        lock = self._turns.setdefault(one_name(endpoint), asyncio.Lock())
         if lock.locked():
             channel.post(RequestQueued())
         async with lock:

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from urllib.request import getproxies
 
 import httpx
 
@@ -17,6 +17,8 @@ from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.body import pieces_of
 from lmchat.proxy.environment_proxy import proxy_unavailable
 from lmchat.proxy.gathering import gathering_transport
+from lmchat.proxy.keepalive import keepalive_options
+from lmchat.proxy.nearness import is_local
 from lmchat.proxy.reply import Reply
 
 MAX_REPLY_BYTES = 16 << 20
@@ -59,13 +61,16 @@ class Connections:
         try:
             transport = self._transport
             if transport is None and is_local(endpoint):
-                transport = gathering_transport(verify, limits)
+                transport = gathering_transport(verify, limits, keepalive_options())
+            elif transport is None and not getproxies():  # httpx looks for proxies only if it is given none
+                transport = httpx.AsyncHTTPTransport(
+                    verify=verify, limits=limits, socket_options=keepalive_options()
+                )
             return httpx.AsyncClient(
                 transport=transport,
                 verify=verify,
-                trust_env=not is_local(
-                    endpoint
-                ),  # a proxy of the environment cannot reach this machine (R-8)
+                # a proxy of the environment cannot reach this machine (R-8)
+                trust_env=not is_local(endpoint),
                 follow_redirects=False,
                 limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},
@@ -148,11 +153,14 @@ class Freshness:
 
     def __init__(self) -> None:
         self.is_reused = True
+        self.is_connecting = False
+        """Whether nobody has answered yet, not even the machine."""
 
     async def trace(self, name: str, _: object) -> None:
         """Listen to what httpcore does."""
-        if name.startswith("connection.connect"):
+        if name.startswith(("connection.connect", "connection.start_tls")):
             self.is_reused = False
+            self.is_connecting = name.endswith(".started")
 
 
 class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
@@ -273,13 +281,3 @@ def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
-
-
-def is_local(endpoint: Endpoint) -> bool:
-    """Whether it is this machine, or one in the same private network."""
-    if endpoint.is_loopback:
-        return True
-    try:
-        return ip_address(endpoint.host).is_private
-    except ValueError:
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamFinished
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
-from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.answer import MAX_WHOLE_BYTES, Answer
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.connections import (
@@ -27,14 +26,17 @@ from lmchat.proxy.connections import (
     request_headers,
 )
 from lmchat.proxy.error_bodies import without_key
+from lmchat.proxy.liveness import knock, watched
+from lmchat.proxy.loading import Loading
+from lmchat.proxy.nearness import is_local
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal
+from lmchat.proxy.reply import Reply
 from lmchat.proxy.retry import Retry, TryAgainError, plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.wire import Dialect, encode_request
 from lmchat.safe_text import safe_line
 
-HEALTH_POLL_S = 0.5
 REFUSAL_S = 10.0
 """How long the words of a refusal are waited for; its status has come already."""
 _log = logging.getLogger(__name__)
@@ -104,22 +106,26 @@ class Exchange:
 
     async def _adapt(self) -> StreamFinished:
         """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""
+        loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.channel.post)
         is_second = False
         while True:
             try:
-                return await self._send()
+                return await self._send(loading)
             except ServerUnavailable as error:
                 if error.kind != "dropped" or not self._freshness.is_reused or is_second:
                     raise self.server.with_hint(error) from error
                 is_second = True
             except ServerRejected as error:
-                if self._has_token or not await self._has_changed(error):
+                if self._has_token or not await self._has_changed(error, loading):
                     raise
 
-    async def _has_changed(self, error: ServerRejected) -> bool:
+    async def _has_changed(self, error: ServerRejected, loading: Loading) -> bool:
         """Whether after this refusal the same question may be put anew: a field fewer, or a model loaded."""
         if error.kind == "loading":
-            await self._wait_for_model()
+            try:
+                await loading.wait()
+            except ServerUnavailable as gone:
+                raise self.server.with_hint(gone) from gone
             return True
         dialect = self.dialect.after(error)
         if dialect is None:
@@ -127,29 +133,37 @@ class Exchange:
         self.dialect = dialect
         return True
 
-    async def _wait_for_model(self) -> None:
-        self.channel.post(ModelLoading())
-        timeout = httpx.Timeout(self.timeouts.health_s)
-        while True:
-            await asyncio.sleep(HEALTH_POLL_S)
-            reply = await self.connections.ask(
-                self.request.endpoint,
-                "GET",
-                f"{self.request.endpoint.root_url}/health",
-                key=self.key,
-                patience=timeout,
-            )
-            if reply.status != httpx.codes.SERVICE_UNAVAILABLE:
-                return
-            self.channel.post(ModelLoading())
+    async def _health(self) -> Reply:
+        endpoint = self.request.endpoint
+        return await self.connections.ask(
+            endpoint,
+            "GET",
+            f"{endpoint.root_url}{self.server.health_path}",
+            key=self.key,
+            patience=httpx.Timeout(self.timeouts.health_s),
+        )
 
-    async def _send(self) -> StreamFinished:
+    async def _is_there(self) -> bool:
+        """Whether the server answers anything at all meanwhile; where it cannot be told, yes."""
+        if self._freshness.is_connecting:
+            return False
+        endpoint = self.request.endpoint
+        if not self.server.health_path:
+            return endpoint.is_loopback or not is_local(endpoint) or await knock(endpoint)
+        try:
+            await self._health()
+        except LMChatError as error:
+            return error.kind != "timeout"  # also who refuses or closes is there
+        return True
+
+    async def _send(self, loading: Loading) -> StreamFinished:
         endpoint = self.request.endpoint
         client = self.connections.client(endpoint)
         self.channel.post(RequestSent())
-        if self.is_model_unloaded:
+        if self.is_model_unloaded or loading.is_told_by_request:
             self.channel.post(ModelLoading())
-        async with Patience(self.timeouts, self.channel.post) as patience:
+        patience = Patience(self.timeouts, self.channel.post, since_s=loading.since_s)
+        async with patience, watched(patience, self._is_there, self.channel.post):
             with reaching(endpoint):
                 response = await client.send(self._http_request(client), stream=True)
             try:

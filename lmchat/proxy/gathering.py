@@ -75,9 +75,13 @@ class GatheringBackend(httpcore.AnyIOBackend):
         return GatheringStream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
 
 
-def gathering_transport(verify: ssl.SSLContext | bool, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+def gathering_transport(
+    verify: ssl.SSLContext | bool, limits: httpx.Limits, options: Iterable[httpcore.SOCKET_OPTION] = ()
+) -> httpx.AsyncHTTPTransport:
     """Return httpx's own transport over such connections; it has no public way to be given them."""
-    transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False)
+    transport = httpx.AsyncHTTPTransport(
+        verify=verify, limits=limits, trust_env=False, socket_options=list(options)
+    )
     transport._pool._network_backend = GatheringBackend()  # noqa: SLF001 - a test tells when it goes
     return transport
 

@@ -24,18 +24,38 @@ class Patience:
     without a word. One timer wakes now and then and looks at the clock, so that a byte only moves a figure.
     """
 
-    def __init__(self, timeouts: TimeoutSettings, tell: Callable[[StreamStalled], None]) -> None:
+    def __init__(
+        self,
+        timeouts: TimeoutSettings,
+        tell: Callable[[StreamStalled], None],
+        *,
+        since_s: float | None = None,
+    ) -> None:
         self._timeouts = timeouts
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
-        self._started_s = self._loop.time()
+        self._begun_s = self._loop.time()
+        self._started_s = self._begun_s if since_s is None else since_s
         self._heard_s: float | None = None
         self._told_s = 0.0
         self._has_token = False
         self._is_late = False
+        self._is_gone = False
         self._planned_s: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last byte, or since the request went out."""
+        return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
+
+    def has_no_answer_since(self, since_s: float) -> None:
+        """Note that the server answers no other question either; that too is waited for only so long."""
+        give_up_s = self._timeouts.give_up_after_s
+        if 0 < give_up_s <= self._loop.time() - since_s:
+            self._is_gone = True
+            self._timeout.reschedule(self._loop.time())
 
     def heard(self, *, has_token: bool) -> None:
         """Note that bytes came."""
@@ -103,12 +123,24 @@ class Patience:
 
     def _end(self) -> ServerUnavailable | StreamInterrupted:
         if self._is_late and not self._has_token:
+            return no_token(self._timeouts.first_token_s)
+        if self._is_gone and self._heard_s is None:
             return ServerUnavailable(
-                f"Request timeout: no token came within {self._timeouts.first_token_s:g} s.",
+                "Request timeout: the server has not answered anything for "
+                f"{self._timeouts.give_up_after_s:g} s.",
                 kind="timeout",
-                hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
+                hint="It hangs, or the way to it is cut: look at it, then try again.",
             )
         return StreamInterrupted(
             f"Streaming failed: nothing came for {self._timeouts.give_up_after_s:g} s.",
             hint="What had arrived is kept; continue or regenerate it.",
         )
+
+
+def no_token(first_token_s: float) -> ServerUnavailable:
+    """Return the error for a first token that did not come in the time that was set for it."""
+    return ServerUnavailable(
+        f"Request timeout: no token came within {first_token_s:g} s.",
+        kind="timeout",
+        hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
+    )

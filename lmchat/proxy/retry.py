@@ -13,6 +13,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.proxy.nearness import is_near
 
 _T = TypeVar("_T")
 
@@ -52,11 +53,13 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> Plan |
 
 
 def _unreachable(error: ServerUnavailable, endpoint: Endpoint) -> Plan | None:
-    if error.kind == "offline" and endpoint.is_loopback:
-        return Plan(tries=2, wait_s=REFUSED_WAIT_S)
-    # a read that timed out is not repeated: the server may be loading, and would do the work twice
-    is_connecting = error.kind == "offline" or "ConnectTimeout" in error.details
-    return Plan() if is_connecting and not endpoint.is_loopback else None
+    if is_near(endpoint):
+        return Plan(tries=2, wait_s=REFUSED_WAIT_S) if error.kind == "offline" else None
+    if error.kind == "offline":
+        return Plan()
+    # A read that timed out is not repeated: the server may be loading, and would do the work twice.
+    # Connecting that timed out is, once: the system itself has knocked several times by then.
+    return Plan(tries=2) if "ConnectTimeout" in error.details else None
 
 
 def _rejected(error: ServerRejected, endpoint: Endpoint, product: Product) -> Plan | None:
@@ -64,9 +67,9 @@ def _rejected(error: ServerRejected, endpoint: Endpoint, product: Product) -> Pl
     if error.kind in ("billing", "model_not_loaded", "model_crashed") or (wait_s or 0) > MAX_WAIT_S:
         return None
     if error.status is None:  # in the stream: only who passes on what others say
-        is_gateway = product is Product.LITELLM or not endpoint.is_loopback
+        is_gateway = product is Product.LITELLM or not is_near(endpoint)
         return Plan(wait_s=wait_s) if is_gateway and error.kind in _PASSING else None
-    is_hosted_failure = error.status in (409, 500) and not endpoint.is_loopback
+    is_hosted_failure = error.status in (409, 500) and not is_near(endpoint)
     return Plan(wait_s=wait_s) if error.status in _PASSING_STATUSES or is_hosted_failure else None
 
 

@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.proxy.connections import Connections, connect_timeout_s, is_local, unavailable
+from lmchat.proxy.connections import Connections, connect_timeout_s, unavailable
+from lmchat.proxy.nearness import is_local
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import Cut, raw_reply

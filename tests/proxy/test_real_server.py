@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from contextlib import aclosing
+from functools import partial
 
 import httpx
 import pytest
@@ -16,10 +18,12 @@ from lmchat.domain.event import (
     ReasoningDelta,
     RequestQueued,
     StreamFinished,
+    StreamStalled,
     TextDelta,
     UsageReported,
 )
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.proxy import liveness
 from tests.support.proxy_calls import ask, events_of
 
 LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(20))
@@ -101,6 +105,24 @@ async def test_stopping_is_felt_by_the_server_while_it_reads_and_the_next_one_is
                 break
     events, error = await events_of(client, to(real_server, max_tokens=2))
     assert (error, bool(text_of(events))) == (None, True)
+
+
+async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_real_server, monkeypatch):
+    monkeypatch.setattr(liveness, "LOOK_AFTER_S", 0.3)
+    monkeypatch.setattr(liveness, "LOOK_S", 0.5)
+    server = start_real_server()
+    thaw = partial(os.kill, server.pid, signal.SIGCONT)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        events, error = await events_of(
+            client,
+            to(server, max_tokens=8),
+            on_event=lambda event: thaw() if isinstance(event, StreamStalled) else None,
+        )
+    finally:
+        thaw()
+    assert (error, bool(text_of(events))) == (None, True)
+    assert [one for one in events if isinstance(one, StreamStalled)]
 
 
 async def test_two_requests_go_one_after_the_other(client, real_server):

@@ -32,6 +32,8 @@ class Server:
     """Whether a chat request loads its model."""
     signs_replies: ClassVar[bool] = False
     """Whether every reply of it proves it."""
+    health_path: ClassVar[str] = ""
+    """What tells at once, without work and also while an answer runs, that it lives and whether it loads."""
     start_hint: ClassVar[str] = "Start the server"
     """What helps where nothing answers."""
     off_hint: ClassVar[str] = ""

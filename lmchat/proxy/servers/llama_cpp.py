@@ -33,6 +33,7 @@ class LlamaCpp(Server):
     ports: ClassVar[tuple[int, ...]] = (8080,)
     loads_on_demand = True
     signs_replies = True
+    health_path = "/health"
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"

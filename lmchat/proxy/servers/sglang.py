@@ -11,6 +11,7 @@ class SgLang(Vllm):
 
     product = Product.SGLANG
     ports = (30000,)
+    health_path = ""
     start_hint = "sglang serve MODEL"
     key_hint = "Use the key given to sglang serve --api-key"
     owner = "sglang"

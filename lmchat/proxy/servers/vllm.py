@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ class Vllm(Server):
     product = Product.VLLM
     ports = (8000,)
     state = LoadState.LOADED
+    health_path: ClassVar[str] = "/health"
     start_hint = "vllm serve MODEL"
     key_hint = "Use the key given to vllm serve --api-key"
     owner = "vllm"

@@ -1,0 +1,162 @@
+"""A model that is being loaded: what is asked meanwhile, how often, and when it is enough."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.config.settings import TimeoutSettings
+from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled, TextDelta
+from lmchat.domain.server import Product
+from lmchat.errors import ServerUnavailable
+from lmchat.proxy import loading as module
+from lmchat.proxy.loading import LONGEST_PAUSE_S, POLL_S, Loading
+from lmchat.proxy.reply import Reply
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import Hold, json_reply, raw_reply, text_reply
+
+LOADS = json_reply({"error": {"message": "Loading model", "type": "unavailable_error"}}, status=503)
+READY = json_reply({"status": "ok"})
+HEALTH = "GET /health"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "POLL_S", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.05)
+
+
+@pytest.mark.parametrize("health", [READY, text_reply("Not Found", status=404)])
+async def test_a_server_that_says_for_ever_that_it_loads_is_asked_less_and_less_and_then_given_up(
+    quick, server, make_client, health
+):
+    server.on(CHAT, LOADS).on(HEALTH, health)
+    client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.1))
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert error.kind == "loading"
+    assert "has been loading the model" in error.message
+    assert error.hint
+    assert len(server.seen(CHAT)) <= 10
+    assert not [one for one in events if isinstance(one, RetryScheduled)]
+
+
+@pytest.mark.parametrize("product", [Product.SGLANG, Product.JAN, Product.LM_STUDIO, Product.OLLAMA])
+async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(quick, server, client, product):
+    server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, READY)
+    events, error = await events_of(client, ask(server, product=product))
+    assert (error, len(server.seen(CHAT)), len(server.seen())) == (None, 3, 3)
+    sent = [number for number, one in enumerate(events) if isinstance(one, RequestSent)]
+    assert [isinstance(events[number + 1], ModelLoading) for number in sent] == [True, True, True]
+
+
+async def test_a_health_that_does_not_exist_is_asked_for_once(quick, server, client):
+    server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, text_reply("no", status=404))
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert (error, len(server.seen(HEALTH)), len(server.seen(CHAT))) == (None, 1, 3)
+
+
+async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_stream(
+    quick, server, make_client
+):
+    server.on(CHAT, LOADS, answer()).on(HEALTH, *[LOADS] * 30, READY)
+    client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.05))
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert (error, len(server.seen(CHAT)), len(server.seen(HEALTH))) == (None, 2, 31)
+
+
+async def test_but_not_for_ever(quick, server, client, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_S", 0.1)
+    server.on(CHAT, LOADS).on(HEALTH, LOADS)
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert (error.kind, len(server.seen(CHAT))) == ("loading", 1)
+
+
+async def test_one_look_without_an_answer_is_a_server_that_is_busy_and_three_are_one_that_hangs(
+    quick, server, make_client
+):
+    client = make_client(timeouts=TimeoutSettings(health_s=0.3))
+    server.on(CHAT, LOADS, answer()).on(HEALTH, raw_reply(Hold()), LOADS, raw_reply(Hold()), READY)
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert error is None
+    assert sum(isinstance(one, StreamStalled) for one in events) == 2
+    server.on(CHAT, LOADS, answer()).on(HEALTH, raw_reply(Hold()))
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert error.kind == "timeout"
+    assert len(server.seen(HEALTH)) == 4 + 3
+
+
+async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(quick, server, make_client):
+    client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
+    server.on(CHAT, LOADS).on(HEALTH, LOADS)
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    assert (error.kind, "within 0.1 s" in error.message) == ("timeout", True)
+    assert not [one for one in events if isinstance(one, RetryScheduled)]
+
+
+async def test_waiting_for_a_model_can_be_stopped(server, client):
+    server.on(CHAT, LOADS).on(HEALTH, LOADS)
+    async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
+        async for event in stream:
+            if event == ModelLoading():
+                break
+    assert client.metrics().stopped_requests == 1
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now_s = 1000.0
+        self.slept_s: list[float] = []
+        monkeypatch.setattr(module.asyncio, "sleep", self.sleep)
+        monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: self)
+
+    def time(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+async def test_a_model_that_loads_for_five_minutes_is_waited_for_whoever_tells_it(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    async def look() -> Reply:
+        return Reply(status=503 if clock.now_s < 1300 else 200, headers={}, body=b"", elapsed_ms=1)
+
+    told = []
+    await Loading(look, TimeoutSettings(), told.append).wait()
+    assert 1300 <= clock.now_s <= 1300 + 2 * POLL_S
+    assert set(clock.slept_s) == {POLL_S}
+    by_request = Loading(None, TimeoutSettings(), told.append)
+    clock.now_s, clock.slept_s = 1000.0, []
+    while clock.now_s < 1300:
+        await by_request.wait()
+    assert clock.now_s <= 1300 + LONGEST_PAUSE_S
+    assert clock.slept_s == sorted(clock.slept_s)
+    assert len(clock.slept_s) < 70
+    assert set(told) == {ModelLoading()}
+
+
+async def test_a_server_that_is_only_believed_is_believed_for_ten_minutes(monkeypatch):
+    clock = Clock(monkeypatch)
+    waiting = Loading(None, TimeoutSettings(), lambda _: None)
+
+    async def wait_for_ever() -> None:
+        while True:
+            await waiting.wait()
+
+    with pytest.raises(ServerUnavailable, match="for 10 minutes"):
+        await wait_for_ever()
+    assert clock.now_s == 1600
+
+
+async def test_an_answer_after_loading_is_whole(quick, server, client):
+    server.on(CHAT, LOADS, answer()).on(HEALTH, LOADS, READY)
+    events, error = await events_of(client, ask(server, product=Product.BUILT_IN))
+    assert error is None
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
+    assert client.metrics().retries == 0
