@@ -116,7 +116,7 @@ class StartDesk:
         return " ".join(self.text.split())
 
     async def until(self, condition, what: str) -> None:
-        for _ in range(500):
+        for _ in range(1500):
             if condition():
                 return
             await self.desk.pilot.pause(0.01)

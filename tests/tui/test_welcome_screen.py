@@ -223,3 +223,26 @@ async def test_words_of_servers_cannot_write_to_the_terminal():
         app.screen.show([replace(PLACES[0], next_step="a\x1b[2J\x9bb\nc")], 2.0, 3.0)
         await pilot.pause()
         assert not {"\x1b", "\x9b"} & set(screen_text(app))
+
+
+async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(WANTS_KEY, 2.0, 3.0)
+        await pilot.press("9", "3")
+        await pilot.pause()
+        assert app.of(ChooseCandidate) == []
+        assert not isinstance(app.screen, AskDialog)
+        await pilot.press("2")
+        await pilot.pause()
+        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
+
+
+async def test_a_number_that_is_typed_into_a_dialog_takes_no_row():
+    app = host()
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.show(WANTS_KEY, 2.0, 3.0)
+        await pilot.press("1", *"27")
+        await pilot.pause()
+        assert app.screen.query_one(Field).value == "27"
+        assert app.of(ChooseCandidate) == []

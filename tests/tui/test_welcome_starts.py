@@ -8,6 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
 from textual.widgets import Static
 
 from lmchat.config.settings import Settings, UiSettings
@@ -22,6 +23,7 @@ from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.small_programs import FAIL, HANG, LISTEN, is_alive, put
 from tests.support.start_desk import at, start_desk, unused_port
 
+pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 QWEN = ModelFile(
     path=Path("/models/qwen3 8b.gguf"), name="qwen3-8b", size_bytes=4_700_000_000, quantization="Q4_K_M"
 )
