@@ -29,9 +29,10 @@ def main() -> None:
     config = json.loads(sys.stdin.buffer.readline() or b"{}")
     if not config:
         os._exit(0)
-    _die_with(config["parent"])
     if config["is_watched"]:
         _watch_from_outside()
+    else:
+        _die_with(config["parent"])
     _offer_to_out_of_memory()
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

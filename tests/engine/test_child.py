@@ -25,7 +25,7 @@ from tests.support.engine_home import with_library
 from tests.support.programs import PYTHON
 from tests.support.pty_program import ROOT, PtyProgram, clean_environment
 from tests.support.real_server.prepare import model_file
-from tests.support.waiting import children_of, is_running, until, wait_until
+from tests.support.waiting import children_of, is_running, processes, until, wait_until
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
@@ -183,13 +183,13 @@ async def test_two_at_once_do_not_know_each_other(engine, tmp_path):
 
 
 async def test_the_logs_of_the_last_run_and_the_one_before_are_kept(engine):
+    log = engine._log_file
     for _ in range(3):
         await engine.start(tiny())
+        await until(lambda: "listening" in log.read_text(), "the library has written its log")
         await engine.unload()
-    log = engine._log_file
     assert sorted(path.name for path in log.parent.iterdir()) == ["engine.log", "engine.log.1"]
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    assert "listening" in log.read_text()
 
 
 async def test_a_log_that_grows_too_long_begins_anew(engine, monkeypatch):
@@ -319,10 +319,15 @@ time.sleep(1000)
     try:
         file = tmp_path / "m.pid"
         await until(lambda: file.exists() and file.read_text(), "the child loads")
+        parent.kill()
+        parent.wait()
+        await until(lambda: not is_running(int(file.read_text())), "the child ends with its parent")
     finally:
         parent.kill()
         parent.wait()
-    await until(lambda: not is_running(int(file.read_text())), "the child ends with its parent")
+        for pid in processes(str(CHILD)):
+            if is_running(pid) and told_of(pid, "environ").startswith(f"PYTHONPATH={tmp_path}\0".encode()):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGILL])

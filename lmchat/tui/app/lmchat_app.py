@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.css.query import NoMatches
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
@@ -132,6 +133,11 @@ class LMChatApp(Arrivals):
             super().action_suspend_process()
         else:
             self.notify("No shell started lmchat that could bring it back.", markup=False)
+
+    @on(Driver.SignalResume)
+    def paint_all(self) -> None:
+        """Paint everything: the shell had the terminal meanwhile."""
+        self.refresh(layout=True)
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
