@@ -18,6 +18,11 @@ class PacedServer:
         self.text = "hello"
         self.piece = 4
         self.rate: float = 100
+        self.ahead = 0
+        """Characters sent at full speed before the paced ones."""
+        self.rest_s = 0.0
+        """Pause between the two."""
+        self.is_ahead = threading.Event()
         self.written: list[tuple[float, int]] = []
         self.hung_up_s = 0.0
         self.hung_up = threading.Event()
@@ -64,7 +69,7 @@ class PacedServer:
         self.hung_up.clear()
         watch = asyncio.ensure_future(self._watch(reader))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-        start_s, sent = time.perf_counter(), 0
+        start_s, sent, first = time.perf_counter(), 0, 0
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
         for number, piece in enumerate(pieces, 1):
             if self.hung_up.is_set():
@@ -72,8 +77,14 @@ class PacedServer:
             writer.write(_event({"choices": [{"index": 0, "delta": {"content": piece}}]}))
             sent += len(piece)
             self.written.append((time.perf_counter(), sent))
-            if self.rate:
-                late_s = start_s + number / self.rate - time.perf_counter()
+            if sent < self.ahead:
+                first = number
+            elif self.ahead and not self.is_ahead.is_set():
+                self.is_ahead.set()
+                await asyncio.sleep(self.rest_s)
+                start_s = time.perf_counter()
+            elif self.rate:
+                late_s = start_s + (number - first) / self.rate - time.perf_counter()
                 await asyncio.sleep(max(late_s, 0))
             if number % 64 == 0:
                 await writer.drain()

@@ -29,7 +29,7 @@ class Drawn:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.execve(argv[0], list(argv), env)  # noqa: S606 - our own program
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.resize(*size)
         self.chunks: list[tuple[float, bytes]] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -88,6 +88,10 @@ class Drawn:
         at_s = time.perf_counter()
         os.write(self.master, keys.encode())
         return at_s
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     @property
     def count(self) -> int:

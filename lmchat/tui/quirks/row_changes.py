@@ -85,6 +85,10 @@ def _same_end(before: Sequence[Segment], rest: Sequence[Segment]) -> int:
 def cut(run: Run, width: int) -> Run:
     """Return the part of a run that lies before a cell."""
     start, segments = run
-    if start + sum(cell_len(text) for text, _, _ in segments) <= width:
+    excess = start + sum(cell_len(text) for text, _, _ in segments) - width
+    if excess <= 0:
         return run
+    text, style, control = segments[-1]
+    if text.endswith(" " * excess):
+        return start, [*segments[:-1], Segment(text[:-excess], style, control)]
     return start, Strip(segments).crop(0, max(width - start, 0))._segments

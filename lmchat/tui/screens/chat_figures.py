@@ -20,7 +20,7 @@ from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import Part
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
-RUNNING_TICK_S = 0.25
+RUNNING_TICK_S = 1 / 3
 """Between two snapshots while a turn runs; figures do not read better at more."""
 WAITING_TICK_S = 1.0
 """The same where only a countdown moves."""

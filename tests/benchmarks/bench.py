@@ -1,0 +1,62 @@
+"""What the rows share: the server, the places to write to, and how a figure is written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.server import PacedServer
+from tests.benchmarks.terminal import Drawn
+
+Row = dict[str, str]
+PAINTED = "New session"
+PROMPTED = "OpenAI-compatible"
+
+
+class Bench:
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder, self.runs = folder, runs
+        self.server = PacedServer()
+        self.homes = 0
+
+    def env(self, home: Path | None = None) -> dict[str, str]:
+        self.homes += 1
+        home = home or self.folder / f"home{self.homes}"
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LMCHAT_HOME": str(home),
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "LANG": "C.UTF-8",
+            "LMCHAT_ENDPOINT": self.server.url,
+        }
+
+    def lmchat(self, *argv: str, home: Path | None = None) -> Drawn:
+        return Drawn([sys.executable, "-m", "lmchat", *argv], self.env(home))
+
+    def bare(self, *argv: str) -> Drawn:
+        return Drawn([sys.executable, "-m", "tests.benchmarks.bare", *argv], self.env())
+
+
+def row(figure: str, value: str, must: str = "", aim: str = "") -> Row:
+    return {"figure": figure, "value": value, "must": must, "aim": aim}
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def p95(values: list[float]) -> float:
+    return sorted(values)[max(0, round(0.95 * len(values)) - 1)]
+
+
+def cpu_of(argv: list[str], env: dict[str, str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,86 @@
+"""What the proxy-client layer adds to httpx, and the store to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.domain.session import SessionHeader
+from lmchat.storage.sessions import SessionStore
+from tests.benchmarks.bench import Bench, Row, median, p95, row
+from tests.benchmarks.texts import mixed
+
+EVENTS = 20_000
+
+
+def _child(bench: Bench, *argv: str) -> dict:
+    argv = (sys.executable, "-m", "tests.benchmarks.proxy_child", *argv, bench.server.url)
+    return json.loads(subprocess.run(argv, env=bench.env(), check=True, capture_output=True).stdout)
+
+
+def proxy(bench: Bench) -> Iterator[Row]:
+    """The same bytes read by httpx alone, and as events by the layer."""
+    cpus: dict[str, list[float]] = {"httpx": [], "lmchat": []}
+    lates: dict[str, list[float]] = {"httpx": [], "lmchat": []}
+    for _ in range(bench.runs):
+        for name, used in cpus.items():
+            bench.server.text, bench.server.rate = mixed(4 * EVENTS), 0
+            used.append(_child(bench, name)["cpu_s"] / EVENTS * 1e6)
+    for name, late in lates.items():
+        bench.server.text, bench.server.rate = mixed(2_000), 100
+        came_s = _child(bench, name)["came_s"]
+        sent_s = [at_s for at_s, _ in bench.server.written]
+        late += [(came - sent) * 1e3 for came, sent in zip(came_s, sent_s, strict=False)]
+    ours, raw = median(cpus["lmchat"]), median(cpus["httpx"])
+    yield row("proxy layer, CPU : raw httpx read of the same", f"{ours / raw:.2f} x", "<= 3 x", "<= 1.5 x")
+    yield row("  the same per 1000 events, lmchat; httpx", f"{ours:.1f}; {raw:.1f} ms")
+    added = p95(lates["lmchat"]) - median(lates["httpx"])
+    yield row("proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms", "<= 1 ms")
+
+
+def models(bench: Bench) -> Iterator[Row]:
+    found = [_child(bench, "models") for _ in range(bench.runs)]
+    for name, must, aim in (("hit", 50, 1), ("miss", 500, 20), ("health", 2_000, 20)):
+        ms = median([one[name] for one in found]) * 1e3
+        yield row(f"models: {name}", f"{ms:.2f} ms", f"< {must} ms", f"< {aim} ms")
+
+
+def append(bench: Bench) -> Iterator[Row]:
+    """Pieces of a running answer, as the store takes them while others read."""
+    times = asyncio.run(_append(bench.folder / "append.db"))
+    yield row(
+        "append of streamed text to the store, there and back, p50 / p95",
+        f"{median(times):.2f} / {p95(times):.2f} ms",
+        "<= - / 1 ms",
+        "<= - / 0.1 ms",
+    )
+
+
+async def _append(file: Path) -> list[float]:
+    store = SessionStore(file)
+    header = SessionHeader(session_id=new_id(), title="Streams", created_at=now(), updated_at=now())
+    prompt = text_message(Role.USER, "go")
+    await store.append(header, prompt)
+    answer = ChatMessage(
+        message_id=new_id(),
+        role=Role.ASSISTANT,
+        parts=(),
+        created_at=now(),
+        parent_id=prompt.message_id,
+        state=AnswerState.STREAMING,
+    )
+    await store.begin_answer(header.session_id, answer)
+    times = []
+    for _ in range(300):
+        began_s = time.perf_counter()
+        await store.add_pieces(answer.message_id, [("text", "x" * 100)])
+        times.append((time.perf_counter() - began_s) * 1e3)
+        await asyncio.sleep(0.005)
+    await store.aclose()
+    return times

@@ -1,0 +1,233 @@
+"""What an answer that streams costs, and how soon it and the keys typed meanwhile are shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.benchmarks.bench import PROMPTED, Bench, Row, median, p95, row
+from tests.benchmarks.log_samples import KINDS
+from tests.benchmarks.store import fill_store
+from tests.benchmarks.terminal import Drawn
+from tests.benchmarks.texts import mixed
+
+
+def _stream(
+    bench: Bench, text: str, keys: int = 0, home: Path | None = None, argv: tuple[str, ...] = ()
+) -> dict:
+    drawn = bench.lmchat(*argv, home=home)
+    drawn.wait_for(PROMPTED)
+    time.sleep(0.5)
+    bench.server.text, bench.server.rate = text, 100
+    bench.server.done.clear()
+    cpu_s, since = drawn.cpu_s(), drawn.count
+    began_s = drawn.type("go\r")
+    echoes = []
+    time.sleep(1)
+    for number in range(keys):
+        key = chr(0x4E00 + number)  # a sign of its own, so that nothing else can be taken for its echo
+        mark, at_s = drawn.count, time.perf_counter()
+        drawn.type(key)
+        echoes.append((drawn.wait_for(key, since=mark) - at_s) * 1e3)
+        time.sleep(0.11)
+    bench.server.done.wait(60)
+    ended_s = time.perf_counter()
+    time.sleep(0.4)
+    result = {
+        "cpu_s": drawn.cpu_s() - cpu_s,
+        "bytes_per_s": drawn.drawn_bytes(since) / (ended_s - began_s),
+        "echo_ms": echoes,
+        "lag_ms": _lags(bench, drawn, since),
+    }
+    drawn.end()
+    return result
+
+
+def _lags(bench: Bench, drawn: Drawn, since: int) -> list[float]:
+    """Return how long after the server's write each numbered mark of the text was on the screen."""
+    text, sent_s = bench.server.text, {}
+    for number in range(1, 200):
+        mark = f"#{number:03d}#"
+        end = text.find(mark) + len(mark)
+        if end < len(mark):
+            break
+        sent_s[mark] = next(at_s for at_s, sent in bench.server.written if sent >= end)
+    shown_s = drawn.shown_s(sent_s, since=since)
+    return [(at_s - sent_s[mark]) * 1e3 for mark, at_s in shown_s.items()]
+
+
+def _logged(bench: Bench, text: str) -> float:
+    file = bench.folder / "log.txt"
+    file.write_text(text, encoding="utf-8")
+    drawn = bench.bare("log", str(file), "100")
+    drawn.wait_for("LOG-BEGINS")
+    cpu_s = drawn.cpu_s()
+    drawn.wait_for("LOG-ENDS", timeout_s=60)
+    time.sleep(0.4)
+    used_s = drawn.cpu_s() - cpu_s
+    drawn.end()
+    return used_s
+
+
+def stream(bench: Bench) -> Iterator[Row]:
+    text = mixed(4000)
+    ours, logs = [], []
+    for _ in range(max(bench.runs // 2, 1)):
+        ours.append(_stream(bench, text))
+        logs.append(_logged(bench, text))
+    cpu_s = median([one["cpu_s"] for one in ours])
+    yield row("CPU per 1k tokens at 100 tok/s : Log", f"{cpu_s / median(logs):.2f} x", "<= 0.8 x", "<= 0.3 x")
+    yield row("  the same in seconds, lmchat; Log", f"{cpu_s:.2f}; {median(logs):.2f} s")
+    lags = [lag for one in ours for lag in one["lag_ms"]]
+    yield row(
+        "screen behind the server's write, p50 / p95",
+        f"{median(lags):.0f} / {p95(lags):.0f} ms",
+        "<= - / 100",
+        "<= - / 60",
+    )
+    rate = median([one["bytes_per_s"] for one in ours]) / 1e3
+    yield row("bytes to the terminal at 100 tok/s", f"{rate:.0f} kB/s", "<= 250 kB/s", "<= 80 kB/s")
+
+
+def echo(bench: Bench) -> Iterator[Row]:
+    echoes = [
+        ms for _ in range(max(bench.runs // 2, 1)) for ms in _stream(bench, mixed(4000), keys=50)["echo_ms"]
+    ]
+    yield row(
+        "key echo while streaming at 100 tok/s, p50 / p95",
+        f"{median(echoes):.1f} / {p95(echoes):.1f} ms",
+        "<= 10 / 43",
+        "<= 5 / 20",
+    )
+
+
+def stop(bench: Bench) -> Iterator[Row]:
+    """From the Esc byte to the hang-up that the server sees, and to a screen at rest."""
+    hung, rest = [], []
+    for _ in range(bench.runs):
+        drawn = bench.lmchat()
+        drawn.wait_for(PROMPTED)
+        bench.server.text, bench.server.rate = mixed(20_000), 100
+        drawn.type("go\r")
+        time.sleep(2)
+        mark = drawn.count
+        at_s = drawn.type("\x1b")
+        bench.server.hung_up.wait(5)
+        hung.append((bench.server.hung_up_s - at_s) * 1e3)
+        time.sleep(1)
+        rest.append((drawn.shown_s(["stopped"], since=mark)["stopped"] - at_s) * 1e3)
+        drawn.end()
+    yield row(
+        "Esc byte: hang-up seen by the server; screen at rest",
+        f"{median(hung):.0f}; {median(rest):.0f} ms",
+        "<= 150; 200",
+        "<= 40; 60",
+    )
+
+
+def idle(bench: Bench) -> Iterator[Row]:
+    home = bench.folder / "still"
+    home.mkdir()
+    (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
+    drawn = bench.lmchat(home=home)
+    drawn.wait_for(PROMPTED)
+    time.sleep(3)
+    cpu_s, since = drawn.cpu_s(), drawn.count
+    time.sleep(20)
+    share = (drawn.cpu_s() - cpu_s) / 20 * 100
+    drawn_bytes = drawn.drawn_bytes(since)
+    drawn.end()
+    yield row("idle, sidebar on, no blinking, share of a core", f"{share:.2f} %", "<= 0.5 %", "<= 0.15 %")
+    yield row("  bytes drawn in 20 s of it", f"{drawn_bytes}")
+
+
+def flood(bench: Bench) -> Iterator[Row]:
+    """20 000 tokens at full speed: from the last byte sent to its being shown."""
+    times = []
+    for _ in range(bench.runs):
+        drawn = bench.lmchat()
+        drawn.wait_for(PROMPTED)
+        bench.server.text, bench.server.rate = mixed(80_000) + "\n\nTHE-END-OF-ALL", 0
+        mark = drawn.count
+        drawn.type("go\r")
+        bench.server.done.wait(30)
+        time.sleep(1.5)
+        shown_s = drawn.shown_s(["THE-END-OF-ALL"], since=mark)["THE-END-OF-ALL"]
+        times.append(shown_s - bench.server.written[-1][0])
+        drawn.end()
+    yield row(
+        "20 000 tokens at full speed: last sent -> shown", f"{median(times):.2f} s", "<= 0.5 s", "<= 0.2 s"
+    )
+
+
+def _growing(bench: Bench, text: str, ahead: int, home: Path | None = None, *argv: str) -> float:
+    """Return the CPU of the last part of an answer at 100 tokens a second, behind so many characters at once."""
+    drawn = bench.lmchat(*argv, home=home)
+    drawn.wait_for("LAST-ANSWER" if home else PROMPTED)
+    time.sleep(1)
+    server = bench.server
+    server.text, server.rate, server.ahead, server.rest_s = text, 100, ahead, 2.0
+    server.is_ahead.clear()
+    server.done.clear()
+    drawn.type("go\r")
+    server.is_ahead.wait(30)
+    time.sleep(1.5)
+    cpu_s = drawn.cpu_s()
+    server.done.wait(60)
+    time.sleep(0.4)
+    used_s = drawn.cpu_s() - cpu_s
+    drawn.end()
+    server.ahead = 0
+    return used_s / (len(text) - ahead) * 4_000
+
+
+def growth(bench: Bench) -> Iterator[Row]:
+    """Long answers and long sessions against short ones; all shapes against prose."""
+    turns = max(bench.runs // 2, 1)
+    homes = {count: fill_store(bench.folder / f"store{count}", count) for count in (10, 10_000)}
+    found: dict[str, list[float]] = {}
+    for _ in range(turns):
+        for size in (2_000, 200_000):
+            found.setdefault(str(size), []).append(_growing(bench, mixed(size + 2_000), size))
+        for count, home in homes.items():
+            used_s = _growing(bench, mixed(4_000), 2_000, home, "-r", "last")
+            found.setdefault(f"session {count}", []).append(used_s)
+        for kind in ("prose", "fence", "table", "list", "paragraph"):
+            found.setdefault(kind, []).append(_growing(bench, KINDS[kind](22_000), 20_000))
+    value = {name: median(values) for name, values in found.items()}
+    ratio = value["200000"] / value["2000"]
+    yield row("CPU per 1k tokens, answer of 200 kB : 2 kB", f"{ratio:.2f} x", "<= 1.3 x", "<= 1.1 x")
+    ratio = value["session 10000"] / value["session 10"]
+    yield row("the same, session of 10 000 messages : 10", f"{ratio:.2f} x", "<= 1.3 x", "<= 1.1 x")
+    for kind in ("fence", "table", "list", "paragraph"):
+        ratio = value[kind] / value["prose"]
+        yield row(f"the same, one {kind} of 20 kB : prose", f"{ratio:.2f} x", "<= 2 x", "<= 1.3 x")
+
+
+def scroll(bench: Bench) -> Iterator[Row]:
+    """Pages through 10 000 messages, then another width of the terminal."""
+    home = fill_store(bench.folder / "store10000", 10_000)
+    (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
+    times, cpus = [], []
+    for _ in range(max(bench.runs // 2, 1)):
+        drawn = bench.lmchat("-r", "last", home=home)
+        drawn.wait_for("LAST-ANSWER")
+        time.sleep(2)
+        for _ in range(40):
+            mark, at_s = drawn.count, drawn.type("\x1b[5~")
+            times.append((drawn.wait_for(b"\x1b[", since=mark) - at_s) * 1e3)
+            time.sleep(0.1)
+        for columns in (100, 120, 90, 120):
+            cpu_s = drawn.cpu_s()
+            drawn.resize(columns, 40)
+            time.sleep(1)
+            cpus.append((drawn.cpu_s() - cpu_s) * 1e3)
+        drawn.end()
+    yield row(
+        "scrolling: key -> shown, 10 000 messages, p50 / p95",
+        f"{median(times):.0f} / {p95(times):.0f} ms",
+        "<= - / 50",
+        "<= - / 20",
+    )
+    yield row("resize with 10 000 messages, CPU", f"{median(cpus):.0f} ms", "<= 150 ms", "<= 60 ms")
