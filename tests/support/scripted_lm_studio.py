@@ -29,6 +29,7 @@ class LmStudio:
         self.live = live
         self.has_jit = has_jit
         self.loading = loading
+        self.coming: list[str] = []
 
     @property
     def told(self) -> Sequence[str]:
@@ -52,7 +53,14 @@ class LmStudio:
         ]
         return json_reply({"models": rows}, headers=EXPRESS)
 
+    def _settle(self) -> None:
+        """What was at the gate is in memory once the gate is open."""
+        if self.loading is None or self.loading.is_open:
+            self.live += self.coming
+            self.coming = []
+
     def _instances(self, name: str) -> list[dict]:
+        self._settle()
         return [{"id": name, "config": {"context_length": 8192}}] if name in self.live else []
 
     def v0(self, _: Seen) -> Reply:
@@ -75,6 +83,7 @@ class LmStudio:
 
     def chat(self, seen: Seen) -> Reply:
         """Answer; with JIT loading off only as what is loaded (§4.2)."""
+        self._settle()
         name = seen.json.get("model")
         if name not in self.live and not self.has_jit:
             return json_reply({"error": NOT_LOADED}, status=404, headers=EXPRESS)
@@ -84,7 +93,8 @@ class LmStudio:
 
     def load(self, seen: Seen) -> Reply:
         name = seen.json["model"]
-        self.live.append(name)
+        self.coming.append(name)
+        self._settle()
         done = {"type": "llm", "instance_id": name, "status": "loaded"}
         return json_reply(done, before=[self.loading] if self.loading else ())
 

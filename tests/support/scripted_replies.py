@@ -40,6 +40,11 @@ class Gate:
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server may pass."""
+        return self._is_open
+
     def open(self) -> None:
         """Let the server go on, now and whenever it comes here again."""
         with self._lock:

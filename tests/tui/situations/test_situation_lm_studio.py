@@ -80,7 +80,7 @@ async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, st
         await seen.until(gate.reached.is_set, "the load")
         await seen.says("Hello?")
         seen.time_passes(12)
-        await seen.shows("loading qwen3-8b 12 s · LM Studio", "loading 12 s", "next Hello?")
+        await seen.shows("◆ loading qwen3-8b 12 s · LM Studio", "loading 12 s", "next Hello?")
         assert server.seen(CHAT) == [], "it waits"
         await picture(seen, "loading", while_busy="load")
         gate.open()
