@@ -59,13 +59,16 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     whole = mapping(value)
     inner = whole.get("error") or whole.get("message") or whole.get("error_message") or whole.get("detail")
     facts = mapping(inner) or whole
-    message = text(value) or text(inner) or text(facts.get("message")) or _details(inner)
-    code = facts.get("code", facts.get("status"))
+    row = _first_detail(inner) or _first_detail(mapping(inner).get("message"))
+    place = _place(row)
+    message = text(value) or text(inner) or _sentence(facts) or _in_words(row, place)
+    code = facts.get("code", facts.get("status", whole.get("code")))
+    kind = text(facts.get("type")) or text(whole.get("error_type")) or text(whole.get("type"))
     return ErrorBody(
         message=clean(without_key(message, key)),  # before it is shortened, which may leave half a key
         code=_plain(code),
-        type=clean(text(facts.get("type")) or text(whole.get("error_type"))),
-        param=clean(text(facts.get("param"))),
+        type=clean(kind),
+        param=clean(text(facts.get("param")) or text(whole.get("param")) or place.rpartition(".")[2]),
         facts=facts,
         is_json=True,
     )
@@ -101,10 +104,23 @@ def _plain(value: object) -> str:
     return clean(text(value)) if figure is None else f"{figure:.15g}"
 
 
-def _details(value: object) -> str:
-    """Read the list that FastAPI sends for a request that it cannot use: first the words, then the place."""
-    for row in rows(value)[:1]:
-        place = row.get("loc")
-        where = ".".join(map(_plain, place)) if isinstance(place, list) else ""
-        return f"{text(row.get('msg'))} ({where})" if where else text(row.get("msg"))
-    return ""
+def _sentence(facts: Mapping[str, Any]) -> str:
+    """Return the words of an error object; some put them in one more object."""
+    said = facts.get("message") or facts.get("error")
+    return text(said) or text(mapping(said).get("message"))
+
+
+def _first_detail(value: object) -> dict[str, Any]:
+    """Return the first row of the list that FastAPI sends for a request that it cannot use."""
+    listed = rows(value) or rows(mapping(value).get("detail"))
+    return listed[0] if listed else {}
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    place = row.get("loc")
+    return ".".join(map(_plain, place)) if isinstance(place, list) else ""
+
+
+def _in_words(row: Mapping[str, Any], place: str) -> str:
+    """Return first the words, then the place."""
+    return f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))

@@ -69,6 +69,7 @@ class Exchange:
     on_retry: Callable[[], None]
     """Counts a try beyond the first."""
     _has_token: bool = False
+    _tried: set[Dialect] = field(default_factory=set)
     _freshness: Freshness = field(default_factory=Freshness)
 
     @property
@@ -127,8 +128,9 @@ class Exchange:
             except ServerUnavailable as gone:
                 raise self.server.with_hint(gone) from gone
             return True
-        dialect = self.dialect.after(error)
-        if dialect is None:
+        self._tried.add(self.dialect)
+        dialect = self.dialect.after(error, has_limit=self.request.sampling.max_tokens is not None)
+        if dialect is None or dialect in self._tried:
             return False
         self.dialect = dialect
         return True

@@ -57,6 +57,8 @@ def _of(*statuses: int) -> frozenset[int]:
     return frozenset(statuses)
 
 
+_STREAM = _of(0)
+"""Inside a stream, where no number says what it is."""
 _OVERFLOW = (
     r"exceed_context_size|context_length_exceeded|maximum context length|exceeds the available context"
     r"|tokens to keep from the initial prompt|trying to keep the first|context size has been exceeded"
@@ -89,6 +91,12 @@ RULES: tuple[Rule, ...] = (
         kind="billing",
         pattern=r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing",
         message="{product} says that the account is out of credit.",
+        hint="Check the account's plan and billing; trying again does not help.",
+    ),
+    Rule(
+        kind="billing",
+        statuses=_of(429),
+        pattern="credit",
         hint="Check the account's plan and billing; trying again does not help.",
     ),
     Rule(kind="billing", statuses=_of(402), hint="Check the account's plan and billing."),
@@ -183,6 +191,18 @@ RULES: tuple[Rule, ...] = (
         kind="rate_limited",
         statuses=_of(429),
         hint="Wait a moment; the server limits requests.",
+    ),
+    Rule(
+        kind="rate_limited",
+        statuses=_STREAM,
+        pattern="rate.?limit|too.many.requests",
+        hint="Wait a moment; the server limits requests.",
+    ),
+    Rule(
+        kind="busy",
+        statuses=_STREAM,
+        pattern=r"overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable|server.busy",
+        hint="The server is busy; try again in a moment.",
     ),
     Rule(
         kind="unsupported",

@@ -12,7 +12,7 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.error_bodies import ErrorBody, read_body, read_value, without_key
 from lmchat.proxy.json_values import whole
 from lmchat.proxy.refusal_rules import RULES
-from lmchat.proxy.retry_after import retry_after_s
+from lmchat.proxy.retry_after import retry_after_s, span
 
 _TOKENS_NEEDED = re.compile(
     r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
@@ -20,6 +20,9 @@ _TOKENS_NEEDED = re.compile(
 _TOKENS_ROOM = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
+
+
+_PASSING = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -64,15 +67,26 @@ def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | N
     message = rule.message.format(**words) if rule.message else words["said"]
     if rule.kind == "context_overflow" and words["needs"] and words["room"]:
         message = f"The conversation needs {words['needs']} tokens, the model has room for {words['room']}."
+    if rule.kind == "bad_request" and read.param.lower() not in message.lower():
+        message = f"{message} ({read.param})"
+    hint = rule.hint_for(asked.product, has_key=asked.has_key).format(**words)
     error = ServerRejected(
         message,
         kind=rule.kind,
         status=status or None,
-        hint=rule.hint_for(asked.product, has_key=asked.has_key).format(**words),
+        hint=_asks_to_wait(rule.kind, retry_after) or hint,
         details=f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip(),
         retry_after_s=retry_after,
+        param=read.param,
     )
     return _rebuilt(error, error.message, cut_out=asked.key)
+
+
+def _asks_to_wait(kind: str, wait_s: float | None) -> str:
+    """Return the step where the server names a time that is worth telling (R-32)."""
+    if kind not in _PASSING or wait_s is None or wait_s < 1:
+        return ""
+    return f"The server asks to wait {span(wait_s)}; try again then."
 
 
 def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
@@ -104,4 +118,5 @@ def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> Serve
         hint=error.hint,
         details=without_key(error.details, cut_out),
         retry_after_s=error.retry_after_s,
+        param=without_key(error.param, cut_out),
     )

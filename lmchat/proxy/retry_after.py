@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import Any
 from lmchat.proxy.json_values import mapping, rows, text
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+
+_UNITS = ("d", "h", "min", "s")
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
@@ -29,6 +32,15 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
         return _duration(headers.get("x-ratelimit-reset-requests", ""))
     delays = (text(mapping(row).get("retryDelay")) for row in rows(facts.get("details")))
     return next((_duration(delay) for delay in delays if delay), None)
+
+
+def span(seconds: float) -> str:
+    """Write a time to wait in its two largest units, never shorter than it is."""
+    left = math.ceil(seconds)
+    figures = [left // 86400, left // 3600 % 24, left // 60 % 60, left % 60]
+    first = next((place for place, figure in enumerate(figures) if figure), len(figures) - 1)
+    told = list(zip(figures, _UNITS, strict=True))[first : first + 2]
+    return " ".join(f"{figure} {unit}" for figure, unit in told)
 
 
 def _seconds_or_date(named: str) -> float | None:

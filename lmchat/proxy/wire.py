@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -13,36 +14,46 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import encode, without_surrogates
 
 _REFUSES_FIELDS = (400, 422)
+_UNWANTED = re.compile(
+    r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)|forbidden"
+    r"|additional propert|deprecated|instead|use \W?max_",
+    re.IGNORECASE,
+)
+"""That a field itself is refused; others speak of its value, as where a prompt and its answer do not fit."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """Which of two ways one server wants; learnt from its refusals, once each (R-13)."""
+    """Which of two ways one server wants; learnt from its refusals (R-13)."""
 
     has_completion_tokens: bool = False
     """Whether the limit is called `max_completion_tokens`."""
     has_stream_options: bool = True
     """Whether usage may be asked for."""
 
-    def after(self, error: ServerRejected) -> Dialect | None:
+    def after(self, error: ServerRejected, *, has_limit: bool = True) -> Dialect | None:
         """Return the way to try after a refusal; None where it is not about one of these fields."""
-        if error.status not in _REFUSES_FIELDS:
+        if error.status not in _REFUSES_FIELDS or error.kind != "bad_request":
             return None
-        words = f"{error.message} {error.details}"
+        words = f"{error.message} {error.details} {error.param}"
         if self.has_stream_options and ("stream_options" in words or "include_usage" in words):
             return replace(self, has_stream_options=False)
-        if not self.has_completion_tokens and "max_tokens" in words:
-            return replace(self, has_completion_tokens=True)
+        if has_limit and _UNWANTED.search(words) and re.search(rf"\b{self.limit}\b", words):
+            return replace(self, has_completion_tokens=not self.has_completion_tokens)
         return None
+
+    @property
+    def limit(self) -> str:
+        """What the longest answer is called."""
+        return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
 
 def encode_request(request: ChatRequest, fields: dict[str, Any], dialect: Dialect) -> bytes:
     """Return the body; `fields` are the product's own. What the user has not set is not sent."""
     sampling = request.sampling
-    limit = "max_completion_tokens" if dialect.has_completion_tokens else "max_tokens"
     told = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        limit: sampling.max_tokens,
+        dialect.limit: sampling.max_tokens,
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     body: dict[str, Any] = {

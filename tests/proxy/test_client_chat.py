@@ -148,10 +148,59 @@ async def test_refused_stream_options_are_left_out(server, client):
     assert "stream_options" not in server.seen(CHAT)[1].json
 
 
-async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client):
-    server.on(CHAT, json_reply({"error": {"message": "no max_tokens here"}}, status=400))
+@pytest.mark.parametrize("words", ["Unsupported parameter: 'max_tokens'", "Unsupported: {0} = {1}"])
+async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client, words):
+    """Also where the server refuses both names."""
+
+    def refuse(seen):
+        name = next(one for one in ("max_tokens", "max_completion_tokens") if one in seen.json)
+        return json_reply({"error": {"message": words.format(name, 9)}}, status=400)
+
+    server.on(CHAT, refuse)
     _, error = await events_of(client, ask(server, max_tokens=9))
     assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens", 9000),
+        ("max_tokens must be at least 1", 9),
+        ("Unsupported parameter: 'max_tokens'", None),
+        ("Extra inputs are not permitted: temperature", 9),
+    ],
+)
+async def test_what_no_other_name_would_change_is_sent_once(server, client, message, limit):
+    server.on(CHAT, json_reply({"error": {"message": message}}, status=400))
+    _, error = await events_of(client, ask(server, max_tokens=limit))
+    assert (error.status, len(server.seen(CHAT))) == (400, 1)
+
+
+async def test_a_field_that_is_named_only_as_a_place_is_seen(server, client):
+    detail = [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]
+    refused = json_reply({"object": "error", "message": {"detail": detail}}, status=422)
+    server.on(CHAT, refused, answer())
+    _, error = await events_of(client, ask(server, max_tokens=9))
+    assert error is None
+    assert server.seen(CHAT)[1].json["max_completion_tokens"] == 9
+
+
+async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, client):
+    def only(name):
+        def play(seen):
+            refused = json_reply(
+                {"error": {"message": f"Unsupported; use {name} instead", "param": other}}, status=400
+            )
+            return answer() if name in seen.json else refused
+
+        other = {"max_tokens": "max_completion_tokens"}.get(name, "max_tokens")
+        return play
+
+    for name in ("max_completion_tokens", "max_tokens"):
+        server.on(CHAT, only(name))
+        for _ in range(2):
+            assert (await events_of(client, ask(server, max_tokens=9)))[1] is None
+    assert len(server.seen(CHAT)) == 3 + 3
 
 
 async def test_checks_come_before_the_limiter_and_the_network(server, make_client):
@@ -232,7 +281,8 @@ async def test_tries_end_with_the_last_error(server, client):
 
 
 @pytest.mark.parametrize(
-    "code", ["insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"]
+    "code",
+    ["insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted", "credits_exhausted"],
 )
 async def test_a_used_up_account_is_never_tried_again(server, client, code):
     server.on(CHAT, json_reply({"error": {"message": "no money", "code": code}}, status=429))
@@ -263,6 +313,12 @@ async def test_a_wait_of_more_than_a_minute_is_told_and_not_waited_for(server, c
     assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
 
 
+async def test_a_wait_of_an_hour_is_told_in_words(server, client):
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "3600"}))
+    _, error = await events_of(client, ask(server))
+    assert error.hint == "The server asks to wait 1 h 0 min; try again then."
+
+
 async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
     client = make_client(limits=LimitSettings(retry_base_s=3600, retry_max_s=3600))
     server.on(CHAT, json_reply(BUSY, status=503))
@@ -287,6 +343,13 @@ async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_
     server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert (error, texts(events), len(retries(events))) == (None, "Hello there.", 1)
+
+
+@pytest.mark.parametrize("error", [{"code": "rate_limit_exceeded"}, {"type": "overloaded_error"}])
+async def test_a_gateway_may_say_it_in_a_word_instead_of_a_number(server, client, error):
+    server.on(CHAT, sse({"error": {"message": "no", **error}}, DONE), answer())
+    events, failure = await events_of(client, ask(server, product=Product.LITELLM))
+    assert (failure, len(retries(events))) == (None, 1)
 
 
 async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(client):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lmchat.domain.server import Product
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
+from lmchat.proxy.retry_after import span
 
 P = Product
 
@@ -225,6 +226,46 @@ TABLE = [
         "Overloaded",
     ),
     (200, b"<!DOCTYPE html><p>Hi", P.OPENAI_COMPATIBLE, "not_an_llm", "not an LLM API"),
+    (
+        429,
+        inner("You have no credits left", code="credits_exhausted"),
+        P.OPENAI_COMPATIBLE,
+        "billing",
+        "You have no credits left",
+    ),
+    (400, inner("credits: field required"), P.OPENAI_COMPATIBLE, "bad_request", "field required"),
+    (
+        422,
+        {
+            "object": "error",
+            "message": {"detail": [{"loc": ["body", "top_p"], "msg": "Input should be a number"}]},
+            "type": "invalid_request_error",
+        },
+        P.OPENAI_COMPATIBLE,
+        "bad_request",
+        "Input should be a number (body.top_p)",
+    ),
+    (
+        422,
+        {"error": {"message": {"detail": [{"loc": ["body", "n"], "msg": "too many"}]}}},
+        P.OPENAI_COMPATIBLE,
+        "bad_request",
+        "too many (body.n)",
+    ),
+    (
+        500,
+        {"error": {"message": {"message": "deep"}}},
+        P.OPENAI_COMPATIBLE,
+        "server_error",
+        "says: deep",
+    ),
+    (
+        400,
+        inner("Invalid value", code="invalid_value", param="reasoning"),
+        P.LM_STUDIO,
+        "bad_request",
+        "Invalid value (reasoning)",
+    ),
     (418, b"", P.OPENAI_COMPATIBLE, "server_error", "status 418"),
 ]
 
@@ -255,12 +296,63 @@ def test_an_error_inside_a_stream_has_no_status():
     assert (error.kind, error.status) == ("rate_limited", None)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": "rate_limit_exceeded"}, "rate_limited"),
+        ({"type": "rate_limit_error"}, "rate_limited"),
+        ({"type": "overloaded_error"}, "busy"),
+        ({"type": "service_unavailable"}, "busy"),
+        ({"code": "unavailable_error"}, "busy"),
+        ({"code": "insufficient_quota"}, "billing"),
+        ({"code": "something"}, "server_error"),
+    ],
+)
+def test_a_word_inside_a_stream_does_for_a_number(error, kind):
+    told = refusal_in_stream({"error": {"message": "no", **error}}, Asked(product=P.LITELLM))
+    assert (told.kind, told.status) == (kind, None)
+
+
+def test_the_field_that_is_named_is_known_and_told_once():
+    named = of(400, inner("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x"))
+    assert (named.param, named.message.count("x'")) == ("x", 1)
+    assert of(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.2, "1 s"),
+        (59.5, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3600, "1 h 0 min"),
+        (5400, "1 h 30 min"),
+        (90000, "1 d 1 h"),
+        (10**9, "11574 d 1 h"),
+    ],
+)
+def test_a_time_to_wait_is_told_in_its_two_largest_units(seconds, words):
+    assert span(seconds) == words
+
+
+def test_a_server_that_names_a_time_is_quoted_with_it():
+    body = json.dumps(inner("slow down")).encode()
+    for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
+        told = refusal(status, {"retry-after": "90"}, body, Asked(product=P.OPENAI_COMPATIBLE))
+        assert (told.kind, told.hint) == (kind, "The server asks to wait 1 min 30 s; try again then.")
+    told = refusal(402, {"retry-after": "90"}, body, Asked(product=P.OPENAI_COMPATIBLE))
+    assert "billing" in told.hint
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inside: (
         st.lists(inside)
         | st.dictionaries(
-            st.sampled_from(["error", "message", "detail", "code", "type", "msg", "loc", "details", "object"])
+            st.sampled_from(
+                ["error", "message", "detail", "param", "code", "type", "msg", "loc", "details", "object"]
+            )
             | st.text(),
             inside,
         )

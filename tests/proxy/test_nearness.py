@@ -1,0 +1,89 @@
+"""Who stands in the own network is treated as this machine is: one request at a time, no doubled work."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from lmchat.domain.event import RequestQueued, RequestSent
+from lmchat.domain.server import Endpoint, Product
+from lmchat.errors import ServerRejected
+from lmchat.proxy.connections import unavailable
+from lmchat.proxy.nearness import is_near, one_name
+from lmchat.proxy.retry import REFUSED_WAIT_S, Plan, plan_for
+from tests.support.proxy_calls import ask
+from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import DONE, Gate, finish, sse
+
+NEAR = (
+    "localhost:1",
+    "127.0.0.1:1",
+    "[::1]:1",
+    "192.168.1.2:1",
+    "[fe80::1]:1",
+    "10.0.0.9:1",
+    "workstation:1",
+)
+NEAR += ("box.lan:1", "mac.local:1", "nas.home.arpa:1")
+FAR = ("api.example.com", "8.8.8.8:1", "[2606:4700::1]:1", "localhost.evil.com", "box.lan.example")
+
+
+@pytest.mark.parametrize("address", NEAR)
+def test_a_machine_of_the_own_network_is_near(address):
+    assert is_near(Endpoint.parse(address))
+
+
+@pytest.mark.parametrize("address", FAR)
+def test_any_other_is_far(address):
+    assert not is_near(Endpoint.parse(address))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "near", "far"),
+    [(500, "server_error", None, Plan()), (409, "bad_request", None, Plan()), (503, "busy", Plan(), Plan())],
+)
+@pytest.mark.parametrize("address", NEAR)
+def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(address, status, kind, near, far):
+    error = ServerRejected("no", kind=kind, status=status)
+    assert plan_for(error, Endpoint.parse(address), Product.LLAMA_CPP) == near
+    assert plan_for(error, Endpoint.parse(FAR[0]), Product.LLAMA_CPP) == far
+
+
+@pytest.mark.parametrize(
+    ("error", "near", "far"),
+    [
+        (httpx.ConnectError("refused"), Plan(tries=2, wait_s=REFUSED_WAIT_S), Plan()),
+        (httpx.ConnectTimeout(""), None, Plan(tries=2)),
+        (httpx.ReadTimeout(""), None, None),
+        (httpx.PoolTimeout(""), None, None),
+        (httpx.ReadError(""), None, None),
+    ],
+)
+def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones(error, near, far):
+    for address, plan in ((NEAR[3], near), (NEAR[6], near), (FAR[0], far)):
+        endpoint = Endpoint.parse(address)
+        assert plan_for(unavailable(error, endpoint), endpoint, Product.OPENAI_COMPATIBLE) == plan
+
+
+def test_this_machine_is_one_server_by_whatever_name():
+    names = [Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")]
+    assert all(one_name(one) == one_name(other) for one, other in pairwise(names))
+    assert one_name(Endpoint.parse("localhost:2")) != one_name(names[0])
+    assert one_name(Endpoint.parse("10.0.0.9:1")) != one_name(names[0])
+
+
+async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_time(server, client):
+    gate = Gate()
+    server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
+    other = ask(Endpoint.parse(f"http://localhost:{server.port}"))
+    async with aclosing(client.stream(ask(server))) as first, aclosing(client.stream(other)) as second:
+        assert isinstance(await anext(first), RequestSent)
+        await asyncio.to_thread(server.wait_for, CHAT)
+        assert isinstance(await anext(second), RequestQueued)
+        gate.open()
+        assert [one async for one in first]
+        assert [one async for one in second]
