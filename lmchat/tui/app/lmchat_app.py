@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
-from textual.driver import Driver
 from textual.css.query import NoMatches
+from textual.driver import Driver
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.worker import WorkerError
