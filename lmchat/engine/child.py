@@ -83,6 +83,7 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     params.api_keys = [config["key"]] if config["key"] else []
     params.n_parallel = 1
     params.n_ctx = config["context"]
+    params.n_batch = _BATCH
     params.cache_ram_mib = config["cache_mib"]
     params.fit_params = _has_graphics(
         xllamacpp
@@ -98,6 +99,10 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     if config["reasoning_budget"] is not None:
         params.sampling.reasoning_budget_tokens = config["reasoning_budget"]
     return params
+
+
+_BATCH = 256
+"""Tokens that are read in one go: the server hears of a stop, and tells how far it is, only between two."""
 
 
 def _has_graphics(xllamacpp: Any) -> bool:
