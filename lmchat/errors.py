@@ -104,10 +104,9 @@ class ServerRejected(LMChatError):
         hint: str = "",
         details: str = "",
         retry_after_s: float | None = None,
-        param: str = "",
     ) -> None:
         super().__init__(message, hint=hint, details=details, kind=kind)
-        self.param = param
+        self.param = ""
         """The field of the request that it is about, where the server names one."""
         self.status = status
         """HTTP status; None where the error came inside a stream."""

@@ -96,8 +96,8 @@ class ServerChecks:
 
     def look_at_environment(self) -> list[Finding]:
         """Return the row about proxies."""
-        from lmchat.proxy.nearness import is_local
         from lmchat.proxy.environment_check import proxy_finding
+        from lmchat.proxy.nearness import is_local
 
         own, _ = self.own()
         return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)])]

@@ -52,7 +52,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         if known is None:
             server, is_sure = await identify(site, place.server)
         site.asked = replace(site.asked, product=server.product)
-        models = await server.models(site)
+        models = await _models(server, site)
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
@@ -123,6 +123,18 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.TIMED_OUT: "See what holds port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
+
+
+async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
+    """Read the models; a server whose newer lists are not there costs one question more, and only once.
+
+    What it lacks is remembered, so the next look has questions enough.
+    """
+    try:
+        return await server.models(site)
+    except NoQuestionsLeftError:
+        site.questions = 1
+        return await server.models(site)
 
 
 def _proven(reply: Reply) -> Server | None:

@@ -77,8 +77,8 @@ def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | N
         hint=_asks_to_wait(rule.kind, retry_after) or hint,
         details=f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip(),
         retry_after_s=retry_after,
-        param=read.param,
     )
+    error.param = read.param
     return _rebuilt(error, error.message, cut_out=asked.key)
 
 
@@ -111,12 +111,13 @@ def _first(pattern: re.Pattern[str], sentence: str) -> str:
 
 
 def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> ServerRejected:
-    return ServerRejected(
+    rebuilt = ServerRejected(
         without_key(message, cut_out),
         kind=error.kind,
         status=error.status,
         hint=error.hint,
         details=without_key(error.details, cut_out),
         retry_after_s=error.retry_after_s,
-        param=without_key(error.param, cut_out),
     )
+    rebuilt.param = without_key(error.param, cut_out)
+    return rebuilt

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from lmchat.config.settings import LimitSettings
+from lmchat.domain.error_kinds import KINDS
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
@@ -63,8 +64,8 @@ def _unreachable(error: ServerUnavailable, endpoint: Endpoint) -> Plan | None:
 
 
 def _rejected(error: ServerRejected, endpoint: Endpoint, product: Product) -> Plan | None:
-    wait_s = error.retry_after_s
-    if error.kind in ("billing", "model_not_loaded", "model_crashed") or (wait_s or 0) > MAX_WAIT_S:
+    wait_s, kind = error.retry_after_s, KINDS.get(error.kind)
+    if kind is None or not kind.again or (wait_s or 0) > MAX_WAIT_S:
         return None
     if error.status is None:  # in the stream: only who passes on what others say
         is_gateway = product is Product.LITELLM or not is_near(endpoint)

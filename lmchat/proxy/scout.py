@@ -57,19 +57,19 @@ class Scout:
         """Look at a place of a scan, on both loopback literals."""
         read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
         candidate = await self._look(place, read_s=read_s)
-        for literal in other_literals(place.endpoint, is_own=place.is_own):
-            if candidate.verdict is not Verdict.REFUSED:
-                break
-            other = await self._look(replace(place, endpoint=literal), read_s=read_s)
-            candidate = candidate if other.verdict is Verdict.REFUSED else other
+        candidate = await self._or_literals(candidate, place, read_s=read_s)
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Look at one address again; where the product is known, with one request."""
+        """Look at one address again; where the product is known, with one request.
+
+        Where `localhost` refuses, the candidate has the literal that answers (R-6).
+        """
         place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_well_known(endpoint))
-        candidate = await self._look(
-            place, read_s=self._health_s(endpoint), key=key, is_quick=endpoint in self._proven
-        )
+        read_s = self._health_s(endpoint)
+        candidate = await self._look(place, read_s=read_s, key=key, is_quick=endpoint in self._proven)
+        if endpoint.host == "localhost":
+            candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
         return await self._perhaps_off(candidate, place.server)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
@@ -127,6 +127,19 @@ class Scout:
         else:
             # whoever comes back may be another one; until then it is called by its name
             self._proven.discard(place.endpoint)
+        return candidate
+
+    async def _or_literals(
+        self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
+    ) -> Candidate:
+        """Look at the literals of the loopback address where the first look was refused."""
+        for literal in other_literals(place.endpoint, is_own=place.is_own):
+            if candidate.verdict is not Verdict.REFUSED:
+                break
+            other = await self._look(
+                replace(place, endpoint=literal), read_s=read_s, key=key, is_quick=literal in self._proven
+            )
+            candidate = candidate if other.verdict is Verdict.REFUSED else other
         return candidate
 
     def _remember(self, endpoint: Endpoint, product: Product) -> None:

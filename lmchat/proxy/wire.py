@@ -16,7 +16,7 @@ from lmchat.proxy.json_values import encode, without_surrogates
 _REFUSES_FIELDS = (400, 422)
 _UNWANTED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)|forbidden"
-    r"|additional propert|deprecated|instead|use \W?max_",
+    r"|additional prop|deprecated|instead|use \W?max_",
     re.IGNORECASE,
 )
 """That a field itself is refused; others speak of its value, as where a prompt and its answer do not fit."""

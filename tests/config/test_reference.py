@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.reference import DOCS, commands_page, configuration_page
+from tests.support.reference import DOCS, PAGES, configuration_page
 
 
-@pytest.mark.parametrize(
-    ("name", "write"), [("configuration.md", configuration_page), ("commands.md", commands_page)]
-)
+@pytest.mark.parametrize(("name", "write"), PAGES.items(), ids=list(PAGES))
 def test_a_reference_page_is_what_the_tables_generate(name, write):
     assert (DOCS / name).read_text(encoding="utf-8") == write(), (
         "write it anew: python -m tests.support.reference"

@@ -1,14 +1,16 @@
-"""`python -m tests.support.reference` writes docs/configuration.md and commands.md out of the program."""
+"""`python -m tests.support.reference` writes the reference pages of docs/ out of the program's tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lmchat.cli.commands import COMMANDS, Argument, Command
 from lmchat.config.environment import VARIABLES
 from lmchat.config.example import toml_value
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong
+from lmchat.domain import error_kinds
+from lmchat.proxy.refusal_rules import RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
 
@@ -40,6 +42,34 @@ _COMMANDS = """\
 go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed, 2 wrong
 use or bad configuration, 3 no server, 130 interrupted.
 """
+_ERRORS = """\
+# Errors
+
+An error is one sentence, one next step, and a kind: the word that scripts get in `detail.error` of the JSON
+form, and that stands in the log. Exit code 1 is a failure of the server or the answer, 2 is found before
+anything is sent, 3 means that there is no server.
+
+Nothing is tried again after the first token of an answer: what came is kept, and continuing or asking again
+is offered. A model that is loading is waited for, an hour at most, and ten minutes where the server's health
+does not confirm it. Before the first token there is no limit but that of `first_token_s`; a server that does
+not even answer a look beside it is called stalled within 5 s, and given up after `give_up_after_s`.
+"""
+_REFUSALS = """\
+## What a server's refusal becomes
+
+The first row that fits holds. What it says is looked for in type, code, parameter and sentence of the error,
+in lower case and as a regular expression, in all forms in which servers write errors. SERVER, MODEL and HOST
+stand for the product, the model and the host name that were asked.
+"""
+_KINDS = {
+    "The server": error_kinds.SERVER,
+    "The model": error_kinds.MODEL,
+    "The request": error_kinds.REQUEST,
+    "The answer": error_kinds.ANSWER,
+    "Servers that lmchat starts": error_kinds.ENGINE,
+    "Files and sessions": error_kinds.FILES,
+    "lmchat": error_kinds.LMCHAT,
+}
 
 
 def configuration_page() -> str:
@@ -59,6 +89,36 @@ def configuration_page() -> str:
 def commands_page() -> str:
     """Return the text of docs/commands.md."""
     return "\n".join([_GENERATED, _COMMANDS, *_described("lmchat", COMMANDS)])
+
+
+def errors_page() -> str:
+    """Return the text of docs/errors.md."""
+    parts = [_GENERATED, _ERRORS]
+    for title, kinds in _KINDS.items():
+        rows = (
+            (f"`{name}`", kind.what, kind.step, " or ".join(map(str, kind.exit_codes)), kind.again or "never")
+            for name, kind in kinds.items()
+        )
+        head = ("kind", "what happened", "next step", "exit code", "tried again by itself")
+        parts += [f"## {title}\n", _table(head, rows)]
+    head = ("status", "who", "what it says", "kind", "what is told", "next step")
+    return "\n".join([*parts, _REFUSALS, _table(head, map(_refusal, RULES))])
+
+
+def _refusal(rule: Rule) -> tuple[str, ...]:
+    statuses = ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
+    says = "a web page" if rule.is_html else "nothing" if rule.is_silent else ""
+    words = {"product": "SERVER", "said": "SERVER says: …", "model": "MODEL", "host": "HOST"}
+    steps = [rule.hint, *(f"{product}: {hint}" for product, hint in rule.hints.items())]
+    steps += [f"without a key: {rule.hint_without_key}"] if rule.hint_without_key else []
+    return (
+        statuses or "any",
+        rule.product.value if rule.product else "any",
+        f"`{rule.pattern}`" if rule.pattern else says,
+        f"`{rule.kind}`",
+        (rule.message or "{said}").format(**words),
+        " ".join(steps).format(**words),
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -131,6 +191,12 @@ def _argument(argument: Argument) -> tuple[str, str]:
     return f"`{name}{' ' + takes if is_option and takes else ''}`", str(form.get("help", ""))
 
 
+PAGES: Mapping[str, Callable[[], str]] = {
+    "configuration.md": configuration_page,
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+}
+
 if __name__ == "__main__":
-    (DOCS / "configuration.md").write_text(configuration_page(), encoding="utf-8")
-    (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
+    for page, write in PAGES.items():
+        (DOCS / page).write_text(write(), encoding="utf-8")

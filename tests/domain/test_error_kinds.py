@@ -1,0 +1,90 @@
+"""Each kind of error stands in the one table, and the table has no other."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import lmchat
+from lmchat import errors
+from lmchat.cli import target
+from lmchat.domain.error_kinds import KINDS
+from lmchat.domain.server import Endpoint, Product
+from lmchat.errors import LMChatError, ServerRejected
+from lmchat.proxy.refusal_rules import RULES
+from lmchat.proxy.retry import plan_for
+
+_CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+_OTHERS = {"Rule", "Failure"}
+"""What carries a kind and is no error itself."""
+
+
+def _raised() -> dict[str, set[str]]:
+    """Return the kinds that the source names, with what is called with them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in Path(lmchat.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for kind, name in _named(node):
+                found[kind].add(name)
+    return found
+
+
+def _named(node: ast.AST) -> list[tuple[str, str]]:
+    if isinstance(node, ast.Call):
+        words = [one.value for one in node.keywords if one.arg == "kind"]
+        name = getattr(node.func, "id", "")
+        return [(one.value, name) for one in words if isinstance(one, ast.Constant)]
+    if isinstance(node, ast.ClassDef) and any(_is_error(base) for base in node.bases):
+        lines = [one for one in node.body if isinstance(one, ast.Assign)]
+        return [
+            (ast.literal_eval(one.value), node.name) for one in lines if ast.unparse(one.targets[0]) == "kind"
+        ]
+    return []
+
+
+def _is_error(base: ast.expr) -> bool:
+    return getattr(base, "id", "") in _CLASSES or getattr(base, "id", "") == "Exception"
+
+
+def test_the_table_has_each_kind_that_is_raised_and_no_other():
+    raised = _raised()
+    assert set().union(*raised.values()) >= {"Rule", "Failure", "ServerUnavailable", "EngineUnavailable"}
+    assert set(raised) == set(KINDS)
+    assert set(target._KINDS.values()) <= set(KINDS)
+    assert {rule.kind for rule in RULES} <= set(KINDS)
+
+
+def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
+    for kind, names in _raised().items():
+        codes = {_CLASSES[name].exit_code for name in names if name in _CLASSES}
+        codes |= {1} if names & _OTHERS else set()
+        codes |= {130} if "_InterruptedError" in names else set()
+        codes |= {2} if kind == "no_server" else set()
+        assert codes == set(KINDS[kind].exit_codes), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_a_clause_with_a_step(kind):
+    told = KINDS[kind]
+    for words in (told.what, told.step, told.again):
+        assert not words.endswith("."), "it is a cell of a table"
+        assert words.isprintable()
+    assert told.what
+    assert told.step
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "api.example.com"])
+def test_what_the_table_says_is_never_tried_again_is_not(kind, status, address):
+    if not KINDS[kind].again:
+        error = ServerRejected("no", kind=kind, status=status)
+        assert plan_for(error, Endpoint.parse(address), Product.LITELLM) is None
+
+
+def test_an_error_of_an_unknown_kind_is_noticed():
+    assert LMChatError("x").kind in KINDS
+    assert all(one.kind in KINDS for one in _CLASSES.values() if issubclass(one, LMChatError))
