@@ -253,6 +253,31 @@ async def test_a_real_listener_on_ipv6_only_is_found_by_localhost(make_client):
     assert found[0].verdict is Verdict.READY
 
 
+@pytest.mark.parametrize("literal", ["127.0.0.1", "::1"])
+async def test_localhost_that_refuses_is_looked_for_at_the_literals(start, make_client, literal):
+    ports = PortMap({(literal, 8123): start(products.llama_cpp)})
+    client = make_client(transport=ports)
+    named = Endpoint.parse("http://localhost:8123")
+    found = await client.check(named)
+    assert (found.endpoint.host, found.verdict) == (literal, Verdict.READY), "the literal is kept"
+    again = await client.check(found.endpoint)
+    assert (again.verdict, len(ports.paths(8123, literal))) == (Verdict.READY, 3)
+    tried = await client.try_key(named, "k")
+    assert (tried.endpoint.host, tried.verdict) == (literal, Verdict.READY)
+
+
+async def test_a_literal_is_looked_at_where_it_is_and_nowhere_else(start, make_client):
+    ports = PortMap({("::1", 8123): start(products.llama_cpp)})
+    found = await make_client(transport=ports).check(Endpoint.parse("http://127.0.0.1:8123"))
+    assert found.verdict is Verdict.REFUSED
+    assert {host for host, _, _ in ports.asked} == {"127.0.0.1"}
+
+
+async def test_localhost_where_nobody_is_keeps_its_name(make_client):
+    found = await make_client(transport=PortMap({})).check(Endpoint.parse("http://localhost:8123"))
+    assert (found.endpoint.host, found.verdict) == ("localhost", Verdict.REFUSED)
+
+
 async def test_spare_ports_are_told_only_where_a_server_answers(start, detect):
     found, _ = await detect({3928: start(products.plain), 6767: start(products.jan)})
     assert {one.endpoint.port for one in found if one.verdict.is_server} == {3928, 6767}
@@ -378,6 +403,28 @@ async def test_each_age_of_lm_studio_tells_what_it_can(start, make_client, api, 
     )
     assert model.state is (LoadState.LOADED if known else LoadState.UNKNOWN)
     assert models[2].is_embedding is known
+
+
+@pytest.mark.parametrize("port", [1234, 8080, 1337, 11434])
+@pytest.mark.parametrize("api", ["v1", "v0", "none"])
+async def test_lm_studio_of_any_age_can_be_used_at_any_port(start, detect, api, port):
+    server = start(products.lm_studio, api=api)
+    found, ports = await detect({port: server})
+    best = found[0]
+    assert (best.endpoint.port, best.product, best.verdict) == (port, Product.LM_STUDIO, Verdict.READY)
+    assert "qwen3-8b" in [model.model_id for model in best.models]
+    most = 4 if api == "none" else 3
+    assert len(ports.paths(port)) == len(set(ports.paths(port))) <= most, ports.paths(port)
+
+
+async def test_what_the_oldest_lm_studio_lacks_is_asked_for_once(start, make_client):
+    ports = PortMap({("127.0.0.1", 1234): start(products.lm_studio, api="none")})
+    client = make_client(transport=ports)
+    await client.detect()
+    before = len(ports.paths(1234))
+    again = (await client.detect())[0]
+    assert again.verdict is Verdict.READY
+    assert ports.paths(1234)[before:] == ["/lmstudio-greeting", "/v1/models"]
 
 
 async def test_a_refusal_of_lm_studio_is_no_reason_to_ask_an_older_api(start, make_client):
