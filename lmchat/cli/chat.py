@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.metrics_keeper import metrics_kept
 from lmchat.cli.outside import make_outside, write_export
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints, own_names
@@ -51,14 +53,17 @@ async def _run(settings: Settings, parts: Parts) -> int:
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
     keep_tracebacks_off(app, app.tell_failure)
-    try:
-        await app.run_async(mouse=settings.ui.mouse)
-    finally:
-        await workspace.desk.settle()
-        await _let_go(starts)
-        await workspace.backend.aclose()
-        await _keep_metrics(store, workspace.backend.metrics())
-        await store.aclose()
+    backend = workspace.backend
+    async with (
+        aclosing(store),
+        metrics_kept(backend.metrics, partial(_add_metrics, store)),
+        aclosing(backend),
+    ):
+        try:
+            await app.run_async(mouse=settings.ui.mouse)
+        finally:
+            await workspace.desk.settle()
+            await _let_go(starts)
     if (error := failure_of(app)) is not None:
         raise error
     return app.return_code or 0
@@ -133,12 +138,9 @@ def _make_store(parts: Parts) -> SessionStore:
     return make_store(parts)
 
 
-async def _keep_metrics(store: LateStore[Any], metrics: Metrics) -> None:
-    """Add the counters of this run to those of all runs, if there are any."""
-    from lmchat.cli.wiring import keep_metrics
-
-    if metrics != Metrics():
-        await keep_metrics(await store.ready(), metrics)
+async def _add_metrics(store: LateStore[Any], metrics: Metrics) -> None:
+    """Add counters to those of all runs."""
+    await (await store.ready()).metrics.add(metrics)
 
 
 def _write_to(apps: Sequence[LMChatApp], data: str) -> bool:

@@ -35,4 +35,5 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
         "cacheMisses": metrics.cache_misses,
         "stoppedRequests": metrics.stopped_requests,
         "retries": metrics.retries,
+        "refusedRequests": metrics.refused_requests,
     }

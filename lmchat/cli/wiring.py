@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import cache
 
 from msgspec import Struct
 
 from lmchat.cli.keys import Keys
+from lmchat.cli.metrics_keeper import metrics_kept
 from lmchat.cli.parts import Parts
 from lmchat.cli.unsaved import UnsavedStore
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.telemetry import Metrics
-from lmchat.errors import LMChatError
 from lmchat.paths import Paths
 from lmchat.services.engine_port import Engine
 from lmchat.services.library import Library
@@ -25,8 +23,6 @@ from lmchat.storage import remembered as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore
 from lmchat.storage.whole_file import write_new_file
-
-log = logging.getLogger(__name__)
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -44,7 +40,7 @@ class World(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncIterator[World]:
-    """Make backend and store, and close them; the counters of the run are added to those of all runs."""
+    """Make backend and store, and close them; what is counted meanwhile is added to the counters of all runs."""
     settings, keys = parts.settings, keys_of(parts)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
@@ -54,12 +50,8 @@ async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncItera
     backend = make_backend(settings, parts.paths, keys)
     if parts.is_local:
         backend = with_engine(backend, engine_slot(parts))
-    try:
+    async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
-    finally:
-        await backend.aclose()
-        await keep_metrics(store, backend.metrics())
-        await store.aclose()
 
 
 @cache
@@ -141,13 +133,3 @@ def tell_notice(parts: Parts, store: SessionStore) -> None:
     """Say on stderr what opening the file had to do, if anything."""
     if store.notice:
         parts.output.note(f"lmchat: {store.notice}")
-
-
-async def keep_metrics(store: SessionStore, metrics: Metrics) -> None:
-    """Add the counters of a run to those of all runs; a store that fails costs the counters alone."""
-    if metrics == Metrics():
-        return
-    try:
-        await store.metrics.add(metrics)
-    except LMChatError as error:
-        log.warning("the counters could not be kept: %s", error.kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from lmchat.domain.server import Endpoint, ModelInfo, Product, Verdict
 
@@ -61,6 +62,13 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Model lists taken from the cache."""
     cache_misses: int = 0
     """Model lists that had to be fetched."""
+    refused_requests: int = 0
+    """Chat requests that were refused before anything was sent."""
+
+    def since(self, earlier: Metrics) -> Metrics:
+        """Return what was counted since then."""
+        before = asdict(earlier)
+        return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 
     @property
     def average_response_ms(self) -> float:

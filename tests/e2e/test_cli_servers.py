@@ -163,7 +163,7 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
 def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):
     names = [
         *("totalRequests", "successfulRequests", "failedRequests", "averageResponseTime"),
-        *("cacheHits", "cacheMisses", "stoppedRequests", "retries"),
+        *("cacheHits", "cacheMisses", "stoppedRequests", "retries", "refusedRequests"),
     ]
     assert list(cli.json("metrics")) == names
     cli("ask", "one")
