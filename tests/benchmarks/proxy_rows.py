@@ -27,12 +27,12 @@ def _child(bench: Bench, *argv: str) -> dict:
 def proxy(bench: Bench) -> Iterator[Row]:
     """The same bytes read by httpx alone, and as events by the layer."""
     cpus: dict[str, list[float]] = {"httpx": [], "lmchat": []}
-    lates: dict[str, list[float]] = {"httpx": [], "lmchat": []}
+    late_ms: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for _ in range(bench.runs):
         for name, used in cpus.items():
             bench.server.text, bench.server.rate = mixed(4 * EVENTS), 0
             used.append(_child(bench, name)["cpu_s"] / EVENTS * 1e6)
-    for name, late in lates.items():
+    for name, late in late_ms.items():
         bench.server.text, bench.server.rate = mixed(2_000), 100
         came_s = _child(bench, name)["came_s"]
         sent_s = [at_s for at_s, _ in bench.server.written]
@@ -40,7 +40,7 @@ def proxy(bench: Bench) -> Iterator[Row]:
     ours, raw = median(cpus["lmchat"]), median(cpus["httpx"])
     yield row("proxy layer, CPU : raw httpx read of the same", f"{ours / raw:.2f} x", "<= 3 x", "<= 1.5 x")
     yield row("  the same per 1000 events, lmchat; httpx", f"{ours:.1f}; {raw:.1f} ms")
-    added = p95(lates["lmchat"]) - median(lates["httpx"])
+    added = p95(late_ms["lmchat"]) - median(late_ms["httpx"])
     yield row("proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms", "<= 1 ms")
 
 
