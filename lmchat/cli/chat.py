@@ -104,7 +104,7 @@ def _make_backend(settings: Settings, parts: Parts, notices: list[str]) -> Backe
     keys = keys_of(parts)
     keys.load()
     notices += keys.warnings
-    backend = make_backend(settings, parts.paths, keys, gather_s=1 / settings.ui.frames_per_second)
+    backend = make_backend(parts, settings, gather_s=1 / settings.ui.frames_per_second)
     return with_engine(backend, engine_slot(parts))
 
 

@@ -89,11 +89,11 @@ def _modes(parts: Parts) -> Modes:
 
 def _backend(parts: Parts) -> Backend:
     """Return what looks for servers, as far as configuration and folders can be read."""
-    from lmchat.cli.wiring import keys_of, make_backend
+    from lmchat.cli.wiring import make_backend
     from lmchat.proxy.client import ProxyClient
 
     try:
-        return make_backend(parts.loaded.settings, parts.paths, keys_of(parts))
+        return make_backend(parts, parts.loaded.settings)
     except LMChatError:
         return ProxyClient(parts.usable_settings, key_for=lambda _: None)
 

@@ -13,15 +13,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.cli.parts import Parts
+from lmchat.cli.variables import places_of_variables
 from lmchat.domain.machine import Installed
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Product
 from lmchat.domain.start import ServerStart
-from lmchat.errors import EndpointNotAllowed
 from lmchat.machine.programs import installed_products
 from lmchat.machine.starter import StartedProgram, free_port, start_program
 from lmchat.services.starts import Starts
-
-_ANY = ("", "0.0.0.0", "[::]")  # noqa: S104 - read, not bound to
 
 
 def make_starts(parts: Parts) -> Starts:
@@ -53,17 +51,5 @@ def installed(parts: Parts) -> tuple[Installed, ...]:
     with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
         home, lm_studio = Path.home(), home_folder()
     found = installed_products(parts.environ, home, lm_studio)
-    endpoint = ollama_endpoint(parts.environ.get("OLLAMA_HOST", ""))
+    endpoint = places_of_variables(parts.environ).get(Product.OLLAMA)
     return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)
-
-
-def ollama_endpoint(host: str) -> Endpoint | None:
-    """Return where `ollama serve` listens by its variable, written as `HOST`, `HOST:PORT` or `:PORT`."""
-    name, _, port = host.strip().removeprefix("http://").rstrip("/").rpartition(":")
-    if not port.isdecimal():
-        return None
-    try:
-        endpoint = Endpoint.parse(f"{'127.0.0.1' if name in _ANY else name}:{port}")
-    except EndpointNotAllowed:
-        return None
-    return endpoint if endpoint.is_loopback else None

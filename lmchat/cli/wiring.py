@@ -13,9 +13,9 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.metrics_keeper import metrics_kept
 from lmchat.cli.parts import Parts
 from lmchat.cli.unsaved import UnsavedStore
+from lmchat.cli.variables import places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
-from lmchat.paths import Paths
 from lmchat.services.engine_port import Engine
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend
@@ -40,14 +40,14 @@ class World(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncIterator[World]:
-    """Make backend and store, and close them; what is counted meanwhile is added to the counters of all runs."""
+    """Make backend and store, and close them; what is counted meanwhile is added to that of all runs."""
     settings, keys = parts.settings, keys_of(parts)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         parts.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, parts.paths.remembered_file)
     store = make_store(parts, is_kept=is_kept)
-    backend = make_backend(settings, parts.paths, keys)
+    backend = make_backend(parts, settings)
     if parts.is_local:
         backend = with_engine(backend, engine_slot(parts))
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
@@ -60,17 +60,20 @@ def keys_of(parts: Parts) -> Keys:
     return Keys(parts.loaded, parts.environ, Credentials(parts.paths.credentials_file))
 
 
-def make_backend(settings: Settings, paths: Paths, keys: Keys, *, gather_s: float = 0.0) -> Backend:
+def make_backend(parts: Parts, settings: Settings, *, gather_s: float = 0.0) -> Backend:
     """Return the proxy-client layer; imports httpx. Tokens may wait `gather_s` for each other."""
     from lmchat.proxy.client import ProxyClient
 
-    return ProxyClient(
+    keys = keys_of(parts)
+    client = ProxyClient(
         settings,
         key_for=keys.key_for,
-        cache_file=paths.models_file,
+        cache_file=parts.paths.models_file,
         is_lasting=keys.is_lasting,
         gather_s=gather_s,
     )
+    client.expect(places_of_variables(parts.environ))
+    return client
 
 
 class EngineSlot:

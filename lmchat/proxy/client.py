@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
 from lmchat.proxy.allow_list import AllowList
@@ -52,6 +52,7 @@ class ProxyClient:
     ) -> None:
         self._settings = settings
         self._gather_s = gather_s
+        self._hinted: Mapping[Product, Endpoint] = {}
         self._connections = Connections(transport)
         self._allowed = AllowList(settings.allowed_hosts)
         self._limiter = Limiter(settings.limits.requests_per_minute)
@@ -61,6 +62,12 @@ class ProxyClient:
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
 
+    def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
+        """Look for products of this machine where the environment says that they listen."""
+        self._hinted = hinted
+        for product, endpoint in hinted.items():
+            self._scout.expect(endpoint, product)
+
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once, own endpoints first; best candidate first.
 
@@ -69,7 +76,7 @@ class ProxyClient:
         """
         self._limiter.take(LOOK)
         await self._remember()
-        where = places(expected, await asyncio.to_thread(hinted_port))
+        where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
         found = await look_around(where, self._look_at)
         return tuple([await self._keep(candidate) for candidate in found])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.proxy.look import Place, next_step
@@ -28,16 +28,23 @@ _ORDER = (
 LookAt = Callable[[Place], Awaitable[Candidate]]
 
 
-def places(expected: Sequence[Endpoint], hinted_port: int | None) -> list[Place]:
-    """Return where to look, own endpoints first, then the ports of the products in their order."""
+def places(
+    expected: Sequence[Endpoint], hinted_port: int | None, hinted: Mapping[Product, Endpoint] | None = None
+) -> list[Place]:
+    """Return where to look, own endpoints first, then the ports of the products in their order.
+
+    `hinted` is where the environment says that a product of this machine listens.
+    """
     found = [Place(endpoint=one, server=server_at(one), is_own=True) for one in expected]
     for server in SERVERS:
-        ports = list(server.ports)
+        ports = [_loopback(port) for port in server.ports]
         if server.product is Product.LM_STUDIO and hinted_port is not None:
-            ports = list(dict.fromkeys([hinted_port, *ports]))
+            ports.insert(0, _loopback(hinted_port))
+        if hinted and server.product in hinted:
+            ports.insert(0, hinted[server.product])
         found += [
-            Place(endpoint=_loopback(port), server=server, is_spare=number > 0)
-            for number, port in enumerate(ports)
+            Place(endpoint=endpoint, server=server, is_spare=number > 0)
+            for number, endpoint in enumerate(dict.fromkeys(ports))
         ]
     seen: set[tuple[str, int]] = set()
     return [place for place in found if not _is_seen(place.endpoint, seen)]
@@ -67,9 +74,10 @@ def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
     """Return the forms of the loopback address to try where this one refuses (R-6)."""
     if not endpoint.is_loopback or (is_own and endpoint.host != "localhost"):
         return []
-    hosts = ("127.0.0.1", "::1") if endpoint.host == "localhost" else ("::1",)
     return [
-        Endpoint(scheme=endpoint.scheme, host=host, port=endpoint.port, path=endpoint.path) for host in hosts
+        Endpoint(scheme=endpoint.scheme, host=host, port=endpoint.port, path=endpoint.path)
+        for host in ("127.0.0.1", "::1")
+        if host != endpoint.host
     ]
 
 

@@ -472,3 +472,27 @@ async def test_loading_can_be_stopped(start, make_client):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(request.client_left.wait, 5)
+
+
+async def test_a_product_is_looked_for_first_where_its_variable_says(start, make_client):
+    hinted = {Product.OLLAMA: Endpoint.parse("http://127.0.0.1:11500")}
+    ports = PortMap({("127.0.0.1", 11500): start(products.ollama, loaded=("llama3.2:3b",))})
+    client = make_client(transport=ports)
+    client.expect(hinted)
+    best, *others = await client.detect()
+    assert (best.endpoint, best.product) == (hinted[Product.OLLAMA], Product.OLLAMA)
+    assert Product.OLLAMA not in {one.product for one in others}, "its usual port is told where it answers"
+    ports.places.clear()
+    client = make_client(transport=ports)
+    client.expect(hinted)
+    away = await client.check(hinted[Product.OLLAMA])
+    assert (away.product, away.next_step) == (Product.OLLAMA, "ollama serve")
+
+
+async def test_a_variable_hides_no_server_at_the_usual_port(start, make_client):
+    hinted = {Product.LM_STUDIO: Endpoint.parse("http://127.0.0.2:1234")}
+    ports = PortMap({("127.0.0.1", 1234): start(products.lm_studio)})
+    client = make_client(transport=ports)
+    client.expect(hinted)
+    best = (await client.detect())[0]
+    assert (best.endpoint.host, best.verdict) == ("127.0.0.1", Verdict.READY)

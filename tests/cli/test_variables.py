@@ -1,0 +1,64 @@
+"""Where the variables of the servers' programs make lmchat look."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.cli.variables import ollama_endpoint, places_of_variables
+from lmchat.domain.server import Product
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("", None),
+        ("0.0.0.0", None),  # noqa: S104 - read, not bound to
+        ("localhost", None),
+        ("127.0.0.1:11500", "http://127.0.0.1:11500"),
+        (":11500", "http://127.0.0.1:11500"),
+        ("0.0.0.0:11500", "http://127.0.0.1:11500"),
+        ("[::]:11500", "http://127.0.0.1:11500"),
+        ("[::1]:11500", "http://[::1]:11500"),
+        ("http://localhost:11500/", "http://localhost:11500"),
+        ("gpu-box:11500", None),
+        ("127.0.0.1:99999", None),
+        ("no host:1", None),
+        ("a:b", None),
+    ],
+)
+def test_ollama_is_expected_where_its_variable_says(host, origin):
+    endpoint = ollama_endpoint(host)
+    assert (endpoint and endpoint.origin) == origin
+
+
+@pytest.mark.parametrize(
+    ("environ", "origin"),
+    [
+        ({}, None),
+        ({"LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),
+        ({"LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),  # noqa: S104
+        ({"LLAMA_ARG_HOST": "::1"}, "http://[::1]:8080"),
+        ({"LLAMA_ARG_HOST": "localhost"}, "http://localhost:8080"),
+        ({"LLAMA_ARG_HOST": "/run/llama.sock"}, None),
+        ({"LLAMA_ARG_HOST": "gpu-box"}, None),
+        ({"LLAMA_ARG_PORT": "-1"}, None),
+        ({"LLAMA_ARG_PORT": "\u0669"}, None),
+    ],
+)
+def test_llama_cpp_is_expected_where_its_variables_say(environ, origin):
+    endpoint = places_of_variables(environ).get(Product.LLAMA_CPP)
+    assert (endpoint and endpoint.origin) == origin
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("", None),
+        ("0.0.0.0", "http://127.0.0.1:1234"),  # noqa: S104 - read, not bound to
+        ("127.0.0.2", "http://127.0.0.2:1234"),
+        ("192.168.1.5", None),
+    ],
+)
+def test_lm_studio_is_expected_where_it_binds(host, origin):
+    endpoint = places_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
+    assert (endpoint and endpoint.origin) == origin
