@@ -18,21 +18,19 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
-from lmchat.proxy.allow_list import AllowList
+from lmchat.proxy.admission import Admission
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
-from lmchat.proxy.limiter import CHAT, LOOK, Limiter
 from lmchat.proxy.lm_studio_home import hinted_port
 from lmchat.proxy.look import Place
 from lmchat.proxy.nearness import is_near, one_name
 from lmchat.proxy.scout import Scout
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.validation import check_request, check_size
-from lmchat.proxy.wire import Dialect, encode_request
+from lmchat.proxy.wire import Dialect
 
 _log = logging.getLogger(__name__)
 
@@ -54,9 +52,8 @@ class ProxyClient:
         self._gather_s = gather_s
         self._hinted: Mapping[Product, Endpoint] = {}
         self._connections = Connections(transport)
-        self._allowed = AllowList(settings.allowed_hosts)
-        self._limiter = Limiter(settings.limits.requests_per_minute)
         self._counters = Counters()
+        self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
@@ -74,7 +71,7 @@ class ProxyClient:
         Raises:
             TooManyRequests: the budget for looking is used up.
         """
-        self._limiter.take(LOOK)
+        self._admission.take_look()
         await self._remember()
         where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
         found = await look_around(where, self._look_at)
@@ -87,15 +84,13 @@ class ProxyClient:
             EndpointNotAllowed: the allow-list refuses it.
             TooManyRequests: the budget for looking is used up.
         """
-        self._allowed.check(endpoint)
-        self._limiter.take(LOOK)
+        self._admission.look(endpoint)
         await self._remember()
         return await self._keep(await self._scout.check(endpoint))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
-        self._allowed.check(endpoint)
-        self._limiter.take(LOOK)
+        self._admission.look(endpoint)
         return await self._keep(await self._scout.check(endpoint, key=key))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
@@ -105,13 +100,13 @@ class ProxyClient:
             ServerUnavailable: it is away, and nothing is known of it.
             ServerRejected: it refuses.
         """
-        self._allowed.check(endpoint)
+        self._admission.check(endpoint)
         await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
         self._counters.looked_up(is_hit=fresh is not None)
         if fresh is not None:
             return fresh
-        self._limiter.take(LOOK)
+        self._admission.take_look()
         try:
             models = await self._scout.models(endpoint)
         except ServerUnavailable:
@@ -127,16 +122,14 @@ class ProxyClient:
 
     async def load(self, model: ModelInfo) -> None:
         """Load a model and return when it is loaded."""
-        self._allowed.check(model.endpoint)
-        self._limiter.take(LOOK)
+        self._admission.look(model.endpoint)
         site = self._scout.patient_site(model.endpoint, model.product)
         await server_of(model.product).load(site, model)
         self._cache.forget(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
-        self._allowed.check(model.endpoint)
-        self._limiter.take(LOOK)
+        self._admission.look(model.endpoint)
         site = self._scout.patient_site(model.endpoint, model.product)
         await server_of(model.product).unload(site, model)
         self._cache.forget(model.endpoint)
@@ -160,15 +153,19 @@ class ProxyClient:
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""
-        self._allowed.allow(host)
+        self._admission.allow(host)
 
     def metrics(self) -> Metrics:
         """Return the counters."""
         return self._counters.metrics
 
+    def reset_metrics(self) -> None:
+        """Set the counters to 0."""
+        self._counters.reset()
+
     def budget(self) -> Budget:
         """Return what the limiter has left for chat requests."""
-        return self._limiter.budget()
+        return self._admission.budget()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -181,14 +178,10 @@ class ProxyClient:
                 self._scout.expect(model.endpoint, model.product)
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Put a request through all that can refuse it, in the one order."""
-        check_request(request)
-        self._allowed.check(request.endpoint)
-        server = server_of(request.product)
+        """Put a request through all that can refuse it, and return how it is sent."""
+        body = self._admission.chat(request, self._dialects)
         dialect = self._dialects.get((request.endpoint, request.model), Dialect())
-        body = encode_request(request, server.fields(request.sampling), dialect)
-        check_size(body, request.messages, self._settings.limits.max_body_mb)
-        self._limiter.take(CHAT)
+        server = server_of(request.product)
         self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", len(body), request.endpoint.origin)
         return Exchange(
@@ -246,7 +239,7 @@ class ProxyClient:
 
     async def _look_at(self, place: Place) -> Candidate:
         try:
-            self._allowed.check(place.endpoint)
+            self._admission.check(place.endpoint)
         except EndpointNotAllowed as error:
             return Candidate(
                 endpoint=place.endpoint,

@@ -14,6 +14,14 @@ class Counters:
         self.metrics = Metrics()
         """What was counted so far."""
 
+    def reset(self) -> None:
+        """Begin again at nothing."""
+        self.metrics = Metrics()
+
+    def refused(self) -> None:
+        """Count a chat request that was refused before anything was sent."""
+        self._add("refused_requests")
+
     def sent(self) -> None:
         """Count a chat request."""
         self._add("total_requests")

@@ -172,6 +172,7 @@ class ChatCommands(ChatMessages):
             ("ok", str(metrics.successful_requests)),
             ("failed", str(metrics.failed_requests)),
             ("stopped", str(metrics.stopped_requests)),
+            ("refused unsent", str(metrics.refused_requests)),
             ("retries", str(metrics.retries)),
             ("mean time", figures.elapsed(metrics.average_response_ms / 1e3)),
             (
