@@ -101,6 +101,8 @@ def _candidate_json(candidate: Candidate) -> dict[str, object]:
         "product": candidate.product,
         "verdict": candidate.verdict,
         "latency_ms": _rounded(candidate.latency_ms),
+        "next_step": candidate.next_step or None,
+        "detail": candidate.detail or None,
     }
 
 

@@ -80,10 +80,22 @@ def test_detect_names_the_real_server_and_all_candidates(real, real_server):
     value = real.json("detect", "--json")
     assert (value["endpoint"], value["detected"]) == (real_server.url, True)
     assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
-    assert all(list(one) == ["url", "product", "verdict", "latency_ms"] for one in value["candidates"])
+    known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
+    assert all(list(one) == known for one in value["candidates"])
+    assert (value["candidates"][0]["next_step"], value["candidates"][0]["detail"]) == (None, None)
     assert value["candidates"][0]["url"] == real_server.url
     ports = {one["url"].rpartition(":")[2] for one in value["candidates"]}
     assert {"1234", "1337", "8080", "11434", "8000", "30000", "4000"} <= ports
+
+
+def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
+    server.forget()
+    server.on("GET /v1/models", json_reply({"error": {"message": "No key"}}, status=401))
+    alone.configure(f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\n')
+    mine, *others = alone.json("detect")["candidates"]
+    assert (mine["verdict"], mine["next_step"]) == ("needs key", "Enter the server's API key")
+    assert mine["detail"] == "The server says: No key"
+    assert all(one["next_step"] for one in others if one["verdict"] == "refused")
 
 
 def test_detect_looks_at_own_endpoints_first(tmp_path, server):
