@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.cli.output import Output, SafeStream, failure_detail
-from lmchat.domain.event import ModelLoading, RetryScheduled, TextDelta
+from lmchat.domain.event import ModelLoading, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Receipt
 from lmchat.errors import LMChatError
 from lmchat.services.asking import AnswerBegun, ConversationEvent
@@ -17,7 +17,7 @@ class Printer:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._stream = SafeStream()
-        self._is_loading_told = False
+        self._is_loading_told = self._is_stall_told = False
         self.sent_tokens = 0
         """Our estimate of what was sent."""
 
@@ -25,12 +25,18 @@ class Printer:
         """Print an event, if there is anything to print about it."""
         match event:
             case TextDelta(text=text):
+                self._is_stall_told = False
                 self._piece(text)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case ModelLoading() if not self._is_loading_told:
                 self._is_loading_told = True
                 self._output.note("lmchat: the server is loading the model …")
+            case StreamStalled(silent_s=silent_s) if not self._is_stall_told:
+                self._is_stall_told = True
+                self._output.note(
+                    f"lmchat: nothing has come from the server for {silent_s:.0f} s; Ctrl+C stops waiting."
+                )
             case AnswerBegun(plan=plan):
                 self.sent_tokens = plan.tokens
                 if plan.left_out:

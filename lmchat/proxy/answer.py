@@ -13,7 +13,6 @@ from lmchat.errors import LMChatError, ServerRejected, StreamInterrupted
 from lmchat.proxy.body import pieces_of
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.chunks import ChunkReader
-from lmchat.proxy.connections import TRANSPORT_ERRORS
 from lmchat.proxy.error_bodies import is_error
 from lmchat.proxy.gathering import gather
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
@@ -21,6 +20,7 @@ from lmchat.proxy.outcome import Ending, conclude
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.proxy.unreachable import TRANSPORT_ERRORS
 
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05

@@ -120,11 +120,14 @@ class ProxyClient:
         """Return what is known of all servers without asking any."""
         return self._cache.everything()
 
-    async def load(self, model: ModelInfo) -> None:
-        """Load a model and return when it is loaded."""
+    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+        """Load a model and return when it is loaded; cancel it to stop waiting, and loading where that can be.
+
+        `on_progress` is told how far it is, 0 to 1, where the server says.
+        """
         self._admission.look(model.endpoint)
         site = self._scout.patient_site(model.endpoint, model.product)
-        await server_of(model.product).load(site, model)
+        await server_of(model.product).load(site, model, on_progress or _unheard)
         self._cache.forget(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
@@ -265,3 +268,7 @@ class ProxyClient:
             if own.timeouts is not None and Endpoint.parse(own.url).origin == endpoint.origin:
                 return own.timeouts
         return self._settings.timeouts
+
+
+def _unheard(_: float) -> None:
+    """How far loading is interests nobody."""

@@ -1,4 +1,4 @@
-"""HTTP clients, one per origin, and what goes wrong on the way to a server as our own errors."""
+"""HTTP clients, one per origin, and whole replies over them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.body import pieces_of
-from lmchat.proxy.environment_proxy import proxy_unavailable
 from lmchat.proxy.gathering import gathering_transport
 from lmchat.proxy.keepalive import keepalive_options
 from lmchat.proxy.nearness import is_local
 from lmchat.proxy.reply import Reply
+from lmchat.proxy.unreachable import reaching
 
 MAX_REPLY_BYTES = 16 << 20
 CONNECT_LOOPBACK_S = 2.0
@@ -28,15 +28,6 @@ WRITE_S = 30.0
 POOL_S = 5.0
 KEEPALIVE_S = 2.0
 """Shorter than the 5 s after which LM Studio and llama.cpp close an idle connection (R-33)."""
-
-_UNKNOWN_NAME = (
-    "Name or service not known",
-    "nodename nor servname",
-    "name resolution",
-    "getaddrinfo failed",
-)
-TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
-"""All that httpx and the sockets below it raise."""
 
 
 class Connections:
@@ -161,68 +152,6 @@ class Freshness:
         if name.startswith(("connection.connect", "connection.start_tls")):
             self.is_reused = False
             self.is_connecting = name.endswith(".started")
-
-
-class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
-    """Turns what the network raises inside the block into `ServerUnavailable`."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate."""
-        if isinstance(error, TRANSPORT_ERRORS):
-            raise unavailable(error, self._endpoint) from error
-
-
-def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
-    """Return our error for one of the network's."""
-    place, details = endpoint.netloc, f"{type(error).__name__}: {error}"
-    if isinstance(error, httpx.ConnectTimeout):
-        return ServerUnavailable(
-            f"Nothing answers at {place}.",
-            kind="timeout",
-            hint="Check the address and the network.",
-            details=details,
-        )
-    if isinstance(error, httpx.TimeoutException):
-        return ServerUnavailable(
-            f"Request timeout: {place} does not answer in time.",
-            kind="timeout",
-            hint="See whether the server is busy or hangs.",
-            details=details,
-        )
-    if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
-        return _not_connected(endpoint, details)
-    return ServerUnavailable(
-        f"Streaming failed: {place} closed the connection before it answered.",
-        kind="dropped",
-        hint="Look at the server's log, then try again.",
-        details=details,
-    )
-
-
-def _not_connected(endpoint: Endpoint, details: str) -> ServerUnavailable:
-    through_proxy = None if is_local(endpoint) else proxy_unavailable(endpoint, details)
-    if through_proxy is not None:
-        return through_proxy
-    if "CERTIFICATE" in details or "SSL" in details:
-        return ServerUnavailable(
-            f"No safe connection to {endpoint.netloc} can be made.",
-            hint="Check the certificate of the server, and whether it speaks https.",
-            details=details,
-        )
-    is_unknown_name = any(words in details for words in _UNKNOWN_NAME)
-    message = (
-        f"The name {endpoint.host} is not known."
-        if is_unknown_name
-        else f"Nothing answers at {endpoint.netloc}."
-    )
-    hint = "Check the address." if is_unknown_name else "Start the server there."
-    return ServerUnavailable(message, hint=hint, details=details)
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:

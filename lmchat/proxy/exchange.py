@@ -21,7 +21,6 @@ from lmchat.proxy.connections import (
     Connections,
     Freshness,
     connect_timeout_s,
-    reaching,
     read_begun,
     request_headers,
 )
@@ -34,6 +33,7 @@ from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.retry import Retry, TryAgainError, plan_for
 from lmchat.proxy.servers.base import Server
+from lmchat.proxy.unreachable import REFUSED, caused_by, reaching
 from lmchat.proxy.wire import Dialect, encode_request
 from lmchat.safe_text import safe_line
 
@@ -155,7 +155,8 @@ class Exchange:
         try:
             await self._health()
         except LMChatError as error:
-            return error.kind != "timeout"  # also who refuses or closes is there
+            # also who refuses the connection or closes it is there
+            return error.kind not in ("offline", "timeout") or caused_by(error, REFUSED)
         return True
 
     async def _send(self, loading: Loading) -> StreamFinished:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import httpx
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Product, Verdic
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.discovery import is_well_known, other_literals, server_at
+from lmchat.proxy.following import events_at
 from lmchat.proxy.lm_studio_home import app_ports
 from lmchat.proxy.look import QUESTIONS, Place, identify, is_another, look, next_step
 from lmchat.proxy.refusals import Asked
@@ -187,9 +189,13 @@ class Scout:
         async def ask(method: str, url: str, body: bytes | None) -> Reply:
             return await self._connections.ask(endpoint, method, url, key=key, patience=timeout, body=body)
 
+        def follow(url: str) -> AsyncGenerator[dict[str, Any]]:
+            return events_at(self._connections.client(endpoint), url, key)
+
         return Site(
             endpoint=endpoint,
             ask=ask,
+            follow=follow,
             asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
             questions=QUESTIONS if questions is None else questions,
             lacks=self._lacks.setdefault(endpoint, set()),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -13,6 +14,8 @@ from lmchat.proxy.reply import Reply
 
 Ask = Callable[[str, str, bytes | None], Awaitable[Reply]]
 """Method, URL, body: sends a question with the right key and time-outs."""
+Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
+"""URL: reads a stream of events, which ends at once where there is none."""
 
 
 class NoQuestionsLeftError(Exception):
@@ -26,6 +29,8 @@ class Site(Struct, kw_only=True):
     """Where."""
     ask: Ask
     """How."""
+    follow: Follow
+    """How to listen."""
     asked: Asked
     """For whom, in refusals."""
     questions: int = 8
@@ -86,6 +91,10 @@ class Site(Struct, kw_only=True):
         """Ask for something nice to know; None where it cannot be had."""
         reply = await self.optional(path)
         return reply if reply is not None and reply.is_good else None
+
+    def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
+        """Listen to a stream of events; close it with `aclosing`."""
+        return self.follow(self.url(path))
 
     def url(self, path: str) -> str:
         """Return the address of a path."""

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import errno
+
 import httpx
 import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.proxy.connections import Connections, connect_timeout_s, unavailable
+from lmchat.proxy.connections import Connections, connect_timeout_s
 from lmchat.proxy.nearness import is_local
+from lmchat.proxy.unreachable import unavailable
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import Cut, raw_reply
+
+
+def because(error, cause):
+    """Chain as httpx, httpcore and anyio do."""
+    error.__cause__ = RuntimeError("between")
+    error.__cause__.__context__ = ExceptionGroup("all attempts", [ValueError("other"), cause])
+    return error
+
 
 HERE = Endpoint.parse("box.lan:1234")
 
@@ -29,6 +40,13 @@ HERE = Endpoint.parse("box.lan:1234")
         (httpx.RemoteProtocolError("x"), "dropped", "Streaming failed"),
         (httpx.ReadError("x"), "dropped", "Streaming failed"),
         (OSError("x"), "offline", "Nothing answers"),
+        (because(httpx.ReadError(""), OSError(errno.ETIMEDOUT, "x")), "timeout", "the connection is dead"),
+        (
+            because(httpx.WriteError(""), OSError(errno.EHOSTUNREACH, "x")),
+            "timeout",
+            "the connection is dead",
+        ),
+        (because(httpx.ReadError(""), OSError(errno.ECONNRESET, "x")), "dropped", "closed the connection"),
     ],
 )
 def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, words):

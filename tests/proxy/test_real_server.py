@@ -111,7 +111,7 @@ async def test_stopping_is_felt_by_the_server_while_it_reads_and_the_next_one_is
         async for event in stream:
             if isinstance(event, PromptProgress):
                 break
-    events, error = await events_of(client, to(real_server, max_tokens=2))
+    events, error = await events_of(client, to(real_server, max_tokens=8, temperature=0))
     assert (error, bool(text_of(events))) == (None, True)
 
 
@@ -124,7 +124,7 @@ async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_re
     try:
         events, error = await events_of(
             client,
-            to(server, max_tokens=8),
+            to(server, max_tokens=8, temperature=0),
             on_event=lambda event: thaw() if isinstance(event, StreamStalled) else None,
         )
     finally:

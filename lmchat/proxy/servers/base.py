@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from lmchat.domain.request import Sampling
@@ -12,6 +12,8 @@ from lmchat.proxy.json_values import number, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
 
+Tell = Callable[[float], None]
+"""Takes how far something is, 0 to 1."""
 CAPABILITIES = ("tools", "vision", "reasoning")
 
 
@@ -42,6 +44,8 @@ class Server:
     """Where it shows its key."""
     model_hint: ClassVar[str] = "Load a model"
     """What helps where no model is loaded."""
+    load_hint: ClassVar[str] = ""
+    """What helps where it cannot load on request; empty: `model_hint`."""
     empty_hint: ClassVar[str] = "Load a model"
     """What helps where it lists no model at all."""
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
@@ -98,8 +102,12 @@ class Server:
         """Return what goes into a chat request for this product beyond the common fields (R-12)."""
         return {}
 
-    async def load(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
-        """Load a model and return when it is loaded."""
+    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - see above
+        """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.
+
+        Raises:
+            ServerRejected: it cannot load on request (`unsupported`), or not this model.
+        """
         raise self._cannot("load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
@@ -117,10 +125,32 @@ class Server:
         hint = self.start_sentence() if is_off else error.hint
         return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)
 
+    def accept(self, site: Site, reply: Reply, verb: str) -> None:
+        """Take the reply to a request to load or unload.
+
+        Raises:
+            ServerRejected: it refuses; a version that does not know the path cannot do it at all.
+        """
+        try:
+            site.accept(reply)
+        except ServerRejected as error:
+            if error.kind != "wrong_path":
+                raise
+            raise self._cannot(verb) from error
+
+    def _missing(self, model: ModelInfo) -> ServerRejected:
+        return ServerRejected(
+            f"The server does not list {model.model_id} any more.",
+            kind="model_missing",
+            hint="Ctrl+O, or lmchat models, lists what it has.",
+        )
+
     def _cannot(self, verb: str) -> ServerRejected:
         name = "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
         return ServerRejected(
-            f"{name} cannot {verb} models on request.", kind="unsupported", hint=f"{self.model_hint}."
+            f"{name} cannot {verb} models on request.",
+            kind="unsupported",
+            hint=f"{self.load_hint or self.model_hint}.",
         )
 
 

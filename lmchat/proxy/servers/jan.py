@@ -10,7 +10,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell, seed_and_effort
 from lmchat.proxy.site import Site
 
 _AVAILABLE = "/v1/models/available"
@@ -64,10 +64,10 @@ class Jan(Server):
         """Its engines know seeds and efforts."""
         return seed_and_effort(sampling)
 
-    async def load(self, site: Site, model: ModelInfo) -> None:
+    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """Newer versions can load."""
-        site.accept(await site.post("/v1/models/load", {"model": model.model_id}))
+        self.accept(site, await site.post("/v1/models/load", {"model": model.model_id}), "load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """And unload."""
-        site.accept(await site.post("/v1/models/unload", {"model": model.model_id}))
+        self.accept(site, await site.post("/v1/models/unload", {"model": model.model_id}), "unload")

@@ -14,6 +14,7 @@ class LiteLlm(Server):
     ports = (4000,)
     signs_replies = True
     start_hint = "litellm --model MODEL"
+    load_hint = "Load it on the server behind LiteLLM"
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
 
     def proves(self, reply: Reply) -> bool:

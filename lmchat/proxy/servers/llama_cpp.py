@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import ServerRejected
-from lmchat.proxy.json_values import mapping, text, whole
+from lmchat.errors import LMChatError, ServerRejected
+from lmchat.proxy.following import beside
+from lmchat.proxy.json_values import mapping, number, text, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, capabilities, params_text, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text, seed_and_effort
 from lmchat.proxy.site import Site
 
 LOADING_POLL_S = 0.2
+_LOOKS_IN_VAIN = 25
+"""How often a router may say that a model is not loaded before nobody believes that it is loading."""
+_GIVE_UP_S = 1.0
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.LOADED,
@@ -37,6 +42,7 @@ class LlamaCpp(Server):
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
+    load_hint = "It serves what it was started with: llama-server -m MODEL.gguf"
     empty_hint = "llama-server -m MODEL.gguf"
 
     def proves(self, reply: Reply) -> bool:
@@ -86,28 +92,54 @@ class LlamaCpp(Server):
             told["chat_template_kwargs"] = {"enable_thinking": False}
         return told
 
-    async def load(self, site: Site, model: ModelInfo) -> None:
+    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:
         """The router begins to load at once and answers before it is done: look until it is."""
-        reply = await site.post("/models/load", {"model": model.model_id})
-        if "already" not in str(reply.object.get("error", "")):
-            site.accept(reply)
+        async with beside(_listen(site, model, tell)):
+            reply = await site.post("/models/load", {"model": model.model_id})
+            is_begun = "already" not in str(reply.object.get("error", ""))
+            if is_begun:
+                await self._accept(site, reply, model, "load")
+            try:
+                await self._until_loaded(site, model)
+            except asyncio.CancelledError:
+                if is_begun:
+                    await _give_up(site, model)
+                raise
+
+    async def _until_loaded(self, site: Site, model: ModelInfo) -> None:
+        looks_in_vain = 0
         async for status in self._statuses(site, model):
-            if status.get("failed"):
+            state = _STATES.get(text(status.get("value")))
+            if state is LoadState.LOADED:
+                return
+            looks_in_vain += state is LoadState.NOT_LOADED
+            if status.get("failed") or looks_in_vain > _LOOKS_IN_VAIN:
                 raise ServerRejected(
                     "The model could not be loaded.",
                     kind="model_not_loaded",
                     hint="Look at the server's log; a smaller model or context may fit.",
                     details=f"exit code {status.get('exit_code')}",
                 )
-            if _STATES.get(text(status.get("value"))) is LoadState.LOADED:
-                return
+        raise self._missing(model)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Only a router can; it too answers before it is done."""
-        site.accept(await site.post("/models/unload", {"model": model.model_id}))
+        reply = await site.post("/models/unload", {"model": model.model_id})
+        await self._accept(site, reply, model, "unload")
         async for status in self._statuses(site, model):
             if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
                 return
+
+    async def _accept(self, site: Site, reply: Reply, model: ModelInfo, verb: str) -> None:
+        """Take the reply; who does not know the path and who does not know the model say the same."""
+        try:
+            self.accept(site, reply, verb)
+        except ServerRejected as error:
+            if error.kind == "unsupported" and all(
+                row.get("id") != model.model_id for row in await self.listed(site)
+            ):
+                raise self._missing(model) from error
+            raise
 
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the status of a model again and again; ends when the router does not list it any more."""
@@ -118,6 +150,25 @@ class LlamaCpp(Server):
                 return
             yield mapping(row.get("status"))
             await asyncio.sleep(LOADING_POLL_S)
+
+
+async def _listen(site: Site, model: ModelInfo, tell: Tell) -> None:
+    """Tell how far a router is with a model; it loads in stages, each with a share of its own."""
+    async with aclosing(site.events("/models/sse")) as events:
+        async for event in events:
+            progress = mapping(mapping(event.get("data")).get("progress"))
+            stages, share = progress.get("stages"), number(progress.get("value"))
+            if event.get("model") == model.model_id and isinstance(stages, list) and share is not None:
+                current = progress.get("current")
+                done = stages.index(current) if current in stages else 0
+                tell(min(max((done + share) / max(len(stages), 1), 0.0), 1.0))
+
+
+async def _give_up(site: Site, model: ModelInfo) -> None:
+    """Have a router stop loading what nobody waits for any more; briefly, for someone wants to leave."""
+    with suppress(TimeoutError, LMChatError):
+        async with asyncio.timeout(_GIVE_UP_S):
+            await site.post("/models/unload", {"model": model.model_id})
 
 
 def _from_props(props: dict[str, Any]) -> list[str]:

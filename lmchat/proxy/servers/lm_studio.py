@@ -8,7 +8,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
 
 _V1 = "/api/v1/models"
@@ -32,6 +32,7 @@ class LmStudio(Server):
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
+    load_hint = "Load it in LM Studio, or ask: the first question loads it, where LM Studio lets it"
     empty_hint = "Discover tab: download a model, then load it"
 
     def proves(self, reply: Reply) -> bool:
@@ -64,17 +65,19 @@ class LmStudio(Server):
         """It knows seeds; efforts only in its own chat API."""
         return {} if sampling.seed is None else {"seed": sampling.seed}
 
-    async def load(self, site: Site, model: ModelInfo) -> None:
+    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """Answers when the model is loaded."""
-        site.accept(await site.post(f"{_V1}/load", {"model": model.model_id}))
+        self.accept(site, await site.post(f"{_V1}/load", {"model": model.model_id}), "load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Unloads every instance of it."""
-        listed = rows((await site.good(_V1)).object.get("models"))
+        reply = await site.get(_V1)
+        self.accept(site, reply, "unload")
+        listed = rows(reply.object.get("models"))
         row = next((row for row in listed if row.get("key") == model.model_id), {})
         names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [model.model_id]
         for name in names:
-            site.accept(await site.post(f"{_V1}/unload", {"instance_id": name}))
+            self.accept(site, await site.post(f"{_V1}/unload", {"instance_id": name}), "unload")
 
 
 def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:

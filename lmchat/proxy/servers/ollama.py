@@ -10,7 +10,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, capabilities, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell, capabilities, seed_and_effort
 from lmchat.proxy.site import Site
 
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "thinking": "reasoning"}
@@ -77,7 +77,7 @@ class Ollama(Server):
         """It knows seeds and efforts."""
         return seed_and_effort(sampling)
 
-    async def load(self, site: Site, model: ModelInfo) -> None:
+    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """A request without a prompt loads."""
         site.accept(await site.post("/api/generate", {"model": model.model_id, "stream": False}))
 

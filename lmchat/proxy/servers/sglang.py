@@ -13,5 +13,6 @@ class SgLang(Vllm):
     ports = (30000,)
     health_path = ""
     start_hint = "sglang serve MODEL"
+    load_hint = "It serves what it was started with: sglang serve MODEL"
     key_hint = "Use the key given to sglang serve --api-key"
     owner = "sglang"

@@ -22,6 +22,7 @@ class Vllm(Server):
     state = LoadState.LOADED
     health_path: ClassVar[str] = "/health"
     start_hint = "vllm serve MODEL"
+    load_hint = "It serves what it was started with: vllm serve MODEL"
     key_hint = "Use the key given to vllm serve --api-key"
     owner = "vllm"
 
