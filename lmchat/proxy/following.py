@@ -1,0 +1,53 @@
+"""Work beside other work: a stream of events that is nice to have, read while something else is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from lmchat.proxy.body import pieces_of
+from lmchat.proxy.connections import request_headers
+from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.sse import MalformedStreamError, SseReader
+from lmchat.proxy.unreachable import TRANSPORT_ERRORS
+
+
+async def events_at(client: httpx.AsyncClient, url: str, key: str | None) -> AsyncGenerator[dict[str, Any]]:
+    """Yield the JSON objects of an event stream; ends without a word where there is none, or no more."""
+    headers = request_headers(key) | {"Accept": "text/event-stream"}
+    request = client.build_request("GET", url, headers=headers, timeout=httpx.Timeout(5.0, read=None))
+    reader = SseReader()
+    try:
+        response = await client.send(request, stream=True)
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return
+            async for piece in pieces_of(response):
+                for event in reader.feed(piece):
+                    yield _object(event.data)
+        finally:
+            await response.aclose()
+    except (*TRANSPORT_ERRORS, MalformedStreamError):
+        return
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something while the block runs; it ends with the block, and its failure is not the block's."""
+    task = asyncio.create_task(work, name="beside")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        return mapping(decode(data))
+    except NotJsonError:
+        return {}
