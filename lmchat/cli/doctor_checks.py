@@ -19,6 +19,7 @@ from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.services.doctor import Check, Examination, apart
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes, files_findings, modes_of
+from lmchat.storage.keyring_check import keyring_findings
 from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.clipboard_check import clipboard_findings
@@ -53,6 +54,7 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
         ),
         Check(check="network", group=Group.NETWORK, name="Network", run=servers.look_at_loopback),
         _apart("proxy", Group.NETWORK, "Proxy variables", servers.look_at_environment),
+        _apart("keyring", Group.KEYS, "Keyring", keyring_findings),
         _apart("config", Group.FILES, "Configuration", partial(config_findings, parts)),
         _apart(
             "files",

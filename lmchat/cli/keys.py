@@ -12,25 +12,34 @@ from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.storage.credentials import Credentials
+from lmchat.storage.keyring_keys import KeyringKeys
 
 log = logging.getLogger(__name__)
 
 _COMMAND_S = 60
 """A command may have to ask its user for a password."""
+KEYRING = "the system keyring"
 _OPENAI = "https://api.openai.com:443"
 
 
 class Keys:
     """Knows the keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
 
-    For each origin: a key accepted in this run, its `[[endpoints]]`, `api_key`, `credentials.toml`; and
-    `OPENAI_API_KEY` for OpenAI alone.
+    For each origin: a key accepted in this run, its `[[endpoints]]`, `api_key`, the keyring of the system,
+    `credentials.toml`; and `OPENAI_API_KEY` for OpenAI alone.
     """
 
-    def __init__(self, loaded: Loaded, environ: Mapping[str, str], credentials: Credentials) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        environ: Mapping[str, str],
+        credentials: Credentials,
+        keyring: KeyringKeys | None = None,
+    ) -> None:
         self._loaded = loaded
         self._environ = environ
         self._credentials = credentials
+        self._keyring = keyring or KeyringKeys()
         self._accepted: dict[str, str] = {}
         self._passing: set[str] = set()
         self._own: dict[str, str] = {}
@@ -46,6 +55,7 @@ class Keys:
             key = self._key_of(own)
             if origin and key:
                 self._own[origin] = key
+        self._load_keyring()
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key of a server, None where it needs none that we know of."""
@@ -54,6 +64,7 @@ class Keys:
             self._accepted.get(origin)
             or self._own.get(origin)
             or self._configured(endpoint)
+            or self._keyring.get(origin)
             or self._credentials.get(origin)
             or (self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None)
         )
@@ -74,23 +85,39 @@ class Keys:
             ("what was typed just now", self._accepted.get(origin)),
             ("its [[endpoints]] in the configuration", self._own.get(origin)),
             (f"api_key, {self._loaded.origins.get('api_key', 'configuration')}", self._configured(endpoint)),
+            (KEYRING, self._keyring.get(origin)),
             ("credentials.toml", self._credentials.get(origin)),
             ("OPENAI_API_KEY", self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None),
         )
         return next((source for source, key in sources if key), "")
 
     def stored_origins(self) -> tuple[str, ...]:
-        """Return the addresses that `credentials.toml` has a key for."""
+        """Return the addresses that a key is kept for."""
         return self._credentials.origins()
 
-    def keep(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key from now on and store it; call it off the event loop.
+    def keep(self, endpoint: Endpoint, key: str) -> str:
+        """Use a key from now on and store it; return where. Call it off the event loop.
 
         Raises:
             StoreUnavailable: it could not be stored; it holds until the end of this run.
         """
-        self._accepted[endpoint.origin] = key
-        self._credentials.set(endpoint.origin, key)
+        origin = endpoint.origin
+        self._accepted[origin] = key
+        if self._keyring.set(origin, key):
+            self._credentials.move_to_keyring(origin)
+            return KEYRING
+        self._credentials.set(origin, key)
+        return "credentials.toml"
+
+    def _load_keyring(self) -> None:
+        """Read what the keyring holds: for servers it was noted for, and named ones without another key."""
+        noted = self._credentials.in_keyring()
+        settings = self._loaded.settings
+        urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
+        named = [Endpoint.parse(url) for url in urls if _origin(url)]
+        bare = [one.origin for one in named if not self.key_for(one)]
+        if not self._keyring.load([*noted, *bare]) and noted:
+            self.warnings.append("The system keyring does not answer: the keys in it are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:
         """Return `api_key` for the server it was set with; set with none, for what runs on this machine."""

@@ -78,10 +78,10 @@ class _Ways:
     async def remember(self, remembered: Remembered) -> None:
         await asyncio.to_thread(remembered_file.save, self._parts.paths.remembered_file, remembered)
 
-    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
+    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
         from lmchat.cli.wiring import keys_of
 
-        await asyncio.to_thread(keys_of(self._parts).keep, endpoint, key)
+        return await asyncio.to_thread(keys_of(self._parts).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
         from lmchat.terminal.notify import notification

@@ -34,8 +34,8 @@ class Outside(Struct, frozen=True, kw_only=True):
     """Read a text file for the prompt; refuses what is not text."""
     remember: Callable[[Remembered], Awaitable[None]]
     """Keep what lmchat itself remembers."""
-    keep_key: Callable[[Endpoint, str], Awaitable[None]]
-    """Keep a key that a server has accepted."""
+    keep_key: Callable[[Endpoint, str], Awaitable[str]]
+    """Keep a key that a server has accepted; returns where, as words for a toast."""
     notification: Callable[[str], str]
     """Return the bytes that tell the terminal that a long answer has ended; empty for none."""
     note_error: Callable[[BaseException], str]

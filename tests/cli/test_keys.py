@@ -6,20 +6,23 @@ from lmchat.cli.keys import Keys
 from lmchat.config.loader import Flags, load
 from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials
+from lmchat.storage.keyring_keys import KeyringKeys
+from tests.support.memory_keyring import LockedKeyring, MemoryKeyring
 
 _OPENAI = "https://api.openai.com"
 
 
 @pytest.fixture
 def keys_of(tmp_path):
-    def make(text="", environ=None, *, stored=None, **flags):
+    def make(text="", environ=None, *, stored=None, ring=None, **flags):
         file = tmp_path / "config.toml"
         file.write_text(text)
         credentials = Credentials(tmp_path / "credentials.toml")
         for origin, key in (stored or {}).items():
             credentials.set(origin, key)
         loaded = load(file, environ or {}, Flags(**flags)).sound()
-        keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"))
+        keyring = KeyringKeys(lambda: ring, limit_s=0.05 if isinstance(ring, LockedKeyring) else 5)
+        keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"), keyring)
         keys.load()
         return keys
 
@@ -113,3 +116,55 @@ def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
     keys = keys_of()
     assert len(keys.warnings) == 1
     assert "secret" not in keys.warnings[0]
+
+
+_JAN = Endpoint.parse("http://127.0.0.1:1337")
+
+
+def test_a_key_is_kept_in_the_keyring_where_there_is_one_and_not_in_a_file(keys_of, tmp_path):
+    ring = MemoryKeyring()
+    assert keys_of(ring=ring).keep(_JAN, "s3cret") == "the system keyring"
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"s3cret" not in written
+    again = keys_of(ring=ring)
+    assert (again.key_for(_JAN), again.source_of(_JAN)) == ("s3cret", "the system keyring")
+    assert again.stored_origins() == (_JAN.origin,)
+
+
+def test_without_a_keyring_a_key_is_kept_in_the_file(keys_of):
+    assert keys_of().keep(_JAN, "k") == "credentials.toml"
+    assert keys_of().source_of(_JAN) == "credentials.toml"
+
+
+def test_a_locked_keyring_costs_the_keys_in_it_and_says_so(keys_of):
+    keys_of(ring=MemoryKeyring()).keep(_JAN, "k")
+    locked = LockedKeyring()
+    keys = keys_of(ring=locked)
+    assert keys.key_for(_JAN) is None
+    assert keys.warnings == ["The system keyring does not answer: the keys in it are not used."]
+    assert keys.keep(_JAN, "new") == "credentials.toml"
+    assert keys_of(ring=locked).key_for(_JAN) == "new"
+    locked.unlock.set()
+
+
+def test_the_keyring_is_asked_for_named_servers_that_have_no_other_key(keys_of):
+    text = """
+endpoint = "http://127.0.0.1:1337"
+[[endpoints]]
+name = "a"
+url = "http://127.0.0.1:7001"
+api_key = "own"
+[[endpoints]]
+name = "b"
+url = "http://127.0.0.1:7002"
+"""
+    ring = MemoryKeyring(**{"http://127.0.0.1:7001": "unused", "http://127.0.0.1:7002": "by hand"})
+    keys = keys_of(text, ring=ring)
+    assert [_of(keys, f"http://127.0.0.1:{port}") for port in (1337, 7001, 7002)] == [None, "own", "by hand"]
+    assert [origin for _, origin in ring.asked] == ["http://127.0.0.1:1337", "http://127.0.0.1:7002"]
+
+
+def test_a_configured_key_goes_before_that_of_the_keyring(keys_of):
+    ring = MemoryKeyring()
+    keys_of(ring=ring).keep(_JAN, "kept")
+    assert keys_of(ring=ring, environ={"LMCHAT_API_KEY": "set"}).key_for(_JAN) == "set"

@@ -89,3 +89,17 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
         StoreUnavailable, match=r"^credentials.toml cannot be used: a part of its path is a file"
     ):
         credentials.set(JAN, "k")
+
+
+def test_a_key_that_went_to_the_keyring_leaves_its_address_alone_behind(path):
+    credentials = Credentials(path)
+    credentials.set(JAN, "s3cret")
+    credentials.set(OTHER, "two")
+    credentials.move_to_keyring(JAN)
+    assert "s3cret" not in path.read_text()
+    again = Credentials(path)
+    again.load()
+    assert (again.get(JAN), again.in_keyring(), again.origins()) == (None, (JAN,), (JAN, OTHER))
+    again.set(JAN, "three")
+    assert (again.get(JAN), again.in_keyring()) == ("three", ())
+    assert Credentials(path).load() == ""

@@ -30,10 +30,14 @@ _SECRETS = """\
 ## Keys of servers
 
 A key comes from `LMCHAT_API_KEY`, from `api_key_env` or `api_key_cmd` of a server of your own, or from
-the question on the screen, which tries it first and then keeps it in `credentials.toml` (mode 0600).
-`api_key` in the file works too and is the worst place for it. A key goes to the address that it was given
-for and nowhere else; it is never shown by `config show`, and never stands in a log, an export, an error
-or the arguments of a process. `OPENAI_API_KEY` is sent to api.openai.com only.
+the question on the screen, which tries it first and then keeps it: in the keyring of the system where
+lmchat is installed with the extra `keyring` (`pip install 'lmchat[keyring]'`) and one answers within two
+seconds, else in `credentials.toml` (mode 0600). By hand, for a server that is named in the configuration:
+`keyring set lmchat http://HOST:PORT`. What is configured goes before the keyring, the keyring before the
+file; `lmchat doctor` says which of them is used. `api_key` in the file works too and is the worst place
+for it. A key goes to the address that it was given for and nowhere else; it is never shown by
+`config show`, and never stands in a log, an export, an error or the arguments of a process.
+`OPENAI_API_KEY` is sent to api.openai.com only.
 """
 _COMMANDS = """\
 # Commands

@@ -150,7 +150,8 @@ class Entrances(Models):
             dialog.show_verdict(error.words, is_good=False)
             return
         try:
-            await self.workspace.outside.keep_key(endpoint, key)
+            if where := await self.workspace.outside.keep_key(endpoint, key):
+                self.notify(f"The key is kept in {where}.", markup=False)
         except LMChatError as error:  # it holds until the end of this run
             self.chat.tell(error)
         dialog.dismiss(key)

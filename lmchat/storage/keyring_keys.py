@@ -1,0 +1,134 @@
+"""Keys in the keyring of the system, where the extra `keyring` is installed and one is there.
+
+A keyring that is locked may wait for its user without end, so it is asked in a thread that is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from queue import Empty, SimpleQueue
+from typing import Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SERVICE = "lmchat"
+"""The name under which the keyring shows our keys; the name of the user is the origin of the server."""
+LIMIT_S = 2.0
+"""For all that one start or one key asks; a keyring that is open answers in milliseconds."""
+_REAL_PRIORITY = 1
+"""Backends below it are no keyrings: one that always fails, one that keeps nothing, plain text."""
+
+
+class Keyring(Protocol):
+    """The little that is used of a backend of the library `keyring`."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        """Return what is kept."""
+        ...
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Keep it."""
+        ...
+
+
+class KeyringLate(Exception):  # noqa: N818 - named for what happened
+    """The keyring did not answer in time."""
+
+
+def system_keyring() -> Keyring | None:
+    """Return the keyring of this system; None where the extra is not installed or there is none."""
+    try:
+        backend: Keyring = import_module("keyring").get_keyring()
+        priority = getattr(backend, "priority", 0)
+    except ImportError:
+        return None
+    except Exception as error:  # noqa: BLE001 - third-party, and below it the system's services
+        log.info("the system keyring cannot be used: %s", type(error).__name__)
+        return None
+    return backend if priority >= _REAL_PRIORITY else None
+
+
+class KeyringKeys:
+    """Keys by origin; `get` answers from memory, all else blocks, two seconds at most."""
+
+    def __init__(
+        self, find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
+    ) -> None:
+        self._find = find
+        self._limit_s = limit_s
+        self._keys: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"KeyringKeys({len(self._keys)} keys)"
+
+    def load(self, origins: Iterable[str]) -> bool:
+        """Read the keys of servers; return whether the keyring answered, or is not there. Never raises."""
+        wanted = tuple(dict.fromkeys(origins))
+        if not wanted:
+            return True
+        try:
+            self._keys |= within(self._limit_s, lambda: self._read(wanted))
+        except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
+            log.warning("the system keyring could not be read: %s", type(error).__name__)
+            return False
+        return True
+
+    def get(self, origin: str) -> str | None:
+        """Return the key of a server, as last read or set."""
+        return self._keys.get(origin)
+
+    def set(self, origin: str, key: str) -> bool:
+        """Keep a key; return whether that could be done. Never raises."""
+        try:
+            is_kept = within(self._limit_s, lambda: self._write(origin, key))
+        except Exception as error:  # noqa: BLE001 - third-party: there is the file
+            log.warning("the system keyring took no key: %s", type(error).__name__)
+            return False
+        if is_kept:
+            self._keys[origin] = key
+        return is_kept
+
+    def _read(self, origins: Iterable[str]) -> dict[str, str]:
+        backend = self._find()
+        if backend is None:
+            return {}
+        found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
+        return {origin: key for origin, key in found if key}
+
+    def _write(self, origin: str, key: str) -> bool:
+        backend = self._find()
+        if backend is None:
+            return False
+        backend.set_password(SERVICE, origin, key)
+        return backend.get_password(SERVICE, origin) == key
+
+
+def within(limit_s: float, work: Callable[[], T]) -> T:
+    """Do something that may never end.
+
+    The thread is a daemon: one that hangs does not keep the program from ending.
+
+    Raises:
+        KeyringLate: it did not end in time.
+    """
+    ends: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ends.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - handed to who waits for it
+            ends.put((None, error))
+
+    threading.Thread(target=run, name="lmchat-keyring", daemon=True).start()
+    try:
+        result, error = ends.get(timeout=limit_s)
+    except Empty:
+        raise KeyringLate from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # it is set where no error is

@@ -1,0 +1,173 @@
+"""Keys in the keyring of the system: kept and read, and what happens where there is none or it is locked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lmchat.domain.finding import Grade
+from lmchat.storage.keyring_check import keyring_findings
+from lmchat.storage.keyring_keys import KeyringKeys, KeyringLate, system_keyring, within
+from tests.support.memory_keyring import FailingKeyring, LockedKeyring, MemoryKeyring
+
+JAN, OTHER = "http://127.0.0.1:1337", "http://nas:8080"
+BRIEF_S = 0.05
+
+
+def _installed(monkeypatch, backend):
+    """Put the library there, with this backend."""
+
+    def get_keyring():
+        if isinstance(backend, Exception):
+            raise backend
+        return backend
+
+    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_keyring=get_keyring))
+
+
+def test_a_key_that_was_kept_is_read_by_the_next_run():
+    ring = MemoryKeyring()
+    keys = KeyringKeys(lambda: ring)
+    assert keys.set(JAN, "s3cret")
+    assert keys.get(JAN) == "s3cret"
+    again = KeyringKeys(lambda: ring)
+    assert again.get(JAN) is None
+    assert again.load([JAN, OTHER, JAN])
+    assert (again.get(JAN), again.get(OTHER)) == ("s3cret", None)
+    assert "s3cret" not in repr(again)
+    assert ring.asked[-2:] == [("lmchat", JAN), ("lmchat", OTHER)]
+
+
+def test_without_servers_to_ask_about_the_keyring_is_left_alone():
+    def find():
+        raise AssertionError("nobody wants a key")
+
+    assert KeyringKeys(find).load([])
+
+
+def test_a_locked_keyring_is_given_up(caplog):
+    ring = LockedKeyring()
+    keys = KeyringKeys(lambda: ring, limit_s=BRIEF_S)
+    assert not keys.load([JAN])
+    assert not keys.set(JAN, "s3cret")
+    assert keys.get(JAN) is None
+    assert "s3cret" not in caplog.text
+    ring.unlock.set()
+    assert KeyringKeys(lambda: ring).load([JAN])
+
+
+def test_a_keyring_that_fails_is_none_and_its_words_are_not_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+    keys = KeyringKeys(FailingKeyring)
+    assert not keys.load([JAN])
+    assert not keys.set(JAN, "s3cret")
+    assert "RuntimeError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_keyring_that_keeps_nothing_does_not_count_as_one():
+    class Forgetful(MemoryKeyring):
+        def set_password(self, service, username, password):
+            pass
+
+    assert not KeyringKeys(Forgetful).set(JAN, "k")
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        SimpleNamespace(priority=0, name="fail Keyring"),
+        SimpleNamespace(priority=-1, name="null Keyring"),
+        SimpleNamespace(priority=0.5, name="PlaintextKeyring"),
+        SimpleNamespace(name="no keyring at all"),
+        RuntimeError("no service"),
+    ],
+    ids=str,
+)
+def test_what_is_no_real_keyring_is_not_used(monkeypatch, backend):
+    _installed(monkeypatch, backend)
+    assert system_keyring() is None
+    assert not KeyringKeys().set(JAN, "k")
+    assert KeyringKeys().load([JAN])
+
+
+def test_a_real_one_is_used(monkeypatch):
+    ring = MemoryKeyring()
+    _installed(monkeypatch, ring)
+    assert system_keyring() is ring
+
+
+def test_where_the_extra_is_not_installed_nothing_is_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert system_keyring() is None
+    assert KeyringKeys().load([JAN])
+
+
+def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
+    keyring = pytest.importorskip("keyring", reason="the extra is not installed")
+    from keyring.backends import fail, null  # noqa: PLC0415
+
+    class InMemory(keyring.backend.KeyringBackend):
+        priority = 1
+
+        def __init__(self):
+            self.ring = MemoryKeyring()
+
+        def get_password(self, service, username):
+            return self.ring.get_password(service, username)
+
+        def set_password(self, service, username, password):
+            self.ring.set_password(service, username, password)
+
+        def delete_password(self, service, username):
+            raise NotImplementedError
+
+    before = keyring.get_keyring()
+    try:
+        for backend in (fail.Keyring(), null.Keyring()):
+            keyring.set_keyring(backend)
+            assert system_keyring() is None
+        keyring.set_keyring(InMemory())
+        assert KeyringKeys().set(JAN, "k")
+        again = KeyringKeys()
+        assert again.load([JAN])
+        assert again.get(JAN) == "k"
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_work_that_ends_gives_its_result_or_its_error():
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 / 0)
+    ring = LockedKeyring()
+    with pytest.raises(KeyringLate):
+        within(BRIEF_S, lambda: ring.get_password("lmchat", JAN))
+    ring.unlock.set()
+
+
+@pytest.mark.parametrize(
+    ("find", "state", "grade"),
+    [
+        (MemoryKeyring, "works", Grade.OK),
+        (lambda: None, "none", Grade.OK),
+        (FailingKeyring, "fails", Grade.WARNING),
+        (LockedKeyring, "late", Grade.WARNING),
+    ],
+)
+def test_the_doctor_says_how_it_stands_with_the_keyring(find, state, grade):
+    (row,) = keyring_findings(find, limit_s=5 if state != "late" else BRIEF_S)
+    assert (row.facts["state"], row.grade) == (state, grade)
+    assert bool(row.next_step) is (grade is Grade.WARNING)
+    assert "s3cret" not in row.cause
+
+
+def test_the_doctor_names_the_extra_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    monkeypatch.setattr("lmchat.storage.keyring_check.find_spec", lambda _: None)
+    (row,) = keyring_findings()
+    assert row.facts["state"] == "not_installed"
+    assert "lmchat[keyring]" in row.cause
