@@ -121,7 +121,7 @@ class ProxyClient:
         return self._cache.everything()
 
     async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
-        """Load a model and return when it is loaded; cancel it to stop waiting, and loading where that can be.
+        """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it.
 
         `on_progress` is told how far it is, 0 to 1, where the server says.
         """

@@ -1,8 +1,9 @@
-"""Work beside other work: a stream of events that is nice to have, read while something else is waited for."""
+"""A stream of events that is nice to have, read while something else is waited for."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from lmchat.proxy.connections import request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 from lmchat.proxy.unreachable import TRANSPORT_ERRORS
+
+_log = logging.getLogger(__name__)
 
 
 async def events_at(client: httpx.AsyncClient, url: str, key: str | None) -> AsyncGenerator[dict[str, Any]]:
@@ -43,7 +46,9 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (failure,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(failure, Exception):
+            _log.info("beside: %s", type(failure).__name__)
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -100,10 +100,13 @@ class EngineBackend:
             if not self._streams:
                 self._is_idle.set()
 
-    async def load(self, model: ModelInfo) -> None:
+    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         """Load a model; the engine serves it in place of what it served before, once no answer runs there."""
         engine = self._engine_at(model.endpoint)
-        await (self._backend.load(model) if engine is None else self._start(engine, model.model_id))
+        if engine is None:
+            await self._backend.load(model, on_progress=on_progress)
+        else:
+            await self._start(engine, model.model_id)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""

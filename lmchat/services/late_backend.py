@@ -20,12 +20,15 @@ class LateBackend:
         self._make = make
         self._made: Backend | None = None
         self._lock = asyncio.Lock()
+        self._allowed: list[str] = []
 
     async def ready(self) -> Backend:
         """Return the real backend, making it off the event loop if need be."""
         async with self._lock:
             if self._made is None:
                 self._made = await asyncio.to_thread(self._make)
+                for host in self._allowed:
+                    self._made.allow(host)
             return self._made
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
@@ -50,9 +53,9 @@ class LateBackend:
             async for event in events:
                 yield event
 
-    async def load(self, model: ModelInfo) -> None:
+    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         """Load a model."""
-        await (await self.ready()).load(model)
+        await (await self.ready()).load(model, on_progress=on_progress)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
@@ -64,6 +67,7 @@ class LateBackend:
 
     def allow(self, host: str) -> None:
         """Put a host on the allow-list, for this run."""
+        self._allowed.append(host)
         if self._made is not None:
             self._made.allow(host)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from lmchat.domain.event import StreamEvent
@@ -37,8 +37,8 @@ class Backend(Protocol):
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
         ...
 
-    async def load(self, model: ModelInfo) -> None:
-        """Load a model and return when it is loaded."""
+    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+        """Load a model and return when it is loaded; how far it is, 0 to 1, is told where the server says."""
         ...
 
     async def unload(self, model: ModelInfo) -> None:

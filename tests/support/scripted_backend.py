@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -141,7 +141,7 @@ class ScriptedBackend:
             self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
             raise
 
-    async def load(self, model: ModelInfo) -> None:
+    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         self.loaded.append(model.model_id)
 
     async def unload(self, model: ModelInfo) -> None:

@@ -1,0 +1,195 @@
+"""Loading and unloading: what each product can, how far it is, what helps, how it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.errors import ServerRejected
+from lmchat.proxy.servers import llama_cpp
+from tests.support import scripted_products as products
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import LLAMA
+from tests.support.scripted_server import Cut, Gate, json_reply, raw_reply, text_reply
+from tests.support.waiting import until
+
+LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(llama_cpp, "LOADING_POLL_S", 0.01)
+
+
+def model_at(server, name: str, product: Product = Product.LLAMA_CPP) -> ModelInfo:
+    return ModelInfo(model_id=name, endpoint=endpoint_of(server), product=product)
+
+
+def told(name: str, **progress: object) -> bytes:
+    value = {"model": name, "event": "status_change", "data": {"status": "loading", "progress": progress}}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def stream(*steps: object):
+    """A stream of events that stays open until its server or its reader ends it."""
+    return raw_reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", *steps)
+
+
+async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client):
+    states = {"large": "unloaded"}
+    products.router(server, **states)
+    gate, heard = Gate(), []
+    stages = ["text_model", "mmproj"]
+    server.on(
+        EVENTS,
+        stream(
+            b": hello\n\ndata: no json\n\n",
+            told("other", stages=stages, current="text_model", value=0.9),
+            told("large", stages=stages, current="text_model", value=0.5),
+            told("large", stages=stages, current="mmproj", value=0.5),
+            told("large", stages="odd", current=[], value="x"),
+            told("large", stages=stages, current="mmproj", value=7),
+            gate,
+        ),
+    )
+    server.on("GET /v1/models", loading_row("large"))
+    work = asyncio.create_task(client.load(model_at(server, "large"), on_progress=heard.append))
+    await until(lambda: len(heard) == 3, "three shares")
+    assert heard == [0.25, 0.75, 1.0]
+    server.on("GET /v1/models", row("large", "loaded"))
+    await work
+    gate.open()
+
+
+def row(name: str, state: str, **more: object):
+    value = {"id": name, "object": "model", "owned_by": "llamacpp", "status": {"value": state, **more}}
+    return json_reply({"object": "list", "data": [value]}, headers=LLAMA)
+
+
+def loading_row(name: str):
+    return row(name, "loading")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        text_reply("Not Found", status=404),
+        raw_reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {", Cut()),
+        raw_reply(Cut()),
+    ],
+)
+async def test_a_router_without_a_stream_of_events_loads_too(quick, server, client, events):
+    products.router(server, large="unloaded")
+    server.on(EVENTS, events)
+    heard = []
+    await client.load(model_at(server, "large"), on_progress=heard.append)
+    (large,) = (await client.models(endpoint_of(server))).models
+    assert (large.state, heard) == (LoadState.LOADED, [])
+
+
+async def test_a_router_is_told_to_stop_loading_what_nobody_waits_for(quick, server, client):
+    products.router(server, large="unloaded")
+    server.on("GET /v1/models", loading_row("large"))
+    work = asyncio.create_task(client.load(model_at(server, "large")))
+    await asyncio.to_thread(server.wait_for, LOAD)
+    await until(lambda: server.seen("GET /v1/models"), "a look")
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert [one.json for one in server.seen(UNLOAD)] == [{"model": "large"}]
+
+
+async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
+    products.router(server, large="loading")
+    refuse = {"error": {"code": 400, "message": "model is already running", "type": "invalid_request_error"}}
+    server.on(LOAD, json_reply(refuse, status=400, headers=LLAMA))
+    work = asyncio.create_task(client.load(model_at(server, "large")))
+    await until(lambda: server.seen("GET /v1/models"), "a look")
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert server.seen(UNLOAD) == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (row("large", "unloaded", failed=True, exit_code=1), "model_not_loaded"),
+        (row("large", "unloaded"), "model_not_loaded"),
+        (row("other", "loaded"), "model_missing"),
+    ],
+)
+async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(
+    quick, server, client, reply, kind
+):
+    products.router(server, large="unloaded")
+    server.on("GET /v1/models", reply)
+    with pytest.raises(ServerRejected) as caught:
+        await client.load(model_at(server, "large"))
+    assert caught.value.kind == kind
+    assert caught.value.hint
+
+
+NOT_FOUND = json_reply(
+    {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
+    status=404,
+    headers=LLAMA,
+)
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+async def test_a_router_that_does_not_know_a_model_is_not_said_to_be_unable(server, client, verb):
+    products.router(server).on(f"POST /models/{verb}", NOT_FOUND)
+    with pytest.raises(ServerRejected) as caught:
+        await getattr(client, verb)(model_at(server, "gone"))
+    assert (caught.value.kind, "gone" in caught.value.message) == ("model_missing", True)
+
+
+def old_lm_studio(server):
+    return products.lm_studio(server, api="v0", loaded=())
+
+
+CANNOT = [
+    (products.llama_cpp, "tiny.gguf", Product.LLAMA_CPP, "llama-server -m MODEL.gguf"),
+    (old_lm_studio, "qwen3-8b", Product.LM_STUDIO, "Load it in LM Studio"),
+    (products.jan, "jan-nano", Product.JAN, "Start a model in Jan"),
+    (products.vllm, "Qwen/Qwen3-8B", Product.VLLM, "vllm serve MODEL"),
+    (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Load a model"),
+]
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+@pytest.mark.parametrize("case", CANNOT, ids=[case[2] for case in CANNOT])
+async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client, case, verb):
+    script, name, product, step = case
+    script(server)
+    with pytest.raises(ServerRejected) as caught:
+        await getattr(client, verb)(model_at(server, name, product))
+    assert caught.value.kind == "unsupported"
+    assert f"cannot {verb} models on request" in caught.value.message
+    assert step in caught.value.hint
+    assert "/v1" not in caught.value.hint
+
+
+async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_not_have(server, client):
+    products.lm_studio(server)
+    error = {
+        "error": {"type": "model_not_found", "message": "Model gone not found", "code": "model_not_found"}
+    }
+    server.on("POST /api/v1/models/load", json_reply(error, status=404))
+    with pytest.raises(ServerRejected) as caught:
+        await client.load(model_at(server, "gone", Product.LM_STUDIO))
+    assert caught.value.kind == "model_missing"
+
+
+async def test_a_newer_jan_loads_and_unloads(server, client):
+    products.jan(server)
+    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
+    server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
+    model = model_at(server, "jan-nano", Product.JAN)
+    await client.load(model)
+    await client.unload(model)
+    assert [one.json for one in server.seen() if one.method == "POST"] == [{"model": "jan-nano"}] * 2
