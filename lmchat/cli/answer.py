@@ -34,8 +34,10 @@ class Printer:
                 self._output.note("lmchat: the server is loading the model …")
             case StreamStalled(silent_s=silent_s) if not self._is_stall_told:
                 self._is_stall_told = True
+                start = "" if self._stream.is_at_line_start else "\n"
                 self._output.note(
-                    f"lmchat: nothing has come from the server for {silent_s:.0f} s; Ctrl+C stops waiting."
+                    f"{start}lmchat: nothing has come from the server for {silent_s:.0f} s; "
+                    "Ctrl+C stops waiting."
                 )
             case AnswerBegun(plan=plan):
                 self.sent_tokens = plan.tokens
