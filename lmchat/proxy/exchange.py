@@ -25,9 +25,8 @@ from lmchat.proxy.connections import (
     request_headers,
 )
 from lmchat.proxy.error_bodies import without_key
-from lmchat.proxy.liveness import knock, watched
+from lmchat.proxy.liveness import can_knock, knock, watched
 from lmchat.proxy.loading import Loading
-from lmchat.proxy.nearness import is_local
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.reply import Reply
@@ -151,7 +150,7 @@ class Exchange:
             return False
         endpoint = self.request.endpoint
         if not self.server.health_path:
-            return endpoint.is_loopback or not is_local(endpoint) or await knock(endpoint)
+            return endpoint.is_loopback or not can_knock(endpoint) or await knock(endpoint)
         try:
             await self._health()
         except LMChatError as error:

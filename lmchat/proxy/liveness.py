@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.request import getproxies
 
 from lmchat.domain.event import LifeSign, StreamStalled
 from lmchat.domain.server import Endpoint
+from lmchat.proxy.nearness import is_local, is_near
 from lmchat.proxy.patience import Patience
 
 LOOK_AFTER_S = 3.0
@@ -61,6 +63,11 @@ async def _answers(is_there: IsThere) -> bool:
             return await is_there()
     except TimeoutError:
         return False
+
+
+def can_knock(endpoint: Endpoint) -> bool:
+    """Whether its machine can be asked directly: it is near, and no proxy stands between."""
+    return is_local(endpoint) or (is_near(endpoint) and not getproxies())
 
 
 async def knock(endpoint: Endpoint) -> bool:

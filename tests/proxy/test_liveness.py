@@ -12,6 +12,7 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Endpoint, Product
+from lmchat.proxy import exchange
 from lmchat.proxy import liveness as module
 from lmchat.proxy.connections import Connections, Freshness
 from lmchat.proxy.exchange import Exchange
@@ -198,6 +199,33 @@ async def test_a_knock_tells_a_machine_that_answers_from_one_that_does_not(serve
     with full_listener() as port, pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await knock(Endpoint.parse(f"127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize(
+    ("address", "directly", "by_proxy"),
+    [("192.168.1.2:1", True, True), ("workstation:1", True, False), ("api.example.com", False, False)],
+)
+def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(monkeypatch, address, directly, by_proxy):
+    for proxies, can in (({}, directly), ({"http": "http://proxy:1"}, by_proxy)):
+        monkeypatch.setattr(module, "getproxies", lambda proxies=proxies: proxies)
+        assert module.can_knock(Endpoint.parse(address)) is can
+
+
+async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
+    connected, server, client, monkeypatch
+):
+    knocks = []
+
+    async def never(endpoint: Endpoint) -> bool:
+        knocks.append(endpoint)
+        return False
+
+    monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
+    monkeypatch.setattr(exchange, "knock", never)
+    client.allow("127.0.0.1")
+    server.on(CHAT, HANGS)
+    await first_stall(client, ask(server, product=Product.LM_STUDIO))
+    assert knocks
 
 
 async def test_a_silence_that_nobody_hears_leaves_no_task_behind(quick, server, client):
