@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lmchat.cli.parts import Parts
 from lmchat.config.settings import Settings
+from lmchat.domain.arrival import Need
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.machine import Installed
 from lmchat.domain.remembered import Remembered
@@ -16,7 +17,6 @@ from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
 from lmchat.machine.listeners import port_holders, tool_to_see
 from lmchat.machine.programs import installed_products
-from lmchat.services.arrival import Need
 from lmchat.services.doctor import apart
 from lmchat.services.key_findings import key_findings
 from lmchat.services.ports import Backend

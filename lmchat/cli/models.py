@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import difflib
 
+from lmchat.cli.load_line import LoadLine
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
-from lmchat.cli.target import look, why_unusable
+from lmchat.cli.target import look
 from lmchat.cli.wiring import World, open_world
+from lmchat.domain.arrival import why_unusable
 from lmchat.domain.server import LoadState, ModelInfo, ModelList
 from lmchat.errors import ServerRejected
 
@@ -39,9 +41,9 @@ async def load(parts: Parts) -> int:
     """Load a model and wait until it is loaded."""
     async with open_world(parts) as world:
         model = _named(parts.options.model_id, await _listed(world, is_refresh=True))
-        if not parts.output.is_json:
-            parts.output.note(f"Loading {model.model_id} …")
-        await world.backend.load(model)
+        line = LoadLine(parts.output, model.model_id)
+        async with line.shown():
+            await world.backend.load(model, on_progress=line.tell)
     return _told(parts, model, LoadState.LOADED)
 
 

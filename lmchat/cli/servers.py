@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
-from lmchat.cli.target import NOTHING_FOUND, look, own_endpoints, why_unusable
+from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
+from lmchat.domain.arrival import NOTHING_FOUND, arrive_at, choose, why_unusable
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import LMChatError
-from lmchat.services.arrival import arrive_at, choose
 
 
 async def health(parts: Parts) -> int:

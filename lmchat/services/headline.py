@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lmchat.domain.arrival import has_model
 from lmchat.domain.server import Candidate, Product, Verdict
-from lmchat.services.arrival import has_model
 
 NOTHING = "No model server answers on this machine yet."
 NOT_ALLOWED = "Endpoint not allowed"

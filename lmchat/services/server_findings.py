@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
+from lmchat.domain.arrival import Arrival, Need, choose
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.machine import Installed, PortHolder
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, Verdict
-from lmchat.services.arrival import Arrival, Need, choose
 
 _UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
 _IN_THE_WAY = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)

@@ -10,11 +10,11 @@ from textual import on
 from textual.reactive import var
 from textual.screen import ModalScreen
 
+from lmchat.domain.arrival import Arrival, Need, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.services.arrival import Arrival, Need, choose, has_model
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.entrances import Entrances
 from lmchat.tui.intents import LookNow, SearchSessions, StartEngine, StartFailed

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lmchat.domain.arrival import Need, choose
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.services.arrival import Need, choose
 from tests.support.scripted_backend import candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:8080")

@@ -9,6 +9,18 @@ from msgspec import Struct
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict, place_of
+from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected
+
+NOTHING_FOUND = "No LMStudio server detected"
+_NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)
+_KINDS = {
+    Verdict.NEEDS_KEY: "auth",
+    Verdict.KEY_REJECTED: "auth",
+    Verdict.HOST_BLOCKED: "host_blocked",
+    Verdict.NOT_AN_LLM: "not_an_llm",
+    Verdict.SERVER_ERROR: "server_error",
+}
+_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
 
 class Need(Enum):
@@ -86,6 +98,55 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
             if info.state is state:
                 return info
     return None
+
+
+def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
+    """Choose without anybody to ask; the only model of a server is taken even if it is not in memory.
+
+    Raises:
+        NoServerFound: no server answers.
+        ServerRejected: the best one cannot be used.
+    """
+    arrival = choose(candidates, model=model, remembered=remembered)
+    if arrival.need in (Need.SERVER, Need.KEY):
+        raise why_unusable(candidates)
+    talking = [info for info in _models(arrival) if not info.is_embedding]
+    if arrival.need is Need.MODEL and len(talking) == 1 and arrival.target is not None:
+        target = Target(endpoint=arrival.target.endpoint, product=arrival.target.product, model=talking[0])
+        return Arrival(need=Need.NOTHING, candidate=arrival.candidate, target=target)
+    return arrival
+
+
+def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
+    """Return why none of these servers can be used: that of the best one that is there at all."""
+    there = [one for one in candidates if one.verdict not in _NO_SERVER]
+    named = [one for one in candidates if one.is_own]
+    best = next((one for one in there if one.verdict.is_server or one in named), None)
+    best = best or next(iter(there if len(candidates) == 1 else ()), None)
+    if best is not None:
+        return ServerRejected(
+            f"{best.product} at {best.endpoint.url}: {best.verdict}.",
+            kind=_KINDS.get(best.verdict, "server_error"),
+            hint=best.next_step,
+            details=best.detail,
+        )
+    if len(candidates) == 1:
+        only = candidates[0]
+        return NoServerFound(
+            f"{NOTHING_FOUND}: {only.endpoint.url}: {only.verdict}.", hint=only.next_step or _NAME_A_SERVER
+        )
+    return NoServerFound(f"{NOTHING_FOUND}: no model server answers on this machine.", hint=_NAME_A_SERVER)
+
+
+def why_no_model(arrival: Arrival) -> RequestInvalid:
+    """Return what to say where a server has no model that could be meant."""
+    names = ", ".join(model.model_id for model in _models(arrival) if not model.is_embedding)
+    hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
+    return RequestInvalid("No LM Studio model selected", hint=hint, kind="model_missing")
+
+
+def _models(arrival: Arrival) -> tuple[ModelInfo, ...]:
+    return arrival.candidate.models if arrival.candidate else ()
 
 
 def _by_id(candidate: Candidate, model_id: str) -> ModelInfo | None:
