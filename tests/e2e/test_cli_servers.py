@@ -3,12 +3,16 @@ from __future__ import annotations
 import json
 import re
 import stat
+import threading
 
 import pytest
 
+from tests.support import scripted_products as products
 from tests.support.cli import Cli
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import model_list
 from tests.support.scripted_server import Hold, html_reply, json_reply, raw_reply
+from tests.support.waiting import wait_until
 
 _HEALTH = [
     *("healthy", "endpoint", "models", "error"),
@@ -148,6 +152,59 @@ def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):
 def test_a_server_that_cannot_load_says_so(cli):
     detail = cli.json("models", "load", "tiny", "--json", code=1)["detail"]
     assert set(detail) == {"error", "message", "timestamp"}
+
+
+def loading_router(server, gate, *shares: float):
+    """A router that is loading its one model until the gate opens."""
+    products.router(server, large="unloaded")
+    progress = [{"stages": ["text_model"], "current": "text_model", "value": share} for share in shares]
+    events = [
+        f"data: {json.dumps({'model': 'large', 'data': {'progress': one}})}\n\n".encode() for one in progress
+    ]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    server.on("GET /models/sse", raw_reply(head, *events, Hold()))
+    rows = products.router_rows(large="loading"), products.router_rows(large="loaded")
+    server.on("POST /models/load", json_reply({"success": True}))
+    server.on("GET /v1/models", lambda _: rows[gate.is_set()])
+
+
+def is_watched(server) -> bool:
+    asked = [f"{one.method} {one.path}" for one in server.seen()]
+    return "POST /models/load" in asked and "GET /v1/models" in asked[asked.index("POST /models/load") :]
+
+
+def test_loading_is_drawn_at_a_terminal_and_leaves_one_line(tmp_path, server):
+    gate = threading.Event()
+    loading_router(server, gate, 0.25, 0.4)
+    cli = Cli(home=tmp_path, url=server.url)
+    with PtyProgram(cli.argv("models", "load", "large"), home=cli.home) as program:
+        program.wait_for("40%")
+        gate.set()
+        assert program.wait_exit() == 0
+        lines = [line.rstrip() for line in program.screen() if line.strip()]
+    assert lines == ["Loading large …", "large: loaded"]
+
+
+def test_loading_that_is_given_up_is_stopped_at_the_router(tmp_path, server):
+    loading_router(server, threading.Event(), 0.25)
+    cli = Cli(home=tmp_path, url=server.url)
+    with PtyProgram(cli.argv("models", "load", "large"), home=cli.home) as program:
+        program.wait_for("25%")
+        wait_until(lambda: is_watched(server), "the router has taken it")
+        program.type("\x03")
+        assert program.wait_exit() == 130
+    assert [one.json for one in server.seen("POST /models/unload")] == [{"model": "large"}]
+
+
+def test_loading_into_a_pipe_is_said_once(tmp_path, server):
+    gate = threading.Event()
+    gate.set()
+    loading_router(server, gate, 0.25)
+    cli = Cli(home=tmp_path, url=server.url)
+    done = cli("models", "load", "large")
+    assert (done.stdout, done.stderr) == ("large: loaded\n", "Loading large …\n")
+    done = cli("models", "load", "large", "--json")
+    assert (json.loads(done.stdout)["state"], done.stderr) == ("loaded", "")
 
 
 @pytest.mark.router

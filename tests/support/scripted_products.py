@@ -46,23 +46,28 @@ def loading_llama_cpp(server: ScriptedServer) -> ScriptedServer:
     return server
 
 
+def router_rows(**states: str) -> Reply:
+    """The list of a router; keywords are model=state."""
+    rows = [
+        {
+            "id": name,
+            "object": "model",
+            "owned_by": "llamacpp",
+            "created": 1,
+            "status": {"value": state, "args": ["--ctx-size", "2048"]},
+            "meta": {"n_ctx": 2048, "n_ctx_train": 8192} if state == "loaded" else None,
+        }
+        for name, state in states.items()
+    ]
+    return json_reply({"object": "list", "data": rows}, headers=LLAMA)
+
+
 def router(server: ScriptedServer, **states: str) -> ScriptedServer:
     """A llama-server in router mode; keywords are model=state, and loading really changes them."""
     states = states or {"small": "loaded", "large": "unloaded"}
 
     def models(_: Seen) -> Reply:
-        rows = [
-            {
-                "id": name,
-                "object": "model",
-                "owned_by": "llamacpp",
-                "created": 1,
-                "status": {"value": state, "args": ["--ctx-size", "2048"]},
-                "meta": {"n_ctx": 2048, "n_ctx_train": 8192} if state == "loaded" else None,
-            }
-            for name, state in states.items()
-        ]
-        return json_reply({"object": "list", "data": rows}, headers=LLAMA)
+        return router_rows(**states)
 
     def change(state: str):
         def play(seen: Seen) -> Reply:
