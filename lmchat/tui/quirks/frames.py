@@ -12,6 +12,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 _PERIOD_S = 1 / MAX_FPS
+"""From one frame to the next, where frames are dear."""
+_LEAST_S = 0.004
+"""The same where they are cheap: what a key does comes in several steps, 1 ms apart."""
+_COST_FACTOR = 3
+"""Painting takes a quarter of the time at most."""
 
 
 class FrameClock:
@@ -24,13 +29,14 @@ class FrameClock:
     def __init__(self, screen: Screen[Any]) -> None:
         self._screen = screen
         self._handle: asyncio.TimerHandle | None = None
-        self._painted_s = 0.0
+        self._painted_s = self._cost_s = 0.0
 
     def resume(self) -> None:
         """Paint soon."""
         if self._handle is None:
             loop = asyncio.get_running_loop()
-            pause_s = max(self._painted_s + _PERIOD_S - loop.time(), 0.0)
+            gap_s = min(max(_COST_FACTOR * self._cost_s, _LEAST_S), _PERIOD_S)
+            pause_s = max(self._painted_s + gap_s - loop.time(), 0.0)
             self._handle = call_later(self._screen, pause_s, self._paint)
 
     def pause(self) -> None:
@@ -43,6 +49,7 @@ class FrameClock:
     def _paint(self) -> None:
         if self._screen.is_attached:
             self._screen._on_timer_update()
+            self._cost_s = asyncio.get_running_loop().time() - self._painted_s
 
 
 def keep_frames(screen: Screen[Any]) -> None:

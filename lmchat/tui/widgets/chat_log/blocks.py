@@ -13,7 +13,7 @@ from lmchat.tui.widgets.chat_log.line import Line
 
 SEGMENT_LINES = 32
 """Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
-PIECE_CHARS = 8_000
+PIECE_CHARS = 4_000
 """A paragraph or a line of plain text that is longer goes on as another piece."""
 _CUT = re.compile(r"[ \t](?=[^\W\d_])")
 """Where a paragraph may be cut: what follows begins with a letter, so it is a paragraph again."""
@@ -80,7 +80,7 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
 
 
 def paragraph_pieces(source: str) -> list[str]:
-    """Cut a giant paragraph, each time at the last good place of the first 8 kB."""
+    """Cut a giant paragraph, each time at the last good place of the first 4 kB."""
     pieces = []
     while len(source) > PIECE_CHARS:
         places = [match.end() for match in _CUT.finditer(source, 0, PIECE_CHARS + 1)]

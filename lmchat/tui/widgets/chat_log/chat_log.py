@@ -103,7 +103,7 @@ class ChatLog(ReadingLog, can_focus=True):
         if self._pending_chars > FAR_BEHIND_CHARS:
             self.flush()
         elif self._timer is None:
-            pause_s = max(1 / self.frames_per_second, min(self._costs_s) * (1 / LOAD_LIMIT - 1))
+            pause_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
             due_s = self._flushed_s + pause_s - EARLY_S
             self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
 
@@ -115,6 +115,8 @@ class ChatLog(ReadingLog, can_focus=True):
         finally:
             self._is_painting = False
             paint_now(self)
+            # the dearer of two would put off the words behind the first fence until its lexer was paid for
+            self._costs_s = (self._costs_s[1], perf_counter() - self._flushed_s)
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -127,7 +129,6 @@ class ChatLog(ReadingLog, can_focus=True):
 
     def flush(self) -> None:
         """Take up what is pending."""
-        start_s = perf_counter()
         deltas = merged(self._pending)
         self._drop_pending()
         if self._open is None or not deltas:
@@ -137,8 +138,6 @@ class ChatLog(ReadingLog, can_focus=True):
             entry.feed(delta)
         changed = self.document.grow(self._open, is_exact=not self.is_following)
         self.settle(changed=changed)
-        # the dearer of two would put off the words behind the first fence until its lexer was paid for
-        self._costs_s = (self._costs_s[1], perf_counter() - start_s)
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         """Show the figures of the running turn under the open answer."""
