@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
+from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, now, text_message
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import Turn
 from lmchat.errors import RequestInvalid
-from lmchat.services.answer import GrowingAnswer
 from lmchat.services.asking import (
     AnswerBegun,
     ConversationEvent,
