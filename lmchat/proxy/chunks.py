@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lmchat.domain.event import (
@@ -20,7 +20,7 @@ from lmchat.proxy.error_bodies import is_error
 from lmchat.proxy.json_values import NotJsonError, amount, decode, mapping, rows, text, whole
 from lmchat.proxy.outcome import Ending
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent
-from lmchat.proxy.think import ThinkSplitter
+from lmchat.proxy.think import RetoldThought, ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
@@ -50,7 +50,7 @@ class ChunkReader:
         self._calls = ToolCalls()
         self._finish_reason = ""
         self._is_named = False
-        self._thinks_in_fields = False
+        self._retold = RetoldThought()
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
         self._usage: dict[str, Any] = {}
@@ -87,8 +87,10 @@ class ChunkReader:
 
     def close(self, out: list[StreamEvent], *, cut: str = "") -> Ending:
         """Append what was held back and return what was seen."""
-        for is_thought, piece in self._splitter.close() if self._splitter else ():
-            self._piece(piece, out, is_thought=is_thought)
+        if self._splitter is not None:
+            self._split(self._splitter.close(), out)
+            for is_thought, piece in self._retold.close(has_end=not self._splitter.is_open):
+                self._piece(piece, out, is_thought=is_thought)
         usage = self._usage_event()
         if usage is not None:
             out.append(usage)
@@ -139,9 +141,8 @@ class ChunkReader:
     def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
         thought = _thought(delta)
         if thought:
-            self._thinks_in_fields = True
             self._grow(len(thought))
-            self._token(ReasoningDelta(text=thought), out)
+            self._piece(self._retold.field(thought), out, is_thought=True)
         content = delta.get("content")
         if isinstance(content, str):
             self._content(content, out)
@@ -172,9 +173,15 @@ class ChunkReader:
         if self._splitter is None:
             self._piece(content, out, is_thought=False)
             return
-        for is_thought, piece in self._splitter.feed(content):
-            if not (is_thought and self._thinks_in_fields):  # told twice: llama.cpp, `deepseek-legacy`
-                self._piece(piece, out, is_thought=is_thought)
+        self._split(self._splitter.feed(content), out)
+
+    def _split(self, pieces: Iterable[tuple[bool, str]], out: list[StreamEvent]) -> None:
+        for is_thought, piece in pieces:
+            if is_thought:
+                self._piece(self._retold.block(piece), out, is_thought=True)
+            else:
+                self._piece(self._retold.end(), out, is_thought=True)
+                self._piece(piece, out, is_thought=False)
 
     def _piece(self, piece: str, out: list[StreamEvent], *, is_thought: bool) -> None:
         if piece:

@@ -27,6 +27,11 @@ class ThinkSplitter:
         self._place = _Place.START
         self._held = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the closing tag has not come."""
+        return self._place is _Place.THOUGHT
+
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Take more text; return pieces as (is thought, text), none of them empty."""
         if self._place is _Place.ANSWER:
@@ -70,6 +75,46 @@ class ThinkSplitter:
         if thought:
             pieces.append((True, thought))
         return behind
+
+
+class RetoldThought:
+    """Drops a thought that is told twice, in fields and between tags (R-17; llama.cpp, `deepseek-legacy`).
+
+    What stands between tags behind a thought in fields is held until the closing tag: the same thought is
+    dropped, another one kept, and what never ends was an answer about `<think>`.
+    """
+
+    def __init__(self) -> None:
+        self._fields: list[str] = []
+        self._held: list[str] = []
+        self._tagged = ""
+
+    def field(self, piece: str) -> str:
+        """Take thought of a field; return what of it is new."""
+        self._fields.append(piece)
+        if self._tagged and self._tagged.startswith("".join(self._fields)):
+            return ""
+        self._tagged = ""
+        return piece
+
+    def block(self, piece: str) -> str:
+        """Take thought from between tags; return what of it can be told at once."""
+        if self._fields and not self._tagged:
+            self._held.append(piece)
+            return ""
+        self._tagged += piece
+        return piece
+
+    def end(self) -> str:
+        """Return what was held, at the closing tag, if it is another thought than that of the fields."""
+        held, self._held = "".join(self._held), []
+        return "" if held.strip() == "".join(self._fields).strip() else held
+
+    def close(self, *, has_end: bool) -> list[tuple[bool, str]]:
+        """Return what is still held at the end of the answer, as (is thought, text)."""
+        is_cut = not has_end and "".join(self._fields).strip().startswith("".join(self._held).strip())
+        held = self.end()
+        return [(has_end, held if has_end else _OPEN + held)] if held and not is_cut else []
 
 
 def _tail_that_may_be_a_tag(text: str) -> int:

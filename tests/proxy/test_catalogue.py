@@ -227,6 +227,24 @@ CASES = {
     "think tags told twice": Case(
         sse(R, delta("<think>hm", reasoning_content="hm"), "</think>Héllo", F, DONE), thought="hm"
     ),
+    "think tags told twice, and cut": Case(
+        sse(R, delta(reasoning_content="hm hm"), "<think>hm ", finish("length"), DONE),
+        text="",
+        thought="hm hm",
+        reason="length",
+    ),
+    "think tags told before the field": Case(
+        sse(R, "<think>hm", delta(reasoning_content="hm"), "</think>Héllo", F, DONE), thought="hm"
+    ),
+    "another thought between tags": Case(
+        sse(R, delta(reasoning_content="plan. "), "<think>other", "</think>Héllo", F, DONE),
+        thought="plan. other",
+    ),
+    "an answer about the tag behind a thought": Case(
+        sse(R, delta(reasoning_content="plan"), "<think> is a tag", " used by models.", F, DONE),
+        text="<think> is a tag used by models.",
+        thought="plan",
+    ),
     "thought without an end": Case(
         sse(R, "<think>hm", finish("length"), DONE), text="", thought="hm", reason="length"
     ),
