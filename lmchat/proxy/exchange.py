@@ -36,6 +36,8 @@ from lmchat.proxy.unreachable import REFUSED, caused_by, reaching
 from lmchat.proxy.wire import Dialect, encode_request
 from lmchat.safe_text import safe_line
 
+HEALTH_S = 4.0
+"""What the health of a server that loads may take at most: within 5 s it is told that it hangs."""
 REFUSAL_S = 10.0
 """How long the words of a refusal are waited for; its status has come already."""
 _log = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ class Exchange:
             "GET",
             f"{endpoint.root_url}{self.server.health_path}",
             key=self.key,
-            patience=httpx.Timeout(self.timeouts.health_s),
+            patience=httpx.Timeout(min(self.timeouts.health_s, HEALTH_S)),
         )
 
     async def _is_there(self) -> bool:

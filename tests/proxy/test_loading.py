@@ -10,7 +10,9 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Product
 from lmchat.errors import ServerUnavailable
+from lmchat.proxy import exchange
 from lmchat.proxy import loading as module
+from lmchat.proxy.exchange import HEALTH_S
 from lmchat.proxy.loading import LONGEST_PAUSE_S, POLL_S, Loading
 from lmchat.proxy.reply import Reply
 from tests.support.proxy_calls import ask, events_of
@@ -85,6 +87,17 @@ async def test_one_look_without_an_answer_is_a_server_that_is_busy_and_three_are
     _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
     assert error.kind == "timeout"
     assert len(server.seen(HEALTH)) == 4 + 3
+
+
+async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(server, client, monkeypatch):
+    assert POLL_S + HEALTH_S < 5
+    monkeypatch.setattr(exchange, "HEALTH_S", 0.2)
+    server.on(CHAT, LOADS).on(HEALTH, raw_reply(Hold()))
+    async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
+        async for event in stream:
+            if isinstance(event, StreamStalled):
+                break
+    assert isinstance(event, StreamStalled)
 
 
 async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(quick, server, make_client):
