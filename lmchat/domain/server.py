@@ -249,6 +249,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Whether the model is being loaded, so that what is said waits; its name may not be told yet."""
     loading_since_s: float | None = None
     """Monotonic time since when lmchat has it loaded; None where the server does it by itself."""
+    loading_fraction: float | None = None
+    """How far that is, 0 to 1; None where the server does not tell."""
 
     @property
     def place(self) -> str:

@@ -136,7 +136,7 @@ COMMANDS: tuple[Command, ...] = (
     _session("session.undo", "u", "undo", "Undo the last deletion"),
     Command(command_id="queue.edit", keys="up", label="edit", title="Edit it", scope=Scope.QUEUE, action="queue('edit')", is_offered=False),
     Command(command_id="queue.remove", keys="delete", label="remove", title="Remove it", scope=Scope.QUEUE, action="queue('remove')", is_offered=False),
-    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model", scope=Scope.PICKER, action="load_or_unload", is_priority=True, is_offered=False),
+    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model, or stop loading it", scope=Scope.PICKER, action="load_or_unload", is_priority=True, is_offered=False),
     Command(command_id="picker.refresh", keys="ctrl+r", label="refresh", title="Fetch the lists anew", scope=Scope.PICKER, action="refresh_models", is_priority=True, is_offered=False),
 )  # fmt: skip
 

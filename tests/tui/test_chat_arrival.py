@@ -51,7 +51,7 @@ async def test_without_a_loaded_model_the_picker_opens_and_enter_loads(tmp_path)
     backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
     loading = asyncio.Event()
 
-    async def load(wanted):
+    async def load(wanted, **_more):
         await loading.wait()
         backend.loaded.append(wanted.model_id)
         backend.candidates = (candidate(Verdict.READY, model()),)

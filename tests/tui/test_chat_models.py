@@ -115,7 +115,7 @@ async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
 async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
     backend = two()
 
-    async def refuse(_model):
+    async def refuse(_model, **_more):
         raise ServerRejected(
             "The model does not fit into memory.", kind="load_failed", hint="Take a smaller one."
         )
@@ -126,6 +126,98 @@ async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await shown(desk, "does not fit into")
         assert desk.app.is_running
+
+
+class Loading:
+    """A load that stands still until it is let go, and says how far it is."""
+
+    def __init__(self, backend: ScriptedBackend) -> None:
+        self.gate = asyncio.Event()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.tell = None
+        backend.load = self.load
+
+    async def load(self, wanted, *, on_progress=None):
+        self.begun.append(wanted.model_id)
+        self.tell = on_progress
+        try:
+            await self.gate.wait()
+        finally:
+            self.ended.append(wanted.model_id)
+
+
+async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_path):
+    backend = two()
+    loading = Loading(backend)
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await picker(desk)
+        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
+        loading.tell(0.4)
+        await shown(desk, "loading 40 %")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "list 0 s old")
+        assert "loading 40 %" in screen_text(desk.app), "a newer list of the server changes nothing"
+        await desk.pilot.press("ctrl+l")
+        await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
+        await desk.until(lambda: "loading 40" not in screen_text(desk.app), "the row")
+        await desk.pilot.press("ctrl+l")
+        await desk.until(lambda: len(loading.begun) == 2, "a second load")
+        assert isinstance(desk.app.screen, ModelPicker)
+        loading.gate.set()
+
+
+async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chosen(tmp_path):
+    backend = two(answer("From phi."))
+    loading = Loading(backend)
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await picker(desk)
+        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        loading.tell(0.7)
+        await shown(desk, "loading phi4-14b 70 %")
+        await desk.say("one")
+        await desk.pilot.pause()
+        assert backend.requests == [], "what is said waits"
+        loading.gate.set()
+        await desk.answered()
+        assert (loading.begun, [one.model for one in backend.requests]) == (["phi4-14b"], ["phi4-14b"])
+
+
+async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
+    backend = two(answer("From phi."))
+
+    async def refuse(_model, **_more):
+        raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
+
+    backend.load = refuse
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.pilot.press("ctrl+o", *"phi", "enter")
+        await desk.until(lambda: desk.app.desk.target.model_id == "phi4-14b", "the switch")
+        await desk.say("one")
+        await desk.answered()
+        assert [one.model for one in backend.requests] == ["phi4-14b"]
+        assert "cannot load" not in screen_text(desk.app)
+
+
+async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
+    backend = two()
+
+    async def refuse(_model, **_more):
+        raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
+
+    backend.load = refuse
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await picker(desk)
+        await desk.pilot.press(*"phi", "ctrl+l")
+        await shown(desk, "cannot load")
 
 
 async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,11 +12,14 @@ from textual.worker import Worker
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Target
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.safe_text import safe_line
+from lmchat.services.catalogue import ModelRow
 from lmchat.services.workspace import Workspace
 from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_screen import ChatScreen
+
+_LOAD = "load"
 
 
 class Models(App[None]):
@@ -27,6 +30,8 @@ class Models(App[None]):
         self.workspace = workspace
         self.desk = workspace.desk
         self.chat = ChatScreen(workspace)
+        self._coming: ModelInfo | None = None
+        self._coming_since_s = 0.0
 
     def get_default_screen(self) -> ChatScreen:
         """The chat is there from the first paint on."""
@@ -79,7 +84,7 @@ class Models(App[None]):
         rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
         target = self.desk.target
         current = (target.endpoint.url, target.model_id) if target else None
-        picker = ModelPicker(rows, age_s=age_s, current=current, reason=reason)
+        picker = ModelPicker(self._with_coming(rows), age_s=age_s, current=current, reason=reason)
         self.push_screen(picker, self._picked)
         self.refresh_picker()
 
@@ -99,7 +104,7 @@ class Models(App[None]):
             note = error.message
         for screen in self.screen_stack:
             if isinstance(screen, ModelPicker):
-                screen.update_rows(rows, age_s=age_s, note=note)
+                screen.update_rows(self._with_coming(rows), age_s=age_s, note=note)
 
     def _picked(self, model: ModelInfo | None) -> None:
         if model is not None:
@@ -112,7 +117,12 @@ class Models(App[None]):
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on; load it where it is not in memory."""
-        self.use(Target(endpoint=model.endpoint, product=model.product, model=model))
+        target = Target(endpoint=model.endpoint, product=model.product, model=model)
+        if self._is_coming(model):
+            model = replace(model, load_fraction=None)
+            self.use(replace(target, model=model, is_loading=True, loading_since_s=self._coming_since_s))
+            return
+        self.use(target)
         if model.state is LoadState.NOT_LOADED:
             self.load(model)
 
@@ -128,12 +138,22 @@ class Models(App[None]):
 
     @on(LoadModel)
     def load_or_unload(self, event: LoadModel) -> None:
-        """Load a model, or unload it."""
+        """Load a model, or unload it; one that is being loaded is not any more."""
+        if self._is_coming(event.model):
+            self._stop_loading(event.model)
+            return
         self.load(event.model, is_unload=event.model.state is LoadState.LOADED)
 
     def load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
         """Load or unload a model behind what is shown."""
-        self.begin_work(lambda: self._load(model, is_unload=is_unload), "load")
+        self.begin_work(lambda: self._load(model, is_unload=is_unload), _LOAD)
+
+    def _stop_loading(self, model: ModelInfo) -> None:
+        self._coming = None
+        self.workers.cancel_group(self, _LOAD)
+        self._show_in_picker(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
+        self.chat.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
+        self.workspace.monitor.look_now()
 
     async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
         from lmchat.tui.screens.model_picker import ModelPicker
@@ -154,26 +174,73 @@ class Models(App[None]):
 
     async def _load_for_use(self, model: ModelInfo) -> None:
         """Load a model; what is said to it meanwhile waits, and is held where it cannot be loaded."""
-        since_s = self.workspace.clock()
+        since_s = self._coming_since_s = self.workspace.clock()
+        self._show_coming(replace(model, state=LoadState.LOADING, load_fraction=None))
         if self._is_in_use(model):
             self._mark_loading(since_s)
         is_loaded = False
         try:
-            await self.workspace.backend.load(model)
+            await self.workspace.backend.load(model, on_progress=self._tell_how_far)
             is_loaded = True
+        except ServerRejected as error:
+            # who cannot load on request may load it with the first question, and says so if not
+            is_loaded = error.kind == "unsupported"
+            if not is_loaded or not self._is_in_use(model):
+                raise
         finally:
+            if since_s == self._coming_since_s:
+                self._coming = None
             target = self.desk.target
             if target is not None and self._is_in_use(model) and target.loading_since_s == since_s:
                 self._mark_loading(None)
                 self.chat.go_on_with_model(is_loaded=is_loaded)
 
+    def _tell_how_far(self, fraction: float) -> None:
+        if self._coming is None:
+            return
+        self._show_coming(replace(self._coming, load_fraction=fraction))
+        target = self.desk.target
+        if target is not None and target.is_loading and self._is_in_use(self._coming):
+            self.desk.target = replace(target, loading_fraction=fraction)
+            self.chat.refresh_figures()
+
+    def _show_coming(self, model: ModelInfo) -> None:
+        """Show that a model is being loaded, and how far that is."""
+        self._coming = model
+        self._show_in_picker(model)
+
+    def _show_in_picker(self, model: ModelInfo) -> None:
+        from lmchat.tui.screens.model_picker import ModelPicker
+
+        for screen in self.screen_stack:
+            if isinstance(screen, ModelPicker):
+                screen.update_model(model)
+
+    def _with_coming(self, rows: Sequence[ModelRow]) -> tuple[ModelRow, ...]:
+        """Return the rows of the picker with what lmchat itself has loaded at this moment."""
+        coming = self._coming
+        return tuple(
+            replace(row, model=coming) if coming is not None and self._is_coming(row.model) else row
+            for row in rows
+        )
+
+    def _is_coming(self, model: ModelInfo) -> bool:
+        return self._coming is not None and _is_same(self._coming, model)
+
     def _is_in_use(self, model: ModelInfo) -> bool:
         target = self.desk.target
-        return target is not None and (target.endpoint, target.model_id) == (model.endpoint, model.model_id)
+        return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _mark_loading(self, since_s: float | None) -> None:
         if self.desk.target is not None:
             self.desk.target = replace(
-                self.desk.target, is_loading=since_s is not None, loading_since_s=since_s
+                self.desk.target,
+                is_loading=since_s is not None,
+                loading_since_s=since_s,
+                loading_fraction=None,
             )
             self.chat.refresh_figures()
+
+
+def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
+    return (one.endpoint, one.model_id) == (other.endpoint, other.model_id)

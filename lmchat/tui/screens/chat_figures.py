@@ -81,6 +81,7 @@ class ChatFigures(ChatParts):
             budget=self.workspace.backend.budget(),
             last_action=self.last_action,
             loading_since_s=self._loading_since_s(),
+            loading_fraction=self.desk.target.loading_fraction if self.desk.target else None,
             speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
             warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
@@ -112,8 +113,10 @@ class ChatFigures(ChatParts):
         """Return the model, or what stands in for it."""
         if target.is_loading:
             since_s = self._loading_since_s()
-            elapsed = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
-            return f"loading {safe_line(target.model_id) or 'its model'}{elapsed}"
+            far = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
+            if target.loading_fraction:
+                far = f" {figures.percent(target.loading_fraction)}"
+            return f"loading {safe_line(target.model_id) or 'its model'}{far}"
         return safe_line(target.model_id) or "no model"
 
     def _loading_since_s(self) -> float | None:

@@ -87,6 +87,12 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if self.can_show:
             self._draw()
 
+    def update_model(self, model: ModelInfo) -> None:
+        """Show what is newly known of one model, as how far loading it is."""
+        self._table = self._table.with_model(model)
+        if self.can_show:
+            self._draw()
+
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns to the new width."""
         super().on_resize(event)

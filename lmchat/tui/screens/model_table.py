@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
@@ -57,6 +58,7 @@ class ModelTable:
     """The rows of one moment."""
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
+        self._given = tuple(rows)
         talking = [row for row in rows if not row.model.is_embedding]
         recent = sorted((row for row in talking if row.recent_index is not None), key=_recency)
         others = [row for row in talking if row.recent_index is None]
@@ -75,6 +77,11 @@ class ModelTable:
     def server_count(self) -> int:
         """How many servers they are on."""
         return len(self._servers)
+
+    def with_model(self, model: ModelInfo) -> ModelTable:
+        """Return the table with what is newly known of one model."""
+        key = (model.endpoint.url, model.model_id)
+        return ModelTable([replace(row, model=model) if row.key == key else row for row in self._given])
 
     def model(self, key: Hashable) -> ModelInfo | None:
         """Return a model by its key."""

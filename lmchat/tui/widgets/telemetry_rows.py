@@ -43,6 +43,8 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     """Tokens per second of the last seconds, newest last."""
     loading_since_s: float | None = None
     """Monotonic time since when the model is being loaded; None where it is not."""
+    loading_fraction: float | None = None
+    """How far that is, where the server tells."""
     next_check_s: float | None = None
     """Monotonic time of the next check."""
     warning: str = ""
@@ -139,7 +141,9 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     health, model = snapshot.health, snapshot.health.model
     load_word = _load_word(model, is_down=health.is_down)
     if snapshot.loading_since_s is not None and not health.is_down:
-        load_word = ((f"loading {figures.ago(now_s - snapshot.loading_since_s)}", _WARN),)
+        elapsed = figures.ago(now_s - snapshot.loading_since_s)
+        far = figures.percent(snapshot.loading_fraction) if snapshot.loading_fraction else elapsed
+        load_word = ((f"loading {far}", _WARN),)
     yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""
