@@ -1,3 +1,58 @@
-"""The only way to the network: finds model servers, asks them, streams their answers."""
+"""The only way to the network: finds model servers, asks them, streams their answers.
+
+For programs: `from lmchat.proxy import Client`. Nothing is imported before a name is asked for.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+PLACES = {
+    "lmchat.proxy.api": ("Answer", "Client", "Options"),
+    "lmchat.proxy.sync": ("SyncClient",),
+    "lmchat.proxy.messages": ("Messages",),
+    "lmchat.config.settings": ("LimitSettings", "TimeoutSettings"),
+    "lmchat.domain.server": ("Candidate", "Endpoint", "LoadState", "ModelInfo", "Product", "Verdict"),
+    "lmchat.domain.message": ("ChatMessage", "Receipt", "Role", "ToolCallPart"),
+    "lmchat.domain.telemetry": ("Metrics",),
+    "lmchat.domain.event": (
+        "LifeSign",
+        "ModelLoading",
+        "ModelNamed",
+        "PromptProgress",
+        "ReasoningDelta",
+        "RequestQueued",
+        "RequestSent",
+        "RetryScheduled",
+        "StreamEvent",
+        "StreamFinished",
+        "StreamStalled",
+        "TextDelta",
+        "ToolCallDelta",
+        "UsageReported",
+    ),
+    "lmchat.errors": (
+        "BodyTooLarge",
+        "EndpointNotAllowed",
+        "LMChatError",
+        "NoServerFound",
+        "RequestInvalid",
+        "ServerRejected",
+        "ServerUnavailable",
+        "StreamInterrupted",
+        "TooManyRequests",
+    ),
+}
+"""What a program may import from here, by the module that holds it."""
+_MODULES = {name: module for module, names in PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

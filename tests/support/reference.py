@@ -13,6 +13,7 @@ from lmchat.domain import error_kinds
 from lmchat.proxy.refusal_rules import RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
+from tests.support.api_reference import api_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compares it with the program. -->\n"
@@ -199,6 +200,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "errors.md": errors_page,
+    "api.md": api_page,
 }
 
 if __name__ == "__main__":

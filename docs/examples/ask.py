@@ -1,0 +1,35 @@
+"""Ask a model server of this machine: `python ask.py [ADDRESS]`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+
+from lmchat.proxy import Client, LMChatError, TextDelta
+
+
+async def main(address: str = "") -> None:
+    """Look who is there, ask for a whole answer, then for one as it comes."""
+    async with Client(address) as client:
+        health = await client.health()
+        print(f"{health.product}: {health.verdict}")
+        print("models:", ", ".join(model.model_id for model in await client.models()))
+
+        answer = await client.chat("Which vegetables grow in shade?", temperature=0)
+        print(answer.text)
+        print(f"{answer.model}: {answer.receipt.completion_tokens} tokens")
+
+        more = [("user", "Which vegetables grow in shade?"), answer.message, ("user", "And which herbs?")]
+        async with aclosing(client.stream(more, max_tokens=200)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    print(event.text, end="", flush=True)
+        print(f"\n{client.metrics().successful_requests} answers")
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except LMChatError as error:
+        sys.exit(f"{error} {error.hint}")

@@ -1,0 +1,36 @@
+"""The programs that the documents show, as programs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.api_reference import api_page
+from tests.support.programs import PYTHON, run
+from tests.support.pty_program import ROOT
+from tests.support.scripted_products import CHAT
+
+_EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
+def test_an_example_asks_a_server(example, tmp_path, server):
+    done = run([PYTHON, example, server.url], home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Hello there.") == 2
+    assert len(server.seen(CHAT)) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
+def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
+    words = [PYTHON, example, "http://127.0.0.1:1"]
+    done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+def test_each_example_is_in_the_reference():
+    page = api_page()
+    assert _EXAMPLES
+    assert all(example.read_text(encoding="utf-8") in page for example in _EXAMPLES)

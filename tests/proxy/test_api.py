@@ -1,0 +1,258 @@
+"""The client for programs, with an event loop."""
+
+from __future__ import annotations
+
+import re
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+import lmchat.proxy
+from lmchat.domain.request import Sampling
+from lmchat.proxy import (
+    ChatMessage,
+    Client,
+    EndpointNotAllowed,
+    Metrics,
+    NoServerFound,
+    Options,
+    RequestInvalid,
+    ServerUnavailable,
+    StreamFinished,
+    StreamInterrupted,
+    TextDelta,
+    Verdict,
+)
+from tests.support.api_reference import api_page
+from tests.support.port_map import PortMap
+from tests.support.programs import PYTHON, run
+from tests.support.scripted_products import CHAT, llama_cpp, plain, router
+from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, sse, usage
+
+_MODELS = "GET /v1/models"
+
+
+@pytest.fixture
+async def client(server):
+    plain(server, "tiny")
+    async with Client(server.url) as one:
+        yield one
+
+
+@pytest.fixture
+async def found(make_client):
+    """A client that was told no address, and the servers that it may find."""
+    ports = PortMap({})
+    async with Client() as one:
+        await one._proxy.aclose()
+        one._proxy = make_client(transport=ports)
+        yield one, ports
+
+
+def _body(server):
+    return server.seen(CHAT)[-1].json
+
+
+async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
+    call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}
+    said = [
+        *(delta(reasoning_content="Hm. "), delta("Hel"), delta("lo")),
+        *(delta(tool_calls=[call]), finish("tool_calls"), usage(7, 3)),
+    ]
+    server.on(CHAT, sse(*said, DONE))
+    answer = await client.chat("Hi")
+    assert (answer.text, answer.reasoning, answer.model) == ("Hello", "Hm. ", "tiny")
+    assert (answer.endpoint, answer.finish_reason) == (server.url, "tool_calls")
+    assert [(one.name, one.arguments) for one in answer.tool_calls] == [("look", "{}")]
+    assert (answer.receipt.prompt_tokens, answer.receipt.completion_tokens) == (7, 3)
+    assert answer.receipt.ttft_ms is not None
+    assert (answer.message.role, answer.message.text) == ("assistant", "Hello")
+
+
+async def test_messages_may_be_pairs_mappings_or_messages(server, client):
+    first = await client.chat("Hi")
+    await client.chat(
+        [("system", "Be brief."), {"role": "user", "content": "Hi"}, first.message, ("user", "And?")]
+    )
+    assert [(one["role"], one["content"]) for one in _body(server)["messages"]] == [
+        *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?")),
+    ]
+    assert isinstance(first.message, ChatMessage)
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([], "at least one message"),
+        ("", "holds no text"),
+        (None, "a list of messages is wanted"),
+        ([("user", "one"), "two"], "entry 2 is not a message"),
+        ([("oracle", "Hi")], "Invalid message role"),
+        ([([], "Hi")], "Invalid message role"),
+        ([{"role": "user"}], "entry 1 is not a message"),
+        ([("user", 7)], "holds no text"),
+    ],
+)
+async def test_what_is_no_chat_is_refused_unsent(server, client, messages, words):
+    with pytest.raises(RequestInvalid, match=words):
+        await client.chat(messages)
+    assert server.seen(CHAT) == []
+
+
+async def test_options_are_sent_only_where_they_are_set(server, client):
+    await client.chat("Hi", temperature=0, stop=("\n",), max_tokens=5)
+    body = _body(server)
+    assert (body["temperature"], body["stop"], body["max_tokens"]) == (0, ["\n"], 5)
+    assert "top_p" not in body
+    await client.chat("Hi", model="other")
+    assert _body(server)["model"] == "other"
+
+
+def test_every_way_to_choose_words_is_an_option():
+    assert set(Options.__annotations__) == set(Sampling.__struct_fields__)
+
+
+async def test_a_stream_hands_out_events_and_its_end(client):
+    async with aclosing(client.stream("Hi")) as stream:
+        events = [event async for event in stream]
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
+    assert isinstance(events[-1], StreamFinished)
+
+
+async def test_leaving_a_stream_closes_its_connection(server, client):
+    server.on(CHAT, sse("one", Hold()))
+    async with aclosing(client.stream("Hi")) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+    assert server.seen(CHAT)[0].client_left.wait(5)
+
+
+async def test_an_answer_that_breaks_off_is_an_error(server, client):
+    server.on(CHAT, sse("one", Cut()))
+    with pytest.raises(StreamInterrupted):
+        await client.chat("Hi")
+
+
+async def test_the_server_is_looked_at_once_and_its_list_of_models_is_kept(server, client):
+    for _ in range(3):
+        await client.chat("Hi")
+        assert [one.model_id for one in await client.models()] == ["tiny"]
+    looks = len(server.seen(_MODELS))
+    await client.models(is_refresh=True)
+    assert len(server.seen(_MODELS)) == looks + 1
+    assert looks <= 2
+
+
+async def test_health_tells_what_stands_there_and_what_helps_where_nothing_does(server, client):
+    health = await client.health()
+    assert (health.verdict, [one.model_id for one in health.models]) == (Verdict.READY, ["tiny"])
+    server.stop()
+    away = await client.health()
+    assert away.verdict is Verdict.REFUSED
+    assert away.next_step
+
+
+async def test_a_server_that_was_not_named_is_found_once(server, found):
+    client, ports = found
+    llama_cpp(server)
+    ports.places["127.0.0.1", 8080] = server
+    assert (await client.chat("Hi")).text == "Hello there."
+    looked = {port for _, port, _ in ports.asked}
+    assert {1234, 1337, 8080} <= looked
+    del ports.asked[:]
+    await client.chat("Hi")
+    assert {port for _, port, _ in ports.asked} == {8080}
+    assert [one.product for one in await client.models()] == ["llama.cpp"]
+
+
+async def test_a_server_that_went_away_is_looked_for_anew(server, found):
+    client, ports = found
+    llama_cpp(server)
+    ports.places["127.0.0.1", 8080] = server
+    await client.chat("Hi")
+    with ScriptedServer() as other:
+        ports.places = {("127.0.0.1", 11434): plain(other, "elsewhere")}
+        with pytest.raises(ServerUnavailable):
+            await client.chat("Hi")
+        assert (await client.chat("Hi")).model == "elsewhere"
+
+
+async def test_where_no_server_answers_that_is_said(found):
+    client, _ = found
+    with pytest.raises(NoServerFound):
+        await client.chat("Hi")
+    with pytest.raises(NoServerFound):
+        await client.models()
+    assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
+
+
+async def test_a_key_goes_to_its_server_only(server, found):
+    plain(server, "tiny", key="k")
+    with ScriptedServer() as other:
+        plain(other, "tiny")
+        async with Client(server.url, key="k") as client:
+            assert (await client.chat("Hi")).text
+            client._proxy.allow("127.0.0.1")
+            await client._proxy.check(lmchat.proxy.Endpoint.parse(other.url))
+        assert not any("authorization" in seen.headers for seen in other.requests)
+
+
+async def test_other_machines_have_to_be_allowed():
+    async with Client("http://nas.example:1234") as client:
+        with pytest.raises(EndpointNotAllowed):
+            await client.chat("Hi")
+    with pytest.raises(EndpointNotAllowed):
+        Client("ftp://127.0.0.1")
+
+
+async def test_models_are_loaded_and_unloaded(server):
+    router(server, small="loaded", large="unloaded")
+    async with Client(server.url) as client:
+
+        async def states():
+            return {one.model_id: str(one.state) for one in await client.models(is_refresh=True)}
+
+        await client.load("large")
+        assert (await states())["large"] == "loaded"
+        await client.unload("large")
+        assert (await states())["large"] == "not loaded"
+        with pytest.raises(RequestInvalid, match="no model 'huge'"):
+            await client.load("huge")
+
+
+async def test_each_client_counts_for_itself_and_can_begin_anew(client):
+    await client.chat("Hi")
+    with pytest.raises(RequestInvalid):
+        await client.chat("")
+    metrics = client.metrics()
+    assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (1, 1, 1)
+    client.reset_metrics()
+    assert client.metrics() == Metrics()
+
+
+def test_every_name_is_there_and_the_types_know_the_same_ones():
+    names = {name for names in lmchat.proxy.PLACES.values() for name in names}
+    assert names <= set(dir(lmchat.proxy))
+    assert all(getattr(lmchat.proxy, name) is not None for name in names)
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = lmchat.proxy.Nonsense
+    stub = Path(lmchat.proxy.__file__).with_suffix(".pyi").read_text()
+    assert set(re.findall(r"(\w+) as \1\b", stub)) == names
+
+
+def test_every_name_stands_in_the_reference():
+    page = api_page()
+    names = {name for names in lmchat.proxy.PLACES.values() for name in names}
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_the_package_is_light_and_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
+    program = "import sys, lmchat.proxy; print(*sys.modules); lmchat.proxy.SyncClient; print(*sys.modules)"
+    light, whole = run([PYTHON, "-c", program], home=tmp_path).stdout.splitlines()
+    assert not {"httpx", "asyncio", "msgspec"} & set(light.split())
+    assert "httpx" in whole.split()
+    unwanted = re.compile(r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b")
+    assert [name for name in whole.split() if unwanted.match(name)] == []
+    assert list(tmp_path.iterdir()) == []

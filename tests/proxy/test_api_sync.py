@@ -1,0 +1,108 @@
+"""The client for programs without an event loop."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lmchat.errors import WrongUse
+from lmchat.proxy import (
+    NoServerFound,
+    RequestInvalid,
+    StreamFinished,
+    StreamInterrupted,
+    SyncClient,
+    TextDelta,
+)
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import Cut, Hold, sse
+
+
+@pytest.fixture
+def client(server):
+    plain(server, "tiny")
+    with SyncClient(server.url) as one:
+        yield one
+
+
+def test_it_does_what_the_other_does(server, client):
+    assert client.health().verdict == "ready"
+    assert client.detect()[0].endpoint.url == server.url
+    assert [one.model_id for one in client.models()] == ["tiny"]
+    assert client.chat("Hi", temperature=0).text == "Hello there."
+    assert server.seen(CHAT)[0].json["temperature"] == 0
+    assert client.metrics().successful_requests == 1
+    client.reset_metrics()
+    assert client.metrics().total_requests == 0
+
+
+def test_a_stream_is_a_loop_over_events(client):
+    events = list(client.stream("Hi"))
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
+    assert isinstance(events[-1], StreamFinished)
+
+
+def test_leaving_the_loop_closes_the_connection(server, client):
+    server.on(CHAT, sse("one", Hold()))
+    stream = client.stream("Hi")
+    for event in stream:
+        if isinstance(event, TextDelta):
+            break
+    stream.close()
+    assert server.seen(CHAT)[0].client_left.wait(5)
+    assert client.metrics().stopped_requests == 1
+
+
+def test_a_stream_that_breaks_off_hands_out_what_came_and_raises(server, client):
+    server.on(CHAT, sse("one", Cut()))
+    came = []
+    with pytest.raises(StreamInterrupted):
+        came.extend(client.stream("Hi"))
+    assert [one.text for one in came if isinstance(one, TextDelta)] == ["one"]
+
+
+def test_errors_are_those_of_the_other():
+    with SyncClient("http://127.0.0.1:1") as client:
+        with pytest.raises(NoServerFound):
+            client.chat("Hi")
+        with pytest.raises(RequestInvalid):
+            list(client.stream([]))
+
+
+def test_several_threads_may_use_one(client):
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(client.chat("Hi").text)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["Hello there."] * 4
+
+
+def test_closing_stops_what_runs_in_other_threads(server, client):
+    server.on(CHAT, sse("one", Hold()))
+    errors = []
+
+    def chat():
+        try:
+            client.chat("Hi")
+        except WrongUse as error:
+            errors.append(error.message)
+
+    thread = threading.Thread(target=chat)
+    thread.start()
+    seen = server.wait_for(CHAT)
+    client.close()
+    thread.join()
+    assert seen.client_left.wait(5)
+    assert errors == ["This client is closed."]
+
+
+def test_a_closed_client_says_so_and_closing_twice_does_no_harm(client):
+    client.close()
+    client.close()
+    with pytest.raises(WrongUse):
+        client.health()
+    with pytest.raises(WrongUse):
+        next(client.stream("Hi"))
