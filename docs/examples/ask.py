@@ -6,7 +6,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 
-from lmchat.proxy import Client, LMChatError, TextDelta
+from lmchat.proxy import Client, LMChatError, Messages, TextDelta
 
 
 async def main(address: str = "") -> None:
@@ -20,7 +20,11 @@ async def main(address: str = "") -> None:
         print(answer.text)
         print(f"{answer.model}: {answer.receipt.completion_tokens} tokens")
 
-        more = [("user", "Which vegetables grow in shade?"), answer.message, ("user", "And which herbs?")]
+        more: Messages = [
+            ("user", "Which vegetables grow in shade?"),
+            answer.message,
+            ("user", "And which herbs?"),
+        ]
         async with aclosing(client.stream(more, max_tokens=200)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.support.api_reference import api_page
-from tests.support.programs import PYTHON, run
+from tests.support.programs import PYTHON, WAIT_S, run, start
 from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import Hold, sse
 
 _EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
@@ -34,3 +37,14 @@ def test_each_example_is_in_the_reference():
     page = api_page()
     assert _EXAMPLES
     assert all(example.read_text(encoding="utf-8") in page for example in _EXAMPLES)
+
+
+@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
+def test_ctrl_c_ends_an_example_and_its_request(example, tmp_path, server):
+    server.on(CHAT, sse("one", Hold()))
+    words = [PYTHON, example, server.url]
+    with start(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}) as program:
+        seen = server.wait_for(CHAT, timeout_s=WAIT_S)
+        program.send_signal(signal.SIGINT)
+        assert seen.client_left.wait(WAIT_S)
+        assert program.wait(WAIT_S) != 0
