@@ -27,7 +27,7 @@ SCAN_READ_S = 1.8
 """How long a scan waits for an answer of this machine; all silent is told within 2 s."""
 GREETING_S = 0.5
 """What LM Studio's own tools allow for the greeting."""
-MODEL_QUESTIONS = 6
+MODEL_QUESTIONS = 8
 """A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
 PATIENT_QUESTIONS = 1000
 
@@ -47,6 +47,7 @@ class Scout:
         self._products: dict[Endpoint, Product] = {}
         self._proven: set[Endpoint] = set()
         self._lacks: dict[Endpoint, set[str]] = {}
+        self._facts: dict[Endpoint, dict[str, dict[str, Any]]] = {}
 
     def key(self, endpoint: Endpoint) -> str | None:
         """Return the key of an address; the names of the loopback address share theirs."""
@@ -199,4 +200,5 @@ class Scout:
             asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
             questions=QUESTIONS if questions is None else questions,
             lacks=self._lacks.setdefault(endpoint, set()),
+            facts=self._facts.setdefault(endpoint, {}),
         )

@@ -39,6 +39,8 @@ class Site(Struct, kw_only=True):
     """Whether to ask only what changes: a health check."""
     lacks: set[str] = field(default_factory=set)
     """Paths that this server does not have; shared between looks."""
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was told once of a model and does not change; shared between looks."""
     first: Reply | None = None
     """The first reply: its time is the latency."""
     _replies: dict[str, Reply] = field(default_factory=dict)

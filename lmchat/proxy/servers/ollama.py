@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Container
 from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.errors import ServerUnavailable
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, Tell, capabilities, seed_and_effort
 from lmchat.proxy.site import Site
 
+_AT_ONCE = 6
+"""Most questions for single models at once."""
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "thinking": "reasoning"}
 
 
@@ -48,7 +53,9 @@ class Ollama(Server):
             text(row.get("name")): whole(row.get("context_length"))
             for row in rows(running.object.get("models") if running else None)
         }
-        models = tuple(self._model(site, row) for row in listed if text(row.get("name")))
+        listed = [row for row in listed if text(row.get("name"))]
+        await _ask_more(site, listed, loaded)
+        models = tuple(self._model(site, row) for row in listed)
         if running is None:
             return models
         return tuple(
@@ -59,15 +66,18 @@ class Ollama(Server):
         )
 
     def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        details, able = mapping(row.get("details")), row.get("capabilities")
-        names = [name for name in able if isinstance(name, str)] if isinstance(able, list) else []
+        details, more = mapping(row.get("details")), site.facts.get(_digest(row), {})
+        names = {*_names(row.get("capabilities")), *_names(more.get("capabilities"))}
+        info = mapping(more.get("model_info"))
+        kind = text(info.get("general.architecture"))
         return ModelInfo(
             model_id=text(row.get("name")),
             endpoint=site.endpoint,
             product=self.product,
-            is_embedding="embedding" in names,
+            is_embedding="embedding" in names or (not names and kind.endswith("bert")),
             params=text(details.get("parameter_size")),
             quantization=text(details.get("quantization_level")),
+            context_max=whole(info.get(f"{kind}.context_length")),
             size_bytes=whole(row.get("size")),
             capabilities=capabilities(_CAPABILITIES.get(name, "") for name in names),
             owned_by="library",
@@ -85,3 +95,33 @@ class Ollama(Server):
         """One that is to be kept for no time unloads."""
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         site.accept(await site.post("/api/generate", body))
+
+
+async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[str]) -> None:
+    """Ask what the list does not tell of models, those in memory first; each is asked for once.
+
+    A health check asks only for what is in memory, and every look for as many as it has questions left.
+    """
+    unknown = [row for row in rows if _digest(row) not in site.facts]
+    in_memory = [row for row in unknown if text(row.get("name")) in loaded]
+    others = [] if site.is_quick else [row for row in unknown if row not in in_memory]
+    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE), 0)]
+    await asyncio.gather(*(_ask_for(site, row) for row in wanted))
+
+
+async def _ask_for(site: Site, row: dict[str, Any]) -> None:
+    try:
+        reply = await site.post("/api/show", {"model": row["name"]})
+    except ServerUnavailable:  # the list is worth having without this
+        return
+    known = reply.object if reply.is_good else {}
+    site.facts[_digest(row)] = {name: known.get(name) for name in ("capabilities", "model_info")}
+
+
+def _digest(row: dict[str, Any]) -> str:
+    """Return what changes with the model, also where its name stays."""
+    return text(row.get("digest")) or text(row.get("name"))
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []

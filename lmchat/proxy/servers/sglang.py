@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from lmchat.domain.server import Product
+from msgspec.structs import replace
+
+from lmchat.domain.server import ModelInfo, Product
+from lmchat.proxy.servers.base import capabilities
 from lmchat.proxy.servers.vllm import Vllm
+from lmchat.proxy.site import Site
 
 
 class SgLang(Vllm):
@@ -16,3 +20,23 @@ class SgLang(Vllm):
     load_hint = "It serves what it was started with: sglang serve MODEL"
     key_hint = "Use the key given to sglang serve --api-key"
     owner = "sglang"
+
+    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """The list; what the model can stands elsewhere, and is true of all its names."""
+        models = await super().models(site)
+        reply = None if site.is_quick else await site.get_if_told("/model_info")
+        if reply is None:
+            return models
+        told = reply.object
+        can = {
+            "vision": told.get("has_image_understanding") is True,
+            "tools": bool(told.get("tool_call_parser")),
+        }
+        return tuple(
+            replace(
+                model,
+                is_embedding=told.get("is_generation") is False,
+                capabilities=capabilities(name for name, is_told in can.items() if is_told),
+            )
+            for model in models
+        )

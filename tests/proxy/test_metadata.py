@@ -1,0 +1,135 @@
+"""What each product tells of its models beyond their names, and how rarely it is asked."""
+
+from __future__ import annotations
+
+from lmchat.domain.server import LoadState, Verdict
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import model_list
+from tests.support.scripted_server import Cut, ScriptedServer, json_reply, raw_reply, text_reply
+
+SHOW = "POST /api/show"
+LITELLM = {"x-litellm-version": "1.0"}
+
+
+class Ollama:
+    """A disk full of models; `told` is what `/api/show` says of each."""
+
+    def __init__(self, server: ScriptedServer, *names: str, loaded: tuple[str, ...] = ()) -> None:
+        self.digests = {name: f"sha-{name}" for name in names}
+        self.loaded = loaded
+        server.on("GET /v1/models", model_list(*names, owned_by="library"))
+        server.on("GET /api/version", json_reply({"version": "0.12.0"}))
+        server.on("GET /api/tags", lambda _: json_reply({"models": [self._row(name) for name in names]}))
+        server.on("GET /api/ps", lambda _: json_reply({"models": [{"name": name} for name in self.loaded]}))
+        server.on(SHOW, self._show)
+
+    def _row(self, name: str) -> dict:
+        return {"name": name, "digest": self.digests[name], "details": {"parameter_size": "8B"}}
+
+    @staticmethod
+    def _show(seen):
+        kind = "nomic-bert" if "embed" in seen.json["model"] else "llama"
+        able = [] if "old" in seen.json["model"] else ["completion", "tools", "thinking"]
+        info = {"general.architecture": kind, f"{kind}.context_length": 131072}
+        return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
+
+
+def shown(server) -> list[str]:
+    return [one.json["model"] for one in server.seen(SHOW)]
+
+
+async def test_ollama_tells_more_of_a_model_when_a_list_is_asked_for(server, client):
+    Ollama(server, "llama3:8b", "old-embed")
+    chat, embedding = (await client.models(endpoint_of(server))).models
+    assert (chat.context_max, chat.capabilities) == (131072, ("tools", "reasoning"))
+    assert (chat.is_embedding, embedding.is_embedding) == (False, True)
+
+
+async def test_ollama_is_asked_for_a_model_once_and_again_when_it_changes(server, client):
+    ollama, endpoint = Ollama(server, "a", "b"), endpoint_of(server)
+    for _ in range(3):
+        await client.models(endpoint, is_refresh=True)
+    assert sorted(shown(server)) == ["a", "b"]
+    ollama.digests["b"] = "sha-new"
+    await client.models(endpoint, is_refresh=True)
+    assert sorted(shown(server)) == ["a", "b", "b"]
+
+
+async def test_a_full_disk_is_asked_for_part_by_part_what_is_in_memory_first(server, client):
+    names = [f"m{number}" for number in range(15)]
+    Ollama(server, *names, loaded=("m14",))
+    endpoint, known = endpoint_of(server), []
+    for _ in range(4):
+        before = len(shown(server))
+        models = (await client.models(endpoint, is_refresh=True)).models
+        assert len(shown(server)) - before <= 6
+        known.append(sum(model.context_max is not None for model in models))
+    assert (shown(server)[0], known[-1]) == ("m14", 15)
+
+
+async def test_a_health_check_asks_for_the_model_in_memory_alone_and_once(server, client):
+    Ollama(server, "a", "b", loaded=("b",))
+    for _ in range(3):
+        candidate = await client.check(endpoint_of(server))
+    assert shown(server) == ["b"]
+    assert [model.context_max for model in candidate.models] == [None, 131072]
+    assert candidate.models[1].state is LoadState.LOADED
+
+
+async def test_an_ollama_that_shows_nothing_is_not_asked_for_ever(server, client):
+    Ollama(server, "a")
+    server.on(SHOW, text_reply("404 page not found", status=404))
+    for _ in range(3):
+        (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
+    assert (model.context_max, len(shown(server))) == (None, 1)
+
+
+async def test_an_ollama_that_closes_the_connection_on_that_question_still_has_its_list(server, client):
+    Ollama(server, "a")
+    server.on(SHOW, raw_reply(Cut()))
+    (model,) = (await client.models(endpoint_of(server))).models
+    assert (model.model_id, model.context_max) == ("a", None)
+
+
+async def test_sglang_tells_what_its_model_can(server, client):
+    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
+    info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
+    server.on("GET /model_info", json_reply(info))
+    (model,) = (await client.models(endpoint_of(server))).models
+    assert (model.capabilities, model.is_embedding) == (("tools", "vision"), False)
+    server.on("GET /model_info", json_reply(info | {"is_generation": False}))
+    (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
+    assert model.is_embedding
+    assert "/health" not in {one.path for one in server.seen()}
+
+
+async def test_sglang_without_that_path_is_used_all_the_same(server, client):
+    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
+    server.unknown = text_reply("Not Found", status=404)
+    for _ in range(2):
+        (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
+    assert (model.context_max, len(server.seen("GET /model_info"))) == (1000, 1)
+
+
+async def test_litellm_tells_context_and_abilities(server, client):
+    listed = {"object": "list", "data": [{"id": "gpt"}, {"id": "embed"}, {"id": "other"}]}
+    server.on("GET /v1/models", json_reply(listed, headers=LITELLM))
+    facts = {"max_input_tokens": 128000, "supports_vision": True, "supports_function_calling": None}
+    data = [
+        {"model_name": "gpt", "model_info": facts},
+        {"model_name": "embed", "model_info": {"mode": "embedding", "max_input_tokens": "8192"}},
+        {"model_name": "odd", "model_info": []},
+    ]
+    server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
+    gpt, embed, other = (await client.models(endpoint_of(server))).models
+    assert (gpt.context_max, gpt.capabilities) == (128000, ("vision",))
+    assert (embed.is_embedding, embed.context_max) == (True, None)
+    assert (other.context_max, other.capabilities) == (None, ())
+
+
+async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, client):
+    server.on("GET /v1/models", json_reply({"object": "list", "data": [{"id": "gpt"}]}, headers=LITELLM))
+    refuse = {"error": {"message": "Only proxy admin can be used", "type": "auth_error", "code": 401}}
+    server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.verdict, [model.model_id for model in candidate.models]) == (Verdict.READY, ["gpt"])
