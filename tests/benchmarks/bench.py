@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,11 @@ class Bench:
             "LANG": "C.UTF-8",
             "LMCHAT_ENDPOINT": self.server.url,
         }
+
+    def copy_of(self, home: Path) -> Path:
+        """Return a copy of a place, for what a run writes there."""
+        self.homes += 1
+        return Path(shutil.copytree(home, self.folder / f"copy{self.homes}"))
 
     def lmchat(self, *argv: str, home: Path | None = None) -> Drawn:
         return Drawn([sys.executable, "-m", "lmchat", *argv], self.env(home))

@@ -191,7 +191,7 @@ def growth(bench: Bench) -> Iterator[Row]:
         for size in (2_000, 200_000):
             found.setdefault(str(size), []).append(_growing(bench, mixed(size + 2_000), size))
         for count, home in homes.items():
-            used_s = _growing(bench, mixed(4_000), 2_000, home, "-r", "last")
+            used_s = _growing(bench, mixed(4_000), 2_000, bench.copy_of(home), "-r", "last")
             found.setdefault(f"session {count}", []).append(used_s)
         for kind in ("prose", "fence", "table", "list", "paragraph"):
             found.setdefault(kind, []).append(_growing(bench, KINDS[kind](22_000), 20_000))
@@ -207,7 +207,7 @@ def growth(bench: Bench) -> Iterator[Row]:
 
 def scroll(bench: Bench) -> Iterator[Row]:
     """Pages through 10 000 messages, then another width of the terminal."""
-    home = fill_store(bench.folder / "store10000", 10_000)
+    home = bench.copy_of(fill_store(bench.folder / "store10000", 10_000))
     (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
     times, cpus = [], []
     for _ in range(max(bench.runs // 2, 1)):
