@@ -25,6 +25,11 @@ class Product(StrEnum):
     VLLM = "vLLM"
     SGLANG = "SGLang"
     LITELLM = "LiteLLM"
+    OPENAI = "OpenAI"
+    MISTRAL = "Mistral"
+    ANTHROPIC = "Anthropic"
+    GEMINI = "Gemini"
+    OPENROUTER = "OpenRouter"
     OPENAI_COMPATIBLE = "OpenAI-compatible"
     BUILT_IN = "built-in"
 

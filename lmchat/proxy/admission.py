@@ -86,8 +86,9 @@ class Admission:
         with _step("chat", "allow-list"):
             self._allowed.check(request.endpoint)
         with _step("chat", "size"):
-            dialect = dialects.get((request.endpoint, request.model), Dialect())
-            body = encode_request(request, server_of(request.product).fields(request.sampling), dialect)
+            server = server_of(request.product)
+            dialect = dialects.get((request.endpoint, request.model), server.dialect)
+            body = encode_request(request, server.fields(request.sampling), dialect)
             check_size(body, request.messages, self._max_body_mb)
         with _step("chat", "limiter"):
             self._limiter.take(CHAT)

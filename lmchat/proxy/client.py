@@ -183,8 +183,8 @@ class ProxyClient:
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, and return how it is sent."""
         body = self._admission.chat(request, self._dialects)
-        dialect = self._dialects.get((request.endpoint, request.model), Dialect())
         server = server_of(request.product)
+        dialect = self._dialects.get((request.endpoint, request.model), server.dialect)
         self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", len(body), request.endpoint.origin)
         return Exchange(

@@ -130,7 +130,10 @@ def _loopback(port: int) -> Endpoint:
 
 
 def server_at(endpoint: Endpoint) -> Server:
-    """Return the product that is expected at an address."""
+    """Return the product that is expected at an address; at the host of a provider no other can be."""
+    at_host = next((one for one in SERVERS if endpoint.host in one.hosts), None)
+    if at_host is not None:
+        return at_host
     return next((one for one in SERVERS if endpoint.port in one.ports), server_of(Product.OPENAI_COMPATIBLE))
 
 

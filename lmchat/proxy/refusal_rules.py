@@ -138,7 +138,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="auth",
-        pattern="invalid_api_key|authentication_error|invalid api key|api token is required",
+        pattern="invalid_api_key|authentication_error|invalid api key|api token is required"
+        r"|api key not valid|missing or invalid authorization header",
         hint="The key was rejected: check it.",
         hint_without_key="The server wants an API key, and none was sent.",
         hints=_KEY_HINTS,

@@ -87,7 +87,7 @@ class Scout:
             endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS
         )
         try:
-            if endpoint not in self._proven:
+            if endpoint not in self._proven and not server.hosts:
                 server = await self._identified(site, server)
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
@@ -107,8 +107,8 @@ class Scout:
         return self._timeouts_for(endpoint).health_s
 
     def _expected(self, endpoint: Endpoint) -> Server:
-        product = self._products.get(endpoint)
-        return server_of(product) if product else server_at(endpoint)
+        server, product = server_at(endpoint), self._products.get(endpoint)
+        return server_of(product) if product and not server.hosts else server
 
     async def _identified(self, site: Site, expected: Server) -> Server:
         server, is_sure = await identify(site, expected)
@@ -121,8 +121,9 @@ class Scout:
     ) -> Candidate:
         site = self._site(place.endpoint, place.server.product, read_s=read_s, key=key)
         site.is_quick = is_quick
-        candidate = await look(site, place, place.server if is_quick else None)
-        if is_quick and site.first is not None and is_another(site.first, place.server):
+        is_by_host = bool(place.server.hosts)
+        candidate = await look(site, place, place.server if is_quick or is_by_host else None)
+        if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
             self._proven.discard(place.endpoint)
             return await self._look(place, read_s=read_s, key=key)
         if candidate.verdict.is_server:

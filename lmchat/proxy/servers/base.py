@@ -11,6 +11,7 @@ from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.json_values import number, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
+from lmchat.proxy.wire import Dialect
 
 Tell = Callable[[float], None]
 """Takes how far something is, 0 to 1."""
@@ -24,6 +25,10 @@ class Server:
     """Which."""
     ports: ClassVar[tuple[int, ...]] = ()
     """Where it listens unless told otherwise; the first is the one that people see."""
+    hosts: ClassVar[tuple[str, ...]] = ()
+    """Where it alone answers, so that nothing has to be asked to recognise it."""
+    dialect: ClassVar[Dialect] = Dialect()
+    """How it is spoken to until it refuses a field."""
     opening_path: ClassVar[str] = ""
     """What to ask first on its own port; empty: the list of models."""
     confirm_path: ClassVar[str] = ""

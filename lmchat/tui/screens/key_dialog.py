@@ -24,6 +24,11 @@ WHERE: Mapping[Product, str] = {
     Product.SGLANG: "It is what SGLang was started with: --api-key.",
     Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
     Product.BUILT_IN: "lmchat made it up for this run: start lmchat again.",
+    Product.OPENAI: "Make one at platform.openai.com/api-keys.",
+    Product.MISTRAL: "Make one at console.mistral.ai/api-keys.",
+    Product.ANTHROPIC: "Make one at console.anthropic.com/settings/keys.",
+    Product.GEMINI: "Make one at aistudio.google.com/apikey.",
+    Product.OPENROUTER: "Make one at openrouter.ai/settings/keys.",
     Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
 }
 """Where each product shows its key, as a sentence."""
