@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -104,11 +105,20 @@ def _prompt(parts: Parts) -> str:
 def _read_all(file: int) -> bytes:
     """Read to the end; Ctrl-C always ends it.
 
-    `read()` of a file object would lose a signal that comes between two of its blocks.
+    An exception out of a signal's handler can be lost, between two blocks of `read()` or in a callback of the
+    garbage collector: the handler only notes the signal, and the loop looks at the note.
     """
+    noted: list[int] = []
     blocks: list[bytes] = []
-    while True:
-        if select.select([file], [], [], _LOOK_S)[0]:
-            if not (block := os.read(file, _BLOCK_BYTES)):
-                return b"".join(blocks)
-            blocks.append(block)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in the background of a shell
+        signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        while not noted:
+            if select.select([file], [], [], _LOOK_S)[0]:
+                if not (block := os.read(file, _BLOCK_BYTES)):
+                    return b"".join(blocks)
+                blocks.append(block)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    raise KeyboardInterrupt

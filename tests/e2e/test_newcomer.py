@@ -70,8 +70,7 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path, caps
         stages.end("one line to the welcome page")
         screen.type("\r")
         screen.wait_for("Fetch a demo model?", 30)
-        assert "Apache-2.0" in screen.text
-        assert str(home)[:20] in screen.text.replace("\n", "")
+        screen.wait_for("Apache-2.0")
         stages.end("Enter to the question")
         screen.type("\r")
         screen.wait_for("built-in         ready", 120)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmchat import __version__
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
 from tests.support.pty_program import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -22,7 +22,7 @@ _PYTHONS = ("3.11", "3.12", "3.13")
 _PACKAGE = {
     str(path.relative_to(ROOT))
     for path in (ROOT / "lmchat").rglob("*")
-    if path.is_file() and path.suffix in (".py", ".tcss", ".typed")
+    if path.is_file() and path.suffix in (".py", ".pyi", ".tcss", ".typed")
 }
 
 
@@ -97,6 +97,7 @@ def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real
     assert _run(tmp_path / "venv/bin/lmchat", "--version").strip() == f"lmchat {__version__}"
     home = tmp_path / "home"
     home.mkdir()
+    configure(home, STEADY + "max_tokens = 16\n")
     with LMChatScreen(home, real_server.url, argv=(str(tmp_path / "venv/bin/lmchat"),)) as screen:
         screen.wait_ready()
         screen.ask("Say hello.")

@@ -151,7 +151,7 @@ def test_the_welcome_screen_goes_on_by_itself_when_a_server_appears(tmp_path):
     with free_port() as port:
         screen = LMChatScreen(tmp_path, env={"LMCHAT_ENDPOINT": f"http://127.0.0.1:{port}"})
         try:
-            screen.wait_for("No model server answers")
+            screen.wait_for("Nothing answers at")
             screen.wait_for("refused")
         except BaseException:
             screen.close()
