@@ -222,7 +222,7 @@ class Desk:
         return replace(use, tokens=use.tokens + turn.tokens, is_estimated=True)
 
     def plan(self, draft: str = "") -> ContextPlan | None:
-        """Return what of the shown session would be sent with a draft; None where no window is known."""
+        """Return what of the shown session would be sent with a draft; None where that is not known."""
         if self.target is None or self.target.model is None or self.target.model.context is None:
             return None
         if not self.shown.conversation.is_whole:
