@@ -18,11 +18,15 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, Tex
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
+from lmchat.services.places import Here
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
+from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
-from tests.support.tui_host import screen_text
+from tests.support.start_desk import OFFER
+from tests.support.tui_host import Host, screen_text
 
 DOCS = Path(__file__).parents[2] / "docs"
 FONTS = "Hack, DejaVu Sans Mono, Menlo, Consolas, monospace"
@@ -161,8 +165,27 @@ PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable
 """Name of the file, theme, size, and what is done before the picture is taken."""
 
 
+async def welcome() -> str:
+    """The page of a machine where no server answers yet."""
+
+    def page() -> WelcomeScreen:
+        screen = WelcomeScreen(clock=lambda: 0.0)
+        screen.show_here(Here(offer=OFFER))
+        screen.show(PLACES, 2.0, 3.0)
+        return screen
+
+    host = Host(screen=page)
+    async with host.run_test(size=(120, 40)) as pilot:
+        while "Try the built-in engine" not in screen_text(host):
+            await pilot.pause(0.05)
+        await pilot.pause(0.6)
+        return as_svg(host)
+
+
 async def draw(name: str) -> str:
     """Return a picture as SVG."""
+    if name == "welcome":
+        return await welcome()
     theme, size, prepare = PICTURES[name]
     async with talking(theme, size) as desk:
         await prepare(desk)
@@ -171,5 +194,5 @@ async def draw(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or PICTURES:
+    for wanted in sys.argv[1:] or (*PICTURES, "welcome"):
         (DOCS / f"{wanted}.svg").write_text(asyncio.run(draw(wanted)), encoding="utf-8")
