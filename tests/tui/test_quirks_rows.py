@@ -177,7 +177,7 @@ async def test_whatever_happens_the_terminal_shows_what_the_screen_holds(seed):
             "focus": lambda: log.focus_message(-1),
             "find": lambda: log.find(chance.choice("aei")),
         }
-        for _ in range(25):
+        for _ in range(15):
             step = chance.choice(["words"] * 8 + list(steps))
             if step == "words":
                 await steps[step]()
