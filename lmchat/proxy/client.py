@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import httpx
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
-from lmchat.domain.event import RequestQueued, StreamEvent
+from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
@@ -25,6 +25,7 @@ from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
+from lmchat.proxy.following import beside
 from lmchat.proxy.lm_studio_home import hinted_port
 from lmchat.proxy.look import Place
 from lmchat.proxy.nearness import is_near, one_name
@@ -208,7 +209,8 @@ class ProxyClient:
             async with self._turn(request.endpoint, channel):
                 self._counters.sent()
                 started_s = time.perf_counter()
-                finished = await exchange.run()
+                async with self._loading_told(exchange):
+                    finished = await exchange.run()
                 self._dialects[request.endpoint, request.model] = exchange.dialect
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
@@ -227,6 +229,18 @@ class ProxyClient:
             self._counters.succeeded((time.perf_counter() - started_s) * 1e3)
             channel.post(finished)
             channel.close()
+
+    def _loading_told(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
+        """Tell how far the model is that a request has its server load."""
+        request, channel = exchange.request, exchange.channel
+        if not exchange.is_model_unloaded:
+            return nullcontext()
+
+        def tell(fraction: float) -> None:
+            channel.post(ModelLoading(fraction=fraction))
+
+        site = self._scout.patient_site(request.endpoint, request.product)
+        return beside(exchange.server.follow_loading(site, request.model, tell))
 
     @asynccontextmanager
     async def _turn(self, endpoint: Endpoint, channel: Channel) -> AsyncIterator[None]:

@@ -7,13 +7,24 @@ import json
 
 import pytest
 
+from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import endpoint_of
-from tests.support.scripted_products import LLAMA
-from tests.support.scripted_server import Cut, Gate, json_reply, raw_reply, text_reply
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    finish,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
 from tests.support.waiting import until
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
@@ -62,6 +73,42 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     server.on("GET /v1/models", row("large", "loaded"))
     await work
     gate.open()
+
+
+async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(server, client):
+    products.router(server, large="unloaded")
+    gate = Gate()
+    stages = ["text_model"]
+    done = {"model": "large", "event": "status_change", "data": {"status": "loaded"}}
+    server.on(
+        EVENTS,
+        stream(
+            told("other", stages=stages, current="text_model", value=0.9),
+            told("large", stages=stages, current="text_model", value=0.5),
+            f"data: {json.dumps(done)}\n\n".encode(),
+            told("large", stages=stages, current="text_model", value=0.6),
+            Hold(),
+        ),
+    )
+    server.on(CHAT, sse("Hello", finish(), DONE, before=[gate]))
+    await client.models(endpoint_of(server))
+
+    def go_on(event: object) -> None:
+        if event == ModelLoading(fraction=0.5):
+            gate.open()
+
+    request = ask(server, product=Product.LLAMA_CPP, model="large")
+    events, error = await events_of(client, request, on_event=go_on)
+    assert error is None
+    assert [one.fraction for one in events if isinstance(one, ModelLoading)] == [None, 0.5]
+    assert await asyncio.to_thread(server.seen(EVENTS)[0].client_left.wait, 5)
+
+
+async def test_a_request_for_a_model_in_memory_listens_to_nothing(server, client):
+    products.router(server, small="loaded")
+    await client.models(endpoint_of(server))
+    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
+    assert (error, server.seen(EVENTS)) == (None, [])
 
 
 def row(name: str, state: str, **more: object):

@@ -115,6 +115,9 @@ class Server:
         """
         raise self._cannot("load")
 
+    async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
+        """Tell how far a model is that somebody has it load; ends when it is loaded, or nobody says."""
+
     async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
         """Unload a model."""
         raise self._cannot("unload")

@@ -94,7 +94,7 @@ class LlamaCpp(Server):
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:
         """The router begins to load at once and answers before it is done: look until it is."""
-        async with beside(_listen(site, model, tell)):
+        async with beside(self.follow_loading(site, model.model_id, tell)):
             reply = await site.post("/models/load", {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
             if is_begun:
@@ -121,6 +121,19 @@ class LlamaCpp(Server):
                     details=f"exit code {status.get('exit_code')}",
                 )
         raise self._missing(model)
+
+    async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
+        """A router loads in stages, each with a share of its own."""
+        async with aclosing(site.events("/models/sse")) as events:
+            async for event in events:
+                if event.get("model") != model_id:
+                    continue
+                told = mapping(event.get("data"))
+                if _STATES.get(text(told.get("status"))) is LoadState.LOADED:
+                    return
+                fraction = _fraction(mapping(told.get("progress")))
+                if fraction is not None:
+                    tell(fraction)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Only a router can; it too answers before it is done."""
@@ -152,16 +165,12 @@ class LlamaCpp(Server):
             await asyncio.sleep(LOADING_POLL_S)
 
 
-async def _listen(site: Site, model: ModelInfo, tell: Tell) -> None:
-    """Tell how far a router is with a model; it loads in stages, each with a share of its own."""
-    async with aclosing(site.events("/models/sse")) as events:
-        async for event in events:
-            progress = mapping(mapping(event.get("data")).get("progress"))
-            stages, share = progress.get("stages"), number(progress.get("value"))
-            if event.get("model") == model.model_id and isinstance(stages, list) and share is not None:
-                current = progress.get("current")
-                done = stages.index(current) if current in stages else 0
-                tell(min(max((done + share) / max(len(stages), 1), 0.0), 1.0))
+def _fraction(progress: dict[str, Any]) -> float | None:
+    stages, share, current = progress.get("stages"), number(progress.get("value")), progress.get("current")
+    if not isinstance(stages, list) or share is None:
+        return None
+    done = stages.index(current) if current in stages else 0
+    return min(max((done + share) / max(len(stages), 1), 0.0), 1.0)
 
 
 async def _give_up(site: Site, model: ModelInfo) -> None:
