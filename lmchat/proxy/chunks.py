@@ -150,16 +150,24 @@ class ChunkReader:
             self._parts(content, out)
         if delta.get("refusal"):
             self._content(text(delta["refusal"]), out)
-        if delta.get("tool_calls"):
-            for call in self._calls.read(delta["tool_calls"]):
-                self._grow(len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS)
-                self._token(call, out)
-            if self._calls.count > MAX_CALLS:
-                raise MalformedStreamError(f"the answer has more than {MAX_CALLS} tool calls")
+        calls = delta.get("tool_calls") or _older_calls(delta.get("function_call"))
+        if calls:
+            self._call(calls, out)
+
+    def _call(self, fragments: object, out: list[StreamEvent]) -> None:
+        for call in self._calls.read(fragments):
+            self._grow(len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS)
+            self._token(call, out)
+        if self._calls.count > MAX_CALLS:
+            raise MalformedStreamError(f"the answer has more than {MAX_CALLS} tool calls")
 
     def _parts(self, parts: object, out: list[StreamEvent]) -> None:
-        for part in rows(parts):
-            if part.get("type") == "thinking":
+        for part in parts if isinstance(parts, list) else [parts]:
+            if isinstance(part, str):
+                self._content(part, out)
+            elif not isinstance(part, dict):
+                continue
+            elif part.get("type") == "thinking":
                 thought = _joined(part.get("thinking"))
                 self._grow(len(thought))
                 self._piece(thought, out, is_thought=True)
@@ -222,6 +230,11 @@ def _progress(progress: dict[str, Any]) -> PromptProgress:
     return PromptProgress(
         fraction=min(max(fraction, 0.0), 1.0), processed_tokens=processed, total_tokens=total
     )
+
+
+def _older_calls(call: object) -> list[dict[str, Any]]:
+    """Return the one call that an answer could have before there were lists of them."""
+    return [{"index": 0, "function": call}] if call and isinstance(call, dict) else []
 
 
 def _thought(delta: dict[str, Any]) -> str:

@@ -172,6 +172,15 @@ CASES = {
         ),
         thought="hm",
     ),
+    "content as a list of strings": Case(sse(delta(None, content=["Hé", 7, None, "llo"]), F, DONE)),
+    "content as one part": Case(
+        sse(
+            delta(None, content={"type": "text", "text": "Hé"}), delta(None, content={"text": "llo"}), F, DONE
+        )
+    ),
+    "a thought as one part": Case(
+        sse(delta(None, content={"type": "thinking", "thinking": "hm"}), H, W, F, DONE), thought="hm"
+    ),
     "lone surrogate": Case(
         sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n', F, DONE), text="a\ufffd"
     ),
@@ -310,6 +319,28 @@ async def test_interleaved_tool_calls_keep_their_parts(server, client):
     ]
     assert "".join(one.arguments for one in calls if one.index == 1) == "{}"
     assert "".join(one.arguments for one in calls if one.index == 0) == '{"x"{"y":1}'
+
+
+async def test_the_older_form_of_a_call_is_one_call(server, client):
+    fragments = [{"name": "f", "arguments": ""}, {"arguments": '{"x"'}, {"arguments": ":1}"}, None, 7]
+    pieces = (delta(None, content=None, function_call=one) for one in fragments)
+    server.on(CHAT, sse(R, *pieces, finish("function_call"), DONE))
+    events, error = await events_of(client, ask(server))
+    calls = [one for one in events if isinstance(one, ToolCallDelta)]
+    assert error is None
+    assert {one.index for one in calls} == {0}
+    assert "".join(one.name for one in calls) == "f"
+    assert "".join(one.arguments for one in calls) == '{"x":1}'
+    assert events[-1] == StreamFinished(reason="function_call")
+
+
+async def test_complete_calls_without_index_and_id_are_told_apart(server, client):
+    calls = [{"function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    server.on(CHAT, sse(R, delta(None, tool_calls=calls), finish("tool_calls"), DONE))
+    events, error = await events_of(client, ask(server))
+    told = [one for one in events if isinstance(one, ToolCallDelta)]
+    assert error is None
+    assert [(one.index, one.name, one.arguments) for one in told] == [(0, "f", "{}"), (1, "g", "{}")]
 
 
 async def test_a_server_that_closes_before_it_answers_is_told_so(server, client):

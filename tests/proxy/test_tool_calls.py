@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from lmchat.proxy.tool_calls import ToolCalls
 
 
@@ -40,8 +42,52 @@ def test_without_an_index_the_id_tells_the_call():
     assert found == {0: ["a", "f", "13"], 1: ["b", "g", "2"]}
 
 
-def test_without_index_and_id_it_is_the_call_before():
+def test_what_has_no_index_no_id_and_no_name_is_more_of_the_call_before():
     assert put_together([fragment(None, "a", "f")], [fragment(arguments="1")], [fragment(arguments="2")]) == {
+        0: ["a", "f", "12"]
+    }
+
+
+@pytest.mark.parametrize("is_one_chunk", [True, False])
+def test_complete_calls_without_index_and_id_stay_apart(is_one_chunk):
+    calls = [fragment(name="f", arguments="{}"), fragment(name="g", arguments="{}")]
+    found = put_together(calls) if is_one_chunk else put_together(*([call] for call in calls))
+    assert found == {0: ["", "f", "{}"], 1: ["", "g", "{}"]}
+
+
+def test_the_same_tool_asked_for_twice_is_two_calls():
+    assert put_together([fragment(name="f", arguments="1")], [fragment(name="f", arguments="2")]) == {
+        0: ["", "f", "1"],
+        1: ["", "f", "2"],
+    }
+
+
+def test_one_index_with_two_ids_is_two_calls():
+    found = put_together(
+        [fragment(0, "a", "f", "1"), fragment(0, "b", "g", "2")],
+        [fragment(0, arguments="3")],
+        [fragment(0, "a", None, "4")],
+        [fragment(1, "c", "h", "5")],
+    )
+    assert found == {0: ["a", "f", "14"], 1: ["b", "g", "23"], 2: ["c", "h", "5"]}
+
+
+def test_an_id_of_its_own_for_each_fragment_begins_no_call():
+    found = put_together(
+        [fragment(0, "a", "f", "1")], [fragment(0, "b", "", "2")], [fragment(0, "c", None, "3")]
+    )
+    assert found == {0: ["a", "f", "123"]}
+
+
+def test_two_indexes_with_one_id_are_two_calls():
+    assert put_together([fragment(0, "x", "f", "1"), fragment(1, "x", "g", "2")]) == {
+        0: ["x", "f", "1"],
+        1: ["x", "g", "2"],
+    }
+
+
+def test_an_index_that_is_told_once_is_found_by_its_id():
+    assert put_together([fragment(0, "a", "f", "1")], [fragment(None, "a", None, "2")]) == {
         0: ["a", "f", "12"]
     }
 
