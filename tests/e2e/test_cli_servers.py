@@ -11,7 +11,7 @@ from tests.support import scripted_products as products
 from tests.support.cli import Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import model_list
-from tests.support.scripted_server import Hold, html_reply, json_reply, raw_reply
+from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 from tests.support.waiting import wait_until
 
 _HEALTH = [
@@ -90,6 +90,13 @@ def test_detect_names_the_real_server_and_all_candidates(real, real_server):
     assert value["candidates"][0]["url"] == real_server.url
     ports = {one["url"].rpartition(":")[2] for one in value["candidates"]}
     assert {"1234", "1337", "8080", "11434", "8000", "30000", "4000"} <= ports
+
+
+def test_a_server_is_found_where_its_variable_says(alone):
+    with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:
+        alone.env["OLLAMA_HOST"] = f"127.0.0.1:{ollama.port}"
+        rows = {row["url"]: (row["product"], row["verdict"]) for row in alone.json("detect")["candidates"]}
+    assert rows[ollama.url] == ("Ollama", "ready")
 
 
 def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):

@@ -1,0 +1,28 @@
+"""A backend that is made when it is first needed, and what was said to it before."""
+
+from __future__ import annotations
+
+from lmchat.services.late_backend import LateBackend
+from tests.support.scripted_backend import ScriptedBackend, model
+
+
+async def test_hosts_that_were_allowed_before_it_was_made_are_allowed():
+    backend = ScriptedBackend()
+    late = LateBackend(lambda: backend)
+    late.allow("gpu-box")
+    assert backend.allowed == []
+    await late.ready()
+    late.allow("other")
+    await late.ready()
+    assert backend.allowed == ["gpu-box", "other"]
+
+
+async def test_how_far_loading_is_comes_through():
+    backend, heard = ScriptedBackend(), []
+
+    async def load(_model, *, on_progress=None):
+        on_progress(0.5)
+
+    backend.load = load
+    await LateBackend(lambda: backend).load(model(), on_progress=heard.append)
+    assert heard == [0.5]
