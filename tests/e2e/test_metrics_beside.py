@@ -8,7 +8,7 @@ from tests.support.cli import Cli
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import Hold, ScriptedServer, sse
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,7 +38,7 @@ def test_the_counters_move_while_the_screen_runs(tmp_path):
 
 def test_a_process_that_is_killed_has_been_counted(cli, held):
     with cli.start("ask", "Hello?") as asking:
-        held.wait_for(CHAT)
+        held.wait_for(CHAT, timeout_s=WAIT_S)
         _wait_counted(cli, 1)
         asking.kill()
     _wait_counted(cli, 1)
@@ -46,7 +46,7 @@ def test_a_process_that_is_killed_has_been_counted(cli, held):
 
 def test_after_a_reset_only_what_comes_then_is_counted_whoever_else_runs(cli, held):
     with cli.start("ask", "first") as first, cli.start("ask", "second") as second:
-        held.wait_for(CHAT, count=2)
+        held.wait_for(CHAT, count=2, timeout_s=WAIT_S)
         _wait_counted(cli, 2)
         cli.json("metrics", "reset")
         assert not any(cli.json("metrics").values())
