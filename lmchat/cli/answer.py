@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.cli.output import Output, SafeStream, failure_detail
-from lmchat.domain.event import ModelLoading, RetryScheduled, StreamStalled, TextDelta
+from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.domain.model_names import is_other_model
 from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent
 
 
@@ -18,6 +20,7 @@ class Printer:
         self._output = output
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
+        self._asked = ""
         self.sent_tokens = 0
         """Our estimate of what was sent."""
 
@@ -39,7 +42,11 @@ class Printer:
                     f"{start}lmchat: nothing has come from the server for {silent_s:.0f} s; "
                     "Ctrl+C stops waiting."
                 )
-            case AnswerBegun(plan=plan):
+            case ModelNamed(model=model) if is_other_model(self._asked, model):
+                served, asked = safe_line(model, limit=80), safe_line(self._asked, limit=80)
+                self._output.note(f"lmchat: {served} answers; {asked} was asked for.")
+            case AnswerBegun(message=message, plan=plan):
+                self._asked = message.model
                 self.sent_tokens = plan.tokens
                 if plan.left_out:
                     self._output.note(
@@ -77,6 +84,7 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
         "reply": answer.text,
         "reasoning": answer.reasoning,
         "model": answer.model,
+        "asked_model": receipt.asked or None,
         "endpoint": answer.endpoint,
         "session_id": session_id,
         "finish_reason": receipt.finish_reason or None,

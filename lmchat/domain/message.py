@@ -95,6 +95,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """Why it ended, in the server's word; empty where it said nothing."""
     retries: int = 0
     """Tries beyond the first."""
+    asked: str = ""
+    """The model asked for, where another one answered."""
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):

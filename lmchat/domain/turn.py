@@ -24,6 +24,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.message import AnswerState, Receipt
+from lmchat.domain.model_names import is_other_model
 
 CHARS_PER_TOKEN = 4.0
 """Used to estimate tokens until the server counts them."""
@@ -50,6 +51,8 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     model: str
     """The model asked for, then the one that answers."""
+    asked: str = ""
+    """The model asked for, once another one answers (R-40)."""
     started_s: float
     """When the user sent it."""
     sent_s: float | None = None
@@ -107,7 +110,8 @@ class Turn(Struct, frozen=True, kw_only=True):
             case PromptProgress(fraction=fraction):
                 return replace(self, stage=Stage.READING, fraction=fraction)
             case ModelNamed(model=model):
-                return replace(self, model=model)
+                asked = self.model if is_other_model(self.model, model) else self.asked
+                return replace(self, model=model, asked=asked)
             case StreamStalled(silent_s=silent_s):
                 fresh = self.stage is not Stage.STALLED
                 return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
@@ -225,4 +229,5 @@ class Turn(Struct, frozen=True, kw_only=True):
             reasoning_ms=None if thought_s is None else thought_s * 1e3,
             finish_reason=self.finish_reason,
             retries=self.retries,
+            asked=self.asked,
         )

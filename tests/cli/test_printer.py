@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from lmchat.cli.answer import Printer
 from lmchat.cli.output import Output
-from lmchat.domain.event import ModelLoading, StreamStalled, TextDelta
+from lmchat.domain.context import ContextPlan
+from lmchat.domain.event import ModelLoading, ModelNamed, StreamStalled, TextDelta
+from lmchat.domain.message import Role, text_message
+from lmchat.services.asking import AnswerBegun
 
 
 def shown(capsys, *events, **how) -> tuple[str, str]:
@@ -11,6 +16,14 @@ def shown(capsys, *events, **how) -> tuple[str, str]:
         printer.show(event)
     captured = capsys.readouterr()
     return captured.out, captured.err
+
+
+PLAN = ContextPlan(messages=(), left_out=0, tokens=3, needed_tokens=3, limit=None, reserve=0)
+
+
+def begun(model: str) -> AnswerBegun:
+    message = replace(text_message(Role.ASSISTANT, ""), model=model)
+    return AnswerBegun(message=message, plan=PLAN)
 
 
 def test_a_server_that_says_nothing_is_told_once_and_again_after_it_said_something(capsys):
@@ -31,3 +44,13 @@ def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
     out, told = shown(capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_lines=True)
     assert out == '{"chunk": "x"}\n'
     assert "nothing has come" in told
+
+
+def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
+    out, told = shown(capsys, begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n"))
+    assert (out, told) == ("x\n", "lmchat: other␛[31m-model answers; tiny was asked for.\n")
+
+
+def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
+    _, told = shown(capsys, begun("tiny"), ModelNamed(model="/models/tiny.gguf"))
+    assert told == ""

@@ -37,17 +37,33 @@ def test_the_real_server_answers_on_stdout_alone(real):
 def test_json_has_every_figure_of_a_real_answer(real, real_server):
     value = real.json("ask", "--json", "Say hello.")
     assert list(value) == [
-        *("reply", "reasoning", "model", "endpoint", "session_id", "finish_reason", "state", "usage"),
-        *("ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
+        *("reply", "reasoning", "model", "asked_model", "endpoint", "session_id", "finish_reason", "state"),
+        *("usage", "ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
     ]
     assert value["reply"]
-    assert value["model"] == real_server.models[0]
+    assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
     assert value["endpoint"] == real_server.url
     assert (value["session_id"], value["state"], value["finish_reason"]) == (None, "complete", "stop")
     usage_of = value["usage"]
     assert usage_of["total_tokens"] == usage_of["prompt_tokens"] + usage_of["completion_tokens"] > 0
     assert usage_of["estimated"] is False
     assert 0 < value["ttft_ms"] <= value["elapsed_ms"]
+
+
+def test_a_real_server_that_ignores_the_name_is_told(real, real_server):
+    done = real("ask", "--json", "-m", "nobody-has-this", "Say hello.")
+    value = json.loads(done.stdout)
+    assert (value["model"], value["asked_model"]) == (real_server.models[0], "nobody-has-this")
+    assert done.stderr == f"lmchat: {real_server.models[0]} answers; nobody-has-this was asked for.\n"
+
+
+def test_another_model_than_the_one_asked_for_is_told_and_kept(cli, server):
+    server.on(CHAT, sse("Hello.", finish(), DONE))
+    done = cli("ask", "--save", "-m", "other", "hi")
+    assert done.stderr == "lmchat: tiny answers; other was asked for.\n"
+    (saved,) = [one for one in cli.json("sessions", "show", "last", "--json")["messages"] if one["receipt"]]
+    assert (saved["model"], saved["receipt"]["asked"]) == ("tiny", "other")
+    assert server.seen(CHAT)[-1].json["model"] == "other"
 
 
 def test_stream_json_is_chunks_and_then_done(real):

@@ -73,6 +73,11 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
     assert second.endswith("2.4\u00a0s · length")
 
 
+async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
+    log.load([answer("a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="length"))])
+    assert rows(log)[2].replace(GAP, " ").endswith(" tok/s · asked for /models/ti␛ny · length")
+
+
 async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):
     log.load([answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500))])
     assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · ~1 234 tok · 0.5 s"

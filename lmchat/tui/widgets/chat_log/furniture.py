@@ -167,11 +167,11 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
         [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
     ]
     reason = safe_line(receipt.finish_reason, limit=40)
-    is_unusual = bool(reason) and reason != "stop"
-    if is_unusual:
-        left.append([(_dot(page, reason), page.styles["warning"])])
+    unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
+    unusual += [reason] if reason not in ("", "stop") else []
+    left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]
     right = [(text.strip(), style) for text, style in _version(page, message)]
-    return [page.row(left, right, kept=int(is_unusual))]
+    return [page.row(left, right, kept=len(unusual))]
 
 
 def _token_words(receipt: Receipt) -> str:
