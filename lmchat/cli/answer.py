@@ -60,13 +60,23 @@ class Printer:
         error = _error(answer)
         if self._output.is_lines:
             if error is None:
+                for call in _calls(answer):
+                    self._output.document({"tool_call": call})
                 self._output.document({"done": True})
         elif not self._output.is_json:
             self._stream.end()
+            if error is None:
+                self._tell_calls(answer)
         elif answer.state is not AnswerState.FAILED:
             value = answer_json(answer, session_id, self.sent_tokens)
             self._output.document(value if error is None else value | {"detail": failure_detail(error)})
         return error
+
+    def _tell_calls(self, answer: ChatMessage) -> None:
+        """Say what tools the model asks for: an answer that is nothing else would look like none."""
+        for call in answer.tool_calls:
+            name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
+            self._output.note(f"lmchat: the model asks for a tool, which is not run: {name}({arguments})")
 
     def _piece(self, text: str) -> None:
         if self._output.is_lines:
@@ -83,6 +93,7 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
     return {
         "reply": answer.text,
         "reasoning": answer.reasoning,
+        "tool_calls": _calls(answer),
         "model": answer.model,
         "asked_model": receipt.asked or None,
         "endpoint": answer.endpoint,
@@ -100,6 +111,12 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
         "elapsed_ms": _rounded(receipt.elapsed_ms),
         "retries": receipt.retries,
     }
+
+
+def _calls(answer: ChatMessage) -> list[dict[str, str]]:
+    return [
+        {"id": call.call_id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+    ]
 
 
 def _error(answer: ChatMessage) -> LMChatError | None:

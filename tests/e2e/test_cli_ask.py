@@ -37,8 +37,8 @@ def test_the_real_server_answers_on_stdout_alone(real):
 def test_json_has_every_figure_of_a_real_answer(real, real_server):
     value = real.json("ask", "--json", "Say hello.")
     assert list(value) == [
-        *("reply", "reasoning", "model", "asked_model", "endpoint", "session_id", "finish_reason", "state"),
-        *("usage", "ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
+        *("reply", "reasoning", "tool_calls", "model", "asked_model", "endpoint", "session_id"),
+        *("finish_reason", "state", "usage", "ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
     ]
     assert value["reply"]
     assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
@@ -64,6 +64,32 @@ def test_another_model_than_the_one_asked_for_is_told_and_kept(cli, server):
     (saved,) = [one for one in cli.json("sessions", "show", "last", "--json")["messages"] if one["receipt"]]
     assert (saved["model"], saved["receipt"]["asked"]) == ("tiny", "other")
     assert server.seen(CHAT)[-1].json["model"] == "other"
+
+
+_CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": '{"city":"a\x1bb"}'}}
+
+
+def test_a_model_that_asks_for_a_tool_is_told(cli, server):
+    server.on(CHAT, sse(delta(tool_calls=[_CALL]), finish("tool_calls"), DONE))
+    done = cli("ask", "hi")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == ('lmchat: the model asks for a tool, which is not run: weather({"city":"a␛b"})\n')
+
+
+def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
+    asked = {"id": "call_1", "name": "weather", "arguments": '{"city":"a\x1bb"}'}
+    server.on(CHAT, sse("Look:", delta(tool_calls=[_CALL]), finish("tool_calls"), DONE))
+    value = cli.json("ask", "--json", "hi")
+    assert (value["reply"], value["finish_reason"], value["tool_calls"]) == ("Look:", "tool_calls", [asked])
+    lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
+    assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, {"done": True}]
+
+
+def test_half_a_tool_call_is_no_line(cli, server):
+    server.on(CHAT, sse(delta(tool_calls=[_CALL]), Cut()))
+    done = cli("ask", "--stream-json", "hi")
+    assert done.returncode == 1
+    assert [list(json.loads(line)) for line in done.stdout.splitlines()] == [["detail"]]
 
 
 def test_stream_json_is_chunks_and_then_done(real):
