@@ -67,6 +67,7 @@ class Printer:
             self._stream.end()
             if error is None:
                 self._tell_calls(answer)
+                self._tell_limit(answer)
         elif answer.state is not AnswerState.FAILED:
             value = answer_json(answer, session_id, self.sent_tokens)
             self._output.document(value if error is None else value | {"detail": failure_detail(error)})
@@ -77,6 +78,10 @@ class Printer:
         for call in answer.tool_calls:
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
             self._output.note(f"lmchat: the model asks for a tool, which is not run: {name}({arguments})")
+
+    def _tell_limit(self, answer: ChatMessage) -> None:
+        if answer.receipt is not None and answer.receipt.limit is not None:
+            self._output.note(f"lmchat: the answer is cut short: {answer.receipt.limit}.")
 
     def _piece(self, text: str) -> None:
         if self._output.is_lines:

@@ -31,6 +31,13 @@ class AnswerState(StrEnum):
     """It ended before any text came."""
 
 
+class Limit(StrEnum):
+    """What cut an answer short; the value is the word on the screen."""
+
+    CONTEXT = "context is full"
+    MAX_TOKENS = "max tokens reached"
+
+
 class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
     """What is said."""
 
@@ -97,6 +104,13 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """Tries beyond the first."""
     asked: str = ""
     """The model asked for, where another one answered."""
+    limit: Limit | None = None
+    """What cut it short, where the server's word is `length` and the figures tell."""
+
+    @property
+    def ending(self) -> str:
+        """Why it ended, where that is worth a word: what cut it short, else an unusual word of the server."""
+        return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason)
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):

@@ -23,11 +23,13 @@ from lmchat.domain.event import (
     ToolCallDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, Receipt
+from lmchat.domain.message import AnswerState, Limit, Receipt
 from lmchat.domain.model_names import is_other_model
 
 CHARS_PER_TOKEN = 4.0
 """Used to estimate tokens until the server counts them."""
+_NEARLY_FULL = 0.99
+"""Servers stop a few tokens before the end of their window, and count a few more or less than we are told."""
 SHORTEST_SPAN_S = 0.05
 """Tokens that came within less were sent in one go: how fast they were made is not known."""
 
@@ -215,8 +217,8 @@ class Turn(Struct, frozen=True, kw_only=True):
         span_s = self.last_token_s - self.first_token_s
         return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S and self.tokens > 1 else None
 
-    def receipt(self) -> Receipt:
-        """Return the figures to keep with the answer."""
+    def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
+        """Return the figures to keep with the answer, given what it had to keep within, as far as known."""
         ttft_s, ended_s = self.ttft_s, self.ended_s if self.ended_s is not None else self.started_s
         thought_s = self.thought_s(ended_s)
         return Receipt(
@@ -230,4 +232,15 @@ class Turn(Struct, frozen=True, kw_only=True):
             finish_reason=self.finish_reason,
             retries=self.retries,
             asked=self.asked,
+            limit=self._limit(context, max_tokens),
         )
+
+    def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
+        """Return what cut the answer short: servers have one word for both, and end normally."""
+        if self.finish_reason != "length":
+            return None
+        prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
+        if context is None or prompt_tokens is None:
+            return None if max_tokens is None else Limit.MAX_TOKENS
+        is_full = prompt_tokens + self.tokens >= context * _NEARLY_FULL
+        return Limit.CONTEXT if is_full else Limit.MAX_TOKENS

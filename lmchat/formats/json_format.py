@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
@@ -84,7 +85,9 @@ def _read_message(data: dict[str, Any]) -> ChatMessage:
             "role": Role(data["role"]),
             "state": AnswerState(data["state"]),
             "parts": tuple(_read_part(part) for part in data["parts"]),
-            "receipt": Receipt(**_known(data["receipt"], Receipt)) if data["receipt"] else None,
+            "receipt": msgspec.convert(_known(data["receipt"], Receipt), Receipt)
+            if data["receipt"]
+            else None,
             "failure": Failure(**_known(data["failure"], Failure)) if data["failure"] else None,
         }
     )

@@ -31,7 +31,7 @@ from lmchat.services.asking import (
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.earlier import earlier_of
 from lmchat.services.keeper import Keeper
-from lmchat.services.outcome import failure_of, ledger_row
+from lmchat.services.outcome import failure_of, ledger_row, receipt_of
 from lmchat.services.piece_writer import PieceWriter
 from lmchat.services.ports import Backend
 
@@ -253,7 +253,7 @@ class Conversation:
             return
         self.turn = turn = turn.end(state, self._clock())
         final = replace(
-            running, parts=self._answer.parts, state=state, receipt=turn.receipt(), failure=failure
+            running, parts=self._answer.parts, state=state, receipt=receipt_of(turn, how), failure=failure
         )
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)

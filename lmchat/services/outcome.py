@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 from lmchat.domain.event import UsageReported
-from lmchat.domain.message import ChatMessage, Failure, new_id
+from lmchat.domain.message import ChatMessage, Failure, Receipt, new_id
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
+from lmchat.services.asking import HowToAsk
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,12 @@ def failure_of(error: Exception) -> Failure:
         details=type(error).__name__,
         failure_id=failure_id,
     )
+
+
+def receipt_of(turn: Turn, how: HowToAsk) -> Receipt:
+    """Return the figures of a turn, given what it was asked with."""
+    context = how.target.model.context if how.target.model else None
+    return turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:

@@ -15,7 +15,7 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState
+from lmchat.domain.message import AnswerState, Limit
 from lmchat.domain.turn import Stage, Turn
 
 
@@ -121,3 +121,34 @@ def test_a_count_that_lags_behind_the_first_pieces_makes_no_speed_below_zero():
     assert turn.tokens_per_second == pytest.approx(1 / 0.3)
     one = played((101, TextDelta(text="a")), (101.3, UsageReported(completion_tokens=1)))
     assert one.tokens_per_second is None
+
+
+FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
+
+
+@pytest.mark.parametrize(
+    ("usage", "context", "max_tokens", "limit"),
+    [
+        (FULL, 256, None, Limit.CONTEXT),
+        (FULL, 255, 55, Limit.CONTEXT),
+        (FULL, 4096, None, Limit.MAX_TOKENS),
+        (FULL, 4096, 55, Limit.MAX_TOKENS),
+        (FULL, None, 55, Limit.MAX_TOKENS),
+        (None, 256, 55, Limit.MAX_TOKENS),
+        (FULL, None, None, None),
+        (None, 256, None, None),
+    ],
+)
+def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(usage, context, max_tokens, limit):
+    events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
+    turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
+    receipt = turn.receipt(context=context, max_tokens=max_tokens)
+    assert (receipt.limit, receipt.finish_reason) == (limit, "length")
+    assert receipt.ending == (limit or "length")
+
+
+@pytest.mark.parametrize(("reason", "ending"), [("stop", ""), ("", ""), ("content_filter", "content_filter")])
+def test_an_answer_that_was_not_cut_has_no_limit(reason, ending):
+    turn = played((101, TextDelta(text="a")), (101, FULL), (101, StreamFinished(reason=reason)))
+    receipt = turn.end(AnswerState.COMPLETE, 102).receipt(context=255, max_tokens=55)
+    assert (receipt.limit, receipt.ending) == (None, ending)

@@ -114,6 +114,22 @@ def test_a_conversation_that_is_too_long_for_the_real_server_is_told(tmp_path, s
     assert json.loads(done.stdout)["detail"]["error"] == "context_overflow"
 
 
+def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, start_real_server):
+    cli = Cli(home=tmp_path, url=start_real_server(ctx=256).url)
+    cli.configure("[chat]\ntemperature = 0.0\n")
+    done = cli("ask", "Write a very long story about a king.")
+    assert (done.returncode, done.stderr) == (0, "lmchat: the answer is cut short: context is full.\n")
+
+
+def test_max_tokens_that_are_used_up_are_told_and_kept(cli, server):
+    server.on(CHAT, sse("Half an", finish("length"), usage(5, 2), DONE))
+    cli.configure("[chat]\nmax_tokens = 2\n")
+    done = cli("ask", "--save", "hi")
+    assert (done.returncode, done.stderr) == (0, "lmchat: the answer is cut short: max tokens reached.\n")
+    saved = cli.json("sessions", "show", "last", "--json")["messages"][-1]["receipt"]
+    assert (saved["finish_reason"], saved["limit"]) == ("length", "max tokens reached")
+
+
 def test_stdin_is_appended_to_the_prompt(cli, server):
     assert cli("ask", "Explain", stdin="line 1\nline 2\n").returncode == 0
     (message,) = server.seen(CHAT)[-1].json["messages"]

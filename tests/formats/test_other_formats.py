@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.domain.message import AnswerState, Failure, Limit, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.catalogue import FORMATS, export_name, render
@@ -77,6 +77,16 @@ def test_json_of_a_newer_version_with_more_fields_is_read():
     data = json.loads(to_json(talk()))
     data["session"]["mood"] = data["messages"][1]["receipt"]["joules"] = 1
     assert from_json(json.dumps(data)).messages[1].receipt == talk().messages[1].receipt
+
+
+def test_what_cut_an_answer_short_comes_back_as_one_of_ours_or_not_at_all():
+    session = talk()
+    cut = replace(session.messages[1], receipt=Receipt(finish_reason="length", limit=Limit.CONTEXT))
+    data = json.loads(to_json(replace(session, messages=(session.messages[0], cut))))
+    assert from_json(json.dumps(data)).messages[1].receipt.limit is Limit.CONTEXT
+    data["messages"][1]["receipt"]["limit"] = "whatever"
+    with pytest.raises(FileRefused):
+        from_json(json.dumps(data))
 
 
 class Page(HTMLParser):

@@ -16,7 +16,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, Failure, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.message import AnswerState, Failure, Limit, Receipt, Role, ToolCallPart, text_message
 from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import RECEIPT, LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import HOSTILE, MIXED
@@ -71,6 +71,13 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
     first, second = (row for row in rows(log) if "qwen3" in row)
     assert "stop" not in first
     assert second.endswith("2.4\u00a0s · length")
+
+
+@pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
+async def test_what_cut_an_answer_short_stands_in_place_of_the_word_of_the_server(log, limit):
+    log.load([answer("a", receipt=replace(RECEIPT, finish_reason="length", limit=limit))])
+    assert rows(log)[2].endswith(f"· {limit.value}")
+    assert "length" not in rows(log)[2]
 
 
 async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):

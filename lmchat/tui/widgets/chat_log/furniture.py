@@ -166,9 +166,9 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     left: list[list[Span]] = [
         [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
     ]
-    reason = safe_line(receipt.finish_reason, limit=40)
+    ending = safe_line(receipt.ending, limit=40)
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
-    unusual += [reason] if reason not in ("", "stop") else []
+    unusual += [ending] if ending else []
     left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]
     right = [(text.strip(), style) for text, style in _version(page, message)]
     return [page.row(left, right, kept=len(unusual))]
