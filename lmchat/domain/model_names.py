@@ -15,6 +15,9 @@ _BUILD = re.compile(
 _NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
 """What tells none: the newest, the form of a file, the number of an instance in LM Studio."""
 
+_LONGEST = 500
+"""Longer names are compared as they are: taking endings off one after the other costs the square of that."""
+
 
 def is_other_model(asked: str, served: str) -> bool:
     """Whether a server that was asked for one model answered with another.
@@ -29,6 +32,8 @@ def is_other_model(asked: str, served: str) -> bool:
 
 def _parts(full_name: str) -> tuple[str, set[str]]:
     """Return the name itself, and the builds of it that are named."""
+    if len(full_name) > _LONGEST:
+        return full_name, set()
     name = full_name.strip().casefold().replace("\\", "/").rstrip("/").rpartition("/")[2]
     name, builds = _FILE.sub("", name), set()
     while found := _TAG.search(name) or _BUILD.search(name):

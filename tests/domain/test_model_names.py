@@ -53,6 +53,11 @@ def test_two_models(asked, served):
     assert is_other_model(served, asked)
 
 
+@pytest.mark.parametrize("piece", [":", ":1", "-q4", "-2024", "/"])
+def test_a_name_without_end_takes_no_time(piece):
+    assert is_other_model("tiny", "tiny" + piece * 1_000_000)
+
+
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
     turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="other-model"), 1)
     again = turn.apply(ModelNamed(model="other-model"), 2)
