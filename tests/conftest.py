@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 os.environ["TZ"] = "UTC"  # pictures hold times of day
@@ -11,6 +12,12 @@ time.tzset()
 pytest_plugins = ["tests.support.network_guard", "tests.support.real_server.fixtures"]
 
 _ASKED_FOR = ("slow", "router")
+
+
+def pytest_configure():
+    """Let programs of the tests hear Ctrl-C: in the background of a shell it would be ignored, by them too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
