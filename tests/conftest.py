@@ -15,7 +15,7 @@ _ASKED_FOR = ("slow", "router")
 
 
 def pytest_configure():
-    """Let programs of the tests hear Ctrl-C: in the background of a shell it would be ignored, by them too."""
+    """Let programs of the tests hear Ctrl-C: in the background of a shell it would be ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
