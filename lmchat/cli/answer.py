@@ -6,7 +6,7 @@ from typing import Any
 
 from lmchat.cli.output import Output, SafeStream, failure_detail
 from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamStalled, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
 from lmchat.domain.model_names import is_other_model
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
@@ -80,7 +80,8 @@ class Printer:
             self._output.note(f"lmchat: the model asks for a tool, which is not run: {name}({arguments})")
 
     def _tell_limit(self, answer: ChatMessage) -> None:
-        if answer.receipt is not None and answer.receipt.limit is not None:
+        """Say that the window is full; who set `max_tokens` wanted no more than that."""
+        if answer.receipt is not None and answer.receipt.limit is Limit.CONTEXT:
             self._output.note(f"lmchat: the answer is cut short: {answer.receipt.limit}.")
 
     def _piece(self, text: str) -> None:
