@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import PYTHON, WAIT_S, run
 from tests.support.scripted_server import (
     DONE,
@@ -267,6 +268,7 @@ def test_a_refusal_is_one_document_and_exit_1(cli, server, reply, error):
 
 def test_a_server_that_wants_a_key_is_told_and_gets_the_one_of_the_environment(tmp_path, start_real_server):
     server = start_real_server(api_key="sk-test")
+    configure(tmp_path, STEADY + "max_tokens = 16\n")
     cli = Cli(home=tmp_path, url=server.url)
     refused = cli("ask", "--json", "hi")
     assert (refused.returncode, json.loads(refused.stdout)["detail"]["error"]) == (1, "auth")
