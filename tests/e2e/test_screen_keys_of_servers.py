@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -15,6 +16,7 @@ from tests.support.lmchat_screen import LMChatScreen, answers
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import ScriptedServer, json_reply
 
+_KEY_ROW = re.compile(r"needs key .* (\d|Enter)\b")
 KEY = "sk-secret-of-this-test-0123456789"
 WRONG = "sk-wrong-of-this-test-9876543210"
 
@@ -88,7 +90,10 @@ def test_the_dialog_can_be_left_and_asked_for_again(tmp_path):
         screen.wait_gone("Esc leave")
         screen.type("\x1b[15~")
         screen.wait_for("answers, but wants a key.")
-        screen.type("\x1b[B\r")
+        screen.wait_for("Try the built-in engine")  # no row comes any more, and each has its number
+        screen.wait_for(_KEY_ROW)
+        (key,) = _KEY_ROW.findall(screen.text)
+        screen.type("\r" if key == "Enter" else key)
         screen.wait_for("Paste or type it")
         enter(screen, KEY)
         screen.wait_ready()

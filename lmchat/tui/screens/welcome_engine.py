@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec.structs import replace
+from textual.worker import Worker
 
 from lmchat.domain.engine import ModelFile
 from lmchat.errors import LMChatError
@@ -29,7 +31,9 @@ class WelcomeEngine(WelcomeStarts):
         """Look, behind what is shown, for model files."""
         if self.workspace is not None and self.workspace.make_engine is not None:
             self.is_known = self._engine is not None
-            self.run_worker(self._look_at_disk(self.workspace.make_engine), group="disk", exclusive=True)
+            _: Worker[None] = self.run_worker(
+                partial(self._look_at_disk, self.workspace.make_engine), group="disk", exclusive=True
+            )
 
     async def _look_at_disk(self, make: Callable[[], Awaitable[Engine]]) -> None:
         is_first = self._engine is None
@@ -69,7 +73,9 @@ class WelcomeEngine(WelcomeStarts):
 
         def take(file: ModelFile | None) -> None:
             if file is not None and self.starts is not None:
-                self.run_worker(self._ask_to_start_with(self.starts, place, file), group="ask")
+                _: Worker[None] = self.run_worker(
+                    partial(self._ask_to_start_with, self.starts, place, file), group="ask"
+                )
 
         self.app.push_screen(FilePicker(self.here.files, verb="show the command"), take)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
+from textual.worker import Worker
 
 from lmchat.domain.server import Candidate
 from lmchat.domain.start import Lifetime, ServerStart
@@ -49,7 +51,9 @@ class WelcomeStarts(WelcomePage):
             if found is not None and found.verdict.is_usable:
                 self.post_message(ChooseCandidate(found))
         if self.is_attached:
-            self.run_worker(self._look_here(self.starts), group="here", exclusive=True)
+            _: Worker[None] = self.run_worker(
+                partial(self._look_here, self.starts), group="here", exclusive=True
+            )
 
     def tick(self) -> None:
         """Look every second while something starts."""
@@ -86,8 +90,10 @@ class WelcomeStarts(WelcomePage):
             if is_wanted and self.starts is not None:
                 self.show_problem("")
                 starts = self.starts
-                self.app.run_worker(
-                    self._run(starts, start), name=f"start {start.product}", group=f"start {start.product}"
+                _: Worker[None] = self.app.run_worker(
+                    partial(self._run, starts, start),
+                    name=f"start {start.product}",
+                    group=f"start {start.product}",
                 )
 
         self.app.push_screen(StartDialog(start), answer)
@@ -111,7 +117,7 @@ class WelcomeStarts(WelcomePage):
 
         def answer(is_wanted: bool | None) -> None:
             if is_wanted:
-                self.app.run_worker(end(starts, run), name="end", group="end")
+                _: Worker[None] = self.app.run_worker(partial(end, starts, run), name="end", group="end")
 
         self.app.push_screen(EndDialog(run.start, log_file=str(run.program.log_file)), answer)
 
