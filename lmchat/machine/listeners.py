@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.machine import PortHolder
+from lmchat.other_programs import find_program
 
 _PROC = Path("/proc")
 _LISTENING = "0A"
@@ -149,7 +149,7 @@ def _user(user_id: int) -> str:
 
 
 def _of_lsof(ports: Collection[int]) -> dict[int, PortHolder]:
-    program = shutil.which("lsof") or "/usr/sbin/lsof"
+    program = find_program("lsof", os.environ.get("PATH", os.defpath)) or "/usr/sbin/lsof"
     where = [f"-iTCP:{port}" for port in ports]
     if not where:
         return {}

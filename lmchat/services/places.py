@@ -11,7 +11,8 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Candidate, Product, Verdict
 from lmchat.domain.start import ServerStart
-from lmchat.services.starts import Run, is_runnable, is_startable, start_of
+from lmchat.other_programs import is_runnable
+from lmchat.services.starts import Run, is_startable, start_of
 
 WHERE_TO_GET: Mapping[Product, str] = {
     Product.LM_STUDIO: "Get it at lmstudio.ai",

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Protocol
 
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
+from lmchat.other_programs import is_runnable
 from lmchat.safe_text import safe_line
 
 _LOOK_S = 0.1
@@ -168,11 +169,6 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
 def is_startable(candidate: Candidate) -> bool:
     """Whether nothing answers at a place of this machine where a server would."""
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
-
-
-def is_runnable(program: str) -> bool:
-    """Whether it is sure which program that is: a relative path depends on where lmchat stands."""
-    return PurePath(program).is_absolute()
 
 
 async def _failure(run: Run, code: int) -> LMChatError:
