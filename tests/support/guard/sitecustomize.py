@@ -29,7 +29,8 @@ def install():
 
 def _is_installer(argv):
     """Package installers may fetch; `python -m pip`, `pip`, and what pip starts to build."""
-    names = [os.path.basename(word) for word in argv[:3]]  # noqa: PTH119 - pathlib is not imported yet
+    words = [word for word in argv[:4] if word != "-P"]
+    names = [os.path.basename(word) for word in words[:3]]  # noqa: PTH119 - pathlib is not imported yet
     return any(name in _INSTALLERS for name in names[:2]) or names[1:3] == ["-m", "pip"]
 
 
