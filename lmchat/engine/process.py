@@ -56,6 +56,18 @@ def order_line(order: ServeOrder) -> bytes:
     return msgspec.json.encode(told) + b"\n"
 
 
+def _told(order: ServeOrder) -> bytes:
+    try:
+        return order_line(order)
+    except UnicodeEncodeError as error:  # a name that is no UTF-8, for which the library has no type
+        raise EngineUnavailable(
+            f"The engine cannot open {os.fsencode(order.model).decode('utf-8', 'backslashreplace')}: "
+            "its name is not UTF-8.",
+            hint="Rename the file or its folder.",
+            kind="model_file",
+        ) from error
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """What the child says once it is ready, or that it cannot be."""
 
@@ -82,8 +94,10 @@ class ChildProcess:
         """Start it and tell it what to serve.
 
         Raises:
-            EngineUnavailable: its log cannot be written, or the system does not let us start a process.
+            EngineUnavailable: the name of the file cannot be told to it, its log cannot be written, or the
+                system does not let us start a process.
         """
+        told = _told(order)
         log = await asyncio.to_thread(RunLog, log_file)
         try:
             # On the thread of the event loop: the child dies with the thread that began it
@@ -105,8 +119,13 @@ class ChildProcess:
                 hint=f"It runs with {sys.executable}.",
             ) from error
         assert process.stdin is not None  # noqa: S101 - it was asked for above
-        process.stdin.write(order_line(order))
-        return cls(process, log)
+        child = cls(process, log)
+        try:
+            process.stdin.write(told)
+        except BaseException:
+            await child.stop()
+            raise
+        return child
 
     @property
     def pid(self) -> int:

@@ -235,6 +235,29 @@ async def test_a_child_that_does_not_listen_is_killed(engine, monkeypatch):
     assert not is_running(pid)
 
 
+async def test_a_file_whose_name_is_no_utf_8_is_told_and_no_child_is_started(engine, tmp_path):
+    file = tmp_path / os.fsdecode(b"evil\xff.gguf")
+    with pytest.raises(EngineUnavailable) as caught:
+        await engine.start(ModelFile(path=file, name=file.stem, size_bytes=1))
+    assert f"{tmp_path}/evil\\xff.gguf" in caught.value.message
+    assert caught.value.kind == "model_file"
+    caught.value.message.encode()
+    assert not engine._log_file.exists()
+    assert engine.state is EngineState.OFF
+
+
+async def test_a_child_that_cannot_be_told_is_ended(engine, monkeypatch):
+    pids = children_of(os.getpid())
+
+    def breaks(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("asyncio.StreamWriter.write", breaks)
+    with pytest.raises(RuntimeError, match="broken"):
+        await engine.start(tiny())
+    assert children_of(os.getpid()) == pids
+
+
 async def test_it_is_asked_before_lmchat(engine):
     await engine.start(tiny())
     assert told_of(engine._child.pid, "oom_score_adj").strip() == b"500"
