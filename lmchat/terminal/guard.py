@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
 """What Ctrl+C and Ctrl+\\ send to all programs of a terminal, also to us while an editor has it."""
+_LENT, _OURS = 254, 255
+"""Beside the numbers of signals in the pipe: who has the terminal from there on."""
 
 
 class SignalGuard:
@@ -26,8 +28,6 @@ class SignalGuard:
     def __init__(
         self, *, give_back: Callable[[], None], ask: Callable[[int], None], patience_s: float
     ) -> None:
-        self.is_away = False
-        """Whether another program has the terminal: keys of it are no signals for us."""
         self.ended_by: int | None = None
         """The signal that ends the program."""
         self._give_back = give_back
@@ -46,19 +46,33 @@ class SignalGuard:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
+    def lend(self, *, is_lent: bool) -> None:
+        """Say whether another program has the terminal from now on: keys of it are no signals for us.
+
+        It goes through the pipe, too: what was pressed before counts as pressed then, however late the thread
+        comes to read it.
+        """
+        self._write(_LENT if is_lent else _OURS)
+
     def hang_up(self) -> None:
         """Say that the terminal is gone, from any thread: the same as the kernel's SIGHUP."""
         self._on_signal(signal.SIGHUP, None)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # asyncio may have taken the wake-up file for itself: tell the thread from here too.
+        self._write(number)
+
+    def _write(self, number: int) -> None:
         if self._pipe is not None:
             os.write(self._pipe[1], bytes([number]))
 
     def _wait(self) -> None:
+        is_lent = False
         while self._pipe is not None:
             for number in os.read(self._pipe[0], 64):
-                if number in ENDING and not (self.is_away and number in FROM_KEYS):
+                if number in (_LENT, _OURS):
+                    is_lent = number == _LENT
+                elif number in ENDING and not (is_lent and number in FROM_KEYS):
                     self._end(number)
 
     def _end(self, number: int) -> None:

@@ -126,7 +126,8 @@ class TerminalDriver(LinuxDriver):
         if self._guard.ended_by is not None or self._has_terminal:
             return  # taken twice, the modes to give back would be those of the app
         self._output.begin()
-        self._has_terminal, self._guard.is_away = True, False
+        self._has_terminal = True
+        self._guard.lend(is_lent=False)
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -140,7 +141,7 @@ class TerminalDriver(LinuxDriver):
         self.write(_FORGOTTEN + self._pointer())
         super().stop_application_mode()
         self._claim()
-        self._guard.is_away = True
+        self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:
         """Give the terminal back at once, from any thread, whatever others do; only the first call acts."""
