@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
@@ -24,6 +25,8 @@ _ORDER = (
     Verdict.SERVER_OFF,
     Verdict.SERVER_ERROR,
 )
+
+_log = logging.getLogger(__name__)
 
 LookAt = Callable[[Place], Awaitable[Candidate]]
 
@@ -87,7 +90,11 @@ def is_well_known(endpoint: Endpoint) -> bool:
 
 
 async def _run(look_at: LookAt, place: Place) -> Candidate:
-    return await look_at(place)
+    try:
+        return await look_at(place)
+    except Exception as error:  # noqa: BLE001 - whatever one server brings about, the others count
+        _log.warning("look at %s: %s", place.endpoint.netloc, type(error).__name__)
+        return _unread(place, Verdict.SERVER_ERROR, "its reply cannot be read")
 
 
 async def _wait(tasks: Iterable[asyncio.Task[Candidate]], timeout_s: float) -> set[asyncio.Task[Candidate]]:
@@ -101,11 +108,16 @@ async def _wait(tasks: Iterable[asyncio.Task[Candidate]], timeout_s: float) -> s
 def _result(task: asyncio.Task[Candidate], place: Place) -> Candidate:
     if task.done():
         return task.result()
+    return _unread(place, Verdict.TIMED_OUT)
+
+
+def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
     return Candidate(
         endpoint=place.endpoint,
         product=place.server.product,
-        verdict=Verdict.TIMED_OUT,
-        next_step=next_step(Verdict.TIMED_OUT, place.server, place.endpoint),
+        verdict=verdict,
+        detail=detail,
+        next_step=next_step(verdict, place.server, place.endpoint),
         is_own=place.is_own,
     )
 

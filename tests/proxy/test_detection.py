@@ -11,6 +11,7 @@ import pytest
 
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
+from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.port_map import PortMap
 from tests.support.proxy_calls import endpoint_of
@@ -497,3 +498,17 @@ async def test_a_variable_hides_no_server_at_the_usual_port(start, make_client):
     client.expect(hinted)
     best = (await client.detect())[0]
     assert (best.endpoint.host, best.verdict) == ("127.0.0.1", Verdict.READY)
+
+
+async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(start, detect, monkeypatch, caplog):
+    def fail(*_: object) -> None:
+        raise ValueError("sk-words of a server")
+
+    monkeypatch.setattr(llama_cpp.LlamaCpp, "model", fail)
+    candidates, _ = await detect({8080: start(products.llama_cpp), 1337: start(products.jan)})
+    found = {one.product: one.verdict for one in candidates}
+    assert candidates[0].product is Product.JAN
+    assert candidates[0].verdict.is_usable
+    assert found[Product.LLAMA_CPP] is Verdict.SERVER_ERROR
+    assert "ValueError" in caplog.text
+    assert "sk-words" not in caplog.text

@@ -22,6 +22,8 @@ LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
 """How often a router may say that a model is not loaded before nobody believes that it is loading."""
 _GIVE_UP_S = 1.0
+_MOST_DIGITS = 15
+"""A longer figure is noise, and Python refuses to read one of thousands of digits."""
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.LOADED,
@@ -192,5 +194,5 @@ def _argument(status: dict[str, Any], name: str) -> int | None:
     if not isinstance(words, list) or name not in words[:-1]:
         return None
     value = words[words.index(name) + 1]
-    figure = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else 0
-    return figure or None
+    is_figure = isinstance(value, str) and value.isascii() and value.isdecimal()
+    return int(value) or None if is_figure and len(value) <= _MOST_DIGITS else None
