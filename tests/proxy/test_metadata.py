@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from lmchat.domain.server import LoadState, Verdict
+import json
+from collections.abc import AsyncGenerator
+
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.proxy.refusals import Asked
+from lmchat.proxy.reply import Reply
+from lmchat.proxy.servers import ollama
+from lmchat.proxy.site import Site
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import model_list
 from tests.support.scripted_server import Cut, ScriptedServer, json_reply, raw_reply, text_reply
@@ -32,6 +39,11 @@ class Ollama:
         able = [] if "old" in seen.json["model"] else ["completion", "tools", "thinking"]
         info = {"general.architecture": kind, f"{kind}.context_length": 131072}
         return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
+
+
+async def nothing() -> AsyncGenerator[dict, None]:
+    for never in ():
+        yield never
 
 
 def shown(server) -> list[str]:
@@ -133,3 +145,42 @@ async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, cl
     server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, [model.model_id for model in candidate.models]) == (Verdict.READY, ["gpt"])
+
+
+async def test_of_what_ollama_shows_only_what_is_read_is_kept_and_only_while_it_is_listed():
+    kept: dict = {}
+    info = {"general.architecture": "llama", "llama.context_length": 8192, "tokens": ["x" * 9000]}
+    shown = {"capabilities": ["tools", "y" * 9000], "model_info": info, "license": "z" * 9000}
+
+    async def ask(method: str, url: str, _: bytes | None) -> Reply:
+        listed = {"models": [{"name": "a", "digest": names[0]}]}
+        value = shown if method == "POST" else listed if url.endswith("/tags") else {"models": []}
+        return Reply(status=200, headers={}, body=json.dumps(value).encode(), elapsed_ms=1.0)
+
+    for names in (["sha-1"], ["sha-2"]):
+        site = Site(
+            endpoint=Endpoint.parse("http://127.0.0.1:11434"),
+            ask=ask,
+            follow=lambda _: nothing(),
+            asked=Asked(product=Product.OLLAMA, has_key=False),
+            facts=kept,
+        )
+        [model] = await ollama.Ollama().models(site)
+        assert (model.context_max, model.capabilities) == (8192, ("tools",))
+        assert list(kept) == names
+    assert len(repr(kept)) < 200
+
+
+async def test_a_description_beyond_all_size_is_not_read(server, client, monkeypatch):
+    monkeypatch.setattr(ollama, "_MOST_SHOWN_BYTES", 8000)
+    Ollama(server, "llama3:8b")
+    [model] = (await client.models(endpoint_of(server))).models
+    assert (model.model_id, model.context_max) == ("llama3:8b", None)
+
+
+async def test_more_is_known_of_so_many_models_and_not_of_more(server, client, monkeypatch):
+    monkeypatch.setattr(ollama, "_MOST_KNOWN", 2)
+    Ollama(server, "a", "b", "c", "d")
+    for _ in range(3):
+        await client.models(endpoint_of(server), is_refresh=True)
+    assert len(shown(server)) == 2

@@ -18,7 +18,13 @@ from lmchat.proxy.site import Site
 
 _AT_ONCE = 6
 """Most questions for single models at once."""
+_MOST_KNOWN = 1000
+"""Most models of one server that more is kept of."""
+_MOST_SHOWN_BYTES = 4 << 20
+"""A longer description of one model is not read."""
+_LONGEST_NAME = 256
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "thinking": "reasoning"}
+_TOLD = frozenset({*_CAPABILITIES, "embedding"})
 
 
 class Ollama(Server):
@@ -54,6 +60,8 @@ class Ollama(Server):
             for row in rows(running.object.get("models") if running else None)
         }
         listed = [row for row in listed if text(row.get("name"))]
+        for gone in site.facts.keys() - {_digest(row) for row in listed}:
+            del site.facts[gone]
         await _ask_more(site, listed, loaded)
         models = tuple(self._model(site, row) for row in listed)
         if running is None:
@@ -68,8 +76,7 @@ class Ollama(Server):
     def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         details, more = mapping(row.get("details")), site.facts.get(_digest(row), {})
         names = {*_names(row.get("capabilities")), *_names(more.get("capabilities"))}
-        info = mapping(more.get("model_info"))
-        kind = text(info.get("general.architecture"))
+        kind = text(more.get("architecture"))
         return ModelInfo(
             model_id=text(row.get("name")),
             endpoint=site.endpoint,
@@ -77,7 +84,7 @@ class Ollama(Server):
             is_embedding="embedding" in names or (not names and kind.endswith("bert")),
             params=text(details.get("parameter_size")),
             quantization=text(details.get("quantization_level")),
-            context_max=whole(info.get(f"{kind}.context_length")),
+            context_max=whole(more.get("context_length")),
             size_bytes=whole(row.get("size")),
             capabilities=capabilities(_CAPABILITIES.get(name, "") for name in names),
             owned_by="library",
@@ -105,7 +112,8 @@ async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[st
     unknown = [row for row in rows if _digest(row) not in site.facts]
     in_memory = [row for row in unknown if text(row.get("name")) in loaded]
     others = [] if site.is_quick else [row for row in unknown if row not in in_memory]
-    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE), 0)]
+    room = _MOST_KNOWN - len(site.facts)
+    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE, room), 0)]
     await asyncio.gather(*(_ask_for(site, row) for row in wanted))
 
 
@@ -114,13 +122,25 @@ async def _ask_for(site: Site, row: dict[str, Any]) -> None:
         reply = await site.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
         return
-    known = reply.object if reply.is_good else {}
-    site.facts[_digest(row)] = {name: known.get(name) for name in ("capabilities", "model_info")}
+    is_read = len(reply.body) <= _MOST_SHOWN_BYTES and reply.is_good
+    site.facts[_digest(row)] = _worth_keeping(reply.object if is_read else {})
+
+
+def _worth_keeping(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the little that is read of a description; all of it may be megabytes."""
+    info = mapping(shown.get("model_info"))
+    kind = text(info.get("general.architecture"))[:_LONGEST_NAME]
+    names = set(_names(shown.get("capabilities")))
+    return {
+        "capabilities": sorted({name if name in _TOLD else "other" for name in names}),
+        "architecture": kind,
+        "context_length": whole(info.get(f"{kind}.context_length")),
+    }
 
 
 def _digest(row: dict[str, Any]) -> str:
     """Return what changes with the model, also where its name stays."""
-    return text(row.get("digest")) or text(row.get("name"))
+    return (text(row.get("digest")) or text(row.get("name")))[:_LONGEST_NAME]
 
 
 def _names(value: object) -> list[str]:
