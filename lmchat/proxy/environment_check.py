@@ -97,6 +97,8 @@ def _without_password(value: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(no address)"
+    if "@" in parts.path + parts.query + parts.fragment:  # a password with a raw sign that ends the host
+        return "(no address)"
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 

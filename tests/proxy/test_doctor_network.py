@@ -116,6 +116,10 @@ def test_an_exception_that_is_missing_is_named_alone():
         "ada:secret@proxy:3128",
         "http://secret@[bad",
         "socks5://u:secret@proxy:1",
+        "http://user:12#secret@host:3128",
+        "http://user:12/secret@host:3128",
+        "http://user:12?secret@host:3128",
+        "http://user:a@secret#b@host:3128",
     ],
 )
 def test_the_password_of_a_proxy_is_told_nowhere(value):
