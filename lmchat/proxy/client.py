@@ -25,7 +25,7 @@ from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
-from lmchat.proxy.following import beside
+from lmchat.proxy.following import beside, seldom
 from lmchat.proxy.lm_studio_home import hinted_port
 from lmchat.proxy.look import Place
 from lmchat.proxy.nearness import is_near, one_name
@@ -128,7 +128,7 @@ class ProxyClient:
         """
         self._admission.look(model.endpoint)
         site = self._scout.patient_site(model.endpoint, model.product)
-        await server_of(model.product).load(site, model, on_progress or _unheard)
+        await server_of(model.product).load(site, model, seldom(on_progress or _unheard))
         self._cache.forget(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
@@ -240,7 +240,7 @@ class ProxyClient:
             channel.post(ModelLoading(fraction=fraction))
 
         site = self._scout.patient_site(request.endpoint, request.product)
-        return beside(exchange.server.follow_loading(site, request.model, tell))
+        return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
 
     @asynccontextmanager
     async def _turn(self, endpoint: Endpoint, channel: Channel) -> AsyncIterator[None]:

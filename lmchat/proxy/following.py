@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +17,8 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 from lmchat.proxy.unreachable import TRANSPORT_ERRORS
 
+PAUSE_S = 0.1
+"""Between two shares of which the second is not the higher."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,25 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         (failure,) = await asyncio.gather(task, return_exceptions=True)
         if isinstance(failure, Exception):
             _log.info("beside: %s", type(failure).__name__)
+
+
+def seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
+    """Return a way to tell a share that a flood cannot fill a terminal with.
+
+    A percent that is higher than all before is told at once, so a hundred times at most; another one at
+    most ten times a second.
+    """
+    highest = last = -1
+    told_s = 0.0
+
+    def tell_seldom(fraction: float) -> None:
+        nonlocal highest, last, told_s
+        percent, now_s = int(fraction * 100), time.monotonic()
+        if percent > highest or (percent != last and now_s >= told_s + PAUSE_S):
+            highest, last, told_s = max(highest, percent), percent, now_s
+            tell(fraction)
+
+    return tell_seldom
 
 
 def _object(data: bytes) -> dict[str, Any]:
