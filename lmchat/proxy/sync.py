@@ -20,6 +20,7 @@ from lmchat.proxy.messages import Messages
 T = TypeVar("T")
 
 _CLOSED = "This client is closed."
+_OWN_THREAD = "This client cannot be used from its own `on_progress`."
 
 
 class _Running(Generic[T]):
@@ -145,6 +146,7 @@ class SyncClient:
 
     def close(self) -> None:
         """Close all connections and end the thread; what still runs is stopped."""
+        self._refuse_own_thread()
         with self._lock:
             if self._is_closed:
                 return
@@ -161,11 +163,21 @@ class SyncClient:
             running.stop()
 
     def _begin(self, work: Coroutine[Any, Any, T], on_end: Callable[[], None] = lambda: None) -> _Running[T]:
+        try:
+            self._refuse_own_thread()
+        except WrongUse:
+            work.close()
+            raise
         with self._lock:  # so that whatever is begun is known to the loop before it stops
             if self._is_closed:
                 work.close()
                 raise WrongUse(_CLOSED)
             return _Running(self._loop, work, on_end)
+
+    def _refuse_own_thread(self) -> None:
+        """Refuse a call by what the client itself calls: its thread would wait for itself for ever."""
+        if threading.current_thread() is self._thread:
+            raise WrongUse(_OWN_THREAD)
 
     def _run_loop(self) -> None:
         try:

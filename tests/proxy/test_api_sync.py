@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -15,8 +16,8 @@ from lmchat.proxy import (
     SyncClient,
     TextDelta,
 )
-from tests.support.scripted_products import CHAT, plain
-from tests.support.scripted_server import Cut, Hold, sse
+from tests.support.scripted_products import CHAT, plain, router, router_rows
+from tests.support.scripted_server import Cut, Hold, json_reply, raw_reply, sse
 
 
 @pytest.fixture
@@ -106,3 +107,27 @@ def test_a_closed_client_says_so_and_closing_twice_does_no_harm(client):
         client.health()
     with pytest.raises(WrongUse):
         next(client.stream("Hi"))
+
+
+def test_a_call_by_what_the_client_itself_calls_is_refused_instead_of_hanging(server, client):
+    told = {"model": "large", "data": {"progress": {"stages": ["a"], "current": "a", "value": 0.5}}}
+    events = raw_reply(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+        f"data: {json.dumps(told)}\n\n".encode(),
+        Hold(),
+    )
+    router(server, small="loaded", large="loading").on("GET /models/sse", events)
+    errors: list[str] = []
+
+    def call_back(_: float) -> None:
+        for call in (client.health, client.close, lambda: next(client.stream("Hi"))):
+            with pytest.raises(WrongUse) as caught:
+                call()
+            errors.append(str(caught.value))
+        server.on("GET /v1/models", router_rows(large="loaded"))
+
+    server.on("POST /models/load", json_reply({"success": True}))
+    client.load("large", on_progress=call_back)
+    assert len(errors) == 3
+    assert all("on_progress" in one for one in errors)
+    assert client.health().verdict.is_usable
