@@ -10,7 +10,8 @@ from lmchat.domain.arrival import Arrival, Need, choose
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.machine import Installed, PortHolder
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, LoadState, Verdict
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
+from lmchat.safe_text import safe_line
 
 _UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
 _IN_THE_WAY = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
@@ -27,6 +28,10 @@ _CAUSES = {
     Verdict.TIMED_OUT: "Something takes connections at {place} and does not answer in time.",
 }
 _MOST_NAMES = 3
+_LONGEST_NAME = 60
+_LONGEST_WORDS = 200
+_MOST_MODELS = 1000
+"""Most that the JSON form lists of one server."""
 
 
 class Look(Struct, frozen=True, kw_only=True):
@@ -69,7 +74,7 @@ def _chat(look: Look, arrival: Arrival) -> Finding:
         model = arrival.target.model_id if arrival.target else ""
         place = f"{chosen.product} at {chosen.endpoint.url}"
         is_begun = bool(model) and chosen.verdict is Verdict.READY
-        told = f"with {model} on {place}" if model else f"on {place}, once it has a model"
+        told = f"with {_short(model)} on {place}" if model else f"on {place}, once it has a model"
         return Finding(
             check="chat",
             group=Group.SERVERS,
@@ -77,7 +82,7 @@ def _chat(look: Look, arrival: Arrival) -> Finding:
             grade=Grade.OK if is_begun else Grade.WARNING,
             cause=f"It would begin {told}.",
             next_step="" if is_begun else chosen.next_step or "Choose a model in lmchat (Ctrl+O)",
-            facts={"endpoint": chosen.endpoint.url, "model": model or None},
+            facts={"endpoint": chosen.endpoint.url, "model": _short(model, _LONGEST_WORDS) or None},
         )
     cause = "The server that was named cannot be used." if look.is_named else "No server can be chatted with."
     if arrival.need is Need.KEY and chosen is not None:
@@ -161,15 +166,19 @@ def _cause(one: Candidate, holder: PortHolder | None, *, is_installed: bool) -> 
         models=_models(one),
         downloaded=_downloaded(one),
         host=one.endpoint.host,
-        words=one.detail.rstrip(".") or "no words",
+        words=_short(one.detail, _LONGEST_WORDS).rstrip(".") or "no words",
     )
     is_held = one.verdict in _IN_THE_WAY and holder is not None
-    return f"{words} Port {one.endpoint.port} is held by {holder.words}." if is_held and holder else words
+    return (
+        f"{words} Port {one.endpoint.port} is held by {_short(holder.words)}."
+        if is_held and holder
+        else words
+    )
 
 
 def _refused(one: Candidate, *, is_installed: bool) -> str:
     if one.detail.startswith("Endpoint not allowed"):
-        return f"It was not asked: {one.detail}."
+        return f"It was not asked: {_short(one.detail, _LONGEST_WORDS)}."
     if one.endpoint.is_loopback and is_installed and not one.is_own:
         return f"It is installed, but nothing answers at {one.endpoint.url}."
     return f"Nothing answers at {one.endpoint.url}."
@@ -186,7 +195,13 @@ def _models(one: Candidate) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     rest = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "") or "no model"
+    shown = ", ".join(_short(name) for name in names[:_MOST_NAMES])
+    return shown + (f" and {rest} more" if rest > 0 else "") or "no model"
+
+
+def _short(words: str, limit: int = _LONGEST_NAME) -> str:
+    """Return what a server calls itself or says, at a length that leaves a report readable."""
+    return safe_line(words, limit=limit)
 
 
 def _downloaded(one: Candidate) -> str:
@@ -219,6 +234,10 @@ def _host_names(look: Look) -> Finding:
     )
 
 
+def _ids(models: Sequence[ModelInfo]) -> list[str]:
+    return [_short(model.model_id, _LONGEST_WORDS) for model in models[:_MOST_MODELS]]
+
+
 def _facts(one: Candidate, holder: PortHolder | None, installed: Installed | None) -> dict[str, object]:
     held = None
     if holder is not None:
@@ -228,8 +247,8 @@ def _facts(one: Candidate, holder: PortHolder | None, installed: Installed | Non
         "product": one.product,
         "verdict": one.verdict,
         "latency_ms": None if one.latency_ms is None else round(one.latency_ms, 1),
-        "models": [model.model_id for model in one.models],
-        "loaded": [model.model_id for model in one.models if model.state is LoadState.LOADED],
+        "models": _ids(one.models),
+        "loaded": _ids([model for model in one.models if model.state is LoadState.LOADED]),
         "is_own": one.is_own,
         "installed": (installed.program or installed.folder) if installed else None,
         "port_held_by": held,

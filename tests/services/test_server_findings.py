@@ -199,3 +199,21 @@ def test_without_keys_it_says_so_once():
 
 def test_a_command_that_prints_no_key_is_a_warning():
     assert keys(warnings=["api_key_cmd of endpoint 'x' ended with 3."])[0].grade is Grade.WARNING
+
+
+def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
+    long = "m" * 50_000
+    models = [(f"{number}{long}", LoadState.LOADED) for number in range(5)]
+    holder = PortHolder(port=1337, program=long, pid=7)
+    found = server_findings(
+        Look(
+            candidates=(
+                candidate(Verdict.READY, models=models),
+                candidate(Verdict.SERVER_ERROR, Product.JAN, detail=long),
+            ),
+            holders={1337: holder},
+        )
+    )
+    assert all(len(row.cause) < 500 for row in found)
+    assert all(len(repr(row.facts)) < 60_000 for row in found)
+    assert "and 2 more are loaded" in found[1].cause
