@@ -20,6 +20,7 @@ from lmchat.engine.demo import DemoModel, Unpacking, is_whole
 from lmchat.engine.installer import find_installer
 from lmchat.engine.room import free_bytes, is_no_room, no_room
 from lmchat.errors import EngineUnavailable
+from lmchat.other_programs import environment_for_others
 
 Told = Callable[[FetchProgress], None]
 
@@ -101,10 +102,8 @@ class Fetcher:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={
-                **self._environ,
-                "TMPDIR": str(scratch),
-            },  # what it has on the way is counted, and cleared away
+            # what it has on the way is counted, and cleared away
+            env=environment_for_others(self._environ) | {"TMPDIR": str(scratch)},
             cwd=scratch,  # where somebody happens to stand may hold settings, or programs
             start_new_session=True,
         )

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lmchat.engine.log_file import LOG_BYTES, RunLog
 from lmchat.errors import EngineUnavailable
+from lmchat.other_programs import environment_for_others
 
 CHILD = Path(__file__).with_name("child.py")
 IS_WATCHED = sys.platform != "linux"
@@ -108,7 +109,7 @@ class ChildProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log.file,
-                env=environ,
+                env=environment_for_others(environ),  # all that it needs comes through its standard input
                 start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
                 limit=_LONGEST_REPORT,
             )

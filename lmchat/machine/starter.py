@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
+from lmchat.other_programs import environment_for_others
 
 KEEPER = Path(__file__).with_name("keeper.py")
 END_S = 4.0
@@ -112,7 +113,7 @@ def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subp
             stdin=subprocess.PIPE if is_kept else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={name: value for name, value in environ.items() if not name.startswith("LMCHAT_")},
+            env=environment_for_others(environ),
             start_new_session=True,  # neither Ctrl-C nor a closed terminal is meant for it
         )
     except OSError as error:

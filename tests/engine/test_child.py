@@ -258,6 +258,18 @@ async def test_a_child_that_cannot_be_told_is_ended(engine, monkeypatch):
     assert children_of(os.getpid()) == pids
 
 
+async def test_it_gets_no_key_of_lmchat(tmp_path):
+    environ = with_library(dict(os.environ)) | {"LMCHAT_API_KEY": "sk-secret"}
+    one = LocalEngine(LocalSettings(), folder=tmp_path, log_file=tmp_path / "engine.log", environ=environ)
+    await one.start(tiny())
+    try:
+        told = told_of(one._child.pid, "environ")
+    finally:
+        await one.stop()
+    assert b"PYTHONPATH=" in told
+    assert b"sk-secret" not in told
+
+
 async def test_it_is_asked_before_lmchat(engine):
     await engine.start(tiny())
     assert told_of(engine._child.pid, "oom_score_adj").strip() == b"500"

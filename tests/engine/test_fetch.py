@@ -110,6 +110,15 @@ async def test_a_relative_folder_does_for_the_fetch(place, tmp_path, monkeypatch
     assert is_whole(DEMO, tmp_path / "relative")
 
 
+async def test_the_installer_gets_no_key_of_lmchat(place, without_pip):
+    place.environ["LMCHAT_API_KEY"] = "sk-secret"
+    place.installer(f'mkdir -p "$1"; env > {place.folder.parent}/env; exit 2')
+    await refusal(place)
+    told = (place.folder.parent / "env").read_text()
+    assert "UV_NO_INDEX=1" in told
+    assert "sk-secret" not in told
+
+
 async def test_the_installer_does_not_stand_where_lmchat_does(place, without_pip):
     place.installer(f'mkdir -p "$1"; pwd > {place.folder.parent}/stood; exit 2')
     await refusal(place)

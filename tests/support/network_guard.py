@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 GUARD = Path(__file__).parent / "guard"
-REPORT = "LMCHAT_TEST_NETWORK_REPORT"
+REPORT = "TEST_NETWORK_REPORT"
 
 
 def pytest_configure(config):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-REPORT = "LMCHAT_TEST_NETWORK_REPORT"
+REPORT = "TEST_NETWORK_REPORT"
 """Environment variable that names the file with one line for each refused connection."""
 
 _INSTALLERS = ("pip", "pip3", "uv", "__pip-runner__.py")
