@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from lmchat.domain.engine import DemoOffer, FetchProgress
 from lmchat.engine.demo import DemoModel, Unpacking, is_whole
@@ -26,6 +26,7 @@ Told = Callable[[FetchProgress], None]
 
 _LEASH = Path(__file__).with_name("leash.py")
 _LOOK_S = 0.1
+_OF_OTHERS = 0o077
 _SCRATCH = "fetch-"
 _TAIL_CHARS = 2000
 _NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -151,6 +152,19 @@ class Fetcher:
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(folder)
+            if status.st_uid != os.geteuid():
+                raise EngineUnavailable(
+                    f"The folder {self._folder} belongs to another user, who could exchange what is fetched.",
+                    hint="Remove it, or set LMCHAT_HOME to another folder.",
+                    kind="fetch",
+                )
+            if status.st_mode & _OF_OTHERS:
+                os.fchmod(folder, 0o700)
+        finally:
+            os.close(folder)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -167,14 +181,16 @@ class Fetcher:
     @asynccontextmanager
     async def _alone(self, told: Told) -> AsyncIterator[None]:
         """Let one lmchat of this user fetch at a time; who comes second sees the progress of the first."""
-        with (self._folder / "fetch.lock").open("wb") as lock:
+        # a link in its place is refused, and nothing is emptied
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(self._folder / "fetch.lock", flags, 0o600), "rb", buffering=0) as lock:
             while not _is_locked(lock):
                 told(self._progress(await asyncio.to_thread(_size_of, self._folder)))
                 await asyncio.sleep(_LOOK_S)
             yield
 
 
-def _is_locked(file: BinaryIO) -> bool:
+def _is_locked(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -224,6 +224,40 @@ async def test_a_folder_that_cannot_be_written_is_told(place):
         await place.fetch()
 
 
+async def test_a_folder_that_others_may_write_to_is_closed_to_them(place):
+    write_wheel(place.mirror, DEMO, DATA)
+    place.folder.mkdir(parents=True)
+    place.folder.chmod(0o777)
+    await place.fetch()
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((place.folder / "fetch.lock").stat().st_mode) == 0o600
+
+
+async def test_a_folder_of_another_user_is_refused(place, monkeypatch):
+    place.folder.mkdir(parents=True)
+    place.folder.chmod(0o777)
+    monkeypatch.setattr("os.geteuid", lambda: place.folder.stat().st_uid + 1)
+    assert "belongs to another user" in (await refusal(place)).message
+    assert place.names() == []
+
+
+async def test_a_lock_that_is_a_link_is_refused_and_its_target_left_alone(place, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("content")
+    place.folder.mkdir(parents=True)
+    (place.folder / "fetch.lock").symlink_to(target)
+    assert "cannot be written to" in (await refusal(place)).message
+    assert target.read_text() == "content"
+
+
+async def test_a_lock_that_is_a_pipe_is_not_waited_for(place):
+    write_wheel(place.mirror, DEMO, DATA)
+    place.folder.mkdir(parents=True)
+    os.mkfifo(place.folder / "fetch.lock")
+    await place.fetch()
+    assert is_whole(DEMO, place.folder)
+
+
 async def begun(place):
     """Begin a fetch whose installer writes its own number and a piece, and then hangs."""
     place.installer(
