@@ -48,9 +48,13 @@ class Search:
                 if count >= _MOST_FILES:
                     return
 
+    def is_in_time(self) -> bool:
+        """Whether it may go on."""
+        return self._folders_left > 0 and self._clock() < self._end_s
+
     def _files(self, folder: Path, depth: int) -> Iterator[Path]:
         """Walk through a folder in the order of names; links to folders are followed, each folder once."""
-        if depth > _DEEPEST or not self._is_in_time() or not self._is_new(folder):
+        if depth > _DEEPEST or not self.is_in_time() or not self._is_new(folder):
             return
         self._folders_left -= 1
         below: list[Path] = []
@@ -64,15 +68,12 @@ class Search:
 
     def _model(self, path: Path, source: str) -> ModelFile | None:
         part = _PART.match(path.stem)
-        if (part and int(part["number"]) != 1) or not self._is_in_time():
+        if (part and int(part["number"]) != 1) or not self.is_in_time():
             return None
         if not self._is_new(path):
             return None
         found = look_at(path)
         return replace(found.model, source=source) if found is not None and found.header.can_chat else None
-
-    def _is_in_time(self) -> bool:
-        return self._folders_left > 0 and self._clock() < self._end_s
 
     def _is_new(self, path: Path) -> bool:
         """Whether neither it nor another name of it was seen: links may go in circles."""

@@ -18,7 +18,7 @@ _MOST_KEYS = 4096
 _LONGEST_KEY = 1024
 _LONGEST_TEXT = 256
 """Of a text that is kept; longer ones are passed over."""
-_MOST_SEEN_TEXTS = 1_000_000
+_MOST_SEEN_TEXTS = 500_000
 """Of all lists of texts together: each has its own length, so each has to be looked at."""
 _DEEPEST = 3
 

@@ -27,8 +27,9 @@ def models_on_disk(
     home = _home(environ)
     found: list[ModelFile] = []
     if home is not None:
-        found += Search().models(model_folders(home, environ))
-        found += ollama_models(ollama_folders(home, environ))
+        search = Search()
+        found += search.models(model_folders(home, environ))
+        found += ollama_models(ollama_folders(home, environ), search.is_in_time)
     if demo.is_there(demo_model, folder):
         found.append(demo.model_file(demo_model, folder))
     return with_own_names(found)

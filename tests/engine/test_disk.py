@@ -9,9 +9,10 @@ from itertools import count
 import pytest
 
 from lmchat.engine.demo import SMOLLM2
-from lmchat.engine.disk import Search, with_own_names
+from lmchat.engine.disk import Search, look_at, with_own_names
 from lmchat.engine.folders import Folder, model_folders
 from lmchat.engine.library import best_model, models_on_disk, named_model
+from lmchat.engine.ollama import ollama_models
 from lmchat.errors import WrongUse
 from tests.support.gguf_files import write_model
 
@@ -168,6 +169,25 @@ def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found)
     write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8", digest="b" * 64))
     assert set(found()) == {"llama3.2:latest", "someone/tuned:q8"}
     assert found()["llama3.2:latest"].source == "Ollama"
+
+
+def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
+    for tag in ("latest", "1b", "q8"):
+        write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
+    read = []
+    monkeypatch.setattr("lmchat.engine.ollama.look_at", lambda path: read.append(path) or look_at(path))
+    assert set(found()) == {"one:latest", "one:1b", "one:q8"}
+    assert len(read) == 1
+
+
+def test_ollamas_models_have_the_time_that_is_left_of_the_search(tmp_path):
+    for number in range(50):
+        write_model(ollama(tmp_path, f"registry.ollama.ai/library/m{number}/x", digest=f"{number:064x}"))
+    ticks = count(0.0, 0.01)
+    search = Search(within_s=0.7, clock=lambda: next(ticks))  # 50 looks find the manifests
+    found = list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time))
+    assert 0 < len(found) < 50
+    assert list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time)) == []
 
 
 @pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
