@@ -16,10 +16,11 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk, plan_for, still_answering
+from lmchat.services.asking import HowToAsk, still_answering
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import Drafts
+from lmchat.services.fitted_stream import fitting_plan
 from lmchat.services.keeper import Keeper
 from lmchat.services.ports import Backend, SessionStore
 
@@ -45,6 +46,10 @@ class OpenSession(Struct):
     """What waits, first in first out."""
     is_asking: bool = False
     """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
+    is_followed: bool = False
+    """Whether that turn has taken its first step: only from there on can it be cancelled and end in order."""
+    is_stopping: bool = False
+    """Whether that turn was told to stop."""
 
     @property
     def is_busy(self) -> bool:
@@ -149,6 +154,11 @@ class Desk:
         """Ids of the sessions in which an answer is on its way."""
         return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
 
+    @property
+    def asking(self) -> tuple[OpenSession, ...]:
+        """The sessions in which a turn was begun."""
+        return tuple(one for one in self._open.values() if one.is_busy)
+
     def unsaved(self) -> list[SessionHeader]:
         """Return the sessions of which something is in memory only."""
         headers = [opened.conversation.header for opened in self._open.values()]
@@ -231,7 +241,7 @@ class Desk:
         if draft:
             path = path.added(text_message(Role.USER, draft))
         how = replace(self._how(self.target), is_truncating=True)
-        return plan_for(path, how, self.meter.factor(self.target))
+        return fitting_plan(self.meter, path, how)
 
     @property
     def has_to_wait(self) -> bool:

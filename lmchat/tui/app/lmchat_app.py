@@ -14,7 +14,6 @@ from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
-from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
@@ -85,12 +84,7 @@ class LMChatApp(Arrivals):
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
         self.chat.is_leaving = True
-        turns = [worker for worker in self.workers if worker.name == "turn"]
-        for worker in turns:
-            worker.cancel()
-        for worker in turns:
-            with suppress(WorkerError):
-                await worker.wait()
+        await self.chat.stop_all()
         await self.desk.settle()
         with suppress(LMChatError, NoMatches):
             self.chat.note_draft()

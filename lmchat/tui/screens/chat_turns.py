@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
@@ -65,7 +66,7 @@ class ChatTurns(ChatBase):
         except LMChatError as error:
             self._refused(opened, error, text)
             return
-        opened.is_asking = True
+        opened.is_asking, opened.is_followed, opened.is_stopping = True, False, False
 
         async def follow() -> None:
             await self._follow(opened, begin(opened.conversation, how), text)
@@ -73,18 +74,37 @@ class ChatTurns(ChatBase):
         _: Worker[None] = self.run_worker(follow, name="turn", group=_group(opened.conversation))
 
     def stop_turn(self) -> bool:
-        """Stop the answer of the shown session; tell whether there was one."""
-        if not self.desk.shown.is_busy:
+        """Stop the answer of the shown session; tell whether there was one that was not being stopped yet."""
+        opened = self.desk.shown
+        if not opened.is_busy or opened.is_stopping:
             return False
-        self.workers.cancel_group(self, _group(self.desk.shown.conversation))
+        self._stop(opened)
         return True
+
+    async def stop_all(self) -> None:
+        """Stop all answers and wait until they are kept."""
+        turns = [worker for opened in self.desk.asking for worker in self._stop(opened)]
+        for worker in turns:
+            with suppress(WorkerError):
+                await worker.wait()
+
+    def _stop(self, opened: OpenSession) -> list[Worker[None]]:
+        """Tell the turn of a session to stop, and return its workers.
+
+        A task that is cancelled before its first step never reaches its `finally`: it ends by itself there.
+        """
+        group = _group(opened.conversation)
+        turns = [one for one in self.workers if one.group == group and not one.is_finished]
+        opened.is_stopping = True
+        if opened.is_followed:
+            for worker in turns:
+                worker.cancel()
+        return turns
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
         """Stop the answer of a session and wait until it is kept; what waits behind it is held."""
-        group = _group(opened.conversation)
         waiting, opened.queue[:] = list(opened.queue), []
-        for worker in [one for one in self.workers if one.group == group and not one.is_finished]:
-            worker.cancel()
+        for worker in self._stop(opened):
             with suppress(WorkerError):
                 await worker.wait()
         opened.queue[:] = [*waiting, *opened.queue]
@@ -97,7 +117,12 @@ class ChatTurns(ChatBase):
         began_s = self.workspace.clock()
         answer_id = ""
         refusal: LMChatError | None = None
+        is_begun = False
+        opened.is_followed = True
         try:
+            if opened.is_stopping:
+                raise asyncio.CancelledError
+            is_begun = True
             async with aclosing(events) as stream:
                 async for event in stream:
                     answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
@@ -105,11 +130,11 @@ class ChatTurns(ChatBase):
         except LMChatError as error:
             refusal = error
         finally:
-            opened.is_asking = False
+            opened.is_asking = opened.is_stopping = False
             if refusal is not None:
                 self._refused(opened, refusal, text)
             else:
-                if not opened.conversation.is_whole:  # stopped before anything was said
+                if not (is_begun and opened.conversation.is_whole):  # stopped before anything was said
                     self._give_back(opened, text)
                 self._rest(opened, answer_id, self.workspace.clock() - began_s)
 

@@ -1,0 +1,114 @@
+"""Keys that come faster than what they begin: nothing is lost, nothing hangs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual import events
+
+from tests.support.desktop import Desktop, desktop
+from tests.support.screen_steps import half, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def together(desk: Desktop, *keys: str) -> None:
+    """Press keys before the app has done anything with the first of them."""
+    for key in keys:
+        event = events.Key(key, key if len(key) == 1 else None)
+        event.set_sender(desk.app)
+        desk.app._driver.send_message(event)
+    await desk.pilot.pause()
+
+
+async def at_rest(desk: Desktop) -> None:
+    await desk.until(lambda: not desk.app.desk.shown.is_busy, "a session at rest")
+    await desk.pilot.pause()
+
+
+async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
+    backend = ScriptedBackend(answer("First."), answer("Second."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        desk.chat.action_regenerate_last()
+        assert desk.chat.stop_turn()
+        await at_rest(desk)
+        assert sent(backend) == ["one"]
+        await desk.say("two")
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+        await shown(desk, "Second.")
+
+
+async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_path):
+    backend = ScriptedBackend(answer("First."), answer("Second."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await together(desk, "ctrl+r", "ctrl+c")
+        await at_rest(desk)
+        await desk.say("two")
+        await desk.answered(2)
+        assert sent(backend)[-1] == "two"
+
+
+async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(tmp_path):
+    backend = ScriptedBackend(answer("First."), answer("Second."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        last = desk.conversation.messages[-1]
+        desk.chat.delete_message(last)
+        desk.chat.regenerate(last)
+        await shown(desk, "Deleted")
+        await at_rest(desk)
+        await desk.say("two")
+        await desk.until(lambda: sent(backend)[-1:] == ["two"], "the next prompt")
+
+
+async def test_a_prompt_stopped_before_it_was_said_is_typed_again(tmp_path):
+    backend = ScriptedBackend(answer("First."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        desk.chat.say("one")
+        assert desk.chat.stop_turn()
+        await at_rest(desk)
+        assert desk.chat.prompt_input.text == "one"
+        assert backend.requests == []
+
+
+async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
+    backend = ScriptedBackend(half("Let"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        gate, finish = asyncio.Event(), desk.store.finish
+
+        async def slow(*args, **options):
+            await gate.wait()
+            return await finish(*args, **options)
+
+        desk.store.finish = slow
+        await desk.pilot.press("alt+up")
+        assert desk.app.focused is desk.chat.log_view
+        await desk.pilot.press("escape")
+        assert desk.app.desk.shown.is_busy
+        await desk.pilot.press("escape")
+        assert desk.app.focused is desk.chat.prompt_input
+        gate.set()
+        await at_rest(desk)
+
+
+async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("alt+up", "alt+up", "a")
+        await shown(desk, "Only an answer can be continued")
+        assert "is complete" not in screen_text(desk.app)
