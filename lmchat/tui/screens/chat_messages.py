@@ -112,7 +112,9 @@ class ChatMessages(ChatSessions):
 
     def resume(self, message: ChatMessage) -> None:
         """Go on with an unfinished answer."""
-        if message.state in _UNFINISHED and message.text:
+        if message.role is not Role.ASSISTANT:
+            self.app.notify("Only an answer can be continued; this is none.", markup=False)
+        elif message.state in _UNFINISHED and message.text:
             self.run_turn(lambda one, how: one.resume(message.message_id, how))
         elif message.state is AnswerState.FAILED or message.state in _UNFINISHED:
             self.regenerate(message)
