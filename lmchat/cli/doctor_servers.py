@@ -45,14 +45,15 @@ class ServerChecks:
 
     def own(self) -> tuple[list[Endpoint], list[Finding]]:
         """Return the user's own addresses, and a row for each that is none."""
-        named = [self.settings.endpoint, *(one.url for one in self.settings.endpoints)]
+        named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", self.settings.endpoint)]
+        named += [(f"[[endpoints]] {one.name!r}", one.url) for one in self.settings.endpoints]
         found: list[Endpoint] = []
         wrong: list[Finding] = []
-        for url in filter(None, named):
+        for where, url in named:
             try:
-                found.append(Endpoint.parse(url))
-            except LMChatError as error:
-                wrong.append(_wrong_address(url, error))
+                found += [Endpoint.parse(url)] if url else []
+            except LMChatError:
+                wrong.append(_wrong_address(where))
         return found, wrong
 
     async def look(self) -> list[Finding]:
@@ -129,13 +130,14 @@ class ServerChecks:
         return lambda one: keys.source_of(one.endpoint), keys.stored_origins(), keys.warnings
 
 
-def _wrong_address(url: str, error: LMChatError) -> Finding:
+def _wrong_address(where: str) -> Finding:
+    """Tell where it stands and nothing of it: it may hold a password, and a report is made to be pasted."""
     return Finding(
         check="server",
         group=Group.SERVERS,
         name="Address",
         grade=Grade.FAULT,
-        cause=f"{url} cannot be asked. {error.message}.",
-        next_step=error.hint or "Write it as http://HOST:PORT",
-        facts={"url": url},
+        cause=f"The address in {where} cannot be used.",
+        next_step="Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY",
+        facts={"url": None},
     )

@@ -295,3 +295,18 @@ def test_nothing_of_the_screen_is_imported_for_it(cli):
     done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
     assert "lmchat.cli.doctor" in done.stderr
     assert "textual" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:sk-SECRET@127.0.0.1:9",
+        "http://127.0.0.1:9/v1?key=sk-SECRET",
+        "http://127.0.0.1:sk-SECRET",
+    ],
+)
+def test_an_address_that_is_none_is_a_row_and_never_shown(tmp_path, address):
+    for words in (["doctor"], ["doctor", "--json"]):
+        done = Cli(home=tmp_path)(*words, LMCHAT_ENDPOINT=address)
+        assert "The address in --endpoint, LMCHAT_ENDPOINT or endpoint cannot be used" in done.stdout
+        assert "SECRET" not in done.stdout + done.stderr
