@@ -22,6 +22,13 @@ from tests.support.small_programs import FAIL, HANG, is_alive, put
 AT = Endpoint.parse("http://127.0.0.1:11434")
 SAY = "import os, sys; print('pid', os.getpid(), flush=True); {}\n"
 WAIT = "import time; time.sleep(600)"
+TALK = """
+import os, sys, time
+print("x" * 4_000_001, flush=True)
+while os.fstat(1).st_size:
+    time.sleep(0.01)
+print("anew")
+"""
 LIFETIMES = [Lifetime.FREE, Lifetime.TIED]
 
 
@@ -121,6 +128,12 @@ async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
         await exit_code(program)
     assert program.log_file.read_text() == "third\n"
     assert program.log_file.with_name("server.log.1").read_text() == "second\n"
+
+
+async def test_the_log_of_a_tied_program_that_grows_too_long_begins_anew(tmp_path):
+    program = await started(tmp_path, TALK, lifetime=Lifetime.TIED)
+    await exit_code(program)
+    assert program.log_file.read_text() == "anew\n"
 
 
 async def test_settings_of_lmchat_are_not_handed_on(tmp_path):
