@@ -112,6 +112,10 @@ class ServerRejected(LMChatError):
         """HTTP status; None where the error came inside a stream."""
         self.retry_after_s = retry_after_s
         """Seconds that the server asked us to wait, None where it did not."""
+        self.needed_tokens: int | None = None
+        """Tokens of a prompt that was too long, where the server counted them."""
+        self.room_tokens: int | None = None
+        """The window that it was too long for, where the server named it."""
 
 
 class StreamInterrupted(LMChatError):

@@ -79,6 +79,9 @@ def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | N
         retry_after_s=retry_after,
     )
     error.param = read.param
+    if rule.kind == "context_overflow":
+        error.needed_tokens = int(words["needs"] or 0) or None
+        error.room_tokens = int(words["room"] or 0) or None
     return _rebuilt(error, error.message, cut_out=asked.key)
 
 
@@ -120,4 +123,5 @@ def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> Serve
         retry_after_s=error.retry_after_s,
     )
     rebuilt.param = without_key(error.param, cut_out)
+    rebuilt.needed_tokens, rebuilt.room_tokens = error.needed_tokens, error.room_tokens
     return rebuilt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -14,6 +15,10 @@ from lmchat.domain.tokens import estimate_tokens
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
+_TELLING_TOKENS = 100
+"""Kept counts of smaller prompts are no measure: the highest of many would be the chat template's."""
+_RECALLED = 64
+"""Messages from the beginning and from the end of a path that are asked for their counts."""
 _MOST_FACTOR = 4.0
 """No tokenizer differs more from our estimate; a count beyond this is a server's own mistake."""
 _CUT_SHARE = 0.6
@@ -57,6 +62,34 @@ class ContextMeter:
         old = self._factors.get(_key(target))
         fresh = min(max(counted / estimate, 1 / _MOST_FACTOR), _MOST_FACTOR)
         self._factors[_key(target)] = fresh if old is None else (old + 2 * fresh) / 3
+
+    def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
+        """Take it that a refused prompt had at least so many tokens."""
+        estimate = sum(estimate_message(message) for message in sent)
+        if estimate > 0:
+            fresh = min(least / estimate, _MOST_FACTOR)
+            self._factors[_key(target)] = max(self.factor(target), fresh)
+
+    def recall(self, target: Target, path: MessagePath) -> None:
+        """Where nothing was learnt yet, learn from the counts that are kept with the answers of a path.
+
+        How much of the path was sent for them is not known. It was never more than all before an answer, so
+        that each count is a lower bound, and the highest is the best: of those before anything was left out.
+        """
+        if _key(target) in self._factors:
+            return
+        before = [0, *accumulate(sizes_of(path.tokens, 1.0))]
+        places = sorted({*range(len(path))[:_RECALLED], *range(len(path))[-_RECALLED:]})
+        found = []
+        for place in places:
+            message = path[place]
+            counted = message.receipt.prompt_tokens if message.receipt else None
+            if not counted or message.model != target.model_id or before[place] < _TELLING_TOKENS:
+                continue
+            if before[place] < _CUT_TOKENS or counted >= _CUT_SHARE * before[place]:
+                found.append(counted / before[place])
+        if found:
+            self._factors[_key(target)] = min(max(*found, 1 / _MOST_FACTOR), _MOST_FACTOR)
 
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""

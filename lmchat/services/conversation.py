@@ -24,12 +24,11 @@ from lmchat.services.asking import (
     HowToAsk,
     MessageAdded,
     empty_answer,
-    plan_for,
-    request_for,
     still_answering,
 )
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.earlier import earlier_of
+from lmchat.services.fitted_stream import FittedStream, fitting_plan
 from lmchat.services.keeper import Keeper
 from lmchat.services.outcome import failure_of, ledger_row, receipt_of
 from lmchat.services.piece_writer import PieceWriter
@@ -175,7 +174,8 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Add a prompt at the end, or in the place of another, and ask for the answer."""
         self._require_rest()
-        self._plan(self.messages[:index].added(*said), how)  # refuses before anything is changed
+        said_then = self.messages[:index].added(*said)
+        fitting_plan(self._meter, said_then, how)  # refuses before anything is changed
         self.messages = self.messages[:index]
         self._give_title(said[-1].text)
         for message in said:
@@ -195,15 +195,15 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Ask for an answer to a path, and keep it however it ends."""
         self._require_rest()
-        plan = self._plan(path.added(begun) if begun else path, how)
+        asking = FittedStream(self._backend, self._meter, how, path, begun)
         answer = self._begin(path, how, versions, begun)
         state, failure = AnswerState.STOPPED, None
         try:
             await self._keeper.begin_answer(self.header, answer)
-            yield AnswerBegun(message=answer, plan=plan)
+            yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
                 PieceWriter(self._keeper.store, answer.message_id) as writer,
-                aclosing(self._backend.stream(request_for(how, plan, begun))) as events,
+                aclosing(asking.events()) as events,
             ):
                 if begun is not None:
                     writer.add("text", begun.text)
@@ -214,7 +214,7 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
             state, failure = self._unfinished(error)
         finally:
-            self._ending = asyncio.ensure_future(self._end(state, failure, how, plan))
+            self._ending = asyncio.ensure_future(self._end(state, failure, how, asking.plan))
             await asyncio.shield(self._ending)
 
     def _begin(
@@ -263,9 +263,6 @@ class Conversation:
             self._meter.learn(*counted)
         await self._keeper.finish(self.header, final)
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
-
-    def _plan(self, path: MessagePath, how: HowToAsk) -> ContextPlan:
-        return plan_for(path, how, self._meter.factor(how.target))
 
     def _give_title(self, text: str) -> None:
         if not self.header.title:

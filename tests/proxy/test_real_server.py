@@ -147,6 +147,7 @@ async def test_a_conversation_beyond_the_window_is_told_with_its_numbers(client,
     _, error = await events_of(client, to(server, LONG))
     assert error.kind == "context_overflow"
     assert "the model has room for 256" in error.message
+    assert (error.needed_tokens > 256, error.room_tokens) == (True, 256)
 
 
 async def test_a_key_is_asked_for_and_used(make_client, start_real_server):

@@ -1,0 +1,78 @@
+"""An answer asked for with what fits; a server that finds it too long is asked once more, with less."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from lmchat.domain.context import ContextPlan, plan_context
+from lmchat.domain.event import ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.message_path import MessagePath
+from lmchat.errors import ServerRejected
+from lmchat.services.asking import HowToAsk, plan_for, request_for
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.ports import Backend
+
+
+class FittedStream:
+    """The stream of one answer, and what of the conversation it was asked with."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        meter: ContextMeter,
+        how: HowToAsk,
+        path: MessagePath,
+        begun: ChatMessage | None,
+    ) -> None:
+        self._backend = backend
+        self._meter = meter
+        self._how = how
+        self._path = path.added(begun) if begun else path
+        self._begun = begun
+        self.plan = fitting_plan(meter, self._path, how)
+        """What is sent; less after a refusal."""
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield what comes; a prompt that was too long goes out once more, as long as nothing has come."""
+        has_begun = is_second = False
+        while True:
+            try:
+                request = request_for(self._how, self.plan, self._begun)
+                async with aclosing(self._backend.stream(request)) as events:
+                    async for event in events:
+                        has_begun |= isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)
+                        yield event
+            except ServerRejected as error:
+                shorter = self._learn(error)
+                if has_begun or is_second or shorter is None:
+                    raise
+                self.plan, is_second = shorter, True
+            else:
+                return
+
+    def _learn(self, error: ServerRejected) -> ContextPlan | None:
+        """Learn from a refusal, and return a plan that leaves out more; None where there is none."""
+        # who names no count has at least said that it is more than the window
+        least = error.needed_tokens or error.room_tokens or self.plan.limit
+        if error.kind != "context_overflow" or not least:
+            return None
+        self._meter.learn_refusal(self._how.target, self.plan.messages, least)
+        plan = plan_context(
+            self._path,
+            limit=error.room_tokens or self.plan.limit,
+            max_tokens=self._how.sampling.max_tokens,
+            factor=self._meter.factor(self._how.target),
+        )
+        return plan if self._how.is_truncating and plan.left_out > self.plan.left_out else None
+
+
+def fitting_plan(meter: ContextMeter, path: MessagePath, how: HowToAsk) -> ContextPlan:
+    """Return what of a path fits, by what is known of the model or kept with the path.
+
+    Raises:
+        RequestInvalid: it does not fit whole, and the user wants nothing to be left out.
+    """
+    meter.recall(how.target, path)
+    return plan_for(path, how, meter.factor(how.target))

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from tests.support.cli import Cli
+
+DIGITS = " ".join(str(number) for number in range(100, 150))
+"""A text of many more tokens than its letters let expect."""
+
+
+def test_a_session_that_fills_the_window_of_the_real_server_goes_on_after_each_restart(
+    tmp_path, start_real_server
+):
+    cli = Cli(home=tmp_path, url=start_real_server(ctx=512).url)
+    cli.configure("[chat]\ntemperature = 0.0\nmax_tokens = 16\n")
+    done = [cli("ask", "--save", f"Keep these: {DIGITS}")]
+    done += [cli("ask", "-r", "last", f"And {number}: {DIGITS}") for number in range(4)]
+    assert [one.returncode for one in done] == [0] * 5, [one.stderr for one in done]
+    assert "left out" in done[-1].stderr
