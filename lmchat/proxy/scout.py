@@ -30,6 +30,7 @@ GREETING_S = 0.5
 MODEL_QUESTIONS = 8
 """A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
 PATIENT_QUESTIONS = 1000
+_NO_KEY = ""
 
 
 class Scout:
@@ -57,10 +58,16 @@ class Scout:
         return next((key for key in map(self._key_for, names) if key), None)
 
     async def look_at(self, place: Place) -> Candidate:
-        """Look at a place of a scan, on both loopback literals."""
+        """Look at a place of a scan, on both loopback literals.
+
+        Who stands at a place that nobody named may be anyone: a key goes there only after one was asked for.
+        """
         read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
-        candidate = await self._look(place, read_s=read_s)
-        candidate = await self._or_literals(candidate, place, read_s=read_s)
+        key = None if place.is_own else _NO_KEY
+        candidate = await self._look(place, read_s=read_s, key=key)
+        candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
+        if key is not None and candidate.verdict is Verdict.NEEDS_KEY and self.key(candidate.endpoint):
+            candidate = await self._look(replace(place, endpoint=candidate.endpoint), read_s=read_s)
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
@@ -164,7 +171,7 @@ class Scout:
 
     async def _greets(self, port: int, server: Server) -> bool:
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
-        site = self._site(endpoint, server.product, read_s=GREETING_S, questions=1)
+        site = self._site(endpoint, server.product, read_s=GREETING_S, key=_NO_KEY, questions=1)
         try:
             return server.confirms(await site.get(server.opening_path))
         except LMChatError:
@@ -179,7 +186,7 @@ class Scout:
         key: str | None = None,
         questions: int | None = None,
     ) -> Site:
-        key = key or self.key(endpoint)
+        key = self.key(endpoint) if key is None else key
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         timeout = httpx.Timeout(
             connect=connect_s if read_s is None else min(connect_s, read_s),
