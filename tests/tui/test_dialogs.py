@@ -256,3 +256,13 @@ async def test_a_dialog_below_another_leaves_when_its_turn_comes():
         await pilot.pause()
         assert app.results == [None, "left"]
         assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 24)])
+async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
+    question = " ".join(f"word{number}" for number in range(60))
+    app = Host(screen=lambda: ConfirmDialog("Fetch it?", text=question, verb="fetch it"))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert "Enter fetch it" in screen_text(app)
+        assert "word9" in screen_text(app)
