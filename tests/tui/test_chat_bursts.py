@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from textual import events
 
 from tests.support.desktop import Desktop, desktop
@@ -112,3 +113,27 @@ async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
         await desk.pilot.press("alt+up", "alt+up", "a")
         await shown(desk, "Only an answer can be continued")
         assert "is complete" not in screen_text(desk.app)
+
+
+@pytest.mark.parametrize("key", ["ctrl+c", "escape"])
+@pytest.mark.parametrize("typed", ["one", "/retry"])
+async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, key, typed):
+    backend = ScriptedBackend(answer("First."), half("Let"))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("zero")
+        await desk.answered()
+        desk.chat.prompt_input.put(typed)
+        await together(desk, "enter", key)
+        await desk.until(lambda: "stopped" in desk.chat.last_action, "a stop")
+        await at_rest(desk)
+        assert "once more quits" not in screen_text(desk.app)
+        said = [message.text for message in desk.conversation.messages]
+        assert typed == "/retry" or desk.chat.prompt_input.text == "one" or "one" in said
+
+
+async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await together(desk, "ctrl+c", "ctrl+c")
+        await desk.until(lambda: not desk.app.is_running, "the end")

@@ -26,6 +26,7 @@ from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES, theme_named
+from lmchat.tui.widgets.prompt_input import PromptInput
 
 _STYLES_OF_DIALOGS = str(Path(__file__).parent.parent / "dialogs.tcss")
 FIRST_KEY_S = 0.03
@@ -142,6 +143,17 @@ class LMChatApp(Arrivals):
             return
         if self.chat.stop_turn():
             return
+        if self.focused is not None and self.focused is self.chat.prompt_input:
+            self.chat.prompt_input.ask_to_stop()
+        else:
+            self._quit_if_twice()
+
+    @on(PromptInput.StopAsked)
+    def stop_what_was_sent(self) -> None:
+        """Stop the answer to what was sent right before Ctrl+C; what a command began has begun by then."""
+        self.chat.call_later(lambda: self.chat.stop_turn() or self._quit_if_twice())
+
+    def _quit_if_twice(self) -> None:
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
             self.begin_work(self.action_quit, "quit")

@@ -43,6 +43,9 @@ class PromptInput(CalmTextArea):
         text: str
         """What was typed, or `/command argument`; never blank."""
 
+    class StopAsked(Post):
+        """The answer to what was typed before shall be stopped."""
+
     class Drafted(Post):
         """The text has changed."""
 
@@ -122,7 +125,15 @@ class PromptInput(CalmTextArea):
         text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
-            self.post_message(self.Submitted(text))
+            self._tell_parent(self.Submitted(text))
+
+    def ask_to_stop(self) -> None:
+        """Ask for a stop behind all that was typed before: the key for it may have overtaken an Enter."""
+        self.call_later(self._tell_parent, self.StopAsked())
+
+    def _tell_parent(self, message: Message) -> None:
+        """Post upwards at once; by way of the own queue the next key would come first."""
+        (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
         """Take the keys that mean something else here than in a text editor, then those that edit."""
@@ -211,7 +222,7 @@ class PromptInput(CalmTextArea):
             self._complete()
         else:
             self.put("")
-            self.post_message(self.Submitted(name_of(command)))
+            self._tell_parent(self.Submitted(name_of(command)))
 
     def _complete(self) -> None:
         command = self.completion.command
