@@ -151,7 +151,11 @@ class LMChatApp(Arrivals):
     @on(PromptInput.StopAsked)
     def stop_what_was_sent(self) -> None:
         """Stop the answer to what was sent right before Ctrl+C; what a command began has begun by then."""
-        self.chat.call_later(lambda: self.chat.stop_turn() or self._quit_if_twice())
+        self.chat.call_later(self._stop_or_quit)
+
+    def _stop_or_quit(self) -> None:
+        if not self.chat.stop_turn():
+            self._quit_if_twice()
 
     def _quit_if_twice(self) -> None:
         now_s = time.monotonic()
