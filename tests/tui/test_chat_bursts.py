@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
+from lmchat.tui.quirks.key_stream import KeyStream
 from tests.support.desktop import Desktop, desktop
 from tests.support.screen_steps import half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -137,3 +138,56 @@ async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
         await desk.ready()
         await together(desk, "ctrl+c", "ctrl+c")
         await desk.until(lambda: not desk.app.is_running, "the end")
+
+
+async def test_a_command_typed_on_a_message_goes_to_the_prompt_and_touches_no_message(tmp_path):
+    backend = ScriptedBackend(answer("First."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("alt+up")
+        assert desk.app.focused is desk.chat.log_view
+        await desk.type("/doctor")
+        await desk.until(lambda: desk.chat.prompt_input.text == "/doctor", "the command in the prompt")
+        await desk.until(lambda: desk.app.focused is desk.chat.prompt_input, "the focus in the prompt")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: type(desk.app.screen).__name__ == "DoctorScreen", "the doctor")
+        assert [m.text for m in desk.conversation.messages] == ["one", "First."]
+        assert sent(backend) == ["one"]
+
+
+@pytest.mark.parametrize(("typed", "is_word"), [("dr", True), ("draft\r", True), ("d", False), ("[[", False)])
+async def test_words_that_come_in_one_read_on_a_message_are_no_commands(tmp_path, typed, is_word):
+    backend = ScriptedBackend(answer("First."), answer("Second."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("alt+up")
+        for event in KeyStream().feed(typed):
+            event.set_sender(desk.app)
+            desk.app._driver.send_message(event)
+        await desk.pilot.pause()
+        if typed.endswith("\r"):
+            await desk.answered(2)
+            assert sent(backend) == ["one", "draft"]
+        elif is_word:
+            await desk.until(lambda: desk.chat.prompt_input.text == typed, "the word in the prompt")
+            assert [m.text for m in desk.conversation.messages] == ["one", "First."]
+        else:
+            assert desk.chat.prompt_input.text == ""
+            await desk.until(lambda: len(desk.conversation.messages) == (1 if typed == "d" else 2))
+
+
+async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("alt+up")
+        event = events.Paste("dr\ndr")
+        event.set_sender(desk.app)
+        desk.app._driver.send_message(event)
+        await desk.until(lambda: desk.chat.prompt_input.text == "dr\ndr", "the paste in the prompt")
+        assert desk.app.focused is desk.chat.prompt_input

@@ -12,6 +12,8 @@ from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
+from lmchat.tui.quirks.typing import mark_together
+
 ESCAPE_DELAY_S = 0.03
 """How long a lone ESC may still become a sequence. A terminal writes a sequence in one go; over a network
 its two halves arrive a few milliseconds apart at worst, and nobody types a letter within 30 ms of Esc."""
@@ -114,6 +116,9 @@ class KeyStream(XTermParser):
         if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
             self._burst_until = self._clock() + BURST_DELAY_S
             yield _paste(run)
+        elif len(set(filter(str.isprintable, run))) > 1:  # one key that is held down is no word
+            for message in super().feed(run):
+                yield mark_together(message) if isinstance(message, events.Key) else message
         else:
             yield from super().feed(run)
 

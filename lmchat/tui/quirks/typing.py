@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from textual import events
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import TextArea
+
+_TOGETHER = "_is_typed_together"
 
 
 class CalmTextArea(TextArea):
@@ -40,3 +43,24 @@ async def run_own_binding(widget: Widget, key: str) -> bool:
         if not binding.priority and await widget.app.run_action(binding.action, widget):
             return True
     return False
+
+
+def mark_together(key: events.Key) -> events.Key:
+    """Mark a key that came in one read with others: a word that was pasted, or typed while nobody read."""
+    setattr(key, _TOGETHER, True)
+    return key
+
+
+def is_together(key: events.Key) -> bool:
+    """Whether a key came in one read with others."""
+    return getattr(key, _TOGETHER, False)
+
+
+def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
+    """Let another widget have a key or a paste, as if it had had the focus."""
+    event.stop()
+    event.prevent_default()
+    if isinstance(event, events.Key):
+        widget._forward_event(events.Key(event.key, event.character))
+    else:
+        widget._forward_event(events.Paste(event.text))

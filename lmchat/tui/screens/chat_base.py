@@ -30,6 +30,7 @@ class ChatBase(ChatFigures):
         """Show an empty session; what comes from the disk follows after the first paint."""
         ui = self.workspace.settings.ui
         self.log_view.frames_per_second = ui.frames_per_second
+        self.log_view.typed_into = self.prompt_input
         pace_s = WAITING_TICK_S if ui.reduced_motion else RUNNING_TICK_S
         self._ticker = self.set_interval(pace_s, self.tick, pause=True)
         self.show_conversation()

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
+from textual.widget import Widget
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.post import Post
+from lmchat.tui.quirks.typing import hand_over, is_together
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.marked import MarkedView
 
@@ -42,6 +44,9 @@ class ReadingLog(MarkedView, can_focus=True):
         super().__init__(**options)
         self._new_lines = 0
         self._copied: tuple[str, int] = ("", 0)
+        self.typed_into: Widget | None = None
+        """Where words go that are typed or pasted while a message has the focus."""
+        self._is_passing_on = False
 
     @property
     def focused_message(self) -> ChatMessage | None:
@@ -185,6 +190,31 @@ class ReadingLog(MarkedView, can_focus=True):
         key = f"{kind} {message.message_id}"
         self._copied = (key, (self._copied[1] + 1) % count if self._copied[0] == key else 0)
         return self._copied[1]
+
+    def on_key(self, event: events.Key) -> None:
+        """Pass on what is no key of a message: a slash, words that came in one piece, and what follows."""
+        focused = self.screen.focused
+        if focused is not None and focused is not self:  # typed before the focus had moved
+            hand_over(event, focused)
+        elif self._is_passing_on and self.typed_into is not None:
+            hand_over(event, self.typed_into)
+        elif event.key == "slash" or (event.is_printable and is_together(event)):
+            self._pass_on(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Pass a paste on."""
+        self._pass_on(event)
+
+    def _pass_on(self, event: events.Key | events.Paste) -> None:
+        if self.typed_into is not None:
+            hand_over(event, self.typed_into)
+            self._is_passing_on = True
+            self.call_later(self._follow_words)  # behind the keys that have come with this one
+
+    def _follow_words(self) -> None:
+        self._is_passing_on = False
+        if self.typed_into is not None:
+            self.typed_into.focus()
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; fold, or ask for a link."""
