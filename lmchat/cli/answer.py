@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.cli.output import Output, SafeStream, failure_detail
+from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
 from lmchat.domain.model_names import is_other_model
@@ -21,6 +22,7 @@ class Printer:
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
         self._asked = ""
+        self._left_out = 0
         self.sent_tokens = 0
         """Our estimate of what was sent."""
 
@@ -47,13 +49,16 @@ class Printer:
                 self._output.note(f"lmchat: {served} answers; {asked} was asked for.")
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
-                self.sent_tokens = plan.tokens
-                if plan.left_out:
-                    self._output.note(
-                        f"lmchat: the oldest {plan.left_out} messages do not fit and are left out."
-                    )
+                self.tell_plan(plan)
             case _:
                 pass
+
+    def tell_plan(self, plan: ContextPlan) -> None:
+        """Say what is left out, unless that was said before."""
+        self.sent_tokens = plan.tokens
+        if plan.left_out > self._left_out:
+            self._left_out = plan.left_out
+            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
     def end(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
         """Print how it ended and return what went wrong, if anything did."""

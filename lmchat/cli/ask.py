@@ -69,6 +69,8 @@ async def _answered(parts: Parts, desk: Desk, prompt: str) -> LMChatError | None
 def _end(parts: Parts, desk: Desk, printer: Printer) -> LMChatError | None:
     conversation, unsaved = desk.shown.conversation, desk.keeper.warning
     is_saved = _is_kept(parts) and unsaved is None
+    if conversation.sent is not None:  # less than at first, where the server found it too long
+        printer.tell_plan(conversation.sent)
     error = printer.end(conversation.messages[-1], conversation.header.session_id if is_saved else None)
     return error or (unsaved if _is_kept(parts) else None)
 

@@ -118,6 +118,7 @@ REQUEST = {
         what="the conversation is longer than the model's context",
         step="shorten it, begin a new session, or load the model with a larger context",
         exit_codes=(1, 2),
+        again="once, with more of the oldest messages left out, where `auto_truncate` allows it",
     ),
     "too_large": ErrorKind(
         what="the request is larger than allowed, here or by the server", step="shorten the conversation"

@@ -55,6 +55,8 @@ class Conversation:
         self.messages = MessagePath(session.messages)
         """The path; of a long session only its end, until `fill` has read the rest."""
         self.turn: Turn | None = None
+        self.sent: ContextPlan | None = None
+        """What the last answer was asked with."""
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
@@ -251,7 +253,8 @@ class Conversation:
         running, turn = self._running, self.turn
         if running is None or turn is None:
             return
-        self.turn = turn = turn.end(state, self._clock())
+        self.turn, self.sent = turn.end(state, self._clock()), plan
+        turn = self.turn
         final = replace(
             running, parts=self._answer.parts, state=state, receipt=receipt_of(turn, how), failure=failure
         )

@@ -55,8 +55,8 @@ def window(value: int | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`41 %`."""
-    return f"{fraction * 100:.0f}{GAP}%"
+    """`41 %`; `> 999 %` for all beyond, which no column has room for."""
+    return f"> 999{GAP}%" if fraction > 9.99 else f"{fraction * 100:.0f}{GAP}%"  # noqa: PLR2004 - the rule
 
 
 def size(value_bytes: int | None) -> str:

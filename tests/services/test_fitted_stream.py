@@ -66,6 +66,9 @@ async def test_a_prompt_that_is_too_long_goes_out_once_more_with_less(store, ref
     await say(desk, DIGITS, "And now?", DIGITS)
     assert len(sent(backend)[2]) > len(sent(backend)[3]) >= 2
     assert sent(backend)[3] == sent(backend)[2][-len(sent(backend)[3]) :]
+    asked_with = desk.shown.conversation.sent
+    assert asked_with is not None
+    assert [message.text for message in asked_with.messages] == sent(backend)[3]
     answered = desk.shown.conversation.messages[-1]
     assert (answered.text, answered.state, answered.failure) == ("Yes.", AnswerState.COMPLETE, None)
     assert len([m for m in desk.shown.conversation.messages if m.role is Role.USER]) == 3
