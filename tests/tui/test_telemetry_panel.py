@@ -233,3 +233,9 @@ async def test_no_room_in_the_limiter_is_told():
     assert "Requests 0 of 60" in squeezed(
         await shown(replace(ANSWERING, budget=Budget(left=0, limit=60)), 104.1)
     )
+
+
+@pytest.mark.parametrize(("used", "words"), [(9_990, "Context 999 %"), (43_810, "Context > 999 %")])
+async def test_a_window_that_is_too_small_many_times_over_has_a_short_share(used, words):
+    snapshot = replace(ANSWERING, context_tokens=used, context_limit=1_000)
+    assert words in squeezed(await shown(snapshot, 104.1))
