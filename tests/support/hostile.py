@@ -35,8 +35,8 @@ ATTACKS = (
 FORBIDDEN = (
     b"\x1b]52;c;UFdORUQ=",
     b"PWNED title\x07",
-    b"PWNED title\x1b",
-    b"http://pwned.example\x1b",
+    b"PWNED title\x1b\\",
+    b"http://pwned.example\x1b\\",
     b"\x1b[3;5;41m",
     b"\x1b[6n",
     b"\x1bc",
