@@ -103,6 +103,7 @@ def test_stream_json_is_chunks_and_then_done(real):
 
 def test_the_real_server_thinks(tmp_path, start_real_server):
     server = start_real_server(reasoning=16)
+    configure(tmp_path, STEADY)
     value = Cli(home=tmp_path, url=server.url).json("ask", "--json", "How many legs has a spider?")
     assert value["reasoning"]
     assert value["reasoning"] not in value["reply"]

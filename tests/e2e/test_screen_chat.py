@@ -148,6 +148,7 @@ def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
 
 @pytest.mark.timeout(60)
 def test_the_welcome_screen_goes_on_by_itself_when_a_server_appears(tmp_path):
+    configure(tmp_path, STEADY)
     with free_port() as port:
         screen = LMChatScreen(tmp_path, env={"LMCHAT_ENDPOINT": f"http://127.0.0.1:{port}"})
         try:

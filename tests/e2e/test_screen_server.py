@@ -33,6 +33,7 @@ def screen(tmp_path, server):
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_server_that_is_killed_turns_red_within_6_s_and_green_again_by_itself(tmp_path):
+    configure(tmp_path, STEADY)
     with RealServer() as server, LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_ready()
         screen.wait_for(_UP)
