@@ -115,6 +115,7 @@ class Unpacking:
                     yield done_bytes
                 part.flush()
                 os.fsync(part.fileno())
+        # the last is what zipfile raises for a compression that it does not know
         except (BadZipFile, KeyError, EOFError, NotImplementedError) as error:
             raise self._wrong() from error
         if digest.hexdigest() != self._demo.sha256:

@@ -122,9 +122,6 @@ def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
         def set_password(self, service, username, password):
             self.ring.set_password(service, username, password)
 
-        def delete_password(self, service, username):
-            raise NotImplementedError
-
     before = keyring.get_keyring()
     try:
         for backend in (fail.Keyring(), null.Keyring()):
