@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from lmchat.domain.finding import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.files_check import Modes, files_findings, modes_of
+from tests.support.other_user import no_root, open_folder
 
 
 def paths_in(folder: Path) -> Paths:
@@ -78,10 +78,11 @@ def test_without_a_home_folder_it_says_so(tmp_path, monkeypatch):
     assert "No home folder is known" in row.cause
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_to_is_a_fault(tmp_path):
-    paths = paths_in(tmp_path)
-    paths.config_dir.mkdir()
-    paths.config_dir.chmod(0o500)
-    assert rows(paths)["files.folder"].grade is Grade.FAULT
-    paths.config_dir.chmod(0o700)
+def test_a_folder_that_cannot_be_written_to_is_a_fault():
+    with open_folder() as folder:
+        paths = paths_in(folder)
+        paths.config_dir.mkdir(exist_ok=True)
+        paths.config_dir.chmod(0o555)
+        with no_root():
+            assert rows(paths)["files.folder"].grade is Grade.FAULT
+        paths.config_dir.chmod(0o700)

@@ -15,6 +15,7 @@ from lmchat.storage.connection import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.sessions import SessionStore
 from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
+from tests.support.other_user import no_root, open_folder
 
 PAGE = 4096
 
@@ -154,11 +155,12 @@ async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
         assert old.execute("pragma user_version").fetchone()[0] == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it(tmp_path):
-    path = await filled(tmp_path / "sessions.db")
-    path.chmod(0o400)
-    row = rows(path)["store"]
+async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
+    with open_folder() as folder:
+        path = await filled(folder / "sessions.db")
+        path.chmod(0o444)
+        with no_root():
+            row = rows(path)["store"]
     assert row.grade is Grade.FAULT
     assert "chats are not saved" in row.cause.lower()
     assert row.next_step.startswith("chmod u+rw ")
