@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.listeners import listener
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply
@@ -128,13 +129,9 @@ def test_a_port_that_takes_connections_and_never_answers_is_told_in_time(tmp_pat
 
 
 def test_a_server_on_ipv6_alone_is_found_and_told(tmp_path):
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as silent:
-            port = silent.getsockname()[1]
-            cli = Cli(home=tmp_path, url=f"http://[::1]:{port}")
-            value = report(cli, code=1)
-    except OSError:
-        pytest.skip("this machine has no ::1")
+    with listener("::1") as silent:
+        port = silent.getsockname()[1]
+        value = report(Cli(home=tmp_path, url=f"http://[::1]:{port}"), code=1)
     assert row(value, "network.families")["verdict"] == "warning"
     assert row(value, "network.families")["facts"]["answering"][str(port)] == ["::1"]
 

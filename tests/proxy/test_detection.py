@@ -13,6 +13,7 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
+from tests.support.listeners import listener
 from tests.support.port_map import PortMap
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, model_list
@@ -242,10 +243,8 @@ async def test_a_server_on_ipv6_only_is_found_and_its_literal_kept(start, detect
 
 
 async def test_a_real_listener_on_ipv6_only_is_found_by_localhost(make_client):
-    try:
-        server = ScriptedServer(host="::1").start()
-    except OSError:
-        pytest.skip("this machine has no IPv6")
+    listener("::1").close()
+    server = ScriptedServer(host="::1").start()
     try:
         products.llama_cpp(server)
         found = await make_client().detect(expected=[Endpoint.parse(f"localhost:{server.port}")])

@@ -8,16 +8,9 @@ from lmchat.domain.finding import Grade
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.environment_check import proxies_of, proxy_finding
 from lmchat.proxy.loopback_check import Loopback, has_ipv6, loopback_findings, see_loopback
+from tests.support.listeners import listener
 
 HERE = "127.0.0.1,localhost,::1"
-
-
-def listener(host: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, 0), family=family)
-    except OSError:
-        pytest.skip(f"this machine has no {host}")
 
 
 async def seen_at(*servers: socket.socket) -> Loopback:
