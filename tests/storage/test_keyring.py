@@ -6,7 +6,9 @@ import logging
 import sys
 from types import SimpleNamespace
 
+import keyring
 import pytest
+from keyring.backends import fail, null
 
 from lmchat.domain.finding import Grade
 from lmchat.storage.keyring_check import keyring_findings
@@ -107,9 +109,6 @@ def test_where_the_extra_is_not_installed_nothing_is_used(monkeypatch):
 
 
 def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
-    keyring = pytest.importorskip("keyring", reason="the extra is not installed")
-    from keyring.backends import fail, null  # noqa: PLC0415
-
     class InMemory(keyring.backend.KeyringBackend):
         priority = 1
 

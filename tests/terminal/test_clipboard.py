@@ -24,7 +24,15 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin = folder, folder / "bin"
         self.bin.mkdir()
-        self.environ = {"PATH": f"{self.bin}:/usr/bin:/bin", "TERM": "xterm-256color"}
+        for name in (
+            "cat",
+            "rm",
+            "sleep",
+        ):  # all that the fakes call: a real clipboard of this machine stays out
+            tool = shutil.which(name)
+            assert tool, name
+            (self.bin / name).symlink_to(tool)
+        self.environ = {"PATH": str(self.bin), "TERM": "xterm-256color"}
         self.written: list[str] = []
         self.has_terminal = True
 
@@ -53,11 +61,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    for name in ("wl-copy", "wl-paste", "xclip", "xsel", "pbcopy", "clip.exe", "tmux"):
-        assert shutil.which(name, path="/usr/bin:/bin") is None or name == "tmux"
-    place.add("tmux", "exit 1")  # a real one on this machine must not be asked
-    return place
+    return Place(tmp_path)
 
 
 async def test_the_native_tool_comes_first(place: Place) -> None:
