@@ -47,6 +47,7 @@ def test_two_ways_to_write_one_model(asked, served):
     assert not is_other_model(asked, served)
 
 
+@pytest.mark.rule("R-40")
 @pytest.mark.parametrize(("asked", "served"), OTHER)
 def test_two_models(asked, served):
     assert is_other_model(asked, served)
@@ -58,6 +59,7 @@ def test_a_name_without_end_takes_no_time(piece):
     assert is_other_model("tiny", "tiny" + piece * 1_000_000)
 
 
+@pytest.mark.rule("R-40")
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
     turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="other-model"), 1)
     again = turn.apply(ModelNamed(model="other-model"), 2)

@@ -26,6 +26,7 @@ def played(*steps, start: float = 100.0) -> Turn:
     return turn
 
 
+@pytest.mark.rule("R-18")
 def test_the_first_token_counts_from_the_request_that_is_answered():
     turn = played(
         (100.1, RequestSent()),
@@ -38,6 +39,7 @@ def test_the_first_token_counts_from_the_request_that_is_answered():
     assert turn.retry is None
 
 
+@pytest.mark.rule("R-18")
 def test_progress_and_life_signs_are_not_tokens():
     turn = played(
         (100.1, RequestSent()),
@@ -85,6 +87,7 @@ def test_tokens_that_came_in_one_go_have_no_speed():
     assert turn.tokens_per_second is None
 
 
+@pytest.mark.rule("R-19")
 def test_the_servers_figures_win_over_our_clock():
     turn = played(
         (101, TextDelta(text="a")),

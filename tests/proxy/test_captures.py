@@ -53,6 +53,7 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason
     assert events[-1] == StreamFinished(reason=reason)
 
 
+@pytest.mark.rule("R-19")
 async def test_usage_and_timings_become_one_report(server, client):
     events, _ = await play(server, client, "stream-usage-timings")
     report = next(one for one in reversed(events) if isinstance(one, UsageReported))
@@ -66,6 +67,7 @@ async def test_timings_alone_are_enough_for_the_report(server, client):
     assert (report.prompt_tokens, report.completion_tokens) == (1143, 8)
 
 
+@pytest.mark.rule("R-19")
 async def test_progress_of_the_prompt_grows_to_the_whole(server, client):
     events, _ = await play(server, client, "stream-progress")
     progress = [one for one in events if isinstance(one, PromptProgress)]
@@ -73,6 +75,7 @@ async def test_progress_of_the_prompt_grows_to_the_whole(server, client):
     assert (progress[0].fraction, progress[-1].fraction, progress[-1].total_tokens) == (0.0, 1.0, 1143)
 
 
+@pytest.mark.rule("R-17")
 async def test_thought_comes_apart_from_the_answer(server, client):
     events, error = await play(server, client, "reasoning-stream")
     assert error is None

@@ -35,12 +35,14 @@ from tests.support.scripted_server import (
     Hold,
     Pause,
     ScriptedServer,
+    delta,
     finish,
     free_port,
     json_reply,
     raw_reply,
     sse,
     text_reply,
+    usage,
 )
 
 BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
@@ -78,6 +80,7 @@ async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client):
     assert event == StreamFinished(reason="stop")
 
 
+@pytest.mark.rule("R-7", "R-12", "R-31", "R-34")
 async def test_a_request_says_what_was_set_and_nothing_else(server, make_client):
     plain(server)
     client = make_client(key="secret-key")
@@ -93,16 +96,19 @@ async def test_a_request_says_what_was_set_and_nothing_else(server, make_client)
     }
     assert sent.headers["authorization"] == "Bearer secret-key"
     assert sent.headers["accept-encoding"] == "identity"
+    assert sent.headers["accept"] == "text/event-stream, application/json"
     assert sent.headers["host"] == f"127.0.0.1:{server.port}"
     assert "x-conversation-id" not in sent.headers
 
 
+@pytest.mark.rule("R-10")
 async def test_without_a_key_there_is_no_authorization_header(server, client):
     plain(server)
     await events_of(client, ask(server))
     assert "authorization" not in server.seen(CHAT)[0].headers
 
 
+@pytest.mark.rule("R-11", "R-12", "R-14", "R-15")
 @pytest.mark.parametrize(
     ("product", "has_progress", "has_seed"),
     [
@@ -110,13 +116,18 @@ async def test_without_a_key_there_is_no_authorization_header(server, client):
         (Product.LM_STUDIO, False, True),
         (Product.JAN, False, True),
         (Product.OLLAMA, False, True),
+        (Product.VLLM, False, True),
         (Product.OPENAI_COMPATIBLE, False, False),
     ],
 )
 async def test_fields_of_a_product_go_to_that_product_only(server, client, product, has_progress, has_seed):
     plain(server)
     await events_of(client, ask(server, product=product, seed=7))
-    body = server.seen(CHAT)[0].json
+    (seen_one,) = server.seen()
+    body = seen_one.json
+    assert (f"{seen_one.method} {seen_one.path}", body["stream"]) == (CHAT, True)
+    assert body["stream_options"] == {"include_usage": True}
+    assert "x-conversation-id" not in seen_one.headers
     assert ("return_progress" in body, "timings_per_token" in body, "seed" in body) == (
         has_progress,
         has_progress,
@@ -124,6 +135,7 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client, produ
     )
 
 
+@pytest.mark.rule("R-13")
 async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(server, client):
     refused = json_reply(
         {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": 400}}, status=400
@@ -140,6 +152,7 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
     ]
 
 
+@pytest.mark.rule("R-13")
 async def test_refused_stream_options_are_left_out(server, client):
     refused = json_reply({"detail": [{"loc": ["body", "stream_options"], "msg": "extra"}]}, status=422)
     server.on(CHAT, refused, answer())
@@ -148,6 +161,7 @@ async def test_refused_stream_options_are_left_out(server, client):
     assert "stream_options" not in server.seen(CHAT)[1].json
 
 
+@pytest.mark.rule("R-13")
 @pytest.mark.parametrize("words", ["Unsupported parameter: 'max_tokens'", "Unsupported: {0} = {1}"])
 async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client, words):
     """Also where the server refuses both names."""
@@ -161,6 +175,7 @@ async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client, words)
     assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 2)
 
 
+@pytest.mark.rule("R-13")
 @pytest.mark.parametrize(
     ("message", "limit"),
     [
@@ -176,6 +191,7 @@ async def test_what_no_other_name_would_change_is_sent_once(server, client, mess
     assert (error.status, len(server.seen(CHAT))) == (400, 1)
 
 
+@pytest.mark.rule("R-13")
 async def test_a_field_that_is_named_only_as_a_place_is_seen(server, client):
     detail = [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]
     refused = json_reply({"object": "error", "message": {"detail": detail}}, status=422)
@@ -185,6 +201,7 @@ async def test_a_field_that_is_named_only_as_a_place_is_seen(server, client):
     assert server.seen(CHAT)[1].json["max_completion_tokens"] == 9
 
 
+@pytest.mark.rule("R-13")
 async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, client):
     def only(name):
         def play(seen):
@@ -231,6 +248,7 @@ async def test_over_the_limit_a_request_is_refused_with_the_seconds(server, make
     assert (await client.check(endpoint_of(server))).verdict.is_usable, "looking has a budget of its own"
 
 
+@pytest.mark.rule("R-25")
 async def test_a_second_request_waits_until_the_first_is_done(server, client):
     gate = Gate()
     server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
@@ -307,12 +325,14 @@ async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client, he
     assert 0 <= retries(events)[0].wait_s <= 0.02
 
 
+@pytest.mark.rule("R-32")
 async def test_a_wait_of_more_than_a_minute_is_told_and_not_waited_for(server, client):
     server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), answer())
     events, error = await events_of(client, ask(server))
     assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
 
 
+@pytest.mark.rule("R-32")
 async def test_a_wait_of_an_hour_is_told_in_words(server, client):
     server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "3600"}))
     _, error = await events_of(client, ask(server))
@@ -329,6 +349,7 @@ async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
     assert (client.metrics().stopped_requests, len(server.seen(CHAT))) == (1, 1)
 
 
+@pytest.mark.rule("R-27")
 @pytest.mark.parametrize(
     "end", [Cut(is_reset=True), b'data: {"error": {"message": "busy", "code": 503}}\n\n']
 )
@@ -395,6 +416,7 @@ async def test_a_server_that_dies_while_it_loads_is_told(server, client):
     assert error.kind == "dropped"
 
 
+@pytest.mark.rule("R-28")
 @pytest.mark.parametrize("before", [(), ("some", " text")])
 async def test_closing_the_stream_closes_the_connection(server, client, before):
     server.on(CHAT, sse(*before, Hold()) if before else raw_reply(Hold()))
@@ -409,6 +431,7 @@ async def test_closing_the_stream_closes_the_connection(server, client, before):
     assert client.metrics().stopped_requests == 1
 
 
+@pytest.mark.rule("R-28")
 async def test_cancelling_the_task_closes_the_connection(server, client):
     server.on(CHAT, sse("text", Hold()))
     task = asyncio.create_task(events_of(client, ask(server)))
@@ -439,9 +462,27 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
     assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
 
 
+@pytest.mark.rule("R-18")
 async def test_comments_are_no_token(server, make_client):
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
     server.on(CHAT, sse(*[b": ping\n\n", Pause(0.02)] * 20, finish(), DONE))
+    _, error = await events_of(client, ask(server))
+    assert error.kind == "timeout"
+
+
+@pytest.mark.rule("R-18")
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        delta(None, role="assistant", content=None),
+        delta("", role="assistant", reasoning_content="", tool_calls=[]),
+        {**delta(""), "prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
+        usage(),
+    ],
+)
+async def test_a_chunk_without_a_piece_of_the_answer_is_no_token(server, make_client, chunk):
+    client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
+    server.on(CHAT, sse(*[chunk, Pause(0.02)] * 20, finish(), DONE))
     _, error = await events_of(client, ask(server))
     assert error.kind == "timeout"
 
@@ -483,6 +524,7 @@ async def test_an_endpoint_is_looked_at_with_time_outs_of_its_own(server, tmp_pa
     assert found.verdict is Verdict.TIMED_OUT
 
 
+@pytest.mark.rule("R-9")
 @pytest.mark.parametrize(
     ("location", "kind"),
     [
@@ -507,6 +549,7 @@ async def test_no_redirect_is_followed(server, make_client, location, kind):
         assert error.message.startswith("Endpoint not allowed")
 
 
+@pytest.mark.rule("R-10")
 async def test_a_key_that_the_server_repeats_is_cut_out(server, make_client):
     client = make_client(key="sk-marked-secret")
     server.on(
@@ -525,6 +568,7 @@ async def test_a_key_that_no_header_can_carry_is_refused(server, make_client):
     assert server.requests == []
 
 
+@pytest.mark.rule("R-24")
 async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
     evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
     server.on(CHAT, json_reply({"error": {"message": evil}}, status=500))
@@ -549,6 +593,7 @@ async def test_metrics_count_how_requests_ended(server, client):
     assert metrics.average_response_ms > 0
 
 
+@pytest.mark.rule("R-8")
 async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, make_client, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")

@@ -65,6 +65,7 @@ async def test_a_question_over_a_stale_connection_is_put_again_and_over_a_fresh_
     assert len(server.seen("GET /v1/models")) <= 6
 
 
+@pytest.mark.rule("R-33")
 async def test_each_origin_has_one_client():
     connections = Connections()
     one = connections.client(Endpoint.parse("http://127.0.0.1:1/v1"))
@@ -73,6 +74,18 @@ async def test_each_origin_has_one_client():
     assert one.follow_redirects is False
     await connections.aclose()
     assert one.is_closed
+
+
+@pytest.mark.rule("R-33")
+@pytest.mark.parametrize("address", ["127.0.0.1:1234", "https://models.example"])
+async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch, address):
+    """LM Studio and llama.cpp close theirs after 5 s."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    connections = Connections()
+    pool = connections.client(Endpoint.parse(address))._transport._pool
+    assert 0 < pool._keepalive_expiry < 5
+    await connections.aclose()
 
 
 def test_this_machine_gets_less_time_to_connect_and_no_proxy():

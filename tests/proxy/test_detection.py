@@ -89,6 +89,7 @@ def detect(make_client):
     return run
 
 
+@pytest.mark.rule("R-2")
 async def test_all_products_at_once_are_told_apart_with_three_questions_each(start, detect):
     places = {port: start(script) for port, script in SCRIPTS.items()}
     started = time.perf_counter()
@@ -102,6 +103,7 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
     assert [one.product for one in found][-1] is Product.OLLAMA
 
 
+@pytest.mark.rule("R-2")
 @pytest.mark.parametrize("port", [1234, 1337, 8080, 11434, 8000, 30000, 4000, 6767])
 @pytest.mark.parametrize("script_port", SCRIPTS)
 async def test_a_product_is_recognised_at_the_port_of_another(start, detect, port, script_port):
@@ -122,6 +124,7 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
     assert all(steps.values())
 
 
+@pytest.mark.rule("R-1")
 @pytest.mark.parametrize(
     ("reply", "verdict", "step"),
     [
@@ -182,6 +185,7 @@ async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect, re
     assert len(ports.paths(8080)) <= 3
 
 
+@pytest.mark.rule("R-4")
 @pytest.mark.parametrize(
     ("port", "script", "where"),
     [
@@ -210,6 +214,7 @@ async def test_a_key_is_tried_without_being_kept(start, make_client):
     assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
 
 
+@pytest.mark.rule("R-3")
 async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(start, detect):
     program = start(products.lm_studio)
     found, _ = await detect({41343: program})
@@ -236,6 +241,7 @@ async def test_a_broken_hint_file_is_no_hint(detect, tmp_path, text):
     assert [one.endpoint.port for one in found if one.product is Product.LM_STUDIO] == [1234]
 
 
+@pytest.mark.rule("R-6")
 async def test_a_server_on_ipv6_only_is_found_and_its_literal_kept(start, detect):
     found, _ = await detect({("::1", 8080): start(products.llama_cpp)})
     assert (found[0].endpoint.host, found[0].verdict) == ("::1", Verdict.READY)
@@ -253,6 +259,7 @@ async def test_a_real_listener_on_ipv6_only_is_found_by_localhost(make_client):
     assert found[0].verdict is Verdict.READY
 
 
+@pytest.mark.rule("R-6")
 @pytest.mark.parametrize("literal", ["127.0.0.1", "::1"])
 async def test_localhost_that_refuses_is_looked_for_at_the_literals(start, make_client, literal):
     ports = PortMap({(literal, 8123): start(products.llama_cpp)})
@@ -351,6 +358,7 @@ async def test_a_reply_beyond_all_size_is_no_model_server(start, detect):
     assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.NOT_AN_LLM
 
 
+@pytest.mark.rule("R-5")
 async def test_a_check_of_a_known_server_is_one_question(start, make_client):
     for script in (products.lm_studio, products.jan, products.llama_cpp, products.vllm):
         server, client = start(script), make_client()
@@ -368,6 +376,7 @@ async def test_a_quick_check_forgets_nothing_that_is_known_of_a_model(start, mak
     assert first.models[0].capabilities == again.models[0].capabilities == ("tools",)
 
 
+@pytest.mark.rule("R-5")
 async def test_a_check_follows_a_server_that_goes_and_another_that_comes(start, make_client):
     server, client = start(products.llama_cpp), make_client()
     endpoint = endpoint_of(server)
@@ -405,6 +414,7 @@ async def test_each_age_of_lm_studio_tells_what_it_can(start, make_client, api, 
     assert models[2].is_embedding is known
 
 
+@pytest.mark.rule("R-2")
 @pytest.mark.parametrize("port", [1234, 8080, 1337, 11434])
 @pytest.mark.parametrize("api", ["v1", "v0", "none"])
 async def test_lm_studio_of_any_age_can_be_used_at_any_port(start, detect, api, port):
@@ -427,6 +437,7 @@ async def test_what_the_oldest_lm_studio_lacks_is_asked_for_once(start, make_cli
     assert ports.paths(1234)[before:] == ["/lmstudio-greeting", "/v1/models"]
 
 
+@pytest.mark.rule("R-4")
 async def test_a_refusal_of_lm_studio_is_no_reason_to_ask_an_older_api(start, make_client):
     server, client = start(products.lm_studio, key="right"), make_client()
     assert (await client.check(endpoint_of(server))).verdict is Verdict.NEEDS_KEY

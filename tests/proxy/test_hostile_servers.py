@@ -85,6 +85,7 @@ async def test_a_packing_that_nobody_asked_for_is_refused(server, client, packin
     assert error.kind == "not_an_llm"
 
 
+@pytest.mark.rule("R-34")
 @pytest.mark.parametrize(
     ("packing", "pack"),
     [

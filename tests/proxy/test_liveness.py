@@ -173,6 +173,7 @@ async def test_a_server_that_stays_frozen_is_given_up_and_not_tried_again(hasty,
     assert len(server.seen(CHAT)) == 1
 
 
+@pytest.mark.rule("R-29")
 @pytest.mark.parametrize(
     "product", [Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.SGLANG, Product.OPENAI_COMPATIBLE]
 )

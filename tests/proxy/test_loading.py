@@ -44,6 +44,7 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_less_and_less_
     assert not [one for one in events if isinstance(one, RetryScheduled)]
 
 
+@pytest.mark.rule("R-29")
 @pytest.mark.parametrize("product", [Product.SGLANG, Product.JAN, Product.LM_STUDIO, Product.OLLAMA])
 async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(quick, server, client, product):
     server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, READY)

@@ -76,6 +76,7 @@ def test_this_machine_is_one_server_by_whatever_name():
     assert one_name(Endpoint.parse("10.0.0.9:1")) != one_name(names[0])
 
 
+@pytest.mark.rule("R-25")
 async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_time(server, client):
     gate = Gate()
     server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))

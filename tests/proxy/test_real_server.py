@@ -87,6 +87,7 @@ async def test_it_tells_how_far_it_has_read(client, real_server):
     assert progress[-1].total_tokens > 200
 
 
+@pytest.mark.rule("R-14")
 async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(client, real_server):
     """The server listens only between two batches, so that their size is how long a stop can take."""
     events, _ = await events_of(client, to(real_server, f"{time.time()} {LONG * 4}", max_tokens=2))
@@ -95,6 +96,7 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(clie
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // 256
 
 
+@pytest.mark.rule("R-28")
 async def test_stopping_is_felt_by_the_server_while_it_answers(client, real_server):
     async with aclosing(client.stream(to(real_server, "Tell a long story.", max_tokens=2000))) as stream:
         async for event in stream:
@@ -133,6 +135,7 @@ async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_re
     assert [one for one in events if isinstance(one, StreamStalled)]
 
 
+@pytest.mark.rule("R-25")
 async def test_two_requests_go_one_after_the_other(client, real_server):
     first, second = await asyncio.gather(
         events_of(client, to(real_server, max_tokens=8)), events_of(client, to(real_server, max_tokens=8))

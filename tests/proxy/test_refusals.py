@@ -127,9 +127,11 @@ TABLE = [
     (401, {"message": "Unauthorized"}, P.OPENAI_COMPATIBLE, "auth", "Unauthorized"),
     (401, b"", P.OPENAI_COMPATIBLE, "auth", "status 401"),
     (402, inner("Insufficient credits"), P.OPENAI_COMPATIBLE, "billing", "Insufficient credits"),
-    (403, b"Invalid host header", P.JAN, "host_blocked", '"box.lan"'),
-    (403, b"Host not allowed", P.JAN, "host_blocked", '"box.lan"'),
-    (403, b"", P.OLLAMA, "host_blocked", '"box.lan"'),
+    pytest.param(
+        403, b"Invalid host header", P.JAN, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")
+    ),
+    pytest.param(403, b"Host not allowed", P.JAN, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")),
+    pytest.param(403, b"", P.OLLAMA, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")),
     (403, inner("Your region is not supported"), P.OPENAI_COMPATIBLE, "forbidden", "region"),
     (
         404,
@@ -270,6 +272,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.rule("R-24")
 @pytest.mark.parametrize(("status", "body", "product", "kind", "words"), TABLE)
 def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind, words):
     error = of(status, body, product=product)
@@ -279,6 +282,7 @@ def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind
     assert error.status == status
 
 
+@pytest.mark.rule("R-10")
 def test_the_step_depends_on_whether_a_key_was_sent():
     without, with_key = of(401, b"no"), of(401, b"no", key="abc")
     assert "none was sent" in without.hint
@@ -361,6 +365,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.rule("R-24")
 @given(st.integers(100, 599), JSON, st.sampled_from(list(Product)))
 def test_no_json_is_too_odd_to_become_an_error(status, value, product):
     error = of(status, json.dumps(value).encode(), product=product)
@@ -369,6 +374,7 @@ def test_no_json_is_too_odd_to_become_an_error(status, value, product):
     assert refusal_in_stream(value, Asked(product=product)).message
 
 
+@pytest.mark.rule("R-24")
 @given(st.integers(100, 599), st.binary(), st.text())
 def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
     assert of(status, body, content_type=content_type).message

@@ -6,6 +6,8 @@ import logging
 import subprocess
 import sys
 
+import pytest
+
 from lmchat.domain.server import Verdict
 from tests.support.port_map import PortMap
 from tests.support.proxy_calls import ask, endpoint_of, events_of
@@ -16,6 +18,7 @@ MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
 
 
+@pytest.mark.rule("R-10")
 async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     client = make_client(key=KEY, cache_file=tmp_path / "models.json")

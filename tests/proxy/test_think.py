@@ -37,6 +37,7 @@ TABLE = {
 }
 
 
+@pytest.mark.rule("R-17")
 @pytest.mark.parametrize("name", TABLE)
 def test_thought_and_answer_come_apart_wherever_the_text_is_cut(name):
     text, thought, answer = TABLE[name]
@@ -45,6 +46,7 @@ def test_thought_and_answer_come_apart_wherever_the_text_is_cut(name):
         assert split([text[:place], text[place:]]) == (thought, answer)
 
 
+@pytest.mark.rule("R-17")
 @given(st.lists(st.sampled_from(["<think>", "</think>", "<", "think", ">", "a", "\n", " ", "</", "</th"])))
 def test_no_text_is_lost_and_cuts_do_not_matter(words):
     text = "".join(words)

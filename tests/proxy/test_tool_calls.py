@@ -22,6 +22,7 @@ def fragment(index=None, call_id=None, name=None, arguments=None):
     return {key: value for key, value in told.items() if value is not None}
 
 
+@pytest.mark.rule("R-20")
 def test_id_and_name_count_once_and_arguments_add_up():
     found = put_together(
         [fragment(0, "call_1", "f", "{")],
@@ -35,6 +36,7 @@ def test_several_fragments_of_one_call_in_one_chunk():
     assert put_together([fragment(0, "a", "f", "x"), fragment(0, arguments="y")]) == {0: ["a", "f", "xy"]}
 
 
+@pytest.mark.rule("R-20")
 def test_without_an_index_the_id_tells_the_call():
     found = put_together(
         [fragment(None, "a", "f", "1")], [fragment(None, "b", "g", "2")], [fragment(None, "a", None, "3")]
@@ -48,6 +50,7 @@ def test_what_has_no_index_no_id_and_no_name_is_more_of_the_call_before():
     }
 
 
+@pytest.mark.rule("R-20")
 @pytest.mark.parametrize("is_one_chunk", [True, False])
 def test_complete_calls_without_index_and_id_stay_apart(is_one_chunk):
     calls = [fragment(name="f", arguments="{}"), fragment(name="g", arguments="{}")]
@@ -92,6 +95,7 @@ def test_an_index_that_is_told_once_is_found_by_its_id():
     }
 
 
+@pytest.mark.rule("R-20")
 def test_arguments_that_are_an_object_become_text():
     assert put_together([fragment(0, "a", "f", {"x": [1]})]) == {0: ["a", "f", '{"x":[1]}']}
 

@@ -97,6 +97,7 @@ async def test_the_history_goes_along_without_reasoning(store):
     ]
 
 
+@pytest.mark.rule("R-30")
 async def test_stopping_keeps_what_came_as_stopped(store):
     gate = asyncio.Event()
     backend = ScriptedBackend([RequestSent(), TextDelta(text="Let"), gate])
@@ -131,6 +132,7 @@ async def test_leaving_the_generator_stops_the_answer_too(store):
     assert (await on_disk(store, conversation))[-1].state is AnswerState.STOPPED
 
 
+@pytest.mark.rule("R-27")
 @pytest.mark.parametrize(
     ("script", "state", "text"),
     [

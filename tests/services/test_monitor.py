@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
+import pytest
+
 from lmchat.domain.server import Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.services.monitor import KEPT_LATENCIES, Monitor
@@ -46,6 +48,7 @@ async def test_a_server_that_went_away_is_down_and_comes_back():
     assert monitor.health.seen_s is not None
 
 
+@pytest.mark.rule("R-29")
 async def test_nothing_is_asked_while_an_answer_streams():
     backend = ScriptedBackend()
     monitor = Monitor(backend)

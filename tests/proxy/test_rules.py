@@ -1,0 +1,52 @@
+"""The page of rules and the tests that hold them name each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "rules.md").read_text(encoding="utf-8")
+RULES = re.findall(r"^- \*\*(R-\d+)\*\* \S", PAGE, re.MULTILINE)
+WAITING = re.findall(
+    r"R-\d+", re.search(r"^Waiting for .+, and without a test until then: (.+)$", PAGE, re.MULTILINE)[1]
+)
+
+
+def marked() -> Iterator[tuple[str, str]]:
+    """Yield (rule, file) of all marks, also on tests and rows that this run leaves out.
+
+    A mark is a call of `pytest.mark.rule`, or the keyword `rules` of a row that becomes one.
+    """
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield from ((rule, f"{path.name}:{node.lineno}") for rule in named_by(node))
+
+
+def named_by(call: ast.Call) -> list[str]:
+    rows = [ast.literal_eval(word.value) for word in call.keywords if word.arg == "rules"]
+    if ast.unparse(call.func) != "pytest.mark.rule":
+        return [rule for row in rows for rule in row]
+    return [ast.literal_eval(name) for name in call.args if not isinstance(name, ast.Starred)]
+
+
+def test_the_page_has_each_rule_once_and_in_one_sentence():
+    assert sorted(RULES, key=lambda one: int(one[2:])) == [f"R-{number}" for number in range(1, 41)]
+    assert len(RULES) == 40
+    assert not re.search(r"^- \*\*R-\d+\*\*(?!.*\.$)", PAGE, re.MULTILINE)
+
+
+def test_each_rule_has_a_test_that_names_it():
+    assert set(RULES) - set(WAITING) - {rule for rule, _ in marked()} == set()
+
+
+def test_what_waits_has_no_test_yet():
+    assert set(WAITING) & {rule for rule, _ in marked()} == set()
+    assert set(WAITING) < set(RULES)
+
+
+def test_each_mark_names_a_rule_of_the_page():
+    assert [(rule, file) for rule, file in marked() if rule not in RULES] == []
