@@ -29,6 +29,13 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
     """One sentence: what went wrong."""
 
 
+class RequestAdapted(Struct, frozen=True, kw_only=True):
+    """The server refused a part of the request, and is asked again in another way (R-13)."""
+
+    note: str
+    """One sentence: what it does not take, and what is sent instead."""
+
+
 class ModelLoading(Struct, frozen=True, kw_only=True):
     """The server is loading the model."""
 
@@ -118,6 +125,7 @@ StreamEvent = (
     RequestQueued
     | RequestSent
     | RetryScheduled
+    | RequestAdapted
     | ModelLoading
     | PromptProgress
     | ModelNamed

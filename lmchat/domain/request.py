@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage
@@ -25,6 +27,27 @@ class Sampling(Struct, frozen=True, kw_only=True):
     """`low`, `medium`, `high` or `none`, where the server can."""
 
 
+class AnyText(Struct, frozen=True, kw_only=True):
+    """An answer in words, of any form."""
+
+
+class AnyObject(Struct, frozen=True, kw_only=True):
+    """An answer that is one JSON object, of any form."""
+
+
+class FittingValue(Struct, frozen=True, kw_only=True):
+    """An answer that is one JSON value, and fits a schema."""
+
+    schema: dict[str, Any]
+    """The JSON schema."""
+    name: str = "answer"
+    """What servers call it; letters, digits, `_` and `-` alone reach them."""
+
+
+Output = AnyText | AnyObject | FittingValue
+"""What form an answer is to have; servers are asked for it, and may give another all the same."""
+
+
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """One turn for the proxy-client layer; checked there before anything is sent."""
 
@@ -38,3 +61,5 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Oldest first; reasoning in them is not sent."""
     sampling: Sampling = field(default_factory=Sampling)
     """How to choose words."""
+    output: Output = field(default_factory=AnyText)
+    """What form the answer is to have."""

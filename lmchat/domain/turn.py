@@ -13,6 +13,7 @@ from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
+    RequestAdapted,
     RequestQueued,
     RequestSent,
     RetryScheduled,
@@ -103,6 +104,8 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return self._token(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
                 return replace(self, stage=Stage.QUEUED)
+            case RequestAdapted():
+                return self
             case RequestSent():
                 return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s)
             case RetryScheduled():

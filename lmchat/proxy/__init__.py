@@ -22,6 +22,7 @@ PLACES = {
         "ModelNamed",
         "PromptProgress",
         "ReasoningDelta",
+        "RequestAdapted",
         "RequestQueued",
         "RequestSent",
         "RetryScheduled",
