@@ -5,7 +5,10 @@ from __future__ import annotations
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
 from lmchat.config.problems import Problem
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
+
+_row = Rows(Group.FILES)
+_NAME = "Configuration"
 
 
 def config_findings(parts: Parts) -> list[Finding]:
@@ -19,9 +22,9 @@ def config_findings(parts: Parts) -> list[Finding]:
         return [_problem(one) for one in problems]
     if not loaded.has_file:
         cause, step = f"{loaded.file} is not there; the defaults hold.", "lmchat config init"
-        return [_row(Grade.OK, cause, step, {"path": str(loaded.file), "line": None})]
+        return [_row("config", _NAME, Grade.OK, cause, step, path=str(loaded.file), line=None)]
     cause = f"{loaded.file} has no problems."
-    return [_row(Grade.OK, cause, "", {"path": str(loaded.file), "line": None})]
+    return [_row("config", _NAME, Grade.OK, cause, path=str(loaded.file), line=None)]
 
 
 def _problem(one: Problem) -> Finding:
@@ -30,16 +33,4 @@ def _problem(one: Problem) -> Finding:
         step = f"Write {one.suggestion} there, then lmchat config check"
     end = "" if one.sentence.endswith("?") else "."
     facts: dict[str, object] = {"path": one.source, "line": one.line, "key": one.key or None}
-    return _row(Grade.FAULT, f"{one.sentence}{end}", step, facts)
-
-
-def _row(grade: Grade, cause: str, step: str, facts: dict[str, object]) -> Finding:
-    return Finding(
-        check="config",
-        group=Group.FILES,
-        name="Configuration",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )
+    return _row("config", _NAME, Grade.FAULT, f"{one.sentence}{end}", step, **facts)

@@ -10,10 +10,11 @@ from typing import Any
 
 from lmchat.cli.parts import Parts
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.errors import EngineUnavailable
 from lmchat.services.doctor import apart
 
+_row = Rows(Group.ENGINE, "engine.")
 _PACKAGE = "xllamacpp"
 _MOST_NAMES = 3
 _GB = 1e9
@@ -117,15 +118,3 @@ def _memory() -> Finding:
     if free is None:
         return _row("memory", "Memory", Grade.NOT_TRIED, "This system does not tell what is free.", "free -h")
     return _row("memory", "Memory", Grade.OK, f"{free / _GB:.1f} GB are free for models.", free_bytes=free)
-
-
-def _row(check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
-    return Finding(
-        check=f"engine.{check}",
-        group=Group.ENGINE,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )

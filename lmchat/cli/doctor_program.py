@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from lmchat import __version__
 from lmchat.cli.parts import Parts
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.errors import LMChatError
 from lmchat.plain_file import read_plain
 
+_row = Rows(Group.PROGRAM, "lmchat.")
 _ERROR = re.compile(r"unexpected error, id ([0-9a-f]{8})$")
 _RECENT = timedelta(days=1)
 
@@ -97,15 +97,3 @@ def _moment(text: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _row(check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
-    return Finding(
-        check=f"lmchat.{check}",
-        group=Group.PROGRAM,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )

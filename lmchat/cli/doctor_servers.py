@@ -10,7 +10,7 @@ from pathlib import Path
 from lmchat.cli.parts import Parts
 from lmchat.config.settings import Settings
 from lmchat.domain.arrival import Need
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.machine import Installed
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint
@@ -132,12 +132,6 @@ class ServerChecks:
 
 def _wrong_address(where: str) -> Finding:
     """Tell where it stands and nothing of it: it may hold a password, and a report is made to be pasted."""
-    return Finding(
-        check="server",
-        group=Group.SERVERS,
-        name="Address",
-        grade=Grade.FAULT,
-        cause=f"The address in {where} cannot be used.",
-        next_step="Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY",
-        facts={"url": None},
-    )
+    cause = f"The address in {where} cannot be used."
+    step = "Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY"
+    return Rows(Group.SERVERS)("server", "Address", Grade.FAULT, cause, step, url=None)

@@ -49,3 +49,26 @@ class Finding(Struct, frozen=True, kw_only=True):
     """The step that helps, where there is a command the exact one; empty where none is needed."""
     facts: Mapping[str, object] = {}
     """Figures and names for scripts; never a key."""
+
+
+class Rows(Struct, frozen=True):
+    """Makes the rows of one area of the report."""
+
+    group: Group
+    """Under which heading they stand."""
+    prefix: str = ""
+    """Stands before the name of each check."""
+
+    def __call__(
+        self, check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: object
+    ) -> Finding:
+        """Return one row."""
+        return Finding(
+            check=f"{self.prefix}{check}",
+            group=self.group,
+            name=name,
+            grade=grade,
+            cause=cause,
+            next_step=step,
+            facts=facts,
+        )

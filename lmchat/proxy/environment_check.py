@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.server import Endpoint
 
+_row = Rows(Group.NETWORK, "network.")
+_NAME = "Proxy variables"
 _SCHEMES = ("http", "https", "all")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KNOWN = ("http", "https", "socks5", "socks5h")
@@ -18,37 +20,37 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[Endpoint]) -> Fin
     """Say what the variables do; `remote` are the user's own servers on other machines."""
     proxies = proxies_of(environ)
     if not proxies:
-        return _finding(Grade.OK, "No proxy is set in the environment.", "", {})
+        return _row("proxy", _NAME, Grade.OK, "No proxy is set in the environment.")
     shown = ", ".join(f"{name}={_without_password(value)}" for name, value in proxies.items())
     facts = {"variables": {name: _without_password(value) for name, value in proxies.items()}}
     bad = [name for name, value in proxies.items() if _fault(value)]
     if bad:
         reason = _fault(proxies[bad[0]])
         used_for = f" It is needed for {remote[0].host}." if remote else ""
-        return _finding(
+        return _row(
+            "proxy",
+            _NAME,
             Grade.FAULT if remote else Grade.WARNING,
             f"{bad[0]} names a proxy that lmchat cannot use: {reason}.{used_for} Servers of this machine are "
             "reached without it.",
             f"unset {bad[0]}, or name an http:// proxy in it",
-            facts,
+            **facts,
         )
     bypassed = _bypassed(environ)
     missed = [host for host in _LOOPBACK if host not in bypassed]
     through = f" Requests to {', '.join(one.host for one in remote)} go through it." if remote else ""
     if missed:
-        return _finding(
+        return _row(
+            "proxy",
+            _NAME,
             Grade.WARNING,
             f"{shown}: lmchat asks servers of this machine directly all the same; other programs would ask "
             f"the proxy for {' and '.join(missed)}, and fail.{through}",
             "export NO_PROXY=127.0.0.1,localhost,::1 no_proxy=127.0.0.1,localhost,::1",
-            facts,
+            **facts,
         )
-    return _finding(
-        Grade.OK,
-        f"{shown}: not used for this machine, by lmchat or by others (NO_PROXY).{through}",
-        "",
-        facts,
-    )
+    cause = f"{shown}: not used for this machine, by lmchat or by others (NO_PROXY).{through}"
+    return _row("proxy", _NAME, Grade.OK, cause, **facts)
 
 
 def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
@@ -100,15 +102,3 @@ def _without_password(value: str) -> str:
     if "@" in parts.path + parts.query + parts.fragment:  # a password with a raw sign that ends the host
         return "(no address)"
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
-
-
-def _finding(grade: Grade, cause: str, step: str, facts: Mapping[str, object]) -> Finding:
-    return Finding(
-        check="network.proxy",
-        group=Group.NETWORK,
-        name="Proxy variables",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 
+_row = Rows(Group.NETWORK, "network.")
 LITERALS = ("127.0.0.1", "::1")
 """In the order in which lmchat asks them (R-6)."""
 CONNECT_S = 1.5
@@ -96,15 +97,8 @@ def _name_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
             "lmchat asks both addresses, other programs may not."
         )
         step = f"Name http://{_written(seen.answering[missed[0]][0])}:{missed[0]} in other programs"
-    return Finding(
-        check="network.localhost",
-        group=Group.NETWORK,
-        name="localhost",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"localhost": list(seen.localhost), "has_ipv6": seen.has_ipv6},
-    )
+    facts: dict[str, object] = {"localhost": list(seen.localhost), "has_ipv6": seen.has_ipv6}
+    return _row("localhost", "localhost", grade, cause, step, **facts)
 
 
 def _family_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
@@ -124,15 +118,7 @@ def _family_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
             "127.0.0.1 do not reach it; lmchat does."
         )
         step = f"Name http://[::1]:{only_ipv6[0]} in other programs, or let the server listen on 127.0.0.1"
-    return Finding(
-        check="network.families",
-        group=Group.NETWORK,
-        name="IPv4 and IPv6",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"answering": told},
-    )
+    return _row("families", "IPv4 and IPv6", grade, cause, step, answering=told)
 
 
 def _named(port: int, names: Mapping[int, str]) -> str:

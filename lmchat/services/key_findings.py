@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import LMChatError
 
-_REFUSED = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
+_row = Rows(Group.KEYS)
 
 
 def key_findings(
@@ -33,7 +32,7 @@ def key_findings(
         _server(one, sources.get(one.endpoint.origin, ""), stored, has_chat=has_chat) for one in candidates
     ]
     found = [row for row in rows if row is not None]
-    found += [_row("warning", "Keys", Grade.WARNING, words) for words in warnings]
+    found += [_row("key", "Keys", Grade.WARNING, words, state="warning") for words in warnings]
     return [*found, _stored(stored, is_alone=not found)]
 
 
@@ -42,15 +41,15 @@ def _server(one: Candidate, source: str, stored: Sequence[str], *, has_chat: boo
     facts = {"url": one.endpoint.url, "source": source or None}
     if one.verdict is Verdict.KEY_REJECTED:
         cause = f"{one.endpoint.url} rejects the key from {source}."
-        return _row("rejected", name, bad, cause, one.next_step, **facts)
+        return _row("key", name, bad, cause, one.next_step, state="rejected", **facts)
     if one.verdict is Verdict.NEEDS_KEY:
         others = _near(one.endpoint, stored)
         told = f" One is stored for {', '.join(others)}, which is another address." if others else ""
         cause = f"{one.endpoint.url} wants a key, and none is known for it.{told}"
-        return _row("missing", name, bad, cause, one.next_step, **facts)
+        return _row("key", name, bad, cause, one.next_step, state="missing", **facts)
     if source and one.verdict.is_usable:
         cause = f"{one.endpoint.url} takes the key from {source}."
-        return _row("works", name, Grade.OK, cause, **facts)
+        return _row("key", name, Grade.OK, cause, state="works", **facts)
     return None
 
 
@@ -58,7 +57,7 @@ def _stored(stored: Sequence[str], *, is_alone: bool) -> Finding:
     told = f"Stored for {', '.join(stored)}." if stored else "None is stored."
     if is_alone and not stored:
         told = "None is stored, and no server asks for one."
-    return _row("stored", "Stored", Grade.OK, told, origins=list(stored))
+    return _row("key", "Stored", Grade.OK, told, state="stored", origins=list(stored))
 
 
 def _near(endpoint: Endpoint, stored: Sequence[str]) -> list[str]:
@@ -72,15 +71,3 @@ def _is_same_host(origin: str, endpoint: Endpoint) -> bool:
     except LMChatError:
         return False
     return other.host == endpoint.host or (other.is_loopback and endpoint.is_loopback)
-
-
-def _row(state: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
-    return Finding(
-        check="key",
-        group=Group.KEYS,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"state": state, **facts},
-    )

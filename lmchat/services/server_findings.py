@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from lmchat.domain.arrival import Arrival, Need, choose
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.machine import Installed, PortHolder
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
 from lmchat.safe_text import safe_line
 
+_row = Rows(Group.SERVERS)
 _UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
 _IN_THE_WAY = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
 _CAUSES = {
@@ -75,27 +76,20 @@ def _chat(look: Look, arrival: Arrival) -> Finding:
         place = f"{chosen.product} at {chosen.endpoint.url}"
         is_begun = bool(model) and chosen.verdict is Verdict.READY
         told = f"with {_short(model)} on {place}" if model else f"on {place}, once it has a model"
-        return Finding(
-            check="chat",
-            group=Group.SERVERS,
-            name="A chat",
-            grade=Grade.OK if is_begun else Grade.WARNING,
-            cause=f"It would begin {told}.",
-            next_step="" if is_begun else chosen.next_step or "Choose a model in lmchat (Ctrl+O)",
-            facts={"endpoint": chosen.endpoint.url, "model": _short(model, _LONGEST_WORDS) or None},
+        return _row(
+            "chat",
+            "A chat",
+            Grade.OK if is_begun else Grade.WARNING,
+            f"It would begin {told}.",
+            "" if is_begun else chosen.next_step or "Choose a model in lmchat (Ctrl+O)",
+            endpoint=chosen.endpoint.url,
+            model=_short(model, _LONGEST_WORDS) or None,
         )
     cause = "The server that was named cannot be used." if look.is_named else "No server can be chatted with."
     if arrival.need is Need.KEY and chosen is not None:
         cause = f"{chosen.product} at {chosen.endpoint.url} wants a key that works."
-    return Finding(
-        check="chat",
-        group=Group.SERVERS,
-        name="A chat",
-        grade=Grade.WARNING if look.engine_step and not look.is_named else Grade.FAULT,
-        cause=cause,
-        next_step=_first_step(look, arrival),
-        facts={"endpoint": None, "model": None},
-    )
+    grade = Grade.WARNING if look.engine_step and not look.is_named else Grade.FAULT
+    return _row("chat", "A chat", grade, cause, _first_step(look, arrival), endpoint=None, model=None)
 
 
 def _first_step(look: Look, arrival: Arrival) -> str:
@@ -128,15 +122,9 @@ def _server(one: Candidate, look: Look, arrival: Arrival) -> Finding:
         step = installed.start_words
     if one.verdict in _IN_THE_WAY and holder is not None and holder.pid is None and look.tool_to_see:
         step = f"{look.tool_to_see.replace('PORT', str(one.endpoint.port))} shows what it is"
-    return Finding(
-        check="server",
-        group=Group.SERVERS,
-        name=_name(one),
-        grade=_grade(one, arrival, is_installed=installed is not None),
-        cause=_cause(one, holder, is_installed=installed is not None),
-        next_step=step,
-        facts=_facts(one, holder, installed),
-    )
+    grade = _grade(one, arrival, is_installed=installed is not None)
+    cause = _cause(one, holder, is_installed=installed is not None)
+    return _row("server", _name(one), grade, cause, step, **_facts(one, holder, installed))
 
 
 def _name(one: Candidate) -> str:
@@ -223,15 +211,8 @@ def _host_names(look: Look) -> Finding:
             f"A server does not accept the host name it is called by ({names}).",
             blocked[0].next_step,
         )
-    return Finding(
-        check="network.host_names",
-        group=Group.NETWORK,
-        name="Host names",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"blocked": [one.endpoint.url for one in blocked]},
-    )
+    urls = [one.endpoint.url for one in blocked]
+    return Rows(Group.NETWORK, "network.")("host_names", "Host names", grade, cause, step, blocked=urls)
 
 
 def _ids(models: Sequence[ModelInfo]) -> list[str]:

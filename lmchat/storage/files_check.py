@@ -9,9 +9,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.paths import Paths
 
+_row = Rows(Group.FILES, "files.")
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
@@ -48,54 +49,42 @@ def _folder(folder: Path, use: str, *, is_main: bool) -> Finding:
     quoted = shlex.quote(str(folder))
     if not folder.is_absolute():
         cause = f"No home folder is known, so that files would go to {folder}, below where you are."
-        return _row(
-            "folder", "Folder", Grade.FAULT, cause, "export HOME=/home/YOU, or LMCHAT_HOME=FOLDER", folder
-        )
+        step = "export HOME=/home/YOU, or LMCHAT_HOME=FOLDER"
+        return _row("folder", "Folder", Grade.FAULT, cause, step, path=str(folder))
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     if not there.is_dir():
         cause = f"{there} is a file, where a folder for {use} should be."
-        return _row("folder", "Folder", bad, cause, f"mv {shlex.quote(str(there))} ELSEWHERE", folder)
+        step = f"mv {shlex.quote(str(there))} ELSEWHERE"
+        return _row("folder", "Folder", bad, cause, step, path=str(folder))
     if not os.access(there, os.W_OK | os.X_OK):
         cause = f"{there} cannot be written to: there is no place for {use}."
         step = f"chmod u+rwx {shlex.quote(str(there))}, or set LMCHAT_HOME to another folder"
-        return _row("folder", "Folder", bad, cause, step, folder)
+        return _row("folder", "Folder", bad, cause, step, path=str(folder))
     if there == folder and stat.S_IMODE(folder.stat().st_mode) & _OTHERS_WRITE:
         mode = stat.S_IMODE(folder.stat().st_mode)
         cause = f"Other users may write into {folder} (mode {mode:o})."
-        return _row("folder", "Folder", Grade.WARNING, cause, f"chmod 700 {quoted}", folder)
+        return _row("folder", "Folder", Grade.WARNING, cause, f"chmod 700 {quoted}", path=str(folder))
     made = "" if there == folder else "; it is made when it is needed"
-    return _row("folder", "Folder", Grade.OK, f"{folder} can be read and written{made}.", "", folder)
+    cause = f"{folder} can be read and written{made}."
+    return _row("folder", "Folder", Grade.OK, cause, path=str(folder))
 
 
 def _credentials(file: Path, before: Modes) -> Finding:
+    path = str(file)
     if before.credentials is None and not file.exists():
-        return _row("credentials", "Credentials", Grade.OK, "No key is stored on the disk.", "", file)
+        return _row("credentials", "Credentials", Grade.OK, "No key is stored on the disk.", path=path)
     if before.credentials is not None and before.credentials & _OTHERS:
         mode = f"mode {before.credentials:o}"
         cause = f"Other users could read {file.name} ({mode}): its keys may be known to them."
         step = (
             f"chmod 600 {shlex.quote(str(file))}, then make new keys; lmchat sets the mode when it reads it"
         )
-        return _row("credentials", "Credentials", Grade.WARNING, cause, step, file, mode=before.credentials)
+        facts = {"path": path, "mode": f"{before.credentials:o}"}
+        return _row("credentials", "Credentials", Grade.WARNING, cause, step, **facts)
     if not os.access(file, os.R_OK):
         step = f"chmod 600 {shlex.quote(str(file))}"
-        return _row("credentials", "Credentials", Grade.FAULT, f"{file.name} cannot be read.", step, file)
-    cause = f"{file.name} can be read by you alone (mode {before.credentials or 0:o})."
-    return _row("credentials", "Credentials", Grade.OK, cause, "", file, mode=before.credentials)
-
-
-def _row(  # noqa: PLR0913 - the fields of a row
-    check: str, name: str, grade: Grade, cause: str, step: str, path: Path, *, mode: int | None = None
-) -> Finding:
-    facts: dict[str, object] = {"path": str(path)}
-    if mode is not None:
-        facts["mode"] = f"{mode:o}"
-    return Finding(
-        check=f"files.{check}",
-        group=Group.FILES,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )
+        cause = f"{file.name} cannot be read."
+        return _row("credentials", "Credentials", Grade.FAULT, cause, step, path=path)
+    mode = f"{before.credentials or 0:o}"
+    cause = f"{file.name} can be read by you alone (mode {mode})."
+    return _row("credentials", "Credentials", Grade.OK, cause, path=path, mode=mode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.storage.keyring_keys import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
 
 _FILE = "keys that are typed in go to credentials.toml"
@@ -40,12 +40,4 @@ def _answering(backend: Keyring | None) -> str:
 
 
 def _row(state: str, grade: Grade, cause: str, step: str = "") -> Finding:
-    return Finding(
-        check="keyring",
-        group=Group.KEYS,
-        name="Keyring",
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"state": state},
-    )
+    return Rows(Group.KEYS)("keyring", "Keyring", grade, cause, step, state=state)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.storage.faults import BROKEN, explain, is_damage
 from lmchat.storage.schema import VERSION
 
+_row = Rows(Group.FILES)
 LITTLE_ROOM_BYTES = 200 << 20
 NO_ROOM_BYTES = 5 << 20
 _BUSY_S = 0.5
@@ -90,11 +91,11 @@ def _not_begun(path: Path) -> Finding:
     if path.exists() and not path.is_file():
         step = f"mv {shlex.quote(str(path))} ELSEWHERE"
         cause = f"{path} is no ordinary file, as a pipe or a device: no session can be saved."
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=path)
+        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path))
     folder = next((one for one in path.parents if one.exists()), path.parent)
     if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
         return _row(
-            "store", "Sessions", Grade.OK, "No session is saved yet; the file can be made.", path=path
+            "store", "Sessions", Grade.OK, "No session is saved yet; the file can be made.", path=str(path)
         )
     return _row(
         "store",
@@ -102,7 +103,7 @@ def _not_begun(path: Path) -> Finding:
         Grade.FAULT,
         f"{path} cannot be made: {folder} cannot be written to.",
         f"chmod u+rwx {shlex.quote(str(folder))}, or set LMCHAT_HOME to another folder",
-        path=path,
+        path=str(path),
     )
 
 
@@ -114,19 +115,19 @@ def _file(path: Path, connection: sqlite3.Connection) -> Finding:
     if version > VERSION:
         cause = f"A newer lmchat wrote it (format {version}; this one knows {VERSION})."
         step = "Install the newer lmchat, or set LMCHAT_HOME to another folder"
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=path, **facts)
+        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
     if reason := _not_writable(path, connection):
         step = f"chmod u+rw {shlex.quote(str(path))}, or set LMCHAT_HOME to another folder"
         if "locked" in reason:
             step = "Close what else uses it, then look again"
         cause = f"It can be read, but not written: {reason}. Chats are not saved."
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=path, **facts)
+        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
     count = _count(connection)
     told = f"{count} session{'' if count == 1 else 's'}, " if count is not None else ""
     cause = f"Readable and writable: {told}{_size(size)}, format {version}, {_journal(mode)}."
     if version < VERSION:
         cause += f" The next start brings it to format {VERSION}."
-    return _row("store", "Sessions", Grade.OK, cause, path=path, sessions=count, **facts)
+    return _row("store", "Sessions", Grade.OK, cause, path=str(path), sessions=count, **facts)
 
 
 def _not_writable(path: Path, connection: sqlite3.Connection) -> str:
@@ -158,17 +159,17 @@ def _whole(path: Path, connection: sqlite3.Connection) -> Finding:
             "Integrity",
             Grade.OK,
             "Every page was read, and all fit together.",
-            path=path,
+            path=str(path),
             elapsed_ms=round((time.monotonic() - started_s) * 1e3, 1),
         )
     cause = f"It is damaged: {faults[0]}" + (f" (and {len(faults) - 1} more)." if len(faults) > 1 else ".")
-    return _row("store.whole", "Integrity", Grade.FAULT, cause, _copy_step(path), path=path)
+    return _row("store.whole", "Integrity", Grade.FAULT, cause, _copy_step(path), path=str(path))
 
 
 def _failed(path: Path, error: Exception, check: str = "store", name: str = "Sessions") -> Finding:
     explained = explain(error, path)
     step = _copy_step(path) if is_damage(error) else explained.hint
-    return _row(check, name, Grade.FAULT, explained.message, step, path=path)
+    return _row(check, name, Grade.FAULT, explained.message, step, path=str(path))
 
 
 def _copy_step(path: Path) -> str:
@@ -186,13 +187,20 @@ def _room(path: Path) -> Finding:
     except OSError as error:
         cause = f"The room on its disk is not known: {error.strerror or error}."
         return _row(
-            "store.room", "Disk", Grade.NOT_TRIED, cause, f"df -h {shlex.quote(str(folder))}", path=folder
+            "store.room",
+            "Disk",
+            Grade.NOT_TRIED,
+            cause,
+            f"df -h {shlex.quote(str(folder))}",
+            path=str(folder),
         )
     grade, step = Grade.OK, ""
     if free < LITTLE_ROOM_BYTES:
         grade = Grade.FAULT if free < NO_ROOM_BYTES else Grade.WARNING
         step = f"Make room on the disk of {folder}"
-    return _row("store.room", "Disk", grade, f"{_size(free)} are free.", step, path=folder, free_bytes=free)
+    return _row(
+        "store.room", "Disk", grade, f"{_size(free)} are free.", step, path=str(folder), free_bytes=free
+    )
 
 
 def _set_aside(path: Path) -> list[Finding]:
@@ -205,8 +213,9 @@ def _set_aside(path: Path) -> list[Finding]:
     cause = f"A damaged file was set aside earlier: {old[-1]}" + (
         f" (and {len(old) - 1} more)." if old[1:] else "."
     )
-    step = f"Remove it when nothing in it is missed: rm {shlex.quote(str(path.with_name(old[-1])))}"
-    return [_row("store.aside", "Set aside", Grade.WARNING, cause, step, path=path.with_name(old[-1]))]
+    newest = str(path.with_name(old[-1]))
+    step = f"Remove it when nothing in it is missed: rm {shlex.quote(newest)}"
+    return [_row("store.aside", "Set aside", Grade.WARNING, cause, step, path=newest)]
 
 
 def _is_companion(path: Path) -> bool:
@@ -221,17 +230,3 @@ def _size(size: int) -> str:
     if size >= _MIB << 10:
         return f"{size / (_MIB << 10):.1f} GB"
     return f"{size / _MIB:.1f} MB" if size >= _MIB else f"{size >> 10} kB"
-
-
-def _row(
-    check: str, name: str, grade: Grade, cause: str, step: str = "", /, *, path: Path, **facts: Any
-) -> Finding:
-    return Finding(
-        check=check,
-        group=Group.FILES,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts={"path": str(path), **facts},
-    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.terminal.clipboard import Clipboard, WayChecked
 
+_row = Rows(Group.CLIPBOARD)
 _TRY = "lmchat doctor clipboard"
 _INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
 
@@ -55,16 +55,4 @@ def _way(way: WayChecked) -> Finding:
         grade[way.works],
         f"{way.reason[:1].upper()}{way.reason[1:]}.",
         works=way.works,
-    )
-
-
-def _row(check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
-    return Finding(
-        check=check,
-        group=Group.CLIPBOARD,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.terminal import processes
 from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name
 
+_row = Rows(Group.TERMINAL, "terminal.")
 SMALLEST = (40, 12)
 """Columns and rows that the screen is made for at least."""
 SLOW_ESCAPE_MS = 100
@@ -196,15 +196,3 @@ def _key_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
 
 def _in_words(limit: KeyLimit) -> str:
     return f"{limit.keys}: {limit.reason} ({limit.instead})."
-
-
-def _row(check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: Any) -> Finding:
-    return Finding(
-        check=f"terminal.{check}",
-        group=Group.TERMINAL,
-        name=name,
-        grade=grade,
-        cause=cause,
-        next_step=step,
-        facts=facts,
-    )
