@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from lmchat.config.settings import (
+    EFFORTS,
     ChatSettings,
     EndpointSettings,
     LimitSettings,
@@ -119,7 +120,11 @@ def _filled(value: object) -> str:
     return "" if value else "must not be empty"
 
 
-_EFFORTS = _one_of("", "low", "medium", "high", "none")
+_REASONING_EFFORT = _text(
+    "reasoning_effort",
+    'how much to think, where server and model can; "none" switches it off',
+    _one_of("", *EFFORTS),
+)
 _SAMPLING = (
     _number("temperature", "0 to 2; unset: the server decides", 0, 2, example=0.7),
     _number("top_p", "0 to 1; unset: the server decides", 0, 1, example=0.95),
@@ -152,7 +157,15 @@ CHAT = Section(
         _text("system_prompt", "said before every conversation"),
         *_SAMPLING,
         _integer("seed", "for answers that repeat, where the server can", -1, 2**32 - 1, example=42),
-        _text("reasoning_effort", '"low", "medium", "high" or "none", where the server can', _EFFORTS),
+        _REASONING_EFFORT,
+        _integer(
+            "keep_loaded_s",
+            "how long a model stays in memory unused; LM Studio is told with each request, Ollama where "
+            "lmchat loads the model",
+            1,
+            365 * 86_400,
+            example=1800,
+        ),
         _switch(
             "auto_truncate", "leave out the oldest messages when the window is full; false refuses instead"
         ),
@@ -246,7 +259,7 @@ PROFILE = Section(
         _text("system_prompt", "said before every conversation", example="Answer in one sentence."),
         _text("model", "the model to use"),
         *_SAMPLING,
-        _text("reasoning_effort", '"low", "medium", "high" or "none"', _EFFORTS),
+        _REASONING_EFFORT,
     ),
 )
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much a model may be asked to think, least first; which of them one takes, server and model decide."""
+
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
     """How to talk to a model; what is None is not sent."""
@@ -23,7 +26,9 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     """For answers that repeat, where the server can."""
     reasoning_effort: str = ""
-    """`low`, `medium`, `high` or `none`, where the server can."""
+    """How much to think: one of `EFFORTS`, where server and model can."""
+    keep_loaded_s: int | None = None
+    """How long a model stays in memory after its last use, where the server lets programs say so."""
     auto_truncate: bool = True
     """Leave out the oldest messages when the window is full; false refuses instead."""
 
@@ -129,7 +134,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] | None = None
     """Texts that end an answer."""
     reasoning_effort: str = ""
-    """`low`, `medium`, `high` or `none`."""
+    """How much to think: one of `EFFORTS`."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):

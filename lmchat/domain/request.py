@@ -24,7 +24,9 @@ class Sampling(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     """For answers that repeat, where the server can."""
     reasoning_effort: str = ""
-    """`low`, `medium`, `high` or `none`, where the server can."""
+    """How much to think: `none` to `max`, where server and model can."""
+    keep_loaded_s: int | None = None
+    """How long the model stays in memory unused, where a request can say so."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):

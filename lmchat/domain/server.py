@@ -188,6 +188,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Size on disk."""
     capabilities: tuple[str, ...] = ()
     """Of `tools`, `vision`, `reasoning`, in this order."""
+    efforts: tuple[str, ...] = ()
+    """Reasoning efforts that it takes, in the server's words."""
     created: int | None = None
     """As the server says; unix seconds."""
     owned_by: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lmchat.config.settings import Settings
@@ -14,14 +14,9 @@ from lmchat.errors import LMChatError
 from lmchat.proxy.allow_list import AllowList
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.limiter import CHAT, LOOK, Limiter
-from lmchat.proxy.servers import server_of
 from lmchat.proxy.validation import check_request, check_size
-from lmchat.proxy.wire import Dialect, encode_request
 
 _log = logging.getLogger(__name__)
-
-Spoken = tuple[Endpoint, str]
-"""Where, and with which model, a dialect is spoken."""
 
 
 class Admission:
@@ -68,31 +63,29 @@ class Admission:
         self.check(endpoint)
         self.take_look()
 
-    def chat(self, request: ChatRequest, dialects: Mapping[Spoken, Dialect]) -> bytes:
-        """Put a chat request through all steps and return its body, in the dialect that was learnt.
+    def chat(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
+        """Put a chat request through all steps and return the size of its body.
 
         Raises:
             RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused, and counted so.
         """
         try:
-            return self._chat(request, dialects)
+            return self._chat(request, encode)
         except LMChatError:
             self._counters.refused()
             raise
 
-    def _chat(self, request: ChatRequest, dialects: Mapping[Spoken, Dialect]) -> bytes:
+    def _chat(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
         with _step("chat", "validate"):
             check_request(request)
         with _step("chat", "allow-list"):
             self._allowed.check(request.endpoint)
         with _step("chat", "size"):
-            server = server_of(request.product)
-            dialect = dialects.get((request.endpoint, request.model), server.dialect)
-            body = encode_request(request, server.fields(request.sampling), dialect)
+            body = encode(request)
             check_size(body, request.messages, self._max_body_mb)
         with _step("chat", "limiter"):
             self._limiter.take(CHAT)
-        return body
+        return len(body)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from lmchat.proxy.look import Place
 from lmchat.proxy.nearness import is_near, one_name
 from lmchat.proxy.scout import Scout
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.wire import Dialect
+from lmchat.proxy.speech import Speech
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class ProxyClient:
         self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
-        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
+        self._speech = Speech(self._cache)
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
@@ -183,11 +183,10 @@ class ProxyClient:
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, and return how it is sent."""
-        body = self._admission.chat(request, self._dialects)
+        size = self._admission.chat(request, self._speech.body)
         server = server_of(request.product)
-        dialect = self._dialects.get((request.endpoint, request.model), server.dialect)
         self._scout.expect(request.endpoint, request.product)
-        _log.info("chat request: %d bytes to %s", len(body), request.endpoint.origin)
+        _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)
         return Exchange(
             request=request,
             server=server,
@@ -196,7 +195,9 @@ class ProxyClient:
             channel=Channel(),
             limits=self._settings.limits,
             timeouts=self._timeouts(request.endpoint),
-            dialect=dialect,
+            dialect=self._speech.dialect(request),
+            fields=self._speech.fields(request),
+            notes=self._speech.new_notes(request),
             is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
             gather_s=self._gather_s,
             on_retry=self._counters.retried,
@@ -211,7 +212,7 @@ class ProxyClient:
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
                     finished = await exchange.run()
-                self._dialects[request.endpoint, request.model] = exchange.dialect
+                self._speech.learn(request, exchange.dialect)
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             if started_s is not None:  # else it was stopped in the queue, and never sent

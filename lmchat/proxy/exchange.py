@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamFinished
+from lmchat.domain.event import ModelLoading, RequestAdapted, RequestSent, RetryScheduled, StreamFinished
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
@@ -63,6 +64,10 @@ class Exchange:
     """How long to wait."""
     dialect: Dialect
     """What the server is known to want; changed by what it refuses."""
+    fields: Mapping[str, Any]
+    """What goes to this product beyond the common fields."""
+    notes: Sequence[str] = ()
+    """What to tell before anything is sent."""
     is_model_unloaded: bool = False
     """Whether the request will make the server load its model first."""
     gather_s: float = 0.0
@@ -90,6 +95,8 @@ class Exchange:
         Raises:
             LMChatError: as it ended, when it did not end well.
         """
+        for note in self.notes:
+            self.channel.post(RequestAdapted(note=note))
         return await Retry(self.limits, self._announce).run(self._try)
 
     def _announce(self, event: RetryScheduled) -> None:
@@ -130,9 +137,13 @@ class Exchange:
                 raise self.server.with_hint(gone) from gone
             return True
         self._tried.add(self.dialect)
-        dialect = self.dialect.after(error, has_limit=self.request.sampling.max_tokens is not None)
+        has_limit = self.request.sampling.max_tokens is not None
+        dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
         if dialect is None or dialect in self._tried:
             return False
+        for name, _ in sorted(dialect.dropped - self.dialect.dropped):
+            said = error.message.rstrip(".")
+            self.channel.post(RequestAdapted(note=f"{said}. The request goes out once more, without {name}."))
         self.dialect = dialect
         return True
 
@@ -178,7 +189,7 @@ class Exchange:
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
         self._freshness = Freshness()
-        body = encode_request(self.request, self.server.fields(self.request.sampling), self.dialect)
+        body = encode_request(self.request, self.fields, self.dialect)
         headers = {
             **request_headers(self.key, has_body=True),
             "Accept": "text/event-stream, application/json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ from lmchat.domain.request import ChatRequest
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import encode, without_surrogates
 
+_WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}
+"""What a refusal calls a field where it does not name it."""
 _REFUSES_FIELDS = (400, 422)
 _UNWANTED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)|forbidden"
@@ -29,9 +32,16 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Whether the limit is called `max_completion_tokens`."""
     has_stream_options: bool = True
     """Whether usage may be asked for."""
+    dropped: frozenset[tuple[str, str]] = frozenset()
+    """Fields of the product with the values that it refused; they are not sent any more."""
 
-    def after(self, error: ServerRejected, *, has_limit: bool = True) -> Dialect | None:
-        """Return the way to try after a refusal; None where it is not about one of these fields."""
+    def after(
+        self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None
+    ) -> Dialect | None:
+        """Return the way to try after a refusal; None where it is not about a field that can be changed.
+
+        `fields` are those of the product that were sent.
+        """
         if error.status not in _REFUSES_FIELDS or error.kind != "bad_request":
             return None
         words = f"{error.message} {error.details} {error.param}"
@@ -39,7 +49,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
             return replace(self, has_stream_options=False)
         if has_limit and _UNWANTED.search(words) and re.search(rf"\b{self.limit}\b", words):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
-        return None
+        named = {(name, str(value)) for name, value in (fields or {}).items() if _names(name, words)}
+        return replace(self, dropped=self.dropped | named) if named - self.dropped else None
+
+    def kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of the product that it has not refused."""
+        return {name: value for name, value in fields.items() if (name, str(value)) not in self.dropped}
 
     @property
     def limit(self) -> str:
@@ -47,7 +62,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
 
-def encode_request(request: ChatRequest, fields: dict[str, Any], dialect: Dialect) -> bytes:
+def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> bytes:
     """Return the body; `fields` are the product's own. What the user has not set is not sent."""
     sampling = request.sampling
     told = {
@@ -62,9 +77,15 @@ def encode_request(request: ChatRequest, fields: dict[str, Any], dialect: Dialec
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
-        **fields,
+        **dialect.kept(fields),
     }
     return encode(body)
+
+
+def _names(field: str, words: str) -> bool:
+    """Whether a refusal is about a field."""
+    names = "|".join(filter(None, (field, _WORDS_FOR.get(field))))
+    return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

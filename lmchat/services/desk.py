@@ -207,6 +207,7 @@ class Desk:
             stop=chat.stop,
             seed=chat.seed,
             reasoning_effort=chat.reasoning_effort,
+            keep_loaded_s=chat.keep_loaded_s,
         )
         return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 

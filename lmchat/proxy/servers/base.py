@@ -53,6 +53,12 @@ class Server:
     """What helps where it cannot load on request; empty: `model_hint`."""
     empty_hint: ClassVar[str] = "Load a model"
     """What helps where it lists no model at all."""
+    efforts: ClassVar[tuple[str, ...]] = ()
+    """Which reasoning efforts it may be asked for; none: it is not known to take any."""
+    has_thinking_switch: ClassVar[bool] = False
+    """Whether its chat templates have a switch for thinking, which `none` turns off."""
+    seed_field: ClassVar[str] = ""
+    """What it calls a seed; empty: it is not known to take one."""
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
     """What helps where it does not accept the name of the host."""
     port_hint: ClassVar[str] = "Another program has port {port}: stop it"
@@ -103,9 +109,45 @@ class Server:
             )
         return [row for row in rows(data) if text(row.get("id"))]
 
-    def fields(self, sampling: Sampling) -> dict[str, Any]:  # noqa: ARG002 - for those that override it
-        """Return what goes into a chat request for this product beyond the common fields (R-12)."""
-        return {}
+    def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return what goes into a chat request for this product beyond the common fields (R-12).
+
+        `model` is what is known of the model that is asked.
+        """
+        told: dict[str, Any] = {}
+        if self.seed_field and sampling.seed is not None:
+            told[self.seed_field] = sampling.seed
+        effort = sampling.reasoning_effort
+        if effort and self.takes_effort(effort, model):
+            told |= self.effort_fields(effort)
+        return told
+
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:  # noqa: ARG002 - see above
+        """Whether a request may name this effort; a server that knows better may still refuse it."""
+        return effort in self.efforts
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the fields that name an effort."""
+        told: dict[str, Any] = {"reasoning_effort": effort}
+        if effort == "none" and self.has_thinking_switch:
+            told["chat_template_kwargs"] = {"enable_thinking": False}
+        return told
+
+    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
+        """Say what the user has set and `fields` leaves out, in one sentence each."""
+        effort = sampling.reasoning_effort
+        notes = []
+        if effort and not self.takes_effort(effort, model):
+            notes.append(f"{self._effort_note(effort, model)} It is not sent.")
+        if sampling.seed is not None and not self.seed_field:
+            notes.append(f"{self._name} is not known to take a seed. It is not sent.")
+        return tuple(notes)
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        taken = model.efforts if model is not None and model.efforts else self.efforts
+        if not taken:
+            return f"{self._name} is not known to take a reasoning effort."
+        return f'{self._name} takes no reasoning effort "{effort}" here, only {", ".join(taken)}.'
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - see above
         """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.
@@ -153,10 +195,13 @@ class Server:
             hint="Ctrl+O, or lmchat models, lists what it has.",
         )
 
+    @property
+    def _name(self) -> str:
+        return "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
+
     def _cannot(self, verb: str) -> ServerRejected:
-        name = "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
         return ServerRejected(
-            f"{name} cannot {verb} models on request.",
+            f"{self._name} cannot {verb} models on request.",
             kind="unsupported",
             hint=f"{self.load_hint or self.model_hint}.",
         )
@@ -176,9 +221,3 @@ def params_text(count: object) -> str:
     size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004 - rounds to 1B
     is_whole = size >= 9.95 or unit == "M"  # noqa: PLR2004 - rounds to 10
     return f"{size:.0f}{unit}" if is_whole else f"{size:.1f}".removesuffix(".0") + unit
-
-
-def seed_and_effort(sampling: Sampling) -> dict[str, Any]:
-    """Return the two fields that most local servers know."""
-    told: dict[str, Any] = {"seed": sampling.seed, "reasoning_effort": sampling.reasoning_effort or None}
-    return {name: value for name, value in told.items() if value is not None}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import Product
 from lmchat.proxy.servers.hosted import Hosted
 
@@ -14,8 +12,5 @@ class Gemini(Hosted):
 
     product = Product.GEMINI
     hosts = ("generativelanguage.googleapis.com",)
+    efforts = EFFORTS
     key_hint = "Make a key at aistudio.google.com/apikey"
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It knows efforts."""
-        return {"reasoning_effort": sampling.reasoning_effort} if sampling.reasoning_effort else {}

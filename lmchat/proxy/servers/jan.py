@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, Tell, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell
 from lmchat.proxy.site import Site
 
 _AVAILABLE = "/v1/models/available"
@@ -24,6 +22,9 @@ class Jan(Server):
     ports = (1337, 6767, 3928)
     confirm_path = "/openapi.json"
     state = LoadState.LOADED
+    efforts = EFFORTS
+    has_thinking_switch = True
+    seed_field = "seed"
     start_hint = "Settings, Local API Server, Start"
     key_hint = "Use the key from Settings, Local API Server"
     model_hint = "Start a model in Jan"
@@ -59,10 +60,6 @@ class Jan(Server):
     def start_sentence(self) -> str:
         """Where to start it."""
         return f"In Jan: {self.start_hint}."
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """Its engines know seeds and efforts."""
-        return seed_and_effort(sampling)
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """Newer versions can load."""

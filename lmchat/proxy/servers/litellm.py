@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
@@ -25,6 +26,8 @@ class LiteLlm(Server):
     product = Product.LITELLM
     ports = (4000,)
     signs_replies = True
+    efforts = EFFORTS
+    seed_field = "seed"
     start_hint = "litellm --model MODEL"
     load_hint = "Load it on the server behind LiteLLM"
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"

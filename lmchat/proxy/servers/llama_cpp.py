@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.following import beside
 from lmchat.proxy.json_values import mapping, number, text, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
 from lmchat.proxy.site import Site
 
 LOADING_POLL_S = 0.2
@@ -41,6 +42,9 @@ class LlamaCpp(Server):
     loads_on_demand = True
     signs_replies = True
     health_path = "/health"
+    efforts = EFFORTS
+    has_thinking_switch = True
+    seed_field = "seed"
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
@@ -87,12 +91,9 @@ class LlamaCpp(Server):
             capabilities=("vision",) if isinstance(inputs, list) and "image" in inputs else (),
         )
 
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
+    def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
-        told = {**seed_and_effort(sampling), "return_progress": True, "timings_per_token": True}
-        if sampling.reasoning_effort == "none":
-            told["chat_template_kwargs"] = {"enable_thinking": False}
-        return told
+        return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:
         """The router begins to load at once and answers before it is done: look until it is."""

@@ -28,6 +28,7 @@ class LmStudio(Server):
     opening_path = "/lmstudio-greeting"
     confirm_path = "/lmstudio-greeting"
     loads_on_demand = True
+    seed_field = "seed"
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
@@ -61,9 +62,20 @@ class LmStudio(Server):
             return tuple(_from_v0(site, row) for row in listed if text(row.get("id")))
         return await super().models(site)
 
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It knows seeds; efforts only in its own chat API."""
-        return {} if sampling.seed is None else {"seed": sampling.seed}
+    def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """It takes how long a model stays in memory, too."""
+        told = super().fields(sampling, model)
+        return told if sampling.keep_loaded_s is None else {**told, "ttl": sampling.keep_loaded_s}
+
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
+        """Newer versions take those that they name for a model, and call no thinking `off`."""
+        named = model.efforts if model is not None else ()
+        return effort in named or (effort == "none" and "off" in named)
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        if model is None or not model.efforts:
+            return "LM Studio names no reasoning efforts for this model; thinking is set in LM Studio itself."
+        return super()._effort_note(effort, model)
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """Answers when the model is loaded."""
@@ -81,12 +93,14 @@ class LmStudio(Server):
 
 
 def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
+    options = mapping(mapping(row.get("capabilities")).get("reasoning")).get("allowed_options")
+    efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
     instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
     config = mapping(instances[0].get("config")) if instances else {}
     told = {
         "vision": able.get("vision") is True,
         "tools": able.get("trained_for_tool_use") is True,
-        "reasoning": bool(mapping(able.get("reasoning")).get("allowed_options")),
+        "reasoning": bool(options),
     }
     return ModelInfo(
         model_id=text(row.get("key")),
@@ -100,6 +114,7 @@ def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
         context_max=whole(row.get("max_context_length")),
         size_bytes=whole(row.get("size_bytes")),
         capabilities=capabilities(name for name, is_told in told.items() if is_told),
+        efforts=efforts,
         owned_by=text(row.get("publisher")),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import ModelInfo, Product
 from lmchat.proxy.json_values import mapping, whole
 from lmchat.proxy.servers.base import capabilities
@@ -20,6 +20,8 @@ class Mistral(Hosted):
 
     product = Product.MISTRAL
     hosts = ("api.mistral.ai",)
+    efforts = EFFORTS
+    seed_field = "random_seed"
     key_hint = "Make a key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
@@ -33,8 +35,3 @@ class Mistral(Hosted):
             context_max=whole(row.get("max_context_length")),
             capabilities=capabilities(name for name, is_told in told.items() if is_told),
         )
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """Seeds have a name of their own here."""
-        told = {"random_seed": sampling.seed, "reasoning_effort": sampling.reasoning_effort or None}
-        return {name: value for name, value in told.items() if value is not None}

@@ -8,12 +8,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, Tell, capabilities, seed_and_effort
+from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
 
 _AT_ONCE = 6
@@ -35,6 +34,8 @@ class Ollama(Server):
     opening_path = "/api/version"
     confirm_path = "/api/version"
     loads_on_demand = True
+    efforts = ("none", "low", "medium", "high", "max")
+    seed_field = "seed"
     start_hint = "ollama serve"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     empty_hint = "ollama pull llama3.2"
@@ -89,10 +90,6 @@ class Ollama(Server):
             capabilities=capabilities(_CAPABILITIES.get(name, "") for name in names),
             owned_by="library",
         )
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It knows seeds and efforts."""
-        return seed_and_effort(sampling)
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """A request without a prompt loads."""

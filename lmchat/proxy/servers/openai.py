@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import Product
-from lmchat.proxy.servers.base import seed_and_effort
 from lmchat.proxy.servers.hosted import Hosted
 from lmchat.proxy.wire import Dialect
 
@@ -16,9 +13,7 @@ class OpenAi(Hosted):
 
     product = Product.OPENAI
     hosts = ("api.openai.com",)
+    efforts = EFFORTS
+    seed_field = "seed"
     key_hint = "Make a key at platform.openai.com/api-keys"
     dialect = Dialect(has_completion_tokens=True)
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It knows seeds and efforts."""
-        return seed_and_effort(sampling)

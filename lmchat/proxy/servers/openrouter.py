@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import ModelInfo, Product
 from lmchat.proxy.json_values import mapping, whole
 from lmchat.proxy.servers.base import capabilities
@@ -19,6 +19,8 @@ class OpenRouter(Hosted):
 
     product = Product.OPENROUTER
     hosts = ("openrouter.ai",)
+    efforts = EFFORTS
+    seed_field = "seed"
     key_hint = "Make a key at openrouter.ai/settings/keys"
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
@@ -37,11 +39,17 @@ class OpenRouter(Hosted):
             capabilities=capabilities(name for name, is_told in told.items() if is_told),
         )
 
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It hands seeds on, and has one form of efforts for all providers."""
-        effort = sampling.reasoning_effort
-        told: dict[str, Any] = {"seed": sampling.seed, "reasoning": {"effort": effort} if effort else None}
-        return {name: value for name, value in told.items() if value is not None}
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
+        """It says which models reason, and drops the effort for others without a word."""
+        cannot = model is not None and bool(model.capabilities) and "reasoning" not in model.capabilities
+        return super().takes_effort(effort, model) and not cannot
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """It has one form of efforts for all providers."""
+        return {"reasoning": {"effort": effort}}
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all
+        return "OpenRouter says that this model does not reason, so that it takes no reasoning effort."
 
 
 def _names(row: dict[str, Any]) -> set[str]:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from lmchat.domain.request import Sampling
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import rows, whole
 from lmchat.proxy.reply import Reply
-from lmchat.proxy.servers.base import Server, seed_and_effort
+from lmchat.proxy.servers.base import Server
 from lmchat.proxy.site import Site
 
 
@@ -21,6 +21,9 @@ class Vllm(Server):
     ports = (8000,)
     state = LoadState.LOADED
     health_path: ClassVar[str] = "/health"
+    efforts = EFFORTS
+    has_thinking_switch = True
+    seed_field = "seed"
     start_hint = "vllm serve MODEL"
     load_hint = "It serves what it was started with: vllm serve MODEL"
     key_hint = "Use the key given to vllm serve --api-key"
@@ -34,7 +37,3 @@ class Vllm(Server):
         """Take the context too."""
         length = whole(row.get("max_model_len"))
         return replace(super().model(site, row), context_loaded=length, context_max=length)
-
-    def fields(self, sampling: Sampling) -> dict[str, Any]:
-        """It knows seeds and efforts."""
-        return seed_and_effort(sampling)

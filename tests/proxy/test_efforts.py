@@ -1,0 +1,206 @@
+"""What of the settings each product is told: efforts, seeds, time in memory; what is said of the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.config.settings import EFFORTS
+from lmchat.domain.event import RequestAdapted
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+from lmchat.proxy.servers import server_of
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, answer, lm_studio, plain
+from tests.support.scripted_server import json_reply
+
+TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
+TAKING_ALL = (*TEMPLATED, Product.LITELLM, Product.OPENAI, Product.MISTRAL, Product.GEMINI)
+TAKING_NONE = (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.LM_STUDIO)
+
+
+def model(product: Product, **known) -> ModelInfo:
+    known = {"capabilities": (), "efforts": ()} | known
+    return ModelInfo(model_id="m", endpoint=Endpoint.parse("http://127.0.0.1:1"), product=product, **known)
+
+
+def notes(events) -> list[str]:
+    return [one.note for one in events if isinstance(one, RequestAdapted)]
+
+
+@pytest.mark.rule("R-12")
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("product", TAKING_ALL)
+def test_an_effort_goes_where_it_is_known(product, effort):
+    sampling = Sampling(reasoning_effort=effort)
+    fields = server_of(product).fields(sampling)
+    assert fields["reasoning_effort"] == effort
+    assert server_of(product).left_out(sampling) == ()
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_thinking_is_switched_off_where_templates_have_a_switch(product):
+    off = server_of(product).fields(Sampling(reasoning_effort="none"))
+    low = server_of(product).fields(Sampling(reasoning_effort="low"))
+    is_switch = off.get("chat_template_kwargs") == {"enable_thinking": False}
+    assert is_switch == (product in TEMPLATED)
+    assert "chat_template_kwargs" not in low
+
+
+@pytest.mark.rule("R-12")
+@pytest.mark.parametrize("product", TAKING_NONE)
+def test_an_effort_that_nobody_takes_is_not_sent_and_not_hushed_up(product):
+    sampling = Sampling(reasoning_effort="high")
+    assert server_of(product).fields(sampling) == {}
+    (note,) = server_of(product).left_out(sampling)
+    assert "effort" in note
+    assert note.endswith("It is not sent.")
+
+
+@pytest.mark.parametrize(("effort", "is_sent"), [("max", True), ("none", True), ("xhigh", False)])
+def test_ollama_is_told_the_efforts_that_it_knows(effort, is_sent):
+    sampling = Sampling(reasoning_effort=effort)
+    ollama = server_of(Product.OLLAMA)
+    assert ("reasoning_effort" in ollama.fields(sampling)) == is_sent
+    assert bool(ollama.left_out(sampling)) != is_sent
+
+
+@pytest.mark.parametrize(
+    ("named", "effort", "is_sent"),
+    [
+        (("off", "on"), "none", True),
+        (("off", "on"), "high", False),
+        (("low", "medium", "high", "xhigh"), "xhigh", True),
+        (("low", "medium", "high"), "none", False),
+        ((), "low", False),
+    ],
+)
+def test_lm_studio_is_told_the_efforts_that_it_names_for_a_model(named, effort, is_sent):
+    sampling = Sampling(reasoning_effort=effort)
+    known = model(Product.LM_STUDIO, efforts=named)
+    assert ("reasoning_effort" in server_of(Product.LM_STUDIO).fields(sampling, known)) == is_sent
+    told = " ".join(server_of(Product.LM_STUDIO).left_out(sampling, known))
+    assert bool(told) != is_sent
+    assert all(name in told for name in named) or is_sent
+
+
+@pytest.mark.parametrize(
+    ("can", "is_sent"), [(("tools", "reasoning"), True), (("tools",), False), ((), True)]
+)
+def test_openrouter_is_told_an_effort_unless_it_says_that_the_model_does_not_reason(can, is_sent):
+    sampling = Sampling(reasoning_effort="low")
+    known = model(Product.OPENROUTER, capabilities=can)
+    fields = server_of(Product.OPENROUTER).fields(sampling, known)
+    assert fields == ({"reasoning": {"effort": "low"}} if is_sent else {})
+    assert bool(server_of(Product.OPENROUTER).left_out(sampling, known)) != is_sent
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_a_seed_is_sent_or_it_is_said_that_it_is_not(product):
+    sampling = Sampling(seed=7)
+    is_sent = 7 in server_of(product).fields(sampling).values()
+    assert bool(server_of(product).left_out(sampling)) != is_sent
+    assert is_sent == (product not in (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.GEMINI))
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_how_long_a_model_stays_is_a_field_of_lm_studio_alone(product):
+    fields = server_of(product).fields(Sampling(keep_loaded_s=90))
+    assert ("ttl" in fields, 90 in fields.values()) == ((product is Product.LM_STUDIO,) * 2)
+    assert server_of(product).left_out(Sampling(keep_loaded_s=90)) == ()
+
+
+async def test_the_efforts_that_lm_studio_names_reach_the_request(server, client):
+    lm_studio(server)
+    row = {
+        "type": "llm",
+        "key": "thinker",
+        "loaded_instances": [{"id": "thinker", "config": {"context_length": 4096}}],
+        "capabilities": {"reasoning": {"allowed_options": ["off", "on", 3], "default": "on"}},
+    }
+    server.on("GET /api/v1/models", json_reply({"models": [row]})).on(CHAT, answer())
+    (listed,) = (await client.models(endpoint_of(server))).models
+    assert (listed.efforts, listed.state) == (("off", "on"), LoadState.LOADED)
+    told = {"product": Product.LM_STUDIO, "model": "thinker"}
+    await events_of(client, ask(server, reasoning_effort="none", keep_loaded_s=60, **told))
+    assert (server.seen(CHAT)[0].json["reasoning_effort"], server.seen(CHAT)[0].json["ttl"]) == ("none", 60)
+
+
+@pytest.mark.rule("R-12")
+async def test_what_is_not_sent_is_said_once_a_run(server, client):
+    plain(server)
+    said = []
+    for effort in ("high", "high", "low"):
+        events, error = await events_of(client, ask(server, reasoning_effort=effort, seed=3))
+        assert error is None
+        said.append(len(notes(events)))
+    assert said == [2, 0, 0]
+    assert not {"reasoning_effort", "seed"} & set(server.seen(CHAT)[0].json)
+
+
+@pytest.mark.rule("R-13")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        json_reply(
+            {"error": {"message": "Unrecognized request argument supplied: reasoning_effort"}}, status=400
+        ),
+        json_reply(
+            {"detail": [{"loc": ["body", "reasoning_effort"], "msg": "Input should be 'low'"}]}, status=422
+        ),
+        json_reply({"error": {"message": '"llama3.2" does not support thinking'}}, status=400),
+    ],
+)
+async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client, refusal):
+    server.on(CHAT, lambda seen: refusal if "reasoning_effort" in seen.json else answer())
+    how = {"product": Product.OLLAMA, "reasoning_effort": "max", "seed": 5}
+    first, error = await events_of(client, ask(server, **how))
+    second, _ = await events_of(client, ask(server, **how))
+    assert error is None
+    assert ["reasoning_effort" in one.json for one in server.seen(CHAT)] == [True, False, False]
+    assert all(one.json["seed"] == 5 for one in server.seen(CHAT))
+    assert (len(notes(first)), len(notes(second))) == (1, 0)
+    assert "without reasoning_effort" in notes(first)[0]
+
+
+@pytest.mark.rule("R-13")
+async def test_another_value_of_a_refused_field_is_tried(server, client):
+    refusal = json_reply({"error": {"message": "reasoning_effort: must be low"}}, status=400)
+    server.on(CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else answer())
+    for effort in ("xhigh", "low", "xhigh"):
+        assert (await events_of(client, ask(server, product=Product.VLLM, reasoning_effort=effort)))[
+            1
+        ] is None
+    sent = [one.json.get("reasoning_effort") for one in server.seen(CHAT)]
+    assert sent == ["xhigh", None, "low", None]
+
+
+@pytest.mark.rule("R-13")
+async def test_a_server_that_refuses_every_field_in_turn_is_asked_once_more_for_each(server, client):
+    def refuse(seen):
+        named = [one for one in ("seed", "reasoning_effort") if one in seen.json]
+        return (
+            json_reply({"error": {"message": f"unknown field: {named[0]}"}}, status=400)
+            if named
+            else answer()
+        )
+
+    server.on(CHAT, refuse)
+    events, error = await events_of(client, ask(server, product=Product.JAN, reasoning_effort="low", seed=1))
+    assert (error, len(server.seen(CHAT)), len(notes(events))) == (None, 3, 2)
+
+
+@pytest.mark.rule("R-13")
+async def test_a_refusal_that_names_a_field_for_ever_ends(server, client):
+    server.on(CHAT, json_reply({"error": {"message": "bad seed \x1b[2J"}}, status=400))
+    events, error = await events_of(client, ask(server, product=Product.JAN, seed=1))
+    assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 2)
+    assert "\x1b" not in notes(events)[0]
+
+
+@pytest.mark.parametrize("options", ["", 7, None, {"low": 1}, [None, 2], [["low"]]])
+async def test_efforts_of_a_shape_that_nobody_knows_are_none(server, client, options):
+    lm_studio(server)
+    row = {"type": "llm", "key": "m", "capabilities": {"reasoning": {"allowed_options": options}}}
+    server.on("GET /api/v1/models", json_reply({"models": [row]}))
+    (listed,) = (await client.models(endpoint_of(server))).models
+    assert listed.efforts == ()
