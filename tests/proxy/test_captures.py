@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import aclosing
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from lmchat.domain.event import (
+    ModelLoading,
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
+    RequestSent,
     StreamFinished,
+    StreamStalled,
     TextDelta,
     ToolCallDelta,
     UsageReported,
 )
 from lmchat.domain.server import LoadState, Product, Verdict
-from tests.support.captures import replay
+from lmchat.proxy import liveness
+from lmchat.proxy import loading as loading_module
+from tests.support.captures import NAMES, head, reads, replay
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
 
 MODEL = "smollm2-135m-instruct"
 
@@ -133,3 +142,75 @@ async def test_the_recorded_router_tells_which_models_are_loaded(server, client)
     assert (candidate.verdict, candidate.product) == (Verdict.NO_MODEL, Product.LLAMA_CPP)
     assert [model.state for model in candidate.models] == [LoadState.NOT_LOADED] * 2
     assert {model.context_max for model in candidate.models} == {8192}
+
+
+async def test_a_recorded_answer_that_is_stopped_where_it_was_then_is_kept_so_far(server, client):
+    server.on(CHAT, raw_reply(*reads("cancelled"), Hold()))
+    got = ""
+    async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP, model=MODEL))) as stream:
+        async for event in stream:
+            got += event.text if isinstance(event, TextDelta) else ""
+            if got.endswith("away,"):
+                break
+    assert got.startswith("Once upon a time")
+    assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
+    assert client.metrics().stopped_requests == 1
+
+
+async def test_the_same_recording_without_a_stop_is_an_interruption(server, client):
+    events, error = await play(server, client, "cancelled")
+    assert (error.kind, text_of(events).endswith("away,")) == ("interrupted", True)
+
+
+async def test_a_recorded_wait_for_the_only_slot_is_silence_and_then_the_answer(server, client, monkeypatch):
+    monkeypatch.setattr(liveness, "LOOK_AFTER_S", 0.02)
+    gate = Gate()
+    server.on(CHAT, raw_reply(gate, *reads("queued"))).on("GET /health", replay("health"))
+    events: list[object] = []
+    request = ask(server, product=Product.LLAMA_CPP, model=MODEL)
+    task = asyncio.create_task(events_of(client, request, on_event=events.append))
+    await asyncio.to_thread(server.wait_for, "GET /health", count=2)
+    before = list(events)
+    gate.open()
+    _, error = await task
+    assert (error, text_of(events)) == (None, "Hello there! I")
+    assert [one for one in before if not isinstance(one, StreamStalled)] == [RequestSent()]
+
+
+async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(
+    server, client, monkeypatch
+):
+    monkeypatch.setattr(loading_module, "POLL_S", 0.01)
+    server.on(CHAT, replay("loading-chat"), replay("stream"))
+    server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
+    assert (error, bool(text_of(events))) == (None, True)
+    assert ModelLoading() in events
+    assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
+
+
+async def test_a_recorded_server_that_loads_is_found_as_one_that_loads(server, client):
+    server.unknown = replay("loading-health")
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.LOADING)
+
+
+async def test_a_recorded_answer_by_a_schema_fits_it(server, client):
+    events, error = await play(server, client, "json-schema-stream", every=5)
+    schema = head("json-schema-stream")["request"]["body"]["response_format"]["json_schema"]["schema"]
+    assert error is None
+    jsonschema.validate(json.loads(text_of(events)), schema)
+
+
+async def test_recorded_metrics_are_neither_an_answer_nor_a_list_of_models(server, client):
+    events, error = await play(server, client, "metrics")
+    assert (error.kind, text_of(events)) == ("not_an_llm", "")
+    server.on("GET /v1/models", replay("metrics"))
+    assert not (await client.check(endpoint_of(server))).verdict.is_usable
+
+
+def test_each_recording_is_played():
+    source = Path(__file__).read_text(encoding="utf-8")
+    elsewhere = Path(__file__).with_name("test_client_chat.py").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f'"{name}"' not in source + elsewhere] == []
+    assert len(NAMES) == 26
