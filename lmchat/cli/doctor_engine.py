@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from lmchat.cli.parts import Parts
@@ -15,7 +14,6 @@ from lmchat.errors import EngineUnavailable
 from lmchat.services.doctor import apart
 
 _row = Rows(Group.ENGINE, "engine.")
-_PACKAGE = "xllamacpp"
 _MOST_NAMES = 3
 _GB = 1e9
 _START = "lmchat --local"
@@ -56,10 +54,10 @@ class EngineChecks:
 
     async def _try(self) -> Finding | None:
         """Return what keeps the engine from running here."""
-        from lmchat.engine.installer import install_command
+        from lmchat.engine.installer import install_command, is_engine_installed
 
         self._can_run = False
-        if find_spec(_PACKAGE) is None:
+        if not is_engine_installed():
             cause = "It is not installed; lmchat needs it only where there is no server."
             return _row("installed", "Engine", Grade.ABSENT, cause, install_command())
         try:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 
 from lmchat.cli.parts import Parts
+from lmchat.cli.starting import installed
 from lmchat.config.settings import Settings
 from lmchat.domain.arrival import Need
 from lmchat.domain.finding import Finding, Grade, Group, Rows
-from lmchat.domain.machine import Installed
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
 from lmchat.machine.listeners import port_holders, tool_to_see
-from lmchat.machine.programs import installed_products
 from lmchat.services.doctor import apart
 from lmchat.services.key_findings import key_findings
 from lmchat.services.ports import Backend
@@ -61,15 +59,18 @@ class ServerChecks:
         own, wrong = self.own()
         backend = await self._backend()
         looked = await asyncio.gather(
-            backend.detect(expected=own), apart(self._installed), apart(self._remembered), apart(self._keys)
+            backend.detect(expected=own),
+            apart(lambda: installed(self._parts)),
+            apart(self._remembered),
+            apart(self._keys),
         )
-        candidates, installed, remembered, (sources_of, stored, warnings) = looked
+        candidates, here, remembered, (sources_of, stored, warnings) = looked
         is_enough = any(one.verdict.is_usable for one in candidates)
         ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
         look = Look(
             candidates=candidates,
             holders=await apart(lambda: port_holders(ports)),
-            installed=installed,
+            installed=here,
             model=self.settings.model,
             remembered=remembered,
             is_named=bool(self.settings.endpoint),
@@ -102,16 +103,6 @@ class ServerChecks:
 
         own, _ = self.own()
         return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)])]
-
-    def _installed(self) -> tuple[Installed, ...]:
-        from lmchat.proxy.lm_studio_home import home_folder
-
-        try:
-            home = Path.home()
-            lm_studio = home_folder()
-        except (OSError, RuntimeError):  # no home is known, or it may not be entered
-            return installed_products(self._parts.environ, None, None)
-        return installed_products(self._parts.environ, home, lm_studio)
 
     def _remembered(self) -> Remembered:
         try:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shlex
-import sys
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -17,6 +14,7 @@ from lmchat.cli.variables import places_of_variables
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Product
 from lmchat.domain.start import ServerStart
+from lmchat.engine.installer import install_command, is_engine_installed
 from lmchat.machine.programs import installed_products
 from lmchat.machine.starter import StartedProgram, free_port, start_program
 from lmchat.services.starts import Starts
@@ -33,14 +31,8 @@ def make_starts(parts: Parts) -> Starts:
         log_file = parts.paths.state_dir / f"{name}.log"
         return await start_program(start, log_file=log_file, environ=parts.environ)
 
-    return Starts(find=find, run=run, free_port=free_port, engine_command=engine_command())
-
-
-def engine_command() -> str:
-    """Return what installs the built-in engine; empty where it is installed."""
-    if find_spec("xllamacpp") is not None:
-        return ""
-    return f"{shlex.quote(sys.executable)} -m pip install 'lmchat[local]'"
+    engine_command = "" if is_engine_installed() else install_command()
+    return Starts(find=find, run=run, free_port=free_port, engine_command=engine_command)
 
 
 def installed(parts: Parts) -> tuple[Installed, ...]:

@@ -51,6 +51,11 @@ def find_installer(environ: Mapping[str, str]) -> Installer:
     )
 
 
+def is_engine_installed() -> bool:
+    """Whether the package of the engine is here; whether it works, a child finds out."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
 def install_command(*, is_anew: bool = False) -> str:
     """Return the command by which a person installs the engine beside this lmchat."""
     words, anew = [sys.executable, "-m", "pip", "install"], "--force-reinstall"

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from lmchat.cli.starting import engine_command
+from lmchat.cli.options import Options
+from lmchat.cli.output import Output
+from lmchat.cli.parts import Parts
+from lmchat.cli.starting import make_starts
 
 
-def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch):
+def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch, tmp_path):
+    parts = Parts(Options(), {"LMCHAT_HOME": str(tmp_path)}, Output())
+    there = {"pip"}
     monkeypatch.setattr("sys.executable", "/opt/my env/bin/python")
-    monkeypatch.setattr("lmchat.cli.starting.find_spec", lambda name: None)
-    assert engine_command() == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"
-    monkeypatch.setattr("lmchat.cli.starting.find_spec", lambda name: object())
-    assert engine_command() == ""
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(
+        "lmchat.engine.installer.importlib.util.find_spec", lambda name: name in there or None
+    )
+    assert make_starts(parts).engine_command == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"
+    there.clear()
+    uv = "uv pip install --python '/opt/my env/bin/python' 'lmchat[local]'"
+    assert make_starts(parts).engine_command == uv
+    there.add("xllamacpp")
+    assert make_starts(parts).engine_command == ""
