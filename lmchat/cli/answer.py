@@ -6,7 +6,16 @@ from typing import Any
 
 from lmchat.cli.output import Output, SafeStream, failure_detail
 from lmchat.domain.context import ContextPlan
-from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamStalled, TextDelta
+from lmchat.domain.event import (
+    ModelLoading,
+    ModelNamed,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    RetryScheduled,
+    StreamStalled,
+    TextDelta,
+)
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
 from lmchat.domain.model_names import is_other_model
 from lmchat.errors import LMChatError
@@ -21,6 +30,7 @@ class Printer:
         self._output = output
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
+        self._thoughts: list[str] = []
         self._asked = ""
         self._left_out = 0
         self.sent_tokens = 0
@@ -29,9 +39,9 @@ class Printer:
     def show(self, event: ConversationEvent) -> None:
         """Print an event, if there is anything to print about it."""
         match event:
-            case TextDelta(text=text):
+            case TextDelta() | RefusalDelta() | ReasoningDelta() | Rethought():
                 self._is_stall_told = False
-                self._piece(text)
+                self._say(event)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case ModelLoading() if not self._is_loading_told:
@@ -53,6 +63,27 @@ class Printer:
             case _:
                 pass
 
+    def _say(self, event: TextDelta | RefusalDelta | ReasoningDelta | Rethought) -> None:
+        match event:
+            case ReasoningDelta(text=text):
+                self._thoughts.append(text)
+            case Rethought(is_thought=is_thought):
+                self._rethought(is_thought=is_thought)
+            case _:
+                self._piece(event.text)
+
+    def _rethought(self, *, is_thought: bool) -> None:
+        """Say that what is printed was thought, which no pipe takes back; or print what was taken for one."""
+        if not is_thought:
+            self._piece("".join(self._thoughts))
+        elif self._output.is_lines:
+            self._output.document({"rethought": True})
+        elif not self._output.is_json:
+            self._stream.end()
+            self._stream.write("\n")
+            self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
+        self._thoughts.clear()
+
     def tell_plan(self, plan: ContextPlan) -> None:
         """Say what is left out, unless that was said before."""
         self.sent_tokens = plan.tokens
@@ -67,16 +98,23 @@ class Printer:
             if error is None:
                 for call in _calls(answer):
                     self._output.document({"tool_call": call})
+                if answer.refusal:
+                    self._output.document({"refused": True})
                 self._output.document({"done": True})
         elif not self._output.is_json:
             self._stream.end()
             if error is None:
+                self._tell_refusal(answer)
                 self._tell_calls(answer)
                 self._tell_limit(answer)
         elif answer.state is not AnswerState.FAILED:
             value = answer_json(answer, session_id, self.sent_tokens)
             self._output.document(value if error is None else value | {"detail": failure_detail(error)})
         return error
+
+    def _tell_refusal(self, answer: ChatMessage) -> None:
+        if answer.refusal:
+            self._output.note("lmchat: the model refused.")
 
     def _tell_calls(self, answer: ChatMessage) -> None:
         """Say what tools the model asks for: an answer that is nothing else would look like none."""
@@ -121,6 +159,7 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
         "tokens_per_second": _rounded(receipt.tokens_per_second),
         "elapsed_ms": _rounded(receipt.elapsed_ms),
         "retries": receipt.retries,
+        "refused": bool(answer.refusal),
     }
 
 

@@ -66,6 +66,8 @@ class TextDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     """Never empty."""
+    pieces: int = 1
+    """How many pieces of the server it is made of: those that come together become one."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
@@ -73,6 +75,24 @@ class ReasoningDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     """Never empty."""
+    pieces: int = 1
+    """How many pieces of the server it is made of: those that come together become one."""
+
+
+class RefusalDelta(Struct, frozen=True, kw_only=True):
+    """More of the words in which the model refuses to answer; they are an answer, told apart."""
+
+    text: str
+    """Never empty."""
+    pieces: int = 1
+    """How many pieces of the server it is made of: those that come together become one."""
+
+
+class Rethought(Struct, frozen=True, kw_only=True):
+    """What came so far was the other of the two: a model told late where its thought ends (R-17)."""
+
+    is_thought: bool = True
+    """Whether all text of this stream so far was thought; else all its thought so far was text."""
 
 
 class ToolCallDelta(Struct, frozen=True, kw_only=True):
@@ -90,6 +110,9 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
 
 class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent something that is not a token: a comment, an empty frame."""
+
+    is_token: bool = False
+    """Whether it was the first token after all, held back until it is known what it belongs to (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):
@@ -131,6 +154,8 @@ StreamEvent = (
     | ModelNamed
     | TextDelta
     | ReasoningDelta
+    | RefusalDelta
+    | Rethought
     | ToolCallDelta
     | LifeSign
     | StreamStalled

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from lmchat.domain.event import ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
-from lmchat.domain.message import Part, ReasoningPart, TextPart, ToolCallPart
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamEvent, TextDelta, ToolCallDelta
+from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+
+Piece = tuple[str, str]
+"""A kind and a text, as the disk keeps them of an answer that is on its way."""
+ANEW: Piece = ("anew", "")
+"""Says that what follows is all that there is; what was kept so far is dropped."""
 
 
 class GrowingAnswer(Struct):
@@ -15,23 +20,49 @@ class GrowingAnswer(Struct):
     """Pieces of the answer."""
     thoughts: list[str] = field(default_factory=list)
     """Pieces of reasoning."""
+    refusals: list[str] = field(default_factory=list)
+    """Pieces of the words in which the model refuses."""
     calls: dict[int, ToolCallPart] = field(default_factory=dict)
     """Tool calls by their index."""
+    _begun: tuple[int, int] = (0, 0)
 
-    def add(self, event: StreamEvent) -> tuple[str, str] | None:
-        """Take an event; return the piece to keep on the disk, if it brought one."""
+    @classmethod
+    def after(cls, begun: ChatMessage | None) -> GrowingAnswer:
+        """Return the beginning of an answer that goes on with another one."""
+        texts = [begun.text] if begun and begun.text else []
+        thoughts = [begun.reasoning] if begun and begun.reasoning else []
+        return cls(texts=texts, thoughts=thoughts, _begun=(len(texts), len(thoughts)))
+
+    def add(self, event: StreamEvent) -> tuple[Piece, ...]:
+        """Take an event; return the pieces to keep on the disk, if it brought any."""
         match event:
             case TextDelta(text=text):
                 self.texts.append(text)
-                return "text", text
+                return (("text", text),)
             case ReasoningDelta(text=text):
                 self.thoughts.append(text)
-                return "reasoning", text
+                return (("reasoning", text),)
+            case RefusalDelta(text=text):
+                self.refusals.append(text)
+                return (("refusal", text),)
+            case Rethought(is_thought=is_thought):
+                self._rethink(is_thought=is_thought)
+                return (ANEW, *self.pieces)
             case ToolCallDelta():
                 self._add_call(event)
-                return None
+                return ()
             case _:
-                return None
+                return ()
+
+    def _rethink(self, *, is_thought: bool) -> None:
+        """Take the text of this stream for thought, or its thought for text."""
+        texts, thoughts = self._begun
+        if is_thought:
+            self.thoughts += self.texts[texts:]
+            del self.texts[texts:]
+        else:
+            self.texts += self.thoughts[thoughts:]
+            del self.thoughts[thoughts:]
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         known = self.calls.get(delta.index, ToolCallPart(call_id="", name="", arguments=""))
@@ -44,14 +75,22 @@ class GrowingAnswer(Struct):
     @property
     def has_content(self) -> bool:
         """Whether anything arrived that is worth keeping."""
-        return bool(self.texts or self.thoughts or self.calls)
+        return bool(self.texts or self.thoughts or self.refusals or self.calls)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All text so far, as the disk keeps it."""
+        kinds = (("reasoning", self.thoughts), ("text", self.texts), ("refusal", self.refusals))
+        return tuple((kind, "".join(texts)) for kind, texts in kinds if texts)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All parts so far: reasoning, text, tool calls."""
+        """All parts so far: reasoning, text, refusal, tool calls."""
         parts: list[Part] = []
         if self.thoughts:
             parts.append(ReasoningPart(text="".join(self.thoughts)))
         if self.texts:
             parts.append(TextPart(text="".join(self.texts)))
+        if self.refusals:
+            parts.append(RefusalPart(text="".join(self.refusals)))
         return (*parts, *(self.calls[index] for index in sorted(self.calls)))

@@ -31,6 +31,10 @@ class AnswerState(StrEnum):
     """It ended before any text came."""
 
 
+_NO_REASON = "no finish reason"
+"""Said of an answer whose server did not say why it ended: it may lack its end."""
+
+
 class Limit(StrEnum):
     """What cut an answer short; the value is the word on the screen."""
 
@@ -52,6 +56,13 @@ class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="rea
     """Text, as received."""
 
 
+class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, tag="refusal"):
+    """The words in which a model refuses to answer: a part of what is said."""
+
+    text: str
+    """Markdown, as received."""
+
+
 class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_call"):
     """A call of a tool that a model asked for; shown, never run."""
 
@@ -63,7 +74,7 @@ class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool
     """JSON as received; may be broken."""
 
 
-Part = TextPart | ReasoningPart | ToolCallPart
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -109,8 +120,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     @property
     def ending(self) -> str:
-        """Why it ended, where that is worth a word: what cut it short, else an unusual word of the server."""
-        return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason)
+        """Why it ended, where that is worth a word: what cut it short, an unusual word, or none at all."""
+        return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason or _NO_REASON)
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
@@ -146,7 +157,12 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
         """All that is said, without reasoning."""
         if len(self.parts) == 1 and isinstance(only := self.parts[0], TextPart):
             return only.text  # nearly all messages; asked for 10 000 times when a long session is opened
-        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
+
+    @property
+    def refusal(self) -> str:
+        """What of `text` are the words in which the model refuses to answer."""
+        return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
     @property
     def reasoning(self) -> str:

@@ -13,9 +13,11 @@ from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
+    RefusalDelta,
     RequestAdapted,
     RequestQueued,
     RequestSent,
+    Rethought,
     RetryScheduled,
     StreamEvent,
     StreamFinished,
@@ -96,10 +98,10 @@ class Turn(Struct, frozen=True, kw_only=True):
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
         """Return the turn after an event that came at `now_s`."""
         match event:
-            case TextDelta(text=text):
-                return self._token(len(text), now_s, Stage.ANSWERING)
-            case ReasoningDelta(text=text):
-                return self._token(len(text), now_s, Stage.THINKING)
+            case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
+                return self._token(len(text), now_s, Stage.ANSWERING, pieces)
+            case ReasoningDelta(text=text, pieces=pieces):
+                return self._token(len(text), now_s, Stage.THINKING, pieces)
             case ToolCallDelta(arguments=arguments):
                 return self._token(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
@@ -107,7 +109,8 @@ class Turn(Struct, frozen=True, kw_only=True):
             case RequestAdapted():
                 return self
             case RequestSent():
-                return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s)
+                first_s = self.first_token_s if self.deltas else None  # one that was held went with its try
+                return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):
@@ -120,8 +123,10 @@ class Turn(Struct, frozen=True, kw_only=True):
             case StreamStalled(silent_s=silent_s):
                 fresh = self.stage is not Stage.STALLED
                 return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
-            case LifeSign():
-                return replace(self, stage=self._resting_stage()) if self.stage is Stage.STALLED else self
+            case Rethought(is_thought=is_thought):
+                return self._rethought(now_s, is_thought=is_thought)
+            case LifeSign(is_token=is_token):
+                return self._alive(now_s, is_token=is_token)
             case UsageReported():
                 return replace(self, usage=event)
             case StreamFinished(reason=reason):
@@ -142,7 +147,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             thought_to_s=thought_to_s,
         )
 
-    def _token(self, chars: int, now_s: float, stage: Stage) -> Turn:
+    def _token(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
         thought_from_s, thought_to_s = self.thought_from_s, self.thought_to_s
         if stage is Stage.THINKING:
             thought_from_s = now_s if thought_from_s is None else thought_from_s
@@ -157,9 +162,21 @@ class Turn(Struct, frozen=True, kw_only=True):
             last_token_s=now_s,
             thought_from_s=thought_from_s,
             thought_to_s=thought_to_s,
-            deltas=self.deltas + 1,
+            deltas=self.deltas + pieces,
             chars=self.chars + chars,
         )
+
+    def _rethought(self, now_s: float, *, is_thought: bool) -> Turn:
+        if not is_thought:
+            return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
+        from_s = now_s if self.first_token_s is None else self.first_token_s
+        return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
+
+    def _alive(self, now_s: float, *, is_token: bool) -> Turn:
+        stage = self._resting_stage() if self.stage is Stage.STALLED else self.stage
+        first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
+        is_same = stage is self.stage and first_s == self.first_token_s
+        return self if is_same else replace(self, stage=stage, first_token_s=first_s)
 
     def _resting_stage(self) -> Stage:
         if self.first_token_s is None:

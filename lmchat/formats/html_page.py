@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.formats.wording import ending, moment, speaker, thought
+from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
 _STYLE = """
@@ -51,6 +51,8 @@ def _entry(
     if with_reasoning and message.reasoning:
         text = escape(safe_text(message.reasoning))
         yield f"<details><summary>{thought(message)}</summary><pre>{text}</pre></details>"
+    if message.refusal:
+        yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield markdown.render(safe_text(message.text))
     for call in message.tool_calls:

@@ -16,6 +16,7 @@ from lmchat.domain.message import (
     Part,
     ReasoningPart,
     Receipt,
+    RefusalPart,
     Role,
     TextPart,
     ToolCallPart,
@@ -63,6 +64,8 @@ def _part(part: Part) -> dict[str, str]:
             return {"type": "text", "text": text}
         case ReasoningPart(text=text):
             return {"type": "reasoning", "text": text}
+        case RefusalPart(text=text):
+            return {"type": "refusal", "text": text}
         case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
             return {"type": "tool_call", "call_id": call_id, "name": name, "arguments": arguments}
 
@@ -99,6 +102,8 @@ def _read_part(data: dict[str, str]) -> Part:
             return TextPart(text=data["text"])
         case "reasoning":
             return ReasoningPart(text=data["text"])
+        case "refusal":
+            return RefusalPart(text=data["text"])
         case "tool_call":
             return ToolCallPart(call_id=data["call_id"], name=data["name"], arguments=data["arguments"])
         case other:

@@ -17,9 +17,17 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Role, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+)
 from lmchat.domain.session import Session
-from lmchat.formats.wording import answer_tokens, ending, moment, speaker, thought
+from lmchat.formats.wording import REFUSED, answer_tokens, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
 FORMAT = 1
@@ -62,6 +70,10 @@ def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoni
         match part:
             case TextPart(text=text):
                 yield from _text(safe_text(text), word, is_first=index == 0)
+            case RefusalPart(text=text):
+                yield _mark(word, {"part": "note"})
+                yield _quoted(f"**{REFUSED}.**")
+                yield from _text(safe_text(text), word, kind="refusal")
             case ReasoningPart(text=text) if with_reasoning:
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
@@ -76,12 +88,12 @@ def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoni
         yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
 
 
-def _text(text: str, word: str, *, is_first: bool) -> Iterator[str]:
+def _text(text: str, word: str, *, kind: str = "text", is_first: bool = False) -> Iterator[str]:
     """Yield a text; a fence that it leaves open is closed, and the mark tells what was added for that."""
     fence = open_fence(text)
     added = "" if not fence else fence if text.endswith("\n") else f"\n{fence}"
     if not is_first or added:
-        yield _mark(word, {"part": "text", "added": added} if added else {"part": "text"})
+        yield _mark(word, {"part": kind, "added": added} if added else {"part": kind})
     yield text + added
 
 
@@ -134,7 +146,7 @@ def open_fence(text: str) -> str:
 def _texts(parts: tuple[Part, ...]) -> Iterator[str]:
     for part in parts:
         match part:
-            case TextPart(text=text) | ReasoningPart(text=text):
+            case TextPart(text=text) | ReasoningPart(text=text) | RefusalPart(text=text):
                 yield text
             case ToolCallPart(name=name, arguments=arguments):
                 yield name

@@ -14,6 +14,7 @@ from lmchat.domain.message import (
     Failure,
     Part,
     ReasoningPart,
+    RefusalPart,
     Role,
     TextPart,
     ToolCallPart,
@@ -96,6 +97,8 @@ def _part(piece: dict[str, Any], block: str) -> list[Part]:
     match piece["part"]:
         case "text":
             return [TextPart(text=block.removesuffix(piece.get("added", "")))]
+        case "refusal":
+            return [RefusalPart(text=block.removesuffix(piece.get("added", "")))]
         case "reasoning":
             lines = [line[2:] for line in block.split("\n")]
             return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long

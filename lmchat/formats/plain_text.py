@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.formats.wording import ending, moment, speaker, thought
+from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
 
@@ -24,6 +24,8 @@ def _entry(message: ChatMessage, *, zone: tzinfo | None, with_reasoning: bool) -
     yield f"{speaker(message)} ({moment(message.created_at, zone)})"
     if with_reasoning and message.reasoning:
         yield f"[{thought(message)}]\n{safe_text(message.reasoning)}"
+    if message.refusal:
+        yield f"[{REFUSED}.]"
     if message.text:
         yield safe_text(message.text)
     for call in message.tool_calls:

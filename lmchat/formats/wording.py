@@ -16,6 +16,9 @@ _STATES = {
     AnswerState.FAILED: "Failed",
 }
 
+REFUSED = "Refused"
+"""The head above the words in which a model refuses to answer."""
+
 
 def speaker(message: ChatMessage) -> str:
     """Return who speaks: the model by its name."""

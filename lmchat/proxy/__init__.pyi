@@ -5,9 +5,11 @@ from lmchat.domain.event import ModelLoading as ModelLoading
 from lmchat.domain.event import ModelNamed as ModelNamed
 from lmchat.domain.event import PromptProgress as PromptProgress
 from lmchat.domain.event import ReasoningDelta as ReasoningDelta
+from lmchat.domain.event import RefusalDelta as RefusalDelta
 from lmchat.domain.event import RequestAdapted as RequestAdapted
 from lmchat.domain.event import RequestQueued as RequestQueued
 from lmchat.domain.event import RequestSent as RequestSent
+from lmchat.domain.event import Rethought as Rethought
 from lmchat.domain.event import RetryScheduled as RetryScheduled
 from lmchat.domain.event import StreamEvent as StreamEvent
 from lmchat.domain.event import StreamFinished as StreamFinished

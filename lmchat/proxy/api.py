@@ -54,6 +54,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """What is said, without reasoning."""
     reasoning: str
     """What the model thought before it answered."""
+    refusal: str = ""
+    """What of `text` are the words in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
     """The tools it asked for; lmchat runs none."""
     model: str
@@ -153,6 +155,8 @@ class Client:
         An answer that breaks off is an error and what had come of it is gone: `stream` hands it out.
         """
         request = await self._request(messages, model, options)
+        target = self._targets.get(model or self._model)
+        context = target.model.context if target and target.model else None
         growing = GrowingAnswer()
         turn = Turn(model=request.model, started_s=time.monotonic())
         async with aclosing(self._stream(request)) as events:
@@ -161,13 +165,14 @@ class Client:
                 growing.add(event)
         turn = turn.end(AnswerState.COMPLETE, time.monotonic())
         return Answer(
-            text="".join(growing.texts),
+            text="".join([*growing.texts, *growing.refusals]),
             reasoning="".join(growing.thoughts),
+            refusal="".join(growing.refusals),
             tool_calls=tuple(growing.calls[index] for index in sorted(growing.calls)),
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
-            receipt=turn.receipt(),
+            receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
         )
 
     async def stream(

@@ -207,8 +207,7 @@ class Conversation:
                 PieceWriter(self._keeper.store, answer.message_id) as writer,
                 aclosing(asking.events()) as events,
             ):
-                if begun is not None:
-                    writer.add("text", begun.text)
+                writer.add(*self._answer.pieces)
                 async for event in events:
                     self._take(event, writer)
                     yield event
@@ -223,10 +222,7 @@ class Conversation:
         self, path: MessagePath, how: HowToAsk, versions: int, begun: ChatMessage | None
     ) -> ChatMessage:
         answer = empty_answer(path, how, versions, begun)
-        self._answer = GrowingAnswer()
-        if begun is not None:
-            self._answer.texts += [begun.text] if begun.text else []
-            self._answer.thoughts += [begun.reasoning] if begun.reasoning else []
+        self._answer = GrowingAnswer.after(begun)
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self.messages = path.added(answer)
         self._running, self.is_cut = answer, False
@@ -240,10 +236,8 @@ class Conversation:
     def _take(self, event: StreamEvent, writer: PieceWriter) -> None:
         if self.turn is not None:
             self.turn = self.turn.apply(event, self._clock())
-        piece = self._answer.add(event)
-        if piece is not None:
-            writer.add(*piece)
-        elif isinstance(event, ModelNamed) and event.model and self._running is not None:
+        writer.add(*self._answer.add(event))
+        if isinstance(event, ModelNamed) and event.model and self._running is not None:
             self._put(replace(self._running, model=event.model))
 
     async def _end(

@@ -6,13 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from lmchat.domain.context import ContextPlan, plan_context
-from lmchat.domain.event import ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, StreamEvent, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 from lmchat.errors import ServerRejected
 from lmchat.services.asking import HowToAsk, plan_for, request_for
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.ports import Backend
+
+_TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 
 
 class FittedStream:
@@ -42,7 +44,7 @@ class FittedStream:
                 request = request_for(self._how, self.plan, self._begun)
                 async with aclosing(self._backend.stream(request)) as events:
                     async for event in events:
-                        has_begun |= isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)
+                        has_begun |= isinstance(event, _TOKENS)
                         yield event
             except ServerRejected as error:
                 shorter = self._learn(error)

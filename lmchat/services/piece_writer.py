@@ -6,6 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from lmchat.domain.growing_answer import ANEW, Piece
 from lmchat.errors import LMChatError
 from lmchat.services.ports import SessionStore
 
@@ -22,7 +23,7 @@ class PieceWriter:
     def __init__(self, store: SessionStore, message_id: str) -> None:
         self._store = store
         self._message_id = message_id
-        self._pieces: list[tuple[str, str]] = []
+        self._pieces: list[Piece] = []
         self._has_pieces = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: LMChatError | None = None
@@ -40,10 +41,12 @@ class PieceWriter:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def add(self, kind: str, text: str) -> None:
-        """Take a piece, `text` or `reasoning`."""
-        self._pieces.append((kind, text))
-        self._has_pieces.set()
+    def add(self, *pieces: Piece) -> None:
+        """Take pieces; behind `ANEW` stands all that there is."""
+        if pieces:
+            self._pieces = [] if pieces[0] == ANEW else self._pieces
+            self._pieces += pieces
+            self._has_pieces.set()
 
     async def _write_all(self) -> None:
         while self.error is None:
@@ -57,7 +60,7 @@ class PieceWriter:
                 self.error = error
 
 
-def _joined(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _joined(pieces: list[Piece]) -> list[Piece]:
     """Join neighbours of one kind: a row on the disk is dearer than a longer text in it."""
     rows: list[tuple[str, list[str]]] = []
     for kind, text in pieces:

@@ -104,7 +104,10 @@ class SessionStore(Protocol):
         ...
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append streamed text; pieces are (`text` or `reasoning`, words)."""
+        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words).
+
+        Behind `("anew", "")` stands all that there is: what was kept so far is dropped in the same step.
+        """
         ...
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:

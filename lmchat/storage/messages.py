@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader, title_from
 from lmchat.storage.connection import Connection
@@ -133,6 +134,9 @@ def add_pieces(connection: Connection, message_id: str, pieces: Sequence[tuple[s
     """Append streamed text; false where the message is gone."""
     number = number_of(connection, message_id)
     if number is not None:
+        if ANEW in pieces:
+            connection.execute("delete from pieces where number = ?", (number,))
+            pieces = pieces[pieces.index(ANEW) + 1 :]
         connection.executemany(
             "insert into pieces (number, kind, text) values (?, ?, ?)",
             [(number, kind, stored(text)) for kind, text in pieces],

@@ -19,6 +19,7 @@ from lmchat.domain.message import (
     Part,
     ReasoningPart,
     Receipt,
+    RefusalPart,
     Role,
     TextPart,
     ToolCallPart,
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", Receipt, Failure)
 _LARGEST = 2.0**53
+_REFUSED = "refused"
+"""Name of a part of the kind `text` that is a refusal: whoever does not know it reads and finds its words."""
 
 HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived,
     deleted_at, parent_id,
@@ -156,6 +159,8 @@ def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
             return "text", stored(text), "", ""
         case ReasoningPart(text=text):
             return "reasoning", stored(text), "", ""
+        case RefusalPart(text=text):
+            return "text", stored(text), "", _REFUSED
         case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
             return "tool_call", stored(arguments), stored(call_id), stored(name)
 
@@ -163,8 +168,10 @@ def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
 def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
     try:
         match kind:
+            case "refusal":
+                return RefusalPart(text=loaded(text))
             case "text":
-                return TextPart(text=loaded(text))
+                return (RefusalPart if name == _REFUSED else TextPart)(text=loaded(text))
             case "reasoning":
                 return ReasoningPart(text=loaded(text))
             case "tool_call":

@@ -103,7 +103,7 @@ class SessionStore:
         await self._database.write(job)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append streamed text; pieces are (`text` or `reasoning`, words)."""
+        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words), or `ANEW`."""
         is_there = await self._database.write(lambda c: messages.add_pieces(c, message_id, pieces))
         if not is_there:
             raise SessionNotFound(

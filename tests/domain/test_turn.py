@@ -150,7 +150,9 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(usage, cont
     assert receipt.ending == (limit or "length")
 
 
-@pytest.mark.parametrize(("reason", "ending"), [("stop", ""), ("", ""), ("content_filter", "content_filter")])
+@pytest.mark.parametrize(
+    ("reason", "ending"), [("stop", ""), ("", "no finish reason"), ("content_filter", "content_filter")]
+)
 def test_an_answer_that_was_not_cut_has_no_limit(reason, ending):
     turn = played((101, TextDelta(text="a")), (101, FULL), (101, StreamFinished(reason=reason)))
     receipt = turn.end(AnswerState.COMPLETE, 102).receipt(context=255, max_tokens=55)

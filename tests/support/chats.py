@@ -56,7 +56,9 @@ def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerS
         state=state,
         model="qwen3-8b",
         endpoint="http://127.0.0.1:1234",
-        receipt=None if state is AnswerState.STREAMING else Receipt(completion_tokens=3, is_estimated=False),
+        receipt=None
+        if state is AnswerState.STREAMING
+        else Receipt(completion_tokens=3, is_estimated=False, finish_reason="stop"),
     )
 
 

@@ -9,7 +9,14 @@ from contextlib import aclosing, suppress
 from textual import on
 from textual.worker import Worker, WorkerError
 
-from lmchat.domain.event import ReasoningDelta, RetryScheduled, TextDelta
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    RetryScheduled,
+    StreamEvent,
+    TextDelta,
+)
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
@@ -141,9 +148,9 @@ class ChatTurns(ChatBase):
     async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
         is_shown = self.desk.is_shown(conversation)
         match event:
-            case TextDelta() | ReasoningDelta():
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
                 if is_shown:
-                    self.speedometer.count(self.workspace.clock())
+                    self.speedometer.count(self.workspace.clock(), event.pieces)
                     await self.log_view.apply(event)
             case MessageAdded(message=message):
                 self._show_prompt(conversation, message, is_shown=is_shown)
@@ -153,9 +160,16 @@ class ChatTurns(ChatBase):
                 self.show_action(
                     f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
                 )
+            case _ if is_shown:
+                await self._show_other(conversation, event)
             case _:
-                if is_shown:
-                    await self.log_view.apply(event)
+                pass
+
+    async def _show_other(self, conversation: Conversation, event: StreamEvent) -> None:
+        if isinstance(event, Rethought):
+            self.log_view.restate(conversation.shown_messages[-1])
+        else:
+            await self.log_view.apply(event)
 
     def _show_prompt(self, conversation: Conversation, message: ChatMessage, *, is_shown: bool) -> None:
         if is_shown:

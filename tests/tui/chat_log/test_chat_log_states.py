@@ -86,7 +86,7 @@ async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
 
 
 async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):
-    log.load([answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500))])
+    log.load([answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop"))])
     assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · ~1 234 tok · 0.5 s"
 
 

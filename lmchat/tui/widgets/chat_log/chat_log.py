@@ -10,7 +10,14 @@ from typing import Any, Self
 from textual import events
 from textual.geometry import Region
 
-from lmchat.domain.event import ReasoningDelta, RetryScheduled, StreamEvent, TextDelta, ToolCallDelta
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RefusalDelta,
+    RetryScheduled,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
@@ -24,6 +31,7 @@ LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
 EARLY_S = 0.005
 """So much too early a frame may come: what arrives at its pace is not put off by a hair."""
+_DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 FAR_BEHIND_CHARS = 200_000
 """So much text may wait for its frame; more is taken up at once."""
 
@@ -96,7 +104,7 @@ class ChatLog(ReadingLog, can_focus=True):
 
     async def apply(self, event: StreamEvent) -> None:
         """Take an event: text, thought and tool calls are painted with the next frame."""
-        if self._open is None or not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+        if self._open is None or not isinstance(event, _DELTAS):
             return
         self._pending.append(event)
         self._pending_chars += len(event.arguments if isinstance(event, ToolCallDelta) else event.text)
@@ -165,6 +173,13 @@ class ChatLog(ReadingLog, can_focus=True):
         self.document.entries[index].finish(message)
         self.document.entries.replace(index, message)
         self._rebuilt(index)
+
+    def restate(self, message: ChatMessage) -> None:
+        """Show what of the open answer is thought and what is text, after the server told it late."""
+        self.flush()
+        if self._open is not None:
+            self.document.entries[self._open].restate(message)
+            self._rebuilt(self._open)
 
     def replace(self, message: ChatMessage) -> bool:
         """Show another value of a message; return whether it is in the log."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from lmchat.domain.event import ReasoningDelta, TextDelta, ToolCallDelta
-from lmchat.domain.message import ChatMessage, ReasoningPart, Role, TextPart, ToolCallPart
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.turn import Turn
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
@@ -16,15 +16,17 @@ from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.furniture import (
     end_blocks,
     prompt_blocks,
+    refused,
     rule,
     state_block,
     thought,
 )
 from lmchat.tui.widgets.chat_log.heights import Heights
-from lmchat.tui.widgets.chat_log.parts import LivePart
+from lmchat.tui.widgets.chat_log.parts import LivePart, live_parts, restated
 from lmchat.tui.widgets.chat_log.syntax import References
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta
+Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
+_SAID = (TextPart, RefusalPart)
 _SHORT = 300
 
 
@@ -77,7 +79,7 @@ class Entry(Struct):
     def source(self) -> str:
         """What is said, as received."""
         if self.is_open:
-            return "".join(part.text for part in self.parts if part.kind is TextPart)
+            return "".join(part.text for part in self.parts if part.kind in _SAID)
         return self.message.text if self.message else ""
 
     def estimate(self, width: int) -> int:
@@ -118,16 +120,22 @@ class Entry(Struct):
     def feed(self, delta: Delta) -> None:
         """Take what arrived; `grow` or `build` shows it."""
         if not self.parts and self.message is not None:
-            self._load(self.message)
+            self.parts = live_parts(self.message.parts, is_open=self.is_open)
         match delta:
             case TextDelta(text=text):
                 self._part(TextPart).feed(text)
             case ReasoningDelta(text=text):
                 self._part(ReasoningPart).feed(text)
+            case RefusalDelta(text=text):
+                self._part(RefusalPart).feed(text)
             case ToolCallDelta():
                 part = self._call(delta.index)
                 part.name = part.name or delta.name
                 part.feed(delta.arguments)
+
+    def restate(self, message: ChatMessage) -> None:
+        """Take anew what of an open answer is thought and what is text; `build` shows it."""
+        self.parts = restated(self.parts, message.parts)
 
     @property
     def first_open(self) -> int:
@@ -183,7 +191,7 @@ class Entry(Struct):
         if not self.parts or not self.is_open or self.is_source:
             return False
         kind = self.parts[-1].kind
-        return kind is TextPart or (kind is ReasoningPart and not self.is_folded)
+        return kind in _SAID or (kind is ReasoningPart and not self.is_folded)
 
     def _part(self, kind: type[Any]) -> LivePart:
         """Return the last part if it is of a kind, else a new one."""
@@ -229,7 +237,7 @@ class Entry(Struct):
 
     def _answer(self, message: ChatMessage, heads: int) -> list[Block]:
         if not self.parts:
-            self._load(message)
+            self.parts = live_parts(message.parts, is_open=self.is_open)
         if self.is_source:
             return list(plain_blocks(self.source))
         blocks: list[Block] = []
@@ -239,6 +247,8 @@ class Entry(Struct):
                 blocks.append(thought(self._thought_words(), is_folded=self.is_folded))
                 if self.is_folded:
                     continue
+            elif part.kind is RefusalPart:
+                blocks.append(refused())
             blocks += self._mark(part.blocks(), is_thought=part.kind is ReasoningPart)
         return blocks
 
@@ -250,24 +260,8 @@ class Entry(Struct):
 
     def _put_cursor(self) -> None:
         """Show where the next words will come."""
-        if self.is_open and self.parts and self.parts[-1].kind is TextPart and self.parts[-1].tail.open:
+        if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
             self.parts[-1].tail.open[-1].has_cursor = True
-
-    def _load(self, message: ChatMessage) -> None:
-        """Make parts of a message that is there at once."""
-        for part in message.parts:
-            if isinstance(part, ToolCallPart):
-                self.parts.append(
-                    LivePart(ToolCallPart, [part.arguments], name=part.name, index=len(self.parts))
-                )
-            elif self.parts and self.parts[-1].kind is type(part):
-                self.parts[-1].chunks.append(part.text)
-            else:
-                self.parts.append(LivePart(type(part), [part.text]))
-        for number, live in enumerate(self.parts):
-            if live.kind is not ToolCallPart:
-                is_last = number == len(self.parts) - 1
-                live.tail.feed(live.text, is_final=not (self.is_open and is_last))
 
     def _thought_words(self) -> str:
         if self.is_open:

@@ -79,6 +79,11 @@ def thought(words: str, *, is_folded: bool) -> Block:
     return made(make)
 
 
+def refused() -> Block:
+    """Return the row above the words in which a model refuses to answer."""
+    return made(lambda page: [page.row([[("! refused", page.styles["warning"])]])])
+
+
 def tool_block(call: ToolCallPart) -> Block:
     """Return a call of a tool: shown, never run."""
     name, arguments = safe_line(call.name, limit=80), call.arguments
@@ -166,7 +171,7 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     left: list[list[Span]] = [
         [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
     ]
-    ending = safe_line(receipt.ending, limit=40)
+    ending = safe_line(message.receipt.ending, limit=40) if message.receipt else ""
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
     unusual += [ending] if ending else []
     left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 
-from lmchat.domain.message import ToolCallPart
+from lmchat.domain.message import Part, ReasoningPart, ToolCallPart
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.furniture import tool_block
 from lmchat.tui.widgets.chat_log.tail import MarkdownTail
@@ -41,8 +42,53 @@ class LivePart(Struct):
         """Say that nothing more comes."""
         self.tail.feed("", is_final=True)
 
+    def turn_into(self, kind: type[Any], *, is_closed: bool) -> None:
+        """Be a part of another kind; its blocks are laid out anew, because that looks different."""
+        if is_closed:
+            self.close()
+        if kind is not self.kind:
+            self.kind = kind
+            for block in self.blocks():
+                block.forget()
+
     def blocks(self) -> list[Block]:
         """Return all its blocks."""
         if self.kind is ToolCallPart:
             return [tool_block(ToolCallPart(call_id="", name=self.name, arguments=self.text))]
         return self.tail.closed + self.tail.open
+
+
+def live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
+    """Return the parts of a message that is there at once; of an open one the last may grow."""
+    found: list[LivePart] = []
+    for part in parts:
+        if isinstance(part, ToolCallPart):
+            index = sum(live.kind is ToolCallPart for live in found)
+            found.append(LivePart(ToolCallPart, [part.arguments], name=part.name, index=index))
+        elif found and found[-1].kind is type(part):
+            found[-1].chunks.append(part.text)
+        else:
+            found.append(LivePart(type(part), [part.text]))
+    for live in found:
+        if live.kind is not ToolCallPart:
+            live.tail.feed(live.text, is_final=not (is_open and live is found[-1]))
+    return found
+
+
+def restated(live: Sequence[LivePart], parts: Sequence[Part]) -> list[LivePart]:
+    """Return parts of an open answer after some of them turned out to be of another kind.
+
+    Calls stay as they are, since fragments still name them; so do the blocks of what has the same text.
+    """
+    calls = [part for part in live if part.kind is ToolCallPart]
+    known = {part.text: part for part in live if part.kind is not ToolCallPart}
+    texts = [part for part in parts if not isinstance(part, ToolCallPart)]
+    found: list[LivePart] = []
+    for part in texts:
+        same = known.pop(part.text, None)
+        if same is None:
+            found += live_parts([part], is_open=part is texts[-1])
+        else:
+            same.turn_into(type(part), is_closed=part is not texts[-1] or isinstance(part, ReasoningPart))
+            found.append(same)
+    return found + calls
