@@ -124,6 +124,12 @@ class StreamInterrupted(LMChatError):
     kind = "interrupted"
 
 
+class AnswerUnfit(LMChatError):
+    """An answer holds no JSON value that fits what was asked for."""
+
+    kind = "schema"
+
+
 class EngineUnavailable(LMChatError):
     """The built-in engine, or a model for it, cannot be had; its kinds say which part is missing."""
 

@@ -139,6 +139,15 @@ ANSWER = {
 ENGINE = {
     "engine": ErrorKind(what="the built-in engine cannot be had", step="`lmchat doctor` says why"),
     "not_installed": ErrorKind(
+    "schema": ErrorKind(
+        what="the answer holds no JSON value that fits the schema, or none at all",
+        step="ask more plainly, or another model",
+        again="asked once more, with what does not fit; not where the answer was cut short",
+    ),
+    "no_code": ErrorKind(
+        what="`ask --code` found no fenced code in the answer",
+        step="ask for code, or leave out `--code`",
+    ),
         what="the built-in engine is not installed", step="`pip install 'lmchat[local]'`"
     ),
     "processor": ErrorKind(

@@ -26,6 +26,7 @@ from lmchat.proxy.connections import (
     request_headers,
 )
 from lmchat.proxy.error_bodies import without_key
+from lmchat.proxy.json_modes import fall_note
 from lmchat.proxy.liveness import can_knock, knock, watched
 from lmchat.proxy.loading import Loading
 from lmchat.proxy.patience import Patience
@@ -137,6 +138,11 @@ class Exchange:
                 raise self.server.with_hint(gone) from gone
             return True
         self._tried.add(self.dialect)
+        if asked_anew := self.dialect.after_json(error, self.request.output):
+            mode = asked_anew.json_mode(self.request.output)
+            self.channel.post(RequestAdapted(note=fall_note(error, self.request.output, mode)))
+            self.dialect = asked_anew
+            return True
         has_limit = self.request.sampling.max_tokens is not None
         dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
         if dialect is None or dialect in self._tried:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, ModelInfo
 from lmchat.proxy.cache import ModelCache
@@ -25,8 +27,8 @@ class Speech:
         return learnt or server_of(request.product).dialect
 
     def learn(self, request: ChatRequest, dialect: Dialect) -> None:
-        """Keep the dialect in which a request was answered."""
-        self._dialects[request.endpoint, request.model] = dialect
+        """Keep the dialect in which a request was answered, without what was about its schema alone."""
+        self._dialects[request.endpoint, request.model] = replace(dialect, unfit_modes=frozenset())
 
     def fields(self, request: ChatRequest) -> dict[str, Any]:
         """Return what goes to this product beyond the common fields."""

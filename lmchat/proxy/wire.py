@@ -10,8 +10,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, Output
 from lmchat.errors import ServerRejected
+from lmchat.proxy.json_modes import (
+    LADDER,
+    JsonMode,
+    is_refused,
+    is_unknown,
+    mode_for,
+    response_format,
+    with_words,
+)
 from lmchat.proxy.json_values import encode, without_surrogates
 
 _WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}
@@ -34,6 +43,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Whether usage may be asked for."""
     dropped: frozenset[tuple[str, str]] = frozenset()
     """Fields of the product with the values that it refused; they are not sent any more."""
+    json_modes: tuple[JsonMode, ...] = LADDER
+    """How JSON may be asked for."""
+    unfit_modes: frozenset[JsonMode] = frozenset()
+    """Of these, what this server does not take for the schema of one request."""
 
     def after(
         self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None
@@ -52,6 +65,19 @@ class Dialect(Struct, frozen=True, kw_only=True):
         named = {(name, str(value)) for name, value in (fields or {}).items() if _names(name, words)}
         return replace(self, dropped=self.dropped | named) if named - self.dropped else None
 
+    def after_json(self, error: ServerRejected, output: Output) -> Dialect | None:
+        """Return the way to try after a refusal of how JSON was asked for; None where it is not that."""
+        mode = self.json_mode(output)
+        if mode is JsonMode.WORDS or not is_refused(error):
+            return None
+        if is_unknown(error):
+            return replace(self, json_modes=tuple(one for one in self.json_modes if one is not mode))
+        return replace(self, unfit_modes=self.unfit_modes | {mode})
+
+    def json_mode(self, output: Output) -> JsonMode:
+        """Return how a form is asked for."""
+        return mode_for(output, tuple(one for one in self.json_modes if one not in self.unfit_modes))
+
     def kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of the product that it has not refused."""
         return {name: value for name, value in fields.items() if (name, str(value)) not in self.dropped}
@@ -64,7 +90,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> bytes:
     """Return the body; `fields` are the product's own. What the user has not set is not sent."""
-    sampling = request.sampling
+    sampling, output = request.sampling, request.output
+    mode = dialect.json_mode(output)
     told = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -73,10 +100,11 @@ def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dia
     }
     body: dict[str, Any] = {
         "model": without_surrogates(request.model),
-        "messages": [_message(message) for message in request.messages],
+        "messages": [_message(message) for message in with_words(request.messages, output, mode)],
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
+        **response_format(output, mode),
         **dialect.kept(fields),
     }
     return encode(body)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from lmchat.domain.server import Product
+from lmchat.proxy.json_modes import JsonMode
 from lmchat.proxy.servers.hosted import Hosted
+from lmchat.proxy.wire import Dialect
 
 
 class Anthropic(Hosted):
@@ -11,4 +13,5 @@ class Anthropic(Hosted):
 
     product = Product.ANTHROPIC
     hosts = ("api.anthropic.com",)
+    dialect = Dialect(json_modes=(JsonMode.WORDS,))  # `response_format` is ignored without a word
     key_hint = "Make a key at console.anthropic.com/settings/keys"

@@ -6,10 +6,12 @@ from typing import Any
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.proxy.json_modes import JsonMode
 from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
+from lmchat.proxy.wire import Dialect
 
 _V1 = "/api/v1/models"
 _V0 = "/api/v0/models"
@@ -28,6 +30,7 @@ class LmStudio(Server):
     opening_path = "/lmstudio-greeting"
     confirm_path = "/lmstudio-greeting"
     loads_on_demand = True
+    dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
     seed_field = "seed"
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"

@@ -1,0 +1,165 @@
+"""JSON in the words of a model: found, and read more strictly than Python does."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from lmchat.safe_text import safe_line
+from lmchat.structured.fences import code_blocks
+
+MAX_CHARS = 1_000_000
+"""More than any model writes in one answer; the time to read and to check it grows with it."""
+MAX_DEPTH = 64
+"""Deeper than anything that people describe by a schema; checking goes as deep as the value."""
+_MAX_TRIES = 200
+"""Brackets in prose at which a value is looked for: each may cost as much as the rest of the text is long."""
+_MAX_VALUES = 20
+_NO_JSON = ("NaN", "Infinity")
+"""What Python takes for the beginning of JSON, and what may be the beginning of a sentence."""
+_GONE = object()
+_BRACKET = re.compile(r"[\[{]")
+_FIGURE = re.compile(r"\d{310,}")
+"""Larger than any number that a computer calculates with."""
+_THOUGHT = re.compile(r"\A\s*(?:<think>)?.*</think>", re.DOTALL)
+
+
+class UnfitError(ValueError):
+    """A text holds no JSON value that can be used; the message is part of a sentence about the answer."""
+
+
+def strict_json(text: str) -> Any:
+    """Read one JSON value.
+
+    Raises:
+        UnfitError: it is JSON of a kind on which programs do not agree, or too much of it.
+        json.JSONDecodeError: it is no JSON.
+    """
+    return _whole(_decoder.decode, text)
+
+
+def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
+    """Return the JSON value of an answer: all of it, what is fenced, or the one in the midst of words.
+
+    Where there are several, the one that fits is meant.
+
+    Raises:
+        UnfitError: there is none, or more than one.
+    """
+    if len(text) > MAX_CHARS:
+        raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are read")
+    rest = _THOUGHT.sub("", text, count=1)
+    for form in (text, rest):
+        whole = form.strip().removeprefix("\ufeff")
+        if whole.startswith(_NO_JSON):
+            continue
+        try:
+            return strict_json(whole)
+        except json.JSONDecodeError:
+            continue
+    return _meant(_fenced(rest) or _in_prose(rest), fits)
+
+
+def _meant(values: list[Any], fits: Callable[[Any], bool]) -> Any:
+    if not values:
+        raise UnfitError("it holds no JSON value")
+    if len(values) == 1:
+        return values[0]
+    fitting = [value for value in values if fits(value)]
+    if len(fitting) != 1:
+        raise UnfitError(f"it holds {len(values)} JSON values, and one is wanted")
+    return fitting[0]
+
+
+def _fenced(text: str) -> list[Any]:
+    values: list[Any] = []
+    for block in code_blocks(text)[:_MAX_VALUES]:
+        try:
+            values.append(strict_json(block.strip()))
+        except json.JSONDecodeError:
+            continue
+    return values
+
+
+def _in_prose(text: str) -> list[Any]:
+    """Return the objects and lists that stand between words."""
+    values: list[Any] = []
+    at = 0
+    for _ in range(_MAX_TRIES):
+        opening = _BRACKET.search(text, at)
+        if opening is None or len(values) > _MAX_VALUES:
+            break
+        try:
+            value, at = _whole(partial(_decoder.raw_decode, idx=opening.start()), text)
+        except json.JSONDecodeError:
+            at = opening.end()
+        else:
+            values.append(value)
+    return values
+
+
+def _whole(read: Callable[[str], Any], text: str) -> Any:
+    """Read with all that Python's reader can raise on what nobody should write."""
+    try:
+        value = read(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise UnfitError(_TOO_DEEP) from None
+    if depth_exceeds(value, MAX_DEPTH):
+        raise UnfitError(_TOO_DEEP)
+    return value
+
+
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def depth_exceeds(value: object, limit: int) -> bool:
+    """Whether lists and objects stand in each other more than so many times."""
+    level: list[object] = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        left = dict(found)
+        twice = next(name for name, _ in pairs if left.pop(name, _GONE) is _GONE)
+        raise UnfitError(f"an object in it has the name {safe_line(repr(twice), limit=60)} twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise UnfitError(f"{name} in it is no JSON")
+
+
+def _float(figure: str) -> float:
+    value = float(figure)
+    if not math.isfinite(value):
+        raise UnfitError("a number in it is too large")
+    return value
+
+
+def _int(figure: str) -> int:
+    if _FIGURE.search(figure):
+        raise UnfitError("a number in it is too large")
+    return int(figure)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
+)
