@@ -20,6 +20,8 @@ _KINDS = {
     Verdict.NOT_AN_LLM: "not_an_llm",
     Verdict.SERVER_ERROR: "server_error",
 }
+_NOT_ALLOWED = "Endpoint not allowed"
+"""What every refusal by the allow-list begins with."""
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
 
@@ -80,6 +82,11 @@ def has_model(candidate: Candidate) -> bool:
     return candidate.verdict in (Verdict.READY, Verdict.LOADING) or any(
         not info.is_embedding for info in candidate.models
     )
+
+
+def is_forbidden(candidate: Candidate) -> bool:
+    """Whether the allow-list kept lmchat from asking there."""
+    return candidate.detail.startswith(_NOT_ALLOWED)
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:

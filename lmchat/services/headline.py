@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lmchat.domain.arrival import has_model
+from lmchat.domain.arrival import has_model, is_forbidden
 from lmchat.domain.server import Candidate, Product, Verdict
 
 NOTHING = "No model server answers on this machine yet."
-NOT_ALLOWED = "Endpoint not allowed"
-"""What every refusal by the allow-list begins with."""
 _USABLE = "{} answers."
 _OTHER = "The server that you named does not answer. {} does."
 _WORDS: Mapping[Verdict, str] = {
@@ -40,7 +38,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
         near = _named(candidates)
     if near is None or not near.next_step:
         return ""
-    if near.detail.startswith(NOT_ALLOWED):
+    if is_forbidden(near):
         return f"Next: {near.next_step}, or type the address here to allow it for this run"
     return f"Next: {near.next_step} (this page then goes on by itself)"
 

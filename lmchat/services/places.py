@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+from lmchat.domain.arrival import is_forbidden
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.machine import Installed
 from lmchat.domain.server import Candidate, Product, Verdict
@@ -118,8 +119,7 @@ def _place(candidate: Candidate, here: Here) -> Place:
 
 
 def _as_found(candidate: Candidate, step: Step) -> Place:
-    is_asked = not candidate.detail.startswith("Endpoint not allowed")
-    found = candidate.verdict.value if is_asked else "not allowed"
+    found = "not allowed" if is_forbidden(candidate) else candidate.verdict.value
     return Place(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
 
 

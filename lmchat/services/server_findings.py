@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from lmchat.domain.arrival import Arrival, Need, choose
+from lmchat.domain.arrival import Arrival, Need, choose, is_forbidden
 from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.machine import Installed, PortHolder
 from lmchat.domain.remembered import Remembered
@@ -165,7 +165,7 @@ def _cause(one: Candidate, holder: PortHolder | None, *, is_installed: bool) -> 
 
 
 def _refused(one: Candidate, *, is_installed: bool) -> str:
-    if one.detail.startswith("Endpoint not allowed"):
+    if is_forbidden(one):
         return f"It was not asked: {_short(one.detail, _LONGEST_WORDS)}."
     if one.endpoint.is_loopback and is_installed and not one.is_own:
         return f"It is installed, but nothing answers at {one.endpoint.url}."

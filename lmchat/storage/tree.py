@@ -72,11 +72,6 @@ class Tree:
         visible = [node for node in nodes if node.hidden_by is None]
         return max(visible, key=lambda node: node.number).message_id if visible else None
 
-    def leaf(self, chosen: str | None) -> str | None:
-        """Return the chosen leaf, or the newest one where that is hidden or lost."""
-        node = self.nodes.get(chosen or "")
-        return chosen if node is not None and node.hidden_by is None else self.newest_leaf()
-
     def leaf_without(self, message_id: str) -> str | None:
         """Return the leaf to show once a message is hidden: of a sibling's path, else its parent."""
         parent_id = self.parent_of(self.nodes[message_id])
