@@ -135,10 +135,6 @@ ANSWER = {
         what="the server ended the answer before it said anything",
         step="load the model with a larger context, or look at the server's log",
     ),
-}
-ENGINE = {
-    "engine": ErrorKind(what="the built-in engine cannot be had", step="`lmchat doctor` says why"),
-    "not_installed": ErrorKind(
     "schema": ErrorKind(
         what="the answer holds no JSON value that fits the schema, or none at all",
         step="ask more plainly, or another model",
@@ -148,6 +144,10 @@ ENGINE = {
         what="`ask --code` found no fenced code in the answer",
         step="ask for code, or leave out `--code`",
     ),
+}
+ENGINE = {
+    "engine": ErrorKind(what="the built-in engine cannot be had", step="`lmchat doctor` says why"),
+    "not_installed": ErrorKind(
         what="the built-in engine is not installed", step="`pip install 'lmchat[local]'`"
     ),
     "processor": ErrorKind(
