@@ -52,8 +52,9 @@ def merged(events) -> list[object]:
             event = (event.prompt_tokens, event.completion_tokens)  # noqa: PLW2901 - speeds differ
             said = [one for one in said if not isinstance(one, tuple)]
         last = said[-1] if said else None
-        if isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event):
-            said[-1] = type(event)(text=last.text + event.text)
+        if isinstance(event, TextDelta | ReasoningDelta):
+            before = said.pop().text if type(last) is type(event) else ""
+            said.append(type(event)(text=before + event.text))
         else:
             said.append(event)
     return said
