@@ -106,6 +106,10 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         """Use the room of the new size."""
         del event
         self.call_after_refresh(self.fit_list)
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Draw the rows for the width there is; here they are the same at any."""
 
     def action_move(self, by: int) -> None:
         """Choose another row."""

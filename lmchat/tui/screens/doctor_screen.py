@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.worker import Worker
@@ -48,11 +47,6 @@ class DoctorScreen(ListDialog[None]):
         """Begin to look."""
         self.call_after_refresh(self.action_look_again)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the words to the new width."""
-        super().on_resize(event)
-        self.call_after_refresh(self._draw)
-
     def action_look_again(self) -> None:
         """Look at everything anew."""
         _: Worker[None] = self.run_worker(self._look, name="doctor", group="doctor", exclusive=True)
@@ -69,15 +63,16 @@ class DoctorScreen(ListDialog[None]):
 
     async def _look(self) -> None:
         self._examined, self._is_done = [], False
-        self._draw()
+        self.draw()
         async with aclosing(self._examination.run()) as examined:
             async for one in examined:
                 self._examined.append(one)
-                self._draw()
+                self.draw()
         self._is_done = True
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show what was found so far."""
         if not self.can_show or self.list.text_width < 1:
             return
         checks = self._examination.checks

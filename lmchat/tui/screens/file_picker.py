@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from textual import events, on
+from textual import on
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
@@ -49,14 +49,10 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     def on_mount(self) -> None:
         """Show all files."""
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.draw)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the columns to the new width."""
-        super().on_resize(event)
-        self.call_after_refresh(self._draw)
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show what matches."""
         field, width = self.query_one(Field), self.list.text_width - 1
         if width < 1:
             return
@@ -79,7 +75,7 @@ class FilePicker(ListDialog[ModelFile | None]):
     def filter_files(self, event: Input.Changed) -> None:
         """Show what matches, with the best of it chosen."""
         event.stop()
-        self._draw()
+        self.draw()
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from rich.cells import cell_len
-from textual import events, on
+from textual import on
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
@@ -49,18 +49,13 @@ class HelpScreen(ListDialog[None]):
 
     def on_mount(self) -> None:
         """Show all."""
-        self.call_after_refresh(self._draw)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the rows to the new width."""
-        super().on_resize(event)
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.draw)
 
     @on(Input.Changed)
     def filter_commands(self, event: Input.Changed) -> None:
         """Show what holds the typed words."""
         event.stop()
-        self._draw()
+        self.draw()
 
     @on(Input.Submitted)
     def leave(self, event: Message) -> None:
@@ -68,7 +63,8 @@ class HelpScreen(ListDialog[None]):
         event.stop()
         self.dismiss(None)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show what holds the typed words."""
         typed = self.query_one(Field).value.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():

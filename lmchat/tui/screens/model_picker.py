@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widget import Widget
@@ -78,27 +78,23 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         signs = signs_for(self)
         legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
         self.query_one(".legend", Line).show([content(((legend, MUTED),))])
-        self.call_after_refresh(self._draw, choose=self._current)
+        self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists; filter and choice stay. `note` says what a refresh could not reach."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         if self.can_show:
-            self._draw()
+            self.draw()
 
     def update_model(self, model: ModelInfo) -> None:
         """Show what is newly known of one model, as how far loading it is."""
         self._table = self._table.with_model(model)
         if self.can_show:
-            self._draw()
+            self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the columns to the new width."""
-        super().on_resize(event)
-        self.call_after_refresh(self._draw)
-
-    def _draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
+    def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
+        """Show what matches; `is_typed` chooses the best of it."""
         typed = self.query_one(Field).value
         width = self.list.text_width - 1
         if width < 1:
@@ -134,7 +130,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if not before and (model := self._table.recent(event.value)) is not None:
             self.dismiss(model)  # Textual gives digits to the input before any binding of the screen
         else:
-            self._draw(is_typed=True)
+            self.draw(is_typed=True)
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:

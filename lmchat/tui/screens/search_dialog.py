@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
-from textual import events, on
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
@@ -74,7 +74,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         words = f"{_plural(total, 'hit')} in {_plural(sessions, 'session')}" if total else ""
         self.show_title(words)
         self.query_one(Field).show_note(figures.latency(took_ms))
-        self._draw()
+        self.draw()
 
     def show_problem(self, words: str) -> None:
         """Say why nothing can be searched."""
@@ -84,12 +84,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.show_title("")
         self.list.show(words_as_rows(safe_line(words), self.list.text_width, "$error"))
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the words to the new width."""
-        super().on_resize(event)
-        self.call_after_refresh(self._draw)
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show the hits."""
         width = self.list.text_width - 1
         if width < 1 or not self._is_answered:
             return
