@@ -70,17 +70,6 @@ class Credentials:
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
 
-    def delete(self, origin: str) -> None:
-        """Forget a key.
-
-        Raises:
-            StoreUnavailable: the file cannot be read or written.
-        """
-        self._keys = {known: key for known, key in self._keys.items() if known != origin}
-        kept = self._read()
-        if kept.pop(origin, None) is not None:
-            self._write(kept)
-
     def _read(self) -> dict[str, str]:
         try:
             if self._path.stat().st_mode & _OTHERS:

@@ -26,11 +26,6 @@ def test_keys_are_kept_by_origin_for_their_owner_only(path):
     assert (again.load(), again.get(JAN), again.get(OTHER)) == ("", 'k"\\\n\u202e', "two")
     assert again.get("http://127.0.0.1:1338") is None
     assert again.origins() == (JAN, OTHER)
-    again.delete(JAN)
-    again.delete("http://nowhere:1")
-    assert Credentials(path).get(JAN) is None
-    credentials.load()
-    assert credentials.origins() == (OTHER,)
 
 
 def test_a_key_is_never_in_the_representation_or_the_log(path, caplog):
