@@ -13,7 +13,7 @@ from lmchat.domain.telemetry import Budget
 from lmchat.errors import LMChatError
 from lmchat.proxy.allow_list import AllowList
 from lmchat.proxy.counters import Counters
-from lmchat.proxy.limiter import CHAT, LOOK, Limiter
+from lmchat.proxy.limiter import CHAT, COUNT, LOOK, Limiter
 from lmchat.proxy.validation import check_request, check_size
 
 _log = logging.getLogger(__name__)
@@ -70,21 +70,29 @@ class Admission:
             RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused, and counted so.
         """
         try:
-            return self._chat(request, encode)
+            return self._pass(CHAT, request, encode)
         except LMChatError:
             self._counters.refused()
             raise
 
-    def _chat(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
-        with _step("chat", "validate"):
+    def count(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> None:
+        """Put the question how many tokens a request has through the same steps, with a budget of its own.
+
+        Raises:
+            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused.
+        """
+        self._pass(COUNT, request, encode)
+
+    def _pass(self, purpose: str, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
+        with _step(purpose, "validate"):
             check_request(request)
-        with _step("chat", "allow-list"):
+        with _step(purpose, "allow-list"):
             self._allowed.check(request.endpoint)
-        with _step("chat", "size"):
+        with _step(purpose, "size"):
             body = encode(request)
             check_size(body, request.messages, self._max_body_mb)
-        with _step("chat", "limiter"):
-            self._limiter.take(CHAT)
+        with _step(purpose, "limiter"):
+            self._limiter.take(purpose)
         return len(body)
 
 

@@ -175,6 +175,15 @@ class Client:
             receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
         )
 
+    async def count_tokens(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> int | None:
+        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now.
+
+        Nothing is loaded for it, and it is not asked while an answer of this client is on its way.
+        """
+        return await self._proxy.count_tokens(await self._request(messages, model, options))
+
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> AsyncGenerator[StreamEvent, None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -23,15 +23,16 @@ from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
+from lmchat.proxy.counting import Counting
 from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
 from lmchat.proxy.following import beside, seldom
 from lmchat.proxy.lm_studio_home import hinted_port
 from lmchat.proxy.look import Place
-from lmchat.proxy.nearness import is_near, one_name
 from lmchat.proxy.scout import Scout
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.speech import Speech
+from lmchat.proxy.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,10 @@ class ProxyClient:
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._speech = Speech(self._cache)
-        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
+        self._turns = Turns()
+        self._counting = Counting(
+            self._admission, self._scout, self._cache, self._speech, is_busy=self._turns.is_taken
+        )
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Look for products of this machine where the environment says that they listen."""
@@ -130,6 +134,10 @@ class ProxyClient:
         site = self._scout.patient_site(model.endpoint, model.product)
         await server_of(model.product).load(site, model, seldom(on_progress or _unheard))
         self._cache.forget(model.endpoint)
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
+        return await self._counting.count(request)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
@@ -207,7 +215,8 @@ class ProxyClient:
         """Run in the task that owns the response; the channel carries its events and its error."""
         request, channel, started_s = exchange.request, exchange.channel, None
         try:
-            async with self._turn(request.endpoint, channel):
+            self._counting.give_way(request.endpoint)
+            async with self._turns.taken(request.endpoint, lambda: channel.post(RequestQueued())):
                 self._counters.sent()
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
@@ -242,18 +251,6 @@ class ProxyClient:
 
         site = self._scout.patient_site(request.endpoint, request.product)
         return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
-
-    @asynccontextmanager
-    async def _turn(self, endpoint: Endpoint, channel: Channel) -> AsyncIterator[None]:
-        """Wait for the turn: a local server gets one chat request at a time (R-25)."""
-        if not is_near(endpoint):
-            yield
-            return
-        lock = self._turns.setdefault(one_name(endpoint), asyncio.Lock())
-        if lock.locked():
-            channel.post(RequestQueued())
-        async with lock:
-            yield
 
     async def _look_at(self, place: Place) -> Candidate:
         try:

@@ -15,17 +15,22 @@ from lmchat.errors import TooManyRequests
 TOO_MANY = "Too many requests to LMStudio, please try again later"
 CHAT = "chat"
 LOOK = "look"
+COUNT = "count"
 LOOKS_PER_MINUTE = 240
 """Health checks and model lists; a check every 5 s takes 12 of them."""
 
+COUNTS_PER_MINUTE = 60
+"""Questions how many tokens a prompt has: at most one for each pause in typing."""
+
 
 class Limiter:
-    """A moving window for chat and one for health and models, so that neither starves the other."""
+    """Moving windows for chat, for health and models, and for counting: none starves another."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limits = {
             CHAT: RateLimitItemPerMinute(requests_per_minute),
             LOOK: RateLimitItemPerMinute(LOOKS_PER_MINUTE),
+            COUNT: RateLimitItemPerMinute(COUNTS_PER_MINUTE),
         }
         self._window = MovingWindowRateLimiter(MemoryStorage())
 

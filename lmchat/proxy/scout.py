@@ -110,6 +110,10 @@ class Scout:
         """Return a site that is waited for as long as it takes: loading may take minutes."""
         return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
 
+    def brief_site(self, endpoint: Endpoint, product: Product, *, read_s: float) -> Site:
+        """Return a site for one question that may go unanswered."""
+        return self._site(endpoint, product, read_s=read_s)
+
     def _health_s(self, endpoint: Endpoint) -> float:
         return self._timeouts_for(endpoint).health_s
 

@@ -18,6 +18,9 @@ Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
 """URL: reads a stream of events, which ends at once where there is none."""
 
 
+_NOT_IMPLEMENTED = 501
+
+
 class NoQuestionsLeftError(Exception):
     """The look has used up its questions (R-2)."""
 
@@ -85,6 +88,16 @@ class Site(Struct, kw_only=True):
             return None
         reply = await self.get(path)
         if reply.is_unknown_path:
+            self.lacks.add(path)
+            return None
+        return reply
+
+    async def post_if_known(self, path: str, value: object) -> Reply | None:
+        """Ask for something that the server may lack, or not be able to do; None where that is so."""
+        if path in self.lacks:
+            return None
+        reply = await self.post(path, value)
+        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
             self.lacks.add(path)
             return None
         return reply

@@ -10,7 +10,9 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, ModelInfo
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.wire import Dialect, encode_request
+from lmchat.proxy.wire import Dialect, body_of, encode_request
+
+_OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
 
 
 class Speech:
@@ -37,6 +39,11 @@ class Speech:
     def body(self, request: ChatRequest) -> bytes:
         """Return the body of a request."""
         return encode_request(request, self.fields(request), self.dialect(request))
+
+    def prompt(self, request: ChatRequest) -> dict[str, Any]:
+        """Return what of a request makes its prompt."""
+        body = body_of(request, self.fields(request), self.dialect(request))
+        return {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
 
     def new_notes(self, request: ChatRequest) -> tuple[str, ...]:
         """Say what of the settings is not sent, where that was not yet said of this model."""

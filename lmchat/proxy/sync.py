@@ -117,6 +117,12 @@ class SyncClient:
         """Return the whole answer to a prompt, or to messages, oldest first."""
         return self._do(self._client.chat(messages, model=model, **options))
 
+    def count_tokens(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> int | None:
+        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
+        return self._do(self._client.count_tokens(messages, model=model, **options))
+
     def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> Iterator[StreamEvent]:

@@ -89,6 +89,11 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 
 def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> bytes:
+    """Return the body as it is sent."""
+    return encode(body_of(request, fields, dialect))
+
+
+def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     """Return the body; `fields` are the product's own. What the user has not set is not sent."""
     sampling, output = request.sampling, request.output
     mode = dialect.json_mode(output)
@@ -98,7 +103,7 @@ def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dia
         dialect.limit: sampling.max_tokens,
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
-    body: dict[str, Any] = {
+    return {
         "model": without_surrogates(request.model),
         "messages": [_message(message) for message in with_words(request.messages, output, mode)],
         "stream": True,
@@ -107,7 +112,6 @@ def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dia
         **response_format(output, mode),
         **dialect.kept(fields),
     }
-    return encode(body)
 
 
 def _names(field: str, words: str) -> bool:

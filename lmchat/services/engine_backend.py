@@ -100,6 +100,13 @@ class EngineBackend:
             if not self._streams:
                 self._is_idle.set()
 
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the tokens of a request's prompt; None where another model than asked is served, or none."""
+        engine = self._engine_at(request.endpoint)
+        if engine is not None and not _serves(engine, request.model):
+            return None
+        return await self._backend.count_tokens(request)
+
     async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         """Load a model; the engine serves it in place of what it served before, once no answer runs there."""
         engine = self._engine_at(model.endpoint)

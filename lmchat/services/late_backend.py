@@ -53,6 +53,10 @@ class LateBackend:
             async for event in events:
                 yield event
 
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the tokens of a request's prompt as its server counts them."""
+        return await (await self.ready()).count_tokens(request)
+
     async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         """Load a model."""
         await (await self.ready()).load(model, on_progress=on_progress)

@@ -37,6 +37,10 @@ class Backend(Protocol):
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
         ...
 
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
+        ...
+
     async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         """Load a model and return when it is loaded; how far it is, 0 to 1, is told where the server says."""
         ...

@@ -98,6 +98,9 @@ class ScriptedBackend:
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
+        self.tokens: int | Exception | None = None
+        """What a count of a prompt gives."""
+        self.counts: list[ChatRequest] = []
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self.looks += 1
@@ -140,6 +143,12 @@ class ScriptedBackend:
         except LMChatError:
             self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
             raise
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        self.counts.append(request)
+        if isinstance(self.tokens, Exception):
+            raise self.tokens
+        return self.tokens
 
     async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
         self.loaded.append(model.model_id)

@@ -59,6 +59,8 @@ class Server:
     """Whether its chat templates have a switch for thinking, which `none` turns off."""
     seed_field: ClassVar[str] = ""
     """What it calls a seed; empty: it is not known to take one."""
+    counts_tokens: ClassVar[bool] = False
+    """Whether it may be asked how many tokens a prompt has."""
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
     """What helps where it does not accept the name of the host."""
     port_hint: ClassVar[str] = "Another program has port {port}: stop it"
@@ -148,6 +150,10 @@ class Server:
         if not taken:
             return f"{self._name} is not known to take a reasoning effort."
         return f'{self._name} takes no reasoning effort "{effort}" here, only {", ".join(taken)}.'
+
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:  # noqa: ARG002 - see above
+        """Return the tokens of the prompt of a chat request, its template included; None: it cannot."""
+        return None
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - see above
         """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.

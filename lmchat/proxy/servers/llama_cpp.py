@@ -45,6 +45,7 @@ class LlamaCpp(Server):
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
+    counts_tokens = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
@@ -94,6 +95,20 @@ class LlamaCpp(Server):
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
         return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
+
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
+        """At once since late 2025; before that the template is filled first, and its text counted."""
+        reply = await site.post_if_known("/v1/chat/completions/input_tokens", body)
+        if reply is not None:
+            return whole(site.accept(reply).object.get("input_tokens"))
+        filled = await site.post_if_known("/apply-template", body)
+        prompt = "" if filled is None else text(site.accept(filled).object.get("prompt"))
+        if not prompt:
+            return None
+        asked = {"content": prompt, "add_special": True, "parse_special": True}
+        cut = await site.post_if_known("/tokenize", asked)
+        tokens = None if cut is None else site.accept(cut).object.get("tokens")
+        return len(tokens) if isinstance(tokens, list) else None
 
     async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:
         """The router begins to load at once and answers before it is done: look until it is."""

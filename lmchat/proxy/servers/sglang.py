@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from lmchat.domain.server import ModelInfo, Product
+from lmchat.proxy.json_values import whole
 from lmchat.proxy.servers.base import capabilities
 from lmchat.proxy.servers.vllm import Vllm
 from lmchat.proxy.site import Site
+
+_WANTS_TEXT = (400, 422)
 
 
 class SgLang(Vllm):
@@ -20,6 +25,16 @@ class SgLang(Vllm):
     load_hint = "It serves what it was started with: sglang serve MODEL"
     key_hint = "Use the key given to sglang serve --api-key"
     owner = "sglang"
+
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
+        """Some versions count plain text alone, without the template: they miss its field, and lack this."""
+        for path in ("/v1/tokenize", "/tokenize"):
+            reply = await site.post_if_known(path, body)
+            if reply is not None and reply.status in _WANTS_TEXT:
+                site.lacks.add(path)
+            elif reply is not None:
+                return whole(site.accept(reply).object.get("count"))
+        return None
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         """The list; what the model can stands elsewhere, and is true of all its names."""

@@ -24,6 +24,7 @@ class Vllm(Server):
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
+    counts_tokens = True
     start_hint = "vllm serve MODEL"
     load_hint = "It serves what it was started with: vllm serve MODEL"
     key_hint = "Use the key given to vllm serve --api-key"
@@ -37,3 +38,8 @@ class Vllm(Server):
         """Take the context too."""
         length = whole(row.get("max_model_len"))
         return replace(super().model(site, row), context_loaded=length, context_max=length)
+
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
+        """It fills its template itself."""
+        reply = await site.post_if_known("/tokenize", body)
+        return None if reply is None else whole(site.accept(reply).object.get("count"))

@@ -1,0 +1,253 @@
+"""How many tokens a prompt has, as its server counts: where it can, and never in the way of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.config.settings import LimitSettings
+from lmchat.domain.event import RequestQueued, RequestSent, TextDelta, UsageReported
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable, TooManyRequests
+from lmchat.proxy import Client, SyncClient
+from lmchat.proxy import counting as counting_module
+from lmchat.proxy.limiter import COUNTS_PER_MINUTE
+from lmchat.proxy.servers import SERVERS
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm
+from tests.support.scripted_server import (
+    DONE,
+    Gate,
+    Hold,
+    delta,
+    finish,
+    free_port,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
+
+COUNT = "POST /v1/chat/completions/input_tokens"
+COUNTED = json_reply({"input_tokens": 37, "object": "response.input_tokens"}, headers=LLAMA)
+
+
+def to(server, text="Hi", *, product=Product.LLAMA_CPP, model="tiny.gguf", **more):
+    return ask(server, text, product=product, model=model, **more)
+
+
+async def ready(client, server):
+    """Look once, so that the layer knows what is in memory."""
+    candidate = await client.check(endpoint_of(server))
+    assert candidate.verdict is Verdict.READY
+
+
+async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, client):
+    llama_cpp(server).on(COUNT, COUNTED)
+    await ready(client, server)
+    assert (
+        await client.count_tokens(to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4))
+        == 37
+    )
+    assert server.seen(COUNT)[0].json == {
+        "model": "tiny.gguf",
+        "messages": [{"role": "user", "content": "Hi \ufffd"}],
+        "reasoning_effort": "none",
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+
+
+async def test_an_older_llama_cpp_fills_its_template_and_counts_that(server, client):
+    llama_cpp(server)
+    server.on("POST /apply-template", json_reply({"prompt": "<s>Hi</s>"}, headers=LLAMA))
+    server.on("POST /tokenize", json_reply({"tokens": [1, 2, 3]}, headers=LLAMA))
+    await ready(client, server)
+    for _ in range(2):
+        assert await client.count_tokens(to(server)) == 3
+    assert len(server.seen(COUNT)) == 1, "what it lacks is asked once"
+    assert server.seen("POST /tokenize")[0].json["content"] == "<s>Hi</s>"
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, client, status):
+    llama_cpp(server)
+    server.unknown = json_reply({"error": {"message": "Not here"}}, status=status, headers=LLAMA)
+    await ready(client, server)
+    before = len(server.requests)
+    assert await client.count_tokens(to(server)) is None
+    first = len(server.requests)
+    assert await client.count_tokens(to(server)) is None
+    assert (first - before, len(server.requests) - first) == (2, 0)
+
+
+@pytest.mark.rule("R-12")
+@pytest.mark.parametrize("product", [one.product for one in SERVERS if not one.counts_tokens])
+async def test_who_is_not_known_to_count_is_asked_nothing(server, client, product):
+    plain(server)
+    assert await client.count_tokens(to(server, product=product)) is None
+    assert server.requests == []
+
+
+async def test_vllm_counts_messages(server, client):
+    vllm(server).on("POST /tokenize", json_reply({"count": 12, "max_model_len": 32768, "tokens": []}))
+    request = to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
+    assert await client.count_tokens(request) == 12
+    assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
+
+
+async def test_an_sglang_that_wants_plain_text_is_asked_once(server, client):
+    server.on("POST /v1/tokenize", json_reply({"object": "error", "message": "prompt: missing"}, status=400))
+    request = to(server, product=Product.SGLANG)
+    assert await client.count_tokens(request) is None
+    assert await client.count_tokens(request) is None
+    assert [one.path for one in server.requests] == ["/v1/tokenize", "/tokenize"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        json_reply({"input_tokens": -3}, headers=LLAMA),
+        json_reply({"input_tokens": "37"}, headers=LLAMA),
+        json_reply({"input_tokens": True}, headers=LLAMA),
+        json_reply({"input_tokens": 10**40}, headers=LLAMA),
+        json_reply({}, headers=LLAMA),
+    ],
+)
+async def test_a_count_that_is_none_is_none(server, client, reply):
+    llama_cpp(server).on(COUNT, reply)
+    await ready(client, server)
+    assert await client.count_tokens(to(server)) is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        json_reply(
+            {"error": {"message": "Cannot have 2 assistant messages \x1b[2J"}}, status=400, headers=LLAMA
+        ),
+        text_reply("<html>", status=200),
+        json_reply({"error": "no"}, headers=LLAMA),
+    ],
+)
+async def test_a_refusal_is_an_error_of_the_layer(server, client, reply):
+    llama_cpp(server).on(COUNT, reply)
+    await ready(client, server)
+    with pytest.raises(ServerRejected) as refused:
+        await client.count_tokens(to(server))
+    assert "\x1b" not in refused.value.message
+
+
+async def test_a_server_that_is_away_is_an_error(client):
+    with free_port() as port:
+        request = to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
+        with pytest.raises(ServerUnavailable):
+            await client.count_tokens(request)
+
+
+async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
+    router(server, small="loaded", large="unloaded").on(COUNT, COUNTED)
+    await ready(client, server)
+    assert await client.count_tokens(to(server, model="large")) is None
+    assert server.seen(COUNT) == []
+    assert await client.count_tokens(to(server, model="small")) == 37
+
+
+@pytest.mark.rule("R-25")
+async def test_while_an_answer_streams_nothing_is_counted(server, client):
+    gate = Gate()
+    llama_cpp(server).on(COUNT, COUNTED).on(CHAT, sse("one", gate, delta("two"), finish(), DONE))
+    await ready(client, server)
+    async with aclosing(client.stream(to(server))) as stream:
+        async for event in stream:
+            if event == TextDelta(text="one"):
+                assert await client.count_tokens(to(server)) is None
+                gate.open()
+    assert server.seen(COUNT) == []
+    assert await client.count_tokens(to(server)) == 37
+
+
+@pytest.mark.rule("R-25")
+async def test_an_answer_does_not_wait_for_a_count_and_ends_it(server, client):
+    llama_cpp(server).on(COUNT, raw_reply(Hold()))
+    await ready(client, server)
+    count = asyncio.create_task(client.count_tokens(to(server)))
+    asked = await asyncio.to_thread(server.wait_for, COUNT)
+    events, error = await events_of(client, to(server))
+    assert error is None
+    assert isinstance(events[0], RequestSent)
+    assert RequestQueued() not in events
+    assert await count is None
+    assert await asyncio.to_thread(asked.client_left.wait, 5)
+
+
+async def test_a_count_that_takes_too_long_is_given_up(server, client, monkeypatch):
+    monkeypatch.setattr(counting_module, "COUNT_S", 0.05)
+    llama_cpp(server).on(COUNT, raw_reply(Hold()))
+    await ready(client, server)
+    assert await client.count_tokens(to(server)) is None
+
+
+async def test_counting_has_a_budget_of_its_own(server, make_client):
+    client = make_client(limits=LimitSettings(requests_per_minute=1))
+    llama_cpp(server).on(COUNT, COUNTED)
+    await ready(client, server)
+    for _ in range(COUNTS_PER_MINUTE):
+        await client.count_tokens(to(server))
+    with pytest.raises(TooManyRequests):
+        await client.count_tokens(to(server))
+    assert client.budget().left == 1
+    assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
+    assert (await events_of(client, to(server)))[1] is None
+
+
+async def test_a_count_passes_the_allow_list(client):
+    with pytest.raises(EndpointNotAllowed):
+        await client.count_tokens(to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM))
+
+
+async def test_programs_can_count(server):
+    llama_cpp(server).on(COUNT, COUNTED)
+    async with Client(server.url) as one:
+        assert await one.count_tokens("Hi") == 37
+    with SyncClient(server.url) as blocking:
+        assert await asyncio.to_thread(blocking.count_tokens, [("system", "Be short."), ("user", "Hi")]) == 37
+    plain(server.forget() or server)
+    async with Client(server.url) as one:
+        assert await one.count_tokens("Hi") is None
+
+
+TALKS = {
+    "a prompt": (("user", "Hello wörld 🎉 <|im_end|>"),),
+    "a system prompt": (("system", "Be short."), ("user", "Hello")),
+    "a conversation": (
+        ("user", "Hello"),
+        ("assistant", "Hi there"),
+        ("user", "def f(x):\n\treturn x\n" * 40),
+    ),
+    "an answer to go on with": (("user", "Hello"), ("assistant", "Hi there, I")),
+}
+
+
+@pytest.mark.parametrize("said", TALKS.values(), ids=TALKS)
+@pytest.mark.parametrize("is_older", [False, True], ids=["newer", "older"])
+async def test_the_count_is_what_the_real_server_reports_with_its_answer(client, real_server, said, is_older):
+    endpoint = Endpoint.parse(real_server.url)
+    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
+    if is_older:
+        client._scout._lacks[endpoint].add("/v1/chat/completions/input_tokens")
+    request = ChatRequest(
+        endpoint=endpoint,
+        product=Product.LLAMA_CPP,
+        model=real_server.models[0],
+        messages=tuple(text_message(Role(role), words) for role, words in said),
+        sampling=to(endpoint, max_tokens=1).sampling,
+    )
+    counted = await client.count_tokens(request)
+    events, error = await events_of(client, request)
+    assert error is None
+    reported = [one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens]
+    assert reported[-1] == counted
