@@ -50,11 +50,9 @@ class Jan(Server):
         reply = await site.get_if_told(_AVAILABLE)
         if reply is None:
             return running
-        names = {model.model_id for model in running}
+        names = {"", *(model.model_id for model in running)}
         listed = [row for row in rows(reply.object.get("data")) if text(row.get("id")) not in names]
-        stopped = tuple(
-            replace(self.model(site, row), state=LoadState.NOT_LOADED) for row in listed if row.get("id")
-        )
+        stopped = tuple(replace(self.model(site, row), state=LoadState.NOT_LOADED) for row in listed)
         return running + stopped
 
     def start_sentence(self) -> str:

@@ -1,0 +1,199 @@
+"""Servers that are not as their product usually is: behind a prefix, inside a wrapper, half loaded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lmchat.domain.event import ModelLoading, TextDelta
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.proxy import loading as loading_module
+from lmchat.proxy.sse import MAX_LINE_BYTES
+from tests.support import scripted_products as products
+from tests.support.captures import replay
+from tests.support.port_map import PortMap
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA, answer, model_list
+from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, json_reply, sse, text_reply
+
+KEY = "sk-1"
+
+
+def texts(events) -> str:
+    return "".join(one.text for one in events if isinstance(one, TextDelta))
+
+
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize(
+    "chat",
+    [
+        sse("Hello", finish(), DONE, headers=LLAMA),
+        json_reply({"error": {"message": "no", "type": "server_error"}}, status=500, headers=LLAMA),
+    ],
+)
+async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(server, make_client, chat):
+    """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
+    products.jan(server).on(CHAT, chat)
+    ports = PortMap({("127.0.0.1", 1337): server})
+    client = make_client(transport=ports)
+    endpoint = Endpoint.parse("http://127.0.0.1:1337")
+    assert (await client.detect())[0].product is Product.JAN
+    await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
+    assert (await client.check(endpoint)).product is Product.JAN
+    assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
+    assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), "the engine is not asked behind it"
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "verdict"),
+    [
+        ({"value": "loaded"}, LoadState.LOADED, Verdict.READY),
+        ({"value": "sleeping"}, LoadState.LOADED, Verdict.READY),
+        ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
+        ({"value": "downloading"}, LoadState.LOADING, Verdict.LOADING),
+        ({"value": "unloaded"}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
+        ({"value": "unloaded", "failed": True, "exit_code": 1}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
+        ({"value": "unloaded", "exit_code": -9}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
+        ({"value": "dreaming"}, LoadState.UNKNOWN, Verdict.READY),
+        ({"value": 7, "failed": "no", "args": "x"}, LoadState.UNKNOWN, Verdict.READY),
+    ],
+)
+async def test_each_state_that_a_router_tells_is_understood(server, client, status, state, verdict):
+    row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
+    server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
+    server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
+    assert [model.state for model in candidate.models] == [state]
+    assert candidate.next_step or verdict is Verdict.READY
+
+
+@pytest.mark.parametrize(("value", "is_told"), [("sleeping", False), ("unloaded", True), ("loaded", False)])
+async def test_only_a_model_that_is_not_in_memory_is_told_as_loading(server, client, value, is_told):
+    products.router(server, m=value)
+    await client.models(endpoint_of(server))
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="m"))
+    assert (error, texts(events)) == (None, "Hello there.")
+    assert (ModelLoading() in events) is is_told
+
+
+def prefixed(server: ScriptedServer) -> Endpoint:
+    """A llama-server behind `--api-prefix /llm` with a key, which its health wants there too."""
+    refuse = replay("error-401")
+
+    def guarded(reply):
+        def play(seen):
+            if seen.headers.get("authorization") != f"Bearer {KEY}":
+                return refuse
+            return reply.pop(0) if len(reply) > 1 else reply[0]
+
+        return play
+
+    listed = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
+    busy, ready = replay("loading-health"), replay("health")
+    server.unknown = text_reply("not behind the prefix", status=404)
+    server.on("GET /llm/v1/models", guarded([listed]))
+    server.on("GET /llm/props", guarded([json_reply({}, headers=LLAMA)]))
+    server.on("GET /llm/health", guarded([busy, ready]))
+    server.on("POST /llm/v1/chat/completions", guarded([replay("loading-chat"), answer()]))
+    return Endpoint.parse(f"{server.url}/llm/v1")
+
+
+async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(loading_module, "POLL_S", 0.01)
+    endpoint, client = prefixed(server), make_client(key=KEY)
+    candidate = await client.check(endpoint)
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    events, error = await events_of(client, ask(endpoint, product=Product.LLAMA_CPP))
+    assert (error, texts(events), ModelLoading() in events) == (None, "Hello there.", True)
+    assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
+    assert len(server.seen("GET /llm/health")) == 2
+
+
+@pytest.mark.rule("R-4")
+async def test_behind_a_prefix_a_missing_key_is_told_as_such(server, make_client):
+    candidate = await make_client().check(prefixed(server))
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.NEEDS_KEY)
+
+
+def available(**states: str):
+    rows = [
+        {"id": name, "object": "model", "engine": "llamacpp", "status": state}
+        for name, state in states.items()
+    ]
+    return json_reply({"object": "list", "data": rows})
+
+
+async def test_a_newer_jan_tells_what_it_could_start_beside_what_runs(server, client):
+    products.jan(server, "one").on("GET /v1/models/available", available(one="running", two="available"))
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
+    assert [(model.model_id, model.state) for model in candidate.models] == [
+        ("one", LoadState.LOADED),
+        ("two", LoadState.NOT_LOADED),
+    ]
+
+
+async def test_a_newer_jan_in_which_nothing_runs_says_so(server, make_client):
+    products.jan(server)
+    server.on("GET /v1/models", model_list()).on("GET /v1/models/available", available(two="available"))
+    candidate = (await make_client(transport=PortMap({("127.0.0.1", 1337): server})).detect())[0]
+    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.NO_MODEL)
+    assert (candidate.models[0].state, candidate.next_step) == (LoadState.NOT_LOADED, "Start a model in Jan")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        text_reply("Not Found", status=404),
+        text_reply("Method Not Allowed", status=405),
+        json_reply({"data": "odd"}),
+        json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}),
+        text_reply("It works!"),
+    ],
+)
+async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
+    products.jan(server, "one").on("GET /v1/models/available", reply)
+    for _ in range(2):
+        candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
+    assert [model.model_id for model in candidate.models] == ["one"]
+
+
+MEGABYTE = "x" * (1 << 20)
+
+
+def in_lines(parts: int) -> bytes:
+    """One event whose JSON stands in several `data` lines, of a megabyte each."""
+    whole = delta(None, content=[{"type": "text", "text": MEGABYTE}] * parts)
+    return (
+        b"".join(b"data: " + line + b"\n" for line in json.dumps(whole, indent=0).encode().split(b"\n"))
+        + b"\n"
+    )
+
+
+async def test_one_event_of_ten_megabytes_is_read_where_its_lines_are_shorter(server, client):
+    event = in_lines(10)
+    assert len(event) > 10 << 20
+    server.on(CHAT, sse("a", event, finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (error, len(texts(events))) == (None, 1 + (10 << 20))
+
+
+@pytest.mark.rule("R-37")
+@pytest.mark.parametrize("size", [10 << 20, MAX_LINE_BYTES + 1])
+async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client, size):
+    server.on(CHAT, sse("kept", b"data: " + b"x" * size, finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, texts(events)) == ("interrupted", "kept")
+    assert "malformed stream" in error.message
+
+
+@pytest.mark.rule("R-37")
+async def test_an_event_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client):
+    server.on(CHAT, sse("kept", in_lines(17), finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, texts(events), "malformed stream" in error.message) == ("interrupted", "kept", True)
