@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.domain.server import Endpoint
+from lmchat.proxy.environment_proxy import host_and_port, proxies_of
 
 _row = Rows(Group.NETWORK, "network.")
 _NAME = "Proxy variables"
-_SCHEMES = ("http", "https", "all")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KNOWN = ("http", "https", "socks5", "socks5h")
 
@@ -53,17 +53,6 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[Endpoint]) -> Fin
     return _row("proxy", _NAME, Grade.OK, cause, **facts)
 
 
-def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name a proxy; of two forms of one name the lower-case one counts."""
-    found: dict[str, str] = {}
-    for scheme in _SCHEMES:
-        for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):
-            if value := environ.get(name, "").strip():
-                found[name] = value
-                break
-    return found
-
-
 def _bypassed(environ: Mapping[str, str]) -> set[str]:
     """Return the names of this machine that no proxy is asked for; each entry may leave out the port."""
     listed = environ.get("no_proxy", "") or environ.get("NO_PROXY", "")
@@ -94,11 +83,6 @@ def _fault(value: str) -> str:
 
 def _without_password(value: str) -> str:
     """Return scheme, host and port only: the rest may hold a password."""
-    try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(no address)"
-    if "@" in parts.path + parts.query + parts.fragment:  # a password with a raw sign that ends the host
-        return "(no address)"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+    scheme = value.partition("://")[0] if "://" in value else "http"
+    place = host_and_port(value)
+    return f"{scheme}://{place}" if place else "(no address)"

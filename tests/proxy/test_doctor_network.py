@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
 
 from lmchat.domain.finding import Grade
 from lmchat.domain.server import Endpoint
-from lmchat.proxy.environment_check import proxies_of, proxy_finding
+from lmchat.proxy.environment_check import proxy_finding
+from lmchat.proxy.environment_proxy import proxies_of, proxy_unavailable
 from lmchat.proxy.loopback_check import Loopback, has_ipv6, loopback_findings, see_loopback
 from tests.support.listeners import listener
 
@@ -115,9 +117,18 @@ def test_an_exception_that_is_missing_is_named_alone():
         "http://user:a@secret#b@host:3128",
     ],
 )
-def test_the_password_of_a_proxy_is_told_nowhere(value):
+def test_the_password_of_a_proxy_is_told_nowhere(value, monkeypatch):
     found = proxy_finding({"http_proxy": value}, REMOTE)
     assert "secret" not in repr(found)
+    monkeypatch.setenv("http_proxy", value)
+    error = proxy_unavailable(Endpoint.parse("http://gpu-box:8000"), "")
+    assert "proxy" in error.message
+    assert not {"secret", "user", "12", "ada"} & set(re.findall(r"\w+", f"{error.message} {error.hint}"))
+
+
+def test_a_proxy_on_ipv6_is_told_as_it_is_written():
+    found = proxy_finding({"http_proxy": "http://u:secret@[::1]:3128"}, [])
+    assert "http_proxy=http://[::1]:3128" in found.cause
 
 
 @pytest.mark.parametrize("value", ["socks5://proxy:1080", "ftp://proxy:1", "http://", "http://proxy:port"])
