@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.outcome import Ending, conclude
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
-from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.unreachable import TRANSPORT_ERRORS
 
 MAX_WHOLE_BYTES = 1 << 20
@@ -83,10 +83,10 @@ class Answer:
     async def _stream(self, body: AsyncIterator[bytes], head: bytes = b"") -> StreamFinished:
         cut = ""
         try:
-            await self._take(self._sse.feed(head))
+            await self._take(self._sse.take(head))
             async for chunk in body:
                 self._patience.heard(has_token=self.has_token)
-                await self._take(self._sse.feed(chunk))
+                await self._take(self._sse.take(chunk))
                 self._patience.heard(has_token=self.has_token)
                 if self.has_token and self._gather_s:
                     gather(self._response, self._gather_s)
@@ -105,11 +105,13 @@ class Answer:
         self._raise_stray(ending)
         return conclude(ending)
 
-    async def _take(self, events: list[SseEvent]) -> None:
+    async def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:
-                if event.is_comment:
+                if isinstance(event, SseRun):
+                    self._chunks.read_run(event, out)
+                elif event.is_comment:
                     out.append(LifeSign())
                 else:
                     self._chunks.read(event, out)

@@ -7,7 +7,7 @@ import asyncio
 from lmchat.domain.event import StreamEvent
 
 MAX_WAITING = 256
-"""Events that may wait before the reader of the network waits too: that is the backpressure."""
+"""Pieces that may wait before the reader of the network waits too: that is the backpressure."""
 
 
 class Channel:
@@ -15,6 +15,7 @@ class Channel:
 
     def __init__(self) -> None:
         self._events: list[StreamEvent] = []
+        self._waiting = 0
         self._error: BaseException | None = None
         self._is_closed = False
         self._has_news = asyncio.Event()
@@ -23,11 +24,12 @@ class Channel:
     def post(self, *events: StreamEvent) -> None:
         """Hand over events without waiting."""
         self._events.extend(events)
+        self._waiting += sum(getattr(event, "pieces", 1) for event in events)
         self._has_news.set()
 
     async def wait_for_room(self) -> None:
-        """Wait while too many events are not taken."""
-        while len(self._events) > MAX_WAITING:
+        """Wait while too much is not taken."""
+        while self._waiting > MAX_WAITING:
             self._has_room.clear()
             await self._has_room.wait()
 
@@ -45,6 +47,6 @@ class Channel:
                 return []
             self._has_news.clear()
             await self._has_news.wait()
-        events, self._events = self._events, []
+        events, self._events, self._waiting = self._events, [], 0
         self._has_room.set()
         return events

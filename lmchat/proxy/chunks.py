@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lmchat.domain.event import (
-    LifeSign,
-    ModelNamed,
-    PromptProgress,
-    ReasoningDelta,
-    StreamEvent,
-    TextDelta,
-    UsageReported,
-)
+from lmchat.domain.event import LifeSign, ModelNamed, ReasoningDelta, StreamEvent, TextDelta
 from lmchat.errors import ServerRejected
 from lmchat.proxy.error_bodies import is_error
-from lmchat.proxy.json_values import NotJsonError, amount, decode, mapping, rows, text, whole
+from lmchat.proxy.figures import Figures, prompt_progress
+from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
 from lmchat.proxy.outcome import Ending
-from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent
+from lmchat.proxy.plain_chunks import last_timings, leading, told_by
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseRun
 from lmchat.proxy.think import RetoldThought, ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
 
@@ -30,7 +24,6 @@ MAX_CALLS = 1000
 """Tool calls of one answer."""
 _CALL_CHARS = 64
 """What a piece of a tool call counts beside its texts: a server could send empty ones without end."""
-USAGE_EVERY_S = 1.0
 
 Refuse = Callable[[object], ServerRejected]
 """Makes the error out of what a server sent in the middle of a stream."""
@@ -46,16 +39,26 @@ class ChunkReader:
         self.has_token = False
         self._refuse = refuse
         self._splitter = ThinkSplitter() if splits_thought else None
-        self._clock = clock
+        self._figures = Figures(clock)
         self._calls = ToolCalls()
         self._finish_reason = ""
         self._is_named = False
         self._retold = RetoldThought()
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
-        self._usage: dict[str, Any] = {}
-        self._timings: dict[str, Any] = {}
-        self._reported_s = clock()
+
+    def read_run(self, run: SseRun, out: list[StreamEvent]) -> None:
+        """Append the events of a run of SSE events; what follows each other becomes one.
+
+        Raises:
+            ServerRejected, MalformedStreamError: as `read` does, behind the events of what came before.
+        """
+        payloads = iter(run.data)
+        while not self.has_done:
+            odd = self._plain(payloads, out)
+            if odd is None:
+                return
+            self.read(SseEvent(odd), out)
 
     def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
         """Append the events of one SSE event to `out`; after `[DONE]` nothing is read any more.
@@ -79,7 +82,9 @@ class ChunkReader:
         """Append the events of one decoded chunk, or of a whole completion."""
         chunk = mapping(value)
         self._named(text(chunk.get("model")), out)
-        self._figures(chunk, out)
+        self._tell(prompt_progress(chunk.get("prompt_progress")), out)
+        self._figures.use(chunk.get("usage"))
+        self._tell(self._figures.time(chunk.get("timings") or chunk.get("stats")), out)
         for choice in rows(chunk.get("choices"))[:1]:
             if not choice.get("index"):
                 self._delta(mapping(choice.get("delta") or choice.get("message")), out)
@@ -91,9 +96,7 @@ class ChunkReader:
             self._split(self._splitter.close(), out)
             for is_thought, piece in self._retold.close(has_end=not self._splitter.is_open):
                 self._piece(piece, out, is_thought=is_thought)
-        usage = self._usage_event()
-        if usage is not None:
-            out.append(usage)
+        self._tell(self._figures.report(), out)
         return Ending(
             has_done=self.has_done,
             finish_reason=self._finish_reason,
@@ -101,6 +104,34 @@ class ChunkReader:
             bad_events=self._bad_events,
             cut=cut,
         )
+
+    def _plain(self, payloads: Iterator[bytes], out: list[StreamEvent]) -> bytes | None:
+        """Read the plain chunks that come first, and return the one behind them, None at the end."""
+        chunks, odd = leading(payloads, may_name=self._is_named)
+        if not chunks:
+            return odd
+        before = len(out)
+        self._bad_in_a_row = 0
+        self._tell(self._figures.time(last_timings(chunks)), out)
+        for is_thought, texts in told_by(chunks):
+            add = self._thought if is_thought else self._content
+            joined = "".join(texts)
+            if self._is_even(joined, is_thought=is_thought):
+                add(joined, out, len(texts))
+            else:
+                for one in texts:
+                    add(one, out)
+        if len(out) == before:
+            out.append(LifeSign())
+        return odd
+
+    def _is_even(self, joined: str, *, is_thought: bool) -> bool:
+        """Whether texts mean the same as one as they do one by one."""
+        if self._chars + len(joined) > MAX_ANSWER_CHARS:
+            return False
+        if is_thought:
+            return not self._retold.has_tagged
+        return self._splitter is None or self._splitter.is_even(joined)
 
     def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
         try:
@@ -123,26 +154,12 @@ class ChunkReader:
             self._is_named = True
             out.append(ModelNamed(model=model))
 
-    def _figures(self, chunk: dict[str, Any], out: list[StreamEvent]) -> None:
-        progress = chunk.get("prompt_progress")
-        if isinstance(progress, dict):
-            out.append(_progress(progress))
-        usage = chunk.get("usage")
-        if usage and isinstance(usage, dict):
-            self._usage = usage
-        timings = chunk.get("timings") or chunk.get("stats")
-        if isinstance(timings, dict):
-            self._timings = timings
-            if self._clock() - self._reported_s >= USAGE_EVERY_S:
-                self._reported_s = self._clock()
-                report = self._usage_event()
-                out.extend([report] if report else [])
+    def _tell(self, event: StreamEvent | None, out: list[StreamEvent]) -> None:
+        if event is not None:
+            out.append(event)
 
     def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
-        thought = _thought(delta)
-        if thought:
-            self._grow(len(thought))
-            self._piece(self._retold.field(thought), out, is_thought=True)
+        self._thought(_thought(delta), out)
         content = delta.get("content")
         if isinstance(content, str):
             self._content(content, out)
@@ -174,26 +191,32 @@ class ChunkReader:
             else:
                 self._content(text(part.get("text")), out)
 
-    def _content(self, content: str, out: list[StreamEvent]) -> None:
+    def _thought(self, thought: str, out: list[StreamEvent], count: int = 1) -> None:
+        if thought:
+            self._grow(len(thought))
+            self._piece(self._retold.field(thought), out, count, is_thought=True)
+
+    def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
         if not content:
             return
         self._grow(len(content))
         if self._splitter is None:
-            self._piece(content, out, is_thought=False)
+            self._piece(content, out, count, is_thought=False)
             return
-        self._split(self._splitter.feed(content), out)
+        self._split(self._splitter.feed(content), out, count)
 
-    def _split(self, pieces: Iterable[tuple[bool, str]], out: list[StreamEvent]) -> None:
+    def _split(self, pieces: Iterable[tuple[bool, str]], out: list[StreamEvent], count: int = 1) -> None:
         for is_thought, piece in pieces:
             if is_thought:
-                self._piece(self._retold.block(piece), out, is_thought=True)
+                self._piece(self._retold.block(piece), out, count, is_thought=True)
             else:
                 self._piece(self._retold.end(), out, is_thought=True)
-                self._piece(piece, out, is_thought=False)
+                self._piece(piece, out, count, is_thought=False)
 
-    def _piece(self, piece: str, out: list[StreamEvent], *, is_thought: bool) -> None:
+    def _piece(self, piece: str, out: list[StreamEvent], count: int = 1, *, is_thought: bool) -> None:
         if piece:
-            self._token(ReasoningDelta(text=piece) if is_thought else TextDelta(text=piece), out)
+            delta = ReasoningDelta if is_thought else TextDelta
+            self._token(delta(text=piece, pieces=count), out)
 
     def _grow(self, chars: int) -> None:
         self._chars += chars
@@ -203,33 +226,6 @@ class ChunkReader:
     def _token(self, event: StreamEvent, out: list[StreamEvent]) -> None:
         self.has_token = True
         out.append(event)
-
-    def _usage_event(self) -> UsageReported | None:
-        usage, timings = self._usage, self._timings
-        if not usage and not timings:
-            return None
-        cached = whole(timings.get("cache_n"))
-        details = mapping(usage.get("prompt_tokens_details"))
-        prompt = whole(usage.get("prompt_tokens"))
-        if prompt is None and "prompt_n" in timings:
-            prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
-        completion = whole(usage.get("completion_tokens"))
-        speed = amount(timings.get("predicted_per_second")) or amount(timings.get("tokens_per_second"))
-        return UsageReported(
-            prompt_tokens=prompt,
-            completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
-            cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
-            tokens_per_second=speed,
-            prompt_tokens_per_second=amount(timings.get("prompt_per_second")),
-        )
-
-
-def _progress(progress: dict[str, Any]) -> PromptProgress:
-    total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
-    fraction = (processed - cached) / (total - cached) if total > cached else 1.0
-    return PromptProgress(
-        fraction=min(max(fraction, 0.0), 1.0), processed_tokens=processed, total_tokens=total
-    )
 
 
 def _older_calls(call: object) -> list[dict[str, Any]]:

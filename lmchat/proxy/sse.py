@@ -6,6 +6,8 @@ between two reads needs no care here, and the payload goes to the JSON decoder a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from lmchat.proxy.json_values import NotJsonError, decode
@@ -14,6 +16,7 @@ MAX_LINE_BYTES = 8 << 20
 MAX_EVENT_BYTES = 16 << 20
 DONE = b"[DONE]"
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
 _STRAY_LIMIT = 64 << 10
 
 
@@ -30,6 +33,13 @@ class SseEvent(Struct, frozen=True):
     """Its type, mostly empty."""
     is_comment: bool = False
     """Whether it is a comment: a sign of life, nothing else."""
+
+
+class SseRun(Struct, frozen=True):
+    """Events that came together and have data alone: nearly all of a stream, and read in bulk."""
+
+    data: list[bytes]
+    """One payload an event."""
 
 
 COMMENT = SseEvent(b"", is_comment=True)
@@ -50,7 +60,15 @@ class SseReader:
         self._name = b""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take more bytes and return what is complete now.
+        """Take more bytes and return the events that are complete now.
+
+        Raises:
+            MalformedStreamError: a line or an event is longer than the limit.
+        """
+        return _each(self.take(chunk))
+
+    def take(self, chunk: bytes) -> list[SseEvent | SseRun]:
+        """Do the same, and leave together what came together.
 
         Raises:
             MalformedStreamError: a line or an event is longer than the limit.
@@ -66,11 +84,11 @@ class SseReader:
         if b"\r" in chunk:
             self._skips_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return self._lines(chunk)
+        return self._text(chunk)
 
     def close(self) -> list[SseEvent]:
         """Take the end of the stream; a last event without its blank line counts if it is whole (R-38)."""
-        events: list[SseEvent] = []
+        events: list[SseEvent | SseRun] = []
         if self._bom:
             self._partial.append(self._bom)
         if self._partial:
@@ -78,7 +96,7 @@ class SseReader:
             self._partial = []
         if self._data and _is_whole(b"\n".join(self._data)):
             self._dispatch(events)
-        return events
+        return _each(events)
 
     def _after_bom(self, chunk: bytes) -> bytes:
         head = (self._bom or b"") + chunk
@@ -88,14 +106,23 @@ class SseReader:
         self._bom = None
         return head.removeprefix(_BOM)
 
-    def _lines(self, chunk: bytes) -> list[SseEvent]:
-        events: list[SseEvent] = []
-        *lines, rest = chunk.split(b"\n")
-        if lines and self._partial:
-            self._partial.append(lines[0])
-            lines[0] = b"".join(self._partial)
-            self._partial = []
-            self._partial_bytes = 0
+    def _text(self, text: bytes) -> list[SseEvent | SseRun]:
+        events: list[SseEvent | SseRun] = []
+        if self._partial and b"\n" in text:
+            text = b"".join([*self._partial, text])
+            self._partial, self._partial_bytes = [], 0
+        if self._data or self._name:
+            end = _end_of_event(text)
+            self._lines(text[:end], events)
+            text = text[end:]
+        data, rest = _plain(text)
+        if data:
+            events.append(SseRun(data))
+        self._lines(rest, events)
+        return events
+
+    def _lines(self, text: bytes, events: list[SseEvent | SseRun]) -> None:
+        *lines, rest = text.split(b"\n")
         for line in lines:
             self._line(line, events)
         if rest:
@@ -103,9 +130,8 @@ class SseReader:
             self._partial_bytes += len(rest)
             if self._partial_bytes > MAX_LINE_BYTES:
                 raise MalformedStreamError("a line is longer than 8 MiB")
-        return events
 
-    def _line(self, line: bytes, events: list[SseEvent]) -> None:
+    def _line(self, line: bytes, events: list[SseEvent | SseRun]) -> None:
         if not line:
             self._dispatch(events)
             return
@@ -127,13 +153,44 @@ class SseReader:
         if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
             raise MalformedStreamError("an event is longer than 16 MiB")
 
-    def _dispatch(self, events: list[SseEvent]) -> None:
+    def _dispatch(self, events: list[SseEvent | SseRun]) -> None:
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            events.append(SseEvent(data, self._name.decode("utf-8", "replace")))
+            last = events[-1] if events else None
+            if self._name:
+                events.append(SseEvent(data, self._name.decode("utf-8", "replace")))
+            elif isinstance(last, SseRun):
+                last.data.append(data)
+            else:
+                events.append(SseRun([data]))
             self._data = []
             self._data_bytes = 0
         self._name = b""
+
+
+def _each(events: Iterable[SseEvent | SseRun]) -> list[SseEvent]:
+    each: list[SseEvent] = []
+    for event in events:
+        each += map(SseEvent, event.data) if isinstance(event, SseRun) else [event]
+    return each
+
+
+def _plain(text: bytes) -> tuple[list[bytes], bytes]:
+    """Return the data of all events in a text if each is one line of data, and what is behind them."""
+    end = text.rfind(b"\n\n") + 2
+    if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
+        return [], text
+    data = text[len(_DATA) : end - 2].split(b"\n\n" + _DATA)
+    # another line end in it belongs to a second line of an event, or to a field that is no data
+    return (data, text[end:]) if text.count(b"\n", 0, end) == 2 * len(data) else ([], text)
+
+
+def _end_of_event(text: bytes) -> int:
+    """Return where the blank line ends that closes the event whose rest a text begins with."""
+    if text.startswith(b"\n"):
+        return 1
+    blank = text.find(b"\n\n")
+    return len(text) if blank < 0 else blank + 2
 
 
 def _is_whole(data: bytes) -> bool:

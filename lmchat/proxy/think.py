@@ -32,6 +32,11 @@ class ThinkSplitter:
         """Whether the closing tag has not come."""
         return self._place is _Place.THOUGHT
 
+    def is_even(self, text: str) -> bool:
+        """Whether text that comes next is all thought or all answer, in however many pieces."""
+        is_within = self._place is _Place.THOUGHT and not self._held and "<" not in text
+        return is_within or self._place is _Place.ANSWER
+
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Take more text; return pieces as (is thought, text), none of them empty."""
         if self._place is _Place.ANSWER:
@@ -89,6 +94,11 @@ class RetoldThought:
         self._held: list[str] = []
         self._tagged = ""
 
+    @property
+    def has_tagged(self) -> bool:
+        """Whether thought between tags came that fields may tell again."""
+        return bool(self._tagged)
+
     def field(self, piece: str) -> str:
         """Take thought of a field; return what of it is new."""
         self._fields.append(piece)
@@ -107,6 +117,8 @@ class RetoldThought:
 
     def end(self) -> str:
         """Return what was held, at the closing tag, if it is another thought than that of the fields."""
+        if not self._held:  # nearly always: it is asked before each piece of the answer
+            return ""
         held, self._held = "".join(self._held), []
         return "" if held.strip() == "".join(self._fields).strip() else held
 

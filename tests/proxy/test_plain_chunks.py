@@ -1,0 +1,157 @@
+"""Chunks that are read in bulk mean what they mean one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.domain.event import LifeSign, ReasoningDelta, TextDelta, UsageReported
+from lmchat.errors import ServerRejected
+from lmchat.proxy import chunks
+from lmchat.proxy.channel import MAX_WAITING, Channel
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
+from tests.support.scripted_server import delta, finish, usage
+
+ODD = st.sampled_from(
+    [None, "", 0, 1, False, True, "x", {}, [], {"a": 1}, [1], ["x"], -1, 1.5, {"text": "t"}]
+)
+TEXT = st.sampled_from(["a", "b ", "\n", "<think>", "</think>", "<", "hm", "", "…", "\ud83d", "\ud83d\ude00"])
+OTHERS = ("usage", "error", "error_message", "prompt_progress", "stats", "object", "model", "x")
+DELTA = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": TEXT | TEXT | ODD,
+        "reasoning_content": TEXT | ODD,
+        "reasoning": TEXT | ODD,
+        "reasoning_details": ODD,
+        "tool_calls": ODD,
+        "function_call": ODD,
+        "refusal": ODD,
+        "role": ODD,
+    },
+)
+CHOICE = st.fixed_dictionaries(
+    {"delta": DELTA | DELTA | ODD},
+    optional={
+        "index": ODD,
+        "finish_reason": st.sampled_from([None, None, "", "stop", "error"]),
+        "message": DELTA,
+    },
+)
+CHUNK = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICE, min_size=1, max_size=1) | st.lists(CHOICE, max_size=2) | ODD},
+    optional=dict.fromkeys(OTHERS, ODD)
+    | {"timings": st.dictionaries(st.sampled_from(["prompt_n", "predicted_n", "cache_n"]), ODD) | ODD},
+)
+PLAIN = st.one_of(
+    TEXT.map(delta),
+    TEXT.map(lambda text: delta(reasoning_content=text)),
+    TEXT.map(lambda text: delta(text, reasoning=None, tool_calls=[]) | {"timings": {"predicted_n": 7}}),
+)
+EVENT = st.one_of(
+    PLAIN.map(json.dumps),
+    CHUNK.map(json.dumps),
+    CHUNK.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    st.sampled_from(
+        ["[DONE]", "", "{", "}", "{} {}", '{"a":', "1}", '{"x": NaN}', '{"x": 1e999}', '{"x": "\\ud800"}']
+    ),
+).map(lambda text: text.encode("utf-8", "replace"))
+PIECE = st.one_of(
+    EVENT.map(lambda event: b"data: " + event + b"\n\n"),
+    EVENT.map(lambda event: b"data: " + event + b"\n\n"),
+    EVENT.map(lambda event: b"data:" + event + b"\r\n\r\n"),
+    st.sampled_from(
+        [b": x\n\n", b"event: error\n", b"event: x\ndata: {}\n\n", b"\n", b"\r", b"data: ", b"{}\n", b"\xff"]
+    ),
+)
+
+
+def refused(value: object) -> ServerRejected:
+    return ServerRejected("refused", kind="refused", details=repr(value))
+
+
+def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True):
+    """Return the events, neighbours of one kind joined, and how it ended."""
+    sse, reader, out = SseReader(), ChunkReader(refused, splits_thought=splits_thought), []
+    error = None
+    try:
+        for part in parts:
+            for event in sse.take(part) if is_bulk else sse.feed(part):
+                if isinstance(event, SseRun):
+                    reader.read_run(event, out)
+                elif not event.is_comment:
+                    reader.read(event, out)
+    except (ServerRejected, MalformedStreamError) as problem:
+        error = (type(problem), str(problem), getattr(problem, "details", ""))
+    ending = reader.close(out)
+    if error is not None:  # of what is dropped, the figures may be known
+        out = [event for event in out if not isinstance(event, UsageReported)]
+    return joined(out), error, ending
+
+
+def joined(events):
+    found = []
+    for event in events:
+        last = found[-1] if found else None
+        if isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event):
+            found[-1] = type(event)(text=last.text + event.text, pieces=last.pieces + event.pieces)
+        elif not isinstance(event, LifeSign):
+            found.append(event)
+    return found
+
+
+def cut(whole: bytes, places: set[int]) -> list[bytes]:
+    cuts = sorted(place % (len(whole) + 1) for place in places)
+    return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+
+@pytest.mark.rule("R-16")
+@settings(deadline=None, max_examples=400)
+@given(
+    st.lists(PIECE, max_size=12),
+    st.sets(st.integers(0, 4000), max_size=6),
+    st.booleans(),
+    st.sampled_from([chunks.MAX_ANSWER_CHARS, 5]),
+)
+def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, places, splits_thought, most):
+    parts = cut(b"".join(pieces), places)
+    with patch.object(chunks, "MAX_ANSWER_CHARS", most):
+        in_bulk = read(parts, is_bulk=True, splits_thought=splits_thought)
+        assert in_bulk == read(parts, is_bulk=False, splits_thought=splits_thought)
+
+
+def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
+    whole = b"".join(b"data: " + json.dumps(delta(f"{n} ")).encode() + b"\n\n" for n in range(100))
+    reader, out = ChunkReader(refused), []
+    for event in SseReader().take(whole):
+        reader.read_run(event, out)
+    texts = [event for event in out if isinstance(event, TextDelta)]
+    assert len(texts) < 4
+    assert sum(event.pieces for event in texts) == 100
+    assert "".join(event.text for event in texts) == "".join(f"{n} " for n in range(100))
+
+
+def test_the_newest_timings_of_many_are_those_that_count():
+    some = [delta("x") | {"timings": {"predicted_n": number}} for number in range(5)]
+    whole = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in [*some, finish(), usage(9, 8)])
+    events, _, _ = read([whole], is_bulk=True)
+    assert events[-1] == UsageReported(prompt_tokens=9, completion_tokens=8)
+    events, _, _ = read([whole.partition(b'"stop"')[0]], is_bulk=True)
+    assert events[-1] == UsageReported(completion_tokens=4)
+
+
+@pytest.mark.parametrize("pieces", [MAX_WAITING, MAX_WAITING + 1])
+async def test_pieces_that_wait_hold_the_reader_back_and_not_events(pieces):
+    channel = Channel()
+    channel.post(TextDelta(text="x", pieces=pieces))
+    room = asyncio.ensure_future(channel.wait_for_room())
+    await asyncio.sleep(0)
+    assert room.done() == (pieces <= MAX_WAITING)
+    await channel.take()
+    await room
