@@ -147,6 +147,11 @@ TOP = Section(
         ),
         _text("model", "unset: the last used one, else a loaded one"),
         _texts("allowed_hosts", 'hosts beyond this machine, "host" or "host:port"'),
+        _text(
+            "ca_file",
+            "certificates (PEM) to trust besides the usual ones, for https to servers of your own",
+            example="~/company.pem",
+        ),
     ),
 )
 CHAT = Section(

@@ -150,6 +150,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Hosts beyond loopback, "host" or "host:port"."""
     chat: ChatSettings = field(default_factory=ChatSettings)
     """How to talk."""
+    ca_file: str = ""
+    """File of certificates (PEM) that https servers may show besides the usual ones."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     """What the proxy-client layer allows itself."""
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)

@@ -34,6 +34,10 @@ SERVER = {
         step="start the server there; `lmchat doctor` says how",
         again="in the own network once, after 0.3 s; elsewhere twice",
     ),
+    "certificate": ErrorKind(
+        what="https cannot be had: the server's certificate is not trusted, too old or for another name",
+        step="the sentence names the way; `ca_file` or `SSL_CERT_FILE` name certificates of one's own",
+    ),
     "timeout": ErrorKind(
         what="no answer came in the time for it",
         step="see whether the server is busy or hangs; `[timeouts]` sets how long is waited",

@@ -53,7 +53,7 @@ class ProxyClient:
         self._settings = settings
         self._gather_s = gather_s
         self._hinted: Mapping[Product, Endpoint] = {}
-        self._connections = Connections(transport)
+        self._connections = Connections(transport, ca_file=settings.ca_file)
         self._counters = Counters()
         self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)

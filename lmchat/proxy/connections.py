@@ -19,6 +19,7 @@ from lmchat.proxy.gathering import gathering_transport
 from lmchat.proxy.keepalive import keepalive_options
 from lmchat.proxy.nearness import is_local
 from lmchat.proxy.reply import Reply
+from lmchat.proxy.trust import trusted
 from lmchat.proxy.unreachable import reaching
 
 MAX_REPLY_BYTES = 16 << 20
@@ -33,21 +34,29 @@ KEEPALIVE_S = 2.0
 class Connections:
     """One client for each origin; made when first needed."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, *, ca_file: str = "") -> None:
         self._transport = transport
+        self._ca_file = ca_file
+        self._trusted: ssl.SSLContext | None = None
         self._clients: dict[str, httpx.AsyncClient] = {}
-        # Loading the certificates takes 15 ms a client; over plain http there is nothing to verify.
+        # Loading the certificates takes 30 ms; over plain http there is nothing to verify.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """Return the client of an endpoint's origin."""
+    async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        """Return the client of an endpoint's origin.
+
+        Raises:
+            ServerUnavailable: none can be made, with the certificates and proxies that are named.
+        """
+        if endpoint.scheme == "https" and self._trusted is None and self._transport is None:
+            self._trusted = await asyncio.to_thread(trusted, self._ca_file)
         client = self._clients.get(endpoint.origin)
         if client is None:
             client = self._clients[endpoint.origin] = self._new_client(endpoint)
         return client
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        verify = self._no_tls if endpoint.scheme == "http" else True
+        verify = self._trusted if endpoint.scheme == "https" and self._trusted else self._no_tls
         limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         try:
             transport = self._transport
@@ -69,9 +78,9 @@ class Connections:
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             # without the words of the error: the address of a proxy may hold a password
             raise ServerUnavailable(
-                f"No connection to {endpoint.netloc} can be prepared: a proxy or the certificates that the "
-                "environment names cannot be used.",
-                hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE; no SOCKS proxies.",
+                f"No connection to {endpoint.netloc} can be prepared: a proxy that the environment names "
+                "cannot be used.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; no SOCKS proxies.",
                 details=type(error).__name__,
             ) from None
 
@@ -92,9 +101,8 @@ class Connections:
             ServerRejected: the answer is beyond all size.
         """
         headers = request_headers(key, has_body=body is not None)
-        request = self.client(endpoint).build_request(
-            method, url, content=body, headers=headers, timeout=patience
-        )
+        client = await self.client(endpoint)
+        request = client.build_request(method, url, content=body, headers=headers, timeout=patience)
         freshness = Freshness()
         request.extensions["trace"] = freshness.trace
         try:
@@ -108,7 +116,7 @@ class Connections:
         started_s = time.perf_counter()
         with reaching(endpoint):
             async with _whole_limit(request):
-                response = await self.client(endpoint).send(request, stream=True)
+                response = await (await self.client(endpoint)).send(request, stream=True)
                 try:
                     content = await read_capped(response, MAX_REPLY_BYTES)
                 finally:

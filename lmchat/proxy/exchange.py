@@ -179,7 +179,7 @@ class Exchange:
 
     async def _send(self, loading: Loading) -> StreamFinished:
         endpoint = self.request.endpoint
-        client = self.connections.client(endpoint)
+        client = await self.connections.client(endpoint)
         self.channel.post(RequestSent())
         if self.is_model_unloaded or loading.is_told_by_request:
             self.channel.post(ModelLoading())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,8 +22,11 @@ PAUSE_S = 0.1
 _log = logging.getLogger(__name__)
 
 
-async def events_at(client: httpx.AsyncClient, url: str, key: str | None) -> AsyncGenerator[dict[str, Any]]:
+async def events_at(
+    client_of: Callable[[], Awaitable[httpx.AsyncClient]], url: str, key: str | None
+) -> AsyncGenerator[dict[str, Any]]:
     """Yield the JSON objects of an event stream; ends without a word where there is none, or no more."""
+    client = await client_of()
     headers = request_headers(key) | {"Accept": "text/event-stream"}
     request = client.build_request("GET", url, headers=headers, timeout=httpx.Timeout(5.0, read=None))
     reader = SseReader()

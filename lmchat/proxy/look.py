@@ -167,10 +167,12 @@ def _candidate(
 ) -> Candidate:
     has_models = any(not model.is_embedding for model in models)
     step = next_step(verdict, server, place.endpoint, has_models=has_models)
-    if isinstance(error, ProxyUnavailable):
+    if error is not None and (isinstance(error, ProxyUnavailable) or error.kind == "certificate"):
         step = error.hint
     elif verdict is Verdict.NOT_AN_LLM and place.is_own:
         step = "Check the port and the path of the address"
+        if error is not None and error.kind == "dropped" and place.endpoint.scheme == "http":
+            step += ", and whether it begins with https://"
     return Candidate(
         endpoint=place.endpoint,
         product=server.product,

@@ -66,7 +66,8 @@ _OVERFLOW = (
 )
 _MODEL_MISSING = (
     r"model_not_found|model '[^']*' not found|model .*not found|model is not loaded|model name is missing"
-    r"|invalid model identifier|model .*does not exist|no such model"
+    r"|invalid model identifier|model .*does not exist|no such model|not a valid model"
+    r"|models/\S+ is not found|not_found_error.*model: \S+"
 )
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio wants an API token: Developer, Server settings, Manage tokens.",
@@ -80,6 +81,13 @@ RULES: tuple[Rule, ...] = (
         pattern="unexpected endpoint or method",
         message="LM Studio does not know this path.",
         hint="The address of the server should end in /v1, or in nothing.",
+    ),
+    Rule(
+        kind="wrong_path",
+        statuses=_of(400, 426),
+        pattern=r"http request (was sent )?to (an )?https (server|port)",
+        message="The server speaks https at this port.",
+        hint="Write https:// in front of its address.",
     ),
     Rule(
         kind="context_overflow",

@@ -203,7 +203,7 @@ class Scout:
             return await self._connections.ask(endpoint, method, url, key=key, patience=timeout, body=body)
 
         def follow(url: str) -> AsyncGenerator[dict[str, Any]]:
-            return events_at(self._connections.client(endpoint), url, key)
+            return events_at(lambda: self._connections.client(endpoint), url, key)
 
         return Site(
             endpoint=endpoint,

@@ -8,9 +8,11 @@ import httpx
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
+from lmchat.proxy.causes import causes
 from lmchat.proxy.environment_proxy import proxy_unavailable
 from lmchat.proxy.keepalive import VANISHED_S
 from lmchat.proxy.nearness import is_local
+from lmchat.proxy.trust import distrusted
 
 _UNKNOWN_NAME = (
     "Name or service not known",
@@ -57,7 +59,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
             details=details,
         )
     if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
-        return _not_connected(endpoint, details)
+        return _not_connected(error, endpoint, details)
     if caused_by(error, _VANISHED):
         return ServerUnavailable(
             f"Request timeout: {place} has not answered for {VANISHED_S} s, the connection is dead.",
@@ -68,35 +70,25 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     return ServerUnavailable(
         f"Streaming failed: {place} closed the connection before it answered.",
         kind="dropped",
-        hint="Look at the server's log, then try again.",
+        hint="Look at the server's log, then try again."
+        if endpoint.scheme == "https"
+        else "Look at the server's log, then try again; if it speaks https, write https:// in its address.",
         details=details,
     )
 
 
 def caused_by(error: BaseException, numbers: frozenset[int]) -> bool:
-    """Whether an error of the system with one of these numbers stands at its beginning."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        if isinstance(cause, OSError) and cause.errno in numbers:
-            return True
-        if isinstance(cause, BaseExceptionGroup):
-            return any(caused_by(one, numbers) for one in cause.exceptions)
-        cause = cause.__cause__ or cause.__context__
-    return False
+    """Whether an error of the system with one of these numbers stands behind it."""
+    return any(isinstance(one, OSError) and one.errno in numbers for one in causes(error))
 
 
-def _not_connected(endpoint: Endpoint, details: str) -> ServerUnavailable:
+def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> ServerUnavailable:
+    untrusted = distrusted(error, endpoint.host, endpoint.netloc)
+    if untrusted is not None:
+        return untrusted
     through_proxy = None if is_local(endpoint) else proxy_unavailable(endpoint, details)
     if through_proxy is not None:
         return through_proxy
-    if "CERTIFICATE" in details or "SSL" in details:
-        return ServerUnavailable(
-            f"No safe connection to {endpoint.netloc} can be made.",
-            hint="Check the certificate of the server, and whether it speaks https.",
-            details=details,
-        )
     is_unknown_name = any(words in details for words in _UNKNOWN_NAME)
     message = (
         f"The name {endpoint.host} is not known."

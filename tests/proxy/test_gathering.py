@@ -50,7 +50,7 @@ async def test_a_server_that_is_faster_than_we_are_is_read_on_and_on():
 async def test_the_connections_of_httpx_can_be_told_to_gather(server):
     server.on("GET /v1/models", raw_reply(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"))
     connections = Connections()
-    client = connections.client(endpoint_of(server))
+    client = await connections.client(endpoint_of(server))
     async with client.stream("GET", f"{server.url}/v1/models") as response:
         stream = response.extensions["network_stream"]
         assert isinstance(stream, GatheringStream)

@@ -238,7 +238,7 @@ async def test_a_silence_that_nobody_hears_leaves_no_task_behind(quick, server, 
 async def test_the_system_notices_a_machine_that_is_gone(server):
     server.on("GET /", answer())
     connections = Connections()
-    async with connections.client(endpoint_of(server)).stream("GET", server.url) as response:
+    async with (await connections.client(endpoint_of(server))).stream("GET", server.url) as response:
         wire = response.extensions["network_stream"].get_extra_info("socket")
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         for level, name, value in keepalive_options():
@@ -255,7 +255,7 @@ async def test_a_host_that_is_far_is_watched_unless_a_proxy_stands_between(monke
     if proxy:
         monkeypatch.setenv("ALL_PROXY", proxy)
     connections = Connections()
-    client = connections.client(Endpoint.parse("https://models.example"))
+    client = await connections.client(Endpoint.parse("https://models.example"))
     assert bool(client._transport._pool._socket_options) is not bool(proxy)
     assert bool(client._mounts) is bool(proxy), "the proxy of the environment is used"
     await connections.aclose()

@@ -7,7 +7,8 @@
         assert server.requests[0].path == "/v1/models"
 
 Several replies for one route are played one after the other; the last one stays. A reply may also be a
-function of the request. As a process of its own: `python -m tests.support.scripted_server --help`.
+function of the request. With `certificate="hosts"` it speaks https (see `tls`). As a process of its own:
+`python -m tests.support.scripted_server --help`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tests.support.scripted_replies import (
     text_reply,
     usage,
 )
+from tests.support.tls import server_context
 
 __all__ = [
     "DONE",
@@ -86,9 +88,10 @@ Script = Reply | Callable[[Seen], Reply]
 class ScriptedServer:
     """Plays replies; runs in a thread of its own, so that tests with and without asyncio can use it."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, certificate: str = "") -> None:
         self.host = host
         self.port = port
+        self._tls = server_context(certificate) if certificate else None
         self.requests: list[Seen] = []
         self.unknown: Script = text_reply("404 page not found", status=404)
         self.connections = 0
@@ -104,7 +107,7 @@ class ScriptedServer:
     def url(self) -> str:
         """Origin, without /v1."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http{'s' if self._tls else ''}://{host}:{self.port}"
 
     def on(self, route: str, *replies: Script) -> ScriptedServer:
         """Script a route: "GET /path", or "/path" for every method; the query is not looked at."""
@@ -164,16 +167,20 @@ class ScriptedServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._talk, self.host, self.port, reuse_address=True)
+        server = await asyncio.start_server(
+            self._talk, self.host, self.port, reuse_address=True, ssl=self._tls
+        )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         try:
             await self._stop.wait()
         finally:
             server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
                 task.cancel()
-            await asyncio.sleep(0)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # what was aborted is closed with the next turn of the loop
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -191,6 +198,8 @@ class ScriptedServer:
                 if not keep:
                     break
         with contextlib.suppress(Exception, asyncio.CancelledError):
+            if self._stop.is_set():
+                writer.transport.abort()  # over TLS closing would wait for the other side
             writer.close()
             await writer.wait_closed()
 

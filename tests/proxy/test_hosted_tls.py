@@ -1,0 +1,184 @@
+"""Each provider over https, with a certificate of its own name: what it is sent, says and refuses."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RetryScheduled,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
+from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.errors import EndpointNotAllowed, ServerRejected
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_providers import OPENAI, PROVIDERS, Provider
+from tests.support.scripted_server import Reply, ScriptedServer, json_reply, raw_reply
+from tests.support.tls import AUTHORITY, lead_here
+
+KEY = "sk-marked-key-4711"
+ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer(certificate="hosts") as one:
+        yield one
+
+
+@pytest.fixture
+def reach(server, make_client, monkeypatch):
+    """Return the endpoint of a provider that is played here, and a client that may talk to it."""
+    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    lead_here(monkeypatch, *(one.host for one in PROVIDERS))
+
+    def begin(provider: Provider, **more):
+        provider.script(server)
+        endpoint = Endpoint.parse(provider.url(server.port))
+        return endpoint, make_client(key=KEY, **{"allowed": (provider.host,)} | more)
+
+    return begin
+
+
+def chat(endpoint: Endpoint, provider: Provider, **more):
+    return ask(endpoint, product=provider.product, model="some-model", **more)
+
+
+@ROWS
+async def test_a_provider_is_known_and_heard_out_in_its_own_form(server, reach, provider):
+    endpoint, client = reach(provider)
+    found = await client.check(endpoint)
+    assert (found.product, found.verdict) == (provider.product, Verdict.READY)
+    events, error = await events_of(client, chat(endpoint, provider))
+    assert error is None
+
+    def joined(kind):
+        return "".join(event.text for event in events if isinstance(event, kind))
+
+    assert (joined(ReasoningDelta), joined(TextDelta)) == (provider.thought, "Hello there.")
+    calls: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            name, arguments = calls.setdefault(event.index, ["", ""])
+            calls[event.index] = [name or event.name, arguments + event.arguments]
+    assert tuple(tuple(call) for call in calls.values()) == provider.calls
+    assert any(isinstance(event, UsageReported) for event in events)
+    assert isinstance(events[-1], StreamFinished)
+
+
+@pytest.mark.rule("R-10")
+@ROWS
+async def test_the_key_goes_to_the_provider_alone_and_in_one_header(server, reach, provider):
+    endpoint, client = reach(provider)
+    await client.check(endpoint)
+    await events_of(client, chat(endpoint, provider))
+    with_key = [one.headers["authorization"] for one in server.requests]
+    assert with_key == [f"Bearer {KEY}"] * len(server.requests) != []
+    rest = [
+        str({**one.headers, "authorization": ""}) + one.path + one.body.decode() for one in server.requests
+    ]
+    assert KEY not in "".join(rest)
+    assert {one.headers["host"] for one in server.requests} == {endpoint.netloc}
+
+
+@ROWS
+async def test_a_provider_that_nobody_allowed_is_sent_nothing_and_the_step_is_told(server, reach, provider):
+    endpoint, client = reach(provider, allowed=())
+    _, error = await events_of(client, chat(endpoint, provider))
+    assert isinstance(error, EndpointNotAllowed)
+    assert error.hint == (
+        f"Start with --allow-host {provider.host}, or put it into allowed_hosts of config.toml."
+    )
+    assert (server.connections, server.requests) == (0, [])
+
+
+@pytest.mark.rule("R-9")
+@ROWS
+async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server, reach, provider):
+    endpoint, client = reach(provider)
+    with ScriptedServer(certificate="hosts") as other:
+        location = {"Location": f"{other.url}/v1/chat/completions", "Content-Length": "0"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in location.items())
+        provider.refuse(server, raw_reply(f"HTTP/1.1 307 Elsewhere\r\n{head}\r\n".encode()))
+        _, error = await events_of(client, chat(endpoint, provider))
+        assert isinstance(error, EndpointNotAllowed)
+        assert "redirects to another host" in error.message
+        assert other.connections == 0
+
+
+REFUSALS = [
+    pytest.param(provider, kind, reply, id=f"{provider.product.value}: {kind}")
+    for provider in PROVIDERS
+    for kind, reply in provider.refusals.items()
+]
+
+
+@pytest.mark.rule("R-24")
+@pytest.mark.parametrize(("provider", "kind", "reply"), REFUSALS)
+async def test_each_refusal_of_a_provider_has_its_kind_and_a_step(server, reach, provider, kind, reply):
+    endpoint, client = reach(provider)
+    provider.refuse(server, reply)
+    events, error = await events_of(client, chat(endpoint, provider))
+    assert isinstance(error, ServerRejected)
+    assert (error.kind, bool(error.hint)) == (kind, True)
+    assert KEY not in repr(vars(error)) + str(error) + repr(events)
+    passes = kind in ("busy", "upstream", "timeout") or (
+        kind == "rate_limited" and provider.product is Product.MISTRAL
+    )
+    posts = [one for one in server.requests if one.method == "POST"]
+    assert len(posts) == (3 if passes else 1)
+    assert len([one for one in events if isinstance(one, RetryScheduled)]) == len(posts) - 1
+
+
+@pytest.mark.rule("R-32")
+@pytest.mark.parametrize("form", ["3600", "a date", "milliseconds", "OpenAI's own", "in the body"])
+async def test_an_hour_that_a_provider_asks_for_is_told_and_not_waited_for(server, reach, form):
+    forms = {
+        "3600": {"Retry-After": "3600"},
+        "a date": {"Retry-After": formatdate(time.time() + 3601, usegmt=True)},
+        "milliseconds": {"retry-after-ms": "3600000"},
+        "OpenAI's own": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h0m0s"},
+    }
+    endpoint, client = reach(OPENAI)
+    error = {
+        "message": "Rate limit reached",
+        "code": "rate_limit_exceeded",
+        "details": [{"retryDelay": "3600s"}],
+    }
+    headers = forms.get(form)
+    if headers is not None:
+        del error["details"]
+    OPENAI.refuse(server, json_reply({"error": error}, status=429, headers=headers))
+    _, failure = await events_of(client, chat(endpoint, OPENAI))
+    assert isinstance(failure, ServerRejected)
+    assert failure.kind == "rate_limited"
+    assert "1 h 0 min" in failure.hint or "59 min" in failure.hint
+    assert len(server.seen("POST /v1/chat/completions")) == 1
+
+
+async def test_a_short_wait_that_a_provider_asks_for_is_kept_to(server, reach):
+    endpoint, client = reach(OPENAI)
+    wait: Reply = json_reply(
+        {"error": {"message": "slow down"}}, status=429, headers={"retry-after-ms": "20"}
+    )
+    OPENAI.script(server)
+    server.on("POST /v1/chat/completions", wait, *server._routes["POST /v1/chat/completions"])
+    events, error = await events_of(client, chat(endpoint, OPENAI))
+    assert error is None
+    assert [one.wait_s for one in events if isinstance(one, RetryScheduled)] == [0.02]
+
+
+@pytest.mark.rule("R-13")
+async def test_openai_gets_the_new_name_of_the_limit_first_and_a_seed(server, reach):
+    endpoint, client = reach(OPENAI)
+    await events_of(client, chat(endpoint, OPENAI, max_tokens=9, seed=7))
+    sent = server.requests[-1].json
+    assert (sent["max_completion_tokens"], sent["seed"], "max_tokens" in sent) == (9, 7, False)

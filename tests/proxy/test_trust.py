@@ -1,0 +1,237 @@
+"""Whose certificate is believed, and what a person is told where one is not: nothing is sent then."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from lmchat.config.settings import Settings
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.errors import ServerUnavailable
+from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.connections import Connections
+from lmchat.proxy.trust import MAX_BYTES, trusted
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer, json_reply
+from tests.support.tls import ALONE, AUTHORITY, lead_here
+
+TRUST_IT = "name the file as ca_file in config.toml, or in SSL_CERT_FILE."
+
+
+@pytest.fixture(autouse=True)
+def as_delivered(monkeypatch):
+    """Take no certificates or proxies of this machine's environment."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def client_of(make_client, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made: list[ProxyClient] = []
+
+    def make(ca_file: str = "", *allowed: str) -> ProxyClient:
+        settings = Settings(ca_file=ca_file, allowed_hosts=allowed)
+        made.append(ProxyClient(settings, key_for=lambda _: "sk-1"))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.aclose()
+
+
+@contextmanager
+def showing(certificate: str):
+    with ScriptedServer(certificate=certificate) as server:
+        yield plain(server, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "host", "ca_file"),
+    [
+        ("hosts", "localhost", AUTHORITY),
+        ("hosts", "127.0.0.1", AUTHORITY),
+        ("alone", "localhost", ALONE),
+    ],
+)
+@pytest.mark.parametrize("is_variable", [False, True])
+async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
+    client_of, monkeypatch, certificate, host, ca_file, is_variable
+):
+    if is_variable:
+        monkeypatch.setenv("SSL_CERT_FILE", ca_file)
+    client = client_of("" if is_variable else ca_file)
+    with showing(certificate) as server:
+        endpoint = Endpoint.parse(f"https://{host}:{server.port}")
+        assert (await client.check(endpoint)).verdict is Verdict.READY
+        _, error = await events_of(client, ask(endpoint))
+        assert error is None
+        assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
+
+
+async def test_a_server_of_the_own_network_is_reached_with_the_companys_certificate(client_of, monkeypatch):
+    lead_here(monkeypatch, "workstation.lan")
+    with showing("hosts") as server:
+        endpoint = Endpoint.parse(f"https://workstation.lan:{server.port}")
+        found = await client_of(AUTHORITY, "workstation.lan").check(endpoint)
+        assert found.verdict is Verdict.READY
+
+
+@pytest.mark.parametrize(
+    ("certificate", "message", "hint"),
+    [
+        ("hosts", "is not trusted: it is signed by nobody who is known here.", TRUST_IT),
+        ("alone", "is not trusted: it is signed by nobody who is known here.", TRUST_IT),
+        ("expired", "has expired.", "set the clock of this machine."),
+        ("elsewhere", "is made for another name than localhost.", "Use the name that it is made for"),
+    ],
+)
+async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
+    client_of, certificate, message, hint
+):
+    client = client_of("" if message.startswith("is not trusted") else AUTHORITY)
+    with showing(certificate) as server:
+        endpoint = Endpoint.parse(f"https://localhost:{server.port}")
+        found = await client.check(endpoint)
+        events, error = await events_of(client, ask(endpoint, "marked words"))
+        assert isinstance(error, ServerUnavailable)
+        told = f"The certificate of localhost:{server.port} {message} Nothing was sent."
+        assert (error.kind, error.message) == ("certificate", told)
+        assert hint in error.hint
+        assert (found.verdict, found.detail, found.next_step) == (Verdict.SERVER_ERROR, told, error.hint)
+        assert [type(event).__name__ for event in events] == ["RequestSent"], "it is not tried again"
+        assert (server.connections, server.requests) == (0, [])
+
+
+async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(client_of, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "")
+    lead_here(monkeypatch, "models.example")
+    with showing("hosts") as server, tunnel_to(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
+        client = client_of("", "models.example")
+        _, error = await events_of(client, ask(Endpoint.parse("https://models.example")))
+        assert isinstance(error, ServerUnavailable)
+        assert error.kind == "certificate"
+        assert server.requests == []
+
+
+@contextmanager
+def tunnel_to(port: int):
+    """Play a proxy that connects whoever asks to one port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def play() -> None:
+            near, _ = listener.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                asked = b""
+                while b"\r\n\r\n" not in asked:
+                    asked += near.recv(4096)
+                near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(far, near))
+                back.start()
+                _pump(near, far)
+                back.join()
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(10)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+async def test_https_to_a_server_that_speaks_http_says_so(client_of):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            for _ in range(2):
+                talk, _ = listener.accept()
+                with talk:
+                    talk.recv(4096)
+                    talk.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        client = client_of()
+        found = await client.check(endpoint)
+        _, error = await events_of(client, ask(endpoint))
+        thread.join(10)
+    assert "speaks no https" in found.detail
+    assert isinstance(error, ServerUnavailable)
+    assert "begins with http://" in error.hint
+
+
+async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, server):
+    client = client_of()
+    with showing("hosts") as closing:
+        endpoint = Endpoint.parse(f"http://127.0.0.1:{closing.port}")
+        assert "https://" in (await client.check(endpoint)).next_step
+    told = "Client sent an HTTP request to an HTTPS server."
+    server.unknown = json_reply({"error": told}, status=400)
+    _, error = await events_of(client, ask(endpoint_of(server)))
+    assert error is not None
+    assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"", "it holds no certificates"),
+        (b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----", "it holds no certificates"),
+        (b"x" * (MAX_BYTES + 1), "File too large"),
+        ("a pipe", "it is no ordinary file"),
+    ],
+)
+async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
+    client_of, server, tmp_path, content, reason
+):
+    file = tmp_path / "company.pem"
+    if content == "a pipe":
+        os.mkfifo(file)
+    elif content is not None:
+        file.write_bytes(content)
+    client = client_of(str(file))
+    with showing("hosts") as secure:
+        found = await client.check(endpoint_of(secure))
+        assert found.detail == f"The certificates that ca_file names cannot be used: {file}: {reason}."
+        assert secure.connections == 0
+    assert (await client.check(endpoint_of(plain(server, "tiny")))).verdict is Verdict.READY
+
+
+def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
+    with pytest.raises(ServerUnavailable, match=r"SSL_CERT_FILE names cannot be used: /nowhere/at-all\.pem"):
+        trusted()
+
+
+def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_comes_on_top(monkeypatch):
+    usual = len(trusted().get_ca_certs())
+    assert len(trusted(AUTHORITY).get_ca_certs()) == usual + 1
+    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+    assert len(trusted().get_ca_certs()) == 1
+    assert trusted().verify_mode is ssl.CERT_REQUIRED
+
+
+async def test_certificates_are_read_once_for_all_servers_and_never_for_http(monkeypatch):
+    read = []
+    monkeypatch.setattr("lmchat.proxy.connections.trusted", lambda file: read.append(file) or trusted(file))
+    connections = Connections(ca_file=AUTHORITY)
+    for address in ("http://127.0.0.1:1", "https://127.0.0.1:2", "https://models.example"):
+        await connections.client(Endpoint.parse(address))
+    await connections.aclose()
+    assert read == [AUTHORITY]
