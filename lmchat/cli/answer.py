@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lmchat.cli.form import Form, Taken
 from lmchat.cli.output import Output, SafeStream, failure_detail
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
@@ -11,6 +12,7 @@ from lmchat.domain.event import (
     ModelNamed,
     ReasoningDelta,
     RefusalDelta,
+    RequestAdapted,
     Rethought,
     RetryScheduled,
     StreamStalled,
@@ -22,12 +24,15 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent
 
+_NOTHING = Taken()
+
 
 class Printer:
     """Prints the events of one turn."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, form: Form | None = None) -> None:
         self._output = output
+        self._form = form
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
         self._thoughts: list[str] = []
@@ -44,6 +49,8 @@ class Printer:
                 self._say(event)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+            case RequestAdapted(note=note):
+                self._output.note(f"lmchat: {note}")
             case ModelLoading() if not self._is_loading_told:
                 self._is_loading_told = True
                 self._output.note("lmchat: the server is loading the model …")
@@ -78,7 +85,7 @@ class Printer:
             self._piece("".join(self._thoughts))
         elif self._output.is_lines:
             self._output.document({"rethought": True})
-        elif not self._output.is_json:
+        elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
             self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
@@ -91,26 +98,44 @@ class Printer:
             self._left_out = plan.left_out
             self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
-    def end(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
+    def tell_repair(self, error: LMChatError) -> None:
+        """Say that the model is asked once more."""
+        if self._output.is_lines:
+            self._output.document({"repair": error.message})
+        self._output.note(f"lmchat: {error.message} It is asked once more.")
+
+    def end(self, answer: ChatMessage, session_id: str | None, taken: Taken = _NOTHING) -> LMChatError | None:
         """Print how it ended and return what went wrong, if anything did."""
-        error = _error(answer)
+        error = _error(answer) or taken.error
         if self._output.is_lines:
             if error is None:
-                for call in _calls(answer):
-                    self._output.document({"tool_call": call})
-                if answer.refusal:
-                    self._output.document({"refused": True})
-                self._output.document({"done": True})
+                self._end_lines(answer, taken)
         elif not self._output.is_json:
             self._stream.end()
+            if self._form is not None and taken.has_value:
+                self._form.show(taken.value, self._output)
             if error is None:
                 self._tell_refusal(answer)
                 self._tell_calls(answer)
                 self._tell_limit(answer)
         elif answer.state is not AnswerState.FAILED:
             value = answer_json(answer, session_id, self.sent_tokens)
+            if self._form is not None:
+                value[self._form.name] = taken.value
             self._output.document(value if error is None else value | {"detail": failure_detail(error)})
         return error
+
+    def _end_lines(self, answer: ChatMessage, taken: Taken) -> None:
+        for call in _calls(answer):
+            self._output.document({"tool_call": call})
+        if answer.refusal:
+            self._output.document({"refused": True})
+        self._output.document({"done": True} | ({} if self._form is None else {self._form.name: taken.value}))
+
+    @property
+    def _is_streaming(self) -> bool:
+        """Whether text is printed while it arrives."""
+        return not self._output.is_json and self._form is None
 
     def _tell_refusal(self, answer: ChatMessage) -> None:
         if answer.refusal:
@@ -130,7 +155,7 @@ class Printer:
     def _piece(self, text: str) -> None:
         if self._output.is_lines:
             self._output.document({"chunk": text})
-        elif not self._output.is_json:
+        elif self._is_streaming:
             self._stream.write(text)
 
 

@@ -7,16 +7,23 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from lmchat.cli.answer import Printer
+from lmchat.cli.form import Form, Taken, form_of
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.settings import Settings
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.domain.message import AnswerState, ChatMessage
+from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.services.asking import ConversationEvent, HowToAsk
+from lmchat.services.conversation import Conversation
 from lmchat.services.desk import Desk
+from lmchat.structured.wanted import second
 
 _WRONG_USE = ("bad_request", "not_allowed")
 _LOOK_S = 0.2
@@ -26,17 +33,18 @@ _BLOCK_BYTES = 65_536
 
 def ask(parts: Parts) -> Coroutine[None, None, int]:
     """Ask, print the answer while it arrives, and return how that went."""
+    form = form_of(parts.options)
     # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _ask(parts, _prompt(parts))
+    return _ask(parts, _prompt(parts), form)
 
 
-async def _ask(parts: Parts, prompt: str) -> int:
+async def _ask(parts: Parts, prompt: str, form: Form | None) -> int:
     async with open_world(parts, is_kept=_is_kept(parts)) as world:
         desk = Desk(chat=world.settings.chat, backend=world.backend, store=world.store)
         await _open_session(parts, world, desk)
         settings = await _settings(parts, world)
         desk.target = await find_target(world.backend, settings, world.remembered, parts.output.note)
-        error = await _answered(parts, desk, prompt)
+        error = await _answered(parts, desk, prompt, form)
     if error is not None:
         parts.output.failure(error)
         return 2 if error.kind in _WRONG_USE else 1
@@ -51,27 +59,60 @@ async def _settings(parts: Parts, world: World) -> Settings:
     return await serve(parts, world)
 
 
-async def _answered(parts: Parts, desk: Desk, prompt: str) -> LMChatError | None:
+async def _answered(parts: Parts, desk: Desk, prompt: str, form: Form | None) -> LMChatError | None:
     """Print the answer; cut short by a signal, print what came and let the signal go on."""
     conversation = desk.shown.conversation
-    printer = Printer(parts.output)
+    printer = Printer(parts.output, form)
+    how = desk.how_to_ask()
     try:
-        async with aclosing(conversation.send(prompt, desk.how_to_ask())) as events:
-            async for event in events:
-                printer.show(event)
+        await _show(
+            printer, conversation.send(prompt, how if form is None else replace(how, output=form.output))
+        )
+        taken = await _taken(form, printer, conversation, how)
     except asyncio.CancelledError:
         if conversation.turn is not None:
-            _end(parts, desk, printer)
+            _end(parts, desk, printer, Taken() if form is None else form.rest(conversation.messages[-1]))
         raise
-    return _end(parts, desk, printer)
+    return _end(parts, desk, printer, taken)
 
 
-def _end(parts: Parts, desk: Desk, printer: Printer) -> LMChatError | None:
+async def _show(printer: Printer, incoming: AsyncGenerator[ConversationEvent, None]) -> None:
+    async with aclosing(incoming) as events:
+        async for event in events:
+            printer.show(event)
+
+
+async def _taken(form: Form | None, printer: Printer, conversation: Conversation, how: HowToAsk) -> Taken:
+    """Take out of the answer what is wanted; where it is not in there, ask for it once more."""
+    if form is None:
+        return Taken()
+    try:
+        return await _take(form, conversation.messages[-1])
+    except LMChatError as error:
+        again = form.repair(error)
+        if not again:
+            return Taken(error=error)
+        printer.tell_repair(error)
+    await _show(printer, conversation.send(again, replace(how, output=form.output)))
+    try:
+        return await _take(form, conversation.messages[-1])
+    except LMChatError as error:
+        return Taken(error=second(error) if isinstance(error, AnswerUnfit) else error)
+
+
+async def _take(form: Form, answer: ChatMessage) -> Taken:
+    if answer.state is not AnswerState.COMPLETE:
+        return form.rest(answer)
+    return Taken(value=await form.take(answer), has_value=True)
+
+
+def _end(parts: Parts, desk: Desk, printer: Printer, taken: Taken) -> LMChatError | None:
     conversation, unsaved = desk.shown.conversation, desk.keeper.warning
     is_saved = _is_kept(parts) and unsaved is None
     if conversation.sent is not None:  # less than at first, where the server found it too long
         printer.tell_plan(conversation.sent)
-    error = printer.end(conversation.messages[-1], conversation.header.session_id if is_saved else None)
+    session_id = conversation.header.session_id if is_saved else None
+    error = printer.end(conversation.messages[-1], session_id, taken)
     return error or (unsaved if _is_kept(parts) else None)
 
 

@@ -160,6 +160,8 @@ COMMANDS: tuple[Command, ...] = (
             'lmchat ask "Which vegetables grow in shade?"',
             'git diff | lmchat ask "Write a commit message"',
             'lmchat ask --json "Hello" | jq -r .reply',
+            'lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name',
+            'lmchat ask --code "A shell loop over all .txt files" > loop.sh',
             'lmchat ask --local --yes "Hello"',
         ),
         "ask:ask",
@@ -167,6 +169,10 @@ COMMANDS: tuple[Command, ...] = (
             _argument("prompt", metavar="PROMPT", nargs="?", default="", help="what to ask"),
             _switch("--json", help="print one JSON document at the end"),
             _switch("--stream-json", help="print one JSON object a line while the answer arrives"),
+            _argument(
+                "--schema", metavar="FILE", help="print one JSON value that fits the JSON schema in the file"
+            ),
+            _switch("--code", help="print the code between fences alone"),
             _switch("--yes", help="with --local: fetch the demo model without asking, if there is none"),
             _switch("--save", help="keep prompt and answer as a session; with -r the default"),
             _argument("--no-save", dest="save", action="store_false", help="keep nothing (else the default)"),

@@ -42,6 +42,10 @@ class Options:
     """`--json`."""
     stream_json: bool = False
     """`ask --stream-json`."""
+    schema: str | None = None
+    """`ask --schema`: a file."""
+    code: bool = False
+    """`ask --code`."""
     yes: bool = False
     """`ask --yes`: fetch the demo model unasked."""
     save: bool | None = None

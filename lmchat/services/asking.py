@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from lmchat.domain.context import ContextPlan, plan_context
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
-from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Product, Target
 from lmchat.errors import RequestInvalid
 
@@ -28,6 +28,8 @@ class HowToAsk(Struct, frozen=True, kw_only=True):
     """How to choose words."""
     is_truncating: bool = True
     """Whether the oldest messages may be left out; else a full window is refused."""
+    output: Output = field(default_factory=AnyText)
+    """What form the answer is to have."""
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
@@ -105,4 +107,5 @@ def request_for(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> 
         model=how.target.model_id,
         messages=messages,
         sampling=how.sampling,
+        output=how.output,
     )

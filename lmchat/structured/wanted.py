@@ -14,7 +14,8 @@ from lmchat.structured.schema import CHECK_S, Schema
 
 CUT = "length"
 """The server's word for an answer that was cut at its limit."""
-_SECOND_TRY = ", also at the second try"
+_UNFIT = "The answer does not fit"
+_HINT = "Ask more plainly, or another model; small ones often cannot."
 
 
 class WantedValue:
@@ -35,7 +36,7 @@ class WantedValue:
             return AnyObject()
         return FittingValue(schema=self._schema.value, name=self._name)
 
-    async def value_in(self, text: str, *, finish_reason: str = "") -> Any:
+    async def value_in(self, text: str, *, finish_reason: str = "", is_refusal: bool = False) -> Any:
         """Return the value that an answer holds.
 
         Raises:
@@ -45,16 +46,23 @@ class WantedValue:
             # in a thread: it takes time, and may wait for another process
             return await asyncio.to_thread(self._value, text)
         except UnfitError as error:
+            if is_refusal:
+                raise AnswerUnfit("The model refused, so there is no JSON value.") from error
             if finish_reason == CUT:
                 raise AnswerUnfit(
                     f"The answer is cut short, so it does not fit: {error}.",
                     hint="Raise max_tokens, or ask a model with a larger context.",
                 ) from error
-            raise AnswerUnfit(f"The answer does not fit: {error}.", hint=self._hint) from error
+            raise AnswerUnfit(f"{_UNFIT}: {error}.", hint=_HINT) from error
 
     def repair(self, error: AnswerUnfit) -> str:
-        """Return what to say to a model whose answer does not fit, with all that it has to know."""
-        why = error.message.partition(": ")[2]
+        """Return what to say to a model whose answer does not fit, with all that it has to know.
+
+        Empty where asking again would end in the same way: after a refusal, and where the answer was cut.
+        """
+        if not error.message.startswith(_UNFIT):
+            return ""
+        why = error.message.removeprefix(f"{_UNFIT}: ")
         form = "one JSON object" if self._schema is None else "one JSON value that fits the schema below"
         schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
         return (
@@ -74,17 +82,8 @@ class WantedValue:
             return self._schema.misfit(value)
         return "" if isinstance(value, dict) else "it is no JSON object"
 
-    @property
-    def _hint(self) -> str:
-        return "Ask more plainly, or another model; small ones often cannot."
-
-
-def is_cut(error: AnswerUnfit) -> bool:
-    """Whether asking again would only be cut again."""
-    return error.message.startswith("The answer is cut short")
-
 
 def second(error: AnswerUnfit) -> AnswerUnfit:
     """Return the error of an answer that was asked for twice."""
-    message = error.message.replace("does not fit:", f"does not fit{_SECOND_TRY}:", 1)
+    message = error.message.replace(f"{_UNFIT}:", f"{_UNFIT}, also at the second try:", 1)
     return AnswerUnfit(message, hint=error.hint)
