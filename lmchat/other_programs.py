@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 _OWN = "LMCHAT_"
@@ -19,6 +20,18 @@ def find_program(name: str, path: str) -> str:
     """Return where a program is; only folders of `PATH` that are named in full count."""
     places = os.pathsep.join(place for place in path.split(os.pathsep) if is_runnable(place))
     return shutil.which(name, path=places) or ""
+
+
+def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return a command line whose program is named in full, or as the user named it with a folder.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+    """
+    program = find_program(argv[0], environ.get("PATH", os.defpath))
+    if not program:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+    return [program, *argv[1:]]
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:

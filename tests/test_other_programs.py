@@ -7,18 +7,23 @@ import os
 import pytest
 
 from lmchat.engine.installer import find_installer
-from lmchat.errors import EngineUnavailable
+from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.machine.listeners import port_holders
 from lmchat.other_programs import environment_for_others, find_program
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.editor import edit_text
+from lmchat.terminal.pager import page_text
+from lmchat.terminal.terminal_check import terminal_findings
 from tests.support.small_programs import put
 
+PROGRAMS = ("uv", "pip", "pip3", "lsof", "wl-copy", "wl-paste", "tmux", "vi", "nano", "less", "more")
 RELATIVE = ["", ".", "bin", f"{os.pathsep}bin", f"bin{os.pathsep}"]
 
 
 @pytest.fixture
 def in_a_strange_folder(tmp_path, monkeypatch):
     """Stand in a folder with programs of well-known names, each of which leaves a trace when it is run."""
-    for name in ("uv", "pip", "pip3", "lsof"):
+    for name in PROGRAMS:
         for folder in (tmp_path, tmp_path / "bin"):
             put(folder, name, f"open({str(tmp_path / 'trace')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
@@ -45,6 +50,46 @@ def test_no_lsof_of_the_current_folder_is_run(in_a_strange_folder, monkeypatch, 
     monkeypatch.setenv("PATH", path)
     port_holders({1}, proc=in_a_strange_folder)
     assert not (in_a_strange_folder / "trace").exists()
+
+
+@pytest.mark.parametrize("path", RELATIVE)
+async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_strange_folder, path):
+    environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "TMUX": "tmux,1,0", "EDITOR": "vi"}
+    clipboard = Clipboard(environ=environ, write=lambda _: False, file=in_a_strange_folder / "copied")
+    assert (await clipboard.copy("words")).way == "file"
+    assert [way.way for way in clipboard.ways() if way.works is not False] == ["file"]
+    await terminal_findings(environ, [])
+    with pytest.raises(WrongUse, match="vi cannot be run"):
+        await edit_text("words", environ=environ)
+    with pytest.raises(WrongUse, match="pager cannot be run"):
+        await page_text("words", environ=environ | {"PAGER": "less -R"})
+    with pytest.raises(WrongUse, match="No editor"):
+        await edit_text("words", environ={"PATH": path})
+    with pytest.raises(WrongUse, match="No pager"):
+        await page_text("words", environ={"PATH": path})
+    assert not (in_a_strange_folder / "trace").exists()
+
+
+async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
+    told = f"import os; open({str(tmp_path / 'told')!r}, 'a').write(' '.join(os.environ) + '\\n')"
+    for name in ("wl-copy", "tmux", "ed", "pg"):
+        put(tmp_path / "bin", name, told)
+    environ = {
+        "PATH": str(tmp_path / "bin"),
+        "LMCHAT_API_KEY": "sk-secret",
+        "WAYLAND_DISPLAY": "wayland-0",
+        "TMUX": "tmux,1,0",
+        "EDITOR": "ed",
+        "PAGER": "pg",
+    }
+    clipboard = Clipboard(environ=environ, write=lambda _: False, file=tmp_path / "copied")
+    assert (await clipboard.copy("words")).way == "wl-copy"
+    await terminal_findings(environ, [])
+    await edit_text("words", environ=environ)
+    await page_text("words", environ=environ)
+    lines = (tmp_path / "told").read_text().splitlines()
+    assert len(lines) == 7
+    assert all("TMUX" in line and "LMCHAT" not in line for line in lines)
 
 
 def test_the_variables_of_lmchat_are_kept_back():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
+from lmchat.other_programs import find_program
 from lmchat.safe_text import safe_text
 from lmchat.terminal import processes
 
@@ -168,16 +168,20 @@ class Clipboard:
         """Return why a tool cannot work; empty where it may."""
         if tool.needs and not self._environ.get(tool.needs):
             return f"${tool.needs} is not set"
-        if shutil.which(tool.copy[0], path=self._environ.get("PATH")) is None:
+        if not find_program(tool.copy[0], self._environ.get("PATH", os.defpath)):
             return "not installed"
         return ""
 
     async def _set(self, tool: Tool, text: str) -> bool:
         data = text.encode(tool.encoding, errors="replace")
-        return await processes.feed(self._found(tool.copy), data, timeout_s=self.timeout_s) == 0
+        return await self._feed(tool.copy, data)
 
-    def _found(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        return (shutil.which(argv[0], path=self._environ.get("PATH")) or argv[0], *argv[1:])
+    async def _feed(self, argv: tuple[str, ...], data: bytes) -> bool:
+        status = await processes.feed(argv, data, environ=self._environ, timeout_s=self.timeout_s)
+        return status == 0
+
+    async def _read(self, argv: tuple[str, ...]) -> bytes | None:
+        return await processes.read(argv, environ=self._environ, timeout_s=self.timeout_s)
 
     def _send_osc_52(self, text: str) -> bool:
         data = b64encode(text.encode(errors="replace")).decode()
@@ -230,14 +234,12 @@ class Clipboard:
             return untried
         word = f"lmchat {secrets.token_hex(4)}"
         name, own = TMUX.copy[0], ("-b", "lmchat-doctor")
-        load = self._found((name, "load-buffer", *own, "-"))
-        is_set = await processes.feed(load, word.encode(), timeout_s=self.timeout_s) == 0
-        after = await processes.read(self._found((name, "show-buffer", *own)), timeout_s=self.timeout_s)
-        await processes.read(self._found((name, "delete-buffer", *own)), timeout_s=self.timeout_s)
+        is_set = await self._feed((name, "load-buffer", *own, "-"), word.encode())
+        after = await self._read((name, "show-buffer", *own))
+        await self._read((name, "delete-buffer", *own))
         if not is_set or (after or b"").decode(errors="replace").strip() != word:
             return WayChecked(way=name, works=False, reason="failed, or took too long")
-        option = self._found((name, "show-options", "-sv", "set-clipboard"))
-        told = await processes.read(option, timeout_s=self.timeout_s)
+        told = await self._read((name, "show-options", "-sv", "set-clipboard"))
         if (told or b"").strip() == b"off":
             reason = "its own buffer only: tmux set-option -s set-clipboard external lets it out"
             return WayChecked(way=name, works=False, reason=reason)
@@ -248,7 +250,7 @@ class Clipboard:
     async def _get(self, tool: Tool) -> str | None:
         if not tool.paste:
             return None
-        data = await processes.read(self._found(tool.paste), timeout_s=self.timeout_s)
+        data = await self._read(tool.paste)
         return None if data is None else data.decode(errors="replace")
 
     async def _holds_other_things(self, tool: Tool, before: str | None) -> bool:
@@ -257,7 +259,7 @@ class Clipboard:
             return "\ufffd" in before
         if not tool.types:
             return not tool.paste
-        listed = await processes.read(self._found(tool.types), timeout_s=self.timeout_s) or b""
+        listed = await self._read(tool.types) or b""
         kinds = [line for line in listed.decode(errors="replace").splitlines() if "/" in line]
         return bool(kinds) and not any(kind.startswith("text/") for kind in kinds)
 

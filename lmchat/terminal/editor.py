@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.other_programs import command_for, environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.terminal.processes import end
 
@@ -29,7 +30,7 @@ async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> st
     argv = editor_command(environ)
     folder = await asyncio.to_thread(_prepare, text)
     try:
-        await run_in_terminal([*argv, str(folder / "prompt.md")])
+        await _run_in_terminal([*argv, str(folder / "prompt.md")], environ)
         edited = await asyncio.to_thread(_read, folder / "prompt.md")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -46,7 +47,7 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
         if value := environ.get(name, "").strip():
             return command_of(name, value)
     for fallback in _FALLBACKS:
-        if found := shutil.which(fallback, path=environ.get("PATH")):
+        if found := find_program(fallback, environ.get("PATH", os.defpath)):
             return [found]
     raise WrongUse("No editor is set.", hint="Set $EDITOR, as in: export EDITOR=nano")
 
@@ -63,7 +64,7 @@ def command_of(name: str, value: str) -> list[str]:
         raise WrongUse(f"${name} is no command: {safe_line(value, limit=60)}", hint=f"{error}.") from error
 
 
-async def run_in_terminal(argv: list[str]) -> None:
+async def _run_in_terminal(argv: list[str], environ: Mapping[str, str]) -> None:
     """Run a program that takes over the terminal, and wait for its end.
 
     Raises:
@@ -71,11 +72,13 @@ async def run_in_terminal(argv: list[str]) -> None:
     """
     name = safe_line(Path(argv[0]).name, limit=40)
     try:
-        process = await asyncio.create_subprocess_exec(*argv)
+        process = await asyncio.create_subprocess_exec(
+            *command_for(argv, environ), env=environment_for_others(environ)
+        )
     except OSError as error:
         raise WrongUse(
             f"{name} cannot be run.",
-            hint="Set $EDITOR or $PAGER to a program that is installed.",
+            hint="Set $EDITOR to a program that is installed.",
             details=str(error),
         ) from error
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from contextlib import suppress
 
 from lmchat.errors import WrongUse
+from lmchat.other_programs import command_for, environment_for_others, find_program
 from lmchat.safe_text import safe_text
 from lmchat.terminal.editor import command_of
 from lmchat.terminal.processes import end
@@ -25,7 +25,9 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
     """
     argv = pager_command(environ)
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *command_for(argv, environ), stdin=PIPE, env=environment_for_others(environ)
+        )
     except OSError as error:
         raise WrongUse(
             "The pager cannot be run.", hint="Set $PAGER, as in: export PAGER=less", details=str(error)
@@ -47,6 +49,6 @@ def pager_command(environ: Mapping[str, str]) -> list[str]:
     if value := environ.get("PAGER", "").strip():
         return command_of("PAGER", value)
     for fallback in _FALLBACKS:
-        if found := shutil.which(fallback, path=environ.get("PATH")):
+        if found := find_program(fallback, environ.get("PATH", os.defpath)):
             return [found]
     raise WrongUse("No pager is installed.", hint="Set $PAGER, as in: export PAGER=less")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from lmchat.other_programs import command_for, environment_for_others
 
-async def feed(argv: Sequence[str], data: bytes, *, timeout_s: float) -> int | None:
+
+async def feed(
+    argv: Sequence[str], data: bytes, *, environ: Mapping[str, str], timeout_s: float
+) -> int | None:
     """Run a program with data on its stdin and return its status; None where it cannot run or takes too long.
 
     Its output goes nowhere: programs that hold a clipboard stay in the background with it open, so that
@@ -17,7 +21,12 @@ async def feed(argv: Sequence[str], data: bytes, *, timeout_s: float) -> int | N
     """
     with suppress(OSError):
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+            *command_for(argv, environ),
+            stdin=PIPE,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            env=environment_for_others(environ),
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -30,10 +39,16 @@ async def feed(argv: Sequence[str], data: bytes, *, timeout_s: float) -> int | N
     return None
 
 
-async def read(argv: Sequence[str], *, timeout_s: float) -> bytes | None:
+async def read(argv: Sequence[str], *, environ: Mapping[str, str], timeout_s: float) -> bytes | None:
     """Run a program and return what it prints; None where it fails or takes too long."""
     with suppress(OSError):
-        process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            *command_for(argv, environ),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env=environment_for_others(environ),
+        )
         try:
             async with asyncio.timeout(timeout_s):
                 output, _ = await process.communicate()

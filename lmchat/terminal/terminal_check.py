@@ -47,7 +47,7 @@ async def _tmux(environ: Mapping[str, str]) -> Tmux:
     if not environ.get("TMUX"):
         return Tmux()
     version, *values = await asyncio.gather(
-        _told("tmux", "-V"), *(_told("tmux", "show-options", scope, name) for scope, name in _OPTIONS)
+        _told(environ, "-V"), *(_told(environ, "show-options", scope, name) for scope, name in _OPTIONS)
     )
     prefix, escape, extended = values
     return Tmux(
@@ -58,8 +58,8 @@ async def _tmux(environ: Mapping[str, str]) -> Tmux:
     )
 
 
-async def _told(*argv: str) -> str:
-    data = await processes.read(argv, timeout_s=_TMUX_S)
+async def _told(environ: Mapping[str, str], *words: str) -> str:
+    data = await processes.read(("tmux", *words), environ=environ, timeout_s=_TMUX_S)
     return (data or b"").decode(errors="replace").strip()
 
 
