@@ -173,10 +173,11 @@ class Turn(Struct, frozen=True, kw_only=True):
         return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
 
     def _alive(self, now_s: float, *, is_token: bool) -> Turn:
-        stage = self._resting_stage() if self.stage is Stage.STALLED else self.stage
         first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
-        is_same = stage is self.stage and first_s == self.first_token_s
-        return self if is_same else replace(self, stage=stage, first_token_s=first_s)
+        stage = self._resting_stage() if self.stage is Stage.STALLED else self.stage
+        if (first_s, stage) == (self.first_token_s, self.stage):
+            return self
+        return replace(self, first_token_s=first_s, stage=stage)
 
     def _resting_stage(self) -> Stage:
         if self.first_token_s is None:

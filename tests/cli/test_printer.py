@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import json
+
+import pytest
 from msgspec.structs import replace
 
 from lmchat.cli.answer import Printer
 from lmchat.cli.output import Output
 from lmchat.domain.context import ContextPlan
-from lmchat.domain.event import ModelLoading, ModelNamed, StreamStalled, TextDelta
-from lmchat.domain.message import Role, text_message
+from lmchat.domain.event import (
+    ModelLoading,
+    ModelNamed,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    StreamStalled,
+    TextDelta,
+)
+from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
 from lmchat.services.asking import AnswerBegun
 
 
@@ -54,3 +65,54 @@ def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
 def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
     _, told = shown(capsys, begun("tiny"), ModelNamed(model="/models/tiny.gguf"))
     assert told == ""
+
+
+LATE = (TextDelta(text="2+2"), Rethought(), TextDelta(text="Four"))
+NEVER = (
+    ReasoningDelta(text="Fo"),
+    ReasoningDelta(text="ur"),
+    Rethought(is_thought=False),
+    TextDelta(text="!"),
+)
+
+
+@pytest.mark.rule("R-17")
+def test_what_turned_out_to_be_thought_is_told_on_stderr_and_stands_apart(capsys):
+    out, told = shown(capsys, *LATE)
+    assert out == "2+2\n\nFour"
+    assert told == "lmchat: what is printed so far was the model's thought; the answer follows.\n"
+
+
+@pytest.mark.rule("R-17")
+def test_what_turned_out_to_be_the_answer_is_printed_once(capsys):
+    assert shown(capsys, *NEVER) == ("Four!", "")
+    assert shown(capsys, *NEVER, is_lines=True)[0] == '{"chunk": "Four"}\n{"chunk": "!"}\n'
+
+
+@pytest.mark.rule("R-17")
+def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(capsys):
+    out, told = shown(capsys, *LATE, is_lines=True)
+    assert out == '{"chunk": "2+2"}\n{"rethought": true}\n{"chunk": "Four"}\n'
+    assert told == ""
+
+
+def ended(capsys, *parts, **how) -> tuple[str, str]:
+    printer = Printer(Output(**how))
+    for part in parts:
+        printer.show(
+            RefusalDelta(text=part.text) if isinstance(part, RefusalPart) else TextDelta(text=part.text)
+        )
+    printer.end(replace(text_message(Role.ASSISTANT, ""), parts=parts), None)
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
+    no = RefusalPart(text="I can\x1b[1mnot.")
+    assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused.\n")
+    lines = [json.loads(line) for line in ended(capsys, no, is_lines=True)[0].splitlines()]
+    assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True}]
+    value = json.loads(ended(capsys, no, is_json=True)[0])
+    assert (value["reply"], value["refused"]) == (no.text, True)
+    assert ended(capsys, TextPart(text="Yes.")) == ("Yes.\n", "")
+    assert json.loads(ended(capsys, TextPart(text="Yes."), is_json=True)[0])["refused"] is False

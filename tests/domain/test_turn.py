@@ -9,6 +9,7 @@ from lmchat.domain.event import (
     ReasoningDelta,
     RequestQueued,
     RequestSent,
+    Rethought,
     RetryScheduled,
     StreamFinished,
     StreamStalled,
@@ -157,3 +158,33 @@ def test_an_answer_that_was_not_cut_has_no_limit(reason, ending):
     turn = played((101, TextDelta(text="a")), (101, FULL), (101, StreamFinished(reason=reason)))
     receipt = turn.end(AnswerState.COMPLETE, 102).receipt(context=255, max_tokens=55)
     assert (receipt.limit, receipt.ending) == (None, ending)
+
+
+@pytest.mark.rule("R-17")
+def test_what_turns_out_to_be_thought_lasted_from_the_first_token_to_then():
+    turn = played((101, TextDelta(text="hm")), (104, Rethought()))
+    assert (turn.stage, turn.thought_s(200)) == (Stage.ANSWERING, 3)
+    assert turn.apply(TextDelta(text="Four"), 105).thought_s(200) == 3
+
+
+@pytest.mark.rule("R-17")
+def test_what_turns_out_to_be_the_answer_was_no_thought():
+    turn = played((101, ReasoningDelta(text="hm")), (104, Rethought(is_thought=False)))
+    assert (turn.stage, turn.thought_s(200)) == (Stage.ANSWERING, None)
+    assert turn.end(AnswerState.COMPLETE, 105).receipt().reasoning_ms is None
+
+
+@pytest.mark.rule("R-18")
+def test_a_token_that_is_held_back_counts_as_the_first_and_goes_with_its_try():
+    turn = played((100, RequestSent()), (101, LifeSign()), (103, LifeSign(is_token=True)))
+    assert turn.ttft_s == 3
+    assert turn.apply(TextDelta(text="a"), 105).ttft_s == 3
+    again = turn.apply(RequestSent(), 110)
+    assert again.ttft_s is None
+    assert again.apply(TextDelta(text="a"), 111).ttft_s == 1
+
+
+@pytest.mark.rule("R-18")
+def test_a_held_token_ends_a_stall():
+    turn = played((101, StreamStalled(silent_s=5)), (102, LifeSign(is_token=True)))
+    assert (turn.stage, turn.first_token_s) == (Stage.WAITING, 102)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, Role, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    AnswerState,
+    Failure,
+    ReasoningPart,
+    Receipt,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+)
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats.markdown import open_fence, to_markdown
@@ -147,6 +156,7 @@ def test_thoughts_and_tool_calls_come_back_too(thought, said, arguments):
         ReasoningPart(text=thought),
         TextPart(text=said),
         ToolCallPart(call_id="c--1>", name="look_up", arguments=arguments),
+        RefusalPart(text=said),
         TextPart(text="end"),
     )
     talk = Session(header=header("t"), messages=(asked, answer(*parts, parent=asked)))
@@ -155,6 +165,7 @@ def test_thoughts_and_tool_calls_come_back_too(thought, said, arguments):
         ReasoningPart(text=safe_text(thought)),
         TextPart(text=safe_text(said)),
         ToolCallPart(call_id="c--1>", name="look_up", arguments=safe_text(arguments)),
+        RefusalPart(text=safe_text(said)),
         TextPart(text="end"),
     )
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Failure, Limit, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    AnswerState,
+    Failure,
+    Limit,
+    ReasoningPart,
+    Receipt,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+)
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.catalogue import FORMATS, export_name, render
@@ -159,3 +168,24 @@ def test_file_names_are_safe_and_told_apart_by_the_id(title, name):
     session = Session(header=replace(header(title), session_id="0123456789abcdef"))
     assert export_name(session) == f"{name}-01234567.md"
     assert re.fullmatch(r"[\w-]+\.html", export_name(session, form="html"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer(form):
+    asked = prompt("q")
+    session = Session(
+        header=header("t"), messages=(asked, answer(RefusalPart(text="I cannot."), parent=asked))
+    )
+    text = render(session, form=form)
+    assert "I cannot." in text
+    assert "refus" in text.lower()
+    assert (
+        "refus"
+        not in render(replace(session, messages=(asked, answer("Yes.", parent=asked))), form=form).lower()
+    )
+
+
+def test_a_refusal_comes_back_from_json_as_one():
+    asked = prompt("q")
+    session = Session(header=header("t"), messages=(asked, answer(RefusalPart(text="No."), parent=asked)))
+    assert from_json(to_json(session)) == session

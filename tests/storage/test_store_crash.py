@@ -81,6 +81,24 @@ async def test_thoughts_alone_are_kept_as_an_interrupted_answer(tmp_path):
     assert (said.state, said.text, said.reasoning[:10]) == (AnswerState.INTERRUPTED, "", "0 1 2 3 4 ")
 
 
+@pytest.mark.rule("R-17")
+async def test_text_that_turned_out_to_be_thought_is_thought_after_a_crash(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id, kind="anew") as child:
+        acknowledged(child, 5)
+        said = (await opened(path, session_id)).messages[1]
+    assert (said.state, said.text[:10], said.reasoning) == (AnswerState.INTERRUPTED, "0 1 2 3 4 ", "hm hm!")
+
+
+async def test_a_refusal_is_still_one_after_a_crash(tmp_path):
+    path, session_id = tmp_path / "sessions.db", new_id()
+    with streaming(path, session_id, kind="refusal") as child:
+        acknowledged(child, 5)
+        said = (await opened(path, session_id)).messages[1]
+    assert said.refusal == said.text
+    assert said.text.startswith("0 1 2 3 4 ")
+
+
 async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
     path, session_id = tmp_path / "sessions.db", new_id()
     store = SessionStore(path)

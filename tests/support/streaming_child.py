@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState
 from lmchat.storage.sessions import SessionStore
 from tests.support.chats import answer, header, prompt
@@ -23,6 +24,10 @@ async def stream(path: Path, session_id: str, kind: str) -> None:
     sys.stdout.flush()
     if kind == "nothing":
         await asyncio.Event().wait()
+    if kind == "anew":
+        await store.add_pieces(said.message_id, [("text", "hm "), ("text", "hm")])
+        await store.add_pieces(said.message_id, [("text", "!"), ANEW, ("reasoning", "hm hm!")])
+        kind = "text"
     for number in range(10**9):
         await store.add_pieces(said.message_id, [(kind, f"{number} ")])
         sys.stdout.write(f"{number}\n")

@@ -10,13 +10,26 @@ from lmchat.domain.event import (
     ModelLoading,
     PromptProgress,
     ReasoningDelta,
+    RefusalDelta,
+    Rethought,
     RetryScheduled,
     StreamFinished,
     StreamStalled,
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, Failure, Limit, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.message import (
+    AnswerState,
+    Failure,
+    Limit,
+    ReasoningPart,
+    Receipt,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    text_message,
+)
 from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import RECEIPT, LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import HOSTILE, MIXED
@@ -203,6 +216,90 @@ async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilo
     await pilot.press("enter")
     assert "two three" not in plain(log)
     assert "▌ Answer" in plain(log)
+
+
+@pytest.mark.rule("R-17")
+@pytest.mark.parametrize("is_flushed", [True, False])
+async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_follows(log, is_flushed):
+    begun = streaming()
+    log.begin_answer(begun)
+    turn = TURN
+    for word in ("Let me ", "*see*:\n\n- 2", "+2"):
+        turn = turn.apply(TextDelta(text=word), 101.0)
+        await log.apply(TextDelta(text=word))
+    if is_flushed:
+        log.flush()
+        assert "Let me see" in plain(log)
+    log.restate(replace(begun, parts=(ReasoningPart(text="Let me *see*:\n\n- 2+2"),)))
+    turn = turn.apply(Rethought(), 103.0)
+    log.show_turn(turn, 103.0)
+    await log.apply(TextDelta(text="Four"))
+    log.flush()
+    log.show_turn(turn.apply(TextDelta(text="Four"), 103.1), 103.1)
+    assert "+ Thought for 2.0 s" in plain(log)
+    assert "Let me" not in plain(log)
+    assert "Four" in plain(log)
+    log.finish(replace(answer("Four", thought="Let me *see*:\n\n- 2+2"), message_id=begun.message_id))
+    assert plain(log).count("Four") == 1
+
+
+@pytest.mark.rule("R-17")
+async def test_thought_that_turns_out_to_be_the_answer_is_shown_and_goes_on(log):
+    begun = streaming()
+    log.begin_answer(begun)
+    await log.apply(ReasoningDelta(text="The tag is `"))
+    log.flush()
+    assert "The tag" not in plain(log)
+    log.restate(replace(begun, parts=(TextPart(text="The tag is `"),)))
+    log.flush()
+    await log.apply(TextDelta(text="<think>`."))
+    log.flush()
+    assert "The tag is <think>." in plain(log)
+    assert "Think" not in plain(log)
+
+
+@pytest.mark.rule("R-17")
+async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_be_thought(pilot, log):
+    begun = streaming("So far ")
+    log.begin_answer(begun)
+    await log.apply(TextDelta(text="one *two*"))
+    await log.apply(ToolCallDelta(index=0, name="look", arguments='{"a":'))
+    log.flush()
+    log.focus_message(-1)
+    await pilot.press("enter")
+    call = ToolCallPart(call_id="", name="look", arguments='{"a":')
+    log.restate(replace(begun, parts=(ReasoningPart(text="one *two*"), TextPart(text="So far "), call)))
+    await log.apply(ToolCallDelta(index=0, arguments="1}"))
+    log.flush()
+    assert "▌   one two" in plain(log)
+    assert "▌ So far" in plain(log)
+    assert plain(log).count("asks for the tool look") == 1
+    assert '{"a":1}' in plain(log)
+
+
+async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(log):
+    begun = streaming()
+    log.begin_answer(begun)
+    for word in ("I can", "not *do* that."):
+        await log.apply(RefusalDelta(text=word))
+        log.flush()
+    streamed = plain(log).splitlines()[:3]
+    assert [line.strip(" ▌") for line in streamed] == ["! refused", "", "I cannot do that."]
+    final = replace(answer(""), parts=(RefusalPart(text="I cannot *do* that."),))
+    log.finish(replace(final, message_id=begun.message_id))
+    assert plain(log).splitlines()[:3] == streamed
+    log.load([final])
+    assert [line.strip() for line in plain(log).splitlines()[:3]] == ["! refused", "", "I cannot do that."]
+
+
+async def test_an_answer_whose_server_gave_no_reason_for_its_end_says_so(log):
+    log.load([answer("a", receipt=replace(RECEIPT, finish_reason=""))])
+    assert rows(log)[2].endswith("· no finish reason")
+    log.load([answer("a", receipt=None)])
+    assert "reason" not in plain(log)
+    stopped = {"state": AnswerState.STOPPED, "receipt": replace(RECEIPT, finish_reason="")}
+    log.load([answer("a", **stopped)])
+    assert "reason" not in plain(log)
 
 
 async def test_the_final_form_replaces_the_live_line_and_keeps_the_text(log):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.tui.widgets.chat_log.chat_log import merged
@@ -77,6 +79,36 @@ def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folde
         assert streamed.position(first) <= streamed.total
         start += size
     final = answer(MIXED, thought="thinking\n\n- hard")
+    entry.finish(final)
+    streamed.rebuild(0)
+    loaded = Document()
+    loaded.set_page(plain_page())
+    loaded.append(Entry(final, is_folded=is_folded))
+    assert [line and line.segments for _, line in laid_out_rows(streamed)] == [
+        line and line.segments for _, line in laid_out_rows(loaded)
+    ]
+
+
+@pytest.mark.rule("R-17")
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loaded(sizes, is_folded):
+    streamed = Document()
+    streamed.set_page(plain_page())
+    entry = Entry(streaming(), is_open=True, is_folded=is_folded)
+    streamed.append(entry)
+    start = 0
+    while start < len(MIXED):
+        size = sizes[start % len(sizes)]
+        entry.feed(TextDelta(text=MIXED[start : start + size]))
+        streamed.grow(0, is_exact=True)
+        start += size
+    final = answer("Four", thought=MIXED)
+    entry.restate(replace(final, parts=final.parts[:1]))
+    streamed.rebuild(0)
+    entry.feed(TextDelta(text="Four"))
+    streamed.grow(0, is_exact=True)
+    assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
     entry.finish(final)
     streamed.rebuild(0)
     loaded = Document()

@@ -1,0 +1,119 @@
+"""What came turns out to be thought, or not to be: a conversation, and what is on the disk of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
+from lmchat.domain.growing_answer import ANEW, GrowingAnswer
+from lmchat.domain.message import AnswerState, RefusalPart, TextPart
+from lmchat.errors import StreamInterrupted
+from lmchat.services.piece_writer import PieceWriter
+from lmchat.storage.sessions import SessionStore
+from tests.services.test_conversation import HOW, begin, on_disk, read
+from tests.support.scripted_backend import ScriptedBackend
+
+END = StreamFinished(reason="stop")
+LATE = [TextDelta(text="Let me see: 2+2"), Rethought(), TextDelta(text="Four")]
+NEVER = [ReasoningDelta(text="Fo"), ReasoningDelta(text="ur"), Rethought(is_thought=False)]
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    yield store
+    await store.aclose()
+
+
+@pytest.mark.rule("R-17")
+@pytest.mark.parametrize(
+    ("events", "thought", "text"),
+    [
+        (LATE, "Let me see: 2+2", "Four"),
+        (NEVER, "", "Four"),
+        ([*NEVER, TextDelta(text="!")], "", "Four!"),
+        ([TextDelta(text="hm"), Rethought()], "hm", ""),
+    ],
+)
+async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store, events, thought, text):
+    conversation = begin(ScriptedBackend([*events, END]), store)
+    await read(conversation.send("x", HOW))
+    for reply in (conversation.messages[-1], (await on_disk(store, conversation))[-1]):
+        assert (reply.reasoning, reply.text) == (thought, text)
+        assert (reply.receipt.reasoning_ms is not None) == bool(thought)
+
+
+@pytest.mark.rule("R-17")
+async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
+    gate, written = asyncio.Event(), asyncio.Queue()
+    add_pieces = store.add_pieces
+
+    async def noticing(message_id, pieces):
+        await add_pieces(message_id, pieces)
+        written.put_nowait(pieces)
+
+    store.add_pieces = noticing
+    first, *rest = LATE
+    conversation = begin(ScriptedBackend([first, gate, *rest, asyncio.Event()]), store)
+    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    assert await written.get() == [("text", "Let me see: 2+2")]
+    gate.set()
+    assert (await written.get())[0] == ANEW
+    reply = (await on_disk(store, conversation))[-1]
+    assert (reply.reasoning, reply.text, reply.state) == ("Let me see: 2+2", "Four", AnswerState.STREAMING)
+    shown = conversation.shown_messages[-1]
+    assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_pieces_that_wait_are_dropped_where_all_is_written_anew(store):
+    written = []
+
+    class Disk:
+        async def add_pieces(self, message_id, pieces):
+            written.append(pieces)
+            done.set()
+
+    done = asyncio.Event()
+    async with PieceWriter(Disk(), "m") as writer:
+        writer.add(("text", "a"), ("text", "b"))
+        writer.add(ANEW, ("reasoning", "ab"))
+        writer.add(("text", "c"))
+        writer.add()
+        await done.wait()
+    assert written == [[ANEW, ("reasoning", "ab"), ("text", "c")]]
+
+
+@pytest.mark.rule("R-17")
+async def test_what_an_answer_went_on_with_stays_what_it_was(store):
+    backend = ScriptedBackend(
+        [ReasoningDelta(text="plan"), TextDelta(text="Let"), StreamInterrupted("cut")],
+        [TextDelta(text="I go on"), Rethought(), TextDelta(text="tuce"), END],
+    )
+    conversation = begin(backend, store)
+    await read(conversation.send("x", HOW))
+    await read(conversation.resume(conversation.messages[-1].message_id, HOW))
+    reply = (await on_disk(store, conversation))[-1]
+    assert (reply.reasoning, reply.text) == ("planI go on", "Lettuce")
+
+
+async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
+    conversation = begin(ScriptedBackend([RefusalDelta(text="I can"), RefusalDelta(text="not."), END]), store)
+    await read(conversation.send("x", HOW))
+    reply = (await on_disk(store, conversation))[-1]
+    assert reply.parts == (RefusalPart(text="I cannot."),)
+    assert (reply.text, reply.refusal, reply.state) == ("I cannot.", "I cannot.", AnswerState.COMPLETE)
+    (found,) = await store.search("cannot")
+    assert found.session_id == conversation.header.session_id
+
+
+def test_a_refusal_stands_behind_the_text_and_calls_behind_both():
+    answer = GrowingAnswer()
+    for event in (RefusalDelta(text="no"), TextDelta(text="well")):
+        answer.add(event)
+    assert answer.parts == (TextPart(text="well"), RefusalPart(text="no"))
+    assert answer.pieces == (("text", "well"), ("refusal", "no"))
+    assert answer.has_content
