@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any
 
 PLACES = {
-    "lmchat.proxy.api": ("Answer", "Client", "Options"),
+    "lmchat.proxy.api": ("Client",),
+    "lmchat.proxy.whole_answer": ("Answer", "JsonAnswer", "Options"),
     "lmchat.proxy.sync": ("SyncClient",),
     "lmchat.proxy.messages": ("Messages",),
     "lmchat.config.settings": ("LimitSettings", "TimeoutSettings"),
@@ -36,6 +37,7 @@ PLACES = {
         "UsageReported",
     ),
     "lmchat.errors": (
+        "AnswerUnfit",
         "BodyTooLarge",
         "EndpointNotAllowed",
         "LMChatError",

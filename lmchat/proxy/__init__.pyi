@@ -28,6 +28,7 @@ from lmchat.domain.server import ModelInfo as ModelInfo
 from lmchat.domain.server import Product as Product
 from lmchat.domain.server import Verdict as Verdict
 from lmchat.domain.telemetry import Metrics as Metrics
+from lmchat.errors import AnswerUnfit as AnswerUnfit
 from lmchat.errors import BodyTooLarge as BodyTooLarge
 from lmchat.errors import EndpointNotAllowed as EndpointNotAllowed
 from lmchat.errors import LMChatError as LMChatError
@@ -37,10 +38,11 @@ from lmchat.errors import ServerRejected as ServerRejected
 from lmchat.errors import ServerUnavailable as ServerUnavailable
 from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
-from lmchat.proxy.api import Answer as Answer
 from lmchat.proxy.api import Client as Client
-from lmchat.proxy.api import Options as Options
 from lmchat.proxy.messages import Messages as Messages
 from lmchat.proxy.sync import SyncClient as SyncClient
+from lmchat.proxy.whole_answer import Answer as Answer
+from lmchat.proxy.whole_answer import JsonAnswer as JsonAnswer
+from lmchat.proxy.whole_answer import Options as Options
 
 PLACES: dict[str, tuple[str, ...]]

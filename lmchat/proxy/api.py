@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Self, TypedDict, Unpack
-
-from msgspec import Struct
+from typing import Self, Unpack
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.domain.arrival import Need, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.growing_answer import GrowingAnswer
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.message import AnswerState
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import Turn
 from lmchat.errors import RequestInvalid, ServerUnavailable
 from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.json_chat import fitting_answer
 from lmchat.proxy.messages import Messages, messages_of
+from lmchat.proxy.whole_answer import Answer, JsonAnswer, Options
 
 _LOOK_EVERY_S = 0.5
 _NOTHING = Remembered()
@@ -154,26 +154,29 @@ class Client:
 
         An answer that breaks off is an error and what had come of it is gone: `stream` hands it out.
         """
-        request = await self._request(messages, model, options)
-        target = self._targets.get(model or self._model)
-        context = target.model.context if target and target.model else None
-        growing = GrowingAnswer()
-        turn = Turn(model=request.model, started_s=time.monotonic())
-        async with aclosing(self._stream(request)) as events:
-            async for event in events:
-                turn = turn.apply(event, time.monotonic())
-                growing.add(event)
-        turn = turn.end(AnswerState.COMPLETE, time.monotonic())
-        return Answer(
-            text="".join([*growing.texts, *growing.refusals]),
-            reasoning="".join(growing.thoughts),
-            refusal="".join(growing.refusals),
-            tool_calls=tuple(growing.calls[index] for index in sorted(growing.calls)),
-            model=turn.model,
-            endpoint=request.endpoint.url,
-            finish_reason=turn.finish_reason,
-            receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
-        )
+        return await self._whole(await self._request(messages, model, options), model)
+
+    async def chat_json(
+        self,
+        messages: Messages,
+        schema: Mapping[str, object] | None = None,
+        *,
+        name: str = "answer",
+        model: str = "",
+        **options: Unpack[Options],
+    ) -> JsonAnswer:
+        """Return one JSON value that fits a JSON schema; without a schema, one JSON object.
+
+        The server is asked for it in the form that it takes, and what comes is checked here all the same. An
+        answer that does not fit is asked for once more; `AnswerUnfit` says what is wrong with the second.
+        A schema that is none is refused before anything is sent, and nothing that it names is fetched.
+        `name` is what the server is told that the value is.
+        """
+
+        async def ask(said: Messages, output: Output) -> Answer:
+            return await self._whole(await self._request(said, model, options, output), model)
+
+        return await fitting_answer(ask, messages_of(messages), schema, name)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -208,6 +211,27 @@ class Client:
         """Close all connections."""
         await self._proxy.aclose()
 
+    async def _whole(self, request: ChatRequest, model: str) -> Answer:
+        target = self._targets.get(model or self._model)
+        context = target.model.context if target and target.model else None
+        growing = GrowingAnswer()
+        turn = Turn(model=request.model, started_s=time.monotonic())
+        async with aclosing(self._stream(request)) as events:
+            async for event in events:
+                turn = turn.apply(event, time.monotonic())
+                growing.add(event)
+        turn = turn.end(AnswerState.COMPLETE, time.monotonic())
+        return Answer(
+            text="".join([*growing.texts, *growing.refusals]),
+            reasoning="".join(growing.thoughts),
+            refusal="".join(growing.refusals),
+            tool_calls=tuple(growing.calls[index] for index in sorted(growing.calls)),
+            model=turn.model,
+            endpoint=request.endpoint.url,
+            finish_reason=turn.finish_reason,
+            receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
+        )
+
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         try:
             async with aclosing(self._proxy.stream(request)) as events:
@@ -217,7 +241,9 @@ class Client:
             self._forget()
             raise
 
-    async def _request(self, messages: Messages, model: str, options: Options) -> ChatRequest:
+    async def _request(
+        self, messages: Messages, model: str, options: Options, output: Output | None = None
+    ) -> ChatRequest:
         said = messages_of(messages)
         target = await self._target(model or self._model)
         return ChatRequest(
@@ -226,6 +252,7 @@ class Client:
             model=target.model_id,
             messages=said,
             sampling=Sampling(**options),
+            output=output or AnyText(),
         )
 
     async def _target(self, model: str) -> Target:

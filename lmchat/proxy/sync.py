@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from queue import SimpleQueue
 from typing import Any, Generic, Self, TypeVar, Unpack
@@ -14,8 +14,9 @@ from lmchat.domain.event import StreamEvent
 from lmchat.domain.server import Candidate, ModelInfo
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import WrongUse
-from lmchat.proxy.api import Answer, Client, Options
+from lmchat.proxy.api import Client
 from lmchat.proxy.messages import Messages
+from lmchat.proxy.whole_answer import Answer, JsonAnswer, Options
 
 T = TypeVar("T")
 
@@ -117,11 +118,21 @@ class SyncClient:
         """Return the whole answer to a prompt, or to messages, oldest first."""
         return self._do(self._client.chat(messages, model=model, **options))
 
-    def count_tokens(
-        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
-    ) -> int | None:
+    def count_tokens(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> int | None:
         """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
         return self._do(self._client.count_tokens(messages, model=model, **options))
+
+    def chat_json(
+        self,
+        messages: Messages,
+        schema: Mapping[str, object] | None = None,
+        *,
+        name: str = "answer",
+        model: str = "",
+        **options: Unpack[Options],
+    ) -> JsonAnswer:
+        """Return one JSON value that fits a JSON schema; without a schema, one JSON object."""
+        return self._do(self._client.chat_json(messages, schema, name=name, model=model, **options))
 
     def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]

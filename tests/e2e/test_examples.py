@@ -10,12 +10,15 @@ from tests.support.api_reference import api_page
 from tests.support.programs import PYTHON, WAIT_S, run, start
 from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import Hold, sse
+from tests.support.scripted_server import DONE, Hold, finish, sse
 
 _EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
+_TALKING = [path for path in _EXAMPLES if path.name != "ask_json.py"]
+
+
+@pytest.mark.parametrize("example", _TALKING, ids=lambda path: path.name)
 def test_an_example_asks_a_server(example, tmp_path, server):
     done = run([PYTHON, example, server.url], home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -31,6 +34,25 @@ def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (['{"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
+        (["Emma, of course.", 'Sure: {"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
+        (
+            ["Emma."],
+            "The model cannot: The answer does not fit, also at the second try: it holds no JSON value.\n",
+        ),
+    ],
+)
+def test_the_example_of_json_asks_until_it_has_a_value_or_tells_why_not(said, shown, tmp_path, server):
+    server.on(CHAT, *(sse(words, finish(), DONE) for words in said))
+    words = [PYTHON, ROOT / "docs" / "examples" / "ask_json.py", server.url]
+    done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", shown)
+    assert server.seen(CHAT)[0].json["response_format"]["json_schema"]["name"] == "book"
 
 
 def test_each_example_is_in_the_reference():

@@ -22,6 +22,7 @@ of it before a name is asked for.
 """
 _ASYNC = "## An example\n\nAs [examples/ask.py](examples/ask.py):\n"
 _SYNC = "## Without an event loop\n\nAs [examples/ask_sync.py](examples/ask_sync.py):\n"
+_JSON = "## A JSON value\n\nAs [examples/ask_json.py](examples/ask_json.py):\n"
 _ERRORS = """\
 ## Errors
 
@@ -34,7 +35,7 @@ _EVENTS = """\
 What `stream` yields: `StreamEvent` is one of these. More kinds may come, so pass over what you do not know.
 """
 _VALUES = (
-    *("Answer", "Options", "Receipt", "ToolCallPart", "ChatMessage"),
+    *("Answer", "JsonAnswer", "Options", "Receipt", "ToolCallPart", "ChatMessage"),
     *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
@@ -46,8 +47,8 @@ _WIDE = 100
 
 def api_page() -> str:
     """Return the page."""
-    parts = [_HEAD, _ASYNC, _example("ask.py"), *_client("Client"), _SYNC, _example("ask_sync.py")]
-    parts += [*_client("SyncClient"), "## Values\n"]
+    parts = [_HEAD, _ASYNC, _example("ask.py"), *_client("Client"), _JSON, _example("ask_json.py")]
+    parts += [_SYNC, _example("ask_sync.py"), *_client("SyncClient"), "## Values\n"]
     parts += [part for name in _VALUES for part in _fields(name)]
     parts += [
         _messages(),
