@@ -142,7 +142,7 @@ def whole_events_in(told: bytes) -> str:
 @pytest.mark.timeout(120)
 async def test_what_has_come_is_handed_on_while_the_rest_is_held_back(make_client, proxy):
     reference, reply = await whole(make_client(), proxy)
-    for place in range(200, reply.index(ENDED), 400):
+    for place in range(200, reply.index(ENDED) - 200, 400):  # later ones are some bytes shorter or longer
         proxy.plan = plan = Plan(hold_at=place)
         got: list[object] = []
         task = asyncio.create_task(events_of(make_client(), to(proxy), on_event=got.append))
