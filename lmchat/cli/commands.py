@@ -43,6 +43,16 @@ def _switch(*names: str, **form: Any) -> Argument:
     return Argument(names, {"action": "store_true", **form})
 
 
+def _tokens(word: str) -> int:
+    """Read a number of tokens; what is none, argparse tells."""
+    tokens = int(word)
+    if not 0 < tokens <= _MOST_TOKENS:
+        raise ValueError
+    return tokens
+
+
+_tokens.__name__ = "number of tokens"  # argparse says "invalid number of tokens value"
+_MOST_TOKENS = 100_000_000
 _JSON = _switch("--json", help="print one JSON document")
 _JSON_ANYWAY = _switch("--json", help="no effect: the output is JSON anyway")
 _ID = _argument("id", metavar="ID", help="session: its id, the first 4 or more of it, or `last`")
@@ -55,7 +65,22 @@ _MODELS = Command(
     "models:list_models",
     (_JSON, _switch("--refresh", help="ask the server even if the list is fresh")),
     (
-        Command("load", "load a model", ("lmchat models load qwen3-8b",), "models:load", (_MODEL_ID, _JSON)),
+        Command(
+            "load",
+            "load a model",
+            ("lmchat models load qwen3-8b", "lmchat models load qwen3-8b --context 16384"),
+            "models:load",
+            (
+                _MODEL_ID,
+                _argument(
+                    "--context",
+                    metavar="TOKENS",
+                    type=_tokens,
+                    help="how large its window is to be, where the server takes that",
+                ),
+                _JSON,
+            ),
+        ),
         Command(
             "unload",
             "unload a model",

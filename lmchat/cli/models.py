@@ -43,7 +43,7 @@ async def load(parts: Parts) -> int:
         model = _named(parts.options.model_id, await _listed(world, is_refresh=True))
         line = LoadLine(parts.output, model.model_id)
         async with line.shown():
-            await world.backend.load(model, on_progress=line.tell)
+            await world.backend.load(model, context=parts.options.context, on_progress=line.tell)
     return _told(parts, model, LoadState.LOADED)
 
 
@@ -72,6 +72,7 @@ def model_json(model: ModelInfo) -> dict[str, object]:
         "context_max": model.context_max,
         "size_bytes": model.size_bytes,
         "capabilities": list(model.capabilities),
+        "efforts": list(model.efforts),
     }
 
 

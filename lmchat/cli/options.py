@@ -35,6 +35,8 @@ class Options:
     """`--local`: use the built-in engine."""
     config: str | None = None
     """`--config`: the file to use."""
+    effort: str | None = None
+    """`--effort`."""
     log_level: str | None = None
     """`--log-level`."""
 
@@ -73,6 +75,8 @@ class Options:
     """Of `sessions rename`."""
     model_id: str = ""
     """Of `models load` and `unload`."""
+    context: int | None = None
+    """`models load --context`."""
     query: tuple[str, ...] = ()
     """Words of `search`."""
     shell: str = ""

@@ -10,6 +10,7 @@ from typing import NoReturn
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, Command
 from lmchat.cli.options import LEVELS, Options
+from lmchat.config.settings import EFFORTS
 
 _DESCRIPTION = (
     "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
@@ -25,8 +26,8 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the serve
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
 _SHARED_OPTIONS = (
-    *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--resume", "--temporary"),
-    *("--local", "--config", "--log-level"),
+    *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--effort", "--resume"),
+    *("--temporary", "--local", "--config", "--log-level"),
 )
 _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
 """Arguments that are text; names of files stay as they are."""
@@ -119,6 +120,7 @@ def _shared_options(hosts: list[str]) -> _Parser:
     add("-m", "--model", metavar="MODEL", help="model to use")
     add("--profile", metavar="NAME", help="profile of the configuration to use")
     add("--system", metavar="TEXT", help="system prompt")
+    add("--effort", choices=EFFORTS, help="how much the model is to think, where it can")
     add("-r", "--resume", metavar="ID", help="go on with a session: its id, the first 4 of it, or `last`")
     add("--temporary", action="store_true", help="save nothing of this chat")
     add("--local", action="store_true", help="use the built-in engine; -m takes a GGUF file")
@@ -185,6 +187,8 @@ def _similar(word: str, words: Sequence[str]) -> str:
 
 
 def _unknown_command(word: str, words: Sequence[str]) -> str:
+    if "://" in word or "@" in word:  # an address may hold a password
+        return "There is no command of this kind; an address is named so: lmchat --endpoint URL"
     meant = _similar(word, words)
     tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
     return f"There is no command {word!r}; {tail}"

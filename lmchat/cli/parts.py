@@ -47,6 +47,7 @@ class Parts:
             endpoint=options.endpoint,
             model=options.model,
             system_prompt=options.system,
+            effort=options.effort,
             allowed_hosts=options.allow_hosts,
             profile=options.profile,
         )

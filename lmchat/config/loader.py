@@ -38,6 +38,8 @@ class Flags(Struct, frozen=True, kw_only=True):
     """`--model`."""
     system_prompt: str | None = None
     """`--system`."""
+    effort: str | None = None
+    """`--effort`."""
     allowed_hosts: tuple[str, ...] = ()
     """Each `--allow-host`; they come on top of those of the file."""
     profile: str | None = None
@@ -170,6 +172,9 @@ def _with_flags(settings: Settings, flags: Flags, origins: dict[str, str]) -> Se
     if flags.system_prompt is not None:
         settings = replace(settings, chat=replace(settings.chat, system_prompt=flags.system_prompt))
         origins["chat.system_prompt"] = "flag (--system)"
+    if flags.effort is not None:
+        settings = replace(settings, chat=replace(settings.chat, reasoning_effort=flags.effort))
+        origins["chat.reasoning_effort"] = "flag (--effort)"
     if flags.allowed_hosts:
         settings = replace(settings, allowed_hosts=(*settings.allowed_hosts, *flags.allowed_hosts))
         before = origins.get("allowed_hosts")

@@ -65,3 +65,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """How to choose words."""
     output: Output = field(default_factory=AnyText)
     """What form the answer is to have."""
+
+
+class HowToLoad(Struct, frozen=True, kw_only=True):
+    """How a model is to be loaded; what is None, the server decides."""
+
+    context: int | None = None
+    """Tokens of its window."""
+    keep_loaded_s: int | None = None
+    """How long it stays in memory unused."""

@@ -52,6 +52,7 @@ class LocalEngine:
         self._port: ReservedPort | None = None
         self._child: ChildProcess | None = None
         self._is_loading = False
+        self._context: int | None = None
         self._lock = asyncio.Lock()
         self.key = secrets.token_urlsafe(_KEY_BYTES)
         """What a client has to show; made anew for each run of lmchat."""
@@ -144,24 +145,28 @@ class LocalEngine:
             self._on_address(self._endpoint_of(self._port), self.key)
         return self._endpoint_of(self._port)
 
-    async def start(self, model: ModelFile) -> Endpoint:
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model, in place of what was served before, and return the address.
 
-        Where it serves this model already, nothing happens.
+        Where it serves this model already, nothing happens, unless `context` asks for another window; that
+        holds until another model is served.
 
         Raises:
             EngineUnavailable: it cannot; the message says why, and what helps.
         """
         async with self._lock:
-            if self._port and self.state is EngineState.READY and self.model == model:
+            wanted = self._context if context is None and self.model == model else context
+            is_same = self.model == model and wanted == self._context
+            if self._port and self.state is EngineState.READY and is_same:
                 return self.reserve()
             await self._end_child()
-            self.model = model
+            self.model, self._context = model, wanted
             for left in reversed(range(_PORT_TRIES)):
                 try:
                     return await self._start(model)
                 except EngineUnavailable as error:
                     if error.kind != "port" or not left:
+                        self._context = None
                         raise
         raise AssertionError
 
@@ -231,6 +236,6 @@ class LocalEngine:
             port=port.number,
             is_reserved=port.can_share,
             key=self.key,
-            context=self._settings.context or min(largest, _CONTEXT),
+            context=self._context or self._settings.context or min(largest, _CONTEXT),
             threads=self._settings.threads,
         )

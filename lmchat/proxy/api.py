@@ -93,12 +93,23 @@ class Client:
         """List the models of the server; a list holds for ten minutes, unless `is_refresh`."""
         return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
 
-    async def load(self, model: str, *, on_progress: Callable[[float], None] | None = None) -> None:
+    async def load(
+        self,
+        model: str,
+        *,
+        context: int | None = None,
+        keep_loaded_s: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Load a model and return when it is loaded, where the server can do that.
 
-        `on_progress` is told how far it is, 0 to 1, where the server says.
+        `context` is how large its window is to be, in tokens, and `keep_loaded_s` how long it stays in memory
+        unused; a server that takes no `context` is an error. `on_progress` is told how far it is, 0 to 1,
+        where the server says.
         """
-        await self._proxy.load(await self._info(model), on_progress=on_progress)
+        await self._proxy.load(
+            await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
+        )
 
     async def unload(self, model: str) -> None:
         """Unload a model, where the server can do that."""

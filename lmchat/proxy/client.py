@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
@@ -125,14 +125,25 @@ class ProxyClient:
         """Return what is known of all servers without asking any."""
         return self._cache.everything()
 
-    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        keep_loaded_s: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it.
 
-        `on_progress` is told how far it is, 0 to 1, where the server says.
+        `context` is how large its window is to be, `keep_loaded_s` how long it stays unused, else as the
+        settings say. `on_progress` is told how far it is, 0 to 1, where the server says.
         """
+        keep_s = self._settings.chat.keep_loaded_s if keep_loaded_s is None else keep_loaded_s
+        how, server = HowToLoad(context=context, keep_loaded_s=keep_s), server_of(model.product)
+        server.check_load(how)
         self._admission.look(model.endpoint)
         site = self._scout.patient_site(model.endpoint, model.product)
-        await server_of(model.product).load(site, model, seldom(on_progress or _unheard))
+        await server.load(site, model, how, seldom(on_progress or _unheard))
         self._cache.forget(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:

@@ -106,9 +106,18 @@ class SyncClient:
         """List the models of the server."""
         return self._do(self._client.models(is_refresh=is_refresh))
 
-    def load(self, model: str, *, on_progress: Callable[[float], None] | None = None) -> None:
+    def load(
+        self,
+        model: str,
+        *,
+        context: int | None = None,
+        keep_loaded_s: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Load a model; `on_progress` is called in another thread."""
-        self._do(self._client.load(model, on_progress=on_progress))
+        self._do(
+            self._client.load(model, context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress)
+        )
 
     def unload(self, model: str) -> None:
         """Unload a model."""

@@ -218,6 +218,11 @@ class Desk:
         """
         self.chat = with_profile(self._first_chat, profile)
 
+    def use_effort(self, effort: str) -> None:
+        """Have models think so much from the next turn on, unless a profile says otherwise."""
+        self.chat = replace(self.chat, reasoning_effort=effort)
+        self._first_chat = replace(self._first_chat, reasoning_effort=effort)
+
     def context_use(self) -> ContextUse | None:
         """Return what of the window the shown session takes, with what has come of a running answer.
 

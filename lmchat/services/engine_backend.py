@@ -107,13 +107,19 @@ class EngineBackend:
             return None
         return await self._backend.count_tokens(request)
 
-    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Load a model; the engine serves it in place of what it served before, once no answer runs there."""
         engine = self._engine_at(model.endpoint)
         if engine is None:
-            await self._backend.load(model, on_progress=on_progress)
+            await self._backend.load(model, context=context, on_progress=on_progress)
         else:
-            await self._start(engine, model.model_id)
+            await self._start(engine, model.model_id, context=context)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
@@ -147,7 +153,7 @@ class EngineBackend:
         engine = self._engine()
         return engine if engine is not None and engine.endpoint == endpoint else None
 
-    async def _start(self, engine: Engine, name: str) -> None:
+    async def _start(self, engine: Engine, name: str, *, context: int | None = None) -> None:
         model = engine.model
         await self._is_idle.wait()
         if model is None or model.name != name:
@@ -158,7 +164,7 @@ class EngineBackend:
                 kind="model_missing",
                 hint="Ctrl+O lists what there is.",
             )
-        await engine.start(model)
+        await engine.start(model, context=context)
 
     async def _look_at(self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False) -> Candidate:
         files = await engine.files(is_refresh=is_refresh)

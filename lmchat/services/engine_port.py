@@ -63,10 +63,10 @@ class Engine(Protocol):
         """Return the address at which it will answer; it stays the same until `stop`."""
         ...
 
-    async def start(self, model: ModelFile) -> Endpoint:
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model, in place of what was served before; return when it is ready.
 
-        Where it serves this model already, nothing happens.
+        Where it serves this model already, nothing happens, unless `context` asks for another window.
         """
         ...
 

@@ -57,9 +57,15 @@ class LateBackend:
         """Return the tokens of a request's prompt as its server counts them."""
         return await (await self.ready()).count_tokens(request)
 
-    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Load a model."""
-        await (await self.ready()).load(model, on_progress=on_progress)
+        await (await self.ready()).load(model, context=context, on_progress=on_progress)
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""

@@ -41,8 +41,17 @@ class Backend(Protocol):
         """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
         ...
 
-    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
-        """Load a model and return when it is loaded; how far it is, 0 to 1, is told where the server says."""
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load a model, with a window of this size, and return when it is loaded.
+
+        How far it is, 0 to 1, is told where the server says.
+        """
         ...
 
     async def unload(self, model: ModelInfo) -> None:

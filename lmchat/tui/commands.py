@@ -99,6 +99,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _chat("system", "", "system", "Change the system prompt from the next turn on", "slash('/system ')", slash="/system TEXT"),
     _chat("profile", "", "profile", "Use a profile of the configuration", "slash('/profile ')", slash="/profile NAME"),
+    _chat("effort", "", "effort", "Say how much the model is to think", "slash('/effort ')", slash="/effort LEVEL"),
     _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH"),
     _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT"),
     _chat("copy", "", "copy", "Copy the last answer", "copy_last", slash="/copy"),

@@ -17,6 +17,7 @@ _SHARED = [
     ("--system", "system", "s"),
     ("-r", "resume", "last"),
     ("--resume", "resume", "last"),
+    ("--effort", "effort", "none"),
     ("--config", "config", "c.toml"),
     ("--log-level", "log_level", "debug"),
 ]
@@ -49,8 +50,8 @@ def test_an_option_holds_before_between_and_after_the_words_of_a_command(option,
 
 @pytest.mark.parametrize(("option", "name", "value"), _SHARED)
 def test_the_option_after_the_command_wins_over_the_one_before(option, name, value):
-    if option == "--log-level":
-        assert parse([option, "error", "ask", option, value]).log_level == value
+    if other := {"--log-level": "error", "--effort": "max"}.get(option):
+        assert getattr(parse([option, other, "ask", option, value]), name) == value
     else:
         assert getattr(parse([option, "old", "ask", option, value]), name) == value
 
@@ -101,6 +102,16 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["xyzzy"], "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, sessions"),
         (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
         (["models", "load"], "The following arguments are required: MODEL."),
+        (
+            ["models", "load", "x", "--context", "8k"],
+            "Argument --context: invalid number of tokens value: '8k'",
+        ),
+        (
+            ["models", "load", "x", "--context", "0"],
+            "Argument --context: invalid number of tokens value: '0'",
+        ),
+        (["models", "load", "x", "--context", "9" * 5000], "Argument --context: invalid number of tokens"),
+        (["--effort", "hard"], "Argument --effort: invalid choice: 'hard'"),
         (["config"], "The following arguments are required: ACTION."),
         (["ask", "a", "b"], "Unrecognized arguments: b."),
         (["--modle", "x"], "There is no option --modle; did you mean --model?"),

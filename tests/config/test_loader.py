@@ -119,8 +119,10 @@ def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):
 
 
 def test_a_flag_goes_before_the_profile(load_with):
-    loaded = load_with(_PROFILE, profile="short", model="fm", system_prompt="fs")
+    loaded = load_with(_PROFILE, profile="short", model="fm", system_prompt="fs", effort="low")
     assert (loaded.settings.model, loaded.settings.chat.system_prompt) == ("fm", "fs")
+    assert loaded.settings.chat.reasoning_effort == "low"
+    assert loaded.origins["chat.reasoning_effort"] == "flag (--effort)"
 
 
 def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):

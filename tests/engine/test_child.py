@@ -115,6 +115,24 @@ async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment
     assert engine.key not in engine._log_file.read_text()
 
 
+async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(engine, tmp_path):
+    async def window():
+        _, body = await asyncio.to_thread(call, engine.endpoint.port, "/v1/models", engine.key)
+        return json.loads(body)["data"][0]["meta"]["n_ctx"]
+
+    await engine.start(tiny())
+    assert await window() == 512
+    await engine.start(tiny(), context=256)
+    assert await window() == 256
+    pid = engine._child.pid
+    await engine.start(tiny())
+    assert (await window(), engine._child.pid) == (256, pid)
+    copy = tmp_path / "copy.gguf"
+    copy.symlink_to(model_file())
+    await engine.start(tiny(copy, "other"))
+    assert await window() == 512
+
+
 async def test_another_file_is_served_behind_the_same_address_with_the_same_key(engine, tmp_path):
     first, key = await engine.start(tiny()), engine.key
     pid = engine._child.pid

@@ -7,9 +7,11 @@ import json
 
 import pytest
 
+from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerRejected
+from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import ask, endpoint_of, events_of
@@ -240,3 +242,54 @@ async def test_a_newer_jan_loads_and_unloads(server, client):
     await client.load(model)
     await client.unload(model)
     assert [one.json for one in server.seen() if one.method == "POST"] == [{"model": "jan-nano"}] * 2
+
+
+async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, client):
+    products.lm_studio(server, loaded=[])
+    model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
+    await client.load(model, context=16384)
+    (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
+    assert listed.state is LoadState.LOADED
+    await client.load(listed, context=4096)
+    posts = [(one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"]
+    assert posts == [
+        ("load", {"model": "qwen3-8b", "context_length": 16384}),
+        ("unload", {"instance_id": "qwen3-8b"}),
+        ("load", {"model": "qwen3-8b", "context_length": 4096}),
+    ]
+
+
+async def test_a_newer_jan_loads_with_a_window(server, client):
+    products.jan(server)
+    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
+    await client.load(model_at(server, "jan-nano", Product.JAN), context=8192)
+    assert server.seen("POST /v1/models/load")[0].json == {"model": "jan-nano", "ctx_size": 8192}
+
+
+@pytest.mark.parametrize(
+    ("product", "step"),
+    [
+        (Product.LLAMA_CPP, "llama-server -c 8192"),
+        (Product.OLLAMA, "OLLAMA_CONTEXT_LENGTH=8192 ollama serve"),
+        (Product.VLLM, "--max-model-len 8192"),
+        (Product.SGLANG, "--context-length 8192"),
+        (Product.LITELLM, "behind LiteLLM"),
+        (Product.OPENAI_COMPATIBLE, "Load a model"),
+    ],
+)
+async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(server, client, product, step):
+    with pytest.raises(ServerRejected) as caught:
+        await client.load(model_at(server, "m", product), context=8192)
+    assert caught.value.kind == "unsupported"
+    assert "takes no size of the window" in caught.value.message
+    assert step in caught.value.hint
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("configured", "asked", "sent"), [(None, None, None), (90, None, 90), (90, 5, 5)])
+async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, configured, asked, sent):
+    products.ollama(server)
+    client = ProxyClient(Settings(chat=ChatSettings(keep_loaded_s=configured)), key_for=lambda _: None)
+    await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA), keep_loaded_s=asked)
+    assert server.seen("POST /api/generate")[0].json.get("keep_alive") == sent
+    await client.aclose()

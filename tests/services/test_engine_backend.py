@@ -64,8 +64,10 @@ async def test_without_an_engine_everything_is_passed_on(inner):
     assert (await backend.models(ENDPOINT)).models == OTHER.models
     assert backend.cached_models() == inner.cached_models()
     assert isinstance((await events_of(backend, request()))[-1], StreamFinished)
-    await backend.load(model("other"))
-    assert inner.loaded
+    await backend.load(model("other"), context=2048)
+    assert (inner.loaded, inner.contexts) == (["other"], [2048])
+    inner.tokens = 7
+    assert await backend.count_tokens(request(endpoint=ENDPOINT)) == 7
     await backend.aclose()
     assert inner.is_closed
 
@@ -209,3 +211,21 @@ async def test_the_rest_is_the_real_backends(backend, inner):
     assert backend.metrics() == inner.metrics()
     assert backend.budget() == inner.budget()
     assert (await backend.try_key(ENDPOINT, "sk-good")).verdict is Verdict.READY
+
+
+async def test_a_window_reaches_the_engine(backend, engine):
+    await engine.start(BIG)
+    await backend.load(TOLD, context=1024)
+    assert engine.contexts == [None, 1024]
+
+
+async def test_the_engine_counts_for_the_model_that_it_serves_and_is_not_started_to_count(
+    backend, engine, inner
+):
+    inner.tokens = 7
+    await engine.start(BIG)
+    assert await backend.count_tokens(request("big")) == 7
+    assert await backend.count_tokens(request("small")) is None
+    await engine.unload()
+    assert await backend.count_tokens(request("big")) is None
+    assert len(inner.counts) == 1

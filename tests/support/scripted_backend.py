@@ -95,6 +95,7 @@ class ScriptedBackend:
         self.keys: list[str] = []
         self.good_key = "sk-good"
         self.loaded: list[str] = []
+        self.contexts: list[int | None] = []
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -150,8 +151,15 @@ class ScriptedBackend:
             raise self.tokens
         return self.tokens
 
-    async def load(self, model: ModelInfo, *, on_progress: Callable[[float], None] | None = None) -> None:
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
         self.loaded.append(model.model_id)
+        self.contexts.append(context)
 
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)

@@ -42,6 +42,7 @@ class ScriptedEngine:
         self.state = EngineState.OFF
         self.has_whole_demo = True
         self.failures: dict[str, EngineUnavailable] = {}
+        self.contexts: list[int | None] = []
         self.started: list[str] = []
         self.crash: EngineUnavailable | None = None
         self.warns = ""
@@ -89,7 +90,8 @@ class ScriptedEngine:
         self.endpoint = ADDRESS
         return ADDRESS
 
-    async def start(self, model: ModelFile) -> Endpoint:
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
+        self.contexts.append(context)
         self.model, self.crash = model, None
         self.state = EngineState.LOADING
         await self.ready.wait()

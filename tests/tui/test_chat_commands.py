@@ -208,6 +208,20 @@ async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
         await shown(desk, "Configured: calm")
 
 
+async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(tmp_path):
+    settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1)})
+    async with desktop(tmp_path, settings=settings) as desk:
+        await desk.ready()
+        for count, line in enumerate(("/effort low", "/profile calm", "/effort default"), 1):
+            await desk.say(line)
+            await desk.say("and now?")
+            await desk.answered(count)
+        assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
+        await desk.say("/effort hard")
+        await shown(desk, "There are none, minimal")
+        assert desk.chat.prompt_input.text == "/effort hard"
+
+
 async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(tmp_path):
     (tmp_path / "a.txt").write_text("tomatoes")
     async with desktop(tmp_path) as desk:

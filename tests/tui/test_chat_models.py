@@ -138,7 +138,7 @@ class Loading:
         self.tell = None
         backend.load = self.load
 
-    async def load(self, wanted, *, on_progress=None):
+    async def load(self, wanted, *, context=None, on_progress=None):
         self.begun.append(wanted.model_id)
         self.tell = on_progress
         try:

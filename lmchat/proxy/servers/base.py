@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from lmchat.domain.request import Sampling
+from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.json_values import number, rows, text, whole
@@ -51,6 +51,10 @@ class Server:
     """What helps where no model is loaded."""
     load_hint: ClassVar[str] = ""
     """What helps where it cannot load on request; empty: `model_hint`."""
+    takes_context: ClassVar[bool] = False
+    """Whether a request to load may say how large the window is to be."""
+    context_hint: ClassVar[str] = ""
+    """What helps where it may not; `{context}` stands for the tokens."""
     empty_hint: ClassVar[str] = "Load a model"
     """What helps where it lists no model at all."""
     efforts: ClassVar[tuple[str, ...]] = ()
@@ -155,7 +159,21 @@ class Server:
         """Return the tokens of the prompt of a chat request, its template included; None: it cannot."""
         return None
 
-    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - see above
+    def check_load(self, how: HowToLoad) -> None:
+        """Refuse to load in a way that the server does not know.
+
+        Raises:
+            ServerRejected: it takes no window with a request to load.
+        """
+        if how.context is None or self.takes_context:
+            return
+        raise ServerRejected(
+            f"{self._name} takes no size of the window with a request to load a model.",
+            kind="unsupported",
+            hint=f"{(self.context_hint or self.load_hint or self.model_hint).format(context=how.context)}.",
+        )
+
+    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - see above
         """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.
 
         Raises:

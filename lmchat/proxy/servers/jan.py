@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
+from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_values import mapping, rows, text
 from lmchat.proxy.reply import Reply
@@ -25,6 +26,7 @@ class Jan(Server):
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
+    takes_context = True
     start_hint = "Settings, Local API Server, Start"
     key_hint = "Use the key from Settings, Local API Server"
     model_hint = "Start a model in Jan"
@@ -59,9 +61,12 @@ class Jan(Server):
         """Where to start it."""
         return f"In Jan: {self.start_hint}."
 
-    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """Newer versions can load."""
-        self.accept(site, await site.post("/v1/models/load", {"model": model.model_id}), "load")
+    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
+        """Newer versions can load; a model that runs with another window is stopped first."""
+        if how.context is not None and model.state is LoadState.LOADED:
+            await self.unload(site, model)
+        size = {} if how.context is None else {"ctx_size": how.context}
+        self.accept(site, await site.post("/v1/models/load", {"model": model.model_id, **size}), "load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """And unload."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.request import Sampling
+from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.following import beside
@@ -50,6 +50,7 @@ class LlamaCpp(Server):
     key_hint = "Use the key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     load_hint = "It serves what it was started with: llama-server -m MODEL.gguf"
+    context_hint = "It is set where the server is started: llama-server -c {context}"
     empty_hint = "llama-server -m MODEL.gguf"
 
     def proves(self, reply: Reply) -> bool:
@@ -110,7 +111,7 @@ class LlamaCpp(Server):
         tokens = None if cut is None else site.accept(cut).object.get("tokens")
         return len(tokens) if isinstance(tokens, list) else None
 
-    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:
+    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
         """The router begins to load at once and answers before it is done: look until it is."""
         async with beside(self.follow_loading(site, model.model_id, tell)):
             reply = await site.post("/models/load", {"model": model.model_id})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.domain.request import Sampling
+from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.json_modes import JsonMode
 from lmchat.proxy.json_values import mapping, rows, text, whole
@@ -32,6 +32,7 @@ class LmStudio(Server):
     loads_on_demand = True
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
     seed_field = "seed"
+    takes_context = True
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
@@ -80,9 +81,12 @@ class LmStudio(Server):
             return "LM Studio names no reasoning efforts for this model; thinking is set in LM Studio itself."
         return super()._effort_note(effort, model)
 
-    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """Answers when the model is loaded."""
-        self.accept(site, await site.post(f"{_V1}/load", {"model": model.model_id}), "load")
+    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
+        """Answers when the model is loaded; with another window it would load it a second time."""
+        if how.context is not None and model.state is LoadState.LOADED:
+            await self.unload(site, model)
+        size = {} if how.context is None else {"context_length": how.context}
+        self.accept(site, await site.post(f"{_V1}/load", {"model": model.model_id, **size}), "load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Unloads every instance of it."""

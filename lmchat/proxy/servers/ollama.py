@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.json_values import mapping, rows, text, whole
@@ -39,6 +40,7 @@ class Ollama(Server):
     start_hint = "ollama serve"
     model_hint = "Choose a model with Ctrl+O: it is loaded then"
     empty_hint = "ollama pull llama3.2"
+    context_hint = "It is set where Ollama is started: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def suspects(self, reply: Reply) -> bool:
@@ -91,9 +93,15 @@ class Ollama(Server):
             owned_by="library",
         )
 
-    async def load(self, site: Site, model: ModelInfo, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """A request without a prompt loads."""
-        site.accept(await site.post("/api/generate", {"model": model.model_id, "stream": False}))
+    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
+        """A request without a prompt loads; chat requests keep to the time in memory that it names.
+
+        They do not keep to a window: they name none, and Ollama would load the model anew with its own.
+        """
+        body: dict[str, Any] = {"model": model.model_id, "stream": False}
+        if how.keep_loaded_s is not None:
+            body["keep_alive"] = how.keep_loaded_s
+        site.accept(await site.post("/api/generate", body))
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """One that is to be kept for no time unloads."""

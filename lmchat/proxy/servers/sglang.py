@@ -23,6 +23,7 @@ class SgLang(Vllm):
     health_path = ""
     start_hint = "sglang serve MODEL"
     load_hint = "It serves what it was started with: sglang serve MODEL"
+    context_hint = "It is set where the server is started: sglang serve MODEL --context-length {context}"
     key_hint = "Use the key given to sglang serve --api-key"
     owner = "sglang"
 

@@ -27,6 +27,7 @@ class Vllm(Server):
     counts_tokens = True
     start_hint = "vllm serve MODEL"
     load_hint = "It serves what it was started with: vllm serve MODEL"
+    context_hint = "It is set where the server is started: vllm serve MODEL --max-model-len {context}"
     key_hint = "Use the key given to vllm serve --api-key"
     owner = "vllm"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual import on
 
+from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
@@ -13,6 +14,9 @@ from lmchat.tui.screens.chat_messages import ChatMessages
 from lmchat.tui.slash import is_command, parse_slash
 from lmchat.tui.themes import theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
+
+_NO_EFFORT = "default"
+"""Lets the server decide."""
 
 
 class ChatCommands(ChatMessages):
@@ -63,7 +67,7 @@ class ChatCommands(ChatMessages):
                 self.action_export_session(argument, typed=line)
             case "theme":
                 self._use_theme(argument)
-            case "system" | "profile" | "file" | "title":
+            case "system" | "profile" | "effort" | "file" | "title":
                 self._slash_with_argument(command.command_id, argument, line)
             case _:
                 namespace = self.app if command.scope is Scope.APP else self
@@ -75,6 +79,8 @@ class ChatCommands(ChatMessages):
                 self.attempt(lambda: self._change_system_prompt(argument), group="system", typed=line)
             case "profile":
                 self._use_profile(argument)
+            case "effort":
+                self._use_effort(argument)
             case "file":
                 self.attempt(lambda: self._insert_file(argument), group="file", typed=line)
             case _:
@@ -94,6 +100,13 @@ class ChatCommands(ChatMessages):
         if profiles[name].model:
             self._use_model(profiles[name].model)
         self.show_action(f"profile {safe_line(name, limit=20)}")
+
+    def _use_effort(self, level: str) -> None:
+        if level not in (*EFFORTS, _NO_EFFORT):
+            known = ", ".join((*EFFORTS, _NO_EFFORT))
+            raise WrongUse(f"No effort is called {safe_line(level, limit=20)!r}.", hint=f"There are {known}.")
+        self.desk.use_effort("" if level == _NO_EFFORT else level)
+        self.show_action(f"effort {level}")
 
     def _use_model(self, name: str) -> None:
         """Use a model from the next turn on: a recent one by its number, any by its name or a part of it."""
