@@ -137,6 +137,16 @@ async def test_a_long_address_loses_its_middle_not_its_port():
     assert "gpu-box.i…g:1234 3 ms" in lines[1] or lines[1].endswith(":1234 3 ms")
 
 
+async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
+    seen = []
+    for end in ("instruct-2507", "thinking-2507"):
+        model = replace(QWEN, model_id=f"qwen3-235b-a22b-ud-iq2-xxs-{end}")
+        seen.append(await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)), 104.1))
+    assert "ct-2507" in seen[0]
+    assert "ng-2507" in seen[1]
+    assert all("qwen3-" in text and "…" in text for text in seen)
+
+
 async def test_long_words_are_cut_and_keep_their_label():
     text = await shown(replace(ANSWERING, last_action="loaded a model with a rather long name"), 103.0)
     assert "last loaded a model wi…" in squeezed(text)

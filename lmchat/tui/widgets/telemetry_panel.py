@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.signs import Signs, signs_for
-from lmchat.tui.widgets.line import MUTED, content, cut, cut_middle, fit
+from lmchat.tui.widgets.line import content, cut, cut_middle, fit
 from lmchat.tui.widgets.meter import meter
 from lmchat.tui.widgets.spark import spark
 from lmchat.tui.widgets.telemetry_rows import (
@@ -110,9 +110,9 @@ def _draw_text(row: TextRow, width: int, signs: Signs) -> Content:
         right = content(row.short)
     if row.is_words:
         right = cut(right, width - content(left).cell_length - 2, signs.cut)
-    if row.address:
-        room = width - right.cell_length - 2
-        left = ((cut_middle(row.address, room, signs.cut), MUTED),)
+    if row.loses_middle:
+        room = width - (right.cell_length + 2 if right else 0)
+        left = tuple((cut_middle(text, room, signs.cut), style) for text, style in left)
     return fit([content(left)], right, width, signs.cut)
 
 

@@ -66,8 +66,8 @@ class TextRow(Struct, frozen=True, kw_only=True):
     """Before `left`: name of a field of `Signs`."""
     sign_style: str = ""
     """Its style."""
-    address: str = ""
-    """In place of `left`: what loses its middle rather than its end."""
+    loses_middle: bool = False
+    """Whether `left` is cut in its middle rather than at its end: addresses and names differ at both."""
     is_detail: bool = False
     """Whether it goes first where the screen is short."""
 
@@ -132,7 +132,8 @@ def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # 
         style, word, reason = _VERDICTS[health.verdict]
         yield TextRow(sign=_SIGNS[style], sign_style=style, left=head, right=((word, style),))
     address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
-    yield TextRow(left=(), address=address, right=((reason or figures.latency(health.latency_ms), ""),))
+    told = reason or figures.latency(health.latency_ms)
+    yield TextRow(left=((address, MUTED),), right=((told, ""),), loses_middle=True)
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
 
@@ -147,9 +148,8 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""
-    yield TextRow(
-        left=((name, MUTED if health.is_down or not model else ""),), right=((quantization, MUTED),)
-    )
+    style = MUTED if health.is_down or not model else ""
+    yield TextRow(left=((name, style),), right=((quantization, MUTED),), loses_middle=True)
     if health.is_down:
         seen = UNKNOWN if health.seen_s is None else f"{figures.ago(now_s - health.seen_s)} ago"
         yield TextRow(left=(("seen", MUTED),), right=((seen, ""),), is_detail=True)
