@@ -57,18 +57,14 @@ class Schema:
         from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - see above
         from referencing import Registry  # noqa: PLC0415
 
-        draft = validators.validator_for(self.value, default=Draft202012Validator)
         try:
-            error = _first(
-                draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER).iter_errors(self.value)
-            )
+            draft = validators.validator_for(self.value, default=Draft202012Validator)
+            meta = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
+            error = _first(meta.iter_errors(self.value)) or _lost_reference(self.value, draft)
         except Exception as failure:  # noqa: BLE001 - whatever it is, this is no schema
-            error = _said(failure)
+            raise _no_schema(_said(failure)) from failure
         if error:
             raise _no_schema(error)
-        # else every reference to the root would go on with the plain form of this draft
-        self.value = {name: rule for name, rule in self.value.items() if name != "$schema"}
-        _check_references(self.value, draft.META_SCHEMA.get("$schema", ""))
         rules = dict(draft.VALIDATORS) | rules_of_ours(self._patterns.finds)
         watched = {name: self._clock.watched(rule) for name, rule in rules.items()}
         extend: Any = validators.extend
@@ -110,27 +106,38 @@ def _plain(value: object) -> dict[str, Any]:
     return schema
 
 
-def _check_references(schema: dict[str, Any], draft: str) -> None:
-    """Refuse what refers to nothing, or to another place: nothing is fetched."""
-    from referencing import Registry, Resource  # noqa: PLC0415
+def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
+    """Return what refers to nothing, or to another place, from which nothing is fetched.
+
+    The names of drafts are taken out on the way: the library would go on with its own rules from there.
+    """
+    from referencing import Registry, Resource  # noqa: PLC0415 - see above
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
     from referencing.jsonschema import DRAFT202012, specification_with  # noqa: PLC0415
 
-    specification = specification_with(draft.rstrip("#"), default=DRAFT202012)
+    name = str(draft.META_SCHEMA.get("$schema", ""))
+    specification = specification_with(name.rstrip("#"), default=DRAFT202012)
     root: Resource[Any] = specification.create_resource(schema)
     registry: Registry[Any] = Registry()
     waiting = [(root, registry.resolver_with_root(root))]
     while waiting:
         resource, resolver = waiting.pop()
-        if isinstance(resource.contents, dict):
-            for name in ("$ref", "$dynamicRef", "$recursiveRef"):
-                reference = resource.contents.get(name)
-                if isinstance(reference, str):
-                    try:
-                        resolver.lookup(reference)
-                    except Unresolvable:
-                        raise _no_schema(f"{name} {_short(reference)} leads to nothing in it") from None
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+        for keyword, reference in _references(resource.contents):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                return f"{keyword} {safe_line(repr(reference), limit=80)} leads to nothing in it"
+        if isinstance(resource.contents, dict):
+            resource.contents.pop("$schema", None)
+    return ""
+
+
+def _references(rule: object) -> list[tuple[str, str]]:
+    if not isinstance(rule, dict):
+        return []
+    named = ((keyword, rule.get(keyword)) for keyword in ("$ref", "$dynamicRef", "$recursiveRef"))
+    return [(keyword, reference) for keyword, reference in named if isinstance(reference, str)]
 
 
 def _first(errors: Iterator[Any]) -> str:
@@ -143,10 +150,6 @@ def _first(errors: Iterator[Any]) -> str:
 
 def _said(error: Exception) -> str:
     return safe_line(str(getattr(error, "message", "")) or type(error).__name__, limit=_SAID_CHARS)
-
-
-def _short(text: str) -> str:
-    return safe_line(repr(text), limit=80)
 
 
 def _no_schema(why: str) -> RequestInvalid:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.structured.json_text import MAX_CHARS, MAX_DEPTH, UnfitError, find_value, strict_json
+
+
+def found(text, fits=lambda _: True):
+    return find_value(text, fits)
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1}',
+        '  \n{"a": 1}\n',
+        '\ufeff{"a": 1}',
+        '```json\n{"a": 1}\n```',
+        'Here it is:\n\n```\n{"a": 1}\n```\nI hope that it helps.',
+        '```json\n{"a": 1}',
+        'Sure: {"a": 1}. Anything else?',
+        '<think>{"a": 2} or so?</think>{"a": 1}',
+        'Let me see.\n</think>\n\n{"a": 1}',
+        '<think>hm</think>The answer: {"a": 1}',
+        'Not {this}, but {"a": 1}',
+        'NaN of these; {"a": 1}',
+        'Infinity is no answer; {"a": 1}',
+    ],
+)
+def test_the_value_of_an_answer_is_found(text):
+    assert found(text) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ['"</think>"', '{"a": "```\\n[1]\\n```"}', "[1, [2]]", "3", "null", '"a"', "false"]
+)
+def test_an_answer_that_is_json_is_taken_whole(text):
+    assert found(text) == json.loads(text)
+
+
+def test_of_several_values_the_one_that_fits_is_meant():
+    text = 'As in [1], I say {"a": 1} rather than {"a": "x"}.'
+    assert found(text, lambda value: value == {"a": 1}) == {"a": 1}
+    for fits in (lambda _: True, lambda _: False):
+        with pytest.raises(UnfitError, match="it holds 3 JSON values, and one is wanted"):
+            found(text, fits)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it holds no JSON value"),
+        ("I cannot.", "it holds no JSON value"),
+        ('{"a": 1', "it holds no JSON value"),
+        ("NaN", "it holds no JSON value"),
+        ('{"a": NaN}', "NaN in it is no JSON"),
+        ("-Infinity", "-Infinity in it is no JSON"),
+        ('{"a": 1, "a": 2}', "an object in it has the name 'a' twice"),
+        ('So: {"b": {"\x1b[2J\\u001b": 1, "\\u001b": 2, "\\u001b": 3}}', "it holds no JSON value"),
+        ('{"\\u001b": 2, "\\u001b": 3}', "an object in it has the name '\\x1b' twice"),
+        ("1e999", "a number in it is too large"),
+        ("[" + "9" * 400 + "]", "a number in it is too large"),
+        ("9" * 10_000, "a number in it is too large"),
+        (nested(MAX_DEPTH + 1), f"it is nested deeper than {MAX_DEPTH} levels"),
+        (nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
+        ('{"a":' * 100_000, f"it is nested deeper than {MAX_DEPTH} levels"),
+        ("Look: " + nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
+        (" " * (MAX_CHARS + 1), f"it has {MAX_CHARS + 1} characters, {MAX_CHARS} are read"),
+    ],
+)
+def test_what_is_no_json_or_json_of_a_kind_that_programs_read_differently_is_refused(text, why):
+    with pytest.raises(UnfitError) as caught:
+        found(text)
+    assert str(caught.value) == why
+
+
+def test_a_value_as_deep_as_allowed_is_read():
+    assert found(nested(MAX_DEPTH)) == json.loads(nested(MAX_DEPTH))
+
+
+@pytest.mark.parametrize("text", ["x[" * 400_000, '{"' * 400_000, "[{" * 400_000, '{"a":"' + "[" * 900_000])
+def test_a_text_full_of_brackets_is_given_up(text):
+    with pytest.raises(UnfitError):
+        found(text)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_VALUES)
+def test_any_value_is_found_alone_and_in_a_fence(value):
+    text = json.dumps(value)
+    assert found(text) == value
+    assert found(f"Here:\n```json\n{text}\n```\nso.") == value
+    assert strict_json(text) == value
+
+
+@given(st.text(alphabet='{}[]":,0123eE+-.\\u tfnNaIi`\n<think/>\u2028'))
+def test_whatever_a_model_writes_nothing_else_is_raised(text):
+    with contextlib.suppress(UnfitError):
+        found(text)

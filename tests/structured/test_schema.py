@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.errors import RequestInvalid
+from lmchat.structured.schema import MAX_SCHEMA_CHARS, Schema
+
+_DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "misfit"),
+    [
+        ({"name": "Ada"}, ""),
+        ({"name": "Ada", "age": 36}, ""),
+        ({"name": "Ada", "age": 36.0}, ""),
+        ({"name": "Ada", "age": "36"}, "at $.age: '36' is not of type 'integer'"),
+        ({"name": "Ada", "age": True}, "at $.age: True is not of type 'integer'"),
+        ({"name": "Ada", "age": -1}, "at $.age: -1 is less than the minimum of 0"),
+        ({}, "at $: 'name' is a required property"),
+        ([], "at $: [] is not of type 'object'"),
+        (None, "at $: None is not of type 'object'"),
+    ],
+)
+def test_a_misfit_is_told_with_its_path(value, misfit):
+    assert Schema(PERSON).misfit(value) == misfit
+
+
+def test_a_misfit_is_one_short_line_without_escapes():
+    misfit = Schema(PERSON).misfit({"name": ["\x1b[2J\n" * 100_000]})
+    assert len(misfit) < 300
+    assert misfit.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "strin"}, "at $.type: 'strin' is not valid under any of the given schemas"),
+        ({"properties": {"a": {"minimum": "1"}}}, "at $.properties.a.minimum: '1' is not of type 'number'"),
+        ({"pattern": "["}, "at $.pattern: '[' is not a 'regex'"),
+        ({"$ref": "#/$defs/a"}, "$ref '#/$defs/a' leads to nothing in it"),
+        ({"items": {"$ref": "a.json"}}, "$ref 'a.json' leads to nothing in it"),
+        ({"$dynamicRef": "#nowhere"}, "$dynamicRef '#nowhere' leads to nothing in it"),
+        ({"$schema": _DRAFT_7, "items": {"$ref": "#a"}}, "$ref '#a' leads to nothing in it"),
+        ([], "it has to be a JSON object"),
+        (True, "it has to be a JSON object"),
+        ({"default": float("nan")}, "it is no JSON"),
+        ({"default": {1, 2}}, "it is no JSON"),
+        ({"description": "a" * MAX_SCHEMA_CHARS}, "it has 256019 characters, 256000 are allowed"),
+    ],
+)
+def test_what_is_no_schema_is_refused_with_the_path(schema, why):
+    with pytest.raises(RequestInvalid) as caught:
+        Schema(schema)
+    assert str(caught.value) == f"This is no JSON schema that can be used: {why}."
+
+
+def test_a_schema_that_is_nested_too_deeply_or_in_itself_is_refused():
+    deep: dict = {}
+    for _ in range(100_000):
+        deep = {"not": deep}
+    endless: dict = {}
+    endless["not"] = endless
+    for schema in (deep, endless):
+        with pytest.raises(RequestInvalid):
+            Schema(schema)
+
+
+@pytest.mark.parametrize("name", ["$ref", "$dynamicRef", "$schema", "$id"])
+def test_nothing_that_a_schema_names_is_fetched(name, monkeypatch):
+    def connect(*_, **__):
+        raise AssertionError("somebody wants to fetch")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
+        schema = {name: url, "type": "integer"}
+        if "ef" in name:
+            with pytest.raises(RequestInvalid, match="leads to nothing"):
+                Schema(schema)
+        else:
+            assert Schema(schema).misfit("a") == "at $: 'a' is not of type 'integer'"
+
+
+def test_references_within_a_schema_are_followed_in_each_draft():
+    tree = {"type": "object", "properties": {"child": {"$ref": "#"}}, "additionalProperties": False}
+    for schema in (tree, {**tree, "$schema": _DRAFT_7}, {"$defs": {"tree": tree}, **tree}):
+        checked = Schema(schema)
+        assert checked.misfit({"child": {"child": {}}}) == ""
+        assert checked.misfit({"child": {"child": {"x": 1}}}).startswith("at $.child.child: Additional")
+
+
+def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
+    given = {"$schema": _DRAFT_7, "type": "object"}
+    schema = Schema(given)
+    given["type"] = "array"
+    assert schema.value == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "misfit"),
+    [
+        ({"pattern": "^a+$"}, "aaa", ""),
+        ({"pattern": "^a+$"}, "b", "at $: 'b' does not match '^a+$'"),
+        ({"pattern": "^a+$"}, 3, ""),
+        ({"pattern": "^ä\ud800?$"}, "ä", ""),
+        ({"patternProperties": {"^a": {"type": "integer"}}}, {"a": 1, "b": "c"}, ""),
+        ({"patternProperties": {"^a": {"enum": [1]}}}, {"ab": 0}, "at $.ab: 0 is not one of [1]"),
+        ({"patternProperties": {"^a": {"type": "integer"}}}, [], ""),
+        ({"uniqueItems": True}, [1, 1.0], "at $: two of its items are the same"),
+        ({"uniqueItems": True}, [{"a": [1]}, {"a": [1]}], "at $: two of its items are the same"),
+        ({"uniqueItems": True}, [1, True, [1], {"a": 1}, "1", None, 0, False], ""),
+        ({"uniqueItems": False}, [1, 1], ""),
+        ({"uniqueItems": True}, [[number] for number in range(100_000)], ""),
+    ],
+)  # fmt: skip
+def test_the_rules_that_are_followed_in_our_own_way_mean_what_they_mean(schema, value, misfit):
+    assert Schema(schema).misfit(value) == misfit
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up_in_time():
+    schema = Schema({"pattern": "^(a+)+$"}, limit_s=0.5)
+    assert schema.misfit("a" * 60 + "b") == "it could not be checked within 0.5 s"
+    assert schema.misfit("aaa") == ""
+
+
+def test_a_part_that_names_a_draft_of_its_own_is_held_to_the_same_time():
+    part = {"$schema": _DRAFT_7, "$id": "http://a/b", "pattern": "^(a+)+$"}
+    schema = Schema({"$defs": {"a": part}, "items": part, "$ref": "#/$defs/a"}, limit_s=0.5)
+    assert schema.misfit("a" * 60 + "b") == "it could not be checked within 0.5 s"
+
+
+def test_a_schema_that_refers_to_itself_in_several_ways_is_given_up_in_time():
+    ways = [{"properties": {"l": {"$ref": "#"}, name: {}}, "required": [name]} for name in ("a", "b")]
+    value: dict = {}
+    for _ in range(60):
+        value = {"l": value}
+    assert Schema({"anyOf": ways}, limit_s=0.5).misfit(value) == "it could not be checked within 0.5 s"
+
+
+def test_a_schema_that_refers_to_itself_without_end_is_told():
+    assert Schema({"$ref": "#"}).misfit(1) == "the schema refers to itself without end"
+
+
+def test_a_value_that_the_library_cannot_check_is_told():
+    assert Schema({"multipleOf": 0.1}).misfit(10**309) == "it cannot be checked: OverflowError"
+
+
+_WORDS = (
+    *("type", "items", "properties", "$ref", "anyOf", "const", "enum", "not", "required", "$defs", "if"),
+    *("$id", "$schema", "$anchor", "a"),
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.sampled_from(_WORDS), _JSON), _JSON)
+def test_whatever_is_given_for_a_schema_only_our_own_refusal_is_raised(schema, value):
+    with contextlib.suppress(RequestInvalid):
+        assert isinstance(Schema(schema, limit_s=0.5).misfit(value), str)
