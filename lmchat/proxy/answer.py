@@ -83,11 +83,13 @@ class Answer:
     async def _stream(self, body: AsyncIterator[bytes], head: bytes = b"") -> StreamFinished:
         cut = ""
         try:
-            await self._take(self._sse.take(head))
+            self._take(self._sse.take(head))
             async for chunk in body:
+                self._take(self._sse.take(chunk))
                 self._patience.heard(has_token=self.has_token)
-                await self._take(self._sse.take(chunk))
-                self._patience.heard(has_token=self.has_token)
+                if self._channel.is_full:
+                    await self._channel.wait_for_room()
+                    self._patience.heard(has_token=self.has_token)
                 if self.has_token and self._gather_s:
                     gather(self._response, self._gather_s)
                     self._gather_s = 0.0
@@ -96,7 +98,7 @@ class Answer:
                     await _drain(body)
                     break
             else:
-                await self._take(self._sse.close())
+                self._take(self._sse.close())
         except TRANSPORT_ERRORS as error:
             cut = f"{type(error).__name__}: {error}"
         finally:
@@ -105,7 +107,7 @@ class Answer:
         self._raise_stray(ending)
         return conclude(ending)
 
-    async def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
+    def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:
@@ -118,7 +120,6 @@ class Answer:
         finally:
             # also where an event is an error: what came before it is kept
             self._channel.post(*out)
-        await self._channel.wait_for_room()
 
     async def _head(self, body: AsyncIterator[bytes]) -> bytes:
         """Read until it can be told what this is: some servers stream under another content type."""

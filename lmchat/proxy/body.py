@@ -15,21 +15,24 @@ MAX_PIECE_BYTES = 64 << 10
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Read a body piece by piece.
+def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Read a body piece by piece; as long as no step is taken, nothing is raised.
 
     Raises:
         ServerRejected: it is packed in a way that was not asked for, such as twice.
         httpx.DecodingError: what it is packed with is broken.
     """
     if response.is_stream_consumed:
-        yield response.content
-        return
+        return _at_once(response.content)
     packing = response.headers.get("content-encoding", "").strip().lower()
-    if packing in ("", "identity"):
-        async for chunk in response.aiter_raw():
-            yield chunk
-        return
+    return response.aiter_raw() if packing in ("", "identity") else _unpacked(response, packing)
+
+
+async def _at_once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def _unpacked(response: httpx.Response, packing: str) -> AsyncIterator[bytes]:
     unpacker = _Unpacker(packing)
     async for chunk in response.aiter_raw():
         for piece in unpacker.unpack(chunk):

@@ -27,9 +27,14 @@ class Channel:
         self._waiting += sum(getattr(event, "pieces", 1) for event in events)
         self._has_news.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is not taken that its sender is to wait."""
+        return self._waiting > MAX_WAITING
+
     async def wait_for_room(self) -> None:
         """Wait while too much is not taken."""
-        while self._waiting > MAX_WAITING:
+        while self.is_full:
             self._has_room.clear()
             await self._has_room.wait()
 

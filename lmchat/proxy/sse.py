@@ -118,7 +118,8 @@ class SseReader:
         data, rest = _plain(text)
         if data:
             events.append(SseRun(data))
-        self._lines(rest, events)
+        if rest:
+            self._lines(rest, events)
         return events
 
     def _lines(self, text: bytes, events: list[SseEvent | SseRun]) -> None:
@@ -181,8 +182,8 @@ def _plain(text: bytes) -> tuple[list[bytes], bytes]:
     if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
         return [], text
     data = text[len(_DATA) : end - 2].split(b"\n\n" + _DATA)
-    # another line end in it belongs to a second line of an event, or to a field that is no data
-    return (data, text[end:]) if text.count(b"\n", 0, end) == 2 * len(data) else ([], text)
+    # a line end in it belongs to a second line of an event, or to a field that is no data
+    return ([], text) if b"\n" in b"".join(data) else (data, text[end:])
 
 
 def _end_of_event(text: bytes) -> int:
