@@ -15,11 +15,13 @@ class UnsavedStore(SessionStore):
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Keep nothing."""
 
-    async def begin_answer(self, session_id: str, message: ChatMessage) -> None:
+    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         """Keep nothing."""
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
         """Keep nothing."""
+        del message_id, pieces
+        return False
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Keep nothing."""

@@ -66,6 +66,7 @@ class Conversation:
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
         self._running: ChatMessage | None = None
+        self._path = MessagePath()
         self._ending: asyncio.Future[None] | None = None
         self._earlier = earlier_of(keeper.store, session)
 
@@ -80,6 +81,12 @@ class Conversation:
         path = await earlier.read() if earlier else MessagePath()
         if earlier is self._earlier:  # else another has put it in, or another path is shown
             self.messages, self._earlier = self.messages.after(path), None
+
+    @property
+    def opening(self) -> list[ChatMessage]:
+        """What a session that has just begun is opened with: its system prompt, if there is any."""
+        is_new = not self.messages and bool(self._system_prompt)
+        return [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
 
     @property
     def is_running(self) -> bool:
@@ -123,9 +130,7 @@ class Conversation:
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Say something and yield what comes of it; a new session begins with its system prompt."""
         await self.fill()
-        opening = []
-        if not self.messages and self._system_prompt:
-            opening = [text_message(Role.SYSTEM, self._system_prompt)]
+        opening = self.opening
         parent_id = opening[0].message_id if opening else self._leaf_id()
         prompt = text_message(Role.USER, text, parent_id=parent_id)
         async with aclosing(self._say([*opening, prompt], how)) as events:
@@ -201,10 +206,10 @@ class Conversation:
         answer = self._begin(path, how, versions, begun)
         state, failure = AnswerState.STOPPED, None
         try:
-            await self._keeper.begin_answer(self.header, answer)
+            await self._keeper.begin_answer(self.header, answer, path)
             yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
-                PieceWriter(self._keeper.store, answer.message_id) as writer,
+                PieceWriter(self._keeper, answer.message_id) as writer,
                 aclosing(asking.events()) as events,
             ):
                 writer.add(*self._answer.pieces)
@@ -224,7 +229,7 @@ class Conversation:
         answer = empty_answer(path, how, versions, begun)
         self._answer = GrowingAnswer.after(begun)
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
-        self.messages = path.added(answer)
+        self._path, self.messages = path, path.added(answer)
         self._running, self.is_cut = answer, False
         return answer
 
@@ -258,7 +263,7 @@ class Conversation:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
-        await self._keeper.finish(self.header, final)
+        await self._keeper.finish(self.header, final, self._path)
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
 
     def _give_title(self, text: str) -> None:
@@ -268,7 +273,7 @@ class Conversation:
     async def _add(self, message: ChatMessage) -> None:
         self.messages = self.messages.added(message)
         self._touch()
-        await self._keeper.append(self.header, message)
+        await self._keeper.append(self.header, message, self.messages[:-1])
 
     def _touch(self, **changes: Any) -> None:
         """Let the header tell of one more message."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
+from msgspec import Struct
+
+from lmchat.domain.growing_answer import Piece
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
@@ -14,6 +18,17 @@ from lmchat.services.ports import SessionStore
 log = logging.getLogger(__name__)
 
 
+class _Entry(Struct, frozen=True, kw_only=True):
+    """Something to write."""
+
+    header: SessionHeader
+    """Its session."""
+    message: ChatMessage
+    """What was said."""
+    before: Sequence[ChatMessage]
+    """The path up to it, root first."""
+
+
 class Keeper:
     """Writes to the store; a failed write is told by `warning` and repeated with the next one."""
 
@@ -21,25 +36,52 @@ class Keeper:
         self.store = store
         self.warning: LMChatError | None = None
         """Why what is said now is not saved; None while all is well."""
-        self._missing: list[tuple[SessionHeader, ChatMessage]] = []
+        self._missing: list[_Entry] = []
+        self._begun: dict[str, _Entry] = {}
         self._lock = asyncio.Lock()
+        self._catching: asyncio.Future[None] | None = None
 
-    async def append(self, header: SessionHeader, message: ChatMessage) -> None:
-        """Write a prompt durably."""
-        await self._write(header, message)
+    async def append(
+        self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
+    ) -> None:
+        """Write a prompt durably; what it follows too, where that is gone from the disk."""
+        await self._write(_Entry(header=header, message=message, before=before))
 
-    async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
+    async def begin_answer(
+        self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
+    ) -> None:
         """Write the row of an answer that is about to stream."""
-        if self.is_missing(header.session_id):
-            return  # its parent is not on the disk; the whole answer is written at its end
+        self._begun[answer.message_id] = _Entry(header=header, message=answer, before=before)
+        has_prompt = not self.is_missing(header.session_id)
         try:
-            await self.store.begin_answer(header.session_id, answer)
+            await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
             self._failed(error)
 
-    async def finish(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Write the end of an answer durably."""
-        await self._write(header, answer)
+    async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
+        """Keep what has come of an answer; false where that failed, so that it has to be tried again."""
+        try:
+            was_gone = await self.store.add_pieces(message_id, pieces)
+        except LMChatError as error:
+            self._failed(error)
+            return False
+        if was_gone and message_id in self._begun:
+            self._missing.append(self._begun[message_id])
+        if was_gone or self.warning is not None:
+            self._catch_up_soon()  # it may well be over; where nothing is missing, that ends the warning
+        return True
+
+    def _catch_up_soon(self) -> None:
+        """Write what is missing; nobody waits for it, as another process may hold the file for seconds."""
+        if self._catching is None or self._catching.done():
+            self._catching = asyncio.ensure_future(self._write_missing())
+
+    async def finish(
+        self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
+    ) -> None:
+        """Write the end of an answer durably; what it follows too, where that is gone from the disk."""
+        self._begun.pop(answer.message_id, None)
+        await self._write(_Entry(header=header, message=answer, before=before))
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn; they are not worth a warning of their own."""
@@ -52,14 +94,14 @@ class Keeper:
 
     def is_missing(self, session_id: str) -> bool:
         """Whether something of a session is in memory only."""
-        return any(header.session_id == session_id for header, _ in self._missing)
+        return any(entry.header.session_id == session_id for entry in self._missing)
 
     async def catch_up(self) -> None:
         """Write what is missing; a caller that is cancelled meanwhile does not cancel the writing."""
         await asyncio.shield(asyncio.ensure_future(self._write_missing()))
 
-    async def _write(self, header: SessionHeader, message: ChatMessage) -> None:
-        self._missing.append((header, message))
+    async def _write(self, entry: _Entry) -> None:
+        self._missing.append(entry)
         await self.catch_up()
 
     async def _write_missing(self) -> None:
@@ -67,11 +109,11 @@ class Keeper:
         async with self._lock:
             failed: dict[str, LMChatError] = {}
             for entry in list(self._missing):
-                session_id = entry[0].session_id
+                session_id = entry.header.session_id
                 if session_id in failed:
                     continue
                 try:
-                    await self._write_one(*entry)
+                    await self._write_one(entry)
                 except LMChatError as error:
                     failed[session_id] = error
                     self._failed(error)
@@ -80,7 +122,20 @@ class Keeper:
             if not failed:
                 self.warning = None
 
-    async def _write_one(self, header: SessionHeader, message: ChatMessage) -> None:
+    async def _write_one(self, entry: _Entry) -> None:
+        """Write a message, and the path before it where the file was removed or replaced meanwhile.
+
+        An answer that is on its way is written at its end.
+        """
+        parent_id = entry.message.parent_id
+        if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
+            log.warning("what this session began with was gone from the disk; it is written again")
+            for earlier in entry.before:
+                await self._put(entry.header, earlier)
+        if entry.message.message_id not in self._begun:
+            await self._put(entry.header, entry.message)
+
+    async def _put(self, header: SessionHeader, message: ChatMessage) -> None:
         is_answer = message.receipt is not None or message.state is not AnswerState.COMPLETE
         if is_answer:
             await self.store.finish(header.session_id, message)
@@ -88,5 +143,6 @@ class Keeper:
             await self.store.append(header, message)
 
     def _failed(self, error: LMChatError) -> None:
+        if self.warning is None:
+            log.warning("the store failed: %s", error.kind)
         self.warning = error
-        log.warning("the store failed: %s", error.kind)

@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from lmchat.domain.growing_answer import ANEW, Piece
-from lmchat.errors import LMChatError
-from lmchat.services.ports import SessionStore
+from lmchat.services.keeper import Keeper
 
 WRITE_EVERY_S = 0.17
 """Leaves 80 ms of the promised 250 for the bytes that wait to be read together, and for the write."""
@@ -17,17 +16,15 @@ WRITE_EVERY_S = 0.17
 class PieceWriter:
     """Collects pieces and writes them from a task of its own, so that a stalled stream is written too.
 
-    A store that fails ends the writing, not the answer: `error` tells.
+    What cannot be written is tried again with what comes next.
     """
 
-    def __init__(self, store: SessionStore, message_id: str) -> None:
-        self._store = store
+    def __init__(self, keeper: Keeper, message_id: str) -> None:
+        self._keeper = keeper
         self._message_id = message_id
         self._pieces: list[Piece] = []
         self._has_pieces = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.error: LMChatError | None = None
-        """Why pieces are no longer written."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._write_all(), name=f"pieces-{self._message_id}")
@@ -49,19 +46,19 @@ class PieceWriter:
             self._has_pieces.set()
 
     async def _write_all(self) -> None:
-        while self.error is None:
+        while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)
             pieces, self._pieces = _joined(self._pieces), []
             self._has_pieces.clear()
-            try:
-                await self._store.add_pieces(self._message_id, pieces)
-            except LMChatError as error:
-                self.error = error
+            if not await self._keeper.add_pieces(self._message_id, pieces):
+                later, self._pieces = self._pieces, pieces
+                self.add(*later)
+                self._has_pieces.set()
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Join neighbours of one kind: a row on the disk is dearer than a longer text in it."""
+    """Join neighbours of one kind."""
     rows: list[tuple[str, list[str]]] = []
     for kind, text in pieces:
         if rows and rows[-1][0] == kind:

@@ -112,12 +112,21 @@ class SessionStore(Protocol):
         """Write a message durably and make it the leaf; creates the session with its first one."""
         ...
 
-    async def begin_answer(self, session_id: str, message: ChatMessage) -> None:
-        """Write the row of an answer that is about to stream, owned by this process."""
+    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
+        """Write the row of an answer that is about to stream, owned by this process.
+
+        Where its prompt could not be written, `finish` writes it; `add_pieces` keeps its text all the same.
+        """
         ...
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+    async def has_message(self, message_id: str) -> bool:
+        """Tell whether a message is there, also where it is deleted and can be brought back."""
+        ...
+
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
         """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words).
+
+        Return whether what came before was gone from the disk, and is there again.
 
         Behind `("anew", "")` stands all that there is: what was kept so far is dropped in the same step.
         """

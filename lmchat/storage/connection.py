@@ -34,6 +34,8 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 class Connection(sqlite3.Connection):
     """An SQLite connection that knows what its build and its file can do."""
 
+    path = Path()
+    """The file."""
     has_words = False
     """Whether there is an index of words (FTS5)."""
     is_wal = False
@@ -60,6 +62,7 @@ def connect(path: Path) -> Connection:
     with suppress(OSError):  # a file of another user that we may write keeps its mode
         path.chmod(_FILE_MODE)
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=Connection)
+    connection.path = path
     try:
         _set_up(connection)
     except BaseException:
@@ -78,6 +81,7 @@ def _connect_to_read(path: Path) -> Connection:
         connection = sqlite3.connect(
             f"{place}?{how}", uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection
         )
+        connection.path = path
         try:
             connection.text_factory = _text
             connection.execute(_CACHE)

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lmchat.domain.message import now
-from lmchat.errors import StoreUnavailable
 from lmchat.storage.connection import Connection, connect, transaction
-from lmchat.storage.faults import BROKEN, explain, is_damage, is_passing, name_of
+from lmchat.storage.faults import BROKEN, closed, explain, is_damage, is_passing, name_of
 from lmchat.storage.salvage import begin_anew, is_sound
 from lmchat.storage.schema import renew_words
 
@@ -84,7 +83,7 @@ class Database:
 
     def _submit(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> Future[T]:
         if self._is_closed:
-            raise StoreUnavailable("The sessions are closed: lmchat is about to end.")
+            raise closed()
         return self._thread.submit(self._run, job, is_unwanted)
 
     def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:

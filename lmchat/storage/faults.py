@@ -23,12 +23,15 @@ _SQLITE = {
     "SQLITE_LOCKED": ("another program keeps it locked", "Close what else uses it, then try again."),
     "SQLITE_CORRUPT": ("it is damaged", "The next start of lmchat sets it aside and begins a new one."),
     "SQLITE_NOTADB": ("it is damaged", "The next start of lmchat sets it aside and begins a new one."),
-    "SQLITE_IOERR": ("the disk reports an error", "Check the disk and where it is mounted."),
+    "SQLITE_IOERR": (
+        "the disk reports an error, or there is no room left",
+        "Make room on the disk, or check it.",
+    ),
 }
 _SYSTEM = {
     errno.ENOSPC: ("there is no room left", _NO_ROOM),
     errno.EDQUOT: ("there is no room left for this user", _NO_ROOM),
-    errno.EFBIG: ("it may not grow any further", _NO_ROOM),
+    errno.EFBIG: ("there is no room left for it", _NO_ROOM),
     errno.EACCES: ("it may not be written", _PERMISSION),
     errno.EPERM: ("it may not be written", _PERMISSION),
     errno.EROFS: ("the disk is read-only", _PERMISSION),
@@ -53,6 +56,11 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name_of(error) or error}"
     )
+
+
+def closed() -> StoreUnavailable:
+    """Return what to say to somebody who comes after the end."""
+    return StoreUnavailable("The sessions are closed: lmchat is about to end.")
 
 
 def name_of(error: BaseException) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from datetime import datetime
 
-from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader, title_from
 from lmchat.storage.connection import Connection
@@ -128,17 +126,3 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
         (session_id, Role.USER),
     ).fetchone()
     return title_from("" if row is None else loaded(row[0]))
-
-
-def add_pieces(connection: Connection, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-    """Append streamed text; false where the message is gone."""
-    number = number_of(connection, message_id)
-    if number is not None:
-        if ANEW in pieces:
-            connection.execute("delete from pieces where number = ?", (number,))
-            pieces = pieces[pieces.index(ANEW) + 1 :]
-        connection.executemany(
-            "insert into pieces (number, kind, text) values (?, ?, ?)",
-            [(number, kind, stored(text)) for kind, text in pieces],
-        )
-    return number is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage import walking
+from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
 from lmchat.storage.tidying import end_orphans
@@ -116,9 +117,11 @@ def messages(connection: Connection, session_id: str, tree: Tree) -> dict[str, C
     rows = connection.execute(
         f"select {MESSAGE_COLUMNS} from messages where session_id = ? and hidden_by is null order by number",
         (session_id,),
-    )
+    ).fetchall()
     for row in rows:
         version, versions = places.get(row[1], (1, 1))
+        if row[3] == AnswerState.STREAMING:
+            parts[row[0]] = arrived_parts(connection, *row[:2])
         message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
         if message is not None:
             found[message.message_id] = message

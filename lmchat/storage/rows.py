@@ -123,34 +123,26 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
     )
 
 
-def read_parts(
-    connection: sqlite3.Connection, where: str, values: Sequence[object], *, has_pieces: bool = True
-) -> dict[int, list[Part]]:
-    """Return parts by message, with what has arrived so far where answers among them still stream."""
+def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> dict[int, list[Part]]:
+    """Return parts by message; of answers that still stream there are none yet."""
     found: dict[int, list[Part]] = {}
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
     for number, *columns in connection.execute(query, values):
         part = _part(*columns)
         if part is not None:
             found.setdefault(number, []).append(part)
-    if has_pieces:
-        _add_pieces(connection, where, values, found)
     return found
 
 
-def _add_pieces(
-    connection: sqlite3.Connection, where: str, values: Sequence[object], found: dict[int, list[Part]]
-) -> None:
-    joined: dict[int, list[tuple[str, list[str]]]] = {}
-    query = f"select number, kind, text from pieces where {where} order by piece_id"
-    for number, kind, text in connection.execute(query, values):
-        runs = joined.setdefault(number, [])
+def parts_of(pieces: Iterable[tuple[str, str | bytes]]) -> list[Part]:
+    """Return what arrived in pieces as parts: neighbours of one kind are one."""
+    runs: list[tuple[str, list[str]]] = []
+    for kind, text in pieces:
         if not runs or runs[-1][0] != kind:
             runs.append((kind, []))
         runs[-1][1].append(loaded(text))
-    for number, runs in joined.items():
-        arrived = [_part(kind, "".join(texts), "", "") for kind, texts in runs]
-        found.setdefault(number, []).extend(part for part in arrived if part is not None)
+    parts = [_part(kind, "".join(texts), "", "") for kind, texts in runs]
+    return [part for part in parts if part is not None]
 
 
 def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:

@@ -10,8 +10,8 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.errors import SessionNotFound
 from lmchat.storage import changing, ledger, messages, reading, search, tidying
+from lmchat.storage.arriving import Arriving
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
 from lmchat.storage.metrics import MetricsStore
@@ -24,6 +24,7 @@ class SessionStore:
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
         self._database = Database(path, prepare=tidying.tidy, clock=clock)
+        self._arriving = Arriving(path)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
         """The counters, in the same file."""
@@ -89,11 +90,15 @@ class SessionStore:
 
         await self._database.write(job, is_durable=True)
 
-    async def begin_answer(self, session_id: str, message: ChatMessage) -> None:
+    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         """Write the row of an answer that is about to stream, owned by this process.
 
-        Its text comes with `add_pieces`, also where it goes on with an earlier one.
+        Its text comes with `add_pieces`, also where it goes on with an earlier one. Where its prompt could
+        not be written, its row has to wait for its end; what arrives is kept all the same.
         """
+        self._arriving.begin(session_id, message)
+        if not has_prompt:
+            return
 
         def job(connection: Connection) -> None:
             messages.ensure_session(connection, session_id, self._clock())
@@ -102,20 +107,23 @@ class SessionStore:
 
         await self._database.write(job)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words), or `ANEW`."""
-        is_there = await self._database.write(lambda c: messages.add_pieces(c, message_id, pieces))
-        if not is_there:
-            raise SessionNotFound(
-                "This chat was removed in another window while the answer arrived.",
-                hint="The answer is saved again once it is complete.",
-            )
+    async def has_message(self, message_id: str) -> bool:
+        """Tell whether a message is there, also where it is deleted and can be brought back."""
+        return await self._database.read(lambda c: messages.number_of(c, message_id) is not None)
+
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
+        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words), or `ANEW`.
+
+        Return whether what came before was gone from the disk, and is there again.
+        """
+        return await self._arriving.add(message_id, pieces)
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Write an answer's end durably: parts, state, receipt, failure; its pieces are dropped."""
+        """Write an answer's end durably: parts, state, receipt, failure; its own file goes."""
         await self._database.write(
             lambda c: changing.finish(c, session_id, message, self._clock()), is_durable=True
         )
+        await self._arriving.end(message.message_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
@@ -139,7 +147,8 @@ class SessionStore:
 
     async def purge(self, session_id: str) -> None:
         """Remove a session for good."""
-        await self._database.write(lambda c: tidying.purge(c, session_id))
+        streaming = await self._database.write(lambda c: tidying.purge(c, session_id))
+        await self._arriving.remove(streaming)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session and return it."""
@@ -177,4 +186,5 @@ class SessionStore:
 
     async def aclose(self) -> None:
         """Write what is pending and close."""
+        await self._arriving.aclose()
         await self._database.aclose()

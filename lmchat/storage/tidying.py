@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
+from lmchat.storage.answer_file import Begun, answer_path, answer_paths, read_answer
+from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.connection import Connection, transaction
-from lmchat.storage.messages import put_whole
+from lmchat.storage.messages import ensure_session, make_leaf, number_of, put_whole
 from lmchat.storage.owner import is_alive
-from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, read_parts, stored_time
+from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, parts_of, stored_time
 from lmchat.storage.words import index_what_is_missing, unindex_message
 
 log = logging.getLogger(__name__)
@@ -30,6 +35,7 @@ def tidy(connection: Connection, moment: datetime) -> None:
     if connection.is_read_only:
         return
     end_orphans(connection)
+    adopt_answers(connection, moment)
     expired = connection.execute(
         "select session_id from sessions where deleted_at < ?",
         (stored_time(moment - timedelta(days=TRASH_DAYS)),),
@@ -47,18 +53,39 @@ def end_orphans(connection: Connection, session_id: str | None = None) -> None:
     """End the streaming answers whose process is gone, with the text that had arrived."""
     for number, owner in _streaming(connection, session_id):
         if owner is None or not is_alive(owner):
-            with transaction(connection, is_durable=False):
-                _end(connection, number, owner)
+            with transaction(connection, is_durable=True):  # its text is nowhere else once its file is gone
+                message_id = _end(connection, number, owner)
+            if message_id is not None:
+                _remove(answer_path(connection.path, message_id))
 
 
-def purge(connection: Connection, session_id: str) -> None:
-    """Remove a session with all that belongs to it."""
+def adopt_answers(connection: Connection, moment: datetime) -> None:
+    """Take in the answers of killed processes that the sessions' file does not know.
+
+    It could not be written when they began, or it was removed or replaced while they arrived.
+    """
+    for path in answer_paths(connection.path):
+        begun, pieces = read_answer(path)
+        if begun is not None and is_alive(begun.owner):
+            continue
+        if begun is not None and pieces:
+            with transaction(connection, is_durable=True):
+                _adopt(connection, begun, parts_of(pieces), moment)
+        _remove(path)
+
+
+def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
+    """Remove a session with all that belongs to it; return the answers that still stream in it."""
+    streaming = connection.execute(
+        "select message_id from messages where session_id = ? and state = 'streaming'", (session_id,)
+    ).fetchall()
     for (number,) in connection.execute(
         "select number from messages where session_id = ?", (session_id,)
     ).fetchall():
         unindex_message(connection, number)
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     connection.execute("delete from sessions where session_id = ?", (session_id,))
+    return tuple(str(row[0]) for row in streaming)
 
 
 def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int, str | None]]:
@@ -68,20 +95,36 @@ def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int
     return connection.execute(f"{query} and session_id = ?", (session_id,)).fetchall()
 
 
-def _end(connection: Connection, number: int, owner: str | None) -> None:
+def _end(connection: Connection, number: int, owner: str | None) -> str | None:
+    """End an answer, and return its id; None where another process was faster, or its row is damaged."""
     row = connection.execute(
         f"select {MESSAGE_COLUMNS}, session_id from messages "
         "where number = ? and state = 'streaming' and owner is ?",  # another process may have been faster
         (number, owner),
     ).fetchone()
-    if row is None:
-        return
-    parts = read_parts(connection, "number = ?", (number,)).get(number, [])
-    message = message_from(row[:-1], parts)
+    message = None if row is None else message_from(row[:-1], arrived_parts(connection, *row[:2]))
     if message is None:
-        return
+        return None
     put_whole(connection, row[-1], _ended(message))
     log.info("an answer was left unfinished by a process that is gone; its text is kept")
+    return message.message_id
+
+
+def _adopt(connection: Connection, begun: Begun, parts: Sequence[Part], moment: datetime) -> None:
+    """Write an answer that has no row, at the end of its session."""
+    message = begun.message
+    if number_of(connection, message.message_id) is None:
+        ensure_session(connection, begun.session_id, moment)
+        put_whole(connection, begun.session_id, _ended(replace(message, parts=tuple(parts))))
+        make_leaf(connection, begun.session_id, message, moment)
+        log.info("an answer that the session file did not know was taken in")
+
+
+def _remove(path: Path) -> None:
+    with suppress(
+        OSError
+    ):  # another process was faster, or the folder may not be written: the next start looks again
+        path.unlink()
 
 
 def _ended(message: ChatMessage) -> ChatMessage:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import STRETCH, MessagePath
+from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, read_parts
 
@@ -53,10 +54,8 @@ def newest(
     rows = connection.execute(_READ, {"session": session_id, "leaf": leaf_id, "count": count + 1}).fetchall()
     earlier = rows.pop()[1] if len(rows) > count else None
     numbers = [row[0] for row in rows]
-    has_pieces = any(row[_STATE] == "streaming" for row in rows)
-    parts = read_parts(
-        connection, f"number in ({', '.join('?' * len(rows))})", numbers, has_pieces=has_pieces
-    )
+    parts = read_parts(connection, f"number in ({', '.join('?' * len(rows))})", numbers)
+    parts |= {row[0]: arrived_parts(connection, *row[:2]) for row in rows if row[_STATE] == "streaming"}
     found: list[ChatMessage] = []
     for row in reversed(rows):
         is_first = row is rows[-1] and earlier is None

@@ -63,8 +63,11 @@ class Disk:
     async def finish(self, session_id, message):
         await self._write(session_id, message.model)
 
-    async def begin_answer(self, session_id, message):
-        self.begun.append(session_id)
+    async def has_message(self, message_id):
+        return True
+
+    async def begin_answer(self, session_id, message, *, has_prompt=True):
+        self.begun.append((session_id, has_prompt))
 
     async def add_ledger(self, row):
         raise StoreUnavailable("no")
@@ -131,7 +134,7 @@ async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():
     await keeper.append(header("a"), prompt("1"))
     await keeper.begin_answer(header("a"), ended("2"))
     await keeper.begin_answer(header("b"), ended("3"))
-    assert disk.begun == ["b"]
+    assert disk.begun == [("a", False), ("b", True)]
 
 
 async def test_figures_that_cannot_be_kept_are_worth_no_warning():

@@ -76,6 +76,7 @@ async def test_pieces_that_wait_are_dropped_where_all_is_written_anew(store):
         async def add_pieces(self, message_id, pieces):
             written.append(pieces)
             done.set()
+            return True
 
     done = asyncio.Event()
     async with PieceWriter(Disk(), "m") as writer:

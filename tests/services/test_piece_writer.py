@@ -1,0 +1,157 @@
+"""Text of a running answer, while the disk fails, comes back, or turns out to be another one."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.domain.event import StreamFinished, TextDelta
+from lmchat.domain.growing_answer import ANEW
+from lmchat.domain.message import AnswerState
+from lmchat.domain.session import Session
+from lmchat.errors import StoreUnavailable
+from lmchat.services.asking import HowToAsk
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import Conversation
+from lmchat.services.keeper import Keeper
+from lmchat.services.piece_writer import PieceWriter
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import header, store_at
+from tests.support.scripted_backend import ScriptedBackend, answer, target
+
+HOW = HowToAsk(target=target())
+
+
+class Flaky:
+    """Takes pieces, or fails so often first."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.written = []
+        self.tried = asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def add_pieces(self, message_id, pieces):
+        self.tried.set()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("The disk is full.")
+        self.written += pieces
+        self.done.set()
+        return False
+
+
+async def test_what_could_not_be_written_is_written_first_when_the_disk_is_back():
+    disk = Flaky(failures=2)
+    keeper = Keeper(disk)
+    async with PieceWriter(keeper, "m") as writer:
+        writer.add(("text", "a"))
+        await disk.tried.wait()
+        writer.add(("text", "b"), ("reasoning", "c"))
+        await disk.done.wait()
+    assert disk.written == [("text", "ab"), ("reasoning", "c")]
+
+
+async def test_of_what_could_not_be_written_nothing_is_left_where_all_is_told_anew():
+    disk = Flaky(failures=1)
+    async with PieceWriter(Keeper(disk), "m") as writer:
+        writer.add(("text", "a"))
+        await disk.tried.wait()
+        writer.add(ANEW, ("reasoning", "ab"))
+        await disk.done.wait()
+    assert disk.written == [ANEW, ("reasoning", "ab")]
+
+
+async def test_the_warning_stands_while_the_text_cannot_be_written_and_goes_with_the_trouble():
+    disk = Flaky(failures=1)
+    keeper = Keeper(disk)
+    assert not await keeper.add_pieces("m", [("text", "a")])
+    assert keeper.warning is not None
+    assert await keeper.add_pieces("m", [("text", "a")])
+    await keeper.catch_up()
+    assert keeper.warning is None
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = store_at(tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+def conversation_of(backend, keeper) -> Conversation:
+    return Conversation(Session(header=header()), backend=backend, keeper=keeper, meter=ContextMeter())
+
+
+async def said(conversation, text):
+    async with aclosing(conversation.send(text, HOW)) as events:
+        return [event async for event in events]
+
+
+async def on_disk(folder, conversation):
+    """Return what another window reads."""
+    other = store_at(folder)
+    try:
+        return (await other.open_session(conversation.header.session_id)).messages
+    finally:
+        await other.aclose()
+
+
+async def test_where_the_folder_was_removed_the_whole_session_is_written_again(tmp_path, store):
+    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), Keeper(store))
+    await said(conversation, "first")
+    shutil.rmtree(tmp_path / "lmchat")
+    await said(conversation, "second")
+    kept = await on_disk(tmp_path, conversation)
+    assert [message.text for message in kept] == ["first", "One.", "second", "Two."]
+    assert kept == conversation.messages
+
+
+async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_on(tmp_path, store):
+    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), Keeper(store))
+    await said(conversation, "first")
+    other = store_at(tmp_path)
+    await other.purge(conversation.header.session_id)
+    await other.aclose()
+    await said(conversation, "second")
+    assert len(await on_disk(tmp_path, conversation)) == 4
+
+
+class Noticing(SessionStore):
+    """A store that says when pieces were added, and when a session is whole again."""
+
+    added: asyncio.Event
+
+    async def add_pieces(self, message_id, pieces):
+        was_gone = await super().add_pieces(message_id, pieces)
+        self.added.set()
+        return was_gone
+
+
+async def test_a_session_whose_folder_goes_while_an_answer_streams_is_there_again_before_its_end(tmp_path):
+    store = Noticing(tmp_path / "lmchat" / "sessions.db")
+    store.added = asyncio.Event()
+    gates = [asyncio.Event(), asyncio.Event()]
+    script = [TextDelta(text="so "), gates[0], TextDelta(text="far"), gates[1], StreamFinished(reason="stop")]
+    keeper = Keeper(store)
+    conversation = conversation_of(ScriptedBackend(answer("One."), script), keeper)
+    await said(conversation, "first")
+    store.added.clear()
+    turn = asyncio.create_task(said(conversation, "second"))
+    await store.added.wait()
+    shutil.rmtree(tmp_path / "lmchat")
+    store.added.clear()
+    gates[0].set()
+    await store.added.wait()
+    await keeper.catch_up()
+    texts = [message.text for message in await on_disk(tmp_path, conversation)]
+    assert texts == ["first", "One.", "second"]  # the answer's own file holds the rest
+    gates[1].set()
+    await turn
+    kept = await on_disk(tmp_path, conversation)
+    assert [message.text for message in kept] == ["first", "One.", "second", "so far"]
+    assert kept[-1].state is AnswerState.COMPLETE
+    await store.aclose()

@@ -1,0 +1,278 @@
+"""The text of a running answer: how little is written for it, and what becomes of it in every trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from lmchat.domain.growing_answer import ANEW
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.errors import StoreUnavailable
+from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
+from tests.storage.test_store_disk import no_room
+from tests.support.chats import answer, header, prompt, say, store_at
+
+GONE = "4194305@1-x"
+"""A process that is not there."""
+
+
+@pytest.fixture
+async def running(store):
+    """Session, prompt and an answer that has begun."""
+    session = header()
+    asked = await say(store, session, "How long?")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    return session, asked, said
+
+
+def store_path(folder):
+    return folder / "lmchat" / "sessions.db"
+
+
+def left(folder):
+    return sorted(path.name for path in (folder / "lmchat").iterdir() if "-answer-" in path.name)
+
+
+async def text_on_disk(folder, session, said):
+    """Return what another window reads."""
+    other = store_at(folder)
+    try:
+        messages = (await other.open_session(session.session_id)).messages
+    finally:
+        await other.aclose()
+    return next(message.text for message in messages if message.message_id == said.message_id)
+
+
+def as_killed(folder, said):
+    """Let the file of an answer look as if its process were gone."""
+    path = answer_path(store_path(folder), said.message_id)
+    begun, pieces = read_answer(path)
+    path.write_bytes(head_of(replace(begun, owner=GONE)) + runs_of(pieces, "")[0])
+
+
+@pytest.mark.parametrize("size", [4, 70])
+async def test_no_more_than_the_text_is_written_while_it_arrives(tmp_path, store, running, size):
+    session, _, said = running
+
+    def written():
+        return sum(path.stat().st_size for path in (tmp_path / "lmchat").iterdir())
+
+    before, text = written(), "x" * size
+    for _ in range(300):
+        await store.add_pieces(said.message_id, [("text", text)])
+    assert await text_on_disk(tmp_path, session, said) == text * 300
+    assert written() - before <= 300 * size + 400
+
+
+async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, store, running):
+    session, asked, said = running
+    await store.add_pieces(said.message_id, [("text", "so far")])
+    path = answer_path(store_path(tmp_path), said.message_id)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    whole = answer("so far and on", parent=asked)
+    await store.finish(session.session_id, replace(whole, message_id=said.message_id))
+    assert left(tmp_path) == []
+    assert (await store.open_session(session.session_id)).messages[1].text == "so far and on"
+
+
+async def test_what_is_thought_and_what_is_said_stay_apart_and_in_order(store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("reasoning", "h"), ("reasoning", "m"), ("text", "so ")])
+    await store.add_pieces(said.message_id, [("text", "far \ud800 \0 ÿ")])
+    parts = (await store.open_session(session.session_id)).messages[1].parts
+    assert parts == (ReasoningPart(text="hm"), TextPart(text="so far \ud800 \0 ÿ"))
+
+
+async def test_what_came_may_be_told_anew(tmp_path, store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "hm so")])
+    await store.add_pieces(said.message_id, [ANEW, ("reasoning", "hm"), ("text", " so")])
+    await store.add_pieces(said.message_id, [("text", " far")])
+    assert await text_on_disk(tmp_path, session, said) == " so far"
+    assert (await store.open_session(session.session_id)).messages[1].reasoning == "hm"
+
+
+_PIECES = st.lists(
+    st.one_of(
+        st.just(ANEW),
+        st.tuples(st.sampled_from(["text", "reasoning", "refusal"]), st.text(min_size=1, max_size=9)),
+    ),
+    max_size=9,
+)
+
+
+def joined(pieces):
+    kept = []
+    for piece in pieces:
+        kept = [] if piece == ANEW else [*kept, piece]
+    return [(kind, char) for kind, text in kept for char in text]
+
+
+@given(st.lists(_PIECES, max_size=5), st.data())
+def test_a_file_that_was_cut_anywhere_holds_what_came_before(tmp_path_factory, writes, data):
+    begun = Begun(session_id="s", message=answer(parent=prompt("x"), state=AnswerState.STREAMING), owner=GONE)
+    path = tmp_path_factory.mktemp("cut") / "file"
+    head, kind, states, whole = head_of(begun), "", [[]], b""
+    ends = [0]
+    for write in writes:
+        fresh, kind = runs_of(write, kind)
+        whole += fresh
+        states.append(joined([("text", "")] + [piece for one in writes[: len(states)] for piece in one]))
+        ends.append(len(whole))
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(head + whole[:cut])
+    read, pieces = read_answer(path)
+    assert read == replace(begun, message=replace(begun.message, receipt=None, parts=()))
+    done = max(index for index, end in enumerate(ends) if end <= cut)
+    got = joined(pieces)
+    if ANEW in (writes[done] if done < len(writes) else []):
+        return  # a new beginning that was cut off: held by the test below
+    assert got[: len(states[done])] == states[done]
+    assert done == len(writes) or got == states[done + 1][: len(got)]
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_new_beginning_that_was_cut_off_is_as_if_it_were_not(tmp_path, cut):
+    begun = Begun(session_id="s", message=answer(parent=prompt("x"), state=AnswerState.STREAMING), owner=GONE)
+    old, kind = runs_of([("text", "all that came")], "")
+    fresh, _ = runs_of([ANEW, ("reasoning", "all that"), ("text", "came")], kind)
+    assert len(fresh) > 40
+    (tmp_path / "file").write_bytes(head_of(begun) + old + fresh[:-cut])
+    assert read_answer(tmp_path / "file")[1] == [("text", "all that came")]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"{", b"[]\n", b'{"owner": 3}\n\xfftext\xffx', b"\xff\xff\xff"]
+)
+async def test_a_file_that_says_nothing_is_removed_and_harms_nothing(tmp_path, store, content):
+    session = header()
+    await say(store, session, "hello")
+    answer_path(store_path(tmp_path), "abc").write_bytes(content)
+    other = store_at(tmp_path)
+    assert len(await other.list_sessions()) == 1
+    await other.aclose()
+    assert left(tmp_path) == []
+
+
+async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_there_is_room(
+    tmp_path, store, running
+):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "before ")])
+    size = answer_path(store_path(tmp_path), said.message_id).stat().st_size
+    with no_room(size + 3):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="room"):
+                await store.add_pieces(said.message_id, [("reasoning", "never "), ("text", "never ")])
+    assert answer_path(store_path(tmp_path), said.message_id).stat().st_size == size
+    await store.add_pieces(said.message_id, [("text", "after")])
+    assert await text_on_disk(tmp_path, session, said) == "before after"
+
+
+@pytest.mark.parametrize("trouble", ["removed", "replaced", "folder"])
+async def test_a_file_that_is_gone_is_written_anew_with_all_that_came(tmp_path, store, running, trouble):
+    _, _, said = running
+    path = answer_path(store_path(tmp_path), said.message_id)
+    await store.add_pieces(said.message_id, [("reasoning", "hm"), ("text", "so ")])
+    if trouble == "folder":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+        if trouble == "replaced":
+            path.write_text("of somebody else")
+    await store.add_pieces(said.message_id, [("text", "far")])
+    begun, pieces = read_answer(path)
+    assert begun.message.message_id == said.message_id
+    assert pieces == [("reasoning", "hm"), ("text", "so far")]
+
+
+async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path, store, running):
+    _, _, said = running
+    with closing(sqlite3.connect(store_path(tmp_path), isolation_level=None)) as other:
+        other.execute("begin immediate")
+        async with asyncio.timeout(2):  # a write to the sessions would wait for 5 s
+            await store.add_pieces(said.message_id, [("text", "so far")])
+        assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [("text", "so far")]
+
+
+async def test_a_long_search_holds_up_no_text(tmp_path, store, running):
+    _, _, said = running
+    gate = threading.Event()
+    search = asyncio.create_task(store._database.read(lambda _: gate.wait()))
+    await store.add_pieces(said.message_id, [("text", "so far")])
+    assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [("text", "so far")]
+    gate.set()
+    await search
+
+
+async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said, has_prompt=False)
+    await store.add_pieces(said.message_id, [("reasoning", "hm"), ("text", "so far")])
+    assert len((await store.open_session(session.session_id)).messages) == 1
+    as_killed(tmp_path, said)
+    other = store_at(tmp_path)
+    kept = (await other.open_session(session.session_id)).messages[1]
+    assert (kept.state, kept.parts) == (
+        AnswerState.INTERRUPTED,
+        (ReasoningPart(text="hm"), TextPart(text="so far")),
+    )
+    assert (kept.parent_id, kept.model, kept.created_at) == (said.parent_id, said.model, said.created_at)
+    assert [hit.message_id for hit in await other.search("far")] == [said.message_id]
+    await other.aclose()
+    assert left(tmp_path) == []
+
+
+async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(tmp_path, store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "so ")])
+    shutil.rmtree(tmp_path / "lmchat")
+    await store.add_pieces(said.message_id, [("text", "far")])
+    as_killed(tmp_path, said)
+    assert await text_on_disk(tmp_path, session, said) == "so far"
+
+
+async def test_the_answer_of_a_living_process_is_left_to_it(tmp_path, store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "so ")])
+    for _ in range(2):
+        assert await text_on_disk(tmp_path, session, said) == "so "
+    await store.add_pieces(said.message_id, [("text", "far")])
+    assert await text_on_disk(tmp_path, session, said) == "so far"
+    assert len(left(tmp_path)) == 1
+
+
+async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_it_ended(
+    tmp_path, store, running
+):
+    session, asked, said = running
+    await store.add_pieces(said.message_id, [("text", "so ")])
+    path = answer_path(store_path(tmp_path), said.message_id)
+    as_killed(tmp_path, said)
+    content = path.read_bytes()
+    whole = replace(answer("so far", parent=asked), message_id=said.message_id)
+    await store.finish(session.session_id, whole)
+    path.write_bytes(content)
+    assert await text_on_disk(tmp_path, session, said) == "so far"
+    assert left(tmp_path) == []
+
+
+async def test_what_is_purged_comes_back_from_no_file(tmp_path, store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "secret")])
+    other = store_at(tmp_path)
+    await other.purge(session.session_id)
+    await other.aclose()
+    assert left(tmp_path) == []
