@@ -20,7 +20,6 @@ from pathlib import Path
 
 import httpx
 from msgspec.structs import replace
-from textual.screen import Screen
 
 from lmchat.cli.keys import Keys
 from lmchat.config.loader import Loaded
@@ -36,16 +35,27 @@ from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import Desktop, make_desktop
+from tests.support.desktop import make_desktop
 from tests.support.look_data import NOW
 from tests.support.port_map import PortMap
 from tests.support.scripted_server import ScriptedServer
-from tests.support.tui_host import screen_text
+from tests.support.seen import Seen
 
 WIDE, SMALL = (120, 40), (80, 24)
 LOOK_MS = 3.0
-_TRIES = 900
-_PASSING = {"library", "queue", "remember", "history", "open", "draft", "picker", "load", "address", "key"}
+_PASSING = {
+    "library",
+    "queue",
+    "remember",
+    "history",
+    "open",
+    "draft",
+    "picker",
+    "load",
+    "address",
+    "key",
+    "count",
+}
 """Groups of workers that end by themselves."""
 
 Places = Mapping[int | tuple[str, int], ScriptedServer]
@@ -100,29 +110,14 @@ class StillMonitor(Monitor):
 
 
 @dataclass
-class Situation:
+class Situation(Seen):
     """What a person sees and does, and what the servers saw."""
 
-    desk: Desktop
     clock: HandClock
     ports: PortMap
     folder: Path
     credentials: Credentials
     asked: list[str] = field(default_factory=list)
-
-    @property
-    def app(self):
-        return self.desk.app
-
-    @property
-    def text(self) -> str:
-        """The screen."""
-        return screen_text(self.app)
-
-    @property
-    def words(self) -> str:
-        """The screen without its line breaks: for sentences that may be broken anywhere."""
-        return " ".join(self.text.split())
 
     def candidate(self, port: int) -> Candidate:
         """What the last look found at a port."""
@@ -135,35 +130,11 @@ class Situation:
         if server is not None:
             self.ports.places[key] = server
 
-    async def until(self, condition, what: str) -> None:
-        """Let the app work until something holds."""
-        for _ in range(_TRIES):
-            if condition():
-                return
-            await self.desk.pilot.pause(0.01)
-        raise AssertionError(f"never came: {what}\n{self.text}")
-
-    async def shows(self, *sentences: str) -> None:
-        """Wait until each of these is on the screen."""
-        for sentence in sentences:
-            await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
-
-    async def hides(self, sentence: str) -> None:
-        """Wait until this is not on the screen any more."""
-        await self.until(lambda: sentence not in self.words, f"a screen without “{sentence}”")
-
-    async def is_on(self, kind: type[Screen]) -> None:
-        """Wait until a screen is the top one."""
-        await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
-
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
         self.app._look.set()
         self.app.workspace.monitor.look_now()
-
-    async def presses(self, *keys: str) -> None:
-        await self.desk.pilot.press(*keys)
 
     async def types(self, text: str) -> None:
         await self.desk.type(text)

@@ -19,9 +19,9 @@ from lmchat.domain.start import ServerStart
 from lmchat.machine.programs import installed_products
 from lmchat.machine.starter import StartedProgram, free_port, start_program
 from lmchat.services.starts import Starts
-from tests.support.desktop import Desktop, make_desktop
+from tests.support.desktop import make_desktop
 from tests.support.scripted_backend import ScriptedBackend, model
-from tests.support.tui_host import screen_text
+from tests.support.seen import Seen
 
 OFFER = DemoOffer(
     name="smollm2-135m-instruct",
@@ -94,46 +94,13 @@ class FilesOnly:
 
 
 @dataclass
-class StartDesk:
+class StartDesk(Seen):
     """The app, its page, and what was run."""
 
-    desk: Desktop
     backend: PortBackend
     starts: Starts
     folder: Path
     ran: list[ServerStart]
-
-    @property
-    def app(self):
-        return self.desk.app
-
-    @property
-    def text(self) -> str:
-        return screen_text(self.app)
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.split())
-
-    async def until(self, condition, what: str) -> None:
-        for _ in range(1500):
-            if condition():
-                return
-            await self.desk.pilot.pause(0.01)
-        raise AssertionError(f"never came: {what}\n{self.text}")
-
-    async def shows(self, words: str) -> None:
-        await self.until(lambda: words in self.words, f"“{words}”")
-
-    async def hides(self, words: str) -> None:
-        await self.until(lambda: words not in self.words, f"a screen without “{words}”")
-
-    async def is_on(self, kind: type) -> None:
-        await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
-        await self.desk.pilot.pause()
-
-    async def presses(self, *keys: str) -> None:
-        await self.desk.pilot.press(*keys)
 
     async def takes(self, words: str) -> None:
         """Press the number of the row that says this."""

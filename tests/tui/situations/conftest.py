@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
 
+from tests.support import situation
 from tests.support.look_data import NOW
 from tests.support.scripted_server import ScriptedServer
 from tests.support.situation import Situation
@@ -61,5 +62,17 @@ def picture(snapshot):
         for of_this_run, fixed in (instead or {}).items():
             svg = re.sub(re.escape(of_this_run), fixed, svg)
         assert svg == pictures(name=name), f"The picture {name} is another one:\n{shown}"
+
+    return compare
+
+
+@pytest.fixture
+def pictures(picture):
+    """Compare the screen with two pictures, of a usual size and of a small one, which it has from then on."""
+
+    async def compare(seen: Situation, name: str, **more) -> None:
+        await picture(seen, name, **more)
+        await seen.at_size(situation.SMALL)
+        await picture(seen, f"{name}-80x24", **more)
 
     return compare

@@ -14,7 +14,9 @@ def said(server) -> list[list[str]]:
     return [[one["content"] for one in seen.json["messages"]] for seen in server.seen(CHAT)]
 
 
-async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_both(tmp_path, start, picture):
+async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_both(
+    tmp_path, start, picture, pictures
+):
     studio, llama = start(lm_studio), start(llama_cpp)
     async with situation.run(tmp_path, {1234: studio, 8080: llama}) as seen:
         await seen.goes_on()
@@ -23,9 +25,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.presses("ctrl+o")
         await seen.is_on(ModelPicker)
         await seen.shows("4 on 2 servers", "LM Studio", "● tiny.gguf")
-        await picture(seen, "picker")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "picker-80x24")
+        await pictures(seen, "picker")
         await seen.at_size(situation.WIDE)
         await seen.types("tiny")
         await seen.shows("1 of 4")

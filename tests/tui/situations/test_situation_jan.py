@@ -12,14 +12,12 @@ KEY = "jan-key-of-this-test"
 ORIGIN = "http://127.0.0.1:1337"
 
 
-async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, picture):
+async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pictures):
     async with situation.run(tmp_path) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("No model server answers on this machine yet.", "Settings, Local API Server, Start")
         assert seen.candidate(1337).verdict is Verdict.REFUSED
-        await picture(seen, "off")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "off-80x24")
+        await pictures(seen, "off")
         seen.places(1337, start(jan))
         seen.time_passes()
         await seen.chats()
@@ -61,7 +59,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
         await seen.chats()
 
 
-async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, picture):
+async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, pictures):
     async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types("a-wrong-key")
@@ -69,9 +67,7 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
         await seen.shows("! The server refuses this key.")
         assert seen.credentials.get(ORIGIN) is None
         assert not (tmp_path / "credentials.toml").exists()
-        await picture(seen, "wrong")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "wrong-80x24")
+        await pictures(seen, "wrong")
         await seen.presses("ctrl+u")
         await seen.types(KEY)
         await seen.presses("enter")
@@ -97,7 +93,7 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
         assert seen.credentials.get(ORIGIN) == "another"
 
 
-async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_path, start, picture):
+async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_path, start, pictures):
     trusts: set[str] = {"127.0.0.1", "localhost"}
     server = start(jan, trusts=trusts)
     settings = situation.named("http://gpu-box:1337", allowed=["gpu-box"])
@@ -108,9 +104,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_
             "Next: Local API Server, Trusted Hosts: add gpu-box (this",
             "host blocked",
         )
-        await picture(seen, "host-blocked")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "host-blocked-80x24")
+        await pictures(seen, "host-blocked")
         trusts.add("gpu-box")
         seen.time_passes()
         await seen.chats()

@@ -18,20 +18,18 @@ from tests.support.scripted_server import Gate, json_reply
 KEY = "sk-lm-of-this-test"
 
 
-async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture):
+async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture, pictures):
     server = start(lm_studio)
     async with situation.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
         await seen.shows("● LM Studio ready", "127.0.0.1:1234", "● qwen3-8b · LM Studio")
         await picture(seen, "ready")
         await seen.chats()
-        await picture(seen, "answered")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "answered-80x24")
+        await pictures(seen, "answered")
     assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
 
 
-async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start, picture):
+async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start, pictures):
     program = start(lm_studio)  # it greets on a port of its own
     async with situation.run(tmp_path, {41343: program}) as seen:
         await seen.is_on(WelcomeScreen)
@@ -40,9 +38,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
             "Next: Open its Developer tab, then Start server (this page then goes on by itself)",
         )
         assert seen.candidate(1234).verdict is Verdict.SERVER_OFF
-        await picture(seen, "server-off")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "server-off-80x24")
+        await pictures(seen, "server-off")
         seen.places(1234, start(lm_studio))
         seen.time_passes()
         await seen.chats()
@@ -64,15 +60,13 @@ async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tm
         assert seen.app.desk.target.endpoint.port == 4711
 
 
-async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture):
+async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture, pictures):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with situation.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
         await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load it")
-        await picture(seen, "picker")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "picker-80x24")
+        await pictures(seen, "picker")
         await seen.at_size(situation.WIDE)
         await seen.presses("enter")
         await seen.goes_on()
@@ -117,7 +111,7 @@ async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_
 
 
 async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(
-    tmp_path, start, picture
+    tmp_path, start, pictures
 ):
     server = start(lm_studio, loaded=(), has_jit=False)
     wanted = Settings(model="qwen3-8b")
@@ -131,9 +125,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         )
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
-        await picture(seen, "jit-off")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "jit-off-80x24")
+        await pictures(seen, "jit-off")
         await seen.presses("ctrl+o")
         await seen.is_on(ModelPicker)
         await seen.shows("3 on 1 server")
@@ -144,7 +136,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?", "Hello?"]
 
 
-async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, start, picture):
+async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, start, pictures):
     async with situation.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
@@ -153,9 +145,7 @@ async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, s
             "Enter try it",
         )
         assert seen.candidate(1234).verdict is Verdict.NEEDS_KEY
-        await picture(seen, "token")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "token-80x24")
+        await pictures(seen, "token")
         await seen.types(KEY)
         await seen.presses("enter")
         await seen.chats()

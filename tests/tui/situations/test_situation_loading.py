@@ -12,16 +12,14 @@ from tests.support.scripted_server import html_reply
 
 
 async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_offered(
-    tmp_path, start, picture
+    tmp_path, start, pictures
 ):
     server = start(ollama, is_empty=True)
     async with situation.run(tmp_path, {11434: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this")
         assert seen.candidate(11434).verdict is Verdict.NO_MODEL
-        await picture(seen, "no-models")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "no-models-80x24")
+        await pictures(seen, "no-models")
         ollama(server, "llama3.2:latest")
         seen.time_passes()
         await seen.is_on(ModelPicker)
@@ -30,7 +28,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
         await seen.chats()
 
 
-async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(tmp_path, start, picture):
+async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(tmp_path, start, pictures):
     server = start(loading_llama_cpp)
     async with situation.run(tmp_path, {8080: server}) as seen:
         await seen.is_on(ChatScreen)
@@ -41,9 +39,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
         await seen.says("Hello?")
         await seen.shows("next Hello?")
         await seen.types("and th")
-        await picture(seen, "loading")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "loading-80x24")
+        await pictures(seen, "loading")
         llama_cpp(server)
         seen.time_passes()
         assert (await seen.answered()).text == "Hello there."
@@ -78,16 +74,14 @@ async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path,
         assert (await seen.answered()).text == "Hello there."
 
 
-async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, picture):
+async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, pictures):
     server = start()
     server.unknown = html_reply()
     async with situation.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program has port 1234: stop it")
         assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM
-        await picture(seen, "web-server")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "web-server-80x24")
+        await pictures(seen, "web-server")
         seen.places(1234, start(lm_studio))
         seen.time_passes()
         await seen.chats()

@@ -147,7 +147,7 @@ async def asks_for_key(seen: situation.Situation) -> None:
     await seen.is_on(ChatScreen)
 
 
-async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, picture):
+async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, pictures):
     server = start(plain, "far")
     settings = situation.named("http://gpu-box:8000")
     async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
@@ -157,9 +157,7 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
         await seen.shows(
             REFUSAL, "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run"
         )
-        await picture(seen, "not-allowed")
-        await seen.at_size(situation.SMALL)
-        await picture(seen, "not-allowed-80x24")
+        await pictures(seen, "not-allowed")
     assert server.requests == []
 
 
