@@ -36,7 +36,7 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _THIS_SCHEMA = re.compile(
-    r"schema error|schema for|invalid.*schema|grammar|\$ref|parser|json_validate", re.IGNORECASE
+    r"schema error|invalid (json )?schema|grammar|\$ref|parser|json_validate", re.IGNORECASE
 )
 """That it is about what this one schema holds: another one may well be taken."""
 _ANY_NAME = re.compile(r"[^a-zA-Z0-9_-]+")

@@ -61,7 +61,7 @@ class Schema:
             draft = validators.validator_for(self.value, default=Draft202012Validator)
             meta = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
             error = _first(meta.iter_errors(self.value)) or _lost_reference(self.value, draft)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, this is no schema
+        except Exception as failure:
             raise _no_schema(_said(failure)) from failure
         if error:
             raise _no_schema(error)

@@ -26,7 +26,7 @@ class WantedValue:
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
-        self._schema = None if schema is None else Schema(schema)
+        self._schema = None if schema is None else Schema(schema, limit_s=CHECK_S)
         self._name = name
 
     @property

@@ -1,0 +1,179 @@
+"""`chat_json`: a value that fits, whatever the server makes of the wish, or a clear error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, StreamInterrupted, SyncClient
+from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+}
+ADA = {"name": "Ada", "age": 36}
+ADA_TEXT = json.dumps(ADA)
+
+
+@pytest.fixture
+async def client(server):
+    plain(server, "tiny")
+    async with Client(server.url) as one:
+        yield one
+
+
+def said(server, number=-1):
+    return server.seen(CHAT)[number].json["messages"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ADA_TEXT,
+        f"```json\n{ADA_TEXT}\n```",
+        f"Of course: {ADA_TEXT} Glad to help.",
+        f"<think>hm</think>{ADA_TEXT}",
+    ],
+)
+async def test_the_value_is_returned_with_the_answer_that_held_it(text, server, client):
+    server.on(CHAT, answer(text))
+    found = await client.chat_json("Who?", PERSON, name="person", temperature=0)
+    assert (found.value, found.first_misfit) == (ADA, "")
+    assert found.answer.model == "tiny"
+    (seen,) = server.seen(CHAT)
+    assert seen.json["temperature"] == 0
+    assert seen.json["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
+
+
+@pytest.mark.parametrize(
+    ("text", "misfit"),
+    [
+        ('{"name": "Ada", "age": "36"}', "at $.age: '36' is not of type 'integer'"),
+        ('{"name": "Ada"}', "at $: 'age' is a required property"),
+        ("Ada, 36.", "it holds no JSON value"),
+        ('{"name": "Ada", "name": "Bob", "age": 1}', "an object in it has the name 'name' twice"),
+        ("[" * 10_000, "it is nested deeper than 64 levels"),
+    ],
+)
+async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(text, misfit, server, client):
+    server.on(CHAT, answer(text), answer(ADA_TEXT))
+    found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
+    assert (found.value, found.first_misfit) == (ADA, f"The answer does not fit: {misfit}.")
+    *before, repair = said(server)
+    assert before == [*said(server, 0), {"role": "assistant", "content": text}]
+    assert repair["role"] == "user"
+    assert repair["content"].startswith(
+        f"Your answer does not fit: {misfit}. Answer again with one JSON value"
+    )
+    assert repair["content"].endswith(json.dumps(PERSON))
+
+
+async def test_the_second_misfit_is_the_error(server, client):
+    server.on(CHAT, answer("Ada."), answer('{"name": "Ada", "age": null}'), answer(ADA_TEXT))
+    with pytest.raises(AnswerUnfit) as caught:
+        await client.chat_json("Who?", PERSON)
+    assert str(caught.value) == (
+        "The answer does not fit, also at the second try: at $.age: None is not of type 'integer'."
+    )
+    assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
+    assert len(server.seen(CHAT)) == 2
+
+
+async def test_an_answer_without_words_is_asked_for_again_without_it(server, client):
+    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), answer(ADA_TEXT))
+    assert (await client.chat_json("Who?", PERSON)).value == ADA
+    assert [one["role"] for one in said(server)] == ["user", "user"]
+
+
+async def test_an_answer_that_was_cut_short_is_not_asked_for_again(server, client):
+    server.on(CHAT, sse('{"name": "A', finish("length"), DONE))
+    with pytest.raises(
+        AnswerUnfit, match="The answer is cut short, so it does not fit: it holds no JSON value"
+    ):
+        await client.chat_json("Who?", PERSON, max_tokens=3)
+    assert len(server.seen(CHAT)) == 1
+
+
+async def test_a_model_that_refuses_is_not_asked_again(server, client):
+    server.on(CHAT, sse(delta(refusal="I cannot."), finish(), DONE))
+    with pytest.raises(AnswerUnfit, match="The model refused"):
+        await client.chat_json("Who?", PERSON)
+    assert len(server.seen(CHAT)) == 1
+
+
+async def test_an_answer_that_breaks_off_is_its_own_error(server, client):
+    server.on(CHAT, sse('{"name"', Cut(is_reset=True)))
+    with pytest.raises(StreamInterrupted):
+        await client.chat_json("Who?", PERSON)
+
+
+async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):
+    server.on(CHAT, answer("[1]"), answer('{"a": [1]}'))
+    found = await client.chat_json("Anything.")
+    assert (found.value, found.first_misfit) == ({"a": [1]}, "The answer does not fit: it is no JSON object.")
+    assert [one.json["response_format"] for one in server.seen(CHAT)] == [{"type": "json_object"}] * 2
+    assert "one JSON object" in said(server)[-1]["content"]
+
+
+async def test_a_schema_that_is_none_is_refused_before_anything_is_sent(server, client):
+    with pytest.raises(RequestInvalid, match=r"at \$.type: 'person' is not valid"):
+        await client.chat_json("Who?", {"type": "person"})
+    assert server.seen() == []
+
+
+async def test_a_server_that_takes_no_form_at_all_ends_in_a_value_all_the_same(server, client):
+    refusal = json_reply(
+        {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs"}]}, status=422
+    )
+    server.on(CHAT, refusal, refusal, answer("Ada is 36."), answer(ADA_TEXT))
+    assert (await client.chat_json("Who?", PERSON)).value == ADA
+    assert ["response_format" in one.json for one in server.seen(CHAT)] == [True, True, False, False]
+
+
+async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch):
+    monkeypatch.setattr("lmchat.structured.wanted.CHECK_S", 0.5)
+    ticks = 0
+    server.on(CHAT, answer(json.dumps("a" * 60 + "b")))
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    with pytest.raises(AnswerUnfit, match="it could not be checked within"):
+        await client.chat_json("Who?", {"type": "string", "pattern": "^(a+)+$"})
+    ticking.cancel()
+    assert ticks > 10
+
+
+def test_the_client_without_an_event_loop_has_it_too(server):
+    plain(server, "tiny").on(CHAT, answer("Ada."), answer(ADA_TEXT))
+    with SyncClient(server.url) as client:
+        found = client.chat_json("Who?", PERSON)
+        assert found.value == ADA
+        with pytest.raises(RequestInvalid):
+            client.chat_json("Who?", {"type": 1})
+    assert len(server.seen(CHAT)) == 2
+
+
+async def test_the_real_server_fills_in_a_form(real_server):
+    book = {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "maxLength": 20},
+            "year": {"type": "integer", "maximum": 2100},
+        },
+        "required": ["title", "year"],
+        "additionalProperties": False,
+    }
+    async with Client(real_server.url) as client:
+        found = await client.chat_json("Name a book.", book, temperature=0, seed=1, max_tokens=60)
+    assert list(found.value) == ["title", "year"]
+    assert found.first_misfit == ""

@@ -1,0 +1,259 @@
+"""How JSON is asked for: in the form that a product takes, and in a lesser one where it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import RequestAdapted, StreamFinished, TextDelta
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.request import AnyObject, AnyText, FittingValue
+from lmchat.domain.server import Product
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import json_reply, sse
+
+SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
+PERSON = FittingValue(schema=SCHEMA, name="person")
+BY_SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
+BY_OBJECT = {"type": "json_object"}
+SOME_OBJECT = {"type": "json_schema", "json_schema": {"name": "object", "schema": {"type": "object"}}}
+IN_WORDS = None
+IN_WORDS_ALONE = (Product.ANTHROPIC,)
+
+
+def wanted(server, output, *, product=Product.OPENAI_COMPATIBLE, **more):
+    return replace(ask(server, product=product, **more), output=output)
+
+
+def forms(server):
+    return [one.json.get("response_format") for one in server.seen(CHAT)]
+
+
+def notes(events):
+    return [event.note for event in events if isinstance(event, RequestAdapted)]
+
+
+def words(seen) -> str:
+    """What the system prompt of a request says."""
+    return "".join(one["content"] for one in seen.json["messages"] if one["role"] == "system")
+
+
+def refused(message, *, status=400, **more):
+    return json_reply({"error": {"message": message, "type": "invalid_request_error", **more}}, status=status)
+
+
+UNKNOWN_FIELD = json_reply(
+    {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs are not permitted", "type": "x"}]},
+    status=422,
+)
+NO_SCHEMAS = refused(
+    "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+    param="response_format",
+)
+NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema' or 'text'"}, status=400)
+THIS_SCHEMA = refused("Unable to generate parser. JSON schema error at #: unrecognized type", code=400)
+
+
+@pytest.mark.rule("R-12")
+@pytest.mark.parametrize("product", list(Product))
+async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product, client, server):
+    server.on(CHAT, answer("{}"))
+    for output in (PERSON, AnyObject(), AnyText()):
+        await events_of(client, wanted(server, output, product=product))
+    schema, some, text = forms(server)
+    assert schema == (IN_WORDS if product in IN_WORDS_ALONE else BY_SCHEMA)
+    some_form = SOME_OBJECT if product is Product.LM_STUDIO else BY_OBJECT
+    assert some == (IN_WORDS if product in IN_WORDS_ALONE else some_form)
+    assert text is None
+    assert "response_format" not in server.seen(CHAT)[-1].json
+
+
+@pytest.mark.parametrize(
+    ("output", "product", "said"),
+    [
+        (PERSON, Product.OPENAI, ""),
+        (PERSON, Product.ANTHROPIC, "Answer with one JSON value that fits this JSON schema"),
+        (AnyObject(), Product.OPENAI, "Answer with one JSON object"),
+        (AnyObject(), Product.LM_STUDIO, "Answer with one JSON object"),
+        (AnyText(), Product.ANTHROPIC, ""),
+    ],
+)
+async def test_what_the_field_does_not_say_stands_in_the_system_prompt(output, product, said, client, server):
+    server.on(CHAT, answer("{}"))
+    await events_of(client, wanted(server, output, product=product))
+    own = wanted(server, output, product=product)
+    system = text_message(Role.SYSTEM, "Be brief.")
+    await events_of(client, replace(own, messages=(system, *own.messages)))
+    alone, behind = server.seen(CHAT)
+    assert words(alone).startswith(said)
+    assert bool(words(alone)) is bool(said)
+    assert words(behind) == ("Be brief." + (f"\n\n{words(alone)}" if said else ""))
+    assert [one["role"] for one in behind.json["messages"]] == ["system", "user"]
+
+
+@pytest.mark.rule("R-13")
+async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_and_is_remembered(
+    client, server
+):
+    server.on(CHAT, NO_SCHEMAS, answer("{}"))
+    events, error = await events_of(client, wanted(server, PERSON))
+    assert error is None
+    assert forms(server) == [BY_SCHEMA, BY_OBJECT]
+    assert '"age"' in words(server.seen(CHAT)[1])
+    assert words(server.seen(CHAT)[0]) == ""
+    (note,) = notes(events)
+    assert note == (
+        "The server says: Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
+        "this model. JSON is asked for as a JSON object, the schema in words now."
+    )
+    again, _ = await events_of(client, wanted(server, PERSON))
+    assert forms(server)[2:] == [BY_OBJECT]
+    assert notes(again) == []
+    await events_of(client, wanted(server, PERSON, model="other"))
+    assert forms(server)[3:] == [BY_SCHEMA]
+
+
+@pytest.mark.rule("R-13")
+@pytest.mark.parametrize(
+    "refusal", [UNKNOWN_FIELD, refused("Unrecognized request argument: response_format")]
+)
+async def test_a_server_that_does_not_know_the_field_is_asked_in_words(refusal, client, server):
+    server.on(CHAT, refusal, refusal, answer("{}"))
+    events, error = await events_of(client, wanted(server, PERSON))
+    assert error is None
+    assert forms(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+    assert '"age"' in words(server.seen(CHAT)[2])
+    assert notes(events)[1].endswith("JSON is asked for in words now.")
+    await events_of(client, wanted(server, AnyObject()))
+    assert forms(server)[3:] == [IN_WORDS]
+
+
+@pytest.mark.rule("R-13")
+async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
+    server.on(CHAT, NO_OBJECTS, answer("{}"))
+    events, error = await events_of(client, wanted(server, AnyObject()))
+    assert error is None
+    assert forms(server) == [BY_OBJECT, SOME_OBJECT]
+    assert notes(events)[0].endswith("JSON is asked for by a JSON schema now.")
+    await events_of(client, wanted(server, AnyObject()))
+    assert forms(server)[2:] == [SOME_OBJECT]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        THIS_SCHEMA,
+        refused("Invalid schema for response_format 'person': 'additionalProperties' is required"),
+        refused("failed to parse grammar", status=500),
+        refused("invalid JSON schema in format", status=500),
+        refused("Failed to generate JSON.", code="json_validate_failed"),
+        json_reply(
+            {"object": "error", "message": "Grammar error: unsupported keyword", "code": 400}, status=400
+        ),
+        sse({"error": {"code": 400, "message": "Failed to initialize samplers: failed to parse grammar"}}),
+    ],
+)
+async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(refusal, client, server):
+    server.on(CHAT, refusal, answer("{}"))
+    events, error = await events_of(client, wanted(server, PERSON, product=Product.LLAMA_CPP))
+    assert error is None
+    assert forms(server) == [BY_SCHEMA, BY_OBJECT]
+    assert len(notes(events)) == 1
+    await events_of(client, wanted(server, PERSON, product=Product.LLAMA_CPP))
+    assert forms(server)[2:] == [BY_SCHEMA]
+
+
+async def test_a_list_is_never_asked_for_as_an_object(client, server):
+    server.on(CHAT, THIS_SCHEMA, answer("[]"))
+    events, _ = await events_of(client, wanted(server, FittingValue(schema={"type": "array"})))
+    assert [form and form["type"] for form in forms(server)] == ["json_schema", None]
+    assert len(notes(events)) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (refused("Too long, also for json_schema", code="context_length_exceeded"), "context_overflow"),
+        (refused("temperature is too high"), "bad_request"),
+        (refused("No key for response_format", status=401), "auth"),
+        (refused("Rate limit for json_schema", status=429), "rate_limited"),
+    ],
+)  # fmt: skip
+async def test_another_refusal_is_no_reason_to_ask_in_another_form(refusal, kind, client, server):
+    server.on(CHAT, refusal)
+    events, error = await events_of(client, wanted(server, PERSON))
+    assert error.kind == kind
+    assert set(map(str, forms(server))) == {str(BY_SCHEMA)}
+    assert notes(events) == []
+
+
+async def test_a_server_that_refuses_every_form_ends_in_its_own_words(client, server):
+    server.on(CHAT, UNKNOWN_FIELD)
+    events, error = await events_of(client, wanted(server, PERSON))
+    assert error.kind == "bad_request"
+    assert forms(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+    assert len(notes(events)) == 2
+
+
+async def test_words_about_formats_are_not_minded_where_no_json_was_wanted(client, server):
+    server.on(CHAT, NO_SCHEMAS)
+    events, error = await events_of(client, ask(server))
+    assert error.kind == "bad_request"
+    assert len(server.seen(CHAT)) == 1
+    assert notes(events) == []
+
+
+async def test_a_refusal_behind_the_first_token_is_not_asked_around(client, server):
+    server.on(CHAT, sse("{", {"error": {"message": "failed to parse grammar"}}))
+    events, error = await events_of(client, wanted(server, PERSON))
+    assert error is not None
+    assert len(server.seen(CHAT)) == 1
+    assert any(isinstance(event, TextDelta) for event in events)
+
+
+async def test_other_fields_that_are_refused_meanwhile_are_left_out_as_ever(client, server):
+    no_limit = refused("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    server.on(CHAT, NO_SCHEMAS, no_limit, refused("unknown field stream_options"), answer("{}"))
+    events, error = await events_of(client, wanted(server, PERSON, max_tokens=5))
+    assert error is None
+    last = server.seen(CHAT)[-1].json
+    assert last["response_format"] == BY_OBJECT
+    assert last["max_completion_tokens"] == 5
+    assert "stream_options" not in last
+    assert isinstance(events[-1], StreamFinished)
+
+
+async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client, server):
+    server.on(CHAT, answer("{}"))
+    schema = {"description": "a\ud800", "properties": {"\udfff": {}}}
+    for name in ("a b/ä.json" * 20, "ä", ""):
+        await events_of(client, wanted(server, FittingValue(schema=schema, name=name)))
+    sent = [form["json_schema"] for form in forms(server)]
+    assert [one["name"] for one in sent] == [("a_b_json" * 20)[:64].strip("_"), "answer", "answer"]
+    assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}
+
+
+async def test_the_size_limit_counts_the_schema(make_client, server):
+    client = make_client()
+    large = FittingValue(schema={"description": "a" * 11_000_000})
+    _, error = await events_of(client, wanted(server, large))
+    assert error.kind == "too_large"
+    assert server.seen() == []
+
+
+async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_object(client, real_server):
+    request = replace(
+        ask(endpoint_of(real_server), product=Product.LLAMA_CPP, model=real_server.models[0], max_tokens=30),
+        output=replace(PERSON, schema={**SCHEMA, "required": ["age"], "additionalProperties": False}),
+    )
+    events, error = await events_of(client, request)
+    assert (error, notes(events)) == (None, [])
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert text.lstrip().startswith("{")
+    assert '"age"' in text
+    odd = replace(PERSON, schema={**SCHEMA, "properties": {"age": {"type": "odd"}}})
+    events, error = await events_of(client, replace(request, output=odd))
+    assert error is None
+    (note,) = notes(events)
+    assert note.endswith("JSON is asked for as a JSON object, the schema in words now.")
