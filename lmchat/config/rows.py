@@ -174,6 +174,7 @@ CHAT = Section(
         _switch(
             "auto_truncate", "leave out the oldest messages when the window is full; false refuses instead"
         ),
+        _switch("think_tags", "tell thought from answer by think tags in the text; false shows all as it is"),
     ),
 )
 LIMITS = Section(

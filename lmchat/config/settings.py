@@ -31,6 +31,8 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     """How long a model stays in memory after its last use, where the server lets programs say so."""
     auto_truncate: bool = True
     """Leave out the oldest messages when the window is full; false refuses instead."""
+    think_tags: bool = True
+    """Tell the thought of a model from its answer by `<think>` and `</think>`; false shows all as it is."""
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
@@ -148,10 +150,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Model to use; empty: the last used one, else a loaded one."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback, "host" or "host:port"."""
-    chat: ChatSettings = field(default_factory=ChatSettings)
-    """How to talk."""
     ca_file: str = ""
     """File of certificates (PEM) that https servers may show besides the usual ones."""
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    """How to talk."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     """What the proxy-client layer allows itself."""
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)

@@ -19,7 +19,8 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.outcome import Ending, conclude
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
-from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun, SseSeries
+from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.unreachable import TRANSPORT_ERRORS
 
 MAX_WHOLE_BYTES = 1 << 20
@@ -40,6 +41,7 @@ class Answer:
         channel: Channel,
         patience: Patience,
         *,
+        splitter: ThinkSplitter | None = None,
         gather_s: float = 0.0,
     ) -> None:
         self._response = response
@@ -48,7 +50,7 @@ class Answer:
         self._channel = channel
         self._patience = patience
         self._sse = SseReader()
-        self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked))
+        self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked), splitter=splitter)
 
     @property
     def has_token(self) -> bool:
@@ -85,7 +87,7 @@ class Answer:
         try:
             self._take(self._sse.take(head))
             async for chunk in body:
-                self._take(self._sse.take(chunk))
+                self._take(self._sse.take(chunk, self._chunks.frame))
                 self._patience.heard(has_token=self.has_token)
                 if self._channel.is_full:
                     await self._channel.wait_for_room()
@@ -107,11 +109,11 @@ class Answer:
         self._raise_stray(ending)
         return conclude(ending)
 
-    def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
+    def _take(self, events: Sequence[SseEvent | SseRun | SseSeries]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:
-                if isinstance(event, SseRun):
+                if not isinstance(event, SseEvent):
                     self._chunks.read_run(event, out)
                 elif event.is_comment:
                     out.append(LifeSign())

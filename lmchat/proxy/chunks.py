@@ -6,15 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lmchat.domain.event import LifeSign, ModelNamed, ReasoningDelta, StreamEvent, TextDelta
+from lmchat.domain.event import (
+    LifeSign,
+    ModelNamed,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    StreamEvent,
+    TextDelta,
+)
 from lmchat.errors import ServerRejected
 from lmchat.proxy.error_bodies import is_error
 from lmchat.proxy.figures import Figures, prompt_progress
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
 from lmchat.proxy.outcome import Ending
 from lmchat.proxy.plain_chunks import last_timings, leading, told_by
-from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseRun
-from lmchat.proxy.think import RetoldThought, ThinkSplitter
+from lmchat.proxy.series import frame_of, texts_of
+from lmchat.proxy.sse import DONE, Frame, MalformedStreamError, SseEvent, SseRun, SseSeries
+from lmchat.proxy.think import Piece, RetoldThought, ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
@@ -22,6 +31,8 @@ MAX_ANSWER_CHARS = 16 << 20
 """Text, thought and tool calls of one answer: some days of a fast model, and little enough for the memory."""
 MAX_CALLS = 1000
 """Tool calls of one answer."""
+_ENOUGH = 8
+"""Chunks of a run from which on it pays to look for what they have in common."""
 _CALL_CHARS = 64
 """What a piece of a tool call counts beside its texts: a server could send empty ones without end."""
 
@@ -33,12 +44,20 @@ class ChunkReader:
     """Reads the chunks of one answer and remembers what its end will be judged by."""
 
     def __init__(
-        self, refuse: Refuse, *, splits_thought: bool = True, clock: Callable[[], float] = time.monotonic
+        self,
+        refuse: Refuse,
+        *,
+        splitter: ThinkSplitter | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.has_done = False
         self.has_token = False
+        self.frame: Frame | None = None
+        """What the chunks that come next are likely to have in common with those before."""
+        self._is_thought_framed = False
         self._refuse = refuse
-        self._splitter = ThinkSplitter() if splits_thought else None
+        self._splitter = splitter
+        self._held_pieces = 0
         self._figures = Figures(clock)
         self._calls = ToolCalls()
         self._finish_reason = ""
@@ -47,16 +66,23 @@ class ChunkReader:
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
 
-    def read_run(self, run: SseRun, out: list[StreamEvent]) -> None:
+    def read_run(self, run: SseRun | SseSeries, out: list[StreamEvent]) -> None:
         """Append the events of a run of SSE events; what follows each other becomes one.
 
         Raises:
             ServerRejected, MalformedStreamError: as `read` does, behind the events of what came before.
         """
-        payloads = iter(run.data)
+        texts = texts_of(run.changes) if isinstance(run, SseSeries) else None
+        if texts is not None and not self.has_done:
+            self._take([(self._is_thought_framed, list(filter(None, texts)))], out)
+            return
+        data = run.data
+        payloads = iter(data)
         while not self.has_done:
             odd = self._plain(payloads, out)
             if odd is None:
+                if len(data) >= _ENOUGH:
+                    self._learn(data[-1])
                 return
             self.read(SseEvent(odd), out)
 
@@ -93,7 +119,7 @@ class ChunkReader:
     def close(self, out: list[StreamEvent], *, cut: str = "") -> Ending:
         """Append what was held back and return what was seen."""
         if self._splitter is not None:
-            self._split(self._splitter.close(), out)
+            self._split(self._splitter.close(), out, 0)
             for is_thought, piece in self._retold.close(has_end=not self._splitter.is_open):
                 self._piece(piece, out, is_thought=is_thought)
         self._tell(self._figures.report(), out)
@@ -110,10 +136,19 @@ class ChunkReader:
         chunks, odd = leading(payloads, may_name=self._is_named)
         if not chunks:
             return odd
+        self._tell(self._figures.time(last_timings(chunks)), out)
+        self._take(told_by(chunks), out)
+        return odd
+
+    def _learn(self, payload: bytes) -> None:
+        known = frame_of(payload, may_name=self._is_named)
+        self.frame, self._is_thought_framed = known or (None, False)
+
+    def _take(self, told: Iterable[tuple[bool, list[str]]], out: list[StreamEvent]) -> None:
+        """Take what plain chunks told as (is thought, texts)."""
         before = len(out)
         self._bad_in_a_row = 0
-        self._tell(self._figures.time(last_timings(chunks)), out)
-        for is_thought, texts in told_by(chunks):
+        for is_thought, texts in told:
             add = self._thought if is_thought else self._content
             joined = "".join(texts)
             if self._is_even(joined, is_thought=is_thought):
@@ -123,7 +158,6 @@ class ChunkReader:
                     add(one, out)
         if len(out) == before:
             out.append(LifeSign())
-        return odd
 
     def _is_even(self, joined: str, *, is_thought: bool) -> bool:
         """Whether texts mean the same as one as they do one by one."""
@@ -165,8 +199,10 @@ class ChunkReader:
             self._content(content, out)
         elif content:
             self._parts(content, out)
-        if delta.get("refusal"):
-            self._content(text(delta["refusal"]), out)
+        refusal = text(delta.get("refusal"))
+        if refusal:
+            self._grow(len(refusal))
+            self._token(RefusalDelta(text=refusal), out)
         calls = delta.get("tool_calls") or _older_calls(delta.get("function_call"))
         if calls:
             self._call(calls, out)
@@ -185,15 +221,15 @@ class ChunkReader:
             elif not isinstance(part, dict):
                 continue
             elif part.get("type") == "thinking":
-                thought = _joined(part.get("thinking"))
-                self._grow(len(thought))
-                self._piece(thought, out, is_thought=True)
+                self._thought(_joined(part.get("thinking")), out)
             else:
                 self._content(text(part.get("text")), out)
 
     def _thought(self, thought: str, out: list[StreamEvent], count: int = 1) -> None:
         if thought:
             self._grow(len(thought))
+            if self._splitter is not None and not self._retold.has_fields:
+                self._split(self._splitter.tell_apart(), out, 0)
             self._piece(self._retold.field(thought), out, count, is_thought=True)
 
     def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
@@ -204,14 +240,22 @@ class ChunkReader:
             self._piece(content, out, count, is_thought=False)
             return
         self._split(self._splitter.feed(content), out, count)
+        if not self.has_token and self._held_pieces == count:
+            out.append(LifeSign(is_token=True))
 
-    def _split(self, pieces: Iterable[tuple[bool, str]], out: list[StreamEvent], count: int = 1) -> None:
-        for is_thought, piece in pieces:
+    def _split(self, pieces: Iterable[Piece | Rethought], out: list[StreamEvent], count: int) -> None:
+        self._held_pieces += count
+        for piece in pieces:
+            if isinstance(piece, Rethought):
+                out.append(piece)
+                continue
+            is_thought, words = piece
+            count, self._held_pieces = self._held_pieces or 1, 0
             if is_thought:
-                self._piece(self._retold.block(piece), out, count, is_thought=True)
+                self._piece(self._retold.block(words), out, count, is_thought=True)
             else:
                 self._piece(self._retold.end(), out, is_thought=True)
-                self._piece(piece, out, count, is_thought=False)
+                self._piece(words, out, count, is_thought=False)
 
     def _piece(self, piece: str, out: list[StreamEvent], count: int = 1, *, is_thought: bool) -> None:
         if piece:

@@ -218,6 +218,7 @@ class ProxyClient:
             fields=self._speech.fields(request),
             notes=self._speech.new_notes(request),
             is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
+            splits_thought=self._settings.chat.think_tags,
             gather_s=self._gather_s,
             on_retry=self._counters.retried,
         )

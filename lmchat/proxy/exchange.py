@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestAdapted, RequestSent, RetryScheduled, StreamFinished
+from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
@@ -34,6 +36,7 @@ from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.retry import Retry, TryAgainError, plan_for
 from lmchat.proxy.servers.base import Server
+from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.unreachable import REFUSED, caused_by, reaching
 from lmchat.proxy.wire import Dialect, encode_request
 from lmchat.safe_text import safe_line
@@ -71,6 +74,8 @@ class Exchange:
     """What to tell before anything is sent."""
     is_model_unloaded: bool = False
     """Whether the request will make the server load its model first."""
+    splits_thought: bool = True
+    """Whether tags tell thought from answer."""
     gather_s: float = 0.0
     """How long tokens may wait for each other once the first has come."""
     on_retry: Callable[[], None]
@@ -222,11 +227,26 @@ class Exchange:
             raise redirected(self.request.endpoint, without_key(location, self.key or ""))
         if not response.is_success:
             raise await self._refusal(response)
-        answer = Answer(response, self.asked, self.channel, patience, gather_s=self.gather_s)
+        splitter = self._splitter()
+        answer = Answer(
+            response, self.asked, self.channel, patience, splitter=splitter, gather_s=self.gather_s
+        )
         try:
             return await answer.read()
         finally:
             self._has_token = answer.has_token
+            if splitter is not None and not self._goes_on:
+                self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
+
+    def _splitter(self) -> ThinkSplitter | None:
+        if not self.splits_thought:
+            return None
+        return ThinkSplitter(starts_in_thought=self.dialect.starts_in_thought and not self._goes_on)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the server goes on with an answer: then its template opens no thought."""
+        return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
 
     async def _refusal(self, response: httpx.Response) -> ServerRejected:
         with reaching(self.request.endpoint):

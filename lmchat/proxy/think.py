@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from enum import Enum
+
+from lmchat.domain.event import Rethought
+from lmchat.proxy.lone_end import TextBefore
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
 _LONGEST_HELD = 4096
 """White space before an answer that is still held back; more of it is an answer of white space."""
+_SLICE = 4096
+"""So much is looked at in one go: what is left behind a tag is copied, and there may be a million of them."""
+_TAG = re.compile(r"</?(?:think>|(?:t(?:h(?:i(?:nk?)?)?)?)?\Z)")
+"""A tag, or at the end of the text what may become one."""
+
+Piece = tuple[bool, str]
+"""Whether it is thought, and its text."""
 
 
 class _Place(Enum):
     START = "only white space so far"
     THOUGHT = "inside the tags"
     AFTER = "right behind the closing tag"
+    UNSURE = "in what is thought if a closing tag comes"
     ANSWER = "in the answer"
 
 
 class ThinkSplitter:
     """Splits text that comes in pieces; tags may be cut anywhere.
 
-    A tag counts at the beginning only: an answer that talks about `<think>` is left alone.
+    An opening tag counts at the beginning only: an answer that talks about `<think>` is left alone. A closing
+    tag alone makes thought of all text before it. With `starts_in_thought` that text is called thought from
+    the beginning, and text after all where no such tag comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, starts_in_thought: bool = False) -> None:
+        self.starts_in_thought = starts_in_thought
+        """What the next answer of this model is best begun with."""
+        self._guess = starts_in_thought
         self._place = _Place.START
         self._held = ""
+        self._before: TextBefore | None = TextBefore()
+        self._has_said = self._is_over = False
 
     @property
     def is_open(self) -> bool:
@@ -34,30 +54,59 @@ class ThinkSplitter:
 
     def is_even(self, text: str) -> bool:
         """Whether text that comes next is all thought or all answer, in however many pieces."""
-        is_within = self._place is _Place.THOUGHT and not self._held and "<" not in text
-        return is_within or self._place is _Place.ANSWER
+        if self._place is _Place.ANSWER:
+            return True
+        is_within = self._place in (_Place.THOUGHT, _Place.UNSURE) and not self._held
+        return is_within and ("<" not in text or not _TAG.search(text))
 
-    def feed(self, text: str) -> list[tuple[bool, str]]:
-        """Take more text; return pieces as (is thought, text), none of them empty."""
+    def feed(self, text: str) -> list[Piece | Rethought]:
+        """Take more text; return pieces, none of them empty, and whether those so far were the other kind."""
         if self._place is _Place.ANSWER:
             return [(False, text)] if text else []
-        pieces: list[tuple[bool, str]] = []
-        rest = self._held + text
-        self._held = ""
-        while rest:
-            rest = self._thought(rest, pieces) if self._place is _Place.THOUGHT else self._head(rest, pieces)
+        pieces: list[Piece | Rethought] = []
+        size = len(text) if self.is_even(text) else _SLICE
+        for at in range(0, len(text) or 1, size or 1):
+            rest = self._held + text[at : at + size]
+            self._held = ""
+            while rest:
+                rest = self._step(rest, pieces)
         return pieces
 
-    def close(self) -> list[tuple[bool, str]]:
+    def tell_apart(self) -> list[Piece | Rethought]:
+        """Note that the server tells thought in fields; then a closing tag alone is only talk."""
+        pieces: list[Piece | Rethought] = []
+        if self._place is _Place.UNSURE:
+            self._say(self._held, pieces)
+            self._held = ""
+            self._give_up(pieces)
+        self._before, self._guess = None, False
+        return pieces
+
+    def close(self) -> list[Piece | Rethought]:
         """Return what was held back, at the end of the text."""
+        pieces: list[Piece | Rethought] = []
+        self._is_over = True
+        if self._place is _Place.UNSURE:
+            pieces += self.feed("")
+        if self._place is _Place.UNSURE:
+            self._give_up(pieces)
         held, self._held = self._held, ""
         is_spare = self._place is _Place.AFTER and not held.strip()
-        return [(self._place is _Place.THOUGHT, held)] if held and not is_spare else []
+        return pieces if is_spare or not held else [*pieces, (self._place is _Place.THOUGHT, held)]
 
-    def _head(self, rest: str, pieces: list[tuple[bool, str]]) -> str:
-        if self._place is _Place.ANSWER:
-            pieces.append((False, rest))
-            return ""
+    def _step(self, rest: str, pieces: list[Piece | Rethought]) -> str:
+        match self._place:
+            case _Place.THOUGHT:
+                return self._thought(rest, pieces)
+            case _Place.UNSURE:
+                return self._unsure(rest, pieces)
+            case _Place.ANSWER:
+                pieces.append((False, rest))
+                return ""
+            case _:
+                return self._head(rest)
+
+    def _head(self, rest: str) -> str:
         word = rest.lstrip()
         if word.startswith(_OPEN):
             self._place = _Place.THOUGHT
@@ -66,10 +115,13 @@ class ThinkSplitter:
             self._held = rest
             return ""
         # the empty lines between thought and answer belong to neither
-        is_after, self._place = self._place is _Place.AFTER, _Place.ANSWER
-        return word if is_after else rest
+        if self._place is _Place.AFTER:
+            self._place, rest = _Place.ANSWER, word
+        else:
+            self._place = _Place.ANSWER if self._before is None else _Place.UNSURE
+        return rest
 
-    def _thought(self, rest: str, pieces: list[tuple[bool, str]]) -> str:
+    def _thought(self, rest: str, pieces: list[Piece | Rethought]) -> str:
         thought, tag, behind = rest.partition(_CLOSE)
         if tag:
             self._place = _Place.AFTER
@@ -80,6 +132,54 @@ class ThinkSplitter:
         if thought:
             pieces.append((True, thought))
         return behind
+
+    def _unsure(self, rest: str, pieces: list[Piece | Rethought]) -> str:
+        tag = _TAG.search(rest) if "<" in rest else None
+        if tag is None:
+            self._say(rest, pieces)
+            return ""
+        if tag[0] == _OPEN:
+            self._give_up(pieces)
+            return rest
+        if tag[0] == _CLOSE:
+            return self._lone_end(rest[: tag.start()], rest[tag.end() :], pieces)
+        is_empty = not self._has_said and not rest[: tag.start()].strip()
+        kept = 0 if self._is_over else len(rest) if is_empty else len(tag[0])
+        self._say(rest[: len(rest) - kept], pieces)
+        self._held = rest[len(rest) - kept :]
+        return ""
+
+    def _lone_end(self, text: str, behind: str, pieces: list[Piece | Rethought]) -> str:
+        """Take what stands around a closing tag; return what is still to be read."""
+        is_empty = not self._has_said and not text.strip()
+        if not is_empty:
+            self._say(text, pieces)
+        assert self._before is not None  # noqa: S101 - else nothing is unsure
+        is_end = self._before.ends_here(behind, is_over=self._is_over)
+        text = text if is_empty else ""
+        if is_end is None:
+            self._held = text + _CLOSE + behind
+            return ""
+        if not is_end:
+            self._say(text + _CLOSE, pieces)
+            return behind
+        if self._has_said and not self._guess:
+            pieces.append(Rethought())
+        self._place, self._before, self.starts_in_thought = _Place.AFTER, None, True
+        return behind
+
+    def _say(self, text: str, pieces: list[Piece | Rethought]) -> None:
+        if text and self._before is not None:
+            self._has_said = True
+            self._before.add(text)
+            pieces.append((self._guess, text))
+
+    def _give_up(self, pieces: list[Piece | Rethought]) -> None:
+        """Take all for the answer."""
+        if self._guess and self._has_said:
+            self.starts_in_thought = False
+            pieces.append(Rethought(is_thought=False))
+        self._place, self._before = _Place.ANSWER, None
 
 
 class RetoldThought:
@@ -92,27 +192,51 @@ class RetoldThought:
     def __init__(self) -> None:
         self._fields: list[str] = []
         self._held: list[str] = []
-        self._tagged = ""
+        self._tagged: deque[str] = deque()
+        self._told_chars = 0
+        self._has_tagged = False
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether thought came in fields."""
+        return bool(self._fields)
 
     @property
     def has_tagged(self) -> bool:
         """Whether thought between tags came that fields may tell again."""
-        return bool(self._tagged)
+        return self._has_tagged
 
     def field(self, piece: str) -> str:
         """Take thought of a field; return what of it is new."""
         self._fields.append(piece)
-        if self._tagged and self._tagged.startswith("".join(self._fields)):
+        if self._has_tagged and self._is_told(piece):
             return ""
-        self._tagged = ""
+        self._has_tagged = False
+        self._tagged.clear()
         return piece
+
+    def _is_told(self, piece: str) -> bool:
+        """Whether tagged thought goes on with this; what is compared is done with."""
+        done = 0
+        while done < len(piece) and self._tagged:
+            told = self._tagged[0]
+            part = piece[done : done + len(told) - self._told_chars]
+            if not told.startswith(part, self._told_chars):
+                return False
+            done += len(part)
+            self._told_chars += len(part)
+            if self._told_chars == len(told):
+                self._tagged.popleft()
+                self._told_chars = 0
+        return done == len(piece)
 
     def block(self, piece: str) -> str:
         """Take thought from between tags; return what of it can be told at once."""
-        if self._fields and not self._tagged:
+        if self._fields and not self._has_tagged:
             self._held.append(piece)
             return ""
-        self._tagged += piece
+        self._has_tagged = True
+        self._tagged.append(piece)
         return piece
 
     def end(self) -> str:

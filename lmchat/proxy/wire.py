@@ -47,6 +47,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """How JSON may be asked for."""
     unfit_modes: frozenset[JsonMode] = frozenset()
     """Of these, what this server does not take for the schema of one request."""
+    starts_in_thought: bool = False
+    """Whether an answer begins in the middle of a thought, because the template opens it (R-17)."""
 
     def after(
         self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from lmchat.domain.event import LifeSign, ReasoningDelta, StreamFinished, TextDelta, ToolCallDelta
+from lmchat.domain.event import LifeSign, StreamFinished, TextDelta, ToolCallDelta
+from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.server import Product
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
     Cut,
+    Hold,
     Reply,
     delta,
     finish,
@@ -241,6 +243,10 @@ CASES = {
     "fields that are not ours": Case(sse(R, b"Data: {}\n\n data: {}\n\n", H, W, F, DONE)),
     "two spaces": Case(sse(*(line(one).replace(b"data: ", b"data:  ") for one in (R, H, W, F)), DONE)),
     "data behind the end mark": Case(sse(R, H, W, F, DONE, delta("no"), {"error": "no"}), rules=("R-22",)),
+    "end mark with more behind it in its line": Case(
+        sse(R, H, W, b"data: [DONE] bye\n\n"), reason="", rules=("R-22",)
+    ),
+    "end mark, and the connection stays open": Case(sse(R, H, W, F, DONE, Hold()), rules=("R-22",)),
     "end mark with a space": Case(sse(R, H, W, F, b"data: [DONE] \n\n"), rules=("R-22",)),
     "cut inside a chunk": Case(sse(R, H, W, Cut(is_reset=True)), kind="interrupted"),
     "closed inside a chunked body": Case(sse(R, H, W, Cut()), kind="interrupted"),
@@ -331,6 +337,12 @@ CASES = {
         sse(R, "The <think> tag", F, DONE), text="The <think> tag", rules=("R-17",)
     ),
     "refusal": Case(sse(R, delta(refusal="No."), F, DONE), text="No."),
+    "a closing tag alone": Case(
+        sse(R, delta("Let me see: 2+2"), delta("</thi"), delta("nk>\n\nFour"), F, DONE),
+        text="Four",
+        thought="Let me see: 2+2",
+        rules=("R-17",),
+    ),
     "role repeated with progress": Case(
         sse(
             {**R, "prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
@@ -357,8 +369,11 @@ async def test_every_case_of_the_catalogue(name, server, client):
     case = CASES[name]
     server.on(CHAT, case.reply)
     events, error = await events_of(client, ask(server))
-    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == case.text
-    assert "".join(one.text for one in events if isinstance(one, ReasoningDelta)) == case.thought
+    growing = GrowingAnswer()
+    for event in events:
+        growing.add(event)
+    assert "".join([*growing.texts, *growing.refusals]) == case.text
+    assert "".join(growing.thoughts) == case.thought
     if case.kind:
         assert error is not None, "it should not have ended well"
         assert (error.kind, case.words.lower() in error.message.lower()) == (case.kind, True), error.message

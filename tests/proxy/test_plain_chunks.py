@@ -16,12 +16,30 @@ from lmchat.proxy import chunks
 from lmchat.proxy.channel import MAX_WAITING, Channel
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
+from lmchat.proxy.think import ThinkSplitter
 from tests.support.scripted_server import delta, finish, usage
 
 ODD = st.sampled_from(
     [None, "", 0, 1, False, True, "x", {}, [], {"a": 1}, [1], ["x"], -1, 1.5, {"text": "t"}]
 )
-TEXT = st.sampled_from(["a", "b ", "\n", "<think>", "</think>", "<", "hm", "", "…", "\ud83d", "\ud83d\ude00"])
+TEXT = st.sampled_from(
+    [
+        "a",
+        "b ",
+        "\n",
+        "<think>",
+        "</think>",
+        "</thi",
+        "nk>\n",
+        "<",
+        "`",
+        "hm",
+        "",
+        "…",
+        "\ud83d",
+        "\ud83d\ude00",
+    ]
+)
 OTHERS = ("usage", "error", "error_message", "prompt_progress", "stats", "object", "model", "x")
 DELTA = st.fixed_dictionaries(
     {},
@@ -76,9 +94,10 @@ def refused(value: object) -> ServerRejected:
     return ServerRejected("refused", kind="refused", details=repr(value))
 
 
-def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True):
+def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, starts_in_thought: bool = False):
     """Return the events, neighbours of one kind joined, and how it ended."""
-    sse, reader, out = SseReader(), ChunkReader(refused, splits_thought=splits_thought), []
+    splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if splits_thought else None
+    sse, reader, out = SseReader(), ChunkReader(refused, splitter=splitter), []
     error = None
     try:
         for part in parts:
@@ -116,14 +135,14 @@ def cut(whole: bytes, places: set[int]) -> list[bytes]:
 @given(
     st.lists(PIECE, max_size=12),
     st.sets(st.integers(0, 4000), max_size=6),
-    st.booleans(),
+    st.fixed_dictionaries({"splits_thought": st.booleans(), "starts_in_thought": st.booleans()}),
     st.sampled_from([chunks.MAX_ANSWER_CHARS, 5]),
 )
-def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, places, splits_thought, most):
+def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, places, how, most):
     parts = cut(b"".join(pieces), places)
     with patch.object(chunks, "MAX_ANSWER_CHARS", most):
-        in_bulk = read(parts, is_bulk=True, splits_thought=splits_thought)
-        assert in_bulk == read(parts, is_bulk=False, splits_thought=splits_thought)
+        in_bulk = read(parts, is_bulk=True, **how)
+        assert in_bulk == read(parts, is_bulk=False, **how)
 
 
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():

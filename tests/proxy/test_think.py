@@ -4,19 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.proxy.think import ThinkSplitter
+from lmchat.domain.event import Rethought
+from lmchat.proxy.think import RetoldThought, ThinkSplitter
 
 
-def split(pieces) -> tuple[str, str]:
-    """Return (thought, answer)."""
-    splitter, out = ThinkSplitter(), []
-    for piece in pieces:
-        out += splitter.feed(piece)
-    out += splitter.close()
-    assert all(text for _, text in out)
-    return "".join(text for is_thought, text in out if is_thought), "".join(
-        text for it, text in out if not it
-    )
+def told(pieces, *, starts_in_thought=False):
+    splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
+    return [one for piece in pieces for one in splitter.feed(piece)] + splitter.close(), splitter
+
+
+def split(pieces, *, starts_in_thought=False) -> tuple[str, str]:
+    """Return (thought, answer), as it is in the end."""
+    thought = answer = ""
+    for one in told(pieces, starts_in_thought=starts_in_thought)[0]:
+        if isinstance(one, Rethought):
+            thought, answer = (thought + answer, "") if one.is_thought else ("", thought + answer)
+        else:
+            is_thought, text = one
+            assert text
+            thought, answer = (thought + text, answer) if is_thought else (thought, answer + text)
+    return thought, answer
 
 
 TABLE = {
@@ -32,27 +39,153 @@ TABLE = {
     "two thoughts": ("<think>a</think><think>b</think>Hello", "ab", "Hello"),
     "tag in the answer": ("Use <think> and </think>", "", "Use <think> and </think>"),
     "tag behind the thought": ("<think>a</think>b <think>c</think>", "a", "b <think>c</think>"),
+    "end behind the thought": ("<think>a</think>b\n</think>\nc", "a", "b\n</think>\nc"),
     "only a thought": ("<think>a</think>\n", "a", ""),
     "almost a tag": ("<thinking>a", "", "<thinking>a"),
+    "almost an end": ("a\n</thinking>\nb", "", "a\n</thinking>\nb"),
+    "end alone": ("2+2</think>\n\nFour", "2+2", "Four"),
+    "end alone on its line": ("a\n\n2+2\n</think>\n\nFour", "a\n\n2+2\n", "Four"),
+    "end alone at the start of a line": ("2+2\n</think>Four", "2+2\n", "Four"),
+    "end alone before Markdown": ("2+2\n</think>**Four**", "2+2\n", "**Four**"),
+    "end alone behind CRLF": ("2+2\r\n</think>\r\n\r\nFour", "2+2\r\n", "Four"),
+    "end alone, blanks behind": ("2+2</think> \t\nFour", "2+2", "Four"),
+    "end alone at the very end": ("2+2</think>", "2+2", ""),
+    "end alone at the very end, blanks behind": ("2+2\n</think>  ", "2+2\n", ""),
+    "end alone at the very beginning": ("</think>\n\nFour", "", "Four"),
+    "end alone behind white space": ("\n \n</think>\nFour", "", "Four"),
+    "end alone behind code": ("```py\nx\n```\nso</think>\nFour", "```py\nx\n```\nso", "Four"),
+    "end alone behind a span": ("`x` it is\n</think>\nFour", "`x` it is\n", "Four"),
+    "end alone, then a thought": ("a</think>\n<think>b</think>Four", "ab", "Four"),
+    "end alone, then talk": ("a</think>\nUse </think>\nb", "a", "Use </think>\nb"),
+    "the second end": ("a `</think>` tag\n</think>\nFour", "a `</think>` tag\n", "Four"),
+    "talk in a line": ("Close it with </think> at the end", "", "Close it with </think> at the end"),
+    "talk at the end of a line": ("Close it with </think>\nThen", "", "Close it with </think>\nThen"),
+    "talk at the very end": ("The tag is </think>", "", "The tag is </think>"),
+    "talk at the start of a line": ("It is:\n</think> closes", "", "It is:\n</think> closes"),
+    "talk at the beginning": ("</think>, a tag", "", "</think>, a tag"),
+    "talk between backticks": ("`</think>`\n", "", "`</think>`\n"),
+    "talk in a span": ("`x </think>\n", "", "`x </think>\n"),
+    "talk in a fence": ("```\na</think>\n```\nb", "", "```\na</think>\n```\nb"),
+    "talk in an open fence": ("~~~xml\n</think>\n", "", "~~~xml\n</think>\n"),
+    "talk in a fence in a list": ("- x\n  ```\n</think>\n  ```", "", "- x\n  ```\n</think>\n  ```"),
+    "talk in a fence with another in it": ("~~~\n```\n</think>\n~~~", "", "~~~\n```\n</think>\n~~~"),
+    "talk in indented code": ("Look:\n\n    </think>\n", "", "Look:\n\n    </think>\n"),
+    "talk in a list": ("- </think>\n- x", "", "- </think>\n- x"),
+    "talk of both": ("<b>x</b> <think>\na\n</think>\nb", "", "<b>x</b> <think>\na\n</think>\nb"),
+    "talk of the end, then of both": ("x </think> y <think>", "", "x </think> y <think>"),
+    "half an end alone": ("hm</thi", "", "hm</thi"),
+    "less than": ("a < b <c </d> <t", "", "a < b <c </d> <t"),
 }
 
 
 @pytest.mark.rule("R-17")
+@pytest.mark.parametrize("starts_in_thought", [False, True])
 @pytest.mark.parametrize("name", TABLE)
-def test_thought_and_answer_come_apart_wherever_the_text_is_cut(name):
-    text, thought, answer = TABLE[name]
-    assert split([text]) == split(text) == (thought, answer)
-    for place in range(len(text)):
-        assert split([text[:place], text[place:]]) == (thought, answer)
+def test_thought_and_answer_come_apart_wherever_the_text_is_cut(name, starts_in_thought):
+    text, *apart = TABLE[name]
+    for pieces in ([text], list(text), *([text[:at], text[at:]] for at in range(len(text)))):
+        assert split(pieces, starts_in_thought=starts_in_thought) == tuple(apart)
+
+
+SOUP = st.lists(
+    st.sampled_from(
+        [
+            "<think>",
+            "</think>",
+            "<",
+            "think",
+            ">",
+            "a",
+            "\n",
+            " ",
+            "</",
+            "</th",
+            "`",
+            "\n```\n",
+            "~~~",
+            "\r\n",
+            ",",
+        ]
+    )
+)
 
 
 @pytest.mark.rule("R-17")
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<", "think", ">", "a", "\n", " ", "</", "</th"])))
-def test_no_text_is_lost_and_cuts_do_not_matter(words):
+@given(SOUP)
+def test_no_text_is_lost_and_cuts_and_guesses_do_not_matter(words):
     text = "".join(words)
-    assert split(words) == split([text]) == split(text)
-    thought, answer = split([text])
+    thought, answer = apart = split([text])
+    assert apart == split(words) == split(text) == split(words, starts_in_thought=True)
     kept = (thought + answer).replace("<think>", "").replace("</think>", "")
     assert len(kept) <= len(text)
-    if "<think>" not in text:
-        assert (thought, answer) == ("", text)
+    for letter in "a`~,":
+        assert (thought + answer).count(letter) == text.count(letter)
+    if "think>" not in text:
+        assert apart == ("", text)
+
+
+@pytest.mark.rule("R-17")
+@given(SOUP, st.booleans())
+def test_text_that_is_said_to_be_even_may_come_in_one_piece(words, starts_in_thought):
+    splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
+    for word in words:
+        is_even = splitter.is_even(word)
+        pieces = splitter.feed(word)
+        assert not is_even or len(pieces) == 1
+
+
+def test_what_has_happened_is_told_once_and_at_once():
+    events, splitter = told(["Let me see: ", "2+2", "</think>", "\n\n", "Four", "</think>\n"])
+    assert events == [
+        *((False, "Let me see: "), (False, "2+2"), Rethought()),
+        *((False, "Four"), (False, "</think>\n")),
+    ]
+    assert splitter.starts_in_thought
+    events, splitter = told(["Let me", "</think>\n", "Four"], starts_in_thought=True)
+    assert events == [(True, "Let me"), (False, "Four")]
+    assert splitter.starts_in_thought
+    events, splitter = told(["Fo", "ur"], starts_in_thought=True)
+    assert events == [(True, "Fo"), (True, "ur"), Rethought(is_thought=False)]
+    assert not splitter.starts_in_thought
+    events, splitter = told(["Use ", "<think>", "!"], starts_in_thought=True)
+    assert events == [(True, "Use "), Rethought(is_thought=False), (False, "<think>"), (False, "!")]
+    assert told([], starts_in_thought=True)[1].starts_in_thought
+    assert told(["<think>a</think>b"], starts_in_thought=True)[1].starts_in_thought
+    assert told(["</think>\n\nFour"])[0] == [(False, "Four")]
+
+
+@pytest.mark.rule("R-17")
+@pytest.mark.parametrize("starts_in_thought", [False, True])
+def test_where_the_server_tells_thought_in_fields_a_closing_tag_alone_is_text(starts_in_thought):
+    early = ThinkSplitter(starts_in_thought=starts_in_thought)
+    assert early.tell_apart() == []
+    assert early.feed("a\n</think>\nb") == [(False, "a\n</think>\nb")]
+    late = ThinkSplitter(starts_in_thought=starts_in_thought)
+    assert late.feed("a\n</think>") == [(starts_in_thought, "a\n")]
+    back = [Rethought(is_thought=False)] if starts_in_thought else []
+    assert late.tell_apart() == [(starts_in_thought, "</think>"), *back]
+    assert late.feed("\nb") == [(False, "\nb")]
+    assert late.close() == []
+
+
+@pytest.mark.rule("R-37")
+@pytest.mark.parametrize(
+    "piece", ["</think>", "</think> ", "x</think> y", "`</think>\n", "\n", "<", "x\n```\n</think>\n"]
+)
+def test_a_text_full_of_tags_costs_as_much_as_it_is_long(piece):
+    """Were all that came before looked at again for each tag, this would take minutes."""
+    splitter = ThinkSplitter()
+    for _ in range(100_000):
+        splitter.feed(piece)
+    splitter.feed(piece * 1_000_000)
+    splitter.close()
+
+
+@pytest.mark.rule("R-37")
+@pytest.mark.parametrize(("told", "again"), [(1, 2), (2, 1), (1, 300_000), (300_000, 1)])
+def test_a_thought_that_is_told_twice_costs_as_much_as_it_is_long(told, again):
+    retold = RetoldThought()
+    for _ in range(300_000 // told):
+        assert retold.block("a" * told) == "a" * told
+    assert {retold.field("a" * again) for _ in range(300_000 // again)} == {""}
+    assert retold.field("b") == "b"

@@ -1,0 +1,64 @@
+"""Tells the end of a thought from talk about it, where a `</think>` stands alone (R-17).
+
+Some templates begin the thought themselves, so that a model only ends it. The tag counts at the start or at
+the end of a line, outside of code; a text that also holds `<think>` speaks of both.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_BLANK = 4096
+"""Blanks behind a tag that are waited through for the end of its line."""
+_HEAD = 200
+"""What of a line tells whether it opens or closes a fence."""
+_FENCE = re.compile(r"\s*(?:(`)``+[^`]*|(~)~~+.*)$")
+_TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
+"""What no answer begins with that stands right behind the tag, on its line."""
+
+
+class TextBefore:
+    """What stands before a tag; it is only collected until one comes."""
+
+    def __init__(self) -> None:
+        self._unread: list[str] = []
+        self._head = ""
+        self._last = ""
+        self._ticks = 0
+        self._fence = ""
+
+    def add(self, text: str) -> None:
+        """Take text that is no tag."""
+        self._unread.append(text)
+
+    def ends_here(self, behind: str, *, is_over: bool) -> bool | None:
+        """Whether a tag here ends a thought; None where more of what stands behind it must be known."""
+        word = behind.lstrip(" \t\r")
+        if not word and not is_over and len(behind) < LONGEST_BLANK:
+            return None
+        self._read()
+        if self._fence or self._ticks % 2:
+            return False
+        if not word or word[0] == "\n":
+            return not self._head or not self._last.isspace()
+        return not self._head and behind[0] not in _TALK
+
+    def _read(self) -> None:
+        first, *others = "".join(self._unread).split("\n")
+        self._unread.clear()
+        self._grow(first)
+        for line in others:
+            self._end_line()
+            self._grow(line)
+
+    def _grow(self, part: str) -> None:
+        self._head += part[: _HEAD - len(self._head)]
+        self._last = part[-1:] or self._last
+        self._ticks += part.count("`")
+
+    def _end_line(self) -> None:
+        fence = _FENCE.match(self._head)
+        sign = (fence[1] or fence[2]) if fence else ""
+        if sign and self._fence in ("", sign):
+            self._fence = "" if self._fence else sign
+        self._head, self._last, self._ticks = "", "", 0
