@@ -143,6 +143,11 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
             "Another program has port 8080: stop it",
         ),
         (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (
+            json_reply({"error": "out of memory", "object": "list", "data": [{"id": "tiny"}]}),
+            Verdict.SERVER_ERROR,
+            "See the server's log, then start it again",
+        ),
         (json_reply([]), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
         (
             raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"),
