@@ -1,0 +1,233 @@
+"""Thought that is told late, refusals and the first token, through the whole layer (R-17, R-18)."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import ChatSettings, LimitSettings, Settings
+from lmchat.domain.event import (
+    LifeSign,
+    ReasoningDelta,
+    RefusalDelta,
+    RequestSent,
+    Rethought,
+    TextDelta,
+    ToolCallDelta,
+)
+from lmchat.domain.growing_answer import GrowingAnswer
+from lmchat.domain.message import Limit, Role, text_message
+from lmchat.domain.turn import Turn
+from lmchat.proxy import Client
+from lmchat.proxy.client import ProxyClient
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
+
+ROLE = delta("", role="assistant")
+LATE = sse(ROLE, delta("Let me see: 2+2"), delta("</thi"), delta("nk>\n\nFour"), finish(), DONE)
+PLAIN = sse(ROLE, delta("Just"), delta(" four."), finish(), DONE)
+PARTS = (TextDelta, ReasoningDelta, RefusalDelta, Rethought, ToolCallDelta)
+
+
+async def told(client, request):
+    """Return what an answer is made of, pieces of one kind together."""
+    events, error = await events_of(client, request)
+    assert error is None, error
+    found: list = []
+    for event in events:
+        if found and isinstance(event, TextDelta | ReasoningDelta) and type(event) is type(found[-1]):
+            found[-1] = type(event)(text=found[-1].text + event.text)
+        elif isinstance(event, PARTS):
+            found.append(event if isinstance(event, Rethought) else replace(event, pieces=1))
+    return found
+
+
+THOUGHT, FOUR = ReasoningDelta(text="Let me see: 2+2"), TextDelta(text="Four")
+
+
+@pytest.mark.rule("R-17")
+async def test_the_next_answer_of_that_model_is_called_thought_from_its_beginning(server, client):
+    server.on(CHAT, LATE)
+    assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
+    assert await told(client, ask(server)) == [THOUGHT, FOUR]
+    assert await told(client, ask(server, model="other")) == [
+        *(TextDelta(text="Let me see: 2+2"), Rethought(), FOUR),
+    ]
+
+
+@pytest.mark.rule("R-17")
+async def test_an_answer_without_its_tag_is_text_after_all_and_the_next_one_from_its_beginning(
+    server, client
+):
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    server.on(CHAT, PLAIN)
+    just = "Just four."
+    assert await told(client, ask(server)) == [ReasoningDelta(text=just), Rethought(is_thought=False)]
+    assert await told(client, ask(server)) == [TextDelta(text=just)]
+
+
+@pytest.mark.rule("R-17")
+async def test_an_answer_that_the_server_goes_on_with_is_text(server, client):
+    """Its template opens no thought in the middle of an answer."""
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    server.on(CHAT, PLAIN)
+    begun = replace(ask(server), messages=(text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo")))
+    assert await told(client, begun) == [TextDelta(text="Just four.")]
+    server.on(CHAT, LATE)
+    assert await told(client, ask(server)) == [THOUGHT, FOUR]
+
+
+@pytest.mark.rule("R-17")
+async def test_an_answer_that_breaks_off_in_what_was_called_thought_is_text(server, client):
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    server.on(CHAT, sse(ROLE, delta("Let me"), Cut()))
+    events, error = await events_of(client, ask(server))
+    assert error.kind == "interrupted"
+    assert [one for one in events if isinstance(one, PARTS)] == [
+        *(ReasoningDelta(text="Let me"), Rethought(is_thought=False)),
+    ]
+
+
+@pytest.mark.rule("R-17")
+async def test_where_tags_are_switched_off_all_is_text(server, make_client):
+    settings = Settings(limits=LimitSettings(retries=1), chat=ChatSettings(think_tags=False))
+    client = ProxyClient(settings, key_for=lambda _: None)
+    try:
+        for text in ("a</think>\n\nb", "<think>a</think>b"):
+            server.on(CHAT, sse(delta(text), finish(), DONE))
+            assert await told(client, ask(server)) == [TextDelta(text=text)]
+        server.on(CHAT, sse(delta(reasoning_content="hm"), delta("b"), finish(), DONE))
+        assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text="b")]
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.rule("R-17")
+@pytest.mark.parametrize(
+    "thought",
+    [
+        delta(reasoning_content="hm"),
+        delta(reasoning_details=[{"text": "hm"}]),
+        delta([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]),
+    ],
+)
+async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server, client, thought):
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    server.on(CHAT, sse(ROLE, thought, delta("The end is\n</think>"), delta("\n\nso."), finish(), DONE))
+    assert await told(client, ask(server)) == [
+        *(ReasoningDelta(text="hm"), TextDelta(text="The end is\n</think>\n\nso.")),
+    ]
+
+
+@pytest.mark.rule("R-17", "R-23")
+async def test_a_whole_reply_that_is_no_stream_is_told_apart_too(server, client):
+    message = {"content": "Let me see: 2+2</think>\n\nFour"}
+    server.on(CHAT, json_reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+    assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
+
+
+async def test_a_refusal_is_an_event_of_its_own(server, client):
+    pieces = (delta("Well. "), delta(refusal="I can"), delta(refusal="not."), finish(), DONE)
+    server.on(CHAT, sse(ROLE, *pieces))
+    refused = [RefusalDelta(text="I can"), RefusalDelta(text="not.")]
+    assert await told(client, ask(server)) == [TextDelta(text="Well. "), *refused]
+
+
+def turn_of(events) -> Turn:
+    """A turn that took one second an event."""
+    turn = Turn(model="tiny", started_s=0)
+    for second, event in enumerate(events):
+        turn = turn.apply(event, second)
+    return turn
+
+
+@pytest.mark.rule("R-18")
+@pytest.mark.parametrize(
+    "first",
+    [
+        delta("\n"),
+        delta(" "),
+        delta("<thi"),
+        delta("<"),
+        delta("Hello"),
+        delta(["\n"]),
+        delta(reasoning_content="\n"),
+        delta(refusal="No"),
+        delta(tool_calls=[{"index": 0, "id": "1", "function": {"name": "look", "arguments": ""}}]),
+    ],
+    ids=repr,
+)
+async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(server, client, first):
+    progress = {"prompt_progress": {"total": 9, "cache": 0, "processed": 4}}
+    none = [ROLE, ROLE | progress, b": ping\n\n", delta(None), delta(""), delta(reasoning_content="")]
+    none += [
+        delta([]),
+        delta(refusal=None),
+        delta(tool_calls=[]),
+        usage(9, 0),
+        b"data:\n\n",
+        b"data: null\n\n",
+    ]
+    server.on(CHAT, sse(*none, first, delta("Hello"), finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    place = next(
+        place
+        for place, one in enumerate(events)
+        if isinstance(one, PARTS) or (isinstance(one, LifeSign) and one.is_token)
+    )
+    sent = next(place for place, one in enumerate(events) if isinstance(one, RequestSent))
+    assert any(isinstance(one, LifeSign) for one in events[sent:place]), "something came before it"
+    assert turn_of(events).ttft_s == place - sent
+    rest = [one for one in events[place + 1 :] if isinstance(one, PARTS)]
+    assert rest, "what was first came before the last word"
+    assert sum(isinstance(one, LifeSign) and one.is_token for one in events) <= 1
+
+
+@pytest.mark.rule("R-18")
+async def test_an_answer_of_roles_and_progress_alone_has_no_first_token(server, client):
+    server.on(CHAT, sse(ROLE, ROLE, delta(""), finish(), DONE))
+    events, _ = await events_of(client, ask(server))
+    assert turn_of(events).first_token_s is None
+
+
+@pytest.mark.rule("R-17")
+async def test_programs_get_what_it_turned_out_to_be(server):
+    plain(server, "tiny")
+    server.on(CHAT, LATE)
+    async with Client(server.url) as client:
+        for _ in range(2):
+            answer = await client.chat("2+2?")
+            assert (answer.text, answer.reasoning, answer.refusal) == ("Four", "Let me see: 2+2", "")
+        server.on(CHAT, sse(delta(refusal="No."), finish(), DONE))
+        answer = await client.chat("2+2?")
+        assert (answer.text, answer.reasoning, answer.refusal) == ("No.", "", "No.")
+        assert answer.message.text == "No."
+
+
+@pytest.mark.parametrize(("max_tokens", "limit"), [(3, Limit.MAX_TOKENS), (None, None)])
+async def test_programs_are_told_what_cut_an_answer_short(server, max_tokens, limit):
+    plain(server, "tiny")
+    server.on(CHAT, sse(delta("So"), finish("length"), usage(9, 3), DONE))
+    async with Client(server.url) as client:
+        answer = await client.chat("Hi", max_tokens=max_tokens)
+    assert (answer.finish_reason, answer.receipt.limit) == ("length", limit)
+
+
+@pytest.mark.rule("R-17")
+async def test_text_without_tags_is_handed_on_whole(server, client):
+    """What looks for tags holds nothing back but what may be the beginning of one."""
+    text = "if a < b and <table> </t> </thing> `x`:\n" * 500
+    server.on(CHAT, sse(*(delta(text[at : at + 7]) for at in range(0, len(text), 7)), finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    growing = GrowingAnswer()
+    for event in events:
+        growing.add(event)
+    assert "".join(growing.texts) == text
+    assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == -(-len(text) // 7)
