@@ -10,7 +10,7 @@ from typing import NoReturn
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, Command
 from lmchat.cli.options import LEVELS, Options
-from lmchat.config.settings import EFFORTS
+from lmchat.config.efforts import EFFORTS
 
 _DESCRIPTION = (
     "Chat in the terminal with the language model on this machine. Without a command: the chat screen."

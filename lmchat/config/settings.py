@@ -6,9 +6,6 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much a model may be asked to think, least first; which of them one takes, server and model decide."""
-
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
     """How to talk to a model; what is None is not sent."""

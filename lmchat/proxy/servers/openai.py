@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.config.settings import EFFORTS
+from lmchat.config.efforts import EFFORTS
 from lmchat.domain.server import Product
 from lmchat.proxy.servers.hosted import Hosted
 from lmchat.proxy.wire import Dialect

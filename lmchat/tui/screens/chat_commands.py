@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import on
 
-from lmchat.config.settings import EFFORTS
+from lmchat.config.efforts import EFFORTS
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
