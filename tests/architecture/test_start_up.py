@@ -94,6 +94,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
         for name in (
             *("cli.parser", "cli.wiring", "engine", "machine", "proxy", "storage.database", "storage.faults"),
             *("terminal.clipboard", "terminal.editor", "terminal.notify", "terminal.pager"),
+            *("terminal.processes", "other_programs"),
             *(
                 "tui.screens.dialog",
                 "tui.widgets.field",

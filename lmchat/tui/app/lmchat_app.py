@@ -17,7 +17,6 @@ from textual.screen import ModalScreen
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.terminal.processes import has_shell
 from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
@@ -124,6 +123,8 @@ class LMChatApp(Arrivals):
 
     def action_suspend_process(self) -> None:
         """Stop until the shell brings lmchat back; without a shell nothing could."""
+        from lmchat.terminal.processes import has_shell
+
         if has_shell():
             super().action_suspend_process()
         else:
