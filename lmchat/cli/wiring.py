@@ -1,4 +1,4 @@
-"""Puts the parts together: the one place that knows proxy, storage and services at once."""
+"""Puts backend, store, keys and engine together, for commands and for the screen."""
 
 from __future__ import annotations
 
