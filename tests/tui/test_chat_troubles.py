@@ -71,7 +71,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
-        async def full(*_args):
+        async def full(*_args, **_options):
             raise StoreUnavailable("The disk is full.", hint="Free some room.")
 
         store.append = store.begin_answer = store.finish = full
@@ -97,7 +97,7 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
-        async def full(*_args):
+        async def full(*_args, **_options):
             raise StoreUnavailable("The disk is full.")
 
         store.append = store.begin_answer = store.finish = full
