@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from lmchat.domain.context import estimate_message, sizes_of
+from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message, sizes_of
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.server import Target
@@ -21,6 +21,8 @@ _RECALLED = 64
 """Messages from the beginning and from the end of a path that are asked for their counts."""
 _MOST_FACTOR = 4.0
 """No tokenizer differs more from our estimate; a count beyond this is a server's own mistake."""
+_MOST_COUNTS = 64
+"""Conversations that the server's count is kept of."""
 _CUT_SHARE = 0.6
 """A server that counts less than this share of our estimate has left something out."""
 _CUT_TOKENS = 1000
@@ -43,12 +45,25 @@ class ContextUse(Struct, frozen=True, kw_only=True):
         return self.tokens / self.limit if self.limit else None
 
 
+class Drafted(Struct, frozen=True, kw_only=True):
+    """What the next request takes with what stands in the prompt."""
+
+    tokens: int
+    """What the draft adds."""
+    total: int | None
+    """With the conversation before it, as the server counts; None where it has not."""
+    is_estimated: bool
+    """Whether `tokens` is an estimate."""
+
+
 class ContextMeter:
     """Keeps one correction per model: what its server counted over what we had estimated."""
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}
         self._last: tuple[object, ContextUse] | None = None
+        self._counted: dict[object, int] = {}
+        self._draft: tuple[object, str, int] | None = None
 
     def factor(self, target: Target | None) -> float:
         """Return the correction for a model; 1 before anything was learnt."""
@@ -62,6 +77,23 @@ class ContextMeter:
         old = self._factors.get(_key(target))
         fresh = min(max(counted / estimate, 1 / _MOST_FACTOR), _MOST_FACTOR)
         self._factors[_key(target)] = fresh if old is None else (old + 2 * fresh) / 3
+
+    def weigh(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> None:
+        """Take a count that was asked for: from now on the estimate of these messages is this count."""
+        estimates = list(MessagePath(sent).tokens)
+        if sum(estimates) >= _SMALL_TOKENS:
+            fresh = (counted - MESSAGE_OVERHEAD_TOKENS * len(estimates)) / sum(estimates)
+            self._factors[_key(target)] = min(max(fresh, 1 / _MOST_FACTOR), _MOST_FACTOR)
+
+    def note_count(self, target: Target, messages: Sequence[ChatMessage], counted: int) -> None:
+        """Keep what the server counts for a conversation as it stands."""
+        while len(self._counted) >= _MOST_COUNTS:
+            del self._counted[next(iter(self._counted))]
+        self._counted[(_key(target), _place(messages))] = counted
+
+    def note_draft(self, target: Target, messages: Sequence[ChatMessage], text: str, counted: int) -> None:
+        """Keep what the server counts for a conversation with what stands in the prompt."""
+        self._draft = (_key(target), _place(messages)), text, counted
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
         """Take it that a refused prompt had at least so many tokens."""
@@ -100,7 +132,10 @@ class ContextMeter:
         """Return what the conversation takes: the server's last count, and an estimate of what came after."""
         factor = self.factor(target)
         limit = target.model.context if target and target.model else None
-        place = (len(messages), messages[-1].message_id, messages[-1].state) if messages else ()
+        place = _place(messages)
+        counted = self._counted.get((_key(target), place)) if target else None
+        if counted is not None:
+            return ContextUse(tokens=counted, limit=limit, is_estimated=False)
         key = (target.model_id if target else "", factor, limit, place)
         if self._last is None or self._last[0] != key:  # asked four times a second while an answer comes
             self._last = key, self._use(target, messages, factor, limit)
@@ -120,10 +155,20 @@ class ContextMeter:
         tokens += sum(sizes_of(after, factor))
         return ContextUse(tokens=tokens, limit=limit, is_estimated=bool(after))
 
-    def draft_tokens(self, target: Target | None, text: str) -> int:
-        """Estimate what stands in the prompt."""
-        return estimate_tokens(text, factor=self.factor(target))
+    def drafted(self, target: Target | None, messages: Sequence[ChatMessage], text: str) -> Drafted:
+        """Return what a draft adds to a conversation: counted where that was done, else estimated."""
+        where = (_key(target), _place(messages)) if target else None
+        if text and self._draft is not None and self._draft[:2] == (where, text):
+            use, total = self.use(target, messages), self._draft[2]
+            return Drafted(tokens=max(total - use.tokens, 1), total=total, is_estimated=use.is_estimated)
+        tokens = estimate_tokens(text, factor=self.factor(target))
+        return Drafted(tokens=tokens, total=None, is_estimated=True)
 
 
 def _key(target: Target) -> tuple[str, str]:
     return target.endpoint.url, target.model_id
+
+
+def _place(messages: Sequence[ChatMessage]) -> tuple[object, ...]:
+    """Return what changes whenever a conversation does."""
+    return (len(messages), messages[-1].message_id, messages[-1].state) if messages else ()

@@ -12,6 +12,7 @@ from lmchat.domain.message_path import MessagePath
 from lmchat.errors import ServerRejected
 from lmchat.services.asking import HowToAsk, plan_for, request_for
 from lmchat.services.context_meter import ContextMeter
+from lmchat.services.counting import fitted
 from lmchat.services.ports import Backend
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
@@ -39,6 +40,8 @@ class FittedStream:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield what comes; a prompt that was too long goes out once more, as long as nothing has come."""
         has_begun = is_second = False
+        if self._how.is_truncating and self._begun is None:
+            self.plan = await fitted(self._backend, self._meter, self._how, self._path, self.plan)
         while True:
             try:
                 request = request_for(self._how, self.plan, self._begun)

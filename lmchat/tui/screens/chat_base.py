@@ -150,7 +150,8 @@ class ChatBase(ChatFigures):
 
     @on(PromptInput.Drafted)
     def count_draft(self) -> None:
-        """Show the estimate of what is typed."""
+        """Show the estimate of what is typed; the server counts it once typing pauses."""
         self._show_status()
+        self._count_at_rest()
         if self._marker is None:
             self._marker = self.set_timer(MARK_AFTER_S, self.mark_left_out)

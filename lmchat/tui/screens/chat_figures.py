@@ -22,6 +22,8 @@ from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 RUNNING_TICK_S = 1 / 3
 """Between two snapshots while a turn runs; figures do not read better at more."""
+REST_S = 1.0
+"""A pause in typing after which the server is asked to count."""
 WAITING_TICK_S = 1.0
 """The same where only a countdown moves."""
 
@@ -55,6 +57,7 @@ class ChatFigures(ChatParts):
         self._show_status()
         self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
         self._set_pace()
+        self._count_at_rest()
 
     def _set_pace(self) -> None:
         """Tick only while something moves by itself."""
@@ -92,12 +95,14 @@ class ChatFigures(ChatParts):
     def _show_status(self) -> None:
         target = self.desk.target
         use = self.desk.context_use()
-        typed = self.prompt_input.full_text
-        draft = 0 if is_command(typed) else self.desk.meter.draft_tokens(target, typed)
-        share = replace(use, tokens=use.tokens + draft).fraction if use else None
-        turn = self.desk.shown.conversation.turn
+        conversation = self.desk.shown.conversation
+        draft = self.desk.meter.drafted(target, conversation.messages, self._typed())
+        total = use.tokens + draft.tokens if use and draft.total is None else draft.total
+        share = replace(use, tokens=total).fraction if use else None
+        turn = conversation.turn
         names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
-        drafted = figures.tokens(draft, is_estimated=True) + f"{figures.GAP}tok" if draft else ""
+        size = figures.tokens(draft.tokens, is_estimated=draft.is_estimated)
+        drafted = f"{size}{figures.GAP}tok" if draft.tokens else ""
         filled = figures.percent(share) if share is not None else ""
         rate = figures.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = "! not saved" if self.desk.keeper.warning and not self.telemetry.display else ""
@@ -108,6 +113,29 @@ class ChatFigures(ChatParts):
             between.join(part for part in (unsaved, drafted, filled) if part),
             between.join(part for part in (unsaved, rate, filled) if part),
         )
+
+    def _typed(self) -> str:
+        """Return what stands in the prompt to be said."""
+        typed = self.prompt_input.full_text
+        return "" if is_command(typed) else typed
+
+    def _count_at_rest(self) -> None:
+        """Once nothing has changed for a while, have the server count what is estimated."""
+        wanted = self.resting_count.at_rest(self._typed())
+        if wanted == self._to_count:
+            return
+        self._to_count = wanted
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(REST_S, self._begin_count) if wanted else None
+
+    def _begin_count(self) -> None:
+        async def count() -> None:
+            if self._to_count is not None:
+                await self.resting_count.count(self._to_count)
+                self.refresh_figures()
+
+        self.begin_work(count, "count")
 
     def _model_name(self, target: Target) -> str:
         """Return the model, or what stands in for it."""

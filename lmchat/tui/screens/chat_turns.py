@@ -12,6 +12,7 @@ from textual.worker import Worker, WorkerError
 from lmchat.domain.event import (
     ReasoningDelta,
     RefusalDelta,
+    RequestAdapted,
     Rethought,
     RetryScheduled,
     StreamEvent,
@@ -31,6 +32,8 @@ from lmchat.tui.widgets.queue_card import QueueCard
 Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
+_NOTE_S = 12.0
+"""How long what a server does not take is told: it is told once."""
 _ENDED_WORDS = {
     AnswerState.COMPLETE: "answer saved",
     AnswerState.STOPPED: "stopped, text saved",
@@ -160,6 +163,8 @@ class ChatTurns(ChatBase):
                 self.show_action(
                     f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
                 )
+            case RequestAdapted(note=note):
+                self.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
             case _ if is_shown:
                 await self._show_other(conversation, event)
             case _:

@@ -1,0 +1,89 @@
+"""What the screen shows of the window, counted by the server while nothing moves."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.context import plan_context
+from lmchat.domain.message import ChatMessage, Role, text_message
+from lmchat.domain.message_path import MessagePath
+from lmchat.domain.server import Target
+from lmchat.services.asking import HowToAsk, request_for
+from lmchat.services.counting import server_count
+from lmchat.services.desk import Desk
+from lmchat.services.ports import Backend
+
+
+class AtRest(Struct, frozen=True, kw_only=True):
+    """What could be counted; as long as it is the same, it need not be counted again."""
+
+    target: Target
+    """Where, and by which model."""
+    session_id: str
+    """Of which session."""
+    length: int
+    """How many messages."""
+    last_id: str
+    """The last of them."""
+    draft: str
+    """What stands in the prompt."""
+
+
+class RestingCount:
+    """Has the server count what the screen shows of the window, while no answer is on its way."""
+
+    def __init__(self, desk: Desk, backend: Backend) -> None:
+        self._desk = desk
+        self._backend = backend
+        self._path_asked: AtRest | None = None
+
+    def at_rest(self, draft: str) -> AtRest | None:
+        """Return what could be counted now; None where something moves, or nothing is known of the model."""
+        target, conversation = self._desk.target, self._desk.shown.conversation
+        is_ready = target is not None and target.model is not None and not target.is_loading
+        if target is None or not is_ready or self._desk.asking or not conversation.is_whole:
+            return None
+        messages = conversation.messages
+        return AtRest(
+            target=target,
+            session_id=conversation.header.session_id,
+            length=len(messages),
+            last_id=messages[-1].message_id if messages else "",
+            draft=draft,
+        )
+
+    async def count(self, wanted: AtRest) -> None:
+        """Count the conversation where it is estimated, and with it what stands in the prompt.
+
+        A draft is nobody's business yet: it is counted on this machine alone.
+        """
+        meter, how = self._desk.meter, self._desk.how_to_ask()
+        path, said = self._desk.shown.conversation.messages, self._with_draft(wanted.draft)
+        without_draft = replace(wanted, draft="")
+        if path and without_draft != self._path_asked and meter.use(wanted.target, path).is_estimated:
+            self._path_asked = without_draft
+            tokens = await self._ask(how, path)
+            if tokens is not None:
+                meter.note_count(wanted.target, path, tokens)
+        if wanted.draft and wanted.target.endpoint.is_loopback:
+            tokens = await self._ask(how, said)
+            if tokens is not None:
+                meter.note_draft(wanted.target, path, wanted.draft, tokens)
+
+    def _with_draft(self, draft: str) -> MessagePath:
+        conversation = self._desk.shown.conversation
+        said: list[ChatMessage] = [*conversation.opening, text_message(Role.USER, draft)]
+        return conversation.messages.added(*said)
+
+    async def _ask(self, how: HowToAsk, path: MessagePath) -> int | None:
+        """Ask for the tokens of a path, where all of it may fit."""
+        meter, target = self._desk.meter, how.target
+        plan = plan_context(path, limit=None, factor=meter.factor(target))
+        limit = target.model.context if target.model else None
+        if not plan.messages or (limit is not None and plan.tokens > limit):
+            return None
+        tokens = await server_count(self._backend, request_for(how, plan, None))
+        if tokens is not None:
+            meter.weigh(target, plan.messages, tokens)
+        return tokens

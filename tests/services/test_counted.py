@@ -1,0 +1,229 @@
+"""Counts of the server in place of estimates: at rest, and before a request that nearly fills the window."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import ChatSettings
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.server import Endpoint
+from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
+from lmchat.services import counting
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.desk import Desk
+from lmchat.services.resting_count import RestingCount
+from lmchat.storage.sessions import SessionStore
+from tests.support.scripted_backend import ScriptedBackend, target
+
+UNCOUNTED = [RequestSent(), TextDelta(text="Yes."), StreamFinished(reason="stop")]
+FAILURES = (
+    ServerUnavailable("It is away."),
+    ServerRejected("It will not.", kind="bad_request"),
+    TooManyRequests("Too many.", wait_s=3),
+)
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+def backend():
+    return ScriptedBackend(*[UNCOUNTED] * 9)
+
+
+@pytest.fixture
+def desk(backend, store):
+    desk = Desk(chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store)
+    desk.target = target()
+    return desk
+
+
+@pytest.fixture
+def resting(desk, backend):
+    return RestingCount(desk, backend)
+
+
+async def say(desk, text, how=None):
+    async with aclosing(desk.shown.conversation.send(text, how or desk.how_to_ask())) as events:
+        async for _ in events:
+            pass
+
+
+async def count(resting, draft=""):
+    wanted = resting.at_rest(draft)
+    assert wanted is not None
+    await resting.count(wanted)
+
+
+def said(request) -> list[str]:
+    return [message.text for message in request.messages]
+
+
+async def test_a_conversation_that_was_estimated_is_counted_once(desk, resting, backend):
+    await say(desk, "Hello")
+    assert desk.context_use().is_estimated
+    backend.tokens = 77
+    await count(resting)
+    await count(resting)
+    assert (desk.context_use().tokens, desk.context_use().is_estimated) == (77, False)
+    assert [said(one) for one in backend.counts] == [["Be short.", "Hello", "Yes."]]
+
+
+async def test_a_count_is_not_taken_for_what_comes_after_it(desk, resting, backend):
+    await say(desk, "Hello")
+    backend.tokens = 77
+    await count(resting)
+    await say(desk, "And?")
+    assert desk.context_use().is_estimated
+    desk.target = target("another")
+    assert desk.context_use().tokens != 77
+
+
+async def test_a_draft_is_counted_with_what_goes_before_it(desk, resting, backend):
+    backend.tokens = 40
+    await count(resting, "Hello")
+    assert [said(one) for one in backend.counts] == [["Be short.", "Hello"]]
+    messages = desk.shown.conversation.messages
+    drafted = desk.meter.drafted(desk.target, messages, "Hello")
+    assert (drafted.tokens, drafted.total, drafted.is_estimated) == (40, 40, False)
+    assert desk.meter.drafted(desk.target, messages, "Hello!").is_estimated
+    assert desk.meter.drafted(desk.target, messages, "").tokens == 0
+
+
+async def test_what_a_draft_adds_is_the_difference(desk, resting, backend):
+    await say(desk, "Hello")
+    backend.tokens = 77
+    await count(resting)
+    backend.tokens = 90
+    await count(resting, "And then?")
+    drafted = desk.meter.drafted(desk.target, desk.shown.conversation.messages, "And then?")
+    assert (drafted.tokens, drafted.total, drafted.is_estimated) == (13, 90, False)
+
+
+async def test_a_draft_does_not_leave_this_machine(desk, resting, backend):
+    far = Endpoint.parse("http://192.168.1.9:8000")
+    desk.target = replace(target(), endpoint=far)
+    backend.tokens = 40
+    await count(resting, "My secret is")
+    assert backend.counts == []
+    await say(desk, "Hello")
+    await count(resting, "My secret is")
+    assert [said(one) for one in backend.counts] == [["Be short.", "Hello", "Yes."]]
+
+
+@pytest.mark.rule("R-25")
+async def test_while_an_answer_is_on_its_way_there_is_nothing_to_count(desk, resting, backend):
+    gate = asyncio.Event()
+    backend.scripts.insert(0, [RequestSent(), TextDelta(text="Yes"), gate, StreamFinished(reason="stop")])
+    turn = asyncio.create_task(say(desk, "Hello"))
+    await backend.asked.wait()
+    assert resting.at_rest("And") is None
+    gate.set()
+    await turn
+    assert resting.at_rest("And") is not None
+
+
+@pytest.mark.parametrize("change", [{"is_loading": True}, {"model": None}])
+async def test_without_a_model_in_memory_there_is_nothing_to_count(desk, resting, change):
+    desk.target = replace(target(), **change)
+    assert resting.at_rest("Hello") is None
+    desk.target = None
+    assert resting.at_rest("Hello") is None
+
+
+@pytest.mark.parametrize("failure", [None, *FAILURES])
+async def test_who_cannot_count_leaves_the_estimate_as_it_was(desk, resting, backend, failure):
+    await say(desk, "Hello")
+    before = desk.context_use()
+    backend.tokens = failure
+    await count(resting, "And?")
+    assert desk.context_use() == before
+    assert desk.meter.drafted(desk.target, desk.shown.conversation.messages, "And?").is_estimated
+
+
+async def test_what_is_longer_than_the_window_is_not_sent_to_be_counted(desk, resting, backend):
+    desk.target = target(context_loaded=64)
+    backend.tokens = 5
+    await count(resting, "word " * 200)
+    assert backend.counts == []
+
+
+def test_counts_of_long_ago_are_forgotten():
+    meter, asked = ContextMeter(), [text_message(Role.USER, f"Question {number}") for number in range(200)]
+    for number, message in enumerate(asked):
+        meter.note_count(target(), [message], number)
+    assert meter.use(target(), [asked[0]]).is_estimated
+    assert meter.use(target(), [asked[-1]]).tokens == 199
+    assert len(meter._counted) < 100
+
+
+WINDOW, LARGER = 400, 440
+DIGITS = "1234567 " * 50
+"""100 tokens by our estimate."""
+
+
+async def near_the_window(desk, backend, window, counts):
+    """Say three times what is estimated at a quarter of the window, then once more with these counts."""
+    desk.target = target(context_loaded=window)
+    how = desk.how_to_ask()
+    for text in (DIGITS, DIGITS):
+        await say(desk, text, how)
+    backend.counts.clear()
+    replies = iter(counts)
+
+    async def count_tokens(request):
+        backend.counts.append(request)
+        return next(replies)
+
+    backend.count_tokens = count_tokens
+    await say(desk, DIGITS, how)
+    return said(backend.requests[-1])
+
+
+async def test_a_request_that_only_seems_to_fit_leaves_out_more(desk, backend):
+    # the estimate is 3 x 104 and a little, beside 110 that are kept free
+    sent = await near_the_window(desk, backend, LARGER, [700, 350])
+    assert sent == ["Be short.", "Yes.", DIGITS]
+    assert len(backend.counts) == 2
+
+
+async def test_a_request_that_only_seems_too_long_goes_out_whole(desk, backend):
+    sent = await near_the_window(desk, backend, WINDOW, [120, 160])
+    assert sent == ["Be short.", DIGITS, "Yes.", DIGITS, "Yes.", DIGITS]
+    assert desk.shown.conversation.sent.left_out == 0
+
+
+async def test_a_request_far_from_the_window_is_not_counted(desk, backend):
+    backend.tokens = 9
+    await say(desk, "Hello")
+    assert backend.counts == []
+
+
+@pytest.mark.parametrize("failure", [None, *FAILURES])
+async def test_an_answer_does_not_depend_on_the_count(desk, backend, failure):
+    desk.target = target(context_loaded=WINDOW)
+    backend.tokens = failure
+    await say(desk, DIGITS * 3)
+    assert backend.counts
+    assert desk.shown.conversation.messages[-1].text == "Yes."
+
+
+async def test_an_answer_does_not_wait_for_a_count_that_does_not_come(desk, backend, monkeypatch):
+    monkeypatch.setattr(counting, "COUNT_S", 0.01)
+
+    async def never(_request):
+        await asyncio.Event().wait()
+
+    backend.count_tokens = never
+    desk.target = target(context_loaded=WINDOW)
+    await say(desk, DIGITS * 3)
+    assert desk.shown.conversation.messages[-1].text == "Yes."
