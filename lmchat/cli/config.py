@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
@@ -10,10 +12,12 @@ from lmchat.cli.parts import Parts
 from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings
+from lmchat.domain.server import is_address
 from lmchat.paths import make_folder
 from lmchat.storage.whole_file import write_new_file
 
 _MASK = "********"
+_HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
 def path(parts: Parts) -> int:
@@ -93,7 +97,7 @@ def _rows(parts: Parts) -> list[tuple[str, object, str]]:
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows:
             key, value = section.key(row), getattr(values, row.name)
-            shown = _MASK if row.is_secret and value else value
+            shown = _MASK if row.is_secret and value else _without_password(key, value)
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({parts.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
@@ -112,4 +116,15 @@ def _plain(value: Struct) -> dict[str, object]:
     }
     if isinstance(value, EndpointSettings):
         values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
+        if not is_address(value.url):
+            values["url"] = _MASK
     return values
+
+
+def _without_password(key: str, value: object) -> object:
+    """Return a value to show; what should be an address and is none, as ada:PASSWORD@host, is masked."""
+    if key == "endpoint" and value and not is_address(str(value)):
+        return _MASK
+    if key == "allowed_hosts" and isinstance(value, tuple):
+        return tuple(host if _HOST.fullmatch(host) else _MASK for host in value)
+    return value

@@ -58,13 +58,10 @@ class ServerChecks:
         """Return the rows about servers and their keys."""
         own, wrong = self.own()
         backend = await self._backend()
-        looked = await asyncio.gather(
-            backend.detect(expected=own),
-            apart(lambda: installed(self._parts)),
-            apart(self._remembered),
-            apart(self._keys),
+        sources_of, stored, warnings = await apart(self._keys)  # before a server is asked with them
+        candidates, here, remembered = await asyncio.gather(
+            backend.detect(expected=own), apart(lambda: installed(self._parts)), apart(self._remembered)
         )
-        candidates, here, remembered, (sources_of, stored, warnings) = looked
         is_enough = any(one.verdict.is_usable for one in candidates)
         ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
         look = Look(

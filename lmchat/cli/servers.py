@@ -7,7 +7,7 @@ from lmchat.cli.parts import Parts
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
 from lmchat.domain.arrival import NOTHING_FOUND, arrive_at, choose, why_unusable
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict, is_address
 from lmchat.errors import LMChatError
 
 
@@ -89,10 +89,7 @@ def _health_json(
 
 
 def _named(url: str) -> str | None:
-    try:
-        return Endpoint.parse(url).url if url else None
-    except LMChatError:
-        return url
+    return Endpoint.parse(url).url if is_address(url) else None
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, object]:

@@ -103,9 +103,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         typed = text.strip()
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
-            host, port = (parts.hostname or "").rstrip("."), parts.port
-        except ValueError as error:
-            raise _refused(f"not an address ({error})") from None
+            host = (parts.hostname or "").rstrip(".")
+        except ValueError:  # its words quote what was typed, which may hold a password
+            raise _refused("not an address; write it as http://HOST:PORT") from None
+        try:
+            port = parts.port
+        except ValueError:  # the same
+            raise _refused("the port is no number from 1 to 65535") from None
         if port == 0:
             raise _refused("nothing listens at port 0")
         if parts.scheme not in _DEFAULT_PORTS:
@@ -155,6 +159,15 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return bool((mapped or address).is_loopback)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address; what is none may hold a password, and is shown nowhere."""
+    try:
+        Endpoint.parse(text)
+    except EndpointNotAllowed:
+        return False
+    return True
 
 
 def _refused(reason: str) -> EndpointNotAllowed:

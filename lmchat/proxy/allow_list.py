@@ -50,7 +50,8 @@ def _parsed(text: str) -> tuple[str, int | None]:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
-        raise EndpointNotAllowed(f'Endpoint not allowed: "{text}" is not a host or host:port')
+        shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
+        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port")
     port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
     return _canonical(endpoint.host), int(port) if port else None
 

@@ -246,7 +246,8 @@ class ProxyClient:
         except Exception as error:  # noqa: BLE001 - of httpx and below: whatever it is, nobody waits for ever
             self._counters.failed()
             _log.exception("chat request")
-            channel.close(LMChatError("Streaming failed: lmchat itself made a mistake.", details=repr(error)))
+            sentence = "Streaming failed: lmchat itself made a mistake."
+            channel.close(LMChatError(sentence, details=type(error).__name__))  # its text may quote anything
         else:
             self._counters.succeeded((time.perf_counter() - started_s) * 1e3)
             channel.post(finished)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.domain.server import Endpoint
+from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.allow_list import AllowList
 
@@ -77,6 +77,27 @@ def test_loopback_is_recognised_by_its_parsed_host(typed: str):
 )
 def test_what_only_looks_like_loopback_is_not(typed: str):
     assert not Endpoint.parse(f"http://{typed}:1234").is_loopback
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "http://ada:marked@[bad",
+        "http://ada:marked@host",
+        "http://ada:marked",
+        "http://ada:marked@h\u2100st",
+        "ftp://ada:marked@host",
+        "http://host/?key=marked",
+        "http://host:8080/#marked",
+        "http://[marked]:1",
+    ],
+)
+def test_a_refusal_repeats_nothing_of_what_may_be_a_password(typed: str):
+    with pytest.raises(EndpointNotAllowed) as caught:
+        Endpoint.parse(typed)
+    error = caught.value
+    assert "marked" not in f"{error} {error.hint} {error.details} {error.__cause__}"
+    assert not is_address(typed)
 
 
 def test_the_short_form_leaves_the_version_out():

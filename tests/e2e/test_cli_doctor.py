@@ -49,6 +49,13 @@ def own(value: dict, cli: Cli) -> dict:
     return found
 
 
+def test_a_server_is_asked_with_its_key_however_long_the_command_takes_that_prints_it(cli, server):
+    plain(server, "tiny", key="sk-1")
+    command = "sleep 0.5; echo sk-1"
+    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_cmd = "{command}"\n')
+    assert own(report(cli), cli)["facts"]["verdict"] == "ready"
+
+
 def test_all_is_told_of_a_server_that_is_ready(cli):
     value = report(cli)
     assert row(value, "chat")["verdict"] == "ok"

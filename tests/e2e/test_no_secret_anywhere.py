@@ -1,0 +1,142 @@
+"""A marked key and marked words, through every command: neither is found where it does not belong."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.scripted_answers import CHAT, answer, model_list
+from tests.support.scripted_server import Cut, ScriptedServer, Seen, json_reply, sse, text_reply
+from tests.support.tls import AUTHORITY
+
+KEY = "sk-marked-key-4711"
+WORDS = "marked-words-4711"
+SAID = f"You sent {KEY} with {WORDS}"
+ASKED = (
+    ("ask", "-m", "tiny", WORDS),
+    ("ask", "--json", "-m", "tiny", WORDS),
+    ("ask", "--stream-json", "-m", "tiny", WORDS),
+    ("ask", "--save", "-m", "tiny", WORDS),
+)
+TOLD = (
+    *(
+        ("models",),
+        ("models", "--json", "--refresh"),
+        ("models", "load", "tiny"),
+        ("models", "unload", "tiny"),
+    ),
+    *(("health",), ("detect", "--json"), ("doctor",), ("doctor", "--json"), ("metrics",)),
+    *(("config", "show"), ("config", "show", "--json"), ("config", "check"), ("config", "path", "--json")),
+)
+REFUSALS = (
+    sse(WORDS, Cut()),
+    sse(WORDS, {"error": {"message": SAID}}),
+    sse({"error": {"message": SAID}}),
+    json_reply({"error": {"message": SAID, "code": KEY, "type": KEY, "param": KEY}}, status=400),
+    json_reply({"message": SAID, "detail": [{"loc": [KEY], "msg": SAID}]}, status=422),
+    text_reply(SAID, status=500, headers={"X-Key": KEY}),
+    text_reply(SAID, status=307, headers={"Location": f"https://{KEY}@evil.example/{KEY}?key={KEY}"}),
+    json_reply(SAID, status=503),
+    answer(WORDS),
+)
+"""What a server says that repeats what it was sent, one after the other."""
+
+
+@pytest.fixture
+def telling(request):
+    """Return a server that wants the key, and repeats it in every refusal; over http or https."""
+    with ScriptedServer(certificate="hosts" if request.param == "https" else "") as server:
+        refuse = json_reply({"error": {"message": SAID}}, status=401, headers={"X-Key": KEY})
+        replies = itertools.cycle(REFUSALS)
+
+        def models(seen: Seen):
+            is_right = seen.headers.get("authorization") == f"Bearer {KEY}"
+            return model_list("tiny") if is_right else refuse
+
+        server.unknown = refuse
+        yield server.on("GET /v1/models", models).on(CHAT, lambda _: next(replies))
+
+
+def endpoint(server: ScriptedServer, more: str = "") -> str:
+    return f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n{more}\n'
+
+
+@pytest.mark.rule("R-10")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("telling", "source"),
+    [
+        ("https", "variable"),
+        ("http", "own variable"),
+        ("http", "command"),
+        ("https", "configuration"),
+        ("http", "stored"),
+    ],
+    indirect=["telling"],
+)
+def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
+    cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
+    config = {
+        "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
+        "command": endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\""),
+        "configuration": f'endpoint = "{telling.url}"\napi_key = "{KEY}"\n',
+    }.get(source, "")
+    cli.configure("[limits]\nretries = 1\n" + config if not config.startswith("endpoint") else config)
+    if source == "stored":
+        (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
+        (cli.folder / "credentials.toml").chmod(0o600)
+    cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
+
+    printed, told = [], []
+    for command in (*ASKED, *ASKED, *ASKED[:1], *TOLD):
+        done = cli(*command, "--log-level", "debug")
+        assert "Traceback" not in done.stderr
+        printed += [done.stdout, done.stderr]
+        told += [done.stdout, done.stderr] if command in TOLD else []
+    exported = cli("export", "last", "--format", "json").stdout
+    assert WORDS in exported
+    assert any(one.headers.get("authorization") == f"Bearer {KEY}" for one in telling.requests)
+
+    secret = "credentials.toml" if source == "stored" else "config.toml"
+    files = {path.name: path.read_bytes() for path in cli.folder.rglob("*") if path.is_file()}
+    assert {"lmchat.log", "models.json", "sessions.db"} <= set(files)
+    with_key = {name for name, content in files.items() if KEY.encode() in content}
+    assert with_key <= {secret}
+    assert KEY not in exported + "".join(printed)
+
+    with_words = {name for name, content in files.items() if WORDS.encode() in content}
+    assert with_words <= {"sessions.db", "sessions.db-wal"}
+    assert WORDS not in "".join(told)
+    with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection:
+        for table in ("ledger", "metrics"):
+            assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608
+
+
+SECRET = "marked-password-4711"  # noqa: S105 - a mark
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("address", [f"http://ada:{SECRET}@[bad", f"http://ada:{SECRET}"])
+def test_an_address_that_is_none_is_refused_without_a_word_of_it(tmp_path, address):
+    named_so = {
+        "--endpoint": (Cli(home=tmp_path, url=address), ""),
+        "LMCHAT_ENDPOINT": (Cli(home=tmp_path, env={"LMCHAT_ENDPOINT": address}), ""),
+        "endpoint": (Cli(home=tmp_path), f'endpoint = "{address}"\n'),
+        "[[endpoints]]": (Cli(home=tmp_path), f'[[endpoints]]\nname = "own"\nurl = "{address}"\n'),
+        "--allow-host": (Cli(home=tmp_path, url="http://127.0.0.1:1"), ""),
+    }
+    for name, (cli, config) in named_so.items():
+        cli.configure(config)
+        words = ("--allow-host", address) if name == "--allow-host" else ()
+        for command in (("health",), ("config", "show", "--json"), ("doctor", "--json")):
+            done = cli(*command, *words, "--log-level", "debug")
+            assert SECRET not in done.stdout + done.stderr, (name, command)
+            assert "Traceback" not in done.stderr
+    log = tmp_path / "lmchat" / "lmchat.log"
+    assert SECRET not in (log.read_text() if log.exists() else "")
+    done = Cli(home=tmp_path)(address)
+    assert (SECRET in done.stderr + done.stdout, done.returncode) == (False, 2)
