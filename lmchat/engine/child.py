@@ -85,9 +85,8 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     params.n_ctx = config["context"]
     params.n_batch = _BATCH
     params.cache_ram_mib = config["cache_mib"]
-    params.fit_params = _has_graphics(
-        xllamacpp
-    )  # what goes onto which card; 0.2 s that a processor needs not
+    # what goes onto which card; 0.2 s that a processor needs not
+    params.fit_params = _has_graphics(xllamacpp)
     params.ui = False
     params.endpoint_slots = True
     params.endpoint_metrics = True

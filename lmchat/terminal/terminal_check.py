@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.terminal import processes
+from lmchat.terminal.clipboard import is_over_ssh
 from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name
 
 _row = Rows(Group.TERMINAL, "terminal.")
@@ -18,7 +19,6 @@ SMALLEST = (40, 12)
 SLOW_ESCAPE_MS = 100
 _TMUX_S = 2.0
 _MUTE = ("", "dumb", "unknown")
-_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _DEEP = ("truecolor", "24bit")
 _OPTIONS = (("-gv", "prefix"), ("-sv", "escape-time"), ("-sv", "extended-keys"))
 
@@ -141,7 +141,7 @@ def _depth(environ: Mapping[str, str]) -> int:
 
 
 def _kind_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
-    is_ssh = any(environ.get(name) for name in _OVER_SSH)
+    is_ssh = is_over_ssh(environ)
     name = terminal_name(environ)
     parts = [name or "It does not tell its name"]
     parts += [f"inside {tmux.version}"] if tmux.version else []
