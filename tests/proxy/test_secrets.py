@@ -6,13 +6,18 @@ import logging
 import subprocess
 import sys
 
+import httpx
 import pytest
 
-from lmchat.domain.server import Verdict
+from lmchat.cli.log_file import as_line
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.errors import LMChatError
+from lmchat.proxy import Client
 from tests.support.port_map import PortMap
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, llama_cpp, plain
 from tests.support.scripted_server import Cut, ScriptedServer, json_reply, sse
+from tests.support.tls import AUTHORITY
 
 MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
@@ -38,6 +43,55 @@ async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_cl
     assert MARK not in left
     assert KEY not in left
     assert "chat request" in caplog.text
+
+
+class Quoting(httpx.AsyncBaseTransport):
+    """A library that fails with what it was given in its words."""
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self.kinds = list(kinds)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        said = f"{request.headers.get('authorization')} {(await request.aread()).decode()}"
+        raise self.kinds.pop(0)(said)
+
+
+@pytest.mark.rule("R-10")
+async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_client, caplog):
+    caplog.set_level(logging.DEBUG)
+    kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
+    client = make_client(key=KEY, transport=Quoting(*kinds))
+    for kind in kinds:
+        _, error = await events_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
+        told = f"{error} {error.hint} {error.details} {error!r}"
+        assert error.details == kind.__name__
+        assert (KEY in told, MARK in told) == (False, False)
+    lines = "\n".join(as_line(record) for record in caplog.records)
+    assert (KEY in lines, MARK in lines) == (False, False)
+    assert '"exception": "RecursionError"' in lines, "the log has the kind and the places"
+
+
+@pytest.mark.rule("R-10")
+@pytest.mark.parametrize("certificate", ["", "hosts", "expired"])
+async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(certificate, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+    with ScriptedServer(certificate=certificate) as server:
+        plain(server, "tiny", key=KEY)
+        async with Client(server.url, key=KEY) as client:
+            handed = [client, client.metrics(), await client.health()]
+            for call in (client.models, client.detect, lambda: client.chat(MARK)):
+                try:
+                    handed.append(await call())
+                except LMChatError as error:
+                    handed += [error, vars(error), error.__cause__]
+            server.on(CHAT, json_reply({"error": {"message": f"{KEY} {KEY}"}}, status=400))
+            with pytest.raises(LMChatError) as caught:
+                await client.chat("Hi")
+            handed += [caught.value, vars(caught.value)]
+        assert KEY not in repr(handed) + caplog.text
+        assert MARK not in caplog.text
+        assert (server.requests == []) is (certificate == "expired")
 
 
 def test_the_package_itself_is_light():
