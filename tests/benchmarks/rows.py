@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.start_rows import commands, detect, large, start, version
+from tests.benchmarks.store_rows import killed, written
 from tests.benchmarks.stream_rows import echo, flood, growth, idle, scroll, stop, stream
 
 __all__ = ["ROWS", "Bench"]
@@ -23,6 +24,8 @@ ROWS = {
     "proxy": proxy,
     "models": models,
     "append": append,
+    "written": written,
+    "killed": killed,
     "commands": commands,
     "detect": detect,
 }

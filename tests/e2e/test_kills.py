@@ -1,0 +1,86 @@
+"""The program is killed in the middle of an answer: what had come is on the disk, and goes on from there."""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.cli import Cli
+from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Gate, Pause, ScriptedServer, delta, finish, sse
+
+_WORDS = 400
+_LOST_S = 2.0
+"""Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+def streaming(*, has_thoughts: bool = False):
+    """Return an answer of numbered words, about 200 a second, that comes to no end."""
+    steps = []
+    for number in range(_WORDS):
+        is_thought = has_thoughts and number < _WORDS // 8
+        word = f"{number} "
+        steps += [delta(None, reasoning_content=word) if is_thought else word, Pause(0.005)]
+    return sse(*steps, Gate())
+
+
+def killed_after(process, seconds: float) -> list[tuple[float, str]]:
+    """Kill a program so long after its first word, and return what it had printed how long before that."""
+    seen: list[tuple[float, str]] = []
+    text, kill_s = b"", float("inf")
+    while time.monotonic() < kill_s:
+        if select.select([process.stdout], [], [], min(max(kill_s - time.monotonic(), 0), 10))[0]:
+            text += process.stdout.read1()
+            seen.append((time.monotonic(), text.decode()))
+            kill_s = min(kill_s, seen[0][0] + seconds)
+        else:
+            assert seen, "the answer never began"
+    process.kill()
+    process.communicate()
+    return [(kill_s - at_s, words) for at_s, words in seen]
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 200))]
+)
+@pytest.mark.timeout(60)
+def test_a_killed_program_leaves_what_had_come_and_can_go_on(tmp_path, server, seed):
+    dice = random.Random(seed)  # noqa: S311 - repeats
+    server.on(CHAT, streaming(has_thoughts=seed % 4 == 3))
+    cli = Cli(tmp_path, server.url)
+    seen = killed_after(cli.start("ask", "--save", "How far can you count?"), dice.uniform(0, 1.5))
+    said = stored(tmp_path).messages[-1]
+    assert said.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
+    words = (said.reasoning + said.text).split()
+    assert words == [str(number) for number in range(len(words))]
+    old = [text for age_s, text in seen if age_s >= _LOST_S]
+    assert not old or said.text.startswith(old[-1].rstrip())
+    server.on(CHAT, sse("and on", finish(), DONE))
+    assert cli("ask", "-r", "last", "Go on.").returncode == 0
+    assert [message.text for message in stored(tmp_path).messages][-3:] == [said.text, "Go on.", "and on"]
+
+
+def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, server):
+    gate = Gate()
+    server.on(CHAT, sse("this came ", "before the end", gate))
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("What came?")
+        screen.wait_for("before the end")
+        screen.wait_time(0.3)  # what has come is on the disk after 250 ms
+        screen.process.kill()
+    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
+        screen.wait_for("this came before the end")
+        screen.wait_for("lmchat ended while this answer was arriving")
+    assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED
