@@ -103,6 +103,7 @@ class ValueForm(Form):
         """Find it, and hold it against the schema."""
         return await self._wanted.value_in(
             answer.text,
+            thought=answer.reasoning,
             finish_reason=answer.receipt.finish_reason if answer.receipt else "",
             is_refusal=bool(answer.refusal),
         )

@@ -45,5 +45,8 @@ async def fitting_answer(
 
 async def _value(wanted: WantedValue, answer: Answer) -> Any:
     return await wanted.value_in(
-        answer.text, finish_reason=answer.finish_reason, is_refusal=bool(answer.refusal)
+        answer.text,
+        thought=answer.reasoning,
+        finish_reason=answer.finish_reason,
+        is_refusal=bool(answer.refusal),
     )

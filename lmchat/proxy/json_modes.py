@@ -23,10 +23,10 @@ class JsonMode(StrEnum):
 
 LADDER = (JsonMode.SCHEMA, JsonMode.OBJECT, JsonMode.WORDS)
 """What most servers take, the strictest first."""
-_KINDS = ("bad_request", "server_error", "unsupported")
+_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 _ABOUT = re.compile(
     r"response_?format|json_?schema|json_?object|json schema|json mode|structured output|guided|grammar"
-    r"|invalid schema|json_validate",
+    r"|invalid schema|json_validate|(invalid|required for) format",
     re.IGNORECASE,
 )
 """That a refusal is about how JSON was asked for."""

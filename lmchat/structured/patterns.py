@@ -51,6 +51,13 @@ class Patterns:
             child.kill()
             child.communicate()
 
+    def stop(self) -> None:
+        """Let it be as if the time were over."""
+        self._until_s = 0.0
+        child = self._child
+        if child is not None:
+            child.kill()
+
     def finds(self, pattern: str, text: str) -> bool:
         """Whether the pattern is somewhere in the text.
 

@@ -53,6 +53,11 @@ class Schema:
         except Exception as error:  # noqa: BLE001 - of the library, on a value that nobody foresaw
             return f"it cannot be checked: {_said(error)}"
 
+    def stop(self) -> None:
+        """End a check that runs in another thread: nobody waits for it any more."""
+        self._clock.until_s = 0.0
+        self._patterns.stop()
+
     def _made(self) -> Any:
         from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - see above
         from referencing import Registry  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 from lmchat.domain.request import AnyObject, FittingValue, Output
@@ -36,7 +37,9 @@ class WantedValue:
             return AnyObject()
         return FittingValue(schema=self._schema.value, name=self._name)
 
-    async def value_in(self, text: str, *, finish_reason: str = "", is_refusal: bool = False) -> Any:
+    async def value_in(
+        self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
+    ) -> Any:
         """Return the value that an answer holds.
 
         Raises:
@@ -44,7 +47,11 @@ class WantedValue:
         """
         try:
             # in a thread: it takes time, and may wait for another process
-            return await asyncio.to_thread(self._value, text)
+            return await asyncio.to_thread(self._value, text, thought)
+        except asyncio.CancelledError:
+            if self._schema is not None:
+                self._schema.stop()
+            raise
         except UnfitError as error:
             if is_refusal:
                 raise AnswerUnfit("The model refused, so there is no JSON value.") from error
@@ -70,7 +77,14 @@ class WantedValue:
             f"no explanation, no code fence.{schema}"
         )
 
-    def _value(self, text: str) -> Any:
+    def _value(self, text: str, thought: str) -> Any:
+        if thought and not text.strip():
+            # held to a schema, a model that thinks begins with its answer: LM Studio and vLLM take it for thought
+            with suppress(UnfitError):
+                return self._fitting(thought)
+        return self._fitting(text)
+
+    def _fitting(self, text: str) -> Any:
         until_s = time.monotonic() + CHECK_S  # for all of them: an answer may hold several that take long
         value = find_value(text, lambda one: time.monotonic() < until_s and not self._misfit(one))
         if why := self._misfit(value):

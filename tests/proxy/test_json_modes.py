@@ -51,7 +51,7 @@ NO_SCHEMAS = refused(
     "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
     param="response_format",
 )
-NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema' or 'text'"}, status=400)
+NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema'"}, status=400)
 THIS_SCHEMA = refused("Unable to generate parser. JSON schema error at #: unrecognized type", code=400)
 
 
@@ -147,6 +147,8 @@ async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client,
         refused("Invalid schema for response_format 'person': 'additionalProperties' is required"),
         refused("failed to parse grammar", status=500),
         refused("invalid JSON schema in format", status=500),
+        json_reply({"error": "failed to load model vocabulary required for format"}, status=500),
+        json_reply({"error": 'invalid format: expected "json" or a JSON schema'}, status=400),
         refused("Failed to generate JSON.", code="json_validate_failed"),
         json_reply(
             {"object": "error", "message": "Grammar error: unsupported keyword", "code": 400}, status=400
