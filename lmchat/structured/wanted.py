@@ -79,7 +79,7 @@ class WantedValue:
 
     def _value(self, text: str, thought: str) -> Any:
         if thought and not text.strip():
-            # held to a schema, a model that thinks begins with its answer: LM Studio and vLLM take it for thought
+            # a model that is held to a schema cannot think: LM Studio and vLLM take its answer for thought
             with suppress(UnfitError):
                 return self._fitting(thought)
         return self._fitting(text)
