@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -176,3 +177,5 @@ def _replace(file: Path, data: bytes) -> None:
         part.replace(file)
     except OSError as error:
         _log.warning("the cache of models cannot be written: %s", error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

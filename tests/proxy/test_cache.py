@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 
 import pytest
 
@@ -48,6 +49,19 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     assert after.fresh(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
     assert after.fresh(HERE).age_s == 30
     assert [path.name for path in file.parent.iterdir()] == ["models.json"]
+
+
+async def test_a_full_disk_costs_the_file_alone_and_leaves_nothing_behind(tmp_path):
+    file = tmp_path / "models.json"
+    cache = ModelCache(600, file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        await cache.put(HERE, (model("a"),))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert cache.fresh(HERE).models == (model("a"),)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '[{"endpoint": 7}]', "\ufffd", '{"a": 1}'])
