@@ -19,7 +19,7 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.outcome import Ending, conclude
 from lmchat.proxy.patience import Patience
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
-from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun, SseSeries
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.unreachable import TRANSPORT_ERRORS
 
@@ -87,7 +87,7 @@ class Answer:
         try:
             self._take(self._sse.take(head))
             async for chunk in body:
-                self._take(self._sse.take(chunk, self._chunks.frame))
+                self._take(self._sse.take(chunk))
                 self._patience.heard(has_token=self.has_token)
                 if self._channel.is_full:
                     await self._channel.wait_for_room()
@@ -109,7 +109,7 @@ class Answer:
         self._raise_stray(ending)
         return conclude(ending)
 
-    def _take(self, events: Sequence[SseEvent | SseRun | SseSeries]) -> None:
+    def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:

@@ -21,8 +21,8 @@ from lmchat.proxy.figures import Figures, prompt_progress
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
 from lmchat.proxy.outcome import Ending
 from lmchat.proxy.plain_chunks import last_timings, leading, told_by
-from lmchat.proxy.series import frame_of, texts_of
-from lmchat.proxy.sse import DONE, Frame, MalformedStreamError, SseEvent, SseRun, SseSeries
+from lmchat.proxy.series import Series
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseRun
 from lmchat.proxy.think import Piece, RetoldThought, ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
 
@@ -31,8 +31,6 @@ MAX_ANSWER_CHARS = 16 << 20
 """Text, thought and tool calls of one answer: some days of a fast model, and little enough for the memory."""
 MAX_CALLS = 1000
 """Tool calls of one answer."""
-_ENOUGH = 8
-"""Chunks of a run from which on it pays to look for what they have in common."""
 _CALL_CHARS = 64
 """What a piece of a tool call counts beside its texts: a server could send empty ones without end."""
 
@@ -52,9 +50,6 @@ class ChunkReader:
     ) -> None:
         self.has_done = False
         self.has_token = False
-        self.frame: Frame | None = None
-        """What the chunks that come next are likely to have in common with those before."""
-        self._is_thought_framed = False
         self._refuse = refuse
         self._splitter = splitter
         self._held_pieces = 0
@@ -63,26 +58,26 @@ class ChunkReader:
         self._finish_reason = ""
         self._is_named = False
         self._retold = RetoldThought()
+        self._series = Series()
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
 
-    def read_run(self, run: SseRun | SseSeries, out: list[StreamEvent]) -> None:
+    def read_run(self, run: SseRun, out: list[StreamEvent]) -> None:
         """Append the events of a run of SSE events; what follows each other becomes one.
 
         Raises:
             ServerRejected, MalformedStreamError: as `read` does, behind the events of what came before.
         """
-        texts = texts_of(run.changes) if isinstance(run, SseSeries) else None
-        if texts is not None and not self.has_done:
-            self._take([(self._is_thought_framed, list(filter(None, texts)))], out)
+        if self.has_done:
             return
-        data = run.data
-        payloads = iter(data)
+        told = self._series.told_by(run.data, may_name=self._is_named)
+        if told:
+            self._take(told, out)
+            return
+        payloads = iter(run.data)
         while not self.has_done:
             odd = self._plain(payloads, out)
             if odd is None:
-                if len(data) >= _ENOUGH:
-                    self._learn(data[-1])
                 return
             self.read(SseEvent(odd), out)
 
@@ -139,10 +134,6 @@ class ChunkReader:
         self._tell(self._figures.time(last_timings(chunks)), out)
         self._take(told_by(chunks), out)
         return odd
-
-    def _learn(self, payload: bytes) -> None:
-        known = frame_of(payload, may_name=self._is_named)
-        self.frame, self._is_thought_framed = known or (None, False)
 
     def _take(self, told: Iterable[tuple[bool, list[str]]], out: list[StreamEvent]) -> None:
         """Take what plain chunks told as (is thought, texts)."""

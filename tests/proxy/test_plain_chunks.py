@@ -89,6 +89,36 @@ PIECE = st.one_of(
     ),
 )
 
+CHANGE = st.lists(
+    st.sampled_from(
+        [
+            b"a",
+            b"\\",
+            b'"',
+            b'\\"',
+            b",",
+            b'","',
+            b"\\n",
+            b"\xc3",
+            b"\xa9",
+            b"\\ud83d",
+            b"\\ude00",
+            b"\t",
+            b"<",
+        ]
+    ),
+    max_size=3,
+).map(b"".join)
+FRAME = st.sampled_from(
+    [
+        b'{"id": "a", "choices": [{"index": 0, "delta": {"content": "%b"}, "finish_reason": null}]}',
+        b'{"choices":[{"delta":{"reasoning_content":"%b"}}],"model":""}',
+        b'{"a":"%b","choices":[{"delta":{"content":"a"}}]}',
+        b'{"choices":[{"delta":{"content":"a","x":"%b"}}],"timings":{"predicted_n":1}}',
+        b'{"choices":[{"delta":{"content":"a","role":"%b","content":"%b"}}]}',
+    ]
+)
+
 
 def refused(value: object) -> ServerRejected:
     return ServerRejected("refused", kind="refused", details=repr(value))
@@ -143,6 +173,17 @@ def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, plac
     with patch.object(chunks, "MAX_ANSWER_CHARS", most):
         in_bulk = read(parts, is_bulk=True, **how)
         assert in_bulk == read(parts, is_bulk=False, **how)
+
+
+@pytest.mark.rule("R-16")
+@settings(deadline=None, max_examples=400)
+@given(FRAME, st.lists(CHANGE, min_size=8, max_size=16), st.lists(PIECE, max_size=2), st.data())
+def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(frame, changes, pieces, data):
+    same = [b"data: " + frame.replace(b"%b", change) + b"\n\n" for change in changes]
+    place = data.draw(st.integers(0, len(same)))
+    whole = b"".join([*same[:place], *pieces, *same])
+    parts = cut(whole, data.draw(st.sets(st.integers(0, 4000), max_size=2)))
+    assert read(parts, is_bulk=True) == read(parts, is_bulk=False)
 
 
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
