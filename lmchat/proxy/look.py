@@ -51,8 +51,10 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
     try:
         if known is None:
             server, is_sure = await identify(site, place.server)
+        site.is_identified = is_sure
         site.asked = replace(site.asked, product=server.product)
-        models = await _models(server, site)
+        # who is only expected here is not asked for what it alone has
+        models = await _models(server if is_sure else server_of(Product.OPENAI_COMPATIBLE), site)
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass

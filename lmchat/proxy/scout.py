@@ -66,8 +66,6 @@ class Scout:
         key = None if place.is_own else _NO_KEY
         candidate = await self._look(place, read_s=read_s, key=key)
         candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
-        if key is not None and candidate.verdict is Verdict.NEEDS_KEY and self.key(candidate.endpoint):
-            candidate = await self._look(replace(place, endpoint=candidate.endpoint), read_s=read_s)
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
@@ -137,12 +135,24 @@ class Scout:
         if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
             self._proven.discard(place.endpoint)
             return await self._look(place, read_s=read_s, key=key)
-        if candidate.verdict.is_server:
+        if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(place.endpoint):
+            known = server_of(candidate.product) if site.is_identified else None
+            site = self._opened(site, read_s=read_s)
+            candidate = await look(site, place, known)
+        if candidate.verdict.is_server and (site.is_identified or candidate.models):
             self._remember(place.endpoint, candidate.product)
         else:
             # whoever comes back may be another one; until then it is called by its name
             self._proven.discard(place.endpoint)
         return candidate
+
+    def _opened(self, site: Site, *, read_s: float) -> Site:
+        """Return a place that asked for a key with its key, and what is left of the questions (R-2)."""
+        opened = self._site(
+            site.endpoint, site.asked.product, read_s=read_s, questions=max(site.questions, 1)
+        )
+        opened.take_over(site)
+        return opened
 
     async def _or_literals(
         self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None

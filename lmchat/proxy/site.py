@@ -19,6 +19,7 @@ Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
 
 
 _NOT_IMPLEMENTED = 501
+_LOCKED = (401, 403)
 
 
 class NoQuestionsLeftError(Exception):
@@ -40,6 +41,8 @@ class Site(Struct, kw_only=True):
     """How many are left."""
     is_quick: bool = False
     """Whether to ask only what changes: a health check."""
+    is_identified: bool = False
+    """Whether it is known, and not only expected, which product answers here."""
     lacks: set[str] = field(default_factory=set)
     """Paths that this server does not have; shared between looks."""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -59,6 +62,10 @@ class Site(Struct, kw_only=True):
         if url not in self._replies:
             self._replies[url] = await self._send("GET", url, None)
         return self._replies[url]
+
+    def take_over(self, other: Site) -> None:
+        """Use what another look at the same place was told, but for what it was refused for want of a key."""
+        self._replies |= {url: reply for url, reply in other._replies.items() if reply.status not in _LOCKED}
 
     async def post(self, path: str, value: object) -> Reply:
         """Send JSON."""

@@ -210,6 +210,37 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect, p
     assert {without[0].product, wrong[0].product, right[0].product} == {PORTS[port]}
 
 
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize("port", [1234, 1337, 8080, 8000])
+@pytest.mark.parametrize(
+    ("script", "product"),
+    [
+        (products.lm_studio, Product.LM_STUDIO),
+        (products.jan, Product.JAN),
+        (products.llama_cpp, Product.LLAMA_CPP),
+        (products.plain, Product.OPENAI_COMPATIBLE),
+    ],
+)
+async def test_a_kept_key_costs_no_more_than_three_questions_either(start, detect, script, product, port):
+    found, ports = await detect({port: start(script, key="right")}, key="right")
+    assert (found[0].product, found[0].verdict) == (product, Verdict.READY)
+    assert len(ports.paths(port)) <= 3, ports.paths(port)
+
+
+@pytest.mark.rule("R-5", "R-12")
+@pytest.mark.parametrize("port", [1234, 1337, 8080, 8000])
+async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, make_client, port):
+    """What is usual at that port is no proof, however often it was looked at without a key."""
+    client = make_client(transport=PortMap({("127.0.0.1", port): start(products.plain, key="right")}))
+    endpoint = Endpoint.parse(f"127.0.0.1:{port}")
+    for _ in range(2):
+        assert (await client.detect())[0].verdict is Verdict.NEEDS_KEY
+        assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
+    opened = await client.try_key(endpoint, "right")
+    assert (opened.product, opened.verdict) == (Product.OPENAI_COMPATIBLE, Verdict.READY)
+    assert {model.product for model in opened.models} == {Product.OPENAI_COMPATIBLE}
+
+
 async def test_a_key_is_tried_without_being_kept(start, make_client):
     server = start(products.llama_cpp, key="right")
     client = make_client()
