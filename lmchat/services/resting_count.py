@@ -31,7 +31,10 @@ class AtRest(Struct, frozen=True, kw_only=True):
 
 
 class RestingCount:
-    """Has the server count what the screen shows of the window, while no answer is on its way."""
+    """Has the server count what the screen shows of the window, while no answer is on its way.
+
+    Only a server of this machine: what is opened or typed is nobody else's business before it is sent.
+    """
 
     def __init__(self, desk: Desk, backend: Backend) -> None:
         self._desk = desk
@@ -41,8 +44,9 @@ class RestingCount:
     def at_rest(self, draft: str) -> AtRest | None:
         """Return what could be counted now; None where something moves, or nothing is known of the model."""
         target, conversation = self._desk.target, self._desk.shown.conversation
-        is_ready = target is not None and target.model is not None and not target.is_loading
-        if target is None or not is_ready or self._desk.asking or not conversation.is_whole:
+        if target is None or target.model is None or target.is_loading or not target.endpoint.is_loopback:
+            return None
+        if self._desk.asking or not conversation.is_whole:
             return None
         messages = conversation.messages
         return AtRest(
@@ -54,10 +58,7 @@ class RestingCount:
         )
 
     async def count(self, wanted: AtRest) -> None:
-        """Count the conversation where it is estimated, and with it what stands in the prompt.
-
-        A draft is nobody's business yet: it is counted on this machine alone.
-        """
+        """Count the conversation where it is estimated, and with it what stands in the prompt."""
         meter, how = self._desk.meter, self._desk.how_to_ask()
         path, said = self._desk.shown.conversation.messages, self._with_draft(wanted.draft)
         without_draft = replace(wanted, draft="")
@@ -66,7 +67,7 @@ class RestingCount:
             tokens = await self._ask(how, path)
             if tokens is not None:
                 meter.note_count(wanted.target, path, tokens)
-        if wanted.draft and wanted.target.endpoint.is_loopback:
+        if wanted.draft:
             tokens = await self._ask(how, said)
             if tokens is not None:
                 meter.note_draft(wanted.target, path, wanted.draft, tokens)

@@ -8,10 +8,10 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.event import RequestQueued, RequestSent, TextDelta, UsageReported
+from lmchat.domain.event import ReasoningDelta, RequestQueued, RequestSent, TextDelta, UsageReported
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.proxy import Client, SyncClient
 from lmchat.proxy import counting as counting_module
@@ -251,3 +251,40 @@ async def test_the_count_is_what_the_real_server_reports_with_its_answer(client,
     assert error is None
     reported = [one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens]
     assert reported[-1] == counted
+
+
+@pytest.mark.parametrize(("effort", "is_thinking"), [("none", False), ("low", True), ("max", True)])
+async def test_an_effort_reaches_the_real_server_and_its_count(
+    client, start_real_server, effort, is_thinking
+):
+    real = start_real_server(reasoning=16)
+    endpoint = Endpoint.parse(real.url)
+    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
+    request = to(endpoint, "Hello", model=real.models[0], reasoning_effort=effort, max_tokens=24)
+    plain_count = await client.count_tokens(to(endpoint, "Hello", model=real.models[0]))
+    counted = await client.count_tokens(request)
+    events, error = await events_of(client, request)
+    assert error is None
+    reported = [one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens]
+    assert (reported[-1], counted == plain_count) == (counted, is_thinking)
+    assert any(isinstance(one, ReasoningDelta) for one in events) == is_thinking
+
+
+@pytest.mark.router
+async def test_the_real_router_does_not_load_a_model_to_count(client, real_router):
+    endpoint = Endpoint.parse(real_router.url)
+    await client.check(endpoint)
+    models = {one.model_id: one for one in (await client.models(endpoint, is_refresh=True)).models}
+    for name, model in models.items():
+        if model.state is LoadState.LOADED:
+            await client.unload(model)
+        await client.models(endpoint, is_refresh=True)
+        assert await client.count_tokens(to(endpoint, model=name)) is None
+    after = (await client.models(endpoint, is_refresh=True)).models
+    assert {one.state for one in after} == {LoadState.NOT_LOADED}
+    await client.load(after[0])
+    await client.models(endpoint, is_refresh=True)
+    request = to(endpoint, model=after[0].model_id, max_tokens=1)
+    counted = await client.count_tokens(request)
+    events, _ = await events_of(client, request)
+    assert counted in [one.prompt_tokens for one in events if isinstance(one, UsageReported)]

@@ -281,7 +281,7 @@ async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(ser
     with pytest.raises(ServerRejected) as caught:
         await client.load(model_at(server, "m", product), context=8192)
     assert caught.value.kind == "unsupported"
-    assert "takes no size of the window" in caught.value.message
+    assert "cannot be told how large the window is" in caught.value.message
     assert step in caught.value.hint
     assert server.requests == []
 

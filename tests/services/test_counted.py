@@ -109,15 +109,12 @@ async def test_what_a_draft_adds_is_the_difference(desk, resting, backend):
     assert (drafted.tokens, drafted.total, drafted.is_estimated) == (13, 90, False)
 
 
-async def test_a_draft_does_not_leave_this_machine(desk, resting, backend):
-    far = Endpoint.parse("http://192.168.1.9:8000")
-    desk.target = replace(target(), endpoint=far)
-    backend.tokens = 40
-    await count(resting, "My secret is")
-    assert backend.counts == []
+async def test_nothing_leaves_this_machine_before_it_is_sent(desk, resting):
     await say(desk, "Hello")
-    await count(resting, "My secret is")
-    assert [said(one) for one in backend.counts] == [["Be short.", "Hello", "Yes."]]
+    assert resting.at_rest("My secret is") is not None
+    desk.target = replace(target(), endpoint=Endpoint.parse("http://192.168.1.9:8000"))
+    assert resting.at_rest("My secret is") is None
+    assert resting.at_rest("") is None
 
 
 @pytest.mark.rule("R-25")

@@ -168,7 +168,7 @@ class Server:
         if how.context is None or self.takes_context:
             return
         raise ServerRejected(
-            f"{self._name} takes no size of the window with a request to load a model.",
+            f"{self._name} cannot be told how large the window is to be when it loads a model.",
             kind="unsupported",
             hint=f"{(self.context_hint or self.load_hint or self.model_hint).format(context=how.context)}.",
         )
