@@ -21,15 +21,12 @@ class TextBefore:
     """What stands before a tag; it is only collected until one comes."""
 
     def __init__(self) -> None:
-        self._unread: list[str] = []
+        self.unread: list[str] = []
+        """Text that is no tag, to be put behind what is known."""
         self._head = ""
         self._last = ""
         self._ticks = 0
         self._fence = ""
-
-    def add(self, text: str) -> None:
-        """Take text that is no tag."""
-        self._unread.append(text)
 
     def ends_here(self, behind: str, *, is_over: bool) -> bool | None:
         """Whether a tag here ends a thought; None where more of what stands behind it must be known."""
@@ -44,8 +41,8 @@ class TextBefore:
         return not self._head and behind[0] not in _TALK
 
     def _read(self) -> None:
-        first, *others = "".join(self._unread).split("\n")
-        self._unread.clear()
+        first, *others = "".join(self.unread).split("\n")
+        self.unread.clear()
         self._grow(first)
         for line in others:
             self._end_line()

@@ -30,6 +30,10 @@ class _Place(Enum):
     ANSWER = "in the answer"
 
 
+_THOUGHT, _UNSURE, _ANSWER = _Place.THOUGHT, _Place.UNSURE, _Place.ANSWER
+"""A name of an enumeration is looked up slowly, and these are asked for with each piece of an answer."""
+
+
 class ThinkSplitter:
     """Splits text that comes in pieces; tags may be cut anywhere.
 
@@ -44,27 +48,33 @@ class ThinkSplitter:
         self._guess = starts_in_thought
         self._place = _Place.START
         self._held = ""
-        self._before: TextBefore | None = TextBefore()
+        self._before = TextBefore()
+        self._is_apart = False
         self._has_said = self._is_over = False
 
     @property
     def is_open(self) -> bool:
         """Whether the closing tag has not come."""
-        return self._place is _Place.THOUGHT
+        return self._place is _THOUGHT
 
     def is_even(self, text: str) -> bool:
         """Whether text that comes next is all thought or all answer, in however many pieces."""
-        if self._place is _Place.ANSWER:
+        if self._place is _ANSWER:
             return True
-        is_within = self._place in (_Place.THOUGHT, _Place.UNSURE) and not self._held
-        return is_within and ("<" not in text or not _TAG.search(text))
+        if self._held or (self._place is not _UNSURE and self._place is not _THOUGHT):
+            return False
+        return "<" not in text or not _TAG.search(text)
 
     def feed(self, text: str) -> list[Piece | Rethought]:
         """Take more text; return pieces, none of them empty, and whether those so far were the other kind."""
-        if self._place is _Place.ANSWER:
+        if self._place is _ANSWER:
             return [(False, text)] if text else []
+        if self._place is _UNSURE and text and not self._held and ("<" not in text or not _TAG.search(text)):
+            self._has_said = True
+            self._before.unread.append(text)
+            return [(self._guess, text)]
         pieces: list[Piece | Rethought] = []
-        size = len(text) if self.is_even(text) else _SLICE
+        size = _SLICE if "<" in text else len(text)
         for at in range(0, len(text) or 1, size or 1):
             rest = self._held + text[at : at + size]
             self._held = ""
@@ -75,24 +85,24 @@ class ThinkSplitter:
     def tell_apart(self) -> list[Piece | Rethought]:
         """Note that the server tells thought in fields; then a closing tag alone is only talk."""
         pieces: list[Piece | Rethought] = []
-        if self._place is _Place.UNSURE:
+        if self._place is _UNSURE:
             self._say(self._held, pieces)
             self._held = ""
             self._give_up(pieces)
-        self._before, self._guess = None, False
+        self._is_apart, self._guess = True, False
         return pieces
 
     def close(self) -> list[Piece | Rethought]:
         """Return what was held back, at the end of the text."""
         pieces: list[Piece | Rethought] = []
         self._is_over = True
-        if self._place is _Place.UNSURE:
+        if self._place is _UNSURE:
             pieces += self.feed("")
-        if self._place is _Place.UNSURE:
+        if self._place is _UNSURE:
             self._give_up(pieces)
         held, self._held = self._held, ""
         is_spare = self._place is _Place.AFTER and not held.strip()
-        return pieces if is_spare or not held else [*pieces, (self._place is _Place.THOUGHT, held)]
+        return pieces if is_spare or not held else [*pieces, (self._place is _THOUGHT, held)]
 
     def _step(self, rest: str, pieces: list[Piece | Rethought]) -> str:
         match self._place:
@@ -109,16 +119,16 @@ class ThinkSplitter:
     def _head(self, rest: str) -> str:
         word = rest.lstrip()
         if word.startswith(_OPEN):
-            self._place = _Place.THOUGHT
+            self._place = _THOUGHT
             return word[len(_OPEN) :]
         if _OPEN.startswith(word) and len(rest) <= _LONGEST_HELD:
             self._held = rest
             return ""
         # the empty lines between thought and answer belong to neither
         if self._place is _Place.AFTER:
-            self._place, rest = _Place.ANSWER, word
+            self._place, rest = _ANSWER, word
         else:
-            self._place = _Place.ANSWER if self._before is None else _Place.UNSURE
+            self._place = _ANSWER if self._is_apart else _UNSURE
         return rest
 
     def _thought(self, rest: str, pieces: list[Piece | Rethought]) -> str:
@@ -154,7 +164,6 @@ class ThinkSplitter:
         is_empty = not self._has_said and not text.strip()
         if not is_empty:
             self._say(text, pieces)
-        assert self._before is not None  # noqa: S101 - else nothing is unsure
         is_end = self._before.ends_here(behind, is_over=self._is_over)
         text = text if is_empty else ""
         if is_end is None:
@@ -165,13 +174,14 @@ class ThinkSplitter:
             return behind
         if self._has_said and not self._guess:
             pieces.append(Rethought())
-        self._place, self._before, self.starts_in_thought = _Place.AFTER, None, True
+        self._place, self.starts_in_thought = _Place.AFTER, True
+        self._before.unread.clear()
         return behind
 
     def _say(self, text: str, pieces: list[Piece | Rethought]) -> None:
-        if text and self._before is not None:
+        if text:
             self._has_said = True
-            self._before.add(text)
+            self._before.unread.append(text)
             pieces.append((self._guess, text))
 
     def _give_up(self, pieces: list[Piece | Rethought]) -> None:
@@ -179,7 +189,8 @@ class ThinkSplitter:
         if self._guess and self._has_said:
             self.starts_in_thought = False
             pieces.append(Rethought(is_thought=False))
-        self._place, self._before = _Place.ANSWER, None
+        self._place = _ANSWER
+        self._before.unread.clear()
 
 
 class RetoldThought:

@@ -170,14 +170,24 @@ def test_where_the_server_tells_thought_in_fields_a_closing_tag_alone_is_text(st
 
 @pytest.mark.rule("R-37")
 @pytest.mark.parametrize(
-    "piece", ["</think>", "</think> ", "x</think> y", "`</think>\n", "\n", "<", "x\n```\n</think>\n"]
+    "piece",
+    [
+        "</think>",
+        "<think></think>",
+        "</think> ",
+        "x</think> y",
+        "`</think>\n",
+        "\n",
+        "<",
+        "x\n```\n</think>\n",
+    ],
 )
 def test_a_text_full_of_tags_costs_as_much_as_it_is_long(piece):
     """Were all that came before looked at again for each tag, this would take minutes."""
     splitter = ThinkSplitter()
-    for _ in range(100_000):
+    for _ in range(20_000):
         splitter.feed(piece)
-    splitter.feed(piece * 1_000_000)
+    splitter.feed(piece * 200_000)
     splitter.close()
 
 
