@@ -25,14 +25,14 @@ LADDER = (JsonMode.SCHEMA, JsonMode.OBJECT, JsonMode.WORDS)
 """What most servers take, the strictest first."""
 _KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 _ABOUT = re.compile(
-    r"response_?format|json_?schema|json_?object|json schema|json mode|structured output|guided|grammar"
+    r"response[_ ]?format|json_?schema|json_?object|json schema|json mode|structured output|guided|grammar"
     r"|invalid schema|json_validate|(invalid|required for) format",
     re.IGNORECASE,
 )
 """That a refusal is about how JSON was asked for."""
 _UNKNOWN = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|must be|not (permitted|allowed)"
-    r"|not available|forbidden|only.* supported",
+    r"|(not |un)available|forbidden|should be|only.* supported",
     re.IGNORECASE,
 )
 _THIS_SCHEMA = re.compile(

@@ -25,7 +25,6 @@ _GONE = object()
 _BRACKET = re.compile(r"[\[{]")
 _FIGURE = re.compile(r"\d{310,}")
 """Larger than any number that a computer calculates with."""
-_THOUGHT = re.compile(r"\A\s*(?:<think>)?.*</think>", re.DOTALL)
 
 
 class UnfitError(ValueError):
@@ -52,7 +51,7 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are read")
-    rest = _THOUGHT.sub("", text, count=1)
+    rest = text.rpartition("</think>")[2]
     for form in (text, rest):
         whole = form.strip().removeprefix("\ufeff")
         if whole.startswith(_NO_JSON):

@@ -23,8 +23,8 @@ for line in sys.stdin:
 """
 
 
-class SlowPatternError(Exception):
-    """A pattern could not be tried in the time for it."""
+class UntriedPatternError(Exception):
+    """A pattern could not be tried; the message, where there is one, says why that is no matter of time."""
 
 
 class Patterns:
@@ -62,11 +62,11 @@ class Patterns:
         """Whether the pattern is somewhere in the text.
 
         Raises:
-            SlowPatternError: that cannot be told in time.
+            UntriedPatternError: that cannot be told in time.
         """
         child = self._child = self._child or self._started()
         if child.stdin is None or child.stdout is None:
-            raise SlowPatternError
+            raise UntriedPatternError
         try:
             child.stdin.write(json.dumps([pattern, text]).encode() + b"\n")
             child.stdin.flush()
@@ -74,9 +74,9 @@ class Patterns:
             is_told = select.select([child.stdout], [], [], left_s)[0]
             found = child.stdout.read(1) if is_told else b""
         except (OSError, ValueError) as error:
-            raise SlowPatternError from error
+            raise UntriedPatternError from error
         if not found:
-            raise SlowPatternError
+            raise UntriedPatternError
         return found == b"1"
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -91,4 +91,4 @@ class Patterns:
                 start_new_session=True,
             )
         except OSError as error:
-            raise SlowPatternError from error
+            raise UntriedPatternError(f"no process for its patterns: {error.strerror or error}") from error

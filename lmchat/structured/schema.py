@@ -14,7 +14,7 @@ from typing import Any
 from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.structured.json_text import UnfitError, strict_json
-from lmchat.structured.patterns import Patterns, SlowPatternError
+from lmchat.structured.patterns import Patterns, UntriedPatternError
 from lmchat.structured.schema_rules import rules_of_ours
 
 MAX_SCHEMA_CHARS = 256_000
@@ -46,8 +46,8 @@ class Schema:
         try:
             with self._patterns:
                 return _first(self._validator.iter_errors(value))
-        except (SlowPatternError, _TooSlowError):
-            return f"it could not be checked within {self._limit_s:g} s"
+        except (UntriedPatternError, _TooSlowError) as error:
+            return f"it could not be checked{f', {error}' if str(error) else f' within {self._limit_s:g} s'}"
         except RecursionError:
             return "the schema refers to itself without end"
         except Exception as error:  # noqa: BLE001 - of the library, on a value that nobody foresaw

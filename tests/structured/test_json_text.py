@@ -87,7 +87,18 @@ def test_a_value_as_deep_as_allowed_is_read():
     assert found(nested(MAX_DEPTH)) == json.loads(nested(MAX_DEPTH))
 
 
-@pytest.mark.parametrize("text", ["x[" * 400_000, '{"' * 400_000, "[{" * 400_000, '{"a":"' + "[" * 900_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 900_000,
+        "`" * 900_000,
+        "\n```" * 200_000,
+        "x[" * 400_000,
+        '{"' * 400_000,
+        "[{" * 400_000,
+        '{"a":"' + "[" * 900_000,
+    ],
+)
 def test_a_text_full_of_brackets_is_given_up(text):
     with pytest.raises(UnfitError):
         found(text)

@@ -142,6 +142,12 @@ def test_a_part_that_names_a_draft_of_its_own_is_held_to_the_same_time():
     assert schema.misfit("a" * 60 + "b") == "it could not be checked within 0.5 s"
 
 
+def test_where_no_process_can_be_started_that_is_told(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    misfit = Schema({"pattern": "a"}).misfit("a")
+    assert misfit == "it could not be checked, no process for its patterns: No such file or directory"
+
+
 def test_a_schema_that_refers_to_itself_in_several_ways_is_given_up_in_time():
     ways = [{"properties": {"l": {"$ref": "#"}, name: {}}, "required": [name]} for name in ("a", "b")]
     value: dict = {}
