@@ -87,6 +87,18 @@ def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
     assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, {"done": True}]
 
 
+@pytest.mark.rule("R-17")
+def test_a_thought_that_ends_in_a_closing_tag_alone_is_told_apart(cli, server):
+    server.on(CHAT, sse("Let me see: 2+2", "</thi", "nk>\n\nFour", finish(), DONE))
+    done = cli("ask", "2+2?")
+    assert (done.returncode, done.stdout) == (0, "Let me see: 2+2\n\nFour\n")
+    assert done.stderr == "lmchat: what is printed so far was the model's thought; the answer follows.\n"
+    value = cli.json("ask", "--json", "2+2?")
+    assert (value["reply"], value["reasoning"]) == ("Four", "Let me see: 2+2")
+    lines = [json.loads(line) for line in cli("ask", "--stream-json", "2+2?").stdout.splitlines()]
+    assert lines == [{"chunk": "Let me see: 2+2"}, {"rethought": True}, {"chunk": "Four"}, {"done": True}]
+
+
 def test_half_a_tool_call_is_no_line(cli, server):
     server.on(CHAT, sse(delta(tool_calls=[_CALL]), Cut()))
     done = cli("ask", "--stream-json", "hi")

@@ -266,8 +266,7 @@ class Entry(Struct):
     def _thought_words(self) -> str:
         if self.is_open:
             thought_s = self.turn.thought_s(self.now_s) if self.turn else None
-            is_thinking = bool(self.parts) and self.parts[-1].kind is ReasoningPart
-            if is_thinking:
+            if self.is_thinking:
                 return (
                     "Thinking…" if thought_s is None else f"Thinking… {max(thought_s, 0):.0f}{figures.GAP}s"
                 )
@@ -286,7 +285,8 @@ class Entry(Struct):
     @property
     def is_thinking(self) -> bool:
         """Whether reasoning is what comes now."""
-        return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart
+        has_ended = self.turn is not None and self.turn.thought_to_s is not None
+        return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart and not has_ended
 
 
 def likely_heights(extents: Iterable[tuple[int, int]], width: int) -> list[int]:
