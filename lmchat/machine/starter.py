@@ -19,7 +19,7 @@ from lmchat.other_programs import environment_for_others
 
 KEEPER = Path(__file__).with_name("keeper.py")
 END_S = 4.0
-"""How long a program may take to end before it is killed; more than the keeper gives it."""
+"""How long the end of a program is waited for; more than the keeper gives what it keeps."""
 _LOOK_S = 0.05
 _HEAD_BYTES = 65_536
 _TRIED_PORTS = 32
@@ -54,13 +54,13 @@ class StartedProgram:
         return await asyncio.to_thread(_telling_line, self.log_file)
 
     async def end(self) -> None:
-        """End it and what it started."""
+        """End it and what it started; the keeper goes on by itself to end one that takes its time."""
         self._ask_to_end()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 while self.exit_code is None:  # noqa: ASYNC110 - nothing tells it on every system
                     await asyncio.sleep(_LOOK_S)
-        if self.exit_code is None:
+        if self.exit_code is None and not self._is_kept:
             self._signal(signal.SIGKILL)
             await asyncio.to_thread(self._process.wait)
 

@@ -165,11 +165,24 @@ async def test_ending_it_ends_it(tmp_path, lifetime):
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
 async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
-    monkeypatch.setattr(starter, "END_S", 0.2)
+    monkeypatch.setattr(starter, "END_S", 0.2)  # what is tied is killed by its keeper, whoever waits for it
     program = await started(tmp_path, HANG, lifetime=lifetime)
     await until(lambda: "hanging" in program.log_file.read_text())
     await program.end()
-    assert program.exit_code == 128 + signal.SIGKILL
+    assert await exit_code(program) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("text", [WAIT, HANG], ids=["ends", "hangs"])
+async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path, text):
+    server = put(tmp_path / "bin", "the-server-itself", SAY.format(text))
+    script = put(tmp_path / "bin", "script", f"import subprocess; subprocess.run([{server!r}])")
+    program = await start_program(
+        order(script, lifetime=Lifetime.TIED), log_file=tmp_path / "log", environ=os.environ
+    )
+    pid = await until(lambda: told_pid(program.log_file))
+    await program.end()
+    assert await exit_code(program) == 128 + signal.SIGTERM
+    await until(lambda: not is_alive(pid))
 
 
 async def test_letting_go_ends_what_is_tied_and_nothing_else(tmp_path):
@@ -199,9 +212,14 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("is_script", [False, True], ids=["server", "script"])
 @pytest.mark.parametrize("lifetime", LIFETIMES)
-async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(tmp_path, lifetime):
+async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(
+    tmp_path, lifetime, is_script
+):
     program = put(tmp_path / "bin", "server", SAY.format(WAIT))
+    if is_script:
+        program = put(tmp_path / "bin", "script", f"import subprocess; subprocess.run([{program!r}])")
     log = tmp_path / "log"
     with start_child([sys.executable, "-c", STARTER, program, log, lifetime.name]) as lmchat:
         pid = await until(lambda: told_pid(log))
