@@ -238,6 +238,13 @@ COMMANDS: tuple[Command, ...] = (
         ),
         is_json_always=True,
     ),
+    Command(
+        "stats",
+        "print how fast each model was, over all turns: 50th and 95th percentiles, by server",
+        ("lmchat stats", "lmchat stats --plot", "lmchat stats --json | jq '.data[0].ttft_ms'"),
+        "stats:stats",
+        (_JSON, _switch("--plot", help="draw the speed of each day instead")),
+    ),
     _SESSIONS,
     Command(
         "search",

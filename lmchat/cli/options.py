@@ -54,6 +54,8 @@ class Options:
     """`ask --save` or `--no-save`."""
     refresh: bool = False
     """`models --refresh`."""
+    plot: bool = False
+    """`stats --plot`."""
     trash: bool = False
     """`sessions --trash`."""
     force: bool = False

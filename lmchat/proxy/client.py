@@ -108,7 +108,7 @@ class ProxyClient:
         self._admission.check(endpoint)
         await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
-        self._counters.looked_up(is_hit=fresh is not None)
+        self._counters.looked_up(endpoint, is_hit=fresh is not None)
         if fresh is not None:
             return fresh
         self._admission.take_look()
@@ -282,6 +282,7 @@ class ProxyClient:
     async def _keep(self, candidate: Candidate) -> Candidate:
         if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
             return candidate
+        self._counters.fetched(candidate.endpoint)
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _is_unloaded(self, request: ChatRequest) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 
 
@@ -13,6 +14,7 @@ class Counters:
     def __init__(self) -> None:
         self.metrics = Metrics()
         """What was counted so far."""
+        self._fresh_from: dict[Endpoint, bool] = {}
 
     def reset(self) -> None:
         """Begin again at nothing."""
@@ -43,9 +45,14 @@ class Counters:
         """Count an end by the user's hand."""
         self._add("stopped_requests")
 
-    def looked_up(self, *, is_hit: bool) -> None:
+    def fetched(self, endpoint: Endpoint) -> None:
+        """Note that a look brought a list along: the first question for it in this run was no hit."""
+        self._fresh_from.setdefault(endpoint, True)
+
+    def looked_up(self, endpoint: Endpoint, *, is_hit: bool) -> None:
         """Count a question for a list of models."""
-        self._add("cache_hits" if is_hit else "cache_misses")
+        is_fetched, self._fresh_from[endpoint] = self._fresh_from.get(endpoint, False), False
+        self._add("cache_hits" if is_hit and not is_fetched else "cache_misses")
 
     def _add(self, name: str, count: float = 1) -> None:
         self.metrics = replace(self.metrics, **{name: getattr(self.metrics, name) + count})

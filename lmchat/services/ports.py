@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from lmchat.domain.event import StreamEvent
@@ -186,6 +187,10 @@ class SessionStore(Protocol):
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
+        ...
+
+    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
+        """Return the figures of turns that ended since then, oldest first."""
         ...
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:

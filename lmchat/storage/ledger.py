@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from statistics import median
 
-from msgspec.structs import asdict, fields, replace
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.storage.connection import Connection
@@ -34,9 +35,8 @@ def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerR
         f"select created_at, {', '.join(_COLUMNS)} from ledger where created_at >= ? order by ledger_id",
         (since,),
     )
-    return tuple(
-        _row(datetime.fromisoformat(row[0]), dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows
-    )
+    found = (_row(row[0], dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows)
+    return tuple(row for row in found if row is not None)
 
 
 def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
@@ -52,7 +52,12 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
     return {key: median(values) for key, values in found.items()}
 
 
-def _row(ended_at: datetime, values: dict[str, object]) -> LedgerRow:
+def _row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
+    """Return a turn; None for one that is damaged."""
     texts = {name: loaded(value) if isinstance(value, bytes) else value for name, value in values.items()}
-    row = LedgerRow(**texts)  # type: ignore[arg-type] # columns are the fields, by name
-    return replace(row, ended_at=ended_at, is_estimated=bool(row.is_estimated))
+    texts |= {"is_estimated": bool(values["is_estimated"]), "ended_at": ended_at}
+    try:
+        row = convert(texts, LedgerRow)
+    except ValidationError:
+        return None
+    return row if row.ended_at is not None and row.ended_at.tzinfo is not None else None

@@ -99,7 +99,7 @@ def test_commands_that_print_json_anyway_accept_json(command):
     ("words", "sentence"),
     [
         (["aks"], "There is no command 'aks'; did you mean ask?"),
-        (["xyzzy"], "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, sessions"),
+        (["xyzzy"], "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, stats, sessions"),
         (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
         (["models", "load"], "The following arguments are required: MODEL."),
         (

@@ -271,6 +271,19 @@ async def test_commands_that_show_a_text(tmp_path, command, sees):
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
 
 
+async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "one", "two")
+    async with desktop(tmp_path) as desk:
+        await asked(desk, "three")
+        await desk.say("/stats")
+        await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
+        await shown(desk, "requests")
+        text = screen_text(desk.app)
+        assert "3, 3 ok" in text
+        assert "TTFT p50, p95" in text
+
+
 async def test_help_by_command_and_by_keys(tmp_path):
     async with desktop(tmp_path) as desk:
         await asked(desk, "one")

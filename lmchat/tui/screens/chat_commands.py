@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from textual import on
 
 from lmchat.config.efforts import EFFORTS
+from lmchat.domain.message import now
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.tui import figures
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_messages import ChatMessages
@@ -15,6 +17,8 @@ from lmchat.tui.slash import is_command, parse_slash
 from lmchat.tui.themes import theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
 
+_LEDGER = timedelta(days=90)
+"""What `/stats` looks back on; `lmchat stats` has all of it."""
 _NO_EFFORT = "default"
 """Lets the server decide."""
 
@@ -175,27 +179,19 @@ class ChatCommands(ChatMessages):
 
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
 
-    def action_show_stats(self) -> None:
-        """Show the figures of the layer that talks to servers."""
+    async def action_show_stats(self) -> None:
+        """Show the figures of this run, and of each model over the last weeks."""
+        from lmchat.services.ledger import figures_by_model
+        from lmchat.tui.screens.stats_text import models_text, run_text
         from lmchat.tui.screens.text_dialog import TextDialog
 
-        metrics, budget = self.workspace.backend.metrics(), self.workspace.backend.budget()
-        rows = [
-            ("requests", str(metrics.total_requests)),
-            ("ok", str(metrics.successful_requests)),
-            ("failed", str(metrics.failed_requests)),
-            ("stopped", str(metrics.stopped_requests)),
-            ("refused unsent", str(metrics.refused_requests)),
-            ("retries", str(metrics.retries)),
-            ("mean time", figures.elapsed(metrics.average_response_ms / 1e3)),
-            (
-                "model lists from cache",
-                f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}",
-            ),
-            ("limiter", f"{budget.left} of {budget.limit} left" if budget else figures.UNKNOWN),
-        ]
-        text = "\n".join(f"{name:<24}{value:>12}" for name, value in rows)
-        self.app.push_screen(TextDialog("Figures", text))
+        run = run_text(self.workspace.backend.metrics(), self.workspace.backend.budget())
+        try:
+            rows = await self.workspace.store.ledger_rows(since=now() - _LEDGER)
+            models = models_text(figures_by_model(rows))
+        except LMChatError as error:
+            models = error.message
+        self.app.push_screen(TextDialog("Figures", f"{run}\n\n{models}".rstrip()))
 
     def action_run_doctor(self) -> None:
         """Look at everything that a chat needs, and say what is wrong and the next step."""

@@ -1,0 +1,94 @@
+"""`lmchat stats`: what the ledger says of each model, as a table, as JSON, or as a plot over time."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import aclosing
+from datetime import datetime
+
+from msgspec.structs import asdict
+
+from lmchat.cli.output import table
+from lmchat.cli.parts import Parts
+from lmchat.cli.wiring import make_store, tell_notice
+from lmchat.safe_text import safe_line
+from lmchat.services.ledger import ModelFigures, Spread, figures_by_model
+
+_HEAD = ("MODEL", "SERVER", "TURNS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
+_BAR = 40
+"""Cells of the longest bar of a plot."""
+_DAYS = 30
+"""Days with a turn that a plot shows, at most."""
+
+
+async def stats(parts: Parts) -> int:
+    """Print the figures of all turns by model and server, the one used last first."""
+    async with aclosing(make_store(parts)) as store:
+        found = figures_by_model(await store.ledger_rows())
+        tell_notice(parts, store)
+    if parts.output.is_json:
+        parts.output.document({"object": "list", "data": [_json(one) for one in found]})
+    elif not found:
+        parts.output.note("No turn has ended yet; each one that does is counted here.")
+    elif parts.options.plot:
+        parts.output.text("\n\n".join(_plot(one, _bar_sign(parts)) for one in found))
+    else:
+        parts.output.text(table(_HEAD, [_row(one) for one in found]))
+    return 0
+
+
+def _row(one: ModelFigures) -> tuple[str, ...]:
+    return (
+        one.model,
+        f"{one.product} {one.endpoint}",
+        str(one.turns),
+        f"{100 * one.complete / one.turns:.0f} %",
+        *_pair(one.ttft_ms, "{:.2f} s", 1e-3),
+        *_pair(one.tokens_per_second, "{:.1f}"),
+        *_pair(one.elapsed_ms, "{:.1f} s", 1e-3),
+        _time(one.last),
+    )
+
+
+def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, str]:
+    """Write both percentiles; blank where nothing was measured."""
+    return (
+        ("", "") if spread is None else (form.format(spread.p50 * factor), form.format(spread.p95 * factor))
+    )
+
+
+def _plot(one: ModelFigures, sign: str) -> str:
+    """Draw the usual speed of each day as a bar."""
+    days = one.days[-_DAYS:]
+    fastest = max((day.tokens_per_second or 0.0 for day in days), default=0.0) or 1.0
+    lines = [f"{safe_line(one.model)} at {safe_line(one.endpoint)}: tok/s, the median of each day"]
+    for day in days:
+        speed = day.tokens_per_second
+        told = "" if speed is None else f"{speed:.1f}"
+        bar = sign * round(_BAR * (speed or 0.0) / fastest)
+        turns = "1 turn" if day.turns == 1 else f"{day.turns} turns"
+        lines.append(f"{day.day.isoformat()}  {told:>7}  {bar:<{_BAR}}  {turns}")
+    return "\n".join(lines)
+
+
+def _bar_sign(parts: Parts) -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_ascii = parts.usable_settings.ui.ascii or encoding.lower().replace("-", "") != "utf8"
+    return "#" if is_ascii else "█"
+
+
+def _json(one: ModelFigures) -> dict[str, object]:
+    """Return what scripts get; names and units are those of the fields."""
+    spreads = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
+    figures: dict[str, object] = {name: _spread_json(getattr(one, name)) for name in spreads}
+    days = [asdict(day) | {"day": day.day.isoformat()} for day in one.days]
+    last = None if one.last is None else one.last.isoformat()
+    return asdict(one) | figures | {"last": last, "days": days}
+
+
+def _spread_json(spread: Spread | None) -> dict[str, float] | None:
+    return None if spread is None else {name: round(value, 3) for name, value in asdict(spread).items()}
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")

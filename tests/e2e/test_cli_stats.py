@@ -1,0 +1,85 @@
+"""`lmchat stats` and what `lmchat metrics` counts, over whole runs of the program."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
+
+
+def told(*texts: str, model: str = "tiny"):
+    """Make an answer whose speed the server tells."""
+    end = finish(model=model) | {"timings": {"predicted_per_second": 42.0, "prompt_per_second": 300.0}}
+    return sse(*(delta(text, model=model) for text in texts), end, usage(model=model), DONE)
+
+
+def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, server):
+    server.on(CHAT, told("marked-words"))
+    cli("ask", "-m", "tiny", "marked-words")
+    server.on(CHAT, json_reply({"error": {"message": "marked-words"}}, status=500))
+    cli("ask", "-m", "tiny", "marked-words")
+    server.on(CHAT, told("marked-words", model="other"))
+    cli("ask", "-m", "other", "marked-words")
+    other, tiny = cli.json("stats", "--json")["data"]
+    assert (other["model"], tiny["model"], tiny["endpoint"]) == ("other", "tiny", server.url)
+    assert (other["turns"], tiny["turns"], tiny["complete"]) == (1, 2, 1)
+    assert 0 < tiny["ttft_ms"]["p50"] <= tiny["ttft_ms"]["p95"]
+    assert 0 < tiny["elapsed_ms"]["p50"] <= tiny["elapsed_ms"]["p95"]
+    assert [day["turns"] for day in tiny["days"]] == [2]
+
+    done = cli("stats")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["MODEL", "other", "tiny"]
+    assert "50 %" in done.stdout
+    plot = cli("stats", "--plot").stdout
+    assert plot.count("tok/s, the median of each day") == 2
+    assert "█" in plot
+    assert "2 turns" in plot
+    assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
+
+
+def test_a_plot_is_drawn_in_ascii_where_nothing_else_can_be_shown(cli, server):
+    server.on(CHAT, told("Hello"))
+    cli("ask", "-m", "tiny", "Hello")
+    plot = cli("stats", "--plot", PYTHONIOENCODING="ascii", PYTHONUTF8="0").stdout
+    assert "#" in plot
+    assert plot.isascii()
+
+
+def test_without_a_turn_it_says_so_and_is_an_empty_list_for_scripts(cli):
+    done = cli("stats")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No turn has ended yet" in done.stderr
+    assert cli.json("stats", "--json") == {"object": "list", "data": []}
+
+
+def test_a_hostile_name_of_a_model_cannot_paint(cli, server):
+    name = "evil\x1b[2J\x1b]0;title\x07\u202e"
+    server.on(CHAT, told("Hello", model=name))
+    cli("ask", "-m", name, "Hello")
+    for words in (("stats",), ("stats", "--plot"), ("stats", "--json")):
+        out = cli(*words).stdout
+        assert "evil" in out
+        assert not {"\x1b", "\x07", "\u202e"} & set(out)
+
+
+def test_a_damaged_row_costs_itself_alone(cli):
+    cli("ask", "-m", "tiny", "Hello")
+    with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
+        connection.execute("update ledger set created_at = 'yesterday', ttft_ms = 'soon'")
+    cli("ask", "-m", "tiny", "Hello")
+    done = cli("stats", "--json")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert cli.json("stats", "--json")["data"][0]["turns"] == 1
+
+
+def test_what_is_refused_unsent_is_counted_and_logged_without_a_word_of_it(cli, server):
+    cli.configure("[limits]\nmax_body_mb = 0.001\n")
+    assert cli("ask", "-m", "tiny", "marked-words " * 200, "--log-level", "info").returncode == 1
+    assert server.seen(CHAT) == []
+    assert cli.json("metrics")["refusedRequests"] == 1
+    log = (cli.folder / "lmchat.log").read_text()
+    assert "chat request refused by size: too_large" in log
+    assert "marked-words" not in log
