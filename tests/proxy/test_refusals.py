@@ -289,6 +289,18 @@ def test_the_step_depends_on_whether_a_key_was_sent():
     assert "rejected" in with_key.hint
 
 
+@pytest.mark.rule("R-7")
+@pytest.mark.parametrize(
+    ("product", "body", "setting"),
+    [(P.JAN, b"Invalid host header", "Trusted Hosts"), (P.OLLAMA, b"", "OLLAMA_HOST")],
+)
+def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product, body, setting):
+    error = of(403, body, product=product)
+    assert '"box.lan"' in error.message
+    assert setting in error.hint
+    assert "box.lan" in error.hint
+
+
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
     assert (
         of(404, inner("model 'qwen3' not found"), product=P.OLLAMA).hint == "Fetch it with: ollama pull qwen3"
