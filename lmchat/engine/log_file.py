@@ -31,7 +31,8 @@ class RunLog:
             """What the child writes to."""
         except OSError as error:
             raise EngineUnavailable(
-                f"The log of the built-in engine cannot be written: {path}: {error.strerror or error}."
+                f"The log of the built-in engine cannot be written: {path}: {error.strerror or error}.",
+                hint="Check who may write there, or set LMCHAT_HOME to another folder.",
             ) from error
 
     def tail(self) -> str:

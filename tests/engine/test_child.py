@@ -18,6 +18,7 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.engine.engine import LocalEngine
+from lmchat.engine.log_file import RunLog
 from lmchat.engine.port import ReservedPort
 from lmchat.engine.process import CHILD
 from lmchat.errors import EngineUnavailable
@@ -424,3 +425,10 @@ def test_a_parent_that_is_stopped_and_goes_on_still_has_its_child(tmp_path):
         os.kill(parent.process.pid, signal.SIGSTOP)
         parent.process.kill()
         parent.wait_alone()
+
+
+def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
+        RunLog(tmp_path / "file" / "engine.log")
+    assert "LMCHAT_HOME" in caught.value.hint
