@@ -73,7 +73,7 @@ def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoni
             case RefusalPart(text=text):
                 yield _mark(word, {"part": "note"})
                 yield _quoted(f"**{REFUSED}.**")
-                yield from _text(safe_text(text), word, kind="refusal")
+                yield from _text(safe_text(text), word, name="refusal")
             case ReasoningPart(text=text) if with_reasoning:
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
@@ -88,12 +88,12 @@ def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoni
         yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
 
 
-def _text(text: str, word: str, *, kind: str = "text", is_first: bool = False) -> Iterator[str]:
+def _text(text: str, word: str, *, name: str = "text", is_first: bool = False) -> Iterator[str]:
     """Yield a text; a fence that it leaves open is closed, and the mark tells what was added for that."""
     fence = open_fence(text)
     added = "" if not fence else fence if text.endswith("\n") else f"\n{fence}"
     if not is_first or added:
-        yield _mark(word, {"part": kind, "added": added} if added else {"part": kind})
+        yield _mark(word, {"part": name, "added": added} if added else {"part": name})
     yield text + added
 
 

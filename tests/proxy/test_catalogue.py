@@ -337,6 +337,18 @@ CASES = {
         sse(R, "The <think> tag", F, DONE), text="The <think> tag", rules=("R-17",)
     ),
     "refusal": Case(sse(R, delta(refusal="No."), F, DONE), text="No."),
+    "200 JSON completion that is too long": Case(
+        json_reply(
+            COMPLETION | {"choices": [{"index": 0, "message": {"content": "x" * (3 << 20)}}]},
+        ),
+        text="",
+        kind="malformed_stream",
+        words="more than 1 MiB",
+        rules=("R-23",),
+    ),
+    "200 JSON of something else that is too long": Case(
+        json_reply({"x": "x" * (3 << 20)}), text="", kind="not_an_llm", rules=("R-23",)
+    ),
     "a closing tag alone": Case(
         sse(R, delta("Let me see: 2+2"), delta("</thi"), delta("nk>\n\nFour"), F, DONE),
         text="Four",
