@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.benchmarks.bench import Bench
+from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
-from tests.benchmarks.start_rows import commands, detect, large, start, version
+from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import killed, written
 from tests.benchmarks.stream_rows import echo, flood, growth, idle, scroll, stop, stream
 
@@ -28,4 +29,5 @@ ROWS = {
     "killed": killed,
     "commands": commands,
     "detect": detect,
+    "cancel": cancel,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -88,24 +87,3 @@ def commands(bench: Bench) -> Iterator[Row]:
             "<= 250 ms",
             "<= 120 ms",
         )
-
-
-def detect(bench: Bench) -> Iterator[Row]:
-    env = bench.env()
-    del env["LMCHAT_ENDPOINT"]
-    code = (
-        "import asyncio,time,json\n"
-        "from lmchat.config.settings import Settings\nfrom lmchat.proxy.client import ProxyClient\n"
-        "async def main():\n"
-        "    client = ProxyClient(Settings(), key_for=lambda _: None)\n"
-        "    t = time.perf_counter(); await client.detect(); print(json.dumps(time.perf_counter() - t))\n"
-        "    await client.aclose()\n"
-        "asyncio.run(main())"
-    )
-    times = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True).stdout
-        )
-        for _ in range(bench.runs)
-    ]
-    yield row("detection, all candidates refused", f"{median(times):.2f} s", "<= 2 s", "<= 0.3 s")
