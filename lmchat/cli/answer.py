@@ -66,6 +66,7 @@ class Printer:
                 self._output.note(f"lmchat: {served} answers; {asked} was asked for.")
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
+                self._thoughts.clear()
                 self.tell_plan(plan)
             case _:
                 pass

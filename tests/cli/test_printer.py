@@ -90,6 +90,12 @@ def test_what_turned_out_to_be_the_answer_is_printed_once(capsys):
 
 
 @pytest.mark.rule("R-17")
+def test_the_thought_of_an_earlier_answer_is_not_printed_with_a_later_one(capsys):
+    out, _ = shown(capsys, begun("tiny"), ReasoningDelta(text="hm"), begun("tiny"), *NEVER)
+    assert out == "Four!"
+
+
+@pytest.mark.rule("R-17")
 def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(capsys):
     out, told = shown(capsys, *LATE, is_lines=True)
     assert out == '{"chunk": "2+2"}\n{"rethought": true}\n{"chunk": "Four"}\n'
