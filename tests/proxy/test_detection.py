@@ -429,6 +429,30 @@ async def test_a_check_follows_a_server_that_goes_and_another_that_comes(start, 
     assert (back.verdict, back.product) == (Verdict.READY, Product.VLLM)
 
 
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize(
+    ("before", "after", "product"),
+    [
+        (products.llama_cpp, products.vllm, Product.VLLM),
+        (products.vllm, products.llama_cpp, Product.LLAMA_CPP),
+        (products.llama_cpp, products.plain, Product.OPENAI_COMPATIBLE),
+        (products.router, products.lm_studio, Product.LM_STUDIO),
+    ],
+)
+async def test_a_server_that_gave_way_to_another_between_two_checks_is_not_called_by_the_old_name(
+    start, make_client, before, after, product
+):
+    server, client = start(before), make_client()
+    endpoint = endpoint_of(server)
+    await client.check(endpoint)
+    server.forget()
+    server.unknown = text_reply("404", status=404)
+    after(server)
+    now = await client.check(endpoint)
+    assert (now.product, now.verdict) == (product, Verdict.READY)
+    assert {model.product for model in now.models} == {product}
+
+
 async def test_checks_of_addresses_that_are_not_allowed_are_refused(make_client):
     client = make_client()
     foreign = Endpoint.parse("http://example.com")
