@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from lmchat.domain.event import (
+    ModelLoading,
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
@@ -26,6 +27,7 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import liveness
 from tests.support.proxy_calls import ask, events_of
 
+pytestmark = pytest.mark.timeout(120)  # reading a long prompt takes its time where others compute too
 LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(20))
 
 
@@ -200,3 +202,31 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
     assert after[real_router.models[1]] is LoadState.LOADED
     _, error = await events_of(client, to(real_router, model="no-such-model"))
     assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
+
+
+@pytest.mark.rule("R-28")
+@pytest.mark.router
+async def test_a_stop_while_the_router_loads_leaves_it_ready_for_the_next_one(client, real_router):
+    first, second = real_router.models
+    _, error = await events_of(client, to(real_router, model=first, max_tokens=4))
+    assert error is None
+    await client.models(Endpoint.parse(real_router.url), is_refresh=True)
+    async with aclosing(client.stream(to(real_router, model=second, max_tokens=2000))) as stream:
+        async for event in stream:
+            if isinstance(event, ModelLoading):
+                break
+    for model in (first, second):
+        events, error = await events_of(client, to(real_router, model=model, max_tokens=4))
+        assert (error, ModelNamed(model=model) in events) == (None, True)
+
+
+@pytest.mark.router
+async def test_behind_a_prefix_it_is_found_asked_and_told_that_its_key_lacks(make_client, start_real_server):
+    server = start_real_server(is_router=True, api_prefix="/llm", api_key="sk-test")
+    endpoint = Endpoint.parse(server.url)
+    without = await make_client().check(endpoint)
+    assert (without.product, without.verdict) == (Product.LLAMA_CPP, Verdict.NEEDS_KEY)
+    client = make_client(key="sk-test")
+    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
+    events, error = await events_of(client, to(server, max_tokens=4))
+    assert (error, bool(text_of(events))) == (None, True)

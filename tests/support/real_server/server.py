@@ -55,6 +55,8 @@ class RealServer:
     """Thinking template; a thought is cut after so many tokens."""
     is_router: bool = False
     """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
+    api_prefix: str = ""
+    """Path before all paths, health too; a router's only."""
     port: int = 0
     """Given to start again where a server stood before; 0 takes a free one."""
     url: str = ""
@@ -123,14 +125,14 @@ class RealServer:
     def restart(self) -> None:
         """Start it again at the same address."""
         self.stop()
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = int(self.url.removesuffix(self.api_prefix).rpartition(":")[2])
         self.start()
 
     def _wait_until_ready(self, log: Path) -> None:
         assert self._process is not None
         deadline = time.monotonic() + _READY_S
         address = ""
-        while not address or self._status(f"{address}/health") != 200:
+        while not address or self._status(f"{address}{self.api_prefix}/health") != 200:
             text = log.read_text(errors="replace")
             if self._process.poll() is not None:
                 raise CannotPrepareError(f"the server ended with {self._process.returncode}:\n{text[-1500:]}")
@@ -139,7 +141,7 @@ class RealServer:
             found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
             address = found[1] if found else ""
             time.sleep(_POLL_S)
-        self.url = address
+        self.url = f"{address}{self.api_prefix}"
 
     def _status(self, url: str) -> int:
         request = urllib.request.Request(url)  # noqa: S310 - loopback
@@ -182,6 +184,7 @@ class RealServer:
                 (folder / "models.ini").write_text(text)
         argv = [str(llama_server()), "--host", "127.0.0.1", "--port", str(self.port), "--offline", "--no-ui"]
         argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
+        argv += ["--api-prefix", self.api_prefix] if self.api_prefix else []
         return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
 
 
