@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import httpcore
@@ -22,6 +22,8 @@ class GatheringStream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self.gather_s = 0.0
         """From one read to the next, while only a trickle comes; 0 reads each byte at once."""
+        self.before_read: Callable[[], Awaitable[None]] | None = None
+        """Called when all that was read has been taken, and more is to come from the network."""
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._read_s = 0.0
@@ -29,6 +31,8 @@ class GatheringStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
         """Read what is there, once it is time."""
+        if self.before_read is not None:
+            await self.before_read()
         if self.gather_s and self._is_trickle:
             pause_s = self._read_s + self.gather_s - self._loop.time()
             if pause_s > 0:
@@ -84,6 +88,17 @@ def gathering_transport(
     )
     transport._pool._network_backend = GatheringBackend()  # noqa: SLF001 - a test tells when it goes
     return transport
+
+
+def call_before_reads(response: httpx.Response, call: Callable[[], Awaitable[None]] | None) -> bool:
+    """Have something called before each read of the network, where the connection of a response can do that.
+
+    What one read brought may be many chunks of HTTP, and costs less to take together.
+    """
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, GatheringStream):
+        stream.before_read = call
+    return isinstance(stream, GatheringStream)
 
 
 def gather(response: httpx.Response, seconds: float) -> None:

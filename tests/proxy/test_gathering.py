@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from itertools import pairwise
 
@@ -10,10 +11,11 @@ import httpx
 import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
+from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.gathering import MOST_S, TRICKLE_BYTES, GatheringStream, gather
 from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_server import DONE, Gate, delta, finish, raw_reply, sse
+from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_reply, sse
 
 CHAT = "POST /v1/chat/completions"
 
@@ -84,3 +86,66 @@ async def test_what_comes_is_the_same_and_the_connection_can_be_used_again(serve
         assert error is None
         assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "".join(words)
     assert len({seen.connection for seen in server.seen(CHAT)}) == 1
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def data(event: dict) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def texts(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def test_what_one_read_brings_is_one_event_however_many_chunks_it_came_in(server, client):
+    words = [f"word{n} " for n in range(200)]
+    parts = chunked(*(data(delta(word)) for word in words), data(finish()), b"data: [DONE]\n\n", b"")
+    server.on(CHAT, raw_reply(HEAD + parts))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    assert texts(events) == "".join(words)
+    assert sum(event.pieces for event in events if isinstance(event, TextDelta)) == 200
+    assert len([event for event in events if isinstance(event, TextDelta)]) < 50
+
+
+async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
+    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold()))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    assert texts(events) == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("behind", "kind"),
+    [
+        (b"zz\r\n", StreamInterrupted),
+        (chunked(data({"error": {"message": "no memory"}})), ServerRejected),
+        (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
+    ],
+    ids=["broken chunks of HTTP", "an error in the stream", "no JSON"],
+)
+async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, behind, kind):
+    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold()))
+    events, error = await events_of(client, ask(server))
+    assert isinstance(error, kind)
+    assert texts(events) == "one two"
+    server.on(CHAT, sse("Hello", finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (texts(events), error) == ("Hello", None)
+
+
+async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
+    server.on(CHAT, raw_reply(HEAD + chunked(*(data(delta("x" * 50)) for _ in range(2_000))), Hold()))
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+    server.on(CHAT, sse("Hello", finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (texts(events), error) == ("Hello", None)
