@@ -94,12 +94,16 @@ class ServerChecks:
         return loopback_findings(await see_loopback(ports), names)
 
     def look_at_environment(self) -> list[Finding]:
-        """Return the row about proxies."""
+        """Return the rows about proxies and certificates."""
+        from lmchat.proxy.certificates_check import certificates_findings
         from lmchat.proxy.environment_check import proxy_finding
         from lmchat.proxy.nearness import is_local
 
         own, _ = self.own()
-        return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)])]
+        certificates = certificates_findings(
+            self._parts.environ, self.settings.ca_file, is_needed=any(one.scheme == "https" for one in own)
+        )
+        return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)]), *certificates]
 
     def _remembered(self) -> Remembered:
         try:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict, place_of
-from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected
+from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable
 
 NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)
@@ -130,6 +130,8 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     named = [one for one in candidates if one.is_own]
     best = next((one for one in there if one.verdict.is_server or one in named), None)
     best = best or next(iter(there if len(candidates) == 1 else ()), None)
+    if best is not None and best.kind == "certificate":
+        return ServerUnavailable(best.detail, kind=best.kind, hint=best.next_step)
     if best is not None:
         return ServerRejected(
             f"{best.product} at {best.endpoint.url}: {best.verdict}.",

@@ -239,6 +239,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Its models, where it told them."""
     detail: str = ""
     """The server's or the system's own words, for details."""
+    kind: str = ""
+    """The kind of error that these words are, as in the table of kinds; empty where there are none."""
     next_step: str = ""
     """The one step that helps; empty where none is needed."""
     is_own: bool = False

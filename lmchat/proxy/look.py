@@ -182,6 +182,7 @@ def _candidate(
         latency_ms=site.first.elapsed_ms if site.first else None,
         models=models,
         detail=error.message if error else "",
+        kind=error.kind if error else "",
         next_step=step,
         is_own=place.is_own,
     )

@@ -14,6 +14,8 @@ from lmchat.plain_file import read_plain
 from lmchat.proxy.causes import causes
 from lmchat.typed_path import path_of
 
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What names certificates for all programs."""
 MAX_BYTES = 4 << 20
 """All authorities of the world are a quarter of a megabyte."""
 _NOT_TRUSTED = frozenset({18, 19, 20, 21})
@@ -35,9 +37,9 @@ def trusted(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file that is named cannot be read, or holds no certificate.
     """
-    file, folder = (os.environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    file, folder = (os.environ.get(name) or None for name in VARIABLES)
     if file or folder:
-        with _told("SSL_CERT_FILE" if file else "SSL_CERT_DIR", file or folder or ""):
+        with _told(VARIABLES[0] if file else VARIABLES[1], file or folder or ""):
             context = ssl.create_default_context(cafile=file, capath=folder)
     else:
         context = httpx.create_ssl_context(trust_env=False)

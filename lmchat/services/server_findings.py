@@ -120,7 +120,13 @@ def _server(one: Candidate, look: Look, arrival: Arrival) -> Finding:
     step = one.next_step
     if one.verdict is Verdict.REFUSED and installed is not None and not one.is_own:
         step = installed.start_words
-    if one.verdict in _IN_THE_WAY and holder is not None and holder.pid is None and look.tool_to_see:
+    if (
+        one.verdict in _IN_THE_WAY
+        and one.kind != "certificate"
+        and holder is not None
+        and holder.pid is None
+        and look.tool_to_see
+    ):
         step = f"{look.tool_to_see.replace('PORT', str(one.endpoint.port))} shows what it is"
     grade = _grade(one, arrival, is_installed=installed is not None)
     cause = _cause(one, holder, is_installed=installed is not None)
@@ -148,6 +154,8 @@ def _grade(one: Candidate, arrival: Arrival, *, is_installed: bool) -> Grade:
 def _cause(one: Candidate, holder: PortHolder | None, *, is_installed: bool) -> str:
     if one.verdict is Verdict.REFUSED:
         return _refused(one, is_installed=is_installed)
+    if one.kind == "certificate":
+        return _short(one.detail, _LONGEST_WORDS)
     words = _CAUSES[one.verdict].format(
         place=one.endpoint.url,
         latency="" if one.latency_ms is None else f" in {max(one.latency_ms, 1):.0f} ms",

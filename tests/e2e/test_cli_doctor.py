@@ -14,6 +14,7 @@ from tests.support.listeners import listener
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply
+from tests.support.tls import AUTHORITY
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
 _VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}
@@ -54,6 +55,35 @@ def test_a_server_is_asked_with_its_key_however_long_the_command_takes_that_prin
     command = "sleep 0.5; echo sk-1"
     cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_cmd = "{command}"\n')
     assert own(report(cli), cli)["facts"]["verdict"] == "ready"
+
+
+@pytest.mark.parametrize("certificate", ["alone", "expired"])
+def test_a_certificate_that_is_not_believed_is_told_as_such_with_the_way_out(tmp_path, certificate):
+    with ScriptedServer(certificate=certificate) as server:
+        cli = Cli(home=tmp_path, url=plain(server, "tiny").url)
+        cli.configure(f'ca_file = "{AUTHORITY}"\n')
+        value = report(cli, code=1)
+        told = own(value, cli)
+        assert told["verdict"] == "fault"
+        assert told["cause"].startswith(f"The certificate of 127.0.0.1:{server.port} ")
+        assert told["cause"].endswith("Nothing was sent.")
+        assert told["next_step"]
+        assert row(value, "network.certificates")["verdict"] == "ok"
+        asked = cli("ask", "--json", "-m", "tiny", "Hello")
+        detail = json.loads(asked.stdout)["detail"]
+        assert (asked.returncode, detail["error"], detail["message"]) == (1, "certificate", told["cause"])
+        assert server.requests == []
+
+
+def test_a_file_of_certificates_that_is_not_there_is_a_row_and_no_matter_for_http(cli):
+    cli.configure('ca_file = "/nowhere/at/all.pem"\n')
+    found = row(report(cli), "network.certificates")
+    assert (found["verdict"], "/nowhere/at/all.pem" in found["cause"]) == ("warning", True)
+    assert rows(report(cli, SSL_CERT_FILE=AUTHORITY), "network.certificates")[0]["verdict"] == "warning"
+
+
+def test_without_https_nothing_is_said_of_certificates(cli):
+    assert rows(report(cli), "network.certificates") == []
 
 
 def test_all_is_told_of_a_server_that_is_ready(cli):
