@@ -120,17 +120,16 @@ def _server(one: Candidate, look: Look, arrival: Arrival) -> Finding:
     step = one.next_step
     if one.verdict is Verdict.REFUSED and installed is not None and not one.is_own:
         step = installed.start_words
-    if (
-        one.verdict in _IN_THE_WAY
-        and one.kind != "certificate"
-        and holder is not None
-        and holder.pid is None
-        and look.tool_to_see
-    ):
+    if _is_in_the_way(one) and holder is not None and holder.pid is None and look.tool_to_see:
         step = f"{look.tool_to_see.replace('PORT', str(one.endpoint.port))} shows what it is"
     grade = _grade(one, arrival, is_installed=installed is not None)
     cause = _cause(one, holder, is_installed=installed is not None)
     return _row("server", _name(one), grade, cause, step, **_facts(one, holder, installed))
+
+
+def _is_in_the_way(one: Candidate) -> bool:
+    """Whether another program may hold the port of a server; one with a certificate is a server."""
+    return one.verdict in _IN_THE_WAY and one.kind != "certificate"
 
 
 def _name(one: Candidate) -> str:
@@ -164,7 +163,7 @@ def _cause(one: Candidate, holder: PortHolder | None, *, is_installed: bool) -> 
         host=one.endpoint.host,
         words=_short(one.detail, _LONGEST_WORDS).rstrip(".") or "no words",
     )
-    is_held = one.verdict in _IN_THE_WAY and holder is not None
+    is_held = _is_in_the_way(one) and holder is not None
     return (
         f"{words} Port {one.endpoint.port} is held by {_short(holder.words)}."
         if is_held and holder
