@@ -40,6 +40,8 @@ def advice(candidates: Sequence[Candidate]) -> str:
         return ""
     if is_forbidden(near):
         return f"Next: {near.next_step}, or type the address here to allow it for this run"
+    if near.kind == "certificate":  # which are trusted is read once a run
+        return f"Next: {near.next_step} Then start lmchat again."
     return f"Next: {near.next_step} (this page then goes on by itself)"
 
 

@@ -37,6 +37,15 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     assert advice([away]) == "Next: Go (this page then goes on by itself)"
 
 
+def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_of_the_step():
+    told = "The certificate of gpu-box:1337 has expired."
+    distrusted = candidate(
+        Verdict.SERVER_ERROR, endpoint=BOX, is_own=True, detail=told, next_step="Go.", kind="certificate"
+    )
+    assert headline([distrusted]) == told
+    assert advice([distrusted]) == "Next: Go. Then start lmchat again."
+
+
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():
     away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
     other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))

@@ -172,6 +172,7 @@ def _environment() -> str:
     rows = [(f"`{name}`", f"`{key}`") for name, key in VARIABLES]
     rows += [("`LMCHAT_HOME`", "one folder for all files"), ("`LMCHAT_LOG_LEVEL`", "as `--log-level`")]
     rows += [("`NO_COLOR`", "no colours on the command line")]
+    rows += [("`SSL_CERT_FILE`, `SSL_CERT_DIR`", "certificates to trust in the place of the usual ones")]
     return _table(("variable", "sets"), rows) + "\nOf two variables for one key the first that is set wins.\n"
 
 
