@@ -12,7 +12,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
-from lmchat.tui.screens.chat_messages import ChatMessages
+from lmchat.tui.screens.chat_files import ChatFiles
 from lmchat.tui.slash import is_command, parse_slash
 from lmchat.tui.themes import theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -23,7 +23,7 @@ _NO_EFFORT = "default"
 """Lets the server decide."""
 
 
-class ChatCommands(ChatMessages):
+class ChatCommands(ChatFiles):
     """Takes what is typed: a prompt, or a command; a command that fails stays in the prompt."""
 
     _before_command: str = ""
