@@ -460,3 +460,9 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(cli):
         assert program.wait(WAIT_S) == 130
         assert json.loads(program.stdout.read())["detail"]["error"] == "interrupted"
         assert b"Traceback" not in program.stderr.read()
+
+
+def test_an_effort_that_the_server_does_not_take_is_said_and_the_answer_comes(cli):
+    done = cli("ask", "--effort", "low", "hi")
+    assert (done.returncode, done.stdout) == (0, "Hello there.\n")
+    assert done.stderr == "lmchat: This server is not known to take a reasoning effort. It is not sent.\n"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.support.cli import Cli
 
 DIGITS = " ".join(str(number) for number in range(100, 150))
 """A text of many more tokens than its letters let expect."""
 
 
+@pytest.mark.timeout(120)  # five programs, each with a prompt that fills the window of a real model
 def test_a_session_that_fills_the_window_of_the_real_server_goes_on_after_each_restart(
     tmp_path, start_real_server
 ):
