@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.request import ChatRequest, HowToLoad, Sampling
 from lmchat.errors import BodyTooLarge, RequestInvalid
 from lmchat.proxy.json_values import number
 
@@ -24,6 +24,18 @@ def check_request(request: ChatRequest) -> None:
     _check_model(request.model)
     _check_messages(request.messages)
     _check_sampling(request.sampling)
+
+
+def check_how_to_load(how: HowToLoad) -> None:
+    """Refuse to load a model in a way that makes no sense.
+
+    Raises:
+        RequestInvalid: naming the part that is wrong.
+    """
+    for name in ("context", "keep_loaded_s"):
+        value = getattr(how, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise RequestInvalid(f"{name} has to be a whole number of at least 1")
 
 
 def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) -> None:

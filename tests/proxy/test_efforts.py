@@ -83,6 +83,14 @@ def test_lm_studio_is_told_the_efforts_that_it_names_for_a_model(named, effort, 
     assert all(name in told for name in named) or is_sent
 
 
+def test_what_a_server_calls_its_efforts_does_no_harm():
+    known = model(Product.LM_STUDIO, efforts=("\x1b[2J\nlow", "x" * 5000))
+    (note,) = server_of(Product.LM_STUDIO).left_out(Sampling(reasoning_effort="high"), known)
+    assert "\x1b" not in note
+    assert "\n" not in note
+    assert len(note) < 300
+
+
 @pytest.mark.parametrize(
     ("can", "is_sent"), [(("tools", "reasoning"), True), (("tools",), False), ((), True)]
 )

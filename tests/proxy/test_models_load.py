@@ -10,7 +10,7 @@ import pytest
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import ServerRejected
+from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
@@ -293,3 +293,11 @@ async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, c
     await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA), keep_loaded_s=asked)
     assert server.seen("POST /api/generate")[0].json.get("keep_alive") == sent
     await client.aclose()
+
+
+@pytest.mark.parametrize("wrong", [{"context": 0}, {"context": -1}, {"context": "8k"}, {"keep_loaded_s": 0}])
+async def test_a_window_that_is_none_is_refused_before_anything_is_sent(server, client, wrong):
+    with pytest.raises(RequestInvalid) as caught:
+        await client.load(model_at(server, "qwen3-8b", Product.LM_STUDIO), **wrong)
+    assert next(iter(wrong)) in caught.value.message
+    assert server.requests == []

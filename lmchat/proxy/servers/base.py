@@ -11,7 +11,9 @@ from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.json_values import number, rows, text, whole
 from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
+from lmchat.proxy.validation import check_how_to_load
 from lmchat.proxy.wire import Dialect
+from lmchat.safe_text import safe_line
 
 Tell = Callable[[float], None]
 """Takes how far something is, 0 to 1."""
@@ -153,18 +155,21 @@ class Server:
         taken = model.efforts if model is not None and model.efforts else self.efforts
         if not taken:
             return f"{self._name} is not known to take a reasoning effort."
-        return f'{self._name} takes no reasoning effort "{effort}" here, only {", ".join(taken)}.'
+        names = safe_line(", ".join(taken), limit=100)
+        return f'{self._name} takes no reasoning effort "{effort}" here, only {names}.'
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:  # noqa: ARG002 - see above
         """Return the tokens of the prompt of a chat request, its template included; None: it cannot."""
         return None
 
     def check_load(self, how: HowToLoad) -> None:
-        """Refuse to load in a way that the server does not know.
+        """Refuse to load in a way that makes no sense, or that the server does not know.
 
         Raises:
+            RequestInvalid: a figure is none.
             ServerRejected: it takes no window with a request to load.
         """
+        check_how_to_load(how)
         if how.context is None or self.takes_context:
             return
         raise ServerRejected(
