@@ -11,7 +11,6 @@ from lmchat.proxy.json_values import encode
 from lmchat.proxy.plain_chunks import leading, told_by
 
 _each_text = Decoder(list[str]).decode
-_one_text = Decoder(str).decode
 _QUOTE = b'"'
 _ENOUGH = 8
 """Chunks that came together, from which on it pays to look for what they have in common."""
@@ -84,10 +83,15 @@ def _texts(changes: list[bytes]) -> list[str] | None:
 
     Without a quotation mark within, as many texts as there are pieces can only be these pieces.
     """
+    within = b"\n".join(changes)
+    if _QUOTE in within:
+        if b"\\\\" in within:
+            return None
+        within = within.replace(b'\\"', b"\\u0022")
+    if _QUOTE in within:
+        return None
     try:
-        if _QUOTE in b"".join(changes):
-            return [_one_text(b'"%b"' % change) for change in changes]
-        texts = _each_text(b'["%b"]' % b'","'.join(changes))
+        texts = _each_text(b'["%b"]' % within.replace(b"\n", b'","'))
     except (DecodeError, UnicodeDecodeError):
         return None
     return texts if len(texts) == len(changes) else None
