@@ -24,6 +24,11 @@ BUSY_S = 5.0
 _LOOK_AGAIN_S = 0.02
 _CACHE = "pragma cache_size = -500"
 """Pages read last that SQLite keeps, in kB; the system keeps them too, so more would not be faster."""
+_PAGE_SIZE = "pragma page_size = 1024"
+"""Of a new file. A turn changes some twenty pages, and whole ones are written: 65 kB so, 205 kB with SQLite's
+usual 4096. Sessions and words are read as fast."""
+_CHECKPOINT = "pragma wal_autocheckpoint = 4000"
+"""Pages; in bytes as much as SQLite's usual 1000 of its usual size."""
 _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
 _FILE_MODE = 0o600
 _text = methodcaller("decode", "utf-8", "replace")
@@ -114,7 +119,8 @@ def transaction(connection: Connection, *, is_durable: bool) -> Iterator[None]:
 
 def _set_up(connection: Connection) -> None:
     connection.text_factory = _text
-    connection.execute(_CACHE)
+    for setting in (_CACHE, _PAGE_SIZE, _CHECKPOINT):
+        connection.execute(setting)
     connection.execute("pragma foreign_keys = on")
     connection.is_wal = _use_wal(connection)
     migrate(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 from pathlib import Path
 
@@ -47,6 +48,8 @@ LOST_ROW = "a row that was just written is not there"
 """What a broken index looks like: SQLite itself does not notice."""
 _DAMAGE_WORDS = ("unsupported file format", " already exists", LOST_ROW)
 """What SQLite has no code for; the second is said where the version in the file is lost."""
+_LOST_TABLE = re.compile("no such (table|column): |has no column named ")
+"""What a damaged entry of a table reads like; lmchat itself never asks for what there is not."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
@@ -72,7 +75,9 @@ def is_damage(error: Exception) -> bool:
     """Whether the file itself is broken."""
     if isinstance(error, UnicodeDecodeError):
         return True
-    return name_of(error).startswith(_DAMAGE) or str(error).endswith(_DAMAGE_WORDS)
+    words = str(error)
+    is_told = name_of(error).startswith(_DAMAGE)
+    return is_told or words.endswith(_DAMAGE_WORDS) or _LOST_TABLE.search(words) is not None
 
 
 def is_passing(error: Exception) -> bool:

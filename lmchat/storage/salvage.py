@@ -11,16 +11,15 @@ from pathlib import Path
 
 from lmchat.storage.connection import Connection, connect, transaction
 from lmchat.storage.faults import BROKEN
+from lmchat.storage.salvage_pages import TABLES, copy_by_pages, ensure_session_of
 
 log = logging.getLogger(__name__)
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
-_TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
-"""In the order in which they refer to each other."""
 _MOST_ROWS = 1 << 24
 """Rows that a table can have, where it no longer tells."""
-_MOST_TRIES = 20_000
-"""Queries on one table, a second or two; without an end a wholly broken one would take hours."""
+_MOST_TRIES = 4_000
+"""Queries on one table, well below a second; where they do not suffice, every page is looked at."""
 
 
 def is_sound(path: Path) -> bool:
@@ -61,37 +60,52 @@ def _set_aside(path: Path, moment: datetime) -> Path:
 
 
 def _rescue(aside: Path, connection: Connection) -> int:
-    """Copy every row that can be read; return how many messages there are in the end."""
-    with closing(sqlite3.connect(aside, isolation_level=None)) as damaged:
-        damaged.text_factory = connection.text_factory
-        damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
-        with transaction(connection, is_durable=True):
-            for table in _TABLES:
-                _copy(table, damaged, connection)
+    """Copy every row that can be read; return how many messages there are in the end.
+
+    First by the trees, which know what holds; what they do not lead to is looked for in every page.
+    """
+    with transaction(connection, is_durable=True):
+        if not _copy_by_trees(aside, connection):
+            copy_by_pages(aside, connection)
+        connection.execute("update messages set is_indexed = 0")
     return int(connection.execute("select count(*) from messages").fetchone()[0])
 
 
-def _copy(table: str, damaged: sqlite3.Connection, connection: Connection) -> None:
+def _copy_by_trees(aside: Path, connection: Connection) -> bool:
+    """Copy what SQLite still reads; return whether that was all."""
+    try:
+        with closing(sqlite3.connect(aside, isolation_level=None)) as damaged:
+            damaged.text_factory = connection.text_factory
+            damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
+            copied = [_copy(table, damaged, connection) for table in TABLES]
+            return all(copied)
+    except BROKEN as error:
+        log.warning("the damaged file cannot be opened: %s", error)
+        return False
+
+
+def _copy(table: str, damaged: sqlite3.Connection, connection: Connection) -> bool:
     try:
         there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
     except BROKEN:
-        return
-    columns = [row[1] for row in connection.execute(f"pragma table_info({table})") if row[1] in there]
+        return False
+    wanted = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+    columns = [name for name in wanted if name in there]
     if not columns:
-        return
+        return False
     places = ", ".join("?" * len(columns))
     insert = f"insert or ignore into {table} ({', '.join(columns)}) values ({places})"
-    for row in _readable_rows(damaged, table, columns):
+    troubles: list[Exception] = []
+    for row in _readable_rows(damaged, table, columns, troubles):
         if table == "messages":
-            _ensure_session(connection, dict(zip(columns, row, strict=True)))
+            ensure_session_of(connection, dict(zip(columns, row, strict=True)))
         with suppress(sqlite3.IntegrityError):  # what it belongs to is lost
             connection.execute(insert, row)
-    if table == "messages":
-        connection.execute("update messages set is_indexed = 0")
+    return not troubles and columns == wanted
 
 
 def _readable_rows(
-    damaged: sqlite3.Connection, table: str, columns: Sequence[str]
+    damaged: sqlite3.Connection, table: str, columns: Sequence[str], troubles: list[Exception]
 ) -> Iterator[tuple[object, ...]]:
     """Yield rows, some of them twice: a stretch that cannot be read whole is halved until it can."""
     stretches = [(0, _highest(damaged, table))]
@@ -103,7 +117,8 @@ def _readable_rows(
             yield from damaged.execute(
                 f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
             )
-        except BROKEN:
+        except BROKEN as error:
+            troubles.append(error)
             middle = (low + high) // 2
             stretches += [(middle + 1, high), (low, middle)] if low < high else []
     log.warning("the table %s is too broken to look at every row", table)
@@ -114,10 +129,3 @@ def _highest(damaged: sqlite3.Connection, table: str) -> int:
         return int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
     except BROKEN:
         return _MOST_ROWS
-
-
-def _ensure_session(connection: Connection, message: dict[str, object]) -> None:
-    connection.execute(
-        "insert or ignore into sessions (session_id, title, created_at, updated_at) values (?, ?, ?, ?)",
-        (message["session_id"], "Rescued chat", message["created_at"], message["created_at"]),
-    )

@@ -76,6 +76,7 @@ def adopt_answers(connection: Connection, moment: datetime) -> None:
 
 def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
     """Remove a session with all that belongs to it; return the answers that still stream in it."""
+    connection.execute("pragma secure_delete = on")  # or its words stay in pages that are free now
     streaming = connection.execute(
         "select message_id from messages where session_id = ? and state = 'streaming'", (session_id,)
     ).fetchall()
