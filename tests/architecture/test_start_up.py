@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from lmchat import __version__
 from tests.support.programs import LMCHAT, PYTHON, run
 from tests.support.pty_program import ROOT, PtyProgram
 
@@ -127,8 +128,6 @@ def test_importing_the_package_does_nothing(tmp_path):
 
 
 def test_the_version_is_told_by_both_entries(tmp_path):
-    from lmchat import __version__  # noqa: PLC0415
-
     assert run([*LMCHAT, "--version"], home=tmp_path).stdout == f"lmchat {__version__}\n"
 
 

@@ -76,7 +76,7 @@ def _pump(pid: int, terminal: int, out: Path, case: dict) -> dict[str, float]:
         count, tail = count + len(data), tail[-8:] + data
         if waiting and waiting in tail:
             echoes.append(1e3 * (time.monotonic() - sent))
-            waiting, next_key = b"", time.monotonic() + random.uniform(0.03, 0.12)  # noqa: S311
+            waiting, next_key = b"", time.monotonic() + random.uniform(0.03, 0.12)  # noqa: S311 - no secret
     else:
         os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

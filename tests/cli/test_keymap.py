@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from lmchat.cli.keymap import keymap_problems
 
 
 def _told(tmp_path, text):
-    import tomllib  # noqa: PLC0415
-
     file = tmp_path / "config.toml"
     file.write_text(text)
     problems = keymap_problems(tomllib.loads(text)["keys"], file)

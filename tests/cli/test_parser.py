@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import itertools
 import shlex
 
@@ -7,7 +8,7 @@ import pytest
 
 from lmchat.cli.commands import COMMANDS
 from lmchat.cli.options import Options
-from lmchat.cli.parser import WrongArguments, build_parser, parse
+from lmchat.cli.parser import _SHARED_OPTIONS, WrongArguments, build_parser, parse
 
 _SHARED = [
     ("--endpoint", "endpoint", "http://a"),
@@ -99,7 +100,10 @@ def test_commands_that_print_json_anyway_accept_json(command):
     ("words", "sentence"),
     [
         (["aks"], "There is no command 'aks'; did you mean ask?"),
-        (["xyzzy"], "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, stats, sessions"),
+        (
+            ["xyzzy"],
+            "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, stats, sessions",
+        ),
         (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
         (["models", "load"], "The following arguments are required: MODEL."),
         (
@@ -191,8 +195,6 @@ def test_the_help_lists_every_command():
 
 
 def test_every_handler_can_be_found():
-    import importlib  # noqa: PLC0415
-
     for _, command in _all(COMMANDS):
         if command.handler:
             module, _, function = command.handler.partition(":")
@@ -211,7 +213,5 @@ def test_every_option_has_a_default():
 
 
 def test_the_shared_options_are_those_that_a_misspelt_one_is_compared_with():
-    from lmchat.cli.parser import _SHARED_OPTIONS  # noqa: PLC0415
-
     known = {name for action in build_parser()._actions for name in action.option_strings if name[:2] == "--"}
     assert set(_SHARED_OPTIONS) == known - {"--help", "--version"}

@@ -113,7 +113,7 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     assert WORDS not in "".join(told)
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection:
         for table in ("ledger", "metrics"):
-            assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608
+            assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608 - our own names
 
 
 SECRET = "marked-password-4711"  # noqa: S105 - a mark

@@ -42,7 +42,7 @@ def _interpreter(version: str) -> str:
         return sys.executable
     known = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for name in (*map(str, known), shutil.which(f"python{version}") or ""):
-        if name and subprocess.run([name, "-c", "import venv, ensurepip"], check=False).returncode == 0:  # noqa: S603
+        if name and subprocess.run([name, "-c", "import venv, ensurepip"], check=False).returncode == 0:  # noqa: S603 - a Python of this machine
             return name
     return ""
 

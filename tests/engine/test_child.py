@@ -369,7 +369,9 @@ child.stdin.write(json.dumps(order).encode() + b"\\n")
 child.stdin.flush()
 time.sleep(1000)
 """
-    parent = subprocess.Popen([PYTHON, "-c", script], env={"PYTHONPATH": str(tmp_path)})  # noqa: ASYNC220, S603
+    parent = subprocess.Popen(  # noqa: ASYNC220, S603 - our own words; it is killed from here
+        [PYTHON, "-c", script], env={"PYTHONPATH": str(tmp_path)}
+    )
     try:
         file = tmp_path / "m.pid"
         await until(lambda: file.exists() and file.read_text(), "the child loads")

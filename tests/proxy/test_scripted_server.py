@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - http, and ours
         return reply.read()
 
 
@@ -55,7 +55,7 @@ def test_the_server_waits_at_a_gate():
 def test_it_runs_as_a_process(tmp_path):
     ready = tmp_path / "ready.json"
     command = [sys.executable, "-m", "tests.support.scripted_server", "--product", "llama.cpp"]
-    child = subprocess.Popen(  # noqa: S603
+    child = subprocess.Popen(  # noqa: S603 - our own words
         [*command, "--ready-file", str(ready), "--say", "Hi"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -26,7 +26,7 @@ async def main(folder: Path, model: Path) -> None:
     endpoint = await engine.start(ModelFile(path=model, name="tiny", size_bytes=1))
     child = engine._child
     assert child is not None
-    print(json.dumps({"pid": child.pid, "port": endpoint.port, "key": engine.key}), flush=True)  # noqa: T201
+    print(json.dumps({"pid": child.pid, "port": endpoint.port, "key": engine.key}), flush=True)  # noqa: T201 - for the test that started it
     await asyncio.Event().wait()
 
 

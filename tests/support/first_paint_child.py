@@ -13,7 +13,7 @@ from pathlib import Path
 
 def main(file: Path) -> int:
     from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
-    from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415
+    from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415 - after it
 
     def end(app: LMChatApp) -> None:
         found = {"modules": sorted(sys.modules), "dataclasses": _dataclasses()}

@@ -20,6 +20,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from json import loads
 from typing import Self
 
 from tests.support.scripted_replies import (
@@ -77,9 +78,7 @@ class Seen:
     @property
     def json(self):
         """The body, decoded."""
-        import json  # noqa: PLC0415
-
-        return json.loads(self.body)
+        return loads(self.body)
 
 
 Script = Reply | Callable[[Seen], Reply]

@@ -159,9 +159,8 @@ class Situation(Seen):
 
     async def goes_on(self) -> None:
         """Wait until a chat can begin: nobody presses anything."""
-        target = lambda: self.app.desk.target  # noqa: E731
         await self.is_on(ChatScreen)
-        await self.until(lambda: target() is not None and target().model_id, "a server and a model")
+        await self.until(lambda: getattr(self.app.desk.target, "model_id", ""), "a server and a model")
         await self.until(lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt")
 
     async def chats(self, text: str = "Hello?", *, count: int = 1) -> ChatMessage:

@@ -136,7 +136,10 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
         await desk.answered()
         first = desk.conversation.header.session_id
         await desk.pilot.press("ctrl+n")
-        listed = lambda: [header.session_id for group in desk.chat._groups for header in group.headers]  # noqa: E731
+
+        def listed() -> list[str]:
+            return [header.session_id for group in desk.chat._groups for header in group.headers]
+
         await desk.until(lambda: first in listed(), "the first session in the list")
         desk.chat.ask_title(first)
         await shown(desk, "Title of the session")

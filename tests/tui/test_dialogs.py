@@ -32,7 +32,9 @@ async def test_an_empty_answer_is_not_taken():
 
 
 async def test_what_cannot_be_taken_is_told_until_it_is_changed():
-    check = lambda typed: "" if typed == "okay" else "This file is there already"  # noqa: E731
+    def check(typed: str) -> str:
+        return "" if typed == "okay" else "This file is there already"
+
     app = Host(screen=lambda: AskDialog("File", value="oka", check=check))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("enter")

@@ -17,7 +17,7 @@ from lmchat.tui.screens.fetch_dialog import FetchDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop
-from tests.support.scripted_backend import ScriptedBackend, candidate
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate
 from tests.support.scripted_engine import ADDRESS, DEMO, ScriptedEngine, file
 from tests.support.tui_host import screen_text
 
@@ -227,8 +227,6 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
     async with Local(tmp_path, engine, backend) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         gate = asyncio.Event()
-        from tests.support.scripted_backend import answer  # noqa: PLC0415
-
         backend.scripts = [[*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]]
         await desk.say("Hello")
         await desk.until(lambda: "Lettuce" in screen_text(desk.app), "the first words")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -166,24 +167,24 @@ def test_help(snap_compare, size):
 
 def test_a_question_with_a_problem(snap_compare):
     see = steps("ctrl+u", "enter", sees="! Type something")
-    ask = lambda: AskDialog("Title of this session", value="Plan", verb="rename")  # noqa: E731
+    ask = partial(AskDialog, "Title of this session", value="Plan", verb="rename")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_question_of_yes_or_no(snap_compare, theme):
-    ask = lambda: ConfirmDialog("Allow gpu-box:8000?", text="For this run only.", verb="allow it")  # noqa: E731
+    ask = partial(ConfirmDialog, "Allow gpu-box:8000?", text="For this run only.", verb="allow it")
     see = steps(sees="Enter allow it")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
 def test_a_key_that_was_refused(snap_compare):
-    ask = lambda: KeyDialog(Product.JAN, JAN, is_rejected=True)  # noqa: E731
+    ask = partial(KeyDialog, Product.JAN, JAN, is_rejected=True)
     see = steps(sees="! The key used so far was refused.")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 
 def test_a_text(snap_compare):
-    text = lambda: TextDialog("Figures", "\n".join(f"line {n}" for n in range(60)), note="60 lines")  # noqa: E731
+    text = partial(TextDialog, "Figures", "\n".join(f"line {n}" for n in range(60)), note="60 lines")
     see = steps("pagedown", sees="60 lines")
     assert snap_compare(panels(text), terminal_size=(80, 24), run_before=see)

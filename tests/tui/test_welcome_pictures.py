@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -159,7 +161,7 @@ def test_the_question_before_a_start_on_small_screens(snap_compare, size):
 
 
 def test_the_question_before_an_end(snap_compare):
-    make = lambda: EndDialog(OLLAMA_START, log_file=str(Runs.log_file))  # noqa: E731
+    make = partial(EndDialog, OLLAMA_START, log_file=str(Runs.log_file))
     assert snap_compare(
         Host(screen=make), terminal_size=(80, 24), run_before=steps(sees="no server answers at")
     )
@@ -185,13 +187,13 @@ def test_the_model_files_without_a_match(snap_compare):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_about_another_machine(snap_compare, theme):
-    make = lambda: AllowDialog(Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])  # noqa: E731
+    make = partial(AllowDialog, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
     see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')
     assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
 def test_an_address_where_nothing_answers(snap_compare):
-    say = lambda screen: screen.show_problem("127.0.0.1:9: refused. Start the server")  # noqa: E731
+    say = methodcaller("show_problem", "127.0.0.1:9: refused. Start the server")
     see = steps(sees="! 127.0.0.1:9: refused.", then=say)
     assert snap_compare(
         Host(screen=lambda: AddressDialog("127.0.0.1:9")), terminal_size=(80, 24), run_before=see

@@ -57,7 +57,7 @@ class CannotPrepareError(Exception):
 def run(*argv: object, **options: object) -> str:
     """Run a tool and return what it prints; where it fails, so does the preparation, with its last words."""
     words = [str(word) for word in argv]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # noqa: S603
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # noqa: S603 - our own words
     if done.returncode:
         raise CannotPrepareError(
             f"{' '.join(words[:4])} … failed:\n{(done.stdout + done.stderr).strip()[-2000:]}"
@@ -147,7 +147,7 @@ def _download(apt: Path, root: Path) -> None:
     _choose_suite(apt, env)
     for pinned in _PACKAGES:
         get = ["apt-get", "download", pinned]
-        if subprocess.run(get, capture_output=True, cwd=apt / "debs", env=env, check=False).returncode:  # noqa: S603
+        if subprocess.run(get, capture_output=True, cwd=apt / "debs", env=env, check=False).returncode:  # noqa: S603 - as above
             run("apt-get", "download", pinned.split("=")[0], cwd=apt / "debs", env=env)
     for package in sorted((apt / "debs").glob("*.deb")):
         run("dpkg-deb", "-x", package, root)

@@ -93,7 +93,7 @@ class RealServer:
                 stdin=subprocess.PIPE,  # the engine's child ends at its end of file
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - a single call
                 start_new_session=True,
                 env=dict(os.environ) if self.is_router else _with_library(),
             )
