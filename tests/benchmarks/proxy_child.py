@@ -22,16 +22,26 @@ def _client() -> ProxyClient:
     return ProxyClient(Settings(), key_for=lambda _: None)
 
 
-async def read_httpx(url: str) -> dict:
+async def read_raw(url: str) -> dict:
     async with (
         httpx.AsyncClient(timeout=30, trust_env=False) as client,
         client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
     ):
         cpu_s = time.process_time()
+        async for _ in response.aiter_raw():
+            pass
+    return {"cpu_s": time.process_time() - cpu_s}
+
+
+async def read_httpx(url: str) -> dict:
+    async with (
+        httpx.AsyncClient(timeout=30, trust_env=False) as client,
+        client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
+    ):
         came_s: list[float] = []
         async for chunk in response.aiter_raw():
             came_s += [time.perf_counter()] * chunk.count(b'"content"')
-    return {"cpu_s": time.process_time() - cpu_s, "came_s": came_s}
+    return {"came_s": came_s}
 
 
 async def read_lmchat(url: str) -> dict:
@@ -48,7 +58,7 @@ async def read_lmchat(url: str) -> dict:
             if isinstance(event, TextDelta):
                 if not came_s:
                     cpu_s = time.process_time()
-                came_s.append(time.perf_counter())
+                came_s += [time.perf_counter()] * event.pieces
     cpu_s = time.process_time() - cpu_s
     await client.aclose()
     return {"cpu_s": cpu_s, "came_s": came_s}
@@ -70,5 +80,5 @@ async def look(url: str) -> dict:
 
 
 if __name__ == "__main__":
-    work = {"httpx": read_httpx, "lmchat": read_lmchat, "models": look}[sys.argv[1]]
+    work = {"raw": read_raw, "httpx": read_httpx, "lmchat": read_lmchat, "models": look}[sys.argv[1]]
     print(json.dumps(asyncio.run(work(sys.argv[2]))))

@@ -22,6 +22,10 @@ class PacedServer:
         """Characters sent at full speed before the paced ones."""
         self.rest_s = 0.0
         """Pause between the two."""
+        self.write_bytes: int | None = None
+        """Of a reply in chunks of HTTP, at full speed: how many bytes each holds; 0 is an event a chunk."""
+        self.common: dict = {}
+        """What each event holds beside its text."""
         self.is_ahead = threading.Event()
         self.written: list[tuple[float, int]] = []
         self.hung_up_s = 0.0
@@ -53,7 +57,10 @@ class PacedServer:
                 )
                 await reader.readexactly(length)
                 if "chat/completions" in head.split("\r\n")[0]:
-                    await self._stream(reader, writer)
+                    if self.write_bytes is None:
+                        await self._stream(reader, writer)
+                    else:
+                        await self._flood(writer, self.write_bytes)
                     break
                 body = MODELS if "/models" in head.split("\r\n")[0] else '{"error":"no such path"}'
                 status = "200 OK" if "/models" in head.split("\r\n")[0] else "404 Not Found"
@@ -74,7 +81,7 @@ class PacedServer:
         for number, piece in enumerate(pieces, 1):
             if self.hung_up.is_set():
                 break
-            writer.write(_event({"choices": [{"index": 0, "delta": {"content": piece}}]}))
+            writer.write(self._event({"delta": {"content": piece}}))
             sent += len(piece)
             self.written.append((time.perf_counter(), sent))
             if sent < self.ahead:
@@ -88,12 +95,35 @@ class PacedServer:
                 await asyncio.sleep(max(late_s, 0))
             if number % 64 == 0:
                 await writer.drain()
-        usage = {"prompt_tokens": 10, "completion_tokens": len(pieces)}
-        writer.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
-        writer.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
+        writer.write(self._end(len(pieces)))
         await writer.drain()
         self.done.set()
         watch.cancel()
+
+    async def _flood(self, writer: asyncio.StreamWriter, size: int) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        )
+        pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
+        parts = [self._event({"delta": {"content": piece}, "finish_reason": None}) for piece in pieces]
+        parts.append(self._end(len(pieces)))
+        if size:
+            whole = b"".join(parts)
+            parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+        for part in parts:
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    def _event(self, choice: dict) -> bytes:
+        return _data({**self.common, "choices": [{"index": 0, **choice}]})
+
+    def _end(self, tokens: int) -> bytes:
+        usage = {"prompt_tokens": 10, "completion_tokens": tokens}
+        last = self._event({"delta": {}, "finish_reason": "stop"})
+        return last + _data({**self.common, "choices": [], "usage": usage}) + b"data: [DONE]\n\n"
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         with suppress(ConnectionError):
@@ -102,5 +132,5 @@ class PacedServer:
         self.hung_up.set()
 
 
-def _event(data: dict) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
+def _data(data: dict) -> bytes:
+    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
