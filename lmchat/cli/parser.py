@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, Command
@@ -58,8 +58,8 @@ class _Parser(argparse.ArgumentParser):
 class _Gather(argparse.Action):
     """Collects values given before and after a command; argparse alone would lose the first."""
 
-    def __init__(self, *args: object, into: list[str], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, into: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.into = into
 
     def __call__(self, _parser: object, _namespace: object, values: object, _option: object = None) -> None:

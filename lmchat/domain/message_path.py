@@ -112,7 +112,7 @@ class MessagePath(Sequence[ChatMessage]):
             return NotImplemented
         return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python writes it: lists have none
 
     def __repr__(self) -> str:
         return f"<MessagePath of {len(self)}>"

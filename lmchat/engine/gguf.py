@@ -180,5 +180,6 @@ def _text(value: object) -> str:
 
 
 def _whole(value: object, default: int = 0) -> int:
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < 1 << 40 else default  # type: ignore[operator,return-value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40:
+        return value
+    return default

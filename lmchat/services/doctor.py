@@ -117,7 +117,7 @@ async def apart(look: Callable[[], T]) -> T:
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]
+            future.set_result(result)  # type: ignore[arg-type]  # it is set where no error is
 
     def work() -> None:
         result, error = None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 from textual.binding import Binding
@@ -43,7 +44,7 @@ class Command(Struct, frozen=True, kw_only=True):
     """Whether the palette lists it."""
 
 
-def _chat(command_id: str, keys: str, label: str, title: str, action: str, **rest: object) -> Command:
+def _chat(command_id: str, keys: str, label: str, title: str, action: str, **rest: Any) -> Command:
     return Command(
         command_id=command_id,
         keys=keys,
@@ -51,7 +52,7 @@ def _chat(command_id: str, keys: str, label: str, title: str, action: str, **res
         title=title,
         scope=Scope.CHAT,
         action=action,
-        **rest,  # type: ignore[arg-type]
+        **rest,
     )
 
 

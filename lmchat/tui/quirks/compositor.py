@@ -97,7 +97,7 @@ class FrugalCompositor(Compositor):
             self._forget(others)
             self._dirty_regions.update(others)
             update = super().render_partial_update()
-        return RowsUpdate(runs, update) if runs or update else None  # type: ignore[return-value]
+        return RowsUpdate(runs, update) if runs or update else None  # type: ignore[return-value]  # the screen draws either
 
     def _only_widget(self, region: Region) -> Widget | None:
         """Return the widget that a region is all of, if nothing stands in front of any of its rows."""

@@ -130,7 +130,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.lend(is_lent=False)
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
-        super().start_application_mode()  # type: ignore[no-untyped-call]
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual gives it no types
         self._guard.watch()
 
     def stop_application_mode(self) -> None:

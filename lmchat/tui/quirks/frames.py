@@ -54,7 +54,7 @@ class FrameClock:
 
 def keep_frames(screen: Screen[Any]) -> None:
     """Let a screen paint by such a clock; to be called before it is shown."""
-    screen._Screen__update_timer = FrameClock(screen)  # type: ignore[attr-defined]
+    screen._Screen__update_timer = FrameClock(screen)  # type: ignore[attr-defined]  # a name of its own
 
 
 def call_later(widget: Widget, pause_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
