@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 
 
@@ -45,6 +46,14 @@ class Session(Struct, frozen=True, kw_only=True):
     """Root first."""
     earlier_id: str | None = None
     """The message before the first one, where only the end was read."""
+    tree: tuple[ChatMessage, ...] = ()
+    """The messages of all branches, oldest first; empty where only the path was read."""
+
+    @property
+    def branches(self) -> tuple[ChatMessage, ...]:
+        """What of the tree is not on the path."""
+        shown = {message.message_id for message in self.messages} if self.tree else set()
+        return tuple(message for message in self.tree if message.message_id not in shown)
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -24,38 +26,88 @@ from lmchat.domain.message import (
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
+from lmchat.formats.branches import places
+from lmchat.formats.checking import checked, checked_header
 
 FORMAT = 1
 """Version of this form, in the field `lmchat`."""
 
 
 def to_json(session: Session) -> str:
-    """Return all that is known of the chosen path; only ASCII, so that nothing in it acts on a terminal."""
+    """Return all that is known of a session; only ASCII, so that nothing in it acts on a terminal.
+
+    `messages` is the chosen path. What of the tree is beside it stands in `branches`; then each message has
+    its `place` in the order in which all of them were written.
+    """
+    order = places(session)
     header = {name: _plain(value) for name, value in asdict(session.header).items()}
-    messages = [_message(message) for message in session.messages]
-    return json.dumps({"lmchat": FORMAT, "session": header, "messages": messages}, indent=2) + "\n"
+    data: dict[str, object] = {
+        "lmchat": FORMAT,
+        "session": header,
+        "messages": [_message(message, order) for message in session.messages],
+    }
+    if order:
+        data["branches"] = [_message(message, order) for message in session.branches]
+    return json.dumps(data, indent=2) + "\n"
 
 
 def from_json(text: str) -> Session:
     """Read what `to_json` wrote.
 
     Raises:
-        FileRefused: it is something else.
+        FileRefused: it is something else, or a part of it is broken.
     """
-    try:
+    with _told("This text"):
         data = json.loads(text)
-        if data["lmchat"] != FORMAT:
-            raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
-        header = _known(data["session"], SessionHeader, ("created_at", "updated_at", "deleted_at"))
-        messages = tuple(_read_message(message) for message in data["messages"])
-        return Session(header=SessionHeader(**header), messages=MessagePath(messages))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FileRefused("This is no session that lmchat exported as JSON.", details=repr(error)) from error
+    return from_value(data)
 
 
-def _message(message: ChatMessage) -> dict[str, object]:
+def from_value(data: Any) -> Session:
+    """Read a value of JSON that `to_json` wrote.
+
+    Raises:
+        FileRefused: it is something else, or a part of it is broken.
+    """
+    if not isinstance(data, dict) or data.get("lmchat") != FORMAT:
+        raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
+    with _told("Its head"):
+        times = ("created_at", "updated_at", "deleted_at")
+        header = checked_header(SessionHeader(**_known(data["session"], SessionHeader, times)))
+        path, beside = list(data["messages"]), list(data.get("branches", ()))
+    rows = [*_read_all(path, "Message"), *_read_all(beside, "Message of a branch")]
+    messages = [message for _, message in rows]
+    tree = sorted(rows, key=lambda row: row[0]) if beside else []
+    return Session(
+        header=header,
+        messages=MessagePath(messages[: len(path)]),
+        tree=tuple(message for _, message in tree),
+    )
+
+
+def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage]]:
+    """Yield each message with its place."""
+    for number, row in enumerate(rows, 1):
+        with _told(f"{name} {number}"):
+            yield int(row.get("place", 0)), checked(_read_message(row))
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Refuse what cannot be read, and say which part it is."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, msgspec.MsgspecError) as error:
+        raise FileRefused(
+            f"{name} is not as lmchat exported it.",
+            hint="Export the session once more, or undo what was changed there.",
+            details=repr(error),
+        ) from error
+
+
+def _message(message: ChatMessage, order: Mapping[str, int]) -> dict[str, object]:
     values = {name: _plain(value) for name, value in asdict(message).items()}
-    return values | {"parts": [_part(part) for part in message.parts]}
+    place = {"place": order[message.message_id]} if message.message_id in order else {}
+    return values | {"parts": [_part(part) for part in message.parts]} | place
 
 
 def _part(part: Part) -> dict[str, str]:

@@ -7,6 +7,9 @@ Every entry and every part begins with a comment line that renders as nothing:
 Its word, told in the front matter, occurs in no text of the session, so that nothing which a text holds
 (headings, fences, front matter, the export of another session) is taken for the frame. Texts stand between
 exactly one blank line before and one after, as they are but for the filter of `safe_text`.
+
+The path comes first. Where branches are wanted, each stands behind it under a heading, and the mark of its
+first message tells the parent; `place` tells the order in which all of them were written.
 """
 
 from __future__ import annotations
@@ -27,20 +30,36 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.session import Session
+from lmchat.formats.branches import branches, places
 from lmchat.formats.wording import REFUSED, answer_tokens, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
 FORMAT = 1
 """Version of this scheme, in the front matter."""
+FORMAT_WITH_BRANCHES = 2
+"""Its version where branches follow the path: who knows only the first would take them for a part of it."""
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the chosen path as Markdown."""
-    word = _boundary(session)
+    """Return the chosen path as Markdown, and behind it the branches that the session comes with."""
+    word, order = _boundary(session), places(session)
     blocks = [_front_matter(session, word)]
+
+    def add(message: ChatMessage, more: dict[str, object]) -> None:
+        facts = _facts(message) | more
+        if message.message_id in order:
+            facts["place"] = order[message.message_id]
+        blocks.extend(_entry(message, facts, word, zone=zone, with_reasoning=with_reasoning))
+
     for message in session.messages:
-        blocks += _entry(message, word, zone=zone, with_reasoning=with_reasoning)
+        add(message, {})
+    for branch in branches(session):
+        blocks += [_mark(word, {"part": "note"}), f"# {branch.heading}"]
+        first, *others = branch.messages
+        add(first, {"parent": branch.parent.message_id if branch.parent else None})
+        for message in others:
+            add(message, {})
     return "\n\n".join(blocks) + "\n"
 
 
@@ -55,7 +74,7 @@ def _front_matter(session: Session, word: str) -> str:
         "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         "tokens": tokens,
         "tokens_estimated": is_estimated,
-        "lmchat": FORMAT,
+        "lmchat": FORMAT_WITH_BRANCHES if session.branches else FORMAT,
         "frame": word,
     }
     # A JSON value is a YAML value too, and needs no other quoting.
@@ -63,8 +82,15 @@ def _front_matter(session: Session, word: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _entry(message: ChatMessage, word: str, *, zone: tzinfo | None, with_reasoning: bool) -> Iterator[str]:
-    yield _mark(word, _facts(message))
+def _entry(
+    message: ChatMessage,
+    facts: Mapping[str, object],
+    word: str,
+    *,
+    zone: tzinfo | None,
+    with_reasoning: bool,
+) -> Iterator[str]:
+    yield _mark(word, facts)
     yield f"## {speaker(message)} · {moment(message.created_at, zone)}"
     for index, part in enumerate(message.parts):
         match part:
@@ -155,7 +181,8 @@ def _texts(parts: tuple[Part, ...]) -> Iterator[str]:
 
 def _boundary(session: Session) -> str:
     """Return a word that is in no text: the same for the same session, so that exports can be compared."""
-    texts = [text for message in session.messages for text in _texts(message.parts)]
+    said = (*session.messages, *session.branches)
+    texts = [text for message in said for text in _texts(message.parts)]
     word = hashlib.sha256(session.header.session_id.encode(errors="replace")).hexdigest()[:8]
     while any(f"<!-- {word} " in text for text in texts):
         word = hashlib.sha256(word.encode()).hexdigest()[:8]

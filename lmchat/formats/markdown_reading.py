@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from lmchat.domain.message import (
     AnswerState,
@@ -22,25 +24,47 @@ from lmchat.domain.message import (
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.markdown import FORMAT
+from lmchat.formats.checking import checked, moment_of
+from lmchat.formats.markdown import FORMAT, FORMAT_WITH_BRANCHES
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
+_WRONG = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What comes of values that are not what they should be."""
 
-Piece = tuple[dict[str, Any], str]
-"""What a mark says, and the block that follows it."""
+
+class Piece(NamedTuple):
+    """What a mark says, and the block that follows it."""
+
+    facts: dict[str, Any]
+    """Of the mark."""
+    block: str
+    """As it stands."""
+    line: int
+    """Where the mark is, counted from 1."""
+
+
+class Entry(NamedTuple):
+    """A message, and what its mark says of its place."""
+
+    message: ChatMessage
+    """With the message before it in the file as its parent, unless the mark names another."""
+    is_first_of_branch: bool
+    """Whether the mark names its parent."""
+    place: int
+    """In the order in which all were written."""
 
 
 def from_markdown(text: str) -> Session:
-    """Read an export: the same path, with the texts as the export shows them.
+    """Read an export: the same path, with the texts as the export shows them, and the branches in it.
 
     Raises:
-        FileRefused: it is no Markdown that lmchat exported.
+        FileRefused: it is no Markdown that lmchat exported, or a line of it is broken.
     """
     text = text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
-        created_at = datetime.fromisoformat(front["created"])
+        created_at = moment_of(front["created"])
         header = SessionHeader(
             session_id=front["id"],
             title=front["title"],
@@ -49,13 +73,24 @@ def from_markdown(text: str) -> Session:
             model=front["model"],
             endpoint=front["endpoint"],
         )
-        return Session(header=header, messages=MessagePath(_messages(_pieces(text, front["frame"]))))
-    except (ValueError, TypeError, KeyError) as error:
+        word = re.escape(front["frame"])
+    except _WRONG as error:
         raise FileRefused(
             "This is no Markdown that lmchat exported.",
-            hint="Import it as text instead.",
+            hint="It begins with the lines from `---` to `---` that an export has.",
             details=repr(error),
         ) from error
+    entries = list(_entries(_pieces(text, word)))
+    return _session(header, entries)
+
+
+def _session(header: SessionHeader, entries: list[Entry]) -> Session:
+    end = next((at for at, entry in enumerate(entries) if entry.is_first_of_branch), len(entries))
+    path = [entry.message for entry in entries[:end]]
+    if path:
+        header = replace(header, updated_at=max(header.created_at, *(one.created_at for one in path)))
+    tree = sorted(entries, key=lambda entry: entry.place) if end < len(entries) else []
+    return Session(header=header, messages=MessagePath(path), tree=tuple(entry.message for entry in tree))
 
 
 def _front_matter(text: str) -> dict[str, Any]:
@@ -64,33 +99,57 @@ def _front_matter(text: str) -> dict[str, Any]:
         raise ValueError("no front matter")
     rows = dict(line.split(": ", 1) for line in match[1].split("\n"))
     front = {name: json.loads(value) for name, value in rows.items()}
-    if front["lmchat"] != FORMAT:
+    if front["lmchat"] not in (FORMAT, FORMAT_WITH_BRANCHES):
         raise ValueError("another version of the format")
     return front
 
 
 def _pieces(text: str, word: str) -> Iterator[Piece]:
-    marks = list(re.finditer(rf"^<!-- {re.escape(word)} (\{{.*\}}) -->$", text, re.MULTILINE))
+    marks = list(re.finditer(rf"^<!-- {word} (\{{.*\}}) -->$", text, re.MULTILINE))
     ends = [mark.start() - len(_GAP) for mark in marks[1:]] + [len(text.removesuffix("\n"))]
+    line, counted = 1, 0
     for mark, end in zip(marks, ends, strict=True):
-        yield json.loads(mark[1]), text[mark.end() + len(_GAP) : end]
+        line, counted = line + text.count("\n", counted, mark.start()), mark.start()
+        with _told(line):
+            yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
 
 
-def _messages(pieces: Iterator[Piece]) -> Iterator[ChatMessage]:
-    facts: dict[str, Any] = {}
+def _entries(pieces: Iterator[Piece]) -> Iterator[Entry]:
+    head: Piece | None = None
     parts: list[Part] = []
-    parent_id: str | None = None
-    for piece, block in pieces:
-        if "role" in piece:
-            if facts:
-                yield _message(facts, parts, parent_id)
-                parent_id = facts["id"]
-            _, gap, said = block.partition(_GAP)  # after the heading
-            facts, parts = piece, [TextPart(text=said)] if gap else []
-        else:
-            parts += _part(piece, block)
-    if facts:
-        yield _message(facts, parts, parent_id)
+    last_id: str | None = None
+    for piece in pieces:
+        with _told(piece.line):
+            if "role" not in piece.facts:
+                parts += _part(piece.facts, piece.block)
+                continue
+        if head is not None:
+            yield _entry(head, parts, last_id)
+            last_id = head.facts["id"]
+        _, gap, said = piece.block.partition(_GAP)  # after the heading
+        head, parts = piece, [TextPart(text=said)] if gap else []
+    if head is not None:
+        yield _entry(head, parts, last_id)
+
+
+def _entry(head: Piece, parts: list[Part], last_id: str | None) -> Entry:
+    facts = head.facts
+    with _told(head.line):
+        parent_id = facts.get("parent", last_id)
+        return Entry(_message(facts, parts, parent_id), "parent" in facts, int(facts.get("place", 0)))
+
+
+@contextmanager
+def _told(line: int) -> Iterator[None]:
+    """Refuse what cannot be read, and say where it stands."""
+    try:
+        yield
+    except _WRONG as error:
+        raise FileRefused(
+            f"Line {line} is not as lmchat wrote it.",
+            hint="Export the session once more, or undo what was changed there.",
+            details=repr(error),
+        ) from error
 
 
 def _part(piece: dict[str, Any], block: str) -> list[Part]:
@@ -111,14 +170,15 @@ def _part(piece: dict[str, Any], block: str) -> list[Part]:
 
 def _message(facts: dict[str, Any], parts: list[Part], parent_id: str | None) -> ChatMessage:
     failure = facts.get("failure")
-    return ChatMessage(
+    message = ChatMessage(
         message_id=facts["id"],
         role=Role(facts["role"]),
         parts=tuple(parts),
-        created_at=datetime.fromisoformat(facts["created"]),
+        created_at=moment_of(facts["created"]),
         parent_id=parent_id,
         state=AnswerState(facts.get("state", AnswerState.COMPLETE)),
         model=facts.get("model", ""),
         endpoint=facts.get("endpoint", ""),
         failure=Failure(kind=failure["kind"], message=failure["message"]) if failure else None,
     )
+    return checked(message)

@@ -169,6 +169,13 @@ class SessionStore(Protocol):
         """Copy the path up to a message into a new session and return it."""
         ...
 
+    async def import_session(self, session: Session) -> SessionHeader | None:
+        """Write a whole session durably, all or nothing, with the branches that it comes with.
+
+        Where one has its id that one stays as it is, and its header is returned.
+        """
+        ...
+
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
         ...

@@ -10,7 +10,7 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import changing, ledger, messages, reading, search, tidying
+from lmchat.storage import bringing, changing, ledger, messages, reading, search, tidying
 from lmchat.storage.arriving import Arriving
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
@@ -155,6 +155,10 @@ class SessionStore:
         return await self._database.write(
             lambda c: changing.fork(c, session_id, message_id, self._clock()), is_durable=True
         )
+
+    async def import_session(self, session: Session) -> SessionHeader | None:
+        """Write a whole session durably, all or nothing; return the header of the one that has its id."""
+        return await self._database.write(lambda c: bringing.bring_in(c, session), is_durable=True)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
