@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from lmchat.domain.server import Endpoint
+from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.reply import Reply
@@ -110,8 +111,17 @@ class Site(Struct, kw_only=True):
         return reply
 
     async def get_if_told(self, path: str) -> Reply | None:
-        """Ask for something nice to know; None where it cannot be had."""
-        reply = await self.optional(path)
+        """Ask for something nice to know; None where it cannot be had from a server that is there.
+
+        Raises:
+            ServerUnavailable: nothing answers any more.
+        """
+        try:
+            reply = await self.optional(path)
+        except (ServerUnavailable, ServerRejected) as error:
+            if error.kind == "offline":
+                raise
+            return None
         return reply if reply is not None and reply.is_good else None
 
     def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:

@@ -153,3 +153,23 @@ async def test_what_has_come_is_handed_on_while_the_rest_is_held_back(make_clien
         plan.gate.open()
         events, error = await task
         assert (error, merged(events)) == (None, merged(reference))
+
+
+@pytest.mark.rule("R-1")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_list_of_models_that_is_cut_is_no_list_and_no_surprise(make_client, proxy, is_reset):
+    endpoint = Endpoint.parse(proxy.url)
+    whole = await make_client().check(endpoint)
+    sizes = [len(one.told) for one in proxy.exchanges]
+    for place in range(0, max(sizes), STEP):
+        before = len(proxy.exchanges)
+        proxy.plan = Plan(cut_at=place, is_reset=is_reset)
+        found = await make_client().check(endpoint)
+        asked = proxy.exchanges[before:]
+        if place < sizes[0]:
+            assert not found.verdict.is_usable
+            assert (found.models, bool(found.next_step)) == ((), True)
+        else:
+            assert [model.model_id for model in found.models] == [model.model_id for model in whole.models]
+        assert len(asked) <= 3

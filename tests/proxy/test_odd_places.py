@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading, TextDelta
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import loading as loading_module
@@ -15,7 +16,18 @@ from tests.support.captures import replay
 from tests.support.port_map import PortMap
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA, answer, model_list
-from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, json_reply, sse, text_reply
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Hold,
+    ScriptedServer,
+    delta,
+    finish,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
 
 KEY = "sk-1"
 
@@ -153,6 +165,7 @@ async def test_a_newer_jan_in_which_nothing_runs_says_so(server, make_client):
         json_reply({"data": "odd"}),
         json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}),
         text_reply("It works!"),
+        raw_reply(Cut(is_reset=True)),
     ],
 )
 async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
@@ -161,6 +174,15 @@ async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
         candidate = await client.check(endpoint_of(server))
     assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
     assert [model.model_id for model in candidate.models] == ["one"]
+
+
+@pytest.mark.parametrize("props", [raw_reply(Cut()), raw_reply(Hold()), text_reply("x" * (17 << 20))])
+async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, make_client, props):
+    client = make_client(timeouts=TimeoutSettings(health_s=0.5))
+    products.llama_cpp(server).on("GET /props", props)
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    assert [model.model_id for model in candidate.models] == ["tiny.gguf"]
 
 
 MEGABYTE = "x" * (1 << 20)

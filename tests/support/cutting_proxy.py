@@ -39,8 +39,6 @@ class Plan:
     gate: Gate = field(default_factory=Gate)
     every: int | None = None
     """Pass on in writes of so many bytes."""
-    pause_s: float = 0.0
-    """From one write to the next; for tests that measure time only."""
 
     def pieces(self, data: bytes, start: int) -> Iterator[bytes]:
         """Divide what came, of which the first byte is the `start`th of the reply, at the places named."""
@@ -197,8 +195,6 @@ class _Connection:
         if exchange.passed == self.plan.cut_at:
             self._cut()
             return False
-        if self.plan.pause_s:
-            await asyncio.sleep(self.plan.pause_s)
         try:
             self.writer.write(piece)
             await self.writer.drain()
