@@ -48,6 +48,8 @@ LOST_ROW = "a row that was just written is not there"
 """What a broken index looks like: SQLite itself does not notice."""
 _DAMAGE_WORDS = ("unsupported file format", " already exists", LOST_ROW)
 """What SQLite has no code for; the second is said where the version in the file is lost."""
+_BARE = "SQLITE_IOERR"
+"""What the index of words makes of a disk that is full; other errors of the disk have longer names."""
 _LOST_TABLE = re.compile("no such (table|column): |has no column named ")
 """What a damaged entry of a table reads like; lmchat itself never asks for what there is not."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -82,7 +84,7 @@ def is_damage(error: Exception) -> bool:
 
 def is_passing(error: Exception) -> bool:
     """Whether the connection is as good as before."""
-    return name_of(error).startswith(_PASSING)
+    return name_of(error).startswith(_PASSING) or name_of(error) == _BARE
 
 
 def _reason(error: Exception) -> tuple[str, str]:
