@@ -84,7 +84,7 @@ async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypa
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     connections = Connections()
-    pool = connections.client(Endpoint.parse(address))._transport._pool
+    pool = (await connections.client(Endpoint.parse(address)))._transport._pool
     assert 0 < pool._keepalive_expiry < 5
     await connections.aclose()
 
