@@ -10,7 +10,7 @@ import pytest
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import RequestInvalid, ServerRejected
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
@@ -149,6 +149,16 @@ async def test_a_router_is_told_to_stop_loading_what_nobody_waits_for(quick, ser
     with pytest.raises(asyncio.CancelledError):
         await work
     assert [one.json for one in server.seen(UNLOAD)] == [{"model": "large"}]
+
+
+async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
+    quick, server, client, monkeypatch
+):
+    monkeypatch.setattr(llama_cpp, "_LOOKS_AT_UNLOADING", 5)
+    products.router(server, small="loaded").on(UNLOAD, json_reply({"success": True}, headers=LLAMA))
+    with pytest.raises(ServerUnavailable, match="keeps it") as caught:
+        await client.unload(model_at(server, "small"))
+    assert (caught.value.kind, bool(caught.value.hint)) == ("timeout", True)
 
 
 async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):

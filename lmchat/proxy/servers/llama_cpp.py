@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lmchat.config.efforts import EFFORTS
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.following import beside
 from lmchat.proxy.json_values import mapping, number, text, whole
 from lmchat.proxy.reply import Reply
@@ -22,6 +22,8 @@ from lmchat.proxy.site import Site
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
 """How often a router may say that a model is not loaded before nobody believes that it is loading."""
+_LOOKS_AT_UNLOADING = 150
+"""How often it may be seen loaded after it was to go: half a minute, for who still answers."""
 _GIVE_UP_S = 1.0
 _MOST_DIGITS = 15
 """A longer figure is noise, and Python refuses to read one of thousands of digits."""
@@ -158,9 +160,17 @@ class LlamaCpp(Server):
         """Only a router can; it too answers before it is done."""
         reply = await site.post("/models/unload", {"model": model.model_id})
         await self._accept(site, reply, model, "unload")
+        looks = 0
         async for status in self._statuses(site, model):
+            looks += 1
             if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
                 return
+            if looks > _LOOKS_AT_UNLOADING:
+                raise ServerUnavailable(
+                    "The server says that it unloads the model, and keeps it.",
+                    kind="timeout",
+                    hint="See whether a request still uses it, and the server's log.",
+                )
 
     async def _accept(self, site: Site, reply: Reply, model: ModelInfo, verb: str) -> None:
         """Take the reply; who does not know the path and who does not know the model say the same."""
