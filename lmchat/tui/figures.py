@@ -54,6 +54,11 @@ def window(value: int | None) -> str:
     return f"{round(value / (1024 if value % 1024 == 0 else 1000))}k" if value >= 1000 else str(value)  # noqa: PLR2004 - the rule
 
 
+def so_far(fraction: float | None) -> str:
+    """Return ` 42 %` to stand behind a word; nothing as long as nothing is known, or nothing done."""
+    return f" {percent(fraction)}" if fraction else ""
+
+
 def percent(fraction: float) -> str:
     """`41 %`; `> 999 %` for all beyond, which no column has room for."""
     return f"> 999{GAP}%" if fraction > 9.99 else f"{fraction * 100:.0f}{GAP}%"  # noqa: PLR2004 - the rule

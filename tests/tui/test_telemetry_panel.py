@@ -212,6 +212,7 @@ def turn(**more) -> Turn:
         (turn(stage=Stage.QUEUED), "queued"),
         (turn(stage=Stage.LOADING, fraction=0.4), "loading 40\u00a0%"),
         (turn(stage=Stage.LOADING), "loading"),
+        (turn(stage=Stage.READING, fraction=0.0), "reading prompt"),
         (turn(stage=Stage.READING, fraction=0.62), "reading prompt 62\u00a0%"),
         (turn(stage=Stage.THINKING), "thinking"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),

@@ -141,9 +141,8 @@ class ChatFigures(ChatParts):
         """Return the model, or what stands in for it."""
         if target.is_loading:
             since_s = self._loading_since_s()
-            far = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
-            if target.loading_fraction:
-                far = f" {figures.percent(target.loading_fraction)}"
+            elapsed = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
+            far = figures.so_far(target.loading_fraction) or elapsed
             return f"loading {safe_line(target.model_id) or 'its model'}{far}"
         return safe_line(target.model_id) or "no model"
 

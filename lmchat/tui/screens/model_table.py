@@ -175,8 +175,7 @@ def _texts(row: ModelRow) -> dict[str, Part]:
     model = row.model
     context: Part = (context_text(model), "")
     if model.state is LoadState.LOADING:
-        share = "" if model.load_fraction is None else f" {figures.percent(model.load_fraction)}"
-        context = (f"loading{share}", "$warning")
+        context = (f"loading{figures.so_far(model.load_fraction)}", "$warning")
     speed = "" if row.tokens_per_second is None else figures.rate(row.tokens_per_second).split(figures.GAP)[0]
     return {
         "Params": (safe_line(model.params, limit=8), ""),

@@ -142,9 +142,8 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     health, model = snapshot.health, snapshot.health.model
     load_word = _load_word(model, is_down=health.is_down)
     if snapshot.loading_since_s is not None and not health.is_down:
-        elapsed = figures.ago(now_s - snapshot.loading_since_s)
-        far = figures.percent(snapshot.loading_fraction) if snapshot.loading_fraction else elapsed
-        load_word = ((f"loading {far}", _WARN),)
+        elapsed = f" {figures.ago(now_s - snapshot.loading_since_s)}"
+        load_word = ((f"loading{figures.so_far(snapshot.loading_fraction) or elapsed}", _WARN),)
     yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""
@@ -171,12 +170,7 @@ def _load_word(model: ModelInfo | None, *, is_down: bool) -> Parts:
     if model is None or is_down or model.state is LoadState.UNKNOWN:
         return (("unknown", MUTED),)
     if model.state is LoadState.LOADING:
-        return (
-            (
-                (f"loading {figures.percent(model.load_fraction)}" if model.load_fraction else "loading"),
-                _WARN,
-            ),
-        )
+        return ((f"loading{figures.so_far(model.load_fraction)}", _WARN),)
     return ((model.state.value, "" if model.state is LoadState.LOADED else MUTED),)
 
 
@@ -221,10 +215,10 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
         return word, style, word
     word, style, short = turn.stage.value, "", turn.stage.value
     match turn.stage:
-        case Stage.LOADING | Stage.READING if turn.fraction is not None:
-            share = figures.percent(turn.fraction)
-            word, short = f"{word} {share}", f"{word.split()[0]} {share}"
-            style = _WARN if turn.stage is Stage.LOADING else ""
+        case Stage.LOADING | Stage.READING:
+            share = figures.so_far(turn.fraction)
+            word, short = f"{word}{share}", f"{word.split()[0]}{share}"
+            style = _WARN if share and turn.stage is Stage.LOADING else ""
         case Stage.STALLED:
             word = short = f"stalled {figures.elapsed(turn.silent_s)}"
             style = _WARN

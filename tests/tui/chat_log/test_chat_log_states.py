@@ -148,6 +148,7 @@ TURN = Turn(model="m", started_s=100.0)
     [
         ([], "waiting  4.1 s"),
         ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
+        ([PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)], "reading prompt  4.1 s"),
         ([PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)], "reading prompt 62 %  4.1 s"),
         (
             [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],

@@ -119,8 +119,7 @@ def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> lis
             reason = _dot(page, safe_line(retry.reason, limit=200))
             return [[(words, warning)], [(reason, muted)]]
         case Stage.LOADING | Stage.READING:
-            share = "" if turn.fraction is None else " " + figures.percent(turn.fraction)
-            return [[(turn.stage.value + share, _NULL), *clock]]
+            return [[(turn.stage.value + figures.so_far(turn.fraction), _NULL), *clock]]
         case Stage.STALLED:
             silence = f"stalled {figures.elapsed(turn.silent_s)}"
             return [[(silence, warning)], *_counts(page, turn)]
