@@ -17,17 +17,17 @@ def told(*texts: str, model: str = "tiny"):
 
 def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, server):
     server.on(CHAT, told("marked-words"))
-    cli("ask", "-m", "tiny", "marked-words")
+    assert cli("ask", "-m", "tiny", "marked-words").returncode == 0
     server.on(CHAT, json_reply({"error": {"message": "marked-words"}}, status=500))
-    cli("ask", "-m", "tiny", "marked-words")
+    assert cli("ask", "-m", "tiny", "marked-words").returncode == 1
     server.on(CHAT, told("marked-words", model="other"))
-    cli("ask", "-m", "other", "marked-words")
+    assert cli("ask", "-m", "other", "marked-words").returncode == 0
     other, tiny = cli.json("stats", "--json")["data"]
     assert (other["model"], tiny["model"], tiny["endpoint"]) == ("other", "tiny", server.url)
     assert (other["turns"], tiny["turns"], tiny["complete"]) == (1, 2, 1)
     assert 0 < tiny["ttft_ms"]["p50"] <= tiny["ttft_ms"]["p95"]
     assert 0 < tiny["elapsed_ms"]["p50"] <= tiny["elapsed_ms"]["p95"]
-    assert [day["turns"] for day in tiny["days"]] == [2]
+    assert sum(day["turns"] for day in tiny["days"]) == 2
 
     done = cli("stats")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["MODEL", "other", "tiny"]
@@ -35,13 +35,13 @@ def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, ser
     plot = cli("stats", "--plot").stdout
     assert plot.count("tok/s, the median of each day") == 2
     assert "█" in plot
-    assert "2 turns" in plot
+    assert " turn" in plot
     assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
 
 
 def test_a_plot_is_drawn_in_ascii_where_nothing_else_can_be_shown(cli, server):
     server.on(CHAT, told("Hello"))
-    cli("ask", "-m", "tiny", "Hello")
+    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     plot = cli("stats", "--plot", PYTHONIOENCODING="ascii", PYTHONUTF8="0").stdout
     assert "#" in plot
     assert plot.isascii()
@@ -54,10 +54,10 @@ def test_without_a_turn_it_says_so_and_is_an_empty_list_for_scripts(cli):
     assert cli.json("stats", "--json") == {"object": "list", "data": []}
 
 
-def test_a_hostile_name_of_a_model_cannot_paint(cli, server):
-    name = "evil\x1b[2J\x1b]0;title\x07\u202e"
-    server.on(CHAT, told("Hello", model=name))
-    cli("ask", "-m", name, "Hello")
+def test_a_hostile_name_of_a_model_cannot_paint(cli):
+    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
+    with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
+        connection.execute("update ledger set model = ?", ("evil\x1b[2J\x1b]0;title\x07\u202e\n",))
     for words in (("stats",), ("stats", "--plot"), ("stats", "--json")):
         out = cli(*words).stdout
         assert "evil" in out
@@ -65,10 +65,10 @@ def test_a_hostile_name_of_a_model_cannot_paint(cli, server):
 
 
 def test_a_damaged_row_costs_itself_alone(cli):
-    cli("ask", "-m", "tiny", "Hello")
+    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
         connection.execute("update ledger set created_at = 'yesterday', ttft_ms = 'soon'")
-    cli("ask", "-m", "tiny", "Hello")
+    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     done = cli("stats", "--json")
     assert "Traceback" not in done.stderr
     assert done.returncode == 0
