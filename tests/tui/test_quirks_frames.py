@@ -24,6 +24,7 @@ class Frames(App[None]):
 
     def compose(self) -> ComposeResult:
         yield Static("one")
+        yield Static("two")
 
     def _display(self, screen, renderable):
         self.frames += renderable is not None
@@ -44,7 +45,7 @@ async def test_what_changes_is_painted_by_the_clock_of_ours():
         app = pilot.app
         await pilot.pause()
         frames = app.frames
-        app.query_one(Static).refresh()
+        app.query(Static).first().refresh()
         while app.frames == frames:
             await pilot.pause()
         assert app.screen.__dict__["_Screen__update_timer"].__class__ is FrameClock
@@ -55,10 +56,24 @@ async def test_a_widget_can_be_painted_at_once_and_is_not_painted_twice():
         app = pilot.app
         await pilot.pause()
         frames = app.frames
-        app.query_one(Static).refresh()
-        paint_now(app.query_one(Static))
+        app.query(Static).first().refresh()
+        paint_now(app.query(Static).first())
         assert app.frames == frames + 1
-        paint_now(app.query_one(Static))
+        paint_now(app.query(Static).first())
+        await pilot.pause()
+        assert app.frames == frames + 1
+
+
+async def test_what_two_widgets_ask_for_is_one_frame():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        one, two = app.query(Static)
+        frames = app.frames
+        two.refresh()
+        one.refresh()
+        paint_now(one, two)
+        assert app.frames == frames + 1
         await pilot.pause()
         assert app.frames == frames + 1
 
@@ -66,7 +81,7 @@ async def test_a_widget_can_be_painted_at_once_and_is_not_painted_twice():
 async def test_nothing_is_painted_over_a_dialog():
     async with Frames().run_test() as pilot:
         app = pilot.app
-        below = app.query_one(Static)
+        below = app.query(Static).first()
         await app.push_screen(Screen())
         await pilot.pause()
         frames = app.frames
@@ -80,7 +95,7 @@ async def fail_later() -> None:
         failed = asyncio.Event()
         handle = pilot.app._handle_exception
         pilot.app._handle_exception = lambda error: (handle(error), failed.set())
-        call_later(pilot.app.query_one(Static), 0.0, lambda: 1 / 0)
+        call_later(pilot.app.query(Static).first(), 0.0, lambda: 1 / 0)
         await failed.wait()
 
 

@@ -76,14 +76,17 @@ def mark(widget: Widget, *regions: Region) -> None:
     widget._repaint_required = True
 
 
-def paint_now(widget: Widget) -> None:
-    """Paint what a widget has asked for without the messages that lead there, where nothing else is due."""
+def paint_now(widget: Widget, *others: Widget) -> None:
+    """Paint what widgets have asked for without the messages that lead there, where nothing else is due."""
     screen = widget.screen
-    if not widget._repaint_required:
+    due = [one for one in (widget, *others) if one._repaint_required]
+    if not due:
         return
-    if widget._layout_required or not screen.is_current:
-        widget.check_idle()
+    if any(one._layout_required for one in due) or not screen.is_current:
+        for one in due:
+            one.check_idle()
         return
-    widget._repaint_required = False
-    screen._dirty_widgets.add(widget)
+    for one in due:
+        one._repaint_required = False
+        screen._dirty_widgets.add(one)
     screen._on_timer_update()

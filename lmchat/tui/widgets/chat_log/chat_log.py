@@ -22,6 +22,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now
+from lmchat.tui.quirks.painting import adopted
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry
@@ -122,7 +123,8 @@ class ChatLog(ReadingLog, can_focus=True):
             self.flush()
         finally:
             self._is_painting = False
-            paint_now(self)
+            bar = adopted(self)  # its thumb moves with nearly each line: one frame for both
+            paint_now(self, *([bar] if bar is not None else []))
             # the dearer of two would put off the words behind the first fence until its lexer was paid for
             self._costs_s = (self._costs_s[1], perf_counter() - self._flushed_s)
 
