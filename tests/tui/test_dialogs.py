@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint, Product
@@ -29,6 +30,17 @@ async def test_an_empty_answer_is_not_taken():
         await pilot.press("enter")
         assert "! Type something, or leave with Esc." in screen_text(app)
         assert app.results == []
+
+
+async def test_a_paste_into_a_line_cannot_write_to_the_terminal():
+    app = Host(screen=lambda: AskDialog("Title", value="old "))
+    async with app.run_test(size=WIDE) as pilot:
+        app.focused.post_message(events.Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\nsecond line"))
+        await pilot.pause()
+        assert "old n␛]52;c;aGk=␇e" in screen_text(app)
+        assert not set("\x1b\x07\x9b\u202e") & set(screen_text(app))
+        await pilot.press("enter")
+        assert [one.endswith("w") for one in app.results] == [True]
 
 
 async def test_what_cannot_be_taken_is_told_until_it_is_changed():

@@ -179,6 +179,17 @@ async def test_the_draft_of_another_session_cannot_be_undone_into_this_one() -> 
         assert app.prompt.input.text == "others"
 
 
+@pytest.mark.parametrize("how", ["put", "load_draft"])
+async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(how) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        getattr(app.prompt.input, how)("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
+        await pilot.pause()
+        assert "a␛]52;c;aGk=␇b" in screen_text(app)
+        assert not set("\x1b\x07\x9b\u202e\x00") & set(screen_text(app))
+        assert app.prompt.input.text.endswith("c␀\nd\te")
+
+
 async def test_a_paste_is_made_safe_and_replaces_the_selection() -> None:
     app = PromptApp()
     async with app.run_test() as pilot:

@@ -16,6 +16,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 
 from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
@@ -178,7 +179,7 @@ class LMChatApp(Arrivals):
 
     async def _copy(self, text: str) -> None:
         try:
-            self.notify(await self.workspace.outside.copy(text), markup=False)
+            self.notify(safe_line(await self.workspace.outside.copy(text)), markup=False)
         except LMChatError as error:
             self.chat.tell(error)
 

@@ -117,7 +117,7 @@ class PromptInput(CalmTextArea):
         """Show the draft of another session; what was typed in the old one cannot be undone here."""
         self._place, self._edited = _DRAFT, {}
         self._is_list_dismissed = text.startswith("/")
-        self.load_text(text)
+        self.load_text(safe_text(text))
         self.move_cursor(self.document.end)
 
     def submit(self) -> None:
@@ -245,7 +245,7 @@ class PromptInput(CalmTextArea):
         self._place = place
         self._is_list_dismissed = True
         text = self._edited.get(place, self.history_of_prompts[place] if place >= 0 else "")
-        self._replace_all(safe_text(text))
+        self._replace_all(text)
         if by > 0:
             self.move_cursor((0, len(self.document[0])))
         return True
@@ -256,6 +256,7 @@ class PromptInput(CalmTextArea):
         return y == (0 if by > 0 else self.wrapped_document.height - 1)
 
     def _replace_all(self, text: str) -> None:
+        """Replace all; what comes back from disk, editor or pipe may hold what a terminal would obey."""
         self.history.checkpoint()
-        self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.replace(safe_text(text), (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
+from lmchat.safe_text import safe_text
 from lmchat.tui.quirks.typing import run_own_binding
 
 
@@ -16,3 +17,7 @@ class TextLine(Input):
         if await run_own_binding(self, event.key):
             event.stop()
             event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Make every control visible before Textual inserts the first line."""
+        event.text = safe_text(event.text)
