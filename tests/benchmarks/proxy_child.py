@@ -76,6 +76,11 @@ async def look(url: str) -> dict:
         await ask()
         found[name] = time.perf_counter() - began_s
     await client.aclose()
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as raw:
+        for _ in range(2):  # the first makes the connection
+            began_s = time.perf_counter()
+            await raw.get(f"{url}/v1/models")
+            found["raw"] = time.perf_counter() - began_s
     return found
 
 

@@ -16,6 +16,15 @@ from tests.support.tls import AUTHORITY
 KEY = "sk-marked-key-4711"
 WORDS = "marked-words-4711"
 SAID = f"You sent {KEY} with {WORDS}"
+RING = """
+class Ring:
+    priority = 5
+    name = "test ring"
+    def get_password(self, service, username):
+        return {key!r} if (service, username) == ("lmchat", {origin!r}) else None
+def get_keyring():
+    return Ring()
+"""
 ASKED = (
     ("ask", "-m", "tiny", WORDS),
     ("ask", "--json", "-m", "tiny", WORDS),
@@ -28,6 +37,7 @@ TOLD = (
         ("models", "--json", "--refresh"),
         ("models", "load", "tiny"),
         ("models", "unload", "tiny"),
+        ("stats", "--json"),
     ),
     *(("health",), ("detect", "--json"), ("doctor",), ("doctor", "--json"), ("metrics",)),
     *(("config", "show"), ("config", "show", "--json"), ("config", "check"), ("config", "path", "--json")),
@@ -75,6 +85,7 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
         ("http", "command"),
         ("https", "configuration"),
         ("http", "stored"),
+        ("http", "keyring"),
     ],
     indirect=["telling"],
 )
@@ -89,6 +100,10 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
+    if source == "keyring":
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "keyring.py").write_text(RING.format(key=KEY, origin=telling.url))
+        cli.env["PYTHONPATH"] = str(tmp_path / "site")
     cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
 
     printed, told = [], []

@@ -77,6 +77,18 @@ async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, s
     assert proxy.seen(CHAT)[0].headers["host"] == "gpu-box:8000"
 
 
+async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_out(tmp_path, picture, start):
+    with ScriptedServer(certificate="alone") as server:
+        plain(server, "tiny")
+        place = f"127.0.0.1:{server.port}"
+        settings = situation.named(f"https://{place}")
+        async with situation.run(tmp_path, settings=settings, direct={place}) as seen:
+            await seen.is_on(WelcomeScreen)
+            await seen.shows(f"The certificate of {place} is not trusted", "Nothing was sent.", "ca_file")
+            assert server.requests == []
+            await picture(seen, "certificate", instead={f"{server.port:05}": "54321"})
+
+
 async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6, picture):
     async with situation.run(tmp_path, {("::1", 8080): ipv6}) as seen:
         await seen.goes_on()
