@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
-import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
@@ -15,6 +12,7 @@ from msgspec.structs import replace
 from lmchat.cli.answer import Printer
 from lmchat.cli.form import Form, Taken, form_of
 from lmchat.cli.parts import Parts
+from lmchat.cli.pipe import read_pipe
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.settings import Settings
@@ -26,9 +24,6 @@ from lmchat.services.desk import Desk
 from lmchat.structured.wanted import second
 
 _WRONG_USE = ("bad_request", "not_allowed")
-_LOOK_S = 0.2
-"""Between two looks for a signal while a pipe is silent."""
-_BLOCK_BYTES = 65_536
 
 
 def ask(parts: Parts) -> Coroutine[None, None, int]:
@@ -138,30 +133,8 @@ def _prompt(parts: Parts) -> str:
     """Return what to ask: the argument, and below it what comes through a pipe."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = _read_all(sys.stdin.fileno()).decode("utf-8", "replace")
+        piped = read_pipe(sys.stdin.fileno()).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (parts.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
-
-
-def _read_all(file: int) -> bytes:
-    """Read to the end; Ctrl-C always ends it.
-
-    An exception out of a signal's handler can be lost, between two blocks of `read()` or in a callback of the
-    garbage collector: the handler only notes the signal, and the loop looks at the note.
-    """
-    noted: list[int] = []
-    blocks: list[bytes] = []
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # else it is ignored, as in the background of a shell
-        signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
-    try:
-        while not noted:
-            if select.select([file], [], [], _LOOK_S)[0]:
-                if not (block := os.read(file, _BLOCK_BYTES)):
-                    return b"".join(blocks)
-                blocks.append(block)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    raise KeyboardInterrupt

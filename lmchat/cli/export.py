@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
+from typing import Any
 
 from lmchat.cli.parts import Parts
-from lmchat.cli.wiring import make_library, make_store
-from lmchat.domain.session import Session
+from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.services.exporting import Exported
 from lmchat.services.library import Library
 from lmchat.typed_path import path_of
 
+_MOST_TOLD = 10
+"""Sessions that are named as not written; the others are counted."""
+
 
 async def export(parts: Parts) -> int:
-    """Print a session, or write one or all into files."""
+    """Print a session, or write one, several or all into files."""
     options = parts.options
-    if options.all_into and (options.output or options.id):
+    if options.all_into and (options.output or options.ids):
         raise WrongUse("--all takes every session: leave out ID and -o.")
+    if len(options.ids) > 1 and not options.output:
+        raise WrongUse("Several sessions go into a folder.", hint="Name it with -o.")
     async with aclosing(make_store(parts)) as store:
         library = make_library(store)
-        if options.all_into:
-            return await _export_all(parts, library)
-        session = await store.open_session(await store.find(options.id or options.resume or "last"))
-        if options.output is not None:
-            return await _export_one(parts, library, session)
-        form = options.format or ("json" if options.json else "md")
-        text = await library.export_text(session, form=form, with_reasoning=options.reasoning)
+        code = await _export(parts, library)
+        tell_notice(parts, store)
+    return code
+
+
+async def _export(parts: Parts, library: Library) -> int:
+    options = parts.options
+    if options.all_into:
+        return await _into_folder(parts, library, options.all_into, await library.every_id())
+    ids = [await library.find(one) for one in options.ids or (options.resume or "last",)]
+    if len(ids) > 1:
+        return await _into_folder(parts, library, options.output or "", list(dict.fromkeys(ids)))
+    if options.output is not None:
+        return await _into_file(parts, library, options.output, ids[0])
+    return await _to_stdout(parts, library, ids[0])
+
+
+async def _to_stdout(parts: Parts, library: Library, session_id: str) -> int:
+    options = parts.options
+    form = options.format or ("json" if options.json else "md")
+    session = await library.store.open_session(session_id)
+    text = await library.export_text(session, form=form, **_extras(parts))
     if options.json and form != "json":
-        parts.output.document({"id": session.header.session_id, "format": form, "text": text})
+        parts.output.document({"id": session_id, "format": form, "text": text})
     elif form == "json":
         parts.output.raw_document(text)
     else:
@@ -38,36 +58,36 @@ async def export(parts: Parts) -> int:
     return 0
 
 
-async def _export_one(parts: Parts, library: Library, session: Session) -> int:
-    path = await library.export_file(
-        session,
-        path_of(parts.options.output or ""),
-        form=parts.options.format,
-        with_reasoning=parts.options.reasoning,
-        is_forced=parts.options.force,
-    )
-    return _told(parts, [path], 0)
-
-
-async def _export_all(parts: Parts, library: Library) -> int:
+async def _into_file(parts: Parts, library: Library, name: str, session_id: str) -> int:
     options = parts.options
-    exported = await library.export_all(
-        path_of(options.all_into or ""),
-        form=options.format or "md",
-        with_reasoning=options.reasoning,
-        is_forced=options.force,
+    session = await library.store.open_session(session_id)
+    path = await library.export_file(
+        session, path_of(name), form=options.format, is_forced=options.force, **_extras(parts)
     )
-    for session_id, error in exported.refused:
-        parts.output.note(f"{session_id}: {safe_line(error.message)}")
-    return _told(parts, exported.paths, len(exported.refused))
+    return _told(parts, Exported(paths=(path,), refused=()))
 
 
-def _told(parts: Parts, paths: Sequence[Path], failed: int) -> int:
+async def _into_folder(parts: Parts, library: Library, folder: str, ids: Sequence[str]) -> int:
+    options = parts.options
+    exported = await library.export_several(
+        ids, path_of(folder), form=options.format or "md", is_forced=options.force, **_extras(parts)
+    )
+    return _told(parts, exported)
+
+
+def _extras(parts: Parts) -> Mapping[str, Any]:
+    return {"with_reasoning": parts.options.reasoning, "with_branches": parts.options.branches}
+
+
+def _told(parts: Parts, exported: Exported) -> int:
+    failed = len(exported.refused) + exported.untried
+    for session_id, error in exported.refused[:_MOST_TOLD]:
+        parts.output.note(f"{session_id}: {safe_line(error.words)}")
     if parts.output.is_json:
-        parts.output.document({"files": [str(path) for path in paths], "failed": failed})
+        parts.output.document({"files": [str(path) for path in exported.paths], "failed": failed})
     else:
-        for path in paths:
+        for path in exported.paths:
             parts.output.note(f"Wrote {path}")
         if failed:
-            parts.output.note(f"{failed} sessions were not written.")
+            parts.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
     return 1 if failed else 0

@@ -62,6 +62,8 @@ class Options:
     """`--force` of `export` and `config init`."""
     reasoning: bool = False
     """`export --reasoning`."""
+    branches: bool = False
+    """`export --branches`."""
     output: str | None = None
     """`export -o`."""
     all_into: str | None = None
@@ -73,6 +75,14 @@ class Options:
     """Of `ask`."""
     id: str = ""
     """A session."""
+    ids: tuple[str, ...] = ()
+    """Sessions of `export`."""
+    files: tuple[str, ...] = ()
+    """Of `import`."""
+    dry_run: bool = False
+    """`import --dry-run`."""
+    copy: bool = False
+    """`import --copy`."""
     title: str = ""
     """Of `sessions rename`."""
     model_id: str = ""

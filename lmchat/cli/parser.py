@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, Command
+from lmchat.cli.command import Command
+from lmchat.cli.commands import COMMANDS
 from lmchat.cli.options import LEVELS, Options
 from lmchat.config.efforts import EFFORTS
 
@@ -80,6 +81,7 @@ def parse(argv: Sequence[str]) -> Options:
         raise _plainer(argv, error) from None
     options.allow_hosts = tuple(hosts)
     options.query = tuple(_decoded(word) for word in options.query)
+    options.ids = tuple(_decoded(word) for word in options.ids)
     for name in _WORDS:
         if word := getattr(options, name):
             setattr(options, name, _decoded(word))

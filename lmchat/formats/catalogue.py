@@ -42,10 +42,10 @@ def render(
     return str(function(session, with_reasoning=with_reasoning, zone=zone))
 
 
-def export_name(session: Session, *, form: str = "md") -> str:
+def export_name(session: Session, *, form: str = "md", id_length: int = 8) -> str:
     """Propose a file name: words of the title, told apart by the id, valid on every system."""
     plain = unicodedata.normalize("NFC", safe_line(session.header.title))
     words = re.findall(r"\w+", plain.replace("\ufffd", " "))
     name = "-".join(words)[:_LONGEST_NAME].strip("-_") or "session"
-    identity = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:8]
+    identity = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:id_length]
     return f"{name}-{identity}.{form}"

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
+from lmchat.formats.branches import branches
 from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
@@ -26,7 +27,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the chosen path as a page; what was said is escaped, or Markdown without HTML and pictures."""
+    """Return the path, and its branches if any, as a page; what was said is escaped."""
     # A picture would be fetched from wherever a model says as soon as somebody opens the page.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     title = _escaped(session.header.title)
@@ -40,6 +41,10 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
     ]
     for message in session.messages:
         blocks += _entry(message, markdown, zone=zone, with_reasoning=with_reasoning)
+    for branch in branches(session):
+        blocks.append(f"<hr><p><strong>{escape(branch.heading)}</strong></p>")
+        for message in branch.messages:
+            blocks += _entry(message, markdown, zone=zone, with_reasoning=with_reasoning)
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
 

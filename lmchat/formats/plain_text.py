@@ -7,6 +7,7 @@ from datetime import UTC, tzinfo
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
+from lmchat.formats.branches import branches
 from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
 from lmchat.safe_text import safe_line, safe_text
 
@@ -17,6 +18,10 @@ def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
     blocks = [f"{title}\n{'=' * len(title)}"]
     for message in session.messages:
         blocks += _entry(message, zone=zone, with_reasoning=with_reasoning)
+    for branch in branches(session):
+        blocks.append(f"{branch.heading}\n{'-' * len(branch.heading)}")
+        for message in branch.messages:
+            blocks += _entry(message, zone=zone, with_reasoning=with_reasoning)
     return "\n\n".join(blocks) + "\n"
 
 

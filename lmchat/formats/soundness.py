@@ -46,6 +46,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
         # A time that lies ahead would keep it on top of the list.
         updated_at=min(session.header.updated_at, moment),
         deleted_at=None,
+        message_count=len(named),
     )
     return Session(
         header=header,

@@ -1,33 +1,21 @@
-"""Sessions as a list: by day, renamed, pinned, archived, deleted and brought back, exported."""
+"""Sessions as a list: by day, renamed, pinned, archived, deleted and brought back."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
-from pathlib import Path
-from typing import Protocol
 
 from msgspec import Struct
 
 from lmchat.domain.message import now
-from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import LMChatError
-from lmchat.formats.catalogue import export_name, render
+from lmchat.domain.session import SessionHeader
+from lmchat.services.exporting import Exporting, WriteNewFile
 from lmchat.services.ports import SessionStore
 
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-
-
-class WriteNewFile(Protocol):
-    """Writes a file whole; raises `FileRefused` where it exists and is not forced. Runs in a thread."""
-
-    def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None:
-        """Write it."""
-        ...
 
 
 class SessionGroup(Struct, frozen=True, kw_only=True):
@@ -39,16 +27,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     """In the order of the list."""
 
 
-class Exported(Struct, frozen=True, kw_only=True):
-    """What became of the export of all sessions."""
-
-    paths: tuple[Path, ...]
-    """The files that were written."""
-    refused: tuple[tuple[str, LMChatError], ...]
-    """Ids of the sessions that were not, with the reason."""
-
-
-class Library:
+class Library(Exporting):
     """What the list of sessions, the command line and the export use; titles are as stored."""
 
     def __init__(
@@ -59,10 +38,8 @@ class Library:
         clock: Callable[[], datetime] = now,
         zone: tzinfo | None = None,
     ) -> None:
-        self.store = store
-        self._write_file = write_file
+        super().__init__(store, write_file=write_file, zone=zone)
         self._clock = clock
-        self._zone = zone
         self._deleted: list[str] = []
 
     async def headers(
@@ -121,59 +98,6 @@ class Library:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
         return await self.store.find(id_or_prefix)
 
-    def proposed_name(self, session: Session, *, form: str = "md") -> str:
-        """Return a safe file name for a session."""
-        return export_name(session, form=form)
-
-    async def export_text(self, session: Session, *, form: str = "md", with_reasoning: bool = False) -> str:
-        """Return a session as `md`, `json`, `html` or `txt`; made in a thread, a long one takes its time."""
-        return await asyncio.to_thread(
-            render, session, form=form, with_reasoning=with_reasoning, zone=self._zone
-        )
-
-    async def export_file(
-        self,
-        session: Session,
-        path: Path,
-        *,
-        form: str = "",
-        with_reasoning: bool = False,
-        is_forced: bool = False,
-    ) -> Path:
-        """Write a session into a file, or under a name of its own into a folder, and return its path.
-
-        Raises:
-            FileRefused: the file exists and is not forced, or cannot be written.
-        """
-        form = form or form_of(path)
-        text = await self.export_text(session, form=form, with_reasoning=with_reasoning)
-        return await asyncio.to_thread(self._write, session, path, text, form=form, is_forced=is_forced)
-
-    async def export_all(
-        self, folder: Path, *, form: str = "md", with_reasoning: bool = False, is_forced: bool = False
-    ) -> Exported:
-        """Write every session into a folder, archived ones too; one that cannot be costs itself alone."""
-        paths: list[Path] = []
-        refused: list[tuple[str, LMChatError]] = []
-        for header in await self.headers(is_archived=None, limit=1_000_000):
-            try:
-                session = await self.store.open_session(header.session_id)
-                path = folder / export_name(session, form=form)
-                paths.append(
-                    await self.export_file(
-                        session, path, form=form, with_reasoning=with_reasoning, is_forced=is_forced
-                    )
-                )
-            except LMChatError as error:
-                refused.append((header.session_id, error))
-        return Exported(paths=tuple(paths), refused=tuple(refused))
-
-    def _write(self, session: Session, path: Path, text: str, *, form: str, is_forced: bool) -> Path:
-        if path.is_dir():
-            path /= export_name(session, form=form)
-        self._write_file(path, text, is_forced=is_forced)
-        return path
-
 
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
@@ -182,12 +106,6 @@ def with_unsaved(
     listed = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed)
     return (*([SessionGroup(name="Not saved", headers=missing)] if missing else []), *groups)
-
-
-def form_of(path: Path) -> str:
-    """Return the format that the ending of a file's name asks for; Markdown where it tells nothing."""
-    ending = path.suffix.lower().removeprefix(".")
-    return {"json": "json", "html": "html", "htm": "html", "txt": "txt"}.get(ending, "md")
 
 
 def group_by_day(

@@ -5,12 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from lmchat.errors import FileRefused, SessionNotFound, WrongUse
+from lmchat.errors import FileRefused, SessionNotFound
 from lmchat.services.library import (
     Library,
     SessionGroup,
     day_name,
-    form_of,
     group_by_day,
     with_unsaved,
 )
@@ -123,68 +122,6 @@ async def test_what_is_purged_is_gone(store, library):
     await library.purge(one)
     with pytest.raises(SessionNotFound):
         await library.find(one[:6])
-
-
-async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, store, library):
-    (one,) = await chats(store, "Plan for the garden")
-    session = await store.open_session(one)
-    path = tmp_path / "out" / "plan.md"
-    assert await library.export_file(session, path) == path
-    assert path.read_text() == await library.export_text(session)
-    assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
-    with pytest.raises(FileRefused, match="exists already"):
-        await library.export_file(session, path)
-    await library.export_file(session, path, form="txt", is_forced=True)
-    assert path.read_text().startswith("Plan for the garden\n===")
-
-
-async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
-    (one,) = await chats(store, "../../etc/passwd")
-    path = await library.export_file(await store.open_session(one), tmp_path, form="json")
-    assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
-    assert path.exists()
-
-
-async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
-    ids = await chats(store, "same", "same", "other")
-    await library.archive(ids[0])
-    first = await library.export_all(tmp_path / "all")
-    assert (len(set(first.paths)), first.refused) == (3, ())
-    assert all(path.exists() for path in first.paths)
-
-
-async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
-    one, two = await chats(store, "one", "two")
-    await library.export_file(await store.open_session(one), tmp_path)
-    exported = await library.export_all(tmp_path)
-    assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
-    ((refused, error),) = exported.refused
-    assert refused == one
-    assert isinstance(error, FileRefused)
-    assert len((await library.export_all(tmp_path, is_forced=True)).paths) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "form"),
-    [
-        ("a.md", "md"),
-        ("a.JSON", "json"),
-        ("a.htm", "html"),
-        ("a.html", "html"),
-        ("a.txt", "txt"),
-        ("a", "md"),
-        ("a.pdf", "md"),
-    ],
-)
-def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
-    assert form_of(tmp_path / name) == form
-
-
-async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
-    (one,) = await chats(store, "one")
-    with pytest.raises(WrongUse):
-        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", form="pdf")
-    assert not (tmp_path / "a.pdf").exists()
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lmchat.cli.commands import COMMANDS, Argument, Command
+from lmchat.cli.command import Argument, Command
+from lmchat.cli.commands import COMMANDS
 from lmchat.config.environment import VARIABLES
 from lmchat.config.example import toml_value
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong

@@ -1,0 +1,175 @@
+"""`lmchat import`: chats out of files, or out of a pipe."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.cli.parts import Parts
+from lmchat.cli.pipe import read_pipe
+from lmchat.cli.sessions import header_json
+from lmchat.cli.wiring import make_store, tell_notice
+from lmchat.errors import FileRefused, LMChatError, StoreUnavailable, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.services.importing import Imported, Importer, naming, sentence
+from lmchat.services.ports import SessionStore
+from lmchat.storage.chat_files import LARGEST_BYTES, TOO_LARGE, DiskFiles
+from lmchat.typed_path import path_of
+
+_STDIN = "-"
+_MOST_TOLD = 10
+"""Parts of one file that are named as left out; the others are counted."""
+
+
+class Done(Struct, kw_only=True):
+    """What became of all files."""
+
+    imported: list[tuple[str, Imported]]
+    """By the name of the file."""
+    refused: list[tuple[str, LMChatError]]
+    """With the reason."""
+
+
+def make_importer(store: SessionStore) -> Importer:
+    """Return what brings chats over from files of this machine."""
+    return Importer(store, DiskFiles())
+
+
+def import_files(parts: Parts) -> Coroutine[None, None, int]:
+    """Import each file, say what became of it, and return how that went."""
+    if parts.options.temporary:
+        raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
+    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
+    return _import(parts, {name: _piped(name) for name in parts.options.files if _is_pipe(name)})
+
+
+async def _import(parts: Parts, piped: Mapping[str, bytes]) -> int:
+    done = Done(imported=[], refused=[])
+    async with aclosing(make_store(parts)) as store:
+        importer = make_importer(store)
+        for name in await _names(importer, parts.options.files, done):
+            try:
+                await _import_one(parts, importer, name, piped, done)
+            except StoreUnavailable as error:  # nor can the others be written
+                done.refused.append((name, error))
+                break
+            except LMChatError as error:
+                done.refused.append((name, error))
+        tell_notice(parts, store)
+    return _told(parts, done)
+
+
+async def _names(importer: Importer, typed: Sequence[str], done: Done) -> list[str]:
+    """Return each file that is meant, once, in the order of the arguments."""
+    names: dict[str, None] = {}
+    for name in typed:
+        try:
+            found = [name] if _is_pipe(name) else map(str, await importer.files_of(path_of(name)))
+            names.update(dict.fromkeys(found))
+        except LMChatError as error:
+            done.refused.append((name, error))
+    return list(names)
+
+
+async def _import_one(
+    parts: Parts, importer: Importer, name: str, piped: Mapping[str, bytes], done: Done
+) -> None:
+    is_trial, is_copy = parts.options.dry_run, parts.options.copy
+    if name in piped:
+        found = await importer.bring(piped[name], is_trial=is_trial, is_copy=is_copy)
+    else:
+        found = await importer.bring_file(Path(name), is_trial=is_trial, is_copy=is_copy)
+    done.imported += [(name, one) for one in found]
+
+
+def _is_pipe(name: str) -> bool:
+    """Whether a name means a pipe: stdin, or what a shell puts in the place of `<(command)`."""
+    try:
+        return name == _STDIN or stat.S_ISFIFO(path_of(name).stat().st_mode)
+    except (OSError, LMChatError):
+        return False
+
+
+def _piped(name: str) -> bytes:
+    if name == _STDIN and sys.stdin is None:
+        raise WrongUse("There is no standard input.", hint="Name a file.")
+    try:
+        file = (
+            os.dup(sys.stdin.fileno())
+            if name == _STDIN
+            else os.open(path_of(name), os.O_RDONLY | os.O_NONBLOCK)
+        )
+        try:
+            data = read_pipe(file, limit=LARGEST_BYTES)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise FileRefused(f"{name} cannot be read: {error.strerror}.") from error
+    if len(data) > LARGEST_BYTES:
+        raise FileRefused(f"What came through {name} is {TOO_LARGE}.")
+    return data
+
+
+def _told(parts: Parts, done: Done) -> int:
+    if not done.imported and len(done.refused) == 1:
+        name, error = done.refused[0]
+        raise naming(name, error)
+    if parts.output.is_json:
+        parts.output.document(_json(parts, done))
+    else:
+        _tell(parts, done)
+    return 1 if done.refused else 0
+
+
+def _tell(parts: Parts, done: Done) -> None:
+    """Say what became of each file; the last line names the sessions."""
+    for name, one in done.imported:
+        parts.output.text(f"{safe_line(name)}: {sentence(one, is_trial=parts.options.dry_run)}")
+        for words in _left_out(one):
+            parts.output.note(f"{name}, {words}")
+    for name, error in done.refused:
+        parts.output.failure(naming(name, error))
+    ids = [one.header.session_id for _, one in done.imported if _is_reachable(parts, one)]
+    if ids:
+        parts.output.text(" ".join(ids))
+
+
+def _is_reachable(parts: Parts, one: Imported) -> bool:
+    return one.header.deleted_at is None and (one.is_there or not parts.options.dry_run)
+
+
+def _left_out(one: Imported) -> list[str]:
+    words = [f"{skipped.where}: {skipped.reason}." for skipped in one.skipped[:_MOST_TOLD]]
+    more = len(one.skipped) - _MOST_TOLD
+    return [*words, f"and {more} more that are not there, or not whole."] if more > 0 else words
+
+
+def _json(parts: Parts, done: Done) -> dict[str, object]:
+    return {
+        "object": "list",
+        "data": [
+            {
+                "file": name,
+                "outcome": _outcome(one, is_trial=parts.options.dry_run),
+                **header_json(one.header),
+                "beside": one.beside,
+                "skipped": [{"where": left.where, "reason": left.reason} for left in one.skipped],
+            }
+            for name, one in done.imported
+        ],
+        "refused": [
+            {"file": name, "error": error.kind, "message": error.message} for name, error in done.refused
+        ],
+    }
+
+
+def _outcome(one: Imported, *, is_trial: bool) -> str:
+    if one.is_there:
+        return "present" if one.header.deleted_at is None else "in trash"
+    return "would be imported" if is_trial else "imported"

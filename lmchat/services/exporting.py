@@ -1,0 +1,190 @@
+"""Sessions as files: one, several, or all into a folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.session import Session
+from lmchat.errors import FileExists, FileRefused, LMChatError
+from lmchat.formats.catalogue import export_name, render
+from lmchat.services.ports import SessionStore
+
+_EVERY = 1_000_000
+_SHORTEST_ID = 8
+
+
+class WriteNewFile(Protocol):
+    """Writes a file whole; raises `FileRefused` where it exists and is not forced. Runs in a thread."""
+
+    def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None:
+        """Write it."""
+        ...
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """What became of the export of several sessions."""
+
+    paths: tuple[Path, ...]
+    """The files that were written."""
+    refused: tuple[tuple[str, LMChatError], ...]
+    """Ids of the sessions that were not, with the reason."""
+    untried: int = 0
+    """Sessions left after a failure that every other one would have met too."""
+
+
+class Exporting:
+    """Writes sessions of a store into files."""
+
+    def __init__(self, store: SessionStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
+        self.store = store
+        self._write_file = write_file
+        self._zone = zone
+
+    def proposed_name(self, session: Session, *, form: str = "md") -> str:
+        """Return a safe file name for a session."""
+        return export_name(session, form=form)
+
+    async def export_text(
+        self,
+        session: Session,
+        *,
+        form: str = "md",
+        with_reasoning: bool = False,
+        with_branches: bool = False,
+    ) -> str:
+        """Return a session as `md`, `json`, `html` or `txt`; made in a thread, a long one takes its time.
+
+        JSON has all branches, wherever the store can tell them.
+        """
+        if with_branches or form == "json":
+            session = await self._with_tree(session, is_needed=with_branches)
+        return await asyncio.to_thread(
+            render, session, form=form, with_reasoning=with_reasoning, zone=self._zone
+        )
+
+    async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
+        """Return a session with all branches; what is shown is newer than what the disk has."""
+        try:
+            stored = await self.store.tree(session.header.session_id)
+        except LMChatError:
+            if is_needed:
+                raise
+            return session
+        shown = {message.message_id: message for message in session.messages}
+        known = {message.message_id for message in stored}
+        tree = [shown.get(message.message_id, message) for message in stored]
+        tree += [message for message in session.messages if message.message_id not in known]
+        return replace(session, tree=tuple(tree))
+
+    async def export_file(
+        self,
+        session: Session,
+        path: Path,
+        *,
+        form: str = "",
+        with_reasoning: bool = False,
+        with_branches: bool = False,
+        is_forced: bool = False,
+    ) -> Path:
+        """Write a session into a file, or under a name of its own into a folder, and return its path.
+
+        Raises:
+            FileRefused: the file exists and is not forced, or cannot be written.
+        """
+        form = form or form_of(path)
+        text = await self.export_text(
+            session, form=form, with_reasoning=with_reasoning, with_branches=with_branches
+        )
+        return await asyncio.to_thread(self._write, session, path, text, form=form, is_forced=is_forced)
+
+    async def export_several(
+        self,
+        ids: Sequence[str],
+        folder: Path,
+        *,
+        form: str = "md",
+        with_reasoning: bool = False,
+        with_branches: bool = False,
+        is_forced: bool = False,
+    ) -> Exported:
+        """Write sessions into a folder, each under a name that no other one gets.
+
+        One that cannot be read, or whose file exists, costs itself alone; a disk that does not take one file
+        would not take the others, so the first such failure ends it.
+        """
+        paths: list[Path] = []
+        refused: list[tuple[str, LMChatError]] = []
+        for number, session_id in enumerate(ids, 1):
+            try:
+                session = await self.store.open_session(session_id)
+                path = _free_path(folder, session, form, paths)
+                paths.append(
+                    await self.export_file(
+                        session,
+                        path,
+                        form=form,
+                        with_reasoning=with_reasoning,
+                        with_branches=with_branches,
+                        is_forced=is_forced,
+                    )
+                )
+            except LMChatError as error:
+                refused.append((session_id, error))
+                if isinstance(error, FileRefused) and not isinstance(error, FileExists):
+                    untried = len(ids) - number
+                    return Exported(paths=tuple(paths), refused=tuple(refused), untried=untried)
+        return Exported(paths=tuple(paths), refused=tuple(refused))
+
+    async def export_all(
+        self,
+        folder: Path,
+        *,
+        form: str = "md",
+        with_reasoning: bool = False,
+        with_branches: bool = False,
+        is_forced: bool = False,
+    ) -> Exported:
+        """Write every session into a folder, archived ones too."""
+        return await self.export_several(
+            await self.every_id(),
+            folder,
+            form=form,
+            with_reasoning=with_reasoning,
+            with_branches=with_branches,
+            is_forced=is_forced,
+        )
+
+    async def every_id(self) -> tuple[str, ...]:
+        """Return the ids of all sessions, archived ones too, without those in the trash."""
+        headers = await self.store.list_sessions(limit=_EVERY)
+        return tuple(header.session_id for header in headers)
+
+    def _write(self, session: Session, path: Path, text: str, *, form: str, is_forced: bool) -> Path:
+        if path.is_dir():
+            path /= export_name(session, form=form)
+        self._write_file(path, text, is_forced=is_forced)
+        return path
+
+
+def form_of(path: Path) -> str:
+    """Return the format that the ending of a file's name asks for; Markdown where it tells nothing."""
+    ending = path.suffix.lower().removeprefix(".")
+    return {"json": "json", "html": "html", "htm": "html", "txt": "txt"}.get(ending, "md")
+
+
+def _free_path(folder: Path, session: Session, form: str, taken: Sequence[Path]) -> Path:
+    """Return a path that none of these is; more of the id tells apart what begins alike."""
+    names = {path.name.casefold() for path in taken}
+    length = _SHORTEST_ID
+    while (name := export_name(session, form=form, id_length=length)).casefold() in names and length <= len(
+        session.header.session_id
+    ):
+        length += 1
+    return folder / name

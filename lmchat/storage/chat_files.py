@@ -1,0 +1,53 @@
+"""Files that hold chats, to be imported: which ones a path means, and what is in them."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from lmchat.errors import FileRefused
+from lmchat.plain_file import read_plain
+
+LARGEST_BYTES = 256 << 20
+"""More than ten thousand long answers with all their branches; reading takes some times as much memory."""
+TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
+"""What is said of a larger one."""
+_ENDINGS = (".md", ".markdown", ".json")
+
+
+class DiskFiles:
+    """The files of this machine; only ever read."""
+
+    def files_of(self, path: Path) -> tuple[Path, ...]:
+        """Return the file, or those of a folder that may be exports; blocks.
+
+        Raises:
+            FileRefused: the folder cannot be read, or has none.
+        """
+        if not path.is_dir():
+            return (path,)
+        try:
+            found = sorted(
+                one
+                for one in path.iterdir()
+                if one.suffix.lower() in _ENDINGS and not one.name.startswith(".") and not one.is_dir()
+            )
+        except OSError as error:
+            raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+        if not found:
+            raise FileRefused(
+                f"{path} holds no file that ends with {', '.join(_ENDINGS)}.", hint="Name the file."
+            )
+        return tuple(found)
+
+    def read(self, path: Path) -> bytes:
+        """Return what a file holds; only ever reads it, and blocks.
+
+        Raises:
+            FileRefused: it cannot be read, is no ordinary file, or is too large.
+        """
+        try:
+            return read_plain(path, limit=LARGEST_BYTES)
+        except OSError as error:
+            reason = f"it is {TOO_LARGE}" if error.errno == errno.EFBIG else error.strerror or str(error)
+            raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error

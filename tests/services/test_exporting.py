@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.message_path import MessagePath
+from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
+from lmchat.services.exporting import form_of
+from lmchat.services.library import Library
+from lmchat.storage.whole_file import write_new_file
+from tests.support.chats import answer, header, reply, say, store_at
+from tests.support.limited_room import NoRoomAfter
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = store_at(tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def library(store):
+    return Library(store, write_file=write_new_file, zone=UTC)
+
+
+async def chats(store, *titles):
+    made = []
+    for title in titles:
+        session = header(title)
+        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
+        made.append(session.session_id)
+    return made
+
+
+async def branched(store):
+    """A session with an answer in two versions, each gone on with, and another first prompt."""
+    session = header("Branches")
+    asked = await say(store, session, "first question")
+    old = await reply(store, session, "old answer", asked)
+    await say(store, session, "after the old one", old)
+    new = await reply(store, session, "new answer", asked)
+    await say(store, session, "after the new one", new)
+    await say(store, session, "first question, edited")
+    await store.set_leaf(session.session_id, new.message_id)
+    return session.session_id
+
+
+async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, store, library):
+    (one,) = await chats(store, "Plan for the garden")
+    session = await store.open_session(one)
+    path = tmp_path / "out" / "plan.md"
+    assert await library.export_file(session, path) == path
+    assert path.read_text() == await library.export_text(session)
+    assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
+    with pytest.raises(FileRefused, match="exists already"):
+        await library.export_file(session, path)
+    await library.export_file(session, path, form="txt", is_forced=True)
+    assert path.read_text().startswith("Plan for the garden\n===")
+
+
+async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
+    (one,) = await chats(store, "../../etc/passwd")
+    path = await library.export_file(await store.open_session(one), tmp_path, form="json")
+    assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
+    assert path.exists()
+
+
+async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
+    ids = await chats(store, "same", "same", "other")
+    await library.archive(ids[0])
+    first = await library.export_all(tmp_path / "all")
+    assert (len(set(first.paths)), first.refused) == (3, ())
+    assert all(path.exists() for path in first.paths)
+
+
+async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
+    one, two = await chats(store, "one", "two")
+    await library.export_file(await store.open_session(one), tmp_path)
+    exported = await library.export_all(tmp_path)
+    assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
+    ((refused, error),) = exported.refused
+    assert refused == one
+    assert isinstance(error, FileRefused)
+    assert len((await library.export_all(tmp_path, is_forced=True)).paths) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.md", "md"),
+        ("a.JSON", "json"),
+        ("a.htm", "html"),
+        ("a.html", "html"),
+        ("a.txt", "txt"),
+        ("a", "md"),
+        ("a.pdf", "md"),
+    ],
+)
+def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
+    assert form_of(tmp_path / name) == form
+
+
+async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
+    (one,) = await chats(store, "one")
+    with pytest.raises(WrongUse):
+        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", form="pdf")
+    assert not (tmp_path / "a.pdf").exists()
+
+
+async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, library):
+    session = await store.open_session(await branched(store))
+    for form in ("md", "txt", "html"):
+        plain = await library.export_text(session, form=form)
+        whole = await library.export_text(session, form=form, with_branches=True)
+        assert "old answer" not in plain
+        assert all(
+            whole.count(words) == 1
+            for words in ("old answer", "after the old one", "new answer", "after the new one", "edited")
+        )
+        assert "Another branch, after “first question”" in whole
+        assert "Another beginning" in whole
+
+
+async def test_json_always_has_all_branches_and_the_path_apart(store, library):
+    session = await store.open_session(await branched(store))
+    data = json.loads(await library.export_text(session, form="json"))
+    assert [one["parts"][0]["text"] for one in data["messages"]] == [
+        *("first question", "new answer", "after the new one")
+    ]
+    assert [one["parts"][0]["text"] for one in data["branches"]] == [
+        *("old answer", "after the old one", "first question, edited")
+    ]
+    places = [one["place"] for one in (*data["messages"], *data["branches"])]
+    assert sorted(places) == list(range(6))
+
+
+async def test_a_session_without_branches_is_the_same_with_them(store, library):
+    (one,) = await chats(store, "one")
+    session = await store.open_session(one)
+    assert await library.export_text(session, with_branches=True) == await library.export_text(session)
+    assert "branches" not in json.loads(await library.export_text(session, form="json"))
+
+
+async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
+    """An answer that arrives, or a message that a full disk did not take."""
+    session = await store.open_session(await branched(store))
+    last = session.messages[-1]
+    newer = replace(last, parts=(replace(last.parts[0], text="newer words"),))
+    unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
+    shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
+    text = await library.export_text(shown, with_branches=True)
+    assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (True, True, False)
+    assert "> **Still arriving.**" in text
+
+
+async def test_where_the_store_fails_json_has_what_is_shown(store, library, monkeypatch):
+    session = await store.open_session(await branched(store))
+
+    async def fail(session_id):
+        raise StoreUnavailable("The disk is gone.")
+
+    monkeypatch.setattr(store, "tree", fail)
+    data = json.loads(await library.export_text(session, form="json"))
+    assert len(data["messages"]) == 3
+    with pytest.raises(StoreUnavailable):
+        await library.export_text(session, with_branches=True)
+
+
+async def test_several_sessions_get_names_that_are_told_apart_however_alike_they_are(
+    tmp_path, store, library
+):
+    alike = ["0123456789abcdef", "0123456789abcdff", "01234567aaaaaaaa"]
+    for session_id in alike:
+        await say(store, replace(header("Same"), session_id=session_id), "words")
+    exported = await library.export_several(alike, tmp_path / "out")
+    assert exported.refused == ()
+    assert len({path.name.casefold() for path in exported.paths}) == 3
+    texts = [path.read_text() for path in exported.paths]
+    assert all(f'id: "{session_id}"' in text for session_id, text in zip(alike, texts, strict=True))
+
+
+async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(tmp_path, store):
+    await chats(store, *(f"chat {number}" for number in range(6)))
+    room = NoRoomAfter(2)
+    exported = await Library(store, write_file=room.write).export_all(tmp_path / "all")
+    assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
+    assert "No space left" in exported.refused[0][1].message
+    assert len(list((tmp_path / "all").iterdir())) == 2
+
+
+async def test_unfinished_answers_are_marked_in_every_form(store, library):
+    session = header("Cut")
+    asked = await say(store, session, "question")
+    cut = answer("half", parent=asked, state=AnswerState.INTERRUPTED)
+    await store.begin_answer(session.session_id, replace(cut, parts=(), state=AnswerState.STREAMING))
+    await store.finish(session.session_id, cut)
+    opened = await store.open_session(session.session_id)
+    assert opened.messages[-1].role is Role.ASSISTANT
+    for form in ("md", "txt", "html"):
+        assert "Interrupted." in await library.export_text(opened, form=form)
+    assert json.loads(await library.export_text(opened, form="json"))["messages"][1]["state"] == "interrupted"
