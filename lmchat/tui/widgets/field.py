@@ -7,6 +7,7 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
+from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.line import MUTED, content
 from lmchat.tui.widgets.text_line import TextLine
 
@@ -32,7 +33,7 @@ class Field(Horizontal):
     def compose(self) -> ComposeResult:
         """The input and the text at its right."""
         yield TextLine(
-            self._value,
+            safe_text(self._value),
             placeholder=self._placeholder,
             password=self._is_masked,
             compact=True,

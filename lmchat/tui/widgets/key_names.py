@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lmchat.safe_text import safe_line
+
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
     "enter": "Enter",
@@ -31,7 +33,7 @@ _MODIFIERS: Mapping[str, str] = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift"}
 
 def written(keys: str) -> str:
     """Write Textual's names, comma-separated, as people do: `ctrl+b,f2` as `^B, F2`."""
-    return ", ".join(_written(key.strip()) for key in keys.split(",") if key.strip())
+    return safe_line(", ".join(_written(key.strip()) for key in keys.split(",") if key.strip()))
 
 
 def key_name(text: str) -> str:

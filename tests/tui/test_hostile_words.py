@@ -1,0 +1,158 @@
+"""Every dialog and page, filled with words that a terminal would obey: none of them reaches it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.engine import DemoOffer, ModelFile
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.machine import Installed
+from lmchat.domain.message import ChatMessage, Role, TextPart
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.session import SearchHit
+from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.services.catalogue import ModelRow
+from lmchat.services.doctor import Check, Examination
+from lmchat.services.places import Here
+from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.doctor_screen import DoctorScreen
+from lmchat.tui.screens.fetch_dialog import FetchDialog
+from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.tui_host import Host, screen_text
+
+EVIL = "x\x1b]0;o\x07\x9b1m\u202e\u200b\n\r\ty"
+OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e")
+NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
+AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
+FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
+START = ServerStart(product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT, lifetime=Lifetime.FREE)
+OFFER = DemoOffer(
+    name=EVIL,
+    licence=EVIL,
+    download_bytes=1,
+    free_bytes_needed=2,
+    folder=Path(EVIL),
+    command=EVIL,
+)
+HERE = Here(
+    installed=(Installed(product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),),
+    files=(FILE,),
+    offer=OFFER,
+)
+
+
+def model(state: LoadState = LoadState.LOADED) -> ModelInfo:
+    return ModelInfo(
+        model_id=EVIL,
+        endpoint=AT,
+        product=Product.JAN,
+        state=state,
+        quantization=EVIL,
+        params=EVIL,
+        capabilities=(EVIL,),
+        owned_by=EVIL,
+    )
+
+
+def message(role: Role, name: str, **more) -> ChatMessage:
+    return ChatMessage(
+        message_id=name, role=role, parts=(TextPart(text=EVIL),), created_at=NOW, model=EVIL, **more
+    )
+
+
+async def findings() -> list[Finding]:
+    return [
+        Finding(check="c", group=Group.KEYS, name=EVIL, grade=grade, cause=EVIL, next_step=EVIL)
+        for grade in Grade
+    ]
+
+
+def picker() -> ModelPicker:
+    rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
+    return ModelPicker(rows, age_s=1.0, note=EVIL)
+
+
+def doctor() -> DoctorScreen:
+    check = Check(check="c", group=Group.KEYS, name=EVIL, run=findings)
+    return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
+
+
+def tree() -> MessageTree:
+    said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
+    return MessageTree([said, answer], ["a", "b"])
+
+
+def show_hits(dialog: SearchDialog) -> None:
+    words = {"title": EVIL, "model": EVIL, "before": EVIL, "match": EVIL, "after": EVIL}
+    hit = SearchHit(session_id="s", message_id="m", role="assistant", created_at=NOW, **words)
+    dialog.show_hits([hit], 1.0, now=NOW)
+
+
+def show_places(page: WelcomeScreen) -> None:
+    page.show(
+        [
+            Candidate(
+                endpoint=Endpoint(scheme="http", host="127.0.0.1", port=port),
+                product=Product.OLLAMA,
+                verdict=verdict,
+                detail=EVIL,
+                next_step=EVIL,
+                models=(model(),),
+            )
+            for port, verdict in enumerate(Verdict, 1)
+        ],
+        1.0,
+        2.0,
+    )
+    page.show_here(HERE)
+    page.end_wait()
+    page.show_problem(EVIL)
+
+
+SCREENS = {
+    "address": (partial(AddressDialog, EVIL), lambda one: one.show_problem(EVIL)),
+    "allow": (partial(AllowDialog, AT, allowed=[EVIL]), None),
+    "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
+    "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
+    "doctor": (doctor, None),
+    "end": (partial(EndDialog, START, log_file=EVIL), None),
+    "fetch": (partial(FetchDialog, EVIL), None),
+    "files": (partial(FilePicker, [FILE]), None),
+    "help": (partial(HelpScreen, {"new": EVIL, "model": f"ctrl+{EVIL}"}), None),
+    "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_verdict(EVIL)),
+    "models": (picker, None),
+    "search": (partial(SearchDialog, EVIL), show_hits),
+    "start": (partial(StartDialog, START), None),
+    "text": (partial(TextDialog, EVIL, EVIL, note=EVIL), None),
+    "tree": (tree, None),
+    "welcome": (WelcomeScreen, show_places),
+}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (60, 20)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", SCREENS)
+async def test_no_word_from_outside_reaches_the_terminal_as_a_command(name, size):
+    make, fill = SCREENS[name]
+    app = Host(screen=make)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        if fill is not None:
+            fill(app.screen)
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        shown = screen_text(app)
+        assert not OBEYED & set(shown)
+        assert "␛" in shown, "the words are there"
