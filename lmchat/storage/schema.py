@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
+from lmchat.storage.backup import back_up
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -119,10 +120,11 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to this program's version, in one transaction.
+    """Bring the tables to this program's version, in one transaction, after a copy was made of the file.
 
     Raises:
         StoreUnavailable: a newer lmchat wrote the file.
+        sqlite3.Error, OSError: there is no room for the copy, or for the change; all is as it was.
     """
     _refuse_newer(_version(connection))
     if _version(connection) == VERSION:
@@ -130,6 +132,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     with all_or_nothing(connection):
         version = _version(connection)  # again, now that no other process can change it
         _refuse_newer(version)
+        if 0 < version < VERSION:
+            back_up(connection, version)
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)

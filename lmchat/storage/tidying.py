@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.storage.answer_file import Begun, answer_path, answer_paths, read_answer
 from lmchat.storage.arrived import arrived_parts
+from lmchat.storage.backup import remove_old_copies
 from lmchat.storage.connection import Connection, transaction
 from lmchat.storage.messages import ensure_session, make_leaf, number_of, put_whole
 from lmchat.storage.owner import is_alive
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 TRASH_DAYS = 30
 """How long a deleted session can be brought back."""
+_LONGEST_REST_DAYS = 60
+"""A clock that is further ahead of the last thing said may be wrong."""
 _ENDED = Failure(
     kind="interrupted",
     message="lmchat ended while this answer was arriving.",
@@ -36,6 +39,19 @@ def tidy(connection: Connection, moment: datetime) -> None:
         return
     end_orphans(connection)
     adopt_answers(connection, moment)
+    empty_trash(connection, moment)
+    remove_old_copies(connection.path, days=TRASH_DAYS)
+    is_more = True
+    while is_more:
+        with transaction(connection, is_durable=False):
+            is_more = index_what_is_missing(connection)
+
+
+def empty_trash(connection: Connection, moment: datetime) -> None:
+    """Remove what was deleted long ago, unless the clock seems to have jumped: then at a later start."""
+    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
+    if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
+        return
     expired = connection.execute(
         "select session_id from sessions where deleted_at < ?",
         (stored_time(moment - timedelta(days=TRASH_DAYS)),),
@@ -43,10 +59,6 @@ def tidy(connection: Connection, moment: datetime) -> None:
     for (session_id,) in expired:
         with transaction(connection, is_durable=False):
             purge(connection, session_id)
-    is_more = True
-    while is_more:
-        with transaction(connection, is_durable=False):
-            is_more = index_what_is_missing(connection)
 
 
 def end_orphans(connection: Connection, session_id: str | None = None) -> None:

@@ -200,6 +200,19 @@ async def test_the_trash_is_emptied_after_30_days(tmp_path, store, clock, days, 
     await again.aclose()
 
 
+@pytest.mark.parametrize("days", [100, 36_500])
+async def test_a_clock_that_jumps_ahead_empties_no_trash(tmp_path, store, clock, days):
+    session = header()
+    await say(store, session, "remember the milk")
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    await store.aclose()
+    for moment in (clock.moment + timedelta(days=days), clock.moment):
+        clock.moment = moment
+        again = store_at(tmp_path, clock)
+        assert len(await again.list_sessions(is_trash=True)) == 1
+        await again.aclose()
+
+
 async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):
     await store.save_draft("", "not yet begun \ud800")
     await store.save_draft("abcd", "one")

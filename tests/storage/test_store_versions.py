@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -8,8 +13,11 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.telemetry import Metrics
+from lmchat.errors import StoreUnavailable
 from lmchat.storage.schema import MIGRATIONS, VERSION
-from tests.support.chats import store_at
+from tests.storage.test_store_disk import no_room
+from tests.support.chats import Clock, store_at
+from tests.support.pty_program import ROOT
 
 STORED = sorted((Path(__file__).parent / "versions").glob("*.sql"))
 """A file of every version that was ever released, as it was written then."""
@@ -68,3 +76,90 @@ async def test_an_old_file_has_the_same_tables_as_a_new_one(tmp_path, store):
             assert raw.execute("pragma user_version").fetchone() == (len(MIGRATIONS),)
             assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
     assert tables[0] == tables[1]
+
+
+def old_file(folder):
+    """Return a file as version 1 wrote it."""
+    path = folder / "lmchat" / "sessions.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(STORED[0].read_text())
+    return path
+
+
+def copies(path):
+    return sorted(one for one in path.parent.iterdir() if "format" in one.name)
+
+
+async def test_before_its_tables_change_a_file_is_copied_as_it_was(tmp_path):
+    path = old_file(tmp_path)
+    with closing(sqlite3.connect(path)) as raw:
+        before = list(raw.iterdump())
+    for _ in range(2):
+        store = store_at(tmp_path)
+        await store.open()
+        await store.aclose()
+    (copy,) = copies(path)
+    assert copy.name == "sessions.db.format-1"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as raw:
+        assert list(raw.iterdump()) == before
+        assert raw.execute("pragma user_version").fetchone() == (1,)
+
+
+async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
+    path = old_file(tmp_path)
+    store = store_at(tmp_path)
+    with no_room(path.stat().st_size // 2), pytest.raises(StoreUnavailable, match="room"):
+        await store.open()
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("pragma user_version").fetchone() == (1,)
+    assert copies(path) == []
+    assert len(await store.list_sessions()) == 1
+    await store.aclose()
+
+
+async def test_a_copy_goes_with_what_was_deleted_since(tmp_path):
+    path = old_file(tmp_path)
+    for age_days in (29, 31):
+        store = store_at(tmp_path)
+        await store.open()
+        await store.aclose()
+        (copy,) = copies(path)
+        moment_s = time.time() - age_days * 86_400
+        os.utime(copy, (moment_s, moment_s))
+    store = store_at(tmp_path, Clock())
+    await store.open()
+    await store.aclose()
+    assert copies(path) == []
+
+
+_OPENING = """
+import asyncio, sys
+from pathlib import Path
+from lmchat.storage.sessions import SessionStore
+from tests.support.chats import header, say
+
+async def main():
+    store = SessionStore(Path(sys.argv[1]))
+    sys.stdin.readline()
+    await say(store, header(), "hello")
+    await store.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_many_that_start_at_one_moment_on_an_old_file_all_get_along(tmp_path):
+    path = old_file(tmp_path)
+    argv = [sys.executable, "-c", _OPENING, str(path)]
+    children = [subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE) for _ in range(5)]  # noqa: ASYNC220, S603 - ours
+    for child in children:
+        child.stdin.write(b"go\n")
+        child.stdin.close()
+    assert [child.wait() for child in children] == [0] * 5
+    store = store_at(tmp_path)
+    assert len(await store.list_sessions()) == 6
+    assert await store.check() == ""
+    await store.aclose()
+    assert [copy.name for copy in copies(path)] == ["sessions.db.format-1"]
