@@ -35,6 +35,11 @@ def streaming(*, has_thoughts: bool = False):
     return sse(*steps, Gate())
 
 
+def arriving(home) -> bytes:
+    """Return what is on the disk of answers that arrive."""
+    return b"".join(path.read_bytes() for path in (home / "lmchat").glob("sessions.db-answer-*"))
+
+
 def killed_after(process, seconds: float) -> list[tuple[float, str]]:
     """Kill a program so long after its first word, and return what it had printed how long before that."""
     seen: list[tuple[float, str]] = []
@@ -78,7 +83,7 @@ def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, s
         screen.wait_ready()
         screen.ask("What came?")
         screen.wait_for("before the end")
-        screen.wait_time(0.3)  # what has come is on the disk after 250 ms
+        screen.wait_until(lambda: b"before the end" in arriving(tmp_path), "the text is on the disk")
         screen.process.kill()
     with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("this came before the end")
