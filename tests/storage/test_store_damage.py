@@ -263,3 +263,22 @@ async def test_a_full_check_tells_sound_files_from_others(tmp_path, path):
     store = store_at(tmp_path)
     assert "sessions_by_time" in await store.check()
     await store.aclose()
+
+
+@pytest.mark.parametrize("damage", ["short", "header", "tables"])
+async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
+    store = store_at(tmp_path)
+    await fill(store, 20)
+    await store.aclose()
+    path = tmp_path / "lmchat" / "sessions.db"
+    content = path.read_bytes()
+    damaged = {
+        "short": content[:-1024],
+        "header": b"nothing" + content[7:],
+        "tables": content.replace(b"CREATE TABLE parts", b"CREATE TABEL parts"),
+    }
+    path.write_bytes(damaged[damage])
+    store = store_at(tmp_path)
+    assert "was damaged" in await store.open()
+    assert len(await store.list_sessions()) == 20
+    await store.aclose()
