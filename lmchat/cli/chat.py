@@ -91,6 +91,7 @@ def make_workspace(
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=make_outside(settings, parts, backend, write),
+        make_importer=partial(_make_importer, store),
         remembered=remembered,
         resume_id=parts.options.resume or "",
         notices=notices,
@@ -114,6 +115,13 @@ async def _make_engine(parts: Parts, backend: LateBackend) -> Any:
 
     await backend.ready()
     return await engine_slot(parts).ready()
+
+
+def _make_importer(store: SessionStore) -> Any:
+    """Return what brings chats over from files."""
+    from lmchat.cli.import_files import make_importer
+
+    return make_importer(store)
 
 
 def _starts_of(parts: Parts, made: list[Any]) -> Any:

@@ -5,35 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
-from pathlib import Path
-
-from msgspec import Struct
 
 from lmchat.cli.parts import Parts
 from lmchat.cli.pipe import read_pipe
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import make_store, tell_notice
-from lmchat.errors import FileRefused, LMChatError, StoreUnavailable, WrongUse
+from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.services.importing import Imported, Importer, naming, sentence
+from lmchat.services.importing import Done, Imported, Importer, sentence
 from lmchat.services.ports import SessionStore
 from lmchat.storage.chat_files import LARGEST_BYTES, TOO_LARGE, DiskFiles
 from lmchat.typed_path import path_of
 
 _STDIN = "-"
+_SHORT_ID = 8
 _MOST_TOLD = 10
 """Parts of one file that are named as left out; the others are counted."""
-
-
-class Done(Struct, kw_only=True):
-    """What became of all files."""
-
-    imported: list[tuple[str, Imported]]
-    """By the name of the file."""
-    refused: list[tuple[str, LMChatError]]
-    """With the reason."""
 
 
 def make_importer(store: SessionStore) -> Importer:
@@ -50,42 +39,19 @@ def import_files(parts: Parts) -> Coroutine[None, None, int]:
 
 
 async def _import(parts: Parts, piped: Mapping[str, bytes]) -> int:
-    done = Done(imported=[], refused=[])
+    options = parts.options
     async with aclosing(make_store(parts)) as store:
-        importer = make_importer(store)
-        for name in await _names(importer, parts.options.files, done):
-            try:
-                await _import_one(parts, importer, name, piped, done)
-            except StoreUnavailable as error:  # nor can the others be written
-                done.refused.append((name, error))
-                break
-            except LMChatError as error:
-                done.refused.append((name, error))
+        done = await make_importer(store).bring(
+            options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
+        )
         tell_notice(parts, store)
-    return _told(parts, done)
-
-
-async def _names(importer: Importer, typed: Sequence[str], done: Done) -> list[str]:
-    """Return each file that is meant, once, in the order of the arguments."""
-    names: dict[str, None] = {}
-    for name in typed:
-        try:
-            found = [name] if _is_pipe(name) else map(str, await importer.files_of(path_of(name)))
-            names.update(dict.fromkeys(found))
-        except LMChatError as error:
-            done.refused.append((name, error))
-    return list(names)
-
-
-async def _import_one(
-    parts: Parts, importer: Importer, name: str, piped: Mapping[str, bytes], done: Done
-) -> None:
-    is_trial, is_copy = parts.options.dry_run, parts.options.copy
-    if name in piped:
-        found = await importer.bring(piped[name], is_trial=is_trial, is_copy=is_copy)
+    if not done.imported and len(done.refused) == 1:
+        raise done.refused[0][1]
+    if parts.output.is_json:
+        parts.output.document(_json(parts, done))
     else:
-        found = await importer.bring_file(Path(name), is_trial=is_trial, is_copy=is_copy)
-    done.imported += [(name, one) for one in found]
+        _tell(parts, done)
+    return 1 if done.refused else 0
 
 
 def _is_pipe(name: str) -> bool:
@@ -116,28 +82,27 @@ def _piped(name: str) -> bytes:
     return data
 
 
-def _told(parts: Parts, done: Done) -> int:
-    if not done.imported and len(done.refused) == 1:
-        name, error = done.refused[0]
-        raise naming(name, error)
-    if parts.output.is_json:
-        parts.output.document(_json(parts, done))
-    else:
-        _tell(parts, done)
-    return 1 if done.refused else 0
-
-
 def _tell(parts: Parts, done: Done) -> None:
     """Say what became of each file; the last line names the sessions."""
     for name, one in done.imported:
-        parts.output.text(f"{safe_line(name)}: {sentence(one, is_trial=parts.options.dry_run)}")
+        words = sentence(one, is_trial=parts.options.dry_run)
+        parts.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
         for words in _left_out(one):
             parts.output.note(f"{name}, {words}")
-    for name, error in done.refused:
-        parts.output.failure(naming(name, error))
+    for _, error in done.refused:
+        parts.output.failure(error)
     ids = [one.header.session_id for _, one in done.imported if _is_reachable(parts, one)]
     if ids:
         parts.output.text(" ".join(ids))
+
+
+def _next_step(one: Imported) -> str:
+    short = one.header.session_id[:_SHORT_ID]
+    if not one.is_there:
+        return ""
+    if one.header.deleted_at is not None:
+        return f"; `lmchat sessions restore {short}` brings it back."
+    return f", as {short}; --copy imports it once more."
 
 
 def _is_reachable(parts: Parts, one: Imported) -> bool:

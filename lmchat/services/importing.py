@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct
 
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import FileRefused, LMChatError, SessionNotFound
+from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.formats.reading import Reading, read
 from lmchat.formats.skipped import Skipped
 from lmchat.formats.soundness import renamed
 from lmchat.safe_text import safe_line
 from lmchat.services.ports import SessionStore
+from lmchat.typed_path import path_of
 
-_SHORT_ID = 8
+_TITLE = 80
 
 
 class ChatFiles(Protocol):
@@ -47,35 +49,59 @@ class Imported(Struct, frozen=True, kw_only=True):
     """What of the file was left out."""
 
 
+class Done(Struct, kw_only=True):
+    """What became of several files."""
+
+    imported: list[tuple[str, Imported]]
+    """By the name of the file."""
+    refused: list[tuple[str, LMChatError]]
+    """Files of which nothing was written, with the reason, which names the file."""
+
+
 class Importer:
     """What the command line and the screen import with."""
 
     def __init__(self, store: SessionStore, files: ChatFiles, *, clock: Callable[[], datetime] = now) -> None:
         self._store, self._files, self._clock = store, files, clock
 
-    async def files_of(self, path: Path) -> Sequence[Path]:
-        """Return the file, or those of a folder; raises `FileRefused` where it has none."""
-        return await asyncio.to_thread(self._files.files_of, path)
-
-    async def bring_file(
-        self, path: Path, *, is_trial: bool = False, is_copy: bool = False
-    ) -> tuple[Imported, ...]:
-        """Import what a file holds; a trial writes nothing, and a copy gets an id of its own.
-
-        Raises:
-            FileRefused: it cannot be read, or is no chat; then nothing of it was written.
-        """
-        data = await asyncio.to_thread(self._files.read, path)
-        return await self.bring(data, is_trial=is_trial, is_copy=is_copy)
-
     async def bring(
-        self, data: bytes, *, is_trial: bool = False, is_copy: bool = False
-    ) -> tuple[Imported, ...]:
-        """Import what was read elsewhere."""
-        found = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
-        return tuple(
-            [await self._bring_one(session, found.skipped, is_trial=is_trial) for session in found.sessions]
-        )
+        self,
+        names: Sequence[str],
+        *,
+        piped: Mapping[str, bytes] = MappingProxyType({}),
+        is_trial: bool = False,
+        is_copy: bool = False,
+    ) -> Done:
+        """Import files, and those of folders; what is `piped` was read already.
+
+        A file that is refused costs itself alone; a store that takes nothing ends it. A trial writes nothing,
+        and a copy gets an id of its own.
+        """
+        done = Done(imported=[], refused=[])
+        for name in await self._each(names, piped, done):
+            try:
+                data = piped[name] if name in piped else await asyncio.to_thread(self._files.read, Path(name))
+                found = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
+                for session in found.sessions:
+                    one = await self._bring_one(session, found.skipped, is_trial=is_trial)
+                    done.imported.append((name, one))
+            except LMChatError as error:
+                done.refused.append((name, _naming(name, error)))
+                if isinstance(error, StoreUnavailable):  # nor would it take the others
+                    break
+        return done
+
+    async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
+        """Return each file that is meant, once, in order."""
+        found: dict[str, None] = {}
+        for name in names:
+            try:
+                paths = [] if name in piped else await asyncio.to_thread(self._files.files_of, path_of(name))
+            except LMChatError as error:
+                done.refused.append((name, error))
+            else:
+                found.update(dict.fromkeys([name] if name in piped else map(str, paths)))
+        return list(found)
 
     async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
         there = await (self._header_of(session) if is_trial else self._store.import_session(session))
@@ -99,19 +125,19 @@ def _read(data: bytes, moment: datetime, *, is_copy: bool) -> Reading:
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:
-    """Say what became of a session."""
+    """Say what became of a session, without a full stop."""
     header = one.header
-    title, short = f"“{safe_line(header.title) or 'Untitled'}”", header.session_id[:_SHORT_ID]
+    title = f"“{safe_line(header.title, limit=_TITLE) or 'Untitled'}”"
     if one.is_there and header.deleted_at is not None:
-        return f"{title} is in the trash; `lmchat sessions restore {short}` brings it back."
+        return f"{title} is in the trash"
     if one.is_there:
-        return f"{title} is there already, as {short}; --copy imports it once more."
+        return f"{title} is there already"
     count = f"{header.message_count} message{'' if header.message_count == 1 else 's'}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
-    return f"{'would import ' if is_trial else ''}{title}, {count}{beside}"
+    return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
 
 
-def naming(name: str, error: LMChatError) -> LMChatError:
+def _naming(name: str, error: LMChatError) -> LMChatError:
     """Return the refusal of a file with the file's name in it; other errors stay as they are."""
     if not isinstance(error, FileRefused):
         return error

@@ -73,6 +73,8 @@ class Workspace(Struct, kw_only=True):
     """A standing warning, shown until it is mended."""
     make_starts: Callable[[], Any] | None = None
     """Returns the one `Starts` of this run; its module is imported when a page first wants it."""
+    make_importer: Callable[[], Any] | None = None
+    """Returns the one `Importer` of services/importing, whose module is imported when it is first wanted."""
     make_engine: Callable[[], Awaitable[Any]] | None = None
     """Returns the one built-in `Engine` of this run; its modules are imported when it is first wanted."""
     is_local: bool = False

@@ -86,6 +86,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_priority=True),
     _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
     _chat("export", "ctrl+e", "export", "Export this session as Markdown", "export_session", slash="/export [FILE]", is_priority=True),
+    _chat("import", "", "import", "Import chats from a file", "import_file", slash="/import [FILE]"),
     _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", is_priority=True),
     _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry", "toggle_telemetry", is_priority=True),
     _chat("search", "ctrl+k", "search", "Search all sessions", "search_sessions", slash="/search [TEXT]", is_priority=True),

@@ -23,10 +23,12 @@ from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend
+from lmchat.services.importing import Importer
 from lmchat.services.late_backend import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.workspace import Outside, Workspace
+from lmchat.storage.chat_files import DiskFiles
 from lmchat.storage.sessions import SessionStore
 from lmchat.storage.text_file import read_as_block
 from lmchat.storage.whole_file import write_new_file
@@ -134,6 +136,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             outside=_outside(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
+            make_importer=lambda: Importer(store, DiskFiles(), clock=moment),
             make_engine=_maker_of(engine),
             clock=clock,
         )

@@ -69,6 +69,8 @@ class ChatCommands(ChatFiles):
                 self.action_search_sessions(argument)
             case "export":
                 self.action_export_session(argument, typed=line)
+            case "import":
+                self.action_import_file(argument, typed=line)
             case "theme":
                 self._use_theme(argument)
             case "system" | "profile" | "effort" | "file" | "title":

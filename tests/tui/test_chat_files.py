@@ -1,0 +1,176 @@
+"""Sessions into files and out of them, from the chat screen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from textual.widgets import Input
+
+from lmchat.domain.message import Role
+from lmchat.services.importing import Importer
+from lmchat.storage.chat_files import DiskFiles
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.export_dialog import ExportDialog, ExportWish, wish_of
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+TALK = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce grows."}]
+
+
+def list_file(folder, talk=TALK, name="talk.json"):
+    path = folder / name
+    path.write_text(json.dumps(talk))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "wish"),
+    [
+        ("", ExportWish(name="")),
+        ("a b.md", ExportWish(name="a b.md")),
+        ("--reasoning", ExportWish(name="", with_reasoning=True)),
+        ("a.md --branches --reasoning", ExportWish(name="a.md", with_reasoning=True, with_branches=True)),
+        ("--branches  a b.md", ExportWish(name="a b.md", with_branches=True)),
+        ("my --reasoning notes.md", ExportWish(name="my --reasoning notes.md")),
+    ],
+)
+def test_what_is_to_be_in_an_export_stands_before_or_behind_its_name(words, wish):
+    assert wish_of(words) == wish
+
+
+async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):
+    target = tmp_path / "out.md"
+    backend = ScriptedBackend(answer("Lettuce.", thought="Hmm, beds."), answer("Spinach."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Spinach.")
+        await desk.answered()
+        await desk.pilot.press("ctrl+e")
+        await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
+        await shown(desk, "without thoughts, this path alone")
+        await desk.pilot.press("ctrl+r", "ctrl+b")
+        await shown(desk, "with thoughts, all branches")
+        desk.app.screen.query_one(Input).value = str(target)
+        await desk.pilot.press("enter")
+        await shown(desk, "Exported to")
+        text = target.read_text()
+        assert all(words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch"))
+        await desk.say(f"/export {target} --branches")
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
+        assert "Lettuce." in target.read_text()
+
+
+async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
+    path = list_file(tmp_path)
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "Lettuce grows.")
+        await shown(desk, "“Which vegetables?”, 2 messages.")
+        (listed,) = await desk.store.list_sessions()
+        assert desk.conversation.header.session_id == listed.session_id
+        assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
+
+
+async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
+    path = list_file(tmp_path)
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "Lettuce grows.")
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Lettuce grows.")
+        await desk.say(f"/import {path}")
+        await shown(desk, "is there already")
+        await shown(desk, "Lettuce grows.")
+        assert len(await desk.store.list_sessions()) == 1
+
+
+async def test_import_without_a_name_asks_for_one(tmp_path):
+    path = list_file(tmp_path)
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/import")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await shown(desk, "Import which file?")
+        desk.app.screen.query_one(Input).value = str(path)
+        await desk.pilot.press("enter")
+        await shown(desk, "Lettuce grows.")
+
+
+async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_path):
+    path = tmp_path / "cut.json"
+    path.write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "was not imported")
+        await shown(desk, "line 2, column 10")
+        await desk.until(lambda: desk.chat.prompt_input.text == f"/import {path}", "the command")
+        assert await desk.store.list_sessions() == ()
+
+
+async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    list_file(folder, name="one.json")
+    list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
+    (folder / "bad.md").write_text("# only notes")
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {folder}")
+        await shown(desk, "2 sessions imported.")
+        await shown(desk, "bad.md")
+        assert len(await desk.store.list_sessions()) == 2
+
+
+async def test_rows_that_were_left_out_are_told(tmp_path):
+    path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "Left out, or not whole: message 3")
+        await shown(desk, "Lettuce grows.")
+
+
+async def test_hostile_words_of_a_file_reach_no_terminal(tmp_path):
+    talk = [{"role": "user", "content": "\x1b]0;owned\x07 evil \u202e"}, {"role": "\x1b[2J", "content": "x"}]
+    path = list_file(tmp_path, talk)
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "evil")
+        assert not set("\x1b\x07\u202e") & set(screen_text(desk.app))
+
+
+async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):
+    path = list_file(tmp_path)
+    backend = ScriptedBackend(answer("Also spinach."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "Lettuce grows.")
+        await desk.say("More?")
+        await desk.answered()
+        assert [one.text for one in backend.requests[-1].messages] == [
+            *("Which vegetables?", "Lettuce grows.", "More?")
+        ]
+
+
+async def test_screen_and_command_line_import_the_same(tmp_path):
+    """Both go through one service; what it says of a file does not depend on who asks."""
+    path = list_file(tmp_path)
+    async with desktop(tmp_path) as desk:
+        done = await Importer(desk.store, DiskFiles()).bring([str(path)])
+        assert [one.is_there for _, one in done.imported] == [False]
+        await desk.ready()
+        await desk.say(f"/import {path}")
+        await shown(desk, "is there already")
