@@ -51,12 +51,8 @@ class DemoOffer(Struct, frozen=True, kw_only=True):
     """Under which it may be used."""
     download_bytes: int
     """What comes over the network."""
-    free_bytes_needed: int
-    """What has to be free on the disk meanwhile."""
     folder: Path
     """Where it goes."""
-    command: str
-    """What fetches it, for people; empty where there is nothing that could."""
 
 
 class FetchProgress(Struct, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ class LocalEngine:
 
     async def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent to the fetch."""
-        return await asyncio.to_thread(self._fetcher.offer)
+        return self._fetcher.offer()
 
     async def has_demo(self) -> bool:
         """Whether the demo model is on this disk, byte by byte."""

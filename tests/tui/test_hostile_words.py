@@ -43,9 +43,7 @@ OFFER = DemoOffer(
     name=EVIL,
     licence=EVIL,
     download_bytes=1,
-    free_bytes_needed=2,
     folder=Path(EVIL),
-    command=EVIL,
 )
 HERE = Here(
     installed=(Installed(product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),),
