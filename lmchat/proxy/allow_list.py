@@ -7,6 +7,9 @@ from ipaddress import ip_address
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
+from lmchat.proxy.servers import SERVERS
+
+_PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
 
 
 class AllowList:
@@ -35,6 +38,11 @@ class AllowList:
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
         host = _canonical(endpoint.host)
+        if endpoint.scheme == "http" and host in _PROVIDERS:
+            raise EndpointNotAllowed(
+                f"Endpoint not allowed: {host} is asked over https only, or the key could be read on the way",
+                hint=f"Write https://{host} in the address.",
+            )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return
         raise EndpointNotAllowed(

@@ -57,6 +57,7 @@ def test_help_imports_no_screen_no_network_and_no_disk(tmp_path, argv):
         (["sessions"], {"textual", "httpx"}),
         (["search", "word"], {"textual", "httpx"}),
         (["metrics"], {"textual", "httpx", "rich"}),
+        (["stats"], {"textual", "httpx"}),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
@@ -70,6 +71,16 @@ async def test_a_provider_is_asked_for_its_models_and_nothing_else(server, reach
     asked = {one.path for one in server.seen() if one.headers["host"].startswith(endpoint.host)}
     assert asked == {f"{endpoint.path}/models"}
     assert f"https://{endpoint.host}" in there.meant
+
+
+@pytest.mark.parametrize("product", ADDRESSES)
+async def test_a_provider_is_never_asked_in_plain_text(server, reach, product):
+    endpoint, client, there = reach(product)
+    plain = replace(endpoint, scheme="http", port=80)
+    _, error = await events_of(client, ask(plain, product=product))
+    assert isinstance(error, EndpointNotAllowed)
+    assert error.hint == f"Write https://{endpoint.host} in the address."
+    assert there.meant == []
 
 
 @pytest.mark.parametrize("product", ADDRESSES)
