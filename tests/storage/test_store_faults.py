@@ -1,0 +1,130 @@
+"""An error of SQLite at any statement of a talk: nothing half-written, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState
+from lmchat.services.keeper import Keeper
+from lmchat.storage import connection as connections
+from tests.support.chats import answer, header, prompt, store_at
+
+
+class Faults:
+    """Says which statement fails, counted over all connections; with None, none does."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.at: int | None = None
+        self.name = "SQLITE_IOERR_WRITE"
+
+    def meet(self, statement: str) -> None:
+        if statement in ("commit", "rollback"):
+            return  # whether these fail or not, the tests with a full disk tell
+        self.count += 1
+        if self.count == self.at:
+            error = sqlite3.OperationalError("injected")
+            error.sqlite_errorname = self.name
+            raise error
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    found = Faults()
+
+    class Faulty(connections.Connection):
+        def execute(self, statement, *values):
+            found.meet(statement)
+            return super().execute(statement, *values)
+
+        def executemany(self, statement, values):
+            found.meet(statement)
+            return super().executemany(statement, values)
+
+    monkeypatch.setattr(connections, "Connection", Faulty)
+    return found
+
+
+async def talk(folder):
+    """Say and answer twice; return what was said, and the store's error once it was over."""
+    store = store_at(folder)
+    keeper, session, before = Keeper(store), header(), ()
+    for number in range(2):
+        asked = prompt(f"prompt {number}", before[-1] if before else None)
+        await keeper.append(session, asked, before)
+        before = (*before, asked)
+        said = answer(f"so far {number}", parent=asked)
+        await keeper.begin_answer(
+            session, replace(said, parts=(), state=AnswerState.STREAMING, receipt=None), before
+        )
+        await keeper.add_pieces(said.message_id, [("text", "so ")])
+        await keeper.add_pieces(said.message_id, [("text", f"far {number}")])
+        await keeper.finish(session, said, before)
+        before = (*before, said)
+    await keeper.catch_up()
+    warning = keeper.warning
+    await store.aclose()
+    return session, before, warning
+
+
+async def kept(folder, session):
+    store = store_at(folder)
+    try:
+        assert await store.check() == ""
+        hits = [hit.message_id for hit in await store.search("far")]
+        return (await store.open_session(session.session_id)).messages, hits
+    finally:
+        await store.aclose()
+
+
+async def statements(folder, faults):
+    await talk(folder)
+    return faults.count
+
+
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_WRITE", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR_READ"])
+async def test_an_error_at_any_statement_costs_nothing(tmp_path, faults, caplog, name):
+    faults.name = name
+    total = await statements(tmp_path / "none", faults)
+    assert total > 50
+    for at in range(1, total + 1, 3 if name == "SQLITE_IOERR_WRITE" else 11):
+        faults.count, faults.at = 0, at
+        session, said, warning = await talk(tmp_path / str(at))
+        faults.at = None
+        messages, hits = await kept(tmp_path / str(at), session)
+        assert messages == said, at
+        assert hits == [said[3].message_id, said[1].message_id], at
+        assert warning is None, at
+    assert "the store failed" in caplog.text
+
+
+async def test_where_every_statement_fails_from_some_moment_what_was_written_is_whole(tmp_path, faults):
+    total = await statements(tmp_path / "none", faults)
+
+    def meet(statement):
+        faults.count += 1
+        if faults.at is not None and faults.count >= faults.at and statement != "rollback":
+            error = sqlite3.OperationalError("injected")
+            error.sqlite_errorname = "SQLITE_IOERR_WRITE"
+            raise error
+
+    faults.meet = meet
+    for at in range(20, total, 5):
+        faults.count, faults.at = 0, at
+        session, said, warning = await talk(tmp_path / str(at))
+        assert warning is not None, at
+        faults.at = None
+        path = tmp_path / str(at) / "lmchat" / "sessions.db"
+        with closing(sqlite3.connect(path)) as raw:
+            if raw.execute("pragma user_version").fetchone() == (0,) or not raw.execute(
+                "select count(*) from sessions"
+            ).fetchone() > (0,):
+                continue
+        messages, _ = await kept(tmp_path / str(at), session)
+        for one, other in zip(messages, said, strict=False):
+            assert (one.message_id, one.role) == (other.message_id, other.role), at
+            assert other.text.startswith(one.text), at
