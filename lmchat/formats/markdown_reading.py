@@ -24,12 +24,12 @@ from lmchat.domain.message import (
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checking import checked, moment_of
+from lmchat.formats.checking import checked, checked_header, moment_of
 from lmchat.formats.markdown import FORMAT, FORMAT_WITH_BRANCHES
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
-_WRONG = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """What comes of values that are not what they should be."""
 
 
@@ -65,13 +65,15 @@ def from_markdown(text: str) -> Session:
     try:
         front = _front_matter(text)
         created_at = moment_of(front["created"])
-        header = SessionHeader(
-            session_id=front["id"],
-            title=front["title"],
-            created_at=created_at,
-            updated_at=created_at,
-            model=front["model"],
-            endpoint=front["endpoint"],
+        header = checked_header(
+            SessionHeader(
+                session_id=front["id"],
+                title=front["title"],
+                created_at=created_at,
+                updated_at=created_at,
+                model=front["model"],
+                endpoint=front["endpoint"],
+            )
         )
         word = re.escape(front["frame"])
     except _WRONG as error:
@@ -106,9 +108,9 @@ def _front_matter(text: str) -> dict[str, Any]:
 
 def _pieces(text: str, word: str) -> Iterator[Piece]:
     marks = list(re.finditer(rf"^<!-- {word} (\{{.*\}}) -->$", text, re.MULTILINE))
-    ends = [mark.start() - len(_GAP) for mark in marks[1:]] + [len(text.removesuffix("\n"))]
+    starts = [mark.start() - len(_GAP) for mark in marks] + [len(text.removesuffix("\n"))]
     line, counted = 1, 0
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, starts[1:], strict=True):
         line, counted = line + text.count("\n", counted, mark.start()), mark.start()
         with _told(line):
             yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)

@@ -97,7 +97,7 @@ def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
             if following.message_id in line:
                 raise FileRefused("Its messages follow each other in a circle.", hint="Export it once more.")
             line[following.message_id] = following
-            following = waiting.get(following.parent_id or "")
+            following = None if following.parent_id is None else waiting.get(following.parent_id)
         ordered += [waiting.pop(one) for one in reversed(line)]
     return ordered
 
@@ -108,7 +108,7 @@ def _named(message: ChatMessage, ids: dict[str, str]) -> ChatMessage:
     return replace(
         message,
         message_id=ids[message.message_id],
-        parent_id=ids.get(message.parent_id or ""),
+        parent_id=None if message.parent_id is None else ids.get(message.parent_id),
         model=message.model[:_LONGEST_NAME],
         endpoint=message.endpoint[:_LONGEST_NAME],
         state=(AnswerState.INTERRUPTED if has_text else AnswerState.FAILED) if is_running else message.state,

@@ -1,0 +1,345 @@
+"""Files that hold chats, and files that only seem to."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
+from lmchat.domain.session import Session
+from lmchat.errors import FileRefused
+from lmchat.formats.json_format import to_json
+from lmchat.formats.markdown import to_markdown
+from lmchat.formats.reading import read
+from tests.support.chats import START, answer, header, prompt
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def talk(*texts, title="Plan for the garden"):
+    """A talk of prompts and answers by turns."""
+    messages = []
+    for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):
+        parent = messages[-1] if messages else None
+        messages.append(answer(text, parent=parent) if index % 2 else prompt(text, parent))
+    return Session(header=header(title), messages=tuple(messages))
+
+
+def read_one(data):
+    (session,) = read(data if isinstance(data, bytes) else data.encode(), moment=NOW).sessions
+    return session
+
+
+def read_rows(*rows, **head):
+    value = {"messages": list(rows), **head} if head else list(rows)
+    found = read(json.dumps(value).encode(), moment=NOW)
+    return found.sessions[0].messages, found.skipped
+
+
+def refusal(data):
+    with pytest.raises(FileRefused) as caught:
+        read(data if isinstance(data, bytes) else data.encode(), moment=NOW)
+    assert caught.value.hint
+    return caught.value.message
+
+
+def changed(change, session=None):
+    """The JSON export of a talk, changed by hand."""
+    data = json.loads(to_json(session or talk()))
+    change(data)
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize("write", [to_json, to_markdown])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encoding, newline):
+    session = talk("Überprüfung 日本語 🙂", "ja")
+    text = write(session).replace("\n", newline)
+    read_back = read_one(text.encode(encoding))
+    assert [message.text for message in read_back.messages] == ["Überprüfung 日本語 🙂", "ja"]
+    assert read_back.header.session_id == session.header.session_id
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "It is empty."),
+        (b" \n\t", "It is empty."),
+        (b"# Notes\n", "none of the formats"),
+        (b"\x00\x00\x00", "none of the formats"),
+        (b"SQLite format 3\x00", "none of the formats"),
+        (b"\x89PNG\r\n\x1a\n", "Line 1 is no text in UTF-8."),
+        (b"[\n{\n\xe9", "Line 3 is no text in UTF-8."),
+        (b"\xff\xfe\x00\xd8", "Line 1 is no text in UTF-16."),
+        (b"---\ntitle: notes\n---\n", "no Markdown that lmchat exported"),
+        (b'[{"role": "user",\n "content": "cut', "It is no JSON from line 2, column 13 on."),
+        (b"[" * 200_000, "It is JSON that nobody can read."),
+        (b"[" + b"9" * 10_000 + b"]", "It is JSON that nobody can read."),
+        (b'{"a": 1}', "no chat that lmchat knows"),
+        (b'"words"', "none of the formats"),
+        (b"[]", "It holds no message."),
+        (b"[1, 2]", "It holds no message that can be read: of message 1, it is no object."),
+        (b'{"messages": []}', "It holds no message."),
+        (b'{"lmchat": 99}', "another version of lmchat"),
+        (b'{"lmchat": 1}', "Its head is not as lmchat exported it."),
+        (b'{"lmchat": 1, "session": []}', "Its head is not"),
+    ],
+)
+def test_what_is_no_chat_is_refused_with_the_place(data, words):
+    assert words in refusal(data)
+
+
+def test_an_export_without_messages_holds_nothing_to_import():
+    assert "no message" in refusal(to_json(Session(header=header("t"))))
+    assert "no message" in refusal(to_markdown(Session(header=header("t"))))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.pop("role"),
+        lambda one: one.update(role="alien"),
+        lambda one: one.update(created_at=5),
+        lambda one: one.update(created_at="0001-01-01T00:00:00+00:00"),
+        lambda one: one.update(created_at="9999-12-31T23:59:59+00:00"),
+        lambda one: one.update(parts=[{"type": "text", "text": 5}]),
+        lambda one: one.update(parts=[{"type": "movie"}]),
+        lambda one: one.update(parts="text"),
+        lambda one: one.update(model={}),
+        lambda one: one.update(message_id=None),
+        lambda one: one.update(receipt={"ttft_ms": "soon"}),
+        lambda one: one.update(state="asleep"),
+        lambda one: one.clear(),
+    ],
+)
+def test_a_broken_message_of_an_own_export_is_named(change):
+    assert "Message 2 is not as lmchat exported it." in refusal(
+        changed(lambda data: change(data["messages"][1]))
+    )
+
+
+@pytest.mark.parametrize("name", ["title", "session_id", "created_at", "updated_at", "is_pinned"])
+@pytest.mark.parametrize("value", [[], 5.5, "0000"])
+def test_a_head_of_other_kinds_of_values_is_refused(name, value):
+    if (name, value) in [("title", "0000"), ("session_id", "0000")]:
+        return
+    assert "Its head" in refusal(changed(lambda data: data["session"].update({name: value})))
+
+
+def test_a_broken_mark_of_markdown_is_named_by_its_line():
+    text = to_markdown(talk())
+    lines = text.split("\n")
+    at = next(number for number, line in enumerate(lines, 1) if '"assistant"' in line)
+    for broken in ('"role": "alien"', '"role": 5', '"part": 5, "role": null'):
+        assert f"Line {at} is not as lmchat wrote it." in refusal(text.replace('"role": "assistant"', broken))
+    lines[at - 1] = lines[at - 1].replace('"state"', '"state')
+    assert f"Line {at} " in refusal("\n".join(lines))
+
+
+def test_messages_with_one_id_are_refused():
+    def twin(data):
+        data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
+
+    assert "Message 2 has the id of one before it." in refusal(changed(twin))
+
+
+def test_branches_in_a_circle_are_refused():
+    session = talk("a", "b")
+    first, second = session.messages
+    one = prompt("one")
+    two = replace(prompt("two", one), parent_id=one.message_id)
+    one = replace(one, parent_id=two.message_id)
+    text = to_json(replace(session, tree=(first, second, one, two)))
+    assert "in a circle" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    "own", ["last", "", "../../etc/passwd", "x" * 100_000, "a\0b", "ABCDEF0123456789", "\ud800"]
+)
+def test_an_id_that_is_none_of_ours_becomes_one_and_always_the_same(own):
+    def rename(data):
+        data["session"]["session_id"] = data["messages"][0]["message_id"] = own
+
+    text = changed(rename)
+    session = read_one(text)
+    for found in (session.header.session_id, session.messages[0].message_id):
+        assert len(found) == 16
+        assert set(found) <= set("0123456789abcdef")
+    assert session.messages[1].parent_id == session.messages[0].message_id
+    again = read_one(text)
+    assert (again.header, again.messages) == (session.header, session.messages)
+
+
+def test_a_path_is_what_the_file_shows_also_where_a_message_was_taken_out_by_hand():
+    def drop(data):
+        del data["messages"][1]
+
+    session = read_one(changed(drop, talk("one", "two", "three")))
+    assert [message.text for message in session.messages] == ["one", "three"]
+    assert session.messages[1].parent_id == session.messages[0].message_id
+
+
+@pytest.mark.parametrize(("words", "state"), [("half", AnswerState.INTERRUPTED), ("", AnswerState.FAILED)])
+@pytest.mark.parametrize("write", [to_json, to_markdown])
+def test_an_answer_that_was_arriving_arrives_no_more(write, words, state):
+    asked = prompt("q")
+    arriving = answer(words, parent=asked, state=AnswerState.STREAMING)
+    read_back = read_one(write(Session(header=header("t"), messages=(asked, arriving))))
+    assert read_back.messages[1].state is state
+    assert "exported while" in read_back.messages[1].failure.message
+
+
+def test_what_lay_in_the_trash_is_not_imported_into_it_and_no_time_lies_ahead():
+    late = replace(header("t", moment=NOW.replace(year=2126)), deleted_at=START, is_pinned=True)
+    session = read_one(to_json(replace(talk(), header=late)))
+    assert (session.header.deleted_at, session.header.updated_at) == (None, NOW)
+    assert session.header.is_pinned
+
+
+def test_endless_names_are_cut_and_texts_are_not():
+    session = talk("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
+    read_back = read_one(to_json(session))
+    assert len(read_back.header.title) == 1000
+    assert read_back.messages[0].text == "word " * 100_000
+
+
+def test_a_list_of_role_and_content_is_a_session():
+    messages, skipped = read_rows(
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "# Which\nvegetables?"},
+        {"role": "assistant", "content": "Lettuce.", "model": "qwen3-8b", "reasoning_content": "Hmm."},
+    )
+    assert skipped == ()
+    assert [(one.role, one.text) for one in messages] == [
+        (Role.SYSTEM, "Be brief."),
+        (Role.USER, "# Which\nvegetables?"),
+        (Role.ASSISTANT, "Lettuce."),
+    ]
+    assert (messages[2].reasoning, messages[2].model) == ("Hmm.", "qwen3-8b")
+    assert [one.parent_id for one in messages] == [None, messages[0].message_id, messages[1].message_id]
+    assert {one.created_at for one in messages} == {NOW}
+
+
+def test_a_list_may_stand_in_an_object_with_title_and_model():
+    text = json.dumps({"title": "Mine", "model": "m", "messages": [{"role": "assistant", "content": "x"}]})
+    session = read_one(text)
+    assert (session.header.title, session.header.model, session.messages[0].model) == ("Mine", "m", "m")
+
+
+def test_the_title_of_a_list_is_that_of_its_first_prompt():
+    assert read_one('[{"role": "user", "content": "# Which\\nvegetables?"}]').header.title == "Which"
+    assert read_one('[{"role": "assistant", "content": "Hi."}]').header.title == "Untitled"
+
+
+def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+    messages, skipped = read_rows(
+        {"role": "user", "content": ["a", {"type": "text", "text": "b"}, {"type": "image_url"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call, 5, {"function": None}]},
+        {"role": "tool", "content": "42", "tool_call_id": "c1"},
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "developer", "content": "Be kind."},
+    )
+    assert [message.parts for message in messages] == [
+        (TextPart(text="a"), TextPart(text="b")),
+        (ToolCallPart(call_id="c1", name="look", arguments='{"at": 1}'),),
+        (TextPart(text="42"),),
+        (RefusalPart(text="No."),),
+        (TextPart(text="Be kind."),),
+    ]
+    assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
+    assert [(one.where, one.reason) for one in skipped] == [("message 1", "1 of its parts is no text")]
+
+
+@pytest.mark.rule("R-35")
+def test_what_is_broken_in_a_list_is_left_out_and_counted():
+    messages, skipped = read_rows(
+        {"role": "user", "content": "kept"},
+        7,
+        {"role": "alien", "content": "x"},
+        {"role": "user"},
+        {"role": "user", "content": {"a": 1}},
+        {"role": "assistant", "content": [{"type": "image_url"}, {"type": "audio"}]},
+        {"role": "assistant", "content": "kept too"},
+    )
+    assert [message.text for message in messages] == ["kept", "kept too"]
+    assert [(one.where, one.reason) for one in skipped] == [
+        ("message 2", "it is no object"),
+        ("message 3", "its role is none of system, user, assistant, tool, developer, function"),
+        ("message 4", "it has no content that is text"),
+        ("message 5", "it has no content that is text"),
+        ("message 6", "2 of its parts are no text"),
+    ]
+
+
+@pytest.mark.rule("R-36")
+def test_the_same_list_is_the_same_session_whenever_and_however_it_is_written():
+    rows = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    one = read(json.dumps(rows).encode(), moment=NOW).sessions[0]
+    two = read(json.dumps(rows, indent=4).encode("utf-8-sig"), moment=START).sessions[0]
+    other = read(json.dumps([*rows, rows[0]]).encode(), moment=NOW).sessions[0]
+    assert one.header.session_id == two.header.session_id
+    assert [a.message_id for a in one.messages] == [b.message_id for b in two.messages]
+    assert other.header.session_id != one.header.session_id
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "messages", "lmchat", "session", "tool_calls", "text", "type", "x"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def told(data):
+    """Return what a file is read as, None where it is refused; any other error is a fault."""
+    with suppress(FileRefused):
+        return read(data, moment=NOW)
+    return None
+
+
+@given(anything)
+@example({"lmchat": 1, "session": {}, "messages": 5})
+@example({"lmchat": 1.0, "session": None})
+@example({"messages": {"role": "user"}})
+def test_whatever_json_a_file_holds_it_is_read_or_refused(value):
+    found = told(json.dumps(value).encode())
+    assert found is None or found.sessions[0].messages
+
+
+@given(st.data())
+def test_an_own_export_with_any_value_changed_is_read_or_refused(data):
+    value = json.loads(to_json(talk()))
+    row = data.draw(st.sampled_from([value, value["session"], *value["messages"]]))
+    row[data.draw(st.sampled_from(sorted(row)))] = data.draw(anything)
+    found = told(json.dumps(value).encode())
+    assert found is None or to_json(found.sessions[0])
+
+
+@given(st.data())
+def test_a_markdown_export_that_was_cut_or_changed_anywhere_is_read_or_refused(data):
+    text = to_markdown(talk("one", "two\n```\nopen", "three"))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    found = told((text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass"))
+    assert found is None or to_markdown(found.sessions[0])
+
+
+def test_reasoning_of_other_names_is_kept_once():
+    messages, _ = read_rows({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "c"})
+    assert messages[0].parts == (ReasoningPart(text="c"), TextPart(text="a"))
