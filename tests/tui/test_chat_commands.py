@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.command import CommandList
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
 from lmchat.tui.app.lmchat_app import LMChatApp
@@ -326,14 +327,25 @@ async def test_themes_change_by_command_and_are_remembered(tmp_path):
         assert before == "lmchat-dark"
 
 
+async def offered(desk, title: str) -> None:
+    """Wait until the palette has found a command, and Enter would run it."""
+
+    def is_first() -> bool:
+        for rows in desk.app.screen.query(CommandList):
+            if rows.highlighted == 0:
+                return title in str(rows.get_option_at_index(0).hit.text)
+        return False
+
+    await desk.until(is_first, f"“{title}” in the palette")
+
+
 async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         await asked(desk, "one")
         await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         await desk.pilot.press(*"regenerate")
-        await shown(desk, "Regenerate the last answer")
-        await desk.pilot.pause(0.3)
+        await offered(desk, "Regenerate the last answer")
         await desk.pilot.press("enter")
         await shown(desk, "Beta.")
 
@@ -349,15 +361,15 @@ async def test_the_palette_knows_every_command_that_is_offered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("query", "screen"), [("every command", HelpScreen), ("choose the model", ModelPicker)]
+    ("query", "screen"), [("Every command", HelpScreen), ("Choose the model", ModelPicker)]
 )
 async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
     async with desktop(tmp_path) as desk:
         await desk.ready()
         await desk.pilot.press("ctrl+p")
-        await desk.pilot.pause(0.1)
+        await shown(desk, "Choose the model")
         await desk.pilot.press(*query.partition(" ")[0])
-        await desk.pilot.pause(0.5)
+        await offered(desk, query)
         await desk.pilot.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, screen), "what was chosen")
 
@@ -366,8 +378,7 @@ async def test_the_palette_changes_the_theme(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
         await desk.pilot.press("ctrl+p", *"theme")
-        await shown(desk, "Change the theme")
-        await desk.pilot.pause(0.3)
+        await offered(desk, "Change the theme")
         await desk.pilot.press("enter")
         await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
 

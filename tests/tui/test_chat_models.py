@@ -106,7 +106,7 @@ async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b"), EMBED),)
         await desk.pilot.press("ctrl+r")
-        await desk.pilot.pause(0.1)
+        await shown(desk, "● phi4-14b")
         await desk.pilot.press("ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
         assert isinstance(desk.app.screen, ModelPicker)
