@@ -89,6 +89,11 @@ def is_forbidden(candidate: Candidate) -> bool:
     return candidate.detail.startswith(_NOT_ALLOWED)
 
 
+def can_be_allowed(candidate: Candidate) -> bool:
+    """Whether nothing but the user's word is missing for it to be asked."""
+    return is_forbidden(candidate) and "--allow-host" in candidate.detail
+
+
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
     """Choose the configured model, else the last used one, else a loaded one; None where there is none."""
     if model:

@@ -96,6 +96,11 @@ class Admission:
         return len(body)
 
 
+def step_where_refused(error: LMChatError, endpoint: Endpoint) -> str:
+    """Return the step that helps where a place may not be asked: the flag, unless it is another one."""
+    return f"lmchat --allow-host {endpoint.host}" if "--allow-host" in error.message else error.hint
+
+
 @contextmanager
 def _step(purpose: str, name: str) -> Iterator[None]:
     """Log that a step was passed, or at which one a request was refused."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from lmchat.domain.server import Endpoint
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.proxy.servers import SERVERS
 
 _PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
@@ -33,15 +33,17 @@ class AllowList:
 
         Raises:
             EndpointNotAllowed: it is neither of this machine nor named by the user.
+            RequestInvalid: it is a provider's, and in plain text.
         """
         # An endpoint may have been built by hand: only one that reads back as itself is what it says.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
         host = _canonical(endpoint.host)
         if endpoint.scheme == "http" and host in _PROVIDERS:
-            raise EndpointNotAllowed(
+            raise RequestInvalid(
                 f"Endpoint not allowed: {host} is asked over https only, or the key could be read on the way",
                 hint=f"Write https://{host} in the address.",
+                kind="not_allowed",
             )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return

@@ -17,8 +17,8 @@ from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
-from lmchat.proxy.admission import Admission
+from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
+from lmchat.proxy.admission import Admission, step_where_refused
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.connections import Connections
@@ -268,13 +268,13 @@ class ProxyClient:
     async def _look_at(self, place: Place) -> Candidate:
         try:
             self._admission.check(place.endpoint)
-        except EndpointNotAllowed as error:
+        except (EndpointNotAllowed, RequestInvalid) as error:
             return Candidate(
                 endpoint=place.endpoint,
                 product=place.server.product,
                 verdict=Verdict.REFUSED,
                 detail=error.message,
-                next_step=f"lmchat --allow-host {place.endpoint.host}",
+                next_step=step_where_refused(error, place.endpoint),
                 is_own=place.is_own,
             )
         return await self._scout.look_at(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lmchat.domain.arrival import has_model, is_forbidden
+from lmchat.domain.arrival import can_be_allowed, has_model
 from lmchat.domain.server import Candidate, Product, Verdict
 
 NOTHING = "No model server answers on this machine yet."
@@ -38,7 +38,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
         near = _named(candidates)
     if near is None or not near.next_step:
         return ""
-    if is_forbidden(near):
+    if can_be_allowed(near):
         return f"Next: {near.next_step}, or type the address here to allow it for this run"
     if near.kind == "certificate":  # which are trusted is read once a run
         return f"Next: {near.next_step} Then start lmchat again."

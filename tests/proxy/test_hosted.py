@@ -6,8 +6,9 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.arrival import can_be_allowed
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.proxy.servers import SERVERS, server_of
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer, model_list
@@ -78,9 +79,12 @@ async def test_a_provider_is_never_asked_in_plain_text(server, reach, product):
     endpoint, client, there = reach(product)
     plain = replace(endpoint, scheme="http", port=80)
     _, error = await events_of(client, ask(plain, product=product))
-    assert isinstance(error, EndpointNotAllowed)
+    assert isinstance(error, RequestInvalid)
+    assert error.kind == "not_allowed"
     assert error.hint == f"Write https://{endpoint.host} in the address."
-    assert there.meant == []
+    found = next(one for one in await client.detect(expected=(plain,)) if one.endpoint == plain)
+    assert (found.next_step, can_be_allowed(found)) == (error.hint, False)
+    assert f"http://{endpoint.host}" not in there.meant
 
 
 @pytest.mark.parametrize("product", ADDRESSES)

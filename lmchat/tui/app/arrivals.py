@@ -10,7 +10,7 @@ from textual import on
 from textual.reactive import var
 from textual.screen import ModalScreen
 
-from lmchat.domain.arrival import Arrival, Need, choose, has_model, is_forbidden
+from lmchat.domain.arrival import Arrival, Need, can_be_allowed, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health
@@ -128,7 +128,7 @@ class Arrivals(Entrances):
         """Return the server that the user named, where the allow-list keeps lmchat from asking it."""
         named = self.workspace.settings.endpoint
         asked = Endpoint.parse(named) if named else None
-        return next((one for one in candidates if one.endpoint == asked and is_forbidden(one)), None)
+        return next((one for one in candidates if one.endpoint == asked and can_be_allowed(one)), None)
 
     def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
         known = candidates or self.workspace.catalogue.candidates
