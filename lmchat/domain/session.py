@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
@@ -54,6 +55,39 @@ class Session(Struct, frozen=True, kw_only=True):
         """What of the tree is not on the path."""
         shown = {message.message_id for message in self.messages} if self.tree else set()
         return tuple(message for message in self.tree if message.message_id not in shown)
+
+
+class ListFilter(Struct, frozen=True, kw_only=True):
+    """What the list of sessions is narrowed down to."""
+
+    words: str = ""
+    """What a title has to hold, in this order, in small or capital letters."""
+    tags: tuple[str, ...] = ()
+    """How one of the tags has to begin, for each."""
+
+    @classmethod
+    def typed(cls, text: str) -> ListFilter:
+        """Return what somebody means: `#word` is a tag, all else a part of the title."""
+        found = text.casefold().split()
+        return cls(
+            words=" ".join(one for one in found if not one.startswith("#")),
+            tags=tuple(one.removeprefix("#") for one in found if one.startswith("#")),
+        )
+
+    def fits(self, title: str, tags: Collection[str] = ()) -> bool:
+        """Whether a session is one of those."""
+        return self.words in title.casefold() and all(
+            any(tag.startswith(wanted) for tag in tags) for wanted in self.tags
+        )
+
+
+class SessionsFound(Struct, frozen=True, kw_only=True):
+    """A part of the list of sessions, from its beginning."""
+
+    headers: tuple[SessionHeader, ...]
+    """Pinned first, then newest first; archived ones at the end."""
+    total: int
+    """How many there are in all."""
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from msgspec import Struct
 
 from lmchat.domain.message import now
-from lmchat.domain.session import SessionHeader
+from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.services.exporting import Exporting, WriteNewFile
 from lmchat.services.ports import SessionStore
 
@@ -25,6 +26,20 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     """`Pinned`, `Today`, `Yesterday`, months (of other years: `November 2025`), then `Archived`."""
     headers: tuple[SessionHeader, ...]
     """In the order of the list."""
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """The list of sessions from its beginning, as far as it was asked for."""
+
+    groups: tuple[SessionGroup, ...] = ()
+    """By day."""
+    total: int = 0
+    """How many sessions there are in all; with a filter, how many fit."""
+
+    @property
+    def is_more(self) -> bool:
+        """Whether these are not all."""
+        return sum(len(group.headers) for group in self.groups) < self.total
 
 
 class Library(Exporting):
@@ -49,12 +64,12 @@ class Library(Exporting):
         found = await self.store.list_sessions(limit=limit)
         return tuple(header for header in found if is_archived in (None, header.is_archived))
 
-    async def groups(
-        self, *, is_archived: bool | None = False, limit: int = 1000
-    ) -> tuple[SessionGroup, ...]:
-        """Return the list by day."""
-        headers = await self.headers(is_archived=is_archived, limit=limit)
-        return group_by_day(headers, moment=self._clock(), zone=self._zone)
+    async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
+        """Return the list by day; with a filter, what of all sessions fits it."""
+        found = await self.store.sessions_with(ListFilter.typed(typed), limit=limit)
+        moment, zone = self._clock(), self._zone
+        groups = await asyncio.to_thread(group_by_day, found.headers, moment=moment, zone=zone)
+        return Listed(groups=groups, total=found.total)
 
     async def trash(self) -> tuple[SessionHeader, ...]:
         """Return deleted sessions, those deleted last first."""

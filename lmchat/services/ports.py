@@ -11,7 +11,7 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
-from lmchat.domain.session import SearchHit, Session, SessionHeader
+from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 
 
@@ -89,6 +89,10 @@ class SessionStore(Protocol):
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; archived ones too."""
+        ...
+
+    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
+        """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
         ...
 
     async def find(self, id_or_prefix: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.message_path import MessagePath
-from lmchat.domain.session import SearchHit, Session, SessionHeader
+from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import bringing, changing, ledger, messages, reading, search, tidying
+from lmchat.storage import bringing, changing, ledger, listing, messages, reading, search, tidying
 from lmchat.storage.arriving import Arriving
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
@@ -51,6 +51,10 @@ class SessionStore:
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
         return await self._database.read(lambda c: reading.headers(c, is_trash=is_trash, limit=limit))
+
+    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
+        """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
+        return await self._database.read(lambda c: listing.sessions_with(c, wanted, limit))
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""

@@ -107,17 +107,20 @@ class ChatBase(ChatFigures):
         self.begin_work(self._list_sessions, "library")
 
     async def _list_sessions(self) -> None:
+        typed, limit = self.sessions.part
         try:
-            self._groups = await self.workspace.library.groups(is_archived=None)
+            self._listed = await self.workspace.library.listed(typed, limit=limit)
             self._list_warning = ""
         except LMChatError as error:
             self._list_warning = error.words
             self.refresh_figures()
         self.sessions.show(
-            with_unsaved(self._groups, self.desk.unsaved()),
+            with_unsaved(self._listed.groups, self.desk.unsaved()),
             self.conversation_id,
             self.desk.streaming,
             self.desk.unread,
+            typed=typed,
+            is_more=self._listed.is_more,
         )
 
     def mark_left_out(self) -> None:

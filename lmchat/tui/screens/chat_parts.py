@@ -13,7 +13,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from lmchat.domain.telemetry import Health
-from lmchat.services.library import SessionGroup
+from lmchat.services.library import Listed
 from lmchat.services.resting_count import AtRest, RestingCount
 from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
@@ -59,7 +59,7 @@ class ChatParts(Screen[None]):
         self._marker: Timer | None = None
         self._left_out = 0
         self._list_warning = ""
-        self._groups: tuple[SessionGroup, ...] = ()
+        self._listed = Listed()
 
     def compose(self) -> ComposeResult:
         """Sessions, chat, telemetry; below them the keys."""

@@ -204,7 +204,7 @@ class ChatSessions(ChatTurns):
         return "Renamed"
 
     def _title_of(self, session_id: str) -> str:
-        headers = (header for group in self._groups for header in group.headers)
+        headers = (header for group in self._listed.groups for header in group.headers)
         known = (self.desk.shown.conversation.header, *headers)
         return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
 
@@ -221,6 +221,11 @@ class ChatSessions(ChatTurns):
                 self.open_session(hit.session_id, message_id=hit.message_id)
 
         self.app.push_screen(SearchDialog(query), go)
+
+    @on(SessionList.PartWanted)
+    def list_part(self) -> None:
+        """List what is wanted now."""
+        self.show_sessions()
 
     @on(SessionList.SearchWanted)
     def search_typed(self, event: SessionList.SearchWanted) -> None:

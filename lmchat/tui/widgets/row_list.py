@@ -26,6 +26,7 @@ WHEN_CHOSEN = "when-chosen"
 """Style of a part that only the chosen row shows, in bold."""
 UNLESS_CHOSEN = "unless-chosen"
 """Style of a part that all rows but the chosen one show, in bold."""
+_PAGES_AHEAD = 3
 _CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
 _SOMETIMES = frozenset({WHEN_CHOSEN, UNLESS_CHOSEN})
@@ -63,6 +64,9 @@ class RowList(ScrollView):
         def control(self) -> RowList:
             """The list."""
             return self.rows
+
+    class EndNear(Post):
+        """The last rows are about to come into view."""
 
     def __init__(self, *, hides_choice: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -133,6 +137,13 @@ class RowList(ScrollView):
         """Show the first rows, as far as the chosen one can be seen too."""
         self.scroll_to(y=0, animate=False, force=True)
         self._reveal()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Tell early when the end comes near."""
+        super().watch_scroll_y(old_value, new_value)
+        height = self.size.height
+        if new_value > old_value and new_value + _PAGES_AHEAD * height >= len(self._rows):
+            self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
         """Tell whether the keys go to this list."""

@@ -10,9 +10,10 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.getters import query_one
 
-from lmchat.domain.session import SessionHeader
+from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.safe_text import safe_line
 from lmchat.services.library import SessionGroup
+from lmchat.tui import figures
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
 from lmchat.tui.post import Post
@@ -21,7 +22,12 @@ from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
 _EMPTY = "No sessions yet. Your first message begins one."
-_MOVES = (("up", -1), ("down", 1), ("home", -1_000_000), ("end", 1_000_000))
+_FAR = 1_000_000
+_MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
+_COUNTED = 10
+"""So many under one heading are told in figures; fewer are seen at a glance."""
+FIRST_PART = 100
+"""Sessions that are listed without asking: more than a screen holds, and little to read and to draw."""
 
 
 class SessionList(Vertical, can_focus=True):
@@ -49,6 +55,9 @@ class SessionList(Vertical, can_focus=True):
         session_id: str
         """Which; empty where the list is empty."""
 
+    class PartWanted(Post):
+        """Another part of the list is wanted, the `part` of now: more of it, or what fits a filter."""
+
     class SearchWanted(Post):
         """All words of all sessions shall be searched."""
 
@@ -61,6 +70,10 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._groups: tuple[SessionGroup, ...] = ()
+        self._limit = FIRST_PART
+        self._is_more = self._is_asking = False
+        self._listed_for = ""
+        self._goes_to_end = self._takes_first = False
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -82,19 +95,44 @@ class SessionList(Vertical, can_focus=True):
         open_id: str | None,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
+        *,
+        typed: str = "",
+        is_more: bool = False,
     ) -> None:
-        """Show other sessions, or the same with other marks."""
+        """Show other sessions, or the same with other marks; they are the first of those that fit `typed`."""
         new = (
             tuple(groups),
             open_id,
             frozenset(streaming),
             frozenset(unread),
+            is_more,
         )
-        if new != (self._groups, self._open_id, self._streaming, self._unread):
+        was_asking, self._is_asking = self._is_asking, False
+        self._listed_for = typed
+        if was_asking or new != (self._groups, self._open_id, self._streaming, self._unread, self._is_more):
             is_other = open_id != self._open_id
-            self._groups, self._open_id, self._streaming, self._unread = new
+            self._groups, self._open_id, self._streaming, self._unread, self._is_more = new
             if self.is_mounted:
                 self._draw(choose=open_id if is_other else None)
+                self._go_on()
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """What is typed into the filter, and how many sessions are wanted at most."""
+        return self._typed, self._limit
+
+    def _want(self, limit: int) -> None:
+        self._limit, self._is_asking = limit, True
+        self.post_message(self.PartWanted())
+
+    def _go_on(self) -> None:
+        """Do what had to wait for another part of the list."""
+        if self._goes_to_end and not self._is_more:
+            self._goes_to_end = False
+            self._rows.move(_FAR)
+        if self._takes_first:
+            self._takes_first = False
+            self.take_first()
 
     @property
     def chosen_id(self) -> str:
@@ -103,23 +141,25 @@ class SessionList(Vertical, can_focus=True):
 
     def _draw(self, choose: str | None = None) -> None:
         typed = self._typed.strip()
-        rows = list(self._listed(typed.casefold(), signs_for(self)))
-        if not rows:
+        rows = list(self._listed(ListFilter.typed(typed), signs_for(self)))
+        if not rows and not self._is_asking:
             words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
             width = max(self._rows.size.width - 2, 12)
             rows = words_as_rows(words, width)
         self._rows.show(rows, choose=choose)
 
-    def _listed(self, typed: str, signs: Signs) -> Iterator[ListRow]:
+    def _listed(self, wanted: ListFilter, signs: Signs) -> Iterator[ListRow]:
         is_first = True
         for group in self._groups:
-            shown = [header for header in group.headers if typed in header.title.casefold()]
+            shown = [header for header in group.headers if wanted.fits(header.title)]
             if not shown:
                 continue
             if not is_first:
                 yield ListRow()
             is_first = False
-            yield ListRow((((safe_line(group.name), MUTED),),), is_heading=True)
+            is_part = self._is_more and group is self._groups[-1]
+            count = figures.tokens(len(shown)) if len(shown) >= _COUNTED and not is_part else ""
+            yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
             for header in shown:
                 yield self._row(header, signs)
 
@@ -143,7 +183,10 @@ class SessionList(Vertical, can_focus=True):
             self.post_message(self.Wanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:
-        """Choose another session."""
+        """Choose another session; the last one may have to be read first."""
+        self._goes_to_end = by >= _FAR and self._is_more
+        if self._goes_to_end:
+            self._want(_FAR)
         self._rows.move(by)
 
     def action_page(self, direction: int) -> None:
@@ -164,8 +207,9 @@ class SessionList(Vertical, can_focus=True):
         self._rows.set_focused(has_keys=True)
 
     def on_blur(self) -> None:
-        """Hide what is chosen."""
+        """Hide what is chosen; the next look at the list is a short one again."""
         self._rows.set_focused(has_keys=False)
+        self._limit = FIRST_PART
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap the words of an empty list anew."""
@@ -189,12 +233,27 @@ class SessionList(Vertical, can_focus=True):
         """Show the sessions whose title holds what is typed."""
         event.stop()
         self._typed = event.words
+        if self._is_more or self._listed_for:
+            self._want(FIRST_PART)
         self._draw()
+
+    @on(RowList.EndNear)
+    def want_more(self, event: RowList.EndNear) -> None:
+        """Ask for the next part of the list before its rows are needed."""
+        event.stop()
+        if self._is_more and not self._is_asking:
+            self._want(2 * self._limit)
 
     @on(TakeFiltered)
     def take_filtered(self, event: TakeFiltered) -> None:
         """Open the chosen one; where no title fits, search all words."""
         event.stop()
+        self._takes_first = self._is_asking and not self.chosen_id
+        if not self._takes_first:
+            self.take_first()
+
+    def take_first(self) -> None:
+        """Open the chosen session; where there is none, search all words."""
         if self.chosen_id:
             self.action_session("open")
         else:
