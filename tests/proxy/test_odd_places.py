@@ -178,7 +178,7 @@ async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
 
 @pytest.mark.parametrize("props", [raw_reply(Cut()), raw_reply(Hold()), text_reply("x" * (17 << 20))])
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, make_client, props):
-    client = make_client(timeouts=TimeoutSettings(health_s=0.5))
+    client = make_client(timeouts=TimeoutSettings(health_s=3))
     products.llama_cpp(server).on("GET /props", props)
     candidate = await client.check(endpoint_of(server))
     assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
