@@ -1,0 +1,388 @@
+"""Bringing chats over: what comes out of a store comes back into another, each session once and whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import resource
+import sqlite3
+from contextlib import contextmanager
+from datetime import UTC
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.errors import StoreUnavailable
+from lmchat.services.importing import Importer, sentence
+from lmchat.services.library import Library
+from lmchat.storage import bringing, chat_files
+from lmchat.storage.chat_files import DiskFiles
+from lmchat.storage.sessions import SessionStore
+from lmchat.storage.whole_file import write_new_file
+from tests.support.chats import Clock, answer, fill_long, header, reply, say, store_at
+
+LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = store_at(tmp_path / "here")
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def other(tmp_path):
+    opened = store_at(tmp_path / "there")
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def importer(store):
+    return Importer(store, DiskFiles())
+
+
+def library(store):
+    return Library(store, write_file=write_new_file, zone=UTC)
+
+
+def file_of(folder, value=LIST, name="talk.json"):
+    path = folder / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(path)
+
+
+def state_of(path):
+    return path.stat().st_mtime_ns, path.read_bytes()
+
+
+async def bring(importer, *names, **how):
+    """Import files none of which is refused."""
+    done = await importer.bring(names, **how)
+    assert done.refused == []
+    return [one for _, one in done.imported]
+
+
+async def grown(store, seed):
+    """A session grown at random: prompts and answers below any message, one of the paths chosen."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    session, known = header(f"Tree {seed}"), []
+    for number in range(chance.randint(1, 25)):
+        parent = chance.choice([None, *known]) if known else None
+        if parent is None or chance.random() < 0.5:
+            known.append(await say(store, session, f"prompt {number}\n```\nopen", parent))
+            continue
+        state = chance.choice([AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.INTERRUPTED])
+        parts = (ReasoningPart(text=f"thought {number}"), TextPart(text=f"answer {number}\x1b[31m"))
+        said = answer(*parts, parent=parent, state=state)
+        await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+        await store.finish(session.session_id, said)
+        known.append(said)
+    await store.set_leaf(session.session_id, chance.choice(known).message_id)
+    return session.session_id
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, store, other, seed):
+    session_id = await grown(store, seed)
+    path = await library(store).export_file(await store.open_session(session_id), tmp_path / "tree.json")
+    (one,) = await bring(Importer(other, DiskFiles()), str(path))
+    assert one.header.session_id == session_id
+    assert await other.tree(session_id) == await store.tree(session_id)
+    assert await other.open_session(session_id) == await store.open_session(session_id)
+    again = await library(other).export_text(await other.open_session(session_id), form="json")
+    assert again == path.read_text()
+
+
+@pytest.mark.parametrize("with_branches", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
+    tmp_path, store, other, seed, with_branches
+):
+    session_id = await grown(store, seed)
+    session = await store.open_session(session_id)
+    path = await library(store).export_file(
+        session, tmp_path / "tree.md", with_branches=with_branches, with_reasoning=True
+    )
+    (one,) = await bring(Importer(other, DiskFiles()), str(path))
+    read_back = await other.open_session(session_id)
+    assert [message.message_id for message in read_back.messages] == [
+        one.message_id for one in session.messages
+    ]
+    assert [message.state for message in read_back.messages] == [one.state for one in session.messages]
+    if with_branches:
+        assert [
+            (one.message_id, one.parent_id, one.version, one.versions) for one in await other.tree(session_id)
+        ] == [
+            (one.message_id, one.parent_id, one.version, one.versions) for one in await store.tree(session_id)
+        ]
+        assert one.beside == len(await store.tree(session_id)) - len(session.messages)
+    again = await library(other).export_text(read_back, with_branches=with_branches, with_reasoning=True)
+    # The figures of answers are not in Markdown.
+    assert _without_tokens(again) == _without_tokens(path.read_text())
+
+
+def _without_tokens(text):
+    return [line for line in text.split("\n") if not line.startswith("tokens")]
+
+
+async def test_what_is_imported_is_found_gone_on_with_and_branched(tmp_path, store, importer):
+    (one,) = await bring(importer, file_of(tmp_path))
+    session_id = one.header.session_id
+    (hit,) = await store.search("lettuce")
+    assert (hit.session_id, hit.title) == (session_id, "Which vegetables?")
+    session = await store.open_session(session_id)
+    assert session.header.message_count == 2
+    more = await say(store, session.header, "And fruit?", session.messages[-1])
+    await reply(store, session.header, "Berries.", more)
+    await say(store, session.header, "Other", session.messages[0])
+    assert len(await store.tree(session_id)) == 5
+
+
+@pytest.mark.rule("R-36")
+async def test_a_file_that_was_imported_is_not_imported_twice(tmp_path, store, importer):
+    (one,) = await bring(importer, file_of(tmp_path))
+    (two,) = await bring(importer, file_of(tmp_path, name="copy.json"))
+    assert (one.is_there, two.is_there) == (False, True)
+    assert one.header.session_id == two.header.session_id
+    assert len(await store.list_sessions()) == 1
+    assert (await store.open_session(one.header.session_id)).header.message_count == 2
+    assert sentence(one) == "“Which vegetables?”, 2 messages"
+    assert sentence(two) == "“Which vegetables?” is there already"
+
+
+@pytest.mark.rule("R-36")
+async def test_what_has_been_gone_on_with_or_renamed_is_known_again(tmp_path, store, importer):
+    name = file_of(tmp_path)
+    (one,) = await bring(importer, name)
+    session = await store.open_session(one.header.session_id)
+    await say(store, session.header, "And fruit?", session.messages[-1])
+    await library(store).rename(one.header.session_id, "Mine")
+    (two,) = await bring(importer, name)
+    assert (two.is_there, two.header.title) == (True, "Mine")
+    assert (await store.open_session(one.header.session_id)).header.message_count == 3
+
+
+async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back(tmp_path, store, importer):
+    name = file_of(tmp_path)
+    (one,) = await bring(importer, name)
+    await library(store).delete(one.header.session_id)
+    (two,) = await bring(importer, name)
+    assert two.is_there
+    assert sentence(two) == "“Which vegetables?” is in the trash"
+    assert await store.list_sessions() == ()
+    await store.purge(one.header.session_id)
+    (three,) = await bring(importer, name)
+    assert not three.is_there
+    assert len(await store.list_sessions()) == 1
+
+
+async def test_a_copy_is_another_session_each_time(tmp_path, store, importer):
+    name = file_of(tmp_path)
+    await bring(importer, name)
+    copies = [(await bring(importer, name, is_copy=True))[0] for _ in range(2)]
+    assert [one.is_there for one in copies] == [False, False]
+    sessions = [await store.open_session(one.session_id) for one in await store.list_sessions()]
+    assert len(sessions) == 3
+    assert len({message.message_id for one in sessions for message in one.messages}) == 6
+    assert all(
+        [message.text for message in one.messages] == ["Which vegetables?", "Lettuce."] for one in sessions
+    )
+
+
+async def test_a_trial_tells_the_same_and_writes_nothing(tmp_path, store, importer):
+    name = file_of(tmp_path)
+    (one,) = await bring(importer, name, is_trial=True)
+    assert await store.list_sessions() == ()
+    assert sentence(one, is_trial=True) == "“Which vegetables?” would be imported, 2 messages"
+    await bring(importer, name)
+    (two,) = await bring(importer, name, is_trial=True)
+    assert two.is_there
+
+
+async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
+    names = [file_of(tmp_path), file_of(tmp_path, "# notes", "notes.md"), str(tmp_path / "none.json")]
+    done = await importer.bring([*names, "a\0b"])
+    assert len(done.imported) == 1
+    messages = [error.message for _, error in done.refused]
+    assert messages[-2] == f"{names[1]} was not imported: it is none of the formats that can be imported."
+    assert messages[-1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
+    assert "NUL" in messages[0]
+    assert len(await store.list_sessions()) == 1
+
+
+async def test_a_message_of_another_session_is_never_written_over(tmp_path, store, importer):
+    """A file made such that its message has the id of one that is there, in a session that is not."""
+    mine = header("mine")
+    asked = await say(store, mine, "my words")
+    kept = await store.open_session(mine.session_id)
+    evil = replace(
+        kept, header=header("evil"), messages=(replace(asked, parts=(TextPart(text="evil words"),)),)
+    )
+    text = await library(store).export_text(evil, form="json")
+    (one,) = await bring(importer, file_of(tmp_path, text))
+    assert not one.is_there
+    assert (await store.open_session(mine.session_id)) == kept
+    imported = await store.open_session(one.header.session_id)
+    assert [message.text for message in imported.messages] == ["evil words"]
+
+
+async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
+    tmp_path, store, importer, monkeypatch
+):
+    written = []
+    put_whole = bringing.messages.put_whole
+
+    def fail_at_the_third(connection, session_id, message):
+        written.append(message)
+        if len(written) == 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        put_whole(connection, session_id, message)
+
+    monkeypatch.setattr(bringing.messages, "put_whole", fail_at_the_third)
+    names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
+    done = await importer.bring(names)
+    assert (done.imported, len(done.refused)) == ([], 1)  # the second was not tried: it would fail alike
+    assert isinstance(done.refused[0][1], StoreUnavailable)
+    assert await store.list_sessions() == ()
+    monkeypatch.undo()
+    (one, two) = await bring(importer, *names)
+    assert (one.header.message_count, two.header.message_count) == (6, 2)
+
+
+@contextmanager
+def room_for(size_bytes):
+    """No file of this process may grow beyond this size: a full disk, also for root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, importer):
+    name = file_of(tmp_path, [{"role": "user", "content": "word " * 20_000}] * 50)
+    await say(store, header("before"), "words")
+    with room_for(1 << 20):
+        done = await importer.bring([name])
+    (refused,) = done.refused
+    assert "no room" in refused[1].message
+    assert [one.title for one in await store.list_sessions()] == ["before"]
+    (one,) = await bring(importer, name)
+    assert len((await store.open_session(one.header.session_id)).messages) == 50
+    assert await store.check() == ""
+
+
+async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
+    name = file_of(tmp_path, LIST * 200)
+    stores = [SessionStore(tmp_path / "sessions.db") for _ in range(2)]
+    done = await asyncio.gather(*(Importer(one, DiskFiles()).bring([name]) for one in stores))
+    assert sorted(one.is_there for each in done for _, one in each.imported) == [False, True]
+    (session,) = await stores[0].list_sessions()
+    assert session.message_count == 400
+    for one in stores:
+        await one.aclose()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("ending", ["json", "md"])
+async def test_ten_thousand_messages_come_out_and_back(tmp_path, store, other, ending):
+    talk = await fill_long(store, 10_000)
+    (listed,) = await store.list_sessions()
+    session = await store.open_session(listed.session_id)
+    path = await library(store).export_file(session, tmp_path / f"long.{ending}")
+    (one,) = await bring(Importer(other, DiskFiles()), str(path))
+    assert one.header.message_count == 10_000
+    end = await other.open_end(listed.session_id, count=2)
+    assert [message.message_id for message in end.messages] == [one.message_id for one in talk[-2:]]
+
+
+@pytest.mark.rule("R-35")
+async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, importer, monkeypatch):
+    path = file_of(tmp_path, [*LIST, {"role": "alien", "content": "x"}])
+    opened, os_open = [], os.open
+
+    def seen(name, flags, *rest, **more):
+        if str(name) == path:
+            opened.append(flags)
+        return os_open(name, flags, *rest, **more)
+
+    before = state_of(tmp_path / "talk.json")
+    monkeypatch.setattr(os, "open", seen)
+    (one,) = await bring(importer, path)
+    assert opened
+    assert all(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 for flags in opened)
+    assert state_of(tmp_path / "talk.json") == before
+    assert [left.where for left in one.skipped] == ["message 3"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "broken link", "circle of links", "device", "socket name"])
+async def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path, importer, kind):
+    path = tmp_path / "odd.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "broken link":
+        path.symlink_to(tmp_path / "nothing")
+    elif kind == "circle of links":
+        path.symlink_to(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    done = await importer.bring([str(path)])
+    assert done.imported == []
+    assert "cannot be read" in done.refused[0][1].message
+
+
+async def test_a_link_to_a_file_is_followed(tmp_path, importer):
+    target = file_of(tmp_path)
+    (tmp_path / "link.json").symlink_to(target)
+    assert len(await bring(importer, str(tmp_path / "link.json"))) == 1
+
+
+async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer, monkeypatch):
+    monkeypatch.setattr(chat_files, "LARGEST_BYTES", 1000)
+    done = await importer.bring([file_of(tmp_path, [{"role": "user", "content": "x" * 1000}])])
+    assert "larger than" in done.refused[0][1].message
+
+
+async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, store, importer):
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    name = file_of(folder)
+    file_of(folder, "text", "notes.txt")
+    file_of(folder, "text", ".hidden.json")
+    (folder / "sub.json").mkdir()
+    found = await bring(importer, str(folder), name)
+    assert len(found) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = await importer.bring([str(empty)])
+    assert "holds no file" in done.refused[0][1].message
+
+
+async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, other):
+    for seed in range(5):
+        await grown(store, seed)
+    (pinned, archived, *_) = await store.list_sessions()
+    await library(store).pin(pinned.session_id)
+    await library(store).archive(archived.session_id)
+    exported = await library(store).export_all(tmp_path / "backup", form="json")
+    assert len(exported.paths) == 5
+    await bring(
+        Importer(other, DiskFiles(), clock=Clock(pinned.updated_at.replace(year=2030))),
+        str(tmp_path / "backup"),
+    )
+    assert await other.list_sessions() == await store.list_sessions()
+
+
+async def test_a_store_that_cannot_be_opened_ends_it_with_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = SessionStore(tmp_path / "file" / "sessions.db")
+    names = [file_of(tmp_path, name=f"{number}.json") for number in range(5)]
+    done = await Importer(store, DiskFiles()).bring(names)
+    assert (done.imported, len(done.refused)) == ([], 1)
+    await store.aclose()
