@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.programs import LMCHAT, clean_environment, run
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer
+
+LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Three sessions, one of them with two turns: the folder of their user."""
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path_factory.mktemp("written"), url=plain(server, "tiny").url)
+        for prompt in ("Plan a garden", "Bake ```bread", "Über 日本語"):
+            assert cli("ask", "--save", prompt).returncode == 0
+        assert cli("ask", "-r", "last", "And then?").returncode == 0
+        return cli.folder
+
+
+@pytest.fixture
+def full(written, tmp_path):
+    """A user with sessions."""
+    cli = Cli(home=tmp_path / "full")
+    cli.home.mkdir()
+    shutil.copytree(written, cli.folder)
+    return cli
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """A user without any."""
+    cli = Cli(home=tmp_path / "empty")
+    cli.home.mkdir()
+    return cli
+
+
+def file_of(cli, value=LIST, name="talk.json"):
+    path = cli.home / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["md", "json"])
+def test_all_sessions_of_one_user_become_those_of_another(full, empty, form):
+    assert full("export", "--all", str(full.home / "backup"), "--format", form).returncode == 0
+    done = empty("import", str(full.home / "backup"))
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = full.json("sessions", "--json")["data"]
+    assert set(done.stdout.splitlines()[-1].split()) == {one["id"] for one in listed}
+    assert {one["id"]: one["title"] for one in empty.json("sessions", "--json")["data"]} == {
+        one["id"]: one["title"] for one in listed
+    }
+    for one in listed:
+        theirs, ours = (cli("export", one["id"], "--format", form).stdout for cli in (full, empty))
+        assert _without_tokens(ours) == _without_tokens(theirs)
+
+
+def _without_tokens(text):
+    """Markdown does not have the figures of answers."""
+    return [line for line in text.splitlines() if not line.startswith("tokens")]
+
+
+def test_a_pipe_from_export_to_import_is_enough(full, empty):
+    text = full("export", "last").stdout
+    done = empty("import", "-", stdin=text)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == "-: “Über 日本語”, 4 messages"
+    session_id = done.stdout.splitlines()[-1]
+    assert empty("export", session_id, "--format", "txt").stdout == full("export", "--format", "txt").stdout
+
+
+def test_what_a_shell_puts_in_the_place_of_a_command_is_read(full, empty):
+    words = f"{' '.join(LMCHAT)} import <(cat {file_of(empty)})"
+    done = run(["bash", "-c", words], home=empty.home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "“Which vegetables?”, 2 messages" in done.stdout
+
+
+def test_a_list_of_role_and_content_is_imported_once(empty):
+    name = file_of(empty)
+    first = empty("import", name)
+    session_id = first.stdout.splitlines()[-1]
+    assert first.stdout == f"{name}: “Which vegetables?”, 2 messages\n{session_id}\n"
+    again = empty("import", name)
+    assert again.returncode == 0
+    assert again.stdout == (
+        f"{name}: “Which vegetables?” is there already, as {session_id[:8]}; --copy imports it once more.\n"
+        f"{session_id}\n"
+    )
+    copy = empty("import", "--copy", name).stdout.splitlines()[-1]
+    assert copy != session_id
+    assert len(empty.json("sessions", "--json")["data"]) == 2
+
+
+def test_what_is_in_the_trash_is_told_and_not_named_as_there(empty):
+    name = file_of(empty)
+    session_id = empty("import", name).stdout.splitlines()[-1]
+    empty("sessions", "delete", session_id)
+    done = empty("import", name)
+    assert done.stdout == (
+        f"{name}: “Which vegetables?” is in the trash; "
+        f"`lmchat sessions restore {session_id[:8]}` brings it back.\n"
+    )
+
+
+def test_a_dry_run_writes_nothing(empty):
+    name = file_of(empty)
+    assert (
+        empty("import", "--dry-run", name).stdout
+        == f"{name}: “Which vegetables?” would be imported, 2 messages\n"
+    )
+    assert empty.json("sessions", "--json")["data"] == []
+    (row,) = empty.json("import", "--dry-run", "--json", name)["data"]
+    assert (row["outcome"], row["messages"]) == ("would be imported", 2)
+
+
+def test_json_tells_each_file_and_what_was_left_out(empty):
+    good = file_of(empty, [*LIST, {"role": "alien"}, {"role": "user", "content": ["a", {}]}])
+    bad = file_of(empty, '{"a": 1}', "bad.json")
+    value = empty.json("import", "--json", good, bad, code=1)
+    (row,) = value["data"]
+    assert list(row) == [
+        *("file", "outcome", "id", "title", "created_at", "updated_at", "deleted_at", "model", "endpoint"),
+        *("messages", "pinned", "archived", "beside", "skipped"),
+    ]
+    assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
+    assert [one["where"] for one in row["skipped"]] == ["message 3", "message 4"]
+    (refused,) = value["refused"]
+    assert (refused["file"], refused["error"]) == (bad, "file")
+    assert empty.json("import", "--json", good)["data"][0]["outcome"] == "present"
+
+
+def test_what_was_left_out_is_told_on_stderr_ten_lines_at_most(empty):
+    done = empty("import", file_of(empty, [*LIST, *({"role": "alien"} for _ in range(500))]))
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert len(lines) == 11
+    assert lines[0].endswith(
+        "message 3: its role is none of system, user, assistant, tool, developer, function."
+    )
+    assert lines[-1].endswith("and 490 more that are not there, or not whole.")
+
+
+def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
+    name = file_of(empty, '[{"role": "user",\n "content": "cut')
+    done = empty("import", name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"lmchat: {name} was not imported: it is no JSON from line 2, column 13 on.\n"
+    )
+    detail = empty.json("import", "--json", name, code=1)["detail"]
+    assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
+
+
+def test_of_several_files_the_good_ones_are_imported(empty):
+    done = empty("import", file_of(empty), str(empty.home / "none.md"), file_of(empty, "x", "bad.md"))
+    assert done.returncode == 1
+    assert "“Which vegetables?”, 2 messages" in done.stdout
+    assert "none.md was not imported: it cannot be read: No such file or directory." in done.stderr
+    assert "bad.md was not imported: it is none of the formats that can be imported." in done.stderr
+    assert len(empty.json("sessions", "--json")["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["import"], ["import", "--temporary", "x.md"], ["import", "--what", "x.md"]]
+)
+def test_wrong_use_is_told(empty, words):
+    done = empty(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_the_help_has_an_example_and_the_exit_codes(empty):
+    done = empty("import", "--help")
+    assert done.returncode == 0
+    assert "lmchat import --dry-run backup" in done.stdout
+    assert "Exit codes: 0 all is there" in done.stdout
+    for shell in ("bash", "zsh", "fish"):
+        assert "--dry-run" in empty("completion", shell).stdout or shell == "fish"
+
+
+def test_names_and_words_of_a_file_do_no_harm(empty):
+    evil = "\x1b]0;owned\x07\u202e"
+    name = file_of(empty, [{"role": "user", "content": f"x{evil}"}, {"role": f"{evil}"}], f"a{evil}.json")
+    for words in (["import", name], ["import", name, "--json"], ["import", name + "x"], ["sessions"]):
+        done = empty(*words)
+        assert not set("\x1b\x07\u202e") & set(done.stdout + done.stderr), words
+
+
+@pytest.mark.parametrize("form", ["md", "txt", "html"])
+def test_several_sessions_go_into_a_folder(full, form):
+    ids = [one["id"] for one in full.json("sessions", "--json")["data"]][:2]
+    folder = full.home / "some"
+    value = full.json("export", *ids, ids[0][:8], "-o", str(folder), "--format", form, "--json")
+    assert (len(value["files"]), value["failed"]) == (2, 0)
+    assert sorted(path.suffix for path in folder.iterdir()) == [f".{form}"] * 2
+    again = full("export", *ids, "-o", str(folder), "--format", form)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    assert full("export", *ids, "-o", str(folder), "--format", form, "--force").returncode == 0
+
+
+def test_several_sessions_without_a_folder_are_refused(full):
+    ids = [one["id"] for one in full.json("sessions", "--json")["data"]][:2]
+    done = full("export", *ids)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-o" in done.stderr
+    assert full("export", ids[0], "zzzz", "-o", str(full.home / "x")).returncode == 2
+    assert not (full.home / "x").exists()
+
+
+def _small_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def test_an_export_on_a_full_disk_is_told_once_and_leaves_no_half_of_a_file(empty):
+    """No file may grow beyond 200 kB, which is what a full disk looks like, also to root."""
+    folder = empty.home / "all"
+    for number in range(3):
+        empty("import", "-", stdin=json.dumps([{"role": "user", "content": f"{number} word " * 50_000}]))
+    for words in (["--all", str(folder)], ["last", "-o", str(folder / "one.md")]):
+        done = subprocess.run(  # noqa: S603 - a limit is set between fork and exec
+            empty.argv("export", *words),
+            env=clean_environment(empty.home),
+            capture_output=True,
+            preexec_fn=_small_files,
+            timeout=30,
+            check=False,
+        )
+        told = done.stderr.decode()
+        assert done.returncode == 1
+        assert told.count("cannot be written: File too large") == 1
+        assert "Traceback" not in told
+        assert list(folder.iterdir()) == []
+
+
+def test_an_export_below_a_file_is_told_once(full):
+    (full.home / "file").write_text("")
+    done = full("export", "--all", str(full.home / "file" / "x"))
+    assert done.returncode == 1
+    assert done.stderr.count("cannot be written") == 1
+    assert "3 sessions were not written." in done.stderr
