@@ -10,6 +10,9 @@ from msgspec import Struct
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 
+TRASH_DAYS = 30
+"""How long a deleted session can be brought back."""
+
 
 class SessionHeader(Struct, frozen=True, kw_only=True):
     """What the list of sessions shows."""
@@ -98,9 +101,9 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     title: str
     """The session's title."""
     message_id: str
-    """The message."""
+    """The message; empty where only the title holds it."""
     role: str
-    """Who said it."""
+    """Who said it; empty for a title."""
     model: str
     """The model, where it is an answer."""
     created_at: datetime
@@ -111,6 +114,10 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     """The match."""
     after: str
     """Words after it."""
+    kind: str = "text"
+    """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session alone."""
+    words: tuple[str, ...] = ()
+    """What of it was searched, as it is written there."""
 
 
 def title_from(prompt: str, *, limit: int = 60) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lmchat.storage.faults import name_of
+from lmchat.storage.gram_table import ensure_grams, has_grams
 from lmchat.storage.schema import all_or_nothing, ensure_words, has_words, migrate, refuse_other_versions
 from lmchat.storage.whole_file import ensure_folder
 
@@ -43,6 +44,10 @@ class Connection(sqlite3.Connection):
     """The file."""
     has_words = False
     """Whether there is an index of words (FTS5)."""
+    has_grams = False
+    """Whether there is an index of trigrams."""
+    searched: tuple[str, ...] | None = None
+    """What its function `holds` looks for; None where it has no such function yet."""
     is_wal = False
     """Whether readers and one writer get along without waiting."""
     is_read_only = False
@@ -91,7 +96,7 @@ def _connect_to_read(path: Path) -> Connection:
             connection.text_factory = _text
             connection.execute(_CACHE)
             refuse_other_versions(connection)
-            connection.has_words = has_words(connection)
+            connection.has_words, connection.has_grams = has_words(connection), has_grams(connection)
             connection.is_read_only = True
         except sqlite3.OperationalError as error:
             connection.close()
@@ -125,6 +130,7 @@ def _set_up(connection: Connection) -> None:
     connection.is_wal = _use_wal(connection)
     migrate(connection)
     connection.has_words = ensure_words(connection)
+    connection.has_grams = connection.has_words and ensure_grams(connection)
 
 
 def _use_wal(connection: Connection) -> bool:

@@ -16,8 +16,10 @@ from typing import TypeVar
 from lmchat.domain.message import now
 from lmchat.storage.connection import Connection, connect, transaction
 from lmchat.storage.faults import BROKEN, closed, explain, is_damage, is_passing, name_of
+from lmchat.storage.gram_table import renew_grams
 from lmchat.storage.salvage import begin_anew, is_sound
 from lmchat.storage.schema import renew_words
+from lmchat.storage.words import catch_up
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Database:
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
         self._is_closed = False
+        self._is_catching_up = False
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job that changes nothing; cancelling the caller ends it."""
@@ -100,6 +103,28 @@ class Database:
             if not is_passing(error):
                 self._disconnect()
             raise explain(error, self.path) from error
+        finally:
+            self._catch_up_later()
+
+    def _catch_up_later(self) -> None:
+        """Let a batch be indexed after all that waits now, where a batch is behind."""
+        if not (self._is_closed or self._is_catching_up or self._connection is None):
+            self._is_catching_up = True
+            with suppress(RuntimeError):  # the thread takes nothing more
+                self._thread.submit(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._is_catching_up = False
+        if self._is_closed or self._connection is None:
+            return
+        self._connection.set_progress_handler(None, 0)
+        try:
+            is_more = catch_up(self._connection)
+        except BROKEN as error:  # what is not indexed is found all the same, and the next job tries again
+            log.info("indexing waits: %s", name_of(error) or type(error).__name__)
+        else:
+            if is_more:
+                self._catch_up_later()
 
     def _attempt(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
         connection = self._ready()
@@ -148,6 +173,8 @@ class Database:
         log.warning("the index of words is damaged and made anew")
         try:
             renew_words(self._connection)
+            if self._connection.has_grams:
+                renew_grams(self._connection)
             self._prepare(self._connection, self.clock())
         except sqlite3.Error as error:
             log.warning("making the index of words anew failed: %s", error)

@@ -13,6 +13,7 @@ from lmchat.storage.query import pattern
 from lmchat.storage.rows import stored_time
 
 _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
+_FENCES = ("```", "~~~")
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
 
 
@@ -23,6 +24,8 @@ class Condition(Struct, frozen=True, kw_only=True):
     """With places for the values."""
     values: tuple[str, ...] = ()
     """What to bind."""
+    has_any: tuple[str, ...] = ()
+    """What the text must have one of; empty where it says nothing of the text."""
 
 
 def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[Condition, ...]]:
@@ -41,11 +44,19 @@ def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[C
 
 
 def _model(value: str, _zone: tzinfo | None) -> Condition:
-    return Condition(sql="fold(cast(m.model as blob)) like ? escape '\\'", values=(pattern(value),))
+    return Condition(sql=_like("m.model"), values=(pattern(value),) * 2)
 
 
 def _title(value: str, _zone: tzinfo | None) -> Condition:
-    return Condition(sql="fold(cast(s.title as blob)) like ? escape '\\'", values=(pattern(value),))
+    ids = f"select session_id from sessions where {_like('title')}"
+    return Condition(sql=f"+m.session_id in ({ids})", values=(pattern(value),) * 2)
+
+
+def _like(column: str) -> str:
+    """Return a comparison with two patterns; SQLite itself compares what is in ASCII, thrice as fast."""
+    other = f"typeof({column}) <> 'text' or {column} glob '*[^ -~]*'"
+    folded = f"fold(cast({column} as blob)) like ? escape '\\'"
+    return f"({column} like ? escape '\\' or (({other}) and {folded}))"
 
 
 def _role(value: str, _zone: tzinfo | None) -> Condition | None:
@@ -64,7 +75,10 @@ def _after(value: str, zone: tzinfo | None) -> Condition | None:
 
 
 def _has(value: str, _zone: tzinfo | None) -> Condition | None:
-    return Condition(sql="(p.text like '%```%' or p.text like '%~~~%')") if value.lower() == "code" else None
+    if value.lower() != "code":
+        return None
+    tests = " or ".join(f"p.text like '%{fence}%'" for fence in _FENCES)
+    return Condition(sql=f"(p.kind = 'text' and ({tests}))", has_any=_FENCES)
 
 
 def _day(value: str, zone: tzinfo | None) -> str | None:

@@ -13,6 +13,8 @@ _UNSPACED = re.compile(
 )
 """Scripts that write words without blanks, or hang endings on them: Thai to Khmer, CJK, Hangul."""
 
+_CODE = re.compile(r"[\]\[(){}<>=+*/\\|&^~$#@%`]")
+"""What code is made of; to the index of words `c++` would be any word that begins with c."""
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 """Combining marks of alphabets; those of other scripts tell letters apart."""
 
@@ -27,19 +29,26 @@ class Query(Struct, frozen=True, kw_only=True):
 
     @property
     def is_of_words(self) -> bool:
-        """Whether the index of words can answer; else every text has to be looked through."""
-        return all(any(char.isalnum() for char in term) and not _UNSPACED.search(term) for term in self.terms)
+        """Whether the index of words can answer: it knows neither signs nor parts of words."""
+        return all(
+            any(char.isalnum() for char in term) and not _UNSPACED.search(term) and not _CODE.search(term)
+            for term in self.terms
+        )
 
     @property
     def words(self) -> str:
         """The search in the language of FTS5; quotes keep what people type from being syntax."""
-        quoted = ['"' + term.replace('"', '""') + '"' for term in self.terms]
-        return " ".join(quoted) + ("*" if self.is_last_open else "")
+        return " ".join(map(quoted, self.terms)) + ("*" if self.is_last_open else "")
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The terms, folded, as patterns of `like` with the backslash as escape."""
         return tuple(pattern(term) for term in self.terms)
+
+
+def quoted(term: str) -> str:
+    """Return a term as FTS5 reads it, whatever it holds."""
+    return '"' + term.replace('"', '""') + '"'
 
 
 def pattern(text: str) -> str:

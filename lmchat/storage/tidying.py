@@ -1,4 +1,4 @@
-"""What is put in order when the file is opened: answers without an owner, old trash, missing words."""
+"""What is put in order when the file is opened: answers without an owner, old trash."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
+from lmchat.domain.session import TRASH_DAYS
 from lmchat.storage.answer_file import Begun, answer_path, answer_paths, read_answer
 from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.backup import remove_old_copies
@@ -18,12 +19,10 @@ from lmchat.storage.connection import Connection, transaction
 from lmchat.storage.messages import ensure_session, make_leaf, number_of, put_whole
 from lmchat.storage.owner import is_alive
 from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, parts_of, stored_time
-from lmchat.storage.words import index_what_is_missing, unindex_message
+from lmchat.storage.words import unindex_message
 
 log = logging.getLogger(__name__)
 
-TRASH_DAYS = 30
-"""How long a deleted session can be brought back."""
 _LONGEST_REST_DAYS = 60
 """A clock that is further ahead of the last thing said may be wrong."""
 _ENDED = Failure(
@@ -41,10 +40,6 @@ def tidy(connection: Connection, moment: datetime) -> None:
     adopt_answers(connection, moment)
     empty_trash(connection, moment)
     remove_old_copies(connection.path, days=TRASH_DAYS)
-    is_more = True
-    while is_more:
-        with transaction(connection, is_durable=False):
-            is_more = index_what_is_missing(connection)
 
 
 def empty_trash(connection: Connection, moment: datetime) -> None:

@@ -62,8 +62,7 @@ async def test_nothing_that_people_type_is_a_syntax_error(store, session, query)
     assert isinstance(await store.search(query), tuple)
 
 
-async def test_letters_in_between_are_no_hit(store, session):
-    assert await store.search("egetable") == ()
+async def test_letters_that_stand_nowhere_are_no_hit(store, session):
     assert await store.search("shadow") == ()
     assert await store.search('"shade grow"') == ()
     assert await store.search("_") != ()
@@ -119,6 +118,8 @@ async def test_without_fts5_search_finds_the_same_and_the_words_are_indexed_late
     await poor.aclose()
     monkeypatch.undo()
     rich = store_at(tmp_path)
+    await rich.open()
+    await rich.open()  # what waited to be indexed came before
     assert marked(await rich.search("ecr")) == ["Écrit"]
     await rich.purge(more.session_id)
     assert await rich.search("ecr") == ()

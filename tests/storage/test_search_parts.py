@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
+from lmchat.storage import connection as connections
+from lmchat.storage.connection import connect
+from lmchat.storage.grams import reach
+from lmchat.storage.query import fold, parse
+from lmchat.storage.search import search
+from tests.support.chats import answer, header, say, store_at
+
+TEXTS = (
+    "Der Überprüfungsvermerk liegt bei.",
+    "const camelCaseName = self.beds->plan[0];",
+    "日本語の全文検索です",
+    "漢字",
+    "A smile 🙂 at the end",
+    "x ≤ π",
+    "Ein Schloß, ﬁne, naïve",
+    "한국어 문장",
+    "C# or c++ {} %d\tdone",
+)
+PARTS = (
+    ("vermerk", 0),
+    ("PRUFUNGS", 0),
+    ("aseNa", 1),
+    ("s->p", 1),
+    ("[0];", 1),
+    ("全文", 2),
+    ("検", 2),
+    ("す", 2),
+    ("漢", 3),
+    ("字", 3),
+    ("🙂", 4),
+    ("π", 5),
+    ("≤", 5),
+    ("loß", 6),
+    ("fin", 6),
+    ("aive", 6),
+    ("국어", 7),
+    ("++", 8),
+    ("{}", 8),
+    ("%d", 8),
+)
+
+
+def indexed(path):
+    """Index all texts: without others to wait for, a batch would wait for more."""
+    from lmchat.storage import grams, words  # noqa: PLC0415
+
+    with closing(connect(path)) as connection:
+        grams.index_batch(connection)
+        assert reach(connection) == connection.execute("select max(part_id) from parts").fetchone()[0]
+        assert not words.catch_up(connection)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lmchat" / "sessions.db"
+
+
+@pytest.fixture(params=["indexed", "waiting", "no trigrams", "no index"])
+async def found(request, tmp_path, path, store, monkeypatch):
+    """Ids of the texts, and a store whose index is in some state."""
+    ids = {}
+    for number, text in enumerate(TEXTS):
+        ids[(await say(store, header(), text)).message_id] = number
+    await store.aclose()
+    if request.param == "indexed":
+        indexed(path)
+    elif request.param == "no trigrams":
+        monkeypatch.setattr(connections, "ensure_grams", lambda _: False)
+    elif request.param == "no index":
+        monkeypatch.setattr(connections, "ensure_words", lambda _: False)
+    opened = store_at(tmp_path)
+
+    async def find(query):
+        return {ids.get(hit.message_id): hit for hit in await opened.search(query)}
+
+    yield find
+    await opened.aclose()
+
+
+async def test_any_part_of_a_word_is_found_whatever_is_indexed(found):
+    for query, number in PARTS:
+        hits = await found(query)
+        assert number in hits, query
+        assert fold(query).strip() in fold(hits[number].match), query
+
+
+async def test_what_stands_nowhere_is_not_found_whatever_is_indexed(found):
+    for query in ("vermirk", "全検", "->q", "🙃", "猫", "zzz", "vermerk 漢"):
+        assert await found(query) == {}, query
+
+
+async def test_whole_words_come_before_parts_of_words(store):
+    session = header()
+    whole = await say(store, session, "an art of gardening")
+    part = await say(store, session, "we go to a party")
+    assert [hit.message_id for hit in await store.search("art")] == [whole.message_id, part.message_id]
+    assert [hit.message_id for hit in await store.search("art", limit=1)] == [whole.message_id]
+
+
+async def test_thoughts_and_calls_of_tools_are_found_and_say_what_they_are(store, path):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer(
+        ReasoningPart(text="The user greets; perhaps a gardener."),
+        TextPart(text="Hi!"),
+        ToolCallPart(call_id="c1", name="look_up_weather", arguments='{"city": "Ulm"}'),
+        parent=asked,
+    )
+    await store.finish(session.session_id, said)
+    for is_indexed in (False, True):
+        if is_indexed:
+            indexed(path)
+        for query, kind in (
+            ("gardener", "reasoning"),
+            ("up_weath", "tool_call"),
+            ("Ulm", "tool_call"),
+            ("Hi!", "text"),
+        ):
+            (hit,) = await store.search(query)
+            assert (hit.kind, hit.message_id) == (kind, said.message_id), query
+
+
+async def test_a_title_is_a_hit_of_its_own_unless_it_only_repeats_the_prompt(store):
+    plain, renamed = header(), header()
+    await say(store, plain, "Lettuce in shade")
+    await say(store, renamed, "Something else")
+    assert [hit.kind for hit in await store.search("lettuce")] == ["text"]
+    await store.update_session(renamed.session_id, {"title": "Plans for Kopfsalät"})
+    (hit,) = await store.search("salat")
+    assert (hit.kind, hit.session_id, hit.message_id) == ("title", renamed.session_id, "")
+    assert (hit.before, hit.match) == ("Plans for Kopf", "salät")
+    await store.update_session(renamed.session_id, {"deleted_at": renamed.created_at})
+    assert await store.search("salat") == ()
+
+
+async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "hello")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, replace(said, parts=()))
+    await store.add_pieces(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
+    await store.add_pieces(said.message_id, [("text", "wer is 42")])
+    other = store_at(tmp_path)
+    for query, kind in (("answer is", "text"), ("iddle", "reasoning"), ("42 role:assistant", "text")):
+        (hit,) = await other.search(query)
+        assert (hit.message_id, hit.kind) == (said.message_id, kind)
+    assert await other.search("42 role:you") == ()
+    assert await other.search("42 has:code") == ()
+    await other.aclose()
+
+
+async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):
+    session, kept = header(), header()
+    await say(store, session, "Geheimwort")
+    await say(store, kept, "Freundeswort")
+    indexed(path)
+    await store.purge(session.session_id)
+    assert await store.search("heimwo") == ()
+    assert len(await store.search("deswor")) == 1
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("select count(*) from grams where grams match 'hei'").fetchone() == (0,)
+        raw.execute("insert into grams (grams) values ('integrity-check')")
+        assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_damaged_index_of_trigrams_mends_itself(tmp_path, store, path):
+    await say(store, header(), "Der Überprüfungsvermerk")
+    await store.aclose()
+    indexed(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("update grams_data set block = x'00112233445566778899'")
+        raw.commit()
+    again = store_at(tmp_path)
+    assert [hit.match for hit in await again.search("vermerk")] == ["vermerk"]
+    assert again.notice == ""
+    assert len(await again.list_sessions()) == 1
+    await again.aclose()
+
+
+async def test_what_an_older_lmchat_wrote_and_removed_beside_the_index_does_no_harm(store, path, tmp_path):
+    session = header("Garten")
+    await say(store, session, "Altes Gemüsebeet")
+    await store.aclose()
+    indexed(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("delete from parts")  # it does not know the index
+        raw.commit()
+    again = store_at(tmp_path)
+    assert await again.search("müsebe") == ()
+    await say(again, session, "Neues Gemüsebeet")
+    assert len(await again.search("müsebe")) == 1
+    indexed(path)
+    assert len(await again.search("müsebe")) == 1
+    await again.aclose()
+
+
+_ODD = st.text(
+    alphabet=st.one_of(
+        st.characters(), st.sampled_from('"*:()^-+{}%_\\ \t\n\0漢字🙂éßAİ\ud800'), st.sampled_from("abc")
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A connection to texts of which some are indexed."""
+    connection = connect(tmp_path_factory.mktemp("odd") / "sessions.db")
+    connection.execute(
+        "insert into sessions (session_id, created_at, updated_at) values ('s', '2026-11-20', '2026-11-20')"
+    )
+    yield connection
+    connection.close()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=_ODD, inside=_ODD, after=_ODD, is_indexed=st.booleans())
+def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
+    big, before, inside, after, is_indexed
+):
+    from lmchat.storage import grams  # noqa: PLC0415
+    from lmchat.storage.rows import stored  # noqa: PLC0415
+
+    big.execute("begin")
+    try:
+        big.execute(
+            "insert into messages (message_id, session_id, role, state, created_at) "
+            "values ('m', 's', 'user', 'complete', '2026-11-20T00:00:00+00:00')"
+        )
+        big.execute(
+            "insert into parts (number, kind, text) values (last_insert_rowid(), 'text', ?)",
+            (stored(before + inside + after),),
+        )
+        if is_indexed:
+            grams.index_batch(big)
+        hits = search(big, inside, 5)
+        terms = parse(inside).terms
+        is_plain = fold(before + inside + after) == fold(before) + fold(inside) + fold(after)
+        if terms == (inside,) and is_plain:
+            assert [hit.message_id for hit in hits] == ["m"]
+    finally:
+        big.execute("rollback")
