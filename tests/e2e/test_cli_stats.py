@@ -5,8 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
+
+pytestmark = pytest.mark.timeout(60)
 
 
 def told(*texts: str, model: str = "tiny"):
