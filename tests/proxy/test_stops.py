@@ -18,14 +18,13 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def stop_at(make_client, real_server, record_property):
+def stop_at(make_client, real_server):
     """Stop in a stage; afterwards the server has to answer the next one."""
     client, model = make_client(), real_server.models[0]
 
     async def run(stage: str):
         with CuttingProxy(real_server.url) as proxy:
             stopped = await STAGES[stage](client, make_client(), proxy, model)
-            record_property("stop_ms", stopped.took_ms)
             events, error = await events_of(client, to(proxy.url, model, "Say hi.", max_tokens=4))
         assert (error, isinstance(events[-1], StreamFinished)) == (None, True)
         return stopped
