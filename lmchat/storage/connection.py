@@ -48,6 +48,13 @@ class Connection(sqlite3.Connection):
     """Whether there is an index of trigrams."""
     searched: tuple[str, ...] | None = None
     """What its function `holds` looks for; None where it has no such function yet."""
+
+    def set_up_to_read(self, path: Path) -> None:
+        """Read this file as all connections do."""
+        self.path = path
+        self.text_factory = _text
+        self.execute(_CACHE)
+
     is_wal = False
     """Whether readers and one writer get along without waiting."""
     is_read_only = False
@@ -64,7 +71,7 @@ def connect(path: Path) -> Connection:
     """
     try:
         ensure_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+        _ensure_file(path)
     except OSError as error:
         if error.errno in _NOT_WRITABLE and os.access(path, os.R_OK):
             return _connect_to_read(path)
@@ -81,6 +88,17 @@ def connect(path: Path) -> Connection:
     return connection
 
 
+def _ensure_file(path: Path) -> None:
+    """Make the file where it is missing.
+
+    One that is there is not opened for a look: closing it would end all locks that this process has on it.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+    elif not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _connect_to_read(path: Path) -> Connection:
     """Open a file that this user may only read; writing to it then fails with a clear error.
 
@@ -91,10 +109,8 @@ def _connect_to_read(path: Path) -> Connection:
         connection = sqlite3.connect(
             f"{place}?{how}", uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection
         )
-        connection.path = path
         try:
-            connection.text_factory = _text
-            connection.execute(_CACHE)
+            connection.set_up_to_read(path)
             refuse_other_versions(connection)
             connection.has_words, connection.has_grams = has_words(connection), has_grams(connection)
             connection.is_read_only = True

@@ -133,7 +133,7 @@ class Database:
 
     def _ready(self) -> Connection:
         """Return the connection; opened afresh where the file was removed or replaced under it."""
-        if self._connection is not None and self._file != self._identity():
+        if self._connection is not None and self._file != self.identity():
             log.warning("the session file was removed or replaced; it is opened afresh")
             self._disconnect()
         if self._connection is None:
@@ -143,7 +143,7 @@ class Database:
 
     def _adopt(self, connection: Connection) -> None:
         self._connection = connection
-        self._file = self._identity()
+        self._file = self.identity()
         try:
             self._prepare(connection, self.clock())
         except sqlite3.Error as error:
@@ -181,7 +181,8 @@ class Database:
             return False
         return True
 
-    def _identity(self) -> tuple[int, int] | None:
+    def identity(self) -> tuple[int, int] | None:
+        """Return which file stands at the path; None where there is none."""
         try:
             stat = self.path.stat()
         except OSError:

@@ -16,6 +16,7 @@ from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
 from lmchat.storage.metrics import MetricsStore
 from lmchat.storage.owner import this_process
+from lmchat.storage.reading_thread import ReadingThread
 from lmchat.storage.tree import read_tree
 
 
@@ -25,6 +26,7 @@ class SessionStore:
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
         self._database = Database(path, prepare=tidying.tidy, clock=clock)
         self._arriving = Arriving(path)
+        self._reading = ReadingThread(self._database)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
         """The counters, in the same file."""
@@ -166,7 +168,7 @@ class SessionStore:
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
-        return await self._database.read(lambda c: search.search(c, query, limit))
+        return await self._reading.read(lambda c: search.search(c, query, limit))
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         """Earlier prompts, newest first, each once."""
@@ -195,4 +197,5 @@ class SessionStore:
     async def aclose(self) -> None:
         """Write what is pending and close."""
         await self._arriving.aclose()
+        await self._reading.aclose()
         await self._database.aclose()
