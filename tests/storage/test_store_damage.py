@@ -275,7 +275,7 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
     damaged = {
         "short": content[:-1024],
         "header": b"nothing" + content[7:],
-        "tables": content.replace(b"CREATE TABLE parts", b"CREATE TABEL parts"),
+        "tables": content.replace(b"CREATE TABLE parts", b"CREATE TXBLE parts"),
     }
     path.write_bytes(damaged[damage])
     store = store_at(tmp_path)
