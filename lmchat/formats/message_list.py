@@ -14,6 +14,8 @@ from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.formats.skipped import Skipped
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
+Said = tuple[Role, tuple[Part, ...], str]
+"""Who speaks, what, and the model that is named for it."""
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -27,7 +29,7 @@ def from_list(value: Any, *, moment: datetime) -> tuple[Session, tuple[Skipped, 
 
     The ids are made of what is said, so that the same list is the same session again.
     """
-    said: list[tuple[Role, tuple[Part, ...], str]] = []
+    said: list[Said] = []
     skipped: list[Skipped] = []
     for number, row in enumerate(_rows(value) or (), 1):
         reason, role, parts = _read(row)
@@ -46,11 +48,8 @@ def _rows(value: object) -> list[Any] | None:
     return rows if isinstance(rows, list) else None
 
 
-def _session(
-    said: Sequence[tuple[Role, tuple[Part, ...], str]], *, title: str, model: str, moment: datetime
-) -> Session:
-    told = json.dumps([title, model, [[role, repr(parts), name] for role, parts, name in said]])
-    session_id = _digest(told)
+def _session(said: Sequence[Said], *, title: str, model: str, moment: datetime) -> Session:
+    session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
     for number, (role, parts, name) in enumerate(said):
         messages.append(
@@ -74,8 +73,28 @@ def _session(
     return Session(header=header, messages=MessagePath(messages))
 
 
+def _identity(title: str, model: str, said: Sequence[Said]) -> str:
+    """Return an id made of all that is said; it must never change, or a file would be imported twice."""
+    digest = hashlib.sha256(json.dumps([title, model]).encode())
+    for role, parts, name in said:
+        digest.update(json.dumps([role, name, [_words_of(part) for part in parts]]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _words_of(part: Part) -> list[str]:
+    match part:
+        case TextPart(text=text):
+            return ["text", text]
+        case ReasoningPart(text=text):
+            return ["reasoning", text]
+        case RefusalPart(text=text):
+            return ["refusal", text]
+        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
+            return ["tool_call", call_id, name, arguments]
+
+
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:

@@ -288,6 +288,9 @@ def test_the_same_list_is_the_same_session_whenever_and_however_it_is_written():
     assert one.header.session_id == two.header.session_id
     assert [a.message_id for a in one.messages] == [b.message_id for b in two.messages]
     assert other.header.session_id != one.header.session_id
+    assert (
+        one.header.session_id == "2d988f9cb38611f7"
+    )  # of the words alone: another lmchat must find it again
 
 
 anything = st.recursive(
