@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 
 from msgspec.structs import replace
 
+from lmchat.cli.consent import can_ask, consents
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import World, engine_slot
@@ -18,7 +18,6 @@ from lmchat.services.engine_port import Engine
 
 _MB = 1_000_000
 _TELL_EVERY_S = 1.0
-_CONSENTS = ("y", "yes")
 
 
 async def serve(parts: Parts, world: World) -> Settings:
@@ -70,23 +69,10 @@ async def _fetched(parts: Parts, engine: Engine, damaged: ModelFile | None) -> M
 
 async def _consents(parts: Parts, offer: DemoOffer, why: str) -> bool:
     """Ask where somebody is there to answer."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+    if not can_ask():
         return False
     parts.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
-    sys.stderr.write("Fetch it? [y/N] ")
-    sys.stderr.flush()
-    return (await _typed_line()).strip().lower() in _CONSENTS
-
-
-async def _typed_line() -> str:
-    """Return a line from the terminal; waiting for it does not keep Ctrl-C from being heard."""
-    loop, is_typed = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), is_typed.set)
-    try:
-        await is_typed.wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline()
+    return await consents("Fetch it?")
 
 
 def _about(offer: DemoOffer) -> str:

@@ -49,7 +49,7 @@ class Options:
     code: bool = False
     """`ask --code`."""
     yes: bool = False
-    """`ask --yes`: fetch the demo model unasked."""
+    """`ask --yes`: fetch the demo model unasked; `sessions purge --yes`."""
     save: bool | None = None
     """`ask --save` or `--no-save`."""
     refresh: bool = False

@@ -35,10 +35,14 @@ _SESSIONS = Command(
         ),
         Command(
             "purge",
-            "remove a session for good",
-            ("lmchat sessions purge 3f2a",),
+            "remove a session for good, or all that is in the trash",
+            ("lmchat sessions purge 3f2a", "lmchat sessions purge --yes"),
             "sessions:purge",
-            (ID, JSON),
+            (
+                argument("id", metavar="ID", nargs="?", default="", help="session; default: the whole trash"),
+                switch("--yes", help="do not ask"),
+                JSON,
+            ),
         ),
     ),
 )

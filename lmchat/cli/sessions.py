@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
 
+from lmchat.cli.consent import can_ask, consents
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.domain.session import SearchHit, SessionHeader
-from lmchat.errors import SessionNotFound
+from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.services.library import Library
 
@@ -91,12 +93,45 @@ async def _restored(library: Library, wanted: str) -> SessionHeader:
 
 
 async def purge(parts: Parts) -> int:
-    """Remove a session for good."""
+    """Remove a session for good, or all that is in the trash; somebody has to consent."""
     async with aclosing(make_store(parts)) as store:
-        session_id = await store.find(parts.options.id)
-        header = (await store.open_session(session_id)).header
-        await make_library(store).purge(session_id)
-    return _told(parts, header, f"{_named(header)} was removed for good.")
+        library = make_library(store)
+        wanted = await _to_purge(library, parts.options.id)
+        if not wanted or not await _may_purge(parts, wanted):
+            gone: tuple[SessionHeader, ...] = ()
+        else:
+            gone = wanted
+            for header in wanted:
+                await library.purge(header.session_id)
+    if parts.output.is_json and parts.options.id and gone:
+        parts.output.document(header_json(gone[0]))
+    elif parts.output.is_json:
+        parts.output.document({"object": "list", "data": [header_json(header) for header in gone]})
+    elif gone:
+        parts.output.text("\n".join(f"{_named(header)} was removed for good." for header in gone))
+    else:
+        parts.output.note("Nothing was removed." if wanted else "The trash is empty.")
+    return 0
+
+
+async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
+    if not wanted:
+        return await library.trash()
+    return ((await library.store.open_end(await library.find(wanted), count=1)).header,)
+
+
+async def _may_purge(parts: Parts, wanted: Sequence[SessionHeader]) -> bool:
+    """Ask at a terminal; a script has to say it.
+
+    Raises:
+        WrongUse: nobody is there to answer.
+    """
+    if parts.options.yes:
+        return True
+    what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
+    if not can_ask():
+        raise WrongUse(f"Nothing brings {what} back once that is removed.", hint="Consent with --yes.")
+    return await consents(f"Remove {what} for good?")
 
 
 async def search(parts: Parts) -> int:

@@ -13,6 +13,7 @@ from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.services.exporting import Exporting, WriteNewFile
 from lmchat.services.ports import SessionStore
 
+_EVERY = 1_000_000
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -73,7 +74,7 @@ class Library(Exporting):
 
     async def trash(self) -> tuple[SessionHeader, ...]:
         """Return deleted sessions, those deleted last first."""
-        return await self.store.list_sessions(is_trash=True)
+        return await self.store.list_sessions(is_trash=True, limit=_EVERY)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
         """Change a title; an empty one becomes that of the first prompt again."""

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import DONE, ScriptedServer, finish, sse
 
@@ -107,9 +108,35 @@ def test_the_last_deletion_is_undone_by_that_word(saved):
 
 def test_what_is_purged_is_gone(saved):
     cli, ids = saved
-    assert cli("sessions", "purge", ids[0]).returncode == 0
+    done = cli("sessions", "purge", ids[0])
+    assert (done.returncode, "Consent with --yes." in done.stderr) == (2, True)
+    assert cli("sessions", "show", ids[0]).returncode == 0
+    assert cli.json("sessions", "purge", ids[0], "--yes", "--json")["id"] == ids[0]
     assert cli("sessions", "show", ids[0]).returncode == 2
     assert cli.json("sessions", "--trash", "--json")["data"] == []
+
+
+def test_the_whole_trash_is_removed_and_nothing_else(saved):
+    cli, ids = saved
+    cli("sessions", "delete", ids[0])
+    assert cli("sessions", "purge").returncode == 2
+    assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
+    assert cli("sessions", "purge", "--yes").stdout == f"{ids[0][:8]} “Plan a garden” was removed for good.\n"
+    assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
+    done = cli("sessions", "purge")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")
+    assert cli.json("sessions", "purge", "--json") == {"object": "list", "data": []}
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 1), ("n", 2)])
+def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, answer, left):
+    cli, ids = saved
+    argv = cli.argv("sessions", "purge", ids[0])
+    with PtyProgram(argv, home=cli.home, size=(120, 30), env=cli.env) as program:
+        program.wait_for("for good? [y/N]")
+        program.type(f"{answer}\r")
+        assert program.wait_exit() == 0
+    assert len(cli.json("sessions", "--json")["data"]) == left
 
 
 def test_search_finds_the_words_around(saved):

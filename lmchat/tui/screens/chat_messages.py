@@ -10,13 +10,13 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat_sessions import ChatSessions
+from lmchat.tui.screens.chat_list import ChatList
 from lmchat.tui.widgets.chat_log import ChatLog
 
 _UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
 
 
-class ChatMessages(ChatSessions):
+class ChatMessages(ChatList):
     """Acts on single messages; each action leaves every version in the tree."""
 
     _edited_id: str = ""

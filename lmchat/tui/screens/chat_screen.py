@@ -19,7 +19,7 @@ _MESSAGE_HINTS = (
     *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
     *("versions", "source", "pager", "delete", "undo"),
 )
-_SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo")
+_SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 
 

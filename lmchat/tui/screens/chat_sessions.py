@@ -1,4 +1,4 @@
-"""What the list of sessions does: open, rename, pin, archive, delete and undo; search."""
+"""Moving between sessions: opening, searching, and what is typed and not sent in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -130,83 +129,6 @@ class ChatSessions(ChatTurns):
         """Show the session that was chosen."""
         self.remove_class("-sessions-over")
         self.open_session(event.session_id)
-
-    @on(SessionList.Wanted)
-    def change_session(self, event: SessionList.Wanted) -> None:
-        """Do what a key of the list asks for."""
-        session_id = event.session_id
-        match event.name:
-            case "rename":
-                self.ask_title(session_id)
-            case "pin":
-                self._change(lambda: self._toggle_pinned(session_id))
-            case "archive":
-                self._change(lambda: self._toggle_archived(session_id))
-            case "delete":
-                self._change(lambda: self._delete(session_id))
-            case _:
-                self._change(self._undo_delete)
-
-    def _change(self, change: Callable[[], Awaitable[str]]) -> None:
-        """Change the list and tell what was done, in the words that the change returns."""
-
-        async def work() -> None:
-            words = await change()
-            await self._list_sessions()
-            self.show_action(words.partition(";")[0].lower())
-            self.app.notify(f"{words}.", markup=False)
-
-        self.attempt(work, group="change")  # fetching the list anew ends what is of the group `library`
-
-    async def _toggle_pinned(self, session_id: str) -> str:
-        header = (await self.workspace.store.open_end(session_id, count=1)).header
-        await self.workspace.library.pin(session_id, is_pinned=not header.is_pinned)
-        return "Not pinned any more" if header.is_pinned else "Pinned"
-
-    async def _toggle_archived(self, session_id: str) -> str:
-        header = (await self.workspace.store.open_end(session_id, count=1)).header
-        await self.workspace.library.archive(session_id, is_archived=not header.is_archived)
-        return "Back from the archive" if header.is_archived else "Archived; it stands at the end of the list"
-
-    async def _undo_delete(self) -> str:
-        found = await self.workspace.library.undo_delete()
-        return "Brought back" if found else "The trash is empty"
-
-    async def _delete(self, session_id: str) -> str:
-        shown = self.desk.shown
-        if session_id == self.conversation_id:
-            await self.stop_and_hold(shown)
-        await self.workspace.library.delete(session_id)
-        if shown is self.desk.shown and session_id == self.conversation_id:
-            self.note_draft()
-            self.desk.begin()
-            self.show_session()
-        return "In the trash; u brings it back"
-
-    def ask_title(self, session_id: str, title: str = "") -> None:
-        """Ask for a session's title, or take the given one."""
-        from lmchat.tui.screens.ask_dialog import AskDialog
-
-        def rename(new: str | None) -> None:
-            if new is not None:
-                self._change(lambda: self._rename(session_id, new))
-
-        if title:
-            rename(title)
-        else:
-            self.app.push_screen(AskDialog("Title of the session", value=self._title_of(session_id)), rename)
-
-    async def _rename(self, session_id: str, title: str) -> str:
-        header = await self.workspace.library.rename(session_id, title)
-        if session_id == self.conversation_id:
-            self.desk.shown.conversation.rename(header.title)
-            self.show_title()
-        return "Renamed"
-
-    def _title_of(self, session_id: str) -> str:
-        headers = (header for group in self._listed.groups for header in group.headers)
-        known = (self.desk.shown.conversation.header, *headers)
-        return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
 
     def action_search_sessions(
         self, query: str = "", *, before: Callable[[SearchHit], None] | None = None

@@ -51,7 +51,7 @@ class SessionList(Vertical, can_focus=True):
         """Something shall be done with a session."""
 
         name: str
-        """`rename`, `pin`, `archive`, `delete` or `undo`."""
+        """`rename`, `pin`, `archive`, `delete`, `undo` or `trash`."""
         session_id: str
         """Which; empty where the list is empty."""
 
@@ -179,7 +179,7 @@ class SessionList(Vertical, can_focus=True):
         if name == "open":
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
-        elif self.chosen_id or name == "undo":
+        elif self.chosen_id or name in ("undo", "trash"):
             self.post_message(self.Wanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:

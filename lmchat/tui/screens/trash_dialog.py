@@ -1,0 +1,118 @@
+"""The trash: what is in it and until when; from here it comes back, or goes for good after a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from lmchat.domain.session import TRASH_DAYS, SessionHeader
+from lmchat.safe_text import safe_line
+from lmchat.tui import figures
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+
+_EMPTY = "The trash is empty."
+_UNTITLED = "Untitled"
+
+
+class TrashDialog(ListDialog[None]):
+    """Is handed what is in the trash; calls back with `restore` or `purge` and the sessions it is about."""
+
+    AUTO_FOCUS = ""
+    TITLE_TEXT = "Trash"
+    HINTS = (("Enter", "bring it back"), ("d", "remove it for good"), ("e", "empty the trash"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "restore", show=False),
+        Binding("d,delete", "purge", show=False),
+        Binding("e", "empty", show=False),
+        Binding("home", "move(-1_000_000)", show=False),
+        Binding("end", "move(1_000_000)", show=False),
+    ]
+
+    def __init__(
+        self, act: Callable[[str, Sequence[str]], None], *, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        super().__init__()
+        self._act = act
+        self._clock = clock or (lambda: datetime.now().astimezone())
+        self._headers: tuple[SessionHeader, ...] | None = None
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return the list."""
+        yield RowList()
+
+    def show(self, headers: Sequence[SessionHeader]) -> None:
+        """Show what is in the trash, deleted last first."""
+        self._headers = tuple(headers)
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Show the rows for the width there is."""
+        if self._headers is None or not self.can_show:
+            return
+        now = self._clock()
+        rows = [self._row(header, now) for header in self._headers]
+        self.list.show(rows or words_as_rows(_EMPTY, self.list.text_width))
+        self.fit_list(len(rows))
+        count = len(self._headers)
+        self.show_title(*([f"{figures.tokens(count)} session{'s' * (count != 1)}"] if count else []))
+
+    def _row(self, header: SessionHeader, now: datetime) -> ListRow:
+        title = safe_line(header.title) or _UNTITLED
+        return ListRow((((title, NAME),),), ((until(header, now), MUTED),), key=header.session_id)
+
+    @property
+    def _chosen(self) -> SessionHeader | None:
+        found = (header for header in self._headers or () if header.session_id == self.list.key)
+        return next(found, None)
+
+    def action_restore(self) -> None:
+        """Take the chosen session out of the trash."""
+        if (chosen := self._chosen) is not None:
+            self._act("restore", (chosen.session_id,))
+
+    @on(RowList.Taken)
+    def choose_clicked(self, event: RowList.Taken) -> None:
+        """A click only chooses: what it would do is not to be seen before."""
+        event.stop()
+
+    def action_purge(self) -> None:
+        """Ask whether the chosen session shall go for good."""
+        if (chosen := self._chosen) is not None:
+            title = safe_line(chosen.title) or _UNTITLED
+            count = chosen.message_count
+            words = f"“{title}” with {figures.tokens(count)} message{'s' * (count != 1)}"
+            self._ask("Remove this session for good?", words, (chosen.session_id,))
+
+    def action_empty(self) -> None:
+        """Ask whether all of it shall go for good: all that is listed, not what comes meanwhile."""
+        if self._headers:
+            count = len(self._headers)
+            words = f"{figures.tokens(count)} session{'s' * (count != 1)}"
+            self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
+
+    def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:
+        def answered(answer: bool | None) -> None:
+            if answer:
+                self._act("purge", session_ids)
+
+        text = f"{what}: nothing brings that back."
+        self.app.push_screen(ConfirmDialog(title, text=text, verb="remove for good"), answered)
+
+
+def until(header: SessionHeader, now: datetime) -> str:
+    """Return how long a session stays in the trash, as words."""
+    if header.deleted_at is None:
+        return ""
+    end = (header.deleted_at + timedelta(days=TRASH_DAYS)).astimezone(now.tzinfo)
+    if end <= now:
+        return "until the next start"
+    day = f"{end.day} {end:%B}"
+    return f"until {day}" if end.year == now.year else f"until {day} {end.year}"

@@ -1,0 +1,39 @@
+"""A question at the terminal: who may be asked, and what counts as a yes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+
+import pytest
+
+from lmchat.cli.consent import can_ask, consents
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """A terminal as standard input, to type into."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield lambda text: os.write(ours, text.encode())
+    os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_yes"),
+    [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("yep\n", False), ("\x04", False)],
+)
+async def test_only_a_yes_is_a_yes(typed, capsys, line, is_yes):
+    typed(line)
+    assert await consents("Remove \x1b[2J it for good?") is is_yes
+    assert capsys.readouterr().err == "Remove ␛[2J it for good? [y/N] "
+
+
+def test_nobody_is_asked_where_input_or_errors_are_no_terminal(typed, monkeypatch):
+    assert not can_ask()  # standard error is captured
+    monkeypatch.setattr(sys, "stderr", sys.stdin)
+    assert can_ask()
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not can_ask()

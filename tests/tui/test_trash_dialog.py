@@ -1,0 +1,174 @@
+"""The trash on the screen: what is in it, and what each key does; in the app nothing goes without a yes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.errors import SessionNotFound, StoreUnavailable
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.trash_dialog import TrashDialog, until
+from tests.support.desktop import desktop
+from tests.support.look_data import NOW, header
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import Host, screen_text
+
+WIDE = (120, 40)
+DELETED = tuple(
+    replace(header(number, title), deleted_at=NOW - timedelta(days=number), message_count=number)
+    for number, title in ((1, "Plan for the garden"), (2, ""), (29, "Old\x1b[2J one"))
+)
+
+
+class Asked:
+    """A dialog on a host, and what it asked for."""
+
+    def __init__(self, headers=DELETED) -> None:
+        self.acts: list[tuple[str, list[str]]] = []
+        self.dialog = TrashDialog(lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW)
+        self.app = Host(screen=lambda: self.dialog, before=lambda _: self.dialog.show(headers))
+
+    async def drawn(self, pilot) -> None:
+        """Wait until what is in the trash is drawn."""
+        for _ in range(200):
+            if self.dialog.can_show and self.dialog.list.rows:
+                break
+            await pilot.pause(0.01)
+        await pilot.pause()
+
+
+async def test_what_is_in_the_trash_and_until_when_is_shown():
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        rows = [row.split("  ") for row in screen_text(asked.app).split("\n")]
+        found = {
+            cells[0].strip(" ▌"): cells[-1].strip()
+            for cells in ([c for c in row if c.strip()] for row in rows)
+            if cells
+        }
+        assert found["Plan for the garden"] == "until 19 December"
+        assert found["Untitled"] == "until 18 December"
+        assert found["Old␛[2J one"] == "until 21 November"
+        assert found["Trash"] == "3 sessions"
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(30, "until the next start"), (4000, "until the next start"), (-60, "until 18 February 2027")],
+)
+def test_a_time_that_is_over_or_far_ahead_is_told_too(days, words):
+    assert until(replace(DELETED[0], deleted_at=NOW - timedelta(days=days)), NOW) == words
+
+
+async def test_enter_brings_the_chosen_one_back():
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press("down", "enter")
+        assert asked.acts == [("restore", [header(2, "").session_id])]
+
+
+@pytest.mark.parametrize("key", ["d", "delete"])
+async def test_removing_asks_and_escape_is_no(key):
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press("end", key)
+        await pilot.pause()
+        assert "“Old␛[2J one” with 29 messages: nothing brings that back." in screen_text(asked.app)
+        await pilot.press("escape")
+        assert asked.acts == []
+        assert asked.app.screen is asked.dialog
+        await pilot.press("home", key, "enter")
+        assert asked.acts == [("purge", [DELETED[0].session_id])]
+
+
+async def test_emptying_asks_and_takes_only_what_was_listed():
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press("e")
+        await pilot.pause()
+        assert "3 sessions: nothing brings that back." in screen_text(asked.app)
+        asked.dialog.show((header(99, "Deleted meanwhile"), *DELETED))
+        await pilot.press("enter")
+        assert asked.acts == [("purge", [one.session_id for one in DELETED])]
+
+
+async def test_an_empty_trash_says_so_and_takes_no_key():
+    asked = Asked(())
+    async with asked.app.run_test(size=(40, 12)) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press("enter", "d", "e", "down", "pagedown")
+        assert "The trash is empty." in screen_text(asked.app)
+        assert asked.acts == []
+        await pilot.press("escape")
+        assert asked.app.results == [None]
+
+
+async def in_trash(desk) -> str:
+    """Say something, delete the session by the keys of the list, and open the trash."""
+    await desk.say("Plan the garden")
+    await desk.answered()
+    session_id = desk.conversation.header.session_id
+    desk.chat.sessions.focus()
+    await desk.until(lambda: desk.chat.sessions.chosen_id == session_id, "the list")
+    await desk.pilot.press("d")
+    await desk.until(lambda: desk.conversation.header.session_id != session_id, "the deletion")
+    desk.chat.sessions.focus()
+    await desk.pilot.press("t")
+    await desk.until(lambda: isinstance(desk.app.screen, TrashDialog), "the trash")
+    await shown(desk, "Trash")
+    await desk.until(lambda: desk.app.screen.list.key == session_id, "what is in it")
+    return session_id
+
+
+async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        session_id = await in_trash(desk)
+        await desk.pilot.press("enter")
+        await shown(desk, "The trash is empty.")
+        await desk.pilot.press("escape")
+        await desk.until(lambda: desk.chat.sessions.chosen_id == session_id, "the session in the list")
+        assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce."
+
+
+async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        session_id = await in_trash(desk)
+        await desk.pilot.press("d")
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        assert (await desk.store.open_session(session_id)).messages
+        await desk.pilot.press("enter")
+        await shown(desk, "The trash is empty.")
+        with pytest.raises(SessionNotFound):
+            await desk.store.open_session(session_id)
+
+
+async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        session_id = await in_trash(desk)
+
+        async def fail(*_):
+            raise StoreUnavailable("The disk is full.")
+
+        desk.store.update_session = fail
+        await desk.pilot.press("enter")
+        await shown(desk, "The disk is full.")
+        assert desk.app.screen.list.key == session_id
+
+
+async def test_the_trash_has_a_slash_command(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/trash")
+        await shown(desk, "The trash is empty.")
+        await desk.pilot.press("escape")
+        await gone(desk, "The trash is empty.")
