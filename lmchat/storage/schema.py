@@ -91,6 +91,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     # So that the end of a long path is read without the rest: its versions are found by what they answer.
     ("create index messages_by_parent on messages (parent_id)",),
+    # What people add to a session: tags, where they read, names of branches. Its list begins without archived
+    # ones, so that its first part is found without a look at the others.
+    (
+        "alter table sessions add column tags text not null default ''",
+        "alter table sessions add column place text not null default ''",
+        "alter table messages add column branch text not null default ''",
+        "drop index sessions_in_list",
+        "create index sessions_in_list on sessions (is_archived, is_pinned, updated_at) where deleted_at is null",
+    ),
 )
 """What brings the file from version n to n + 1; a released entry is never changed."""
 
