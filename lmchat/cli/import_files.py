@@ -45,7 +45,7 @@ async def _import(parts: Parts, piped: Mapping[str, bytes]) -> int:
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
         )
         tell_notice(parts, store)
-    if not done.imported and len(done.refused) == 1:
+    if not done.imported and len(done.refused) == 1 and not done.untried:
         raise done.refused[0][1]
     if parts.output.is_json:
         parts.output.document(_json(parts, done))
@@ -91,6 +91,8 @@ def _tell(parts: Parts, done: Done) -> None:
             parts.output.note(f"{name}, {words}")
     for _, error in done.refused:
         parts.output.failure(error)
+    if done.untried:
+        parts.output.note(f"Nor were imported: {', '.join(done.untried)}")
     ids = [one.header.session_id for _, one in done.imported if _is_reachable(parts, one)]
     if ids:
         parts.output.text(" ".join(ids))
@@ -131,6 +133,7 @@ def _json(parts: Parts, done: Done) -> dict[str, object]:
         "refused": [
             {"file": name, "error": error.kind, "message": error.message} for name, error in done.refused
         ],
+        "untried": done.untried,
     }
 
 

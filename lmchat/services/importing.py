@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +57,8 @@ class Done(Struct, kw_only=True):
     """By the name of the file."""
     refused: list[tuple[str, LMChatError]]
     """Files of which nothing was written, with the reason, which names the file."""
+    untried: list[str]
+    """Files behind one for which the store had no room, say: it would take them no more than that one."""
 
 
 class Importer:
@@ -77,8 +80,10 @@ class Importer:
         A file that is refused costs itself alone; a store that takes nothing ends it. A trial writes nothing,
         and a copy gets an id of its own.
         """
-        done = Done(imported=[], refused=[])
-        for name in await self._each(names, piped, done):
+        done = Done(imported=[], refused=[], untried=[])
+        waiting = deque(await self._each(names, piped, done))
+        while waiting:
+            name = waiting.popleft()
             try:
                 data = piped[name] if name in piped else await asyncio.to_thread(self._files.read, Path(name))
                 found = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
@@ -87,8 +92,9 @@ class Importer:
                     done.imported.append((name, one))
             except LMChatError as error:
                 done.refused.append((name, _naming(name, error)))
-                if isinstance(error, StoreUnavailable):  # nor would it take the others
-                    break
+                if isinstance(error, StoreUnavailable):
+                    done.untried += waiting
+                    waiting.clear()
         return done
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
@@ -138,8 +144,10 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
 
 
 def _naming(name: str, error: LMChatError) -> LMChatError:
-    """Return the refusal of a file with the file's name in it; other errors stay as they are."""
-    if not isinstance(error, FileRefused):
-        return error
+    """Return why a file was not imported, with its name."""
+    if isinstance(error, StoreUnavailable):
+        return StoreUnavailable(
+            f"{name} was not imported: {error.message}", hint=error.hint, details=error.details
+        )
     reason = error.message[:1].lower() + error.message[1:]
     return FileRefused(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)

@@ -246,7 +246,7 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     monkeypatch.setattr(bringing.messages, "put_whole", fail_at_the_third)
     names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
     done = await importer.bring(names)
-    assert (done.imported, len(done.refused)) == ([], 1)  # the second was not tried: it would fail alike
+    assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])
     assert isinstance(done.refused[0][1], StoreUnavailable)
     assert await store.list_sessions() == ()
     monkeypatch.undo()
@@ -384,5 +384,5 @@ async def test_a_store_that_cannot_be_opened_ends_it_with_one_sentence(tmp_path)
     store = SessionStore(tmp_path / "file" / "sessions.db")
     names = [file_of(tmp_path, name=f"{number}.json") for number in range(5)]
     done = await Importer(store, DiskFiles()).bring(names)
-    assert (done.imported, len(done.refused)) == ([], 1)
+    assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])
     await store.aclose()
