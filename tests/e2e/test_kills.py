@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import select
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, ScriptedServer, delta, finish, sse
 
 _WORDS = 400
+_AT_ONCE = 4
+"""Programs that are killed side by side: most of their time they wait."""
 _LOST_S = 2.0
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
 
@@ -56,24 +59,41 @@ def killed_after(process, seconds: float) -> list[tuple[float, str]]:
     return [(kill_s - at_s, words) for at_s, words in seen]
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 200))]
-)
-@pytest.mark.timeout(60)
-def test_a_killed_program_leaves_what_had_come_and_can_go_on(tmp_path, server, seed):
-    dice = random.Random(seed)  # noqa: S311 - repeats
-    server.on(CHAT, streaming(has_thoughts=seed % 4 == 3))
-    cli = Cli(tmp_path, server.url)
-    seen = killed_after(cli.start("ask", "--save", "How far can you count?"), dice.uniform(0, 1.5))
-    said = stored(tmp_path).messages[-1]
+def kill_one(home, server, seed: int) -> str:
+    """Kill a program in mid-answer, look at what is left of it, and return its text."""
+    seen = killed_after(
+        Cli(home, server.url).start("ask", "--save", "How far can you count?"),
+        random.Random(seed).uniform(0, 1.5),  # noqa: S311 - repeats
+    )
+    said = stored(home).messages[-1]
     assert said.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
     words = (said.reasoning + said.text).split()
     assert words == [str(number) for number in range(len(words))]
     old = [text for age_s, text in seen if age_s >= _LOST_S]
     assert not old or said.text.startswith(old[-1].rstrip())
+    return said.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.timeout(60)
+def test_a_killed_program_leaves_what_had_come_and_can_go_on(tmp_path, server, seed):
+    server.on(CHAT, streaming(has_thoughts=seed == 3))
+    text = kill_one(tmp_path, server, seed)
     server.on(CHAT, sse("and on", finish(), DONE))
-    assert cli("ask", "-r", "last", "Go on.").returncode == 0
-    assert [message.text for message in stored(tmp_path).messages][-3:] == [said.text, "Go on.", "and on"]
+    assert Cli(tmp_path, server.url)("ask", "-r", "last", "Go on.").returncode == 0
+    assert [message.text for message in stored(tmp_path).messages][-3:] == [text, "Go on.", "and on"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_kills_cost_nothing_that_was_seen(tmp_path, server):
+    server.on(CHAT, streaming())
+    homes = [tmp_path / str(seed) for seed in range(200)]
+    for home in homes:
+        home.mkdir()
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        texts = list(threads.map(lambda home: kill_one(home, server, int(home.name)), homes))
+    assert sum(bool(text) for text in texts) > len(homes) / 2
 
 
 def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, server):
