@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from lmchat.domain.server import Product
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.export_dialog import ExportDialog, ExportWish
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
@@ -169,6 +170,13 @@ def test_a_question_with_a_problem(snap_compare):
     see = steps("ctrl+u", "enter", sees="! Type something")
     ask = partial(AskDialog, "Title of this session", value="Plan", verb="rename")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_question_for_the_file_of_an_export(snap_compare, theme):
+    see = steps("ctrl+b", sees="without thoughts, with other branches")
+    ask = partial(ExportDialog, ExportWish(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
+    assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -64,8 +64,12 @@ class ExportDialog(AskDialog):
         self.dismiss(" ".join([*(extra for extra, is_wanted in self._extras.items() if is_wanted), typed]))
 
     def _tell(self) -> None:
-        thoughts = "with thoughts" if self._extras[REASONING] else "without thoughts"
-        self.show_note(f"{thoughts}, {'all branches' if self._extras[BRANCHES] else 'this path alone'}")
+        words = {REASONING: "thoughts", BRANCHES: "other branches"}
+        told = [
+            f"{'with' if is_wanted else 'without'} {words[extra]}"
+            for extra, is_wanted in self._extras.items()
+        ]
+        self.show_note(", ".join(told))
 
 
 def wish_of(words: str) -> ExportWish:
