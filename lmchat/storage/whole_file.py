@@ -9,6 +9,8 @@ from pathlib import Path
 
 from lmchat.errors import FileExists, FileRefused
 
+_LONGEST_PART = 50
+"""Characters of its name that the file beside it gets: with more of four bytes each it would be no name."""
 _USUAL_MODE = 0o666
 """The system takes away what the user's umask says."""
 
@@ -51,6 +53,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
     """
     try:
         if is_forced and not path.is_dir():
+            _refuse_device(path)
             write_whole(path, text, mode=mode)
         else:
             _write_if_new(path, text, mode)
@@ -62,6 +65,12 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
         raise FileRefused(
             f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
         ) from error
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse to put a file in the place of what is none: root would lose `/dev/null`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no ordinary file")
 
 
 def _write_if_new(path: Path, text: str, mode: int) -> None:
@@ -83,7 +92,7 @@ def _write_if_new(path: Path, text: str, mode: int) -> None:
 
 def _write_beside(path: Path, text: str, mode: int) -> Path:
     """Write a new file in the same folder and wait until the disk has it."""
-    fresh = path.with_name(f".{path.name[:100]}.{os.urandom(4).hex()}")
+    fresh = path.with_name(f".{path.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:

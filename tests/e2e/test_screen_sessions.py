@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_titles
+from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
 
@@ -121,3 +123,21 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
         screen.wait_ready()
         screen.ask("Go on anyway.")
         screen.wait_answered()
+
+
+def test_what_is_imported_on_the_screen_is_there_for_the_next_question_and_for_commands(
+    screen, server, tmp_path
+):
+    talk = [{"role": "user", "content": "Which herbs?"}, {"role": "assistant", "content": "Basil and thyme."}]
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps(talk))
+    screen.ask(f"/import {file}")
+    screen.wait_for("Basil and thyme.")
+    server.on(CHAT, answer("Also dill."))
+    screen.ask("More?")
+    screen.wait_for("Also dill.")
+    sent = server.wait_for(CHAT)
+    assert [one["content"] for one in sent.json["messages"]] == ["Which herbs?", "Basil and thyme.", "More?"]
+    screen.wait_until(lambda: stored_titles(screen.home) == ["Which herbs?"], "one session on the disk")
+    again = run([*LMCHAT, "import", str(file)], home=tmp_path)
+    assert "“Which herbs?” is there already" in again.stdout

@@ -105,3 +105,20 @@ def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced
     with pytest.raises(FileRefused):
         write_new_file(tmp_path / ("x" * 300), "too long", is_forced=is_forced)
     assert names(tmp_path) == ["file"]
+
+
+def test_what_is_no_ordinary_file_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link.md").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link.md"):
+        with pytest.raises(FileRefused, match="no ordinary file"):
+            write_new_file(path, "text", is_forced=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
+    path = tmp_path / f"{'語' * 84}.md"
+    write_new_file(path, "text")
+    write_new_file(path, "newer", is_forced=True)
+    assert path.read_text() == "newer"
