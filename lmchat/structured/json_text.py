@@ -23,6 +23,8 @@ _NO_JSON = ("NaN", "Infinity")
 """What Python takes for the beginning of JSON, and what may be the beginning of a sentence."""
 _GONE = object()
 _BRACKET = re.compile(r"[\[{]")
+_BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|)\s*")
+"""What may be left of a value at the place where it is cut: a word, a figure, an escape."""
 _FIGURE = re.compile(r"\d{310,}")
 """Larger than any number that a computer calculates with."""
 
@@ -65,7 +67,7 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
 
 def _meant(values: list[Any], fits: Callable[[Any], bool]) -> Any:
     if not values:
-        raise UnfitError("it holds no JSON value")
+        raise UnfitError(_NONE)
     if len(values) == 1:
         return values[0]
     fitting = [value for value in values if fits(value)]
@@ -76,16 +78,23 @@ def _meant(values: list[Any], fits: Callable[[Any], bool]) -> Any:
 
 def _fenced(text: str) -> list[Any]:
     values: list[Any] = []
+    is_cut = False
     for block in code_blocks(text)[:_MAX_VALUES]:
+        code = block.strip()
         try:
-            values.append(strict_json(block.strip()))
-        except json.JSONDecodeError:
-            continue
+            values.append(strict_json(code))
+        except json.JSONDecodeError as error:
+            is_cut = is_cut or (_BRACKET.match(code) is not None and _is_cut(error, code))
+    if is_cut and not values:
+        raise UnfitError(_NONE)
     return values
 
 
 def _in_prose(text: str) -> list[Any]:
-    """Return the objects and lists that stand between words."""
+    """Return the objects and lists that stand between words.
+
+    One that never ends holds all the rest: what is whole in it is a part of what was meant, not the answer.
+    """
     values: list[Any] = []
     at = 0
     for _ in range(_MAX_TRIES):
@@ -94,11 +103,19 @@ def _in_prose(text: str) -> list[Any]:
             break
         try:
             value, at = _whole(partial(_decoder.raw_decode, idx=opening.start()), text)
-        except json.JSONDecodeError:
+        except json.JSONDecodeError as error:
+            if _is_cut(error, text):
+                break
             at = opening.end()
         else:
             values.append(value)
     return values
+
+
+def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether nothing is wrong but that the text ends."""
+    is_string = error.msg.startswith("Unterminated string")
+    return is_string or _BEGUN.fullmatch(text, error.pos) is not None
 
 
 def _whole(read: Callable[[str], Any], text: str) -> Any:
@@ -114,6 +131,7 @@ def _whole(read: Callable[[str], Any], text: str) -> Any:
     return value
 
 
+_NONE = "it holds no JSON value"
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 
 

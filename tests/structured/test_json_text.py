@@ -104,6 +104,21 @@ def test_a_text_full_of_brackets_is_given_up(text):
         found(text)
 
 
+@pytest.mark.parametrize(
+    "around", ["{}", "Sure: {}", "```json\n{}", "```json\n{}\n```\nI hope that it helps."]
+)
+def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer(around):
+    whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
+    for end in range(1, len(whole)):
+        with pytest.raises(UnfitError, match="it holds no JSON value"):
+            found(around.format(whole[:end]))
+    assert found(around.format(whole)) == json.loads(whole)
+
+
+def test_what_is_whole_before_one_that_is_cut_is_found():
+    assert found('It is {"a": 1}, not {"b": {"a": 2}') == {"a": 1}
+
+
 _VALUES = st.recursive(
     st.none()
     | st.booleans()
