@@ -10,13 +10,14 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from lmchat.apart import apart
 from lmchat.cli.doctor_config import config_findings
 from lmchat.cli.doctor_engine import EngineChecks
 from lmchat.cli.doctor_program import program_findings
 from lmchat.cli.doctor_servers import ServerChecks
 from lmchat.cli.parts import Parts
 from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.services.doctor import Check, Examination, apart
+from lmchat.services.doctor import Check, Examination
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes, files_findings, modes_of
 from lmchat.storage.keyring_check import keyring_findings

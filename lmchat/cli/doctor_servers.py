@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 
+from lmchat.apart import apart
 from lmchat.cli.parts import Parts
 from lmchat.cli.starting import installed
 from lmchat.config.settings import Settings
@@ -15,7 +16,6 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
 from lmchat.machine.listeners import port_holders, tool_to_see
-from lmchat.services.doctor import apart
 from lmchat.services.key_findings import key_findings
 from lmchat.services.ports import Backend
 from lmchat.services.server_findings import Look, server_findings

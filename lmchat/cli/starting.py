@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat.apart import apart
 from lmchat.cli.parts import Parts
 from lmchat.cli.variables import places_of_variables
 from lmchat.domain.machine import Installed
@@ -24,7 +24,7 @@ def make_starts(parts: Parts) -> Starts:
     """Return what the welcome page can start."""
 
     async def find() -> tuple[Installed, ...]:
-        return await asyncio.to_thread(installed, parts)
+        return await apart(lambda: installed(parts))
 
     async def run(start: ServerStart) -> StartedProgram:
         name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())

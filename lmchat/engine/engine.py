@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from lmchat.apart import apart
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine import demo
+from lmchat.engine.disk import SEARCH_S
 from lmchat.engine.fetch import Fetcher
-from lmchat.engine.library import best_model, models_on_disk, named_model
+from lmchat.engine.library import best_model, found_on_disk, listed, named_model
 from lmchat.engine.memory import warning
 from lmchat.engine.port import HOST, ReservedPort
 from lmchat.engine.process import ChildProcess, Report, ServeOrder
@@ -22,6 +25,8 @@ from lmchat.errors import EngineUnavailable
 _CONTEXT = 8192
 """Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""
 _PORT_TRIES = 3
+_END_OF_SEARCH_S = 1.0
+"""A search that has not ended so long after its time hangs in one folder."""
 _END_S = 2.0
 """After its last word, a child ends by itself."""
 _KEY_BYTES = 24
@@ -110,8 +115,17 @@ class LocalEngine:
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """List the models on this disk, those of other programs too; looks once, and again when asked to."""
         if self._files is None or is_refresh:
-            self._files = await asyncio.to_thread(models_on_disk, self._demo, self._folder, self._environ)
+            found: list[ModelFile] = []
+            # a folder may hang, as one of a network that is away: what was found before it counts
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SEARCH_S + _END_OF_SEARCH_S):
+                    await apart(lambda: self._search(found))
+            self._files = await apart(lambda: listed(tuple(found), self._demo, self._folder))
         return self._files
+
+    def _search(self, found: list[ModelFile]) -> None:
+        for one in found_on_disk(self._environ):
+            found.append(one)  # noqa: PERF402 - who does not wait any longer takes what is there by then
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the model to begin with: the named one, the last used one, or what suits this machine.
@@ -122,7 +136,7 @@ class LocalEngine:
         files = await self.files()
         is_demo = named.casefold() == self._demo.name
         if named and not (is_demo and not any(file.is_demo for file in files)):
-            return await asyncio.to_thread(named_model, named, files)
+            return await apart(lambda: named_model(named, files))
         return None if is_demo else await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lmchat.domain.engine import ModelFile
@@ -20,19 +20,19 @@ _SHARE_OF_MEMORY = 0.25
 _SUFFIX = ".gguf"
 
 
-def models_on_disk(
-    demo_model: demo.DemoModel, folder: Path, environ: Mapping[str, str]
-) -> tuple[ModelFile, ...]:
-    """Return what can be served, the demo model last; takes up to some seconds on a slow disk."""
+def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
+    """Yield what other programs of this user have; slow on a slow disk, without end on one that is lost."""
     home = _home(environ)
-    found: list[ModelFile] = []
     if home is not None:
         search = Search()
-        found += search.models(model_folders(home, environ))
-        found += ollama_models(ollama_folders(home, environ), search.is_in_time)
-    if demo.is_there(demo_model, folder):
-        found.append(demo.model_file(demo_model, folder))
-    return with_own_names(found)
+        yield from search.models(model_folders(home, environ))
+        yield from ollama_models(ollama_folders(home, environ), search.is_in_time)
+
+
+def listed(found: Iterable[ModelFile], demo_model: demo.DemoModel, folder: Path) -> tuple[ModelFile, ...]:
+    """Return what can be served, each under a name of its own, the demo model last."""
+    own = [demo.model_file(demo_model, folder)] if demo.is_there(demo_model, folder) else []
+    return with_own_names([*found, *own])
 
 
 def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import TypeVar
 
 from msgspec import Struct
 
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.errors import LMChatError
-
-T = TypeVar("T")
 
 LIMIT_S = 5.0
 """Of each check that does not limit itself: as long as looking for servers may take."""
@@ -100,36 +95,6 @@ def in_order(examined: Sequence[Examined], checks: Sequence[Check]) -> list[Find
     found = [finding for check in checks for finding in by_check.get(check.check, ())]
     groups = list(Group)
     return sorted(found, key=lambda finding: groups.index(finding.group))
-
-
-async def apart(look: Callable[[], T]) -> T:
-    """Look at something that may block for ever, as a folder of a network that is away.
-
-    The thread is a daemon: one that hangs keeps neither the report nor the end of the program waiting, as
-    those of `asyncio.to_thread` would.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # it is set where no error is
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = look()
-        except BaseException as caught:  # noqa: BLE001 - handed to who waits for it
-            error = caught
-        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=work, name="lmchat-check", daemon=True).start()
-    return await future
 
 
 async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s: float) -> Examined:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from itertools import count
 
 import pytest
 
+from lmchat.config.settings import LocalSettings
+from lmchat.engine import disk
 from lmchat.engine.demo import SMOLLM2
 from lmchat.engine.disk import Search, look_at, with_own_names
+from lmchat.engine.engine import LocalEngine
 from lmchat.engine.folders import Folder, model_folders
-from lmchat.engine.library import best_model, models_on_disk, named_model
+from lmchat.engine.library import best_model, found_on_disk, listed, named_model
 from lmchat.engine.ollama import ollama_models
 from lmchat.errors import WrongUse
 from tests.support.gguf_files import write_model
@@ -24,7 +28,7 @@ def found(tmp_path):
     """Return what is found in a home, by name."""
 
     def look(**environ):
-        models = models_on_disk(SMOLLM2, tmp_path / "demo", {"HOME": str(tmp_path), **environ})
+        models = listed(found_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo")
         return {model.name: model for model in models}
 
     return look
@@ -138,6 +142,31 @@ def test_a_slow_disk_ends_the_search_with_what_was_found(tmp_path):
     ticks = count(0.0, 0.1)
     found = walk(tmp_path, within_s=2.0, clock=lambda: next(ticks))
     assert 0 < len(found) < 50
+
+
+async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(tmp_path, monkeypatch):
+    write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
+    write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")
+    back, entries, hanging = threading.Event(), disk._entries, []
+
+    def of_a_network_that_is_away(folder):
+        if folder.name == "llama.cpp":
+            hanging.append(threading.current_thread())
+            back.wait()
+        return entries(folder)
+
+    monkeypatch.setattr(disk, "_entries", of_a_network_that_is_away)
+    engine = LocalEngine(
+        LocalSettings(),
+        folder=tmp_path / "demo",
+        log_file=tmp_path / "engine.log",
+        environ={"HOME": str(tmp_path)},
+    )
+    try:
+        assert [one.name for one in await engine.files()] == ["qwen3-8b-Q4_K_M"]
+        assert [one.daemon for one in hanging] == [True], "the program may end"
+    finally:
+        back.set()
 
 
 def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
