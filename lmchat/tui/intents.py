@@ -121,6 +121,8 @@ class Search(Post):
 
     query: str
     """What was typed."""
+    limit: int = 20
+    """How many hits are wanted."""
 
     def can_replace(self, message: Message) -> bool:
         """Only the newest counts."""

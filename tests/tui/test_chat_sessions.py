@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from textual.widgets import Input
@@ -10,6 +11,7 @@ from textual.widgets import Input
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.chat_sessions import KEEP_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
@@ -162,6 +164,51 @@ async def test_a_draft_stays_with_its_session(tmp_path):
         await desk.until(lambda: desk.chat.prompt_input.text == "new", "the draft of the new session")
 
 
+async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        began_s = time.monotonic()
+        written: list[str] = []
+        save = desk.store.save_draft
+
+        async def save_draft(session_id, text):
+            written.append(text)
+            await save(session_id, text)
+
+        desk.store.save_draft = save_draft
+        for letter in "abcdefghijklmnopqrst":
+            await desk.pilot.press(letter)
+        await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
+        assert await desk.store.draft("") == "abcdefghijklmnopqrst"
+        assert len(written) <= (time.monotonic() - began_s) / KEEP_AFTER_S + 1
+        assert KEEP_AFTER_S < 0.25
+
+
+async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
+    gate = asyncio.Event()
+    async with desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await shown(desk, "Let")
+        await desk.say("second")
+        session_id = desk.conversation.header.session_id
+        kept = ""
+        for _ in range(200):
+            kept = await desk.store.draft(session_id)
+            if kept == "second":
+                break
+            await desk.pilot.pause(0.01)
+        assert kept == "second"
+        gate.set()
+        await desk.answered(2)
+        for _ in range(200):
+            kept = await desk.store.draft(session_id)
+            if not kept:
+                break
+            await desk.pilot.pause(0.01)
+        assert kept == ""
+
+
 async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
@@ -304,6 +351,9 @@ async def test_search_opens_the_exact_message(tmp_path):
         await desk.until(lambda: desk.chat.log_view.focused_message is not None, "the message")
         assert desk.chat.log_view.focused_message.text == "Chives and more."
         assert desk.app.focused is desk.chat.log_view
+        assert desk.chat.log_view.finder.standing == (1, 1)
+        await desk.pilot.press("escape")
+        assert not desk.chat.log_view.finder.is_active
 
 
 async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):

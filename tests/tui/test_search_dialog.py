@@ -56,6 +56,53 @@ async def test_more_hits_than_are_shown_are_counted():
         assert "1 234 hits in 3 sessions" in screen_text(app)
 
 
+async def test_what_holds_the_words_is_said_where_nobody_said_them():
+    app = host()
+    kinds = [("reasoning", "qwen3-8b · thought · "), ("tool_call", "qwen3-8b · tool call · ")]
+    hits = [replace(HITS[1], kind=kind, message_id=kind) for kind, _ in kinds]
+    title = replace(HITS[0], kind="title", message_id="", role="", session_id="s9")
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits([*hits, title], 1.0, now=NOW)
+        await pilot.pause()
+        for words in (*(told for _, told in kinds), " title · today 14:02"):
+            assert words in screen_text(app)
+        await pilot.press("down", "down", "enter")
+        assert app.results == [title]
+
+
+async def test_more_hits_are_asked_for_where_the_last_one_is_reached():
+    app = host("shade")
+    many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
+        await pilot.pause()
+        assert "20+ hits in 1 session" in screen_text(app)
+        await pilot.press(*["down"] * 18)
+        assert app.of(Search)[-1].limit == 20
+        await pilot.press("down", "down")
+        await pilot.pause()
+        assert [(fact.query, fact.limit) for fact in app.of(Search)][-1] == ("shade", 100)
+        count = len(app.of(Search))
+        app.screen.show_hits(many, 1.0, now=NOW)
+        await pilot.press("down", "pagedown", "pagedown", *["down"] * 40)
+        await pilot.pause()
+        assert "60 hits in 1 session" in screen_text(app)
+        assert len(app.of(Search)) == count
+        await pilot.press("enter")
+        assert app.results == [many[-1]]
+
+
+async def test_hits_that_come_behind_leave_the_choice_where_it_is():
+    app = host("shade")
+    many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
+    async with app.run_test(size=WIDE) as pilot:
+        app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
+        await pilot.press(*["pagedown"] * 9)
+        app.screen.show_hits(many, 1.0, now=NOW)
+        await pilot.press("down", "enter")
+        assert app.results == [many[20]]
+
+
 async def test_enter_takes_the_chosen_hit():
     app = host()
     async with app.run_test(size=WIDE) as pilot:

@@ -186,9 +186,9 @@ class LMChatApp(Arrivals):
     @on(Search)
     def search(self, event: Search) -> None:
         """Search as one types."""
-        self.begin_work(lambda: self._search(event.query), "search")
+        self.begin_work(lambda: self._search(event), "search")
 
-    async def _search(self, query: str) -> None:
+    async def _search(self, wanted: Search) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
         began_s = time.monotonic()
@@ -196,11 +196,12 @@ class LMChatApp(Arrivals):
         if not isinstance(dialog, SearchDialog):
             return
         try:
-            hits = await self.workspace.store.search(query)
+            hits = await self.workspace.store.search(wanted.query, limit=wanted.limit)
         except LMChatError as error:
             dialog.show_problem(error.message)
         else:
-            dialog.show_hits(hits, (time.monotonic() - began_s) * 1e3)
+            took_ms = (time.monotonic() - began_s) * 1e3
+            dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
 
     @on(ExportHit)
     def export_hit(self, event: ExportHit) -> None:

@@ -9,7 +9,6 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
 from lmchat.services.library import with_unsaved
-from lmchat.tui.intents import StopFinding
 from lmchat.tui.screens.chat_figures import RUNNING_TICK_S, WAITING_TICK_S, ChatFigures
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.line import STRONG, content
@@ -86,11 +85,11 @@ class ChatBase(ChatFigures):
             bar.show_place(place, count)
 
     def close_find_bar(self) -> None:
-        """Hide the find bar, if it is shown."""
+        """Hide the find bar, if it is shown, and unmark what was found."""
         for bar in self.query("FindBar"):
-            if bar.display:
-                bar.display = False
-                self.post_message(StopFinding())
+            bar.display = False
+        if self.log_view.finder.is_active:
+            self.log_view.clear_find()
 
     def show_title(self) -> None:
         """Show the title of the session."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from textual import on
@@ -65,11 +65,11 @@ class ChatSessions(ChatTurns):
         self.show_action("new session")
         self.prompt_input.focus()
 
-    def open_session(self, session_id: str, *, message_id: str = "") -> None:
-        """Show another session, at a message where one is named."""
-        self.attempt(lambda: self.go_to(session_id, message_id=message_id), group="open")
+    def open_session(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
+        """Show another session, at a message where one is named, with words marked."""
+        self.attempt(lambda: self.go_to(session_id, message_id=message_id, words=words), group="open")
 
-    async def go_to(self, session_id: str, *, message_id: str = "") -> None:
+    async def go_to(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
         """Show another session; all is read before anything changes."""
         await self.desk.drafts.load(session_id)
         if message_id:
@@ -85,6 +85,9 @@ class ChatSessions(ChatTurns):
         self.prompt_input.focus()
         if message_id:
             self.log_view.show_message(message_id)
+        if words:
+            self.close_find_bar()
+            self.log_view.mark_words(message_id, words)
 
     def _leave_prompt(self) -> None:
         self.leave_edit()
@@ -140,7 +143,7 @@ class ChatSessions(ChatTurns):
             if hit is not None:
                 if before is not None:
                     before(hit)
-                self.open_session(hit.session_id, message_id=hit.message_id)
+                self.open_session(hit.session_id, message_id=hit.message_id, words=hit.words)
 
         self.app.push_screen(SearchDialog(query), go)
 

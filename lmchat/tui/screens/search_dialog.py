@@ -29,6 +29,11 @@ _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11
 _LEAST_AFTER = 3
+_MORE = 5
+"""So many times the hits are asked for where the last one is reached."""
+_MOST_HITS = 2500
+_KINDS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
+"""What holds the words, where it is not what was said."""
 
 
 class SearchDialog(ListDialog[SearchHit | None]):
@@ -41,7 +46,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def __init__(self, query: str = "") -> None:
         super().__init__()
         self._query = query
-        self._hits: dict[str, SearchHit] = {}
+        self._hits: dict[tuple[str, str], SearchHit] = {}
+        self._is_cut = False
         self._now: datetime | None = None
         self._is_answered = False
 
@@ -63,15 +69,16 @@ class SearchDialog(ListDialog[SearchHit | None]):
         took_ms: float,
         count: int | None = None,
         *,
+        is_cut: bool = False,
         now: datetime | None = None,
     ) -> None:
-        """Show what was found in how long; `count` is of all hits, where only some are given."""
+        """Show what was found in how long; `count` is of all hits, `is_cut` says that there may be more."""
         if not self.can_show:
             return
-        self._hits = {hit.message_id: hit for hit in hits}
-        self._now, self._is_answered = now, True
+        self._hits = {_key(hit): hit for hit in hits}
+        self._now, self._is_answered, self._is_cut = now, True, is_cut
         total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
-        words = f"{_plural(total, 'hit')} in {_plural(sessions, 'session')}" if total else ""
+        words = f"{_plural(total, 'hit', is_cut=is_cut)} in {_plural(sessions, 'session')}" if total else ""
         self.show_title(words)
         self.query_one(Field).show_note(figures.latency(took_ms))
         self.draw()
@@ -123,17 +130,36 @@ class SearchDialog(ListDialog[SearchHit | None]):
             self.post_message(ExportHit(hit))
 
     def _chosen(self) -> SearchHit | None:
-        return self._hits.get(str(self.list.key))
+        return next((hit for key, hit in self._hits.items() if key == self.list.key), None)
+
+    def action_move(self, by: int) -> None:
+        """Choose another row."""
+        super().action_move(by)
+        self._fetch_more()
+
+    def action_page(self, direction: int) -> None:
+        """Choose a row about a page away."""
+        super().action_page(direction)
+        self._fetch_more()
+
+    def _fetch_more(self) -> None:
+        """Ask for more hits where the last one is chosen; they come behind those that are shown."""
+        if self._is_cut and self.list.keys and self.list.key == self.list.keys[-1]:
+            self._is_cut = False
+            limit = min(len(self._hits) * _MORE, _MOST_HITS)
+            if limit > len(self._hits):
+                self.post_message(Search(self.query_one(Field).value, limit))
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
     """Return two rows: where it is, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
-    right = ((f"{who} {signs.dot} {when(hit.created_at, now)}", MUTED),)
+    told = ("" if hit.kind == "title" else who, _KINDS.get(hit.kind, ""), when(hit.created_at, now))
+    right = ((f" {signs.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
     return [
-        ListRow((title,), right, key=hit.message_id),
-        ListRow((around(hit, width - 1, signs.cut),), key=hit.message_id),
+        ListRow((title,), right, key=_key(hit)),
+        ListRow((around(hit, width - 1, signs.cut),), key=_key(hit)),
     ]
 
 
@@ -176,5 +202,9 @@ def _spaced(text: str) -> str:
     return f"{head}{safe_line(text)}{tail}"
 
 
-def _plural(count: int, word: str) -> str:
-    return f"{figures.tokens(count)} {word}{'' if count == 1 else 's'}"
+def _key(hit: SearchHit) -> tuple[str, str]:
+    return hit.session_id, hit.message_id
+
+
+def _plural(count: int, word: str, *, is_cut: bool = False) -> str:
+    return f"{figures.tokens(count)}{'+' if is_cut else ''} {word}{'' if count == 1 else 's'}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from textual.geometry import Offset
 from textual.selection import Selection
 
-from lmchat.domain.message import AnswerState, Failure
+from lmchat.domain.message import AnswerState, Failure, ReasoningPart, TextPart
 from lmchat.tui.widgets.chat_log.viewport import pack, unpack
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text
 
@@ -212,6 +213,34 @@ async def test_hits_are_counted_and_marked_whatever_their_case(log):
     assert marked(log, "hit-now") == ["Shade"]
     log.clear_find()
     assert marked(log, "hit") == []
+
+
+async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
+    log.load([question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
+    await pilot.pause()
+    message_id = log.document.entries[7].message.message_id
+    assert log.show_message(message_id)
+    log.mark_words(message_id, ("shade", "Shade", "had", "7"))
+    await pilot.pause()
+    assert "7 Shade" in screen_text(log)
+    assert "".join(marked(log, "hit-now")) in ("7", "7Shade")
+    assert "had" not in marked(log, "hit")
+    assert log.finder.place[0] == 7
+    assert log.focused_message.message_id == message_id
+
+
+async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
+    thought = replace(
+        answer("Lettuce."), parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce."))
+    )
+    log.load([question("What?"), thought, question("And a riddle?")])
+    await pilot.pause()
+    assert log.show_message(thought.message_id)
+    log.mark_words(thought.message_id, ("riddle",))
+    await pilot.pause()
+    assert "A riddle, I think." in screen_text(log)
+    assert marked(log, "hit") == ["riddle", "riddle"]
+    log.mark_words("nowhere", ("riddle",))
 
 
 async def test_a_hit_that_goes_over_the_end_of_a_line_is_marked_in_both(log):

@@ -19,7 +19,7 @@ class Finder:
 
     def __init__(self) -> None:
         self._pattern: re.Pattern[str] | None = None
-        self._needle = ""
+        self._needles: tuple[str, ...] = ()
         self._hits: list[int] = []
         self._current = -1
         self.place: Place | None = None
@@ -34,15 +34,21 @@ class Finder:
         """Find nothing any more."""
         self.__init__()  # type: ignore[misc]
 
-    def find(self, document: Document, query: str, *, first: int) -> int:
+    def find(self, document: Document, *words: str, first: int) -> int:
         """Return how many hits there are; the next one is that of the message `first` or after it."""
         self.clear()
-        if not query:
+        self._needles = _apart(words)
+        if not self._needles:
             return 0
-        self._pattern, self._needle = re.compile(re.escape(query), re.IGNORECASE), query.lower()
+        self._pattern = re.compile("|".join(map(re.escape, self._needles)), re.IGNORECASE)
         self._hits = self._found(document.entries.sources())
         self._current = bisect_left(self._hits, first) - 1
         return len(self._hits)
+
+    def has_hit(self, index: int) -> bool:
+        """Whether a message holds what is to be found."""
+        place = bisect_left(self._hits, index)
+        return place < len(self._hits) and self._hits[place] == index
 
     def prepend(self, earlier: MessagePath) -> None:
         """Count the hits of messages that were put before all others."""
@@ -56,8 +62,12 @@ class Finder:
 
     def _found(self, texts: Iterable[str]) -> list[int]:
         """Return the places of texts with hits in them, once for each hit."""
-        counts = (text.lower().count(self._needle) for text in texts)
+        counts = (self._count(text) for text in texts)
         return [index for index, count in enumerate(counts) for _ in range(count)]
+
+    def _count(self, text: str) -> int:
+        lower = text.lower()
+        return sum(lower.count(needle) for needle in self._needles)
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -78,7 +88,7 @@ class Finder:
         best: Place = (index, 0, 0)
         for block in range(document.build(index)):
             source = document.entries[index].blocks[block].source
-            count = source.lower().count(self._needle)
+            count = self._count(source)
             if number >= count:
                 number -= count
                 continue
@@ -115,3 +125,12 @@ class Finder:
             start, end = match.start() - before, match.end() - before
             if end > 0 and start < length:
                 yield max(start, 0), min(end, length), start >= 0
+
+
+def _apart(words: Iterable[str]) -> tuple[str, ...]:
+    """Return words, the longest first, without those that stand in others: they would be counted twice."""
+    found: list[str] = []
+    for word in sorted({word.lower() for word in words if word}, key=len, reverse=True):
+        if not any(word in longer for longer in found):
+            found.append(word)
+    return tuple(found)

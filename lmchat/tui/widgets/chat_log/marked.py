@@ -58,6 +58,18 @@ class MarkedView(Viewport, can_focus=True):
         last = max(min(top + self.size.height, document.total) - 1, 0)
         return clamp(selection, document.locate(top), document.locate(last))
 
+    def find(self, query: str) -> int:
+        """Mark all hits; return how many there are."""
+        top = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
+        count = self.finder.find(self.document, query, first=top)
+        self.refresh()
+        return count
+
+    def clear_find(self) -> None:
+        """Mark hits no more."""
+        self.finder.clear()
+        self.refresh()
+
     def has_marks(self) -> bool:
         """Whether anything is marked at all."""
         return self.finder.is_active or self.text_selection is not None

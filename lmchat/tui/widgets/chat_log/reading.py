@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -229,12 +230,17 @@ class ReadingLog(MarkedView, can_focus=True):
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
 
-    def find(self, query: str) -> int:
-        """Mark all hits; return how many there are."""
-        top = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
-        count = self.finder.find(self.document, query, first=top)
+    def mark_words(self, message_id: str, words: Sequence[str]) -> None:
+        """Mark words, and show the first that a message has said, or else has thought."""
+        index = self.document.entries.place(message_id)
+        if index is None:
+            return
+        self.finder.find(self.document, *words, first=index)
+        if self.finder.has_hit(index):
+            self.next_hit(1)
+        elif self._cursor == index and self.document.entries[index].is_folded:
+            self.toggle("is_folded")
         self.refresh()
-        return count
 
     def next_hit(self, step: int) -> tuple[int, int]:
         """Show the next or previous hit; return its number and how many there are."""
@@ -246,11 +252,6 @@ class ReadingLog(MarkedView, can_focus=True):
                 self.leave_end(place, self.size.height // 3)
         self.refresh()
         return result
-
-    def clear_find(self) -> None:
-        """Mark hits no more."""
-        self.finder.clear()
-        self.refresh()
 
     def set_end_mark(self) -> None:
         """Remember where the end is: what comes behind it is new."""
