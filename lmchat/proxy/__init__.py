@@ -51,6 +51,7 @@ PLACES = {
 }
 """What a program may import from here, by the module that holds it."""
 _MODULES = {name: module for module, names in PLACES.items() for name in names}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

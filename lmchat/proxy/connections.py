@@ -13,7 +13,7 @@ import httpx
 
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.proxy.body import pieces_of
 from lmchat.proxy.gathering import gathering_transport
 from lmchat.proxy.keepalive import keepalive_options
@@ -38,6 +38,7 @@ class Connections:
         self._transport = transport
         self._ca_file = ca_file
         self._trusted: ssl.SSLContext | None = None
+        self._is_closed = False
         self._clients: dict[str, httpx.AsyncClient] = {}
         # Loading the certificates takes 30 ms; over plain http there is nothing to verify.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,8 +47,11 @@ class Connections:
         """Return the client of an endpoint's origin.
 
         Raises:
+            WrongUse: they are closed.
             ServerUnavailable: none can be made, with the certificates and proxies that are named.
         """
+        if self._is_closed:
+            raise WrongUse("This client is closed.")
         if endpoint.scheme == "https" and self._trusted is None and self._transport is None:
             self._trusted = await asyncio.to_thread(trusted, self._ca_file)
         client = self._clients.get(endpoint.origin)
@@ -129,7 +133,8 @@ class Connections:
         )
 
     async def aclose(self) -> None:
-        """Close them all."""
+        """Close them all; none is made any more."""
+        self._is_closed = True
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.aclose()

@@ -12,6 +12,8 @@ from lmchat.proxy.json_values import number
 
 MAX_MODEL_CHARS = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LARGEST = 2**63 - 1
+"""Of the whole numbers that servers read."""
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
@@ -91,5 +93,21 @@ def _check_sampling(sampling: Sampling) -> None:
         figure = number(value)
         if figure is None or not low <= figure <= high:
             raise RequestInvalid(f"{name} has to be between {low:g} and {high:g}")
-    if sampling.max_tokens is not None and sampling.max_tokens < 1:
-        raise RequestInvalid("max_tokens has to be at least 1")
+    _check_whole("max_tokens", sampling.max_tokens, least=1)
+    _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
+    _check_whole("seed", sampling.seed)
+    stop: object = sampling.stop
+    if not isinstance(stop, tuple | list) or not all(isinstance(one, str) for one in stop):
+        raise RequestInvalid("stop has to be a tuple of texts")
+    effort: object = sampling.reasoning_effort
+    if not isinstance(effort, str):
+        raise RequestInvalid("reasoning_effort has to be a word, as none, low or high")
+
+
+def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
+        raise RequestInvalid(f"{name} has to be a whole number")
+    if least is not None and value < least:
+        raise RequestInvalid(f"{name} has to be at least {least}")

@@ -14,6 +14,7 @@ from lmchat.proxy import (
     ChatMessage,
     Client,
     EndpointNotAllowed,
+    LMChatError,
     Metrics,
     NoServerFound,
     Options,
@@ -52,6 +53,19 @@ async def found(make_client):
 
 def _body(server):
     return server.seen(CHAT)[-1].json
+
+
+async def test_a_closed_client_says_so_and_asks_nothing(server):
+    plain(server, "tiny")
+    client = Client(server.url)
+    await client.chat("Hi")
+    await client.aclose()
+    await client.aclose()
+    asked = len(server.requests)
+    for call in (lambda: client.chat("Hi"), lambda: client.models(is_refresh=True), client.health):
+        with pytest.raises(LMChatError, match="This client is closed"):
+            await call()
+    assert len(server.requests) == asked
 
 
 async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
@@ -235,6 +249,7 @@ async def test_each_client_counts_for_itself_and_can_begin_anew(client):
 def test_every_name_is_there_and_the_types_know_the_same_ones():
     names = {name for names in lmchat.proxy.PLACES.values() for name in names}
     assert names <= set(dir(lmchat.proxy))
+    assert names == set(lmchat.proxy.__all__)
     assert all(getattr(lmchat.proxy, name) is not None for name in names)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = lmchat.proxy.Nonsense

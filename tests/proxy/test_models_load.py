@@ -161,6 +161,13 @@ async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_e
     assert (caught.value.kind, bool(caught.value.hint)) == ("timeout", True)
 
 
+async def test_what_is_not_loaded_has_been_unloaded(quick, server, client):
+    products.router(server, small="unloaded")
+    refuse = {"error": {"code": 400, "message": "model is not running", "type": "invalid_request_error"}}
+    server.on(UNLOAD, json_reply(refuse, status=400, headers=LLAMA))
+    await client.unload(model_at(server, "small"))
+
+
 async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
     products.router(server, large="loading")
     refuse = {"error": {"code": 400, "message": "model is already running", "type": "invalid_request_error"}}

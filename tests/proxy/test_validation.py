@@ -41,7 +41,17 @@ def message(role: object, text: object) -> ChatMessage:
         ({"sampling": Sampling(temperature=2.5)}, "temperature has to be between 0 and 2"),
         ({"sampling": Sampling(temperature=float("nan"))}, "temperature has to be"),
         ({"sampling": Sampling(top_p=-1)}, "top_p has to be between 0 and 1"),
+        ({"sampling": Sampling(temperature="hot")}, "temperature has to be"),
         ({"sampling": Sampling(max_tokens=0)}, "max_tokens has to be at least 1"),
+        ({"sampling": Sampling(max_tokens="9")}, "max_tokens has to be a whole number"),
+        ({"sampling": Sampling(max_tokens=True)}, "max_tokens has to be a whole number"),
+        ({"sampling": Sampling(seed=1.5)}, "seed has to be a whole number"),
+        ({"sampling": Sampling(seed=10**30)}, "seed has to be a whole number"),
+        ({"sampling": Sampling(keep_loaded_s=-4)}, "keep_loaded_s has to be at least 1"),
+        ({"sampling": Sampling(stop="END")}, "stop has to be a tuple of texts"),
+        ({"sampling": Sampling(stop=("END", 1))}, "stop has to be a tuple of texts"),
+        ({"sampling": Sampling(stop=None)}, "stop has to be a tuple of texts"),
+        ({"sampling": Sampling(reasoning_effort=3)}, "reasoning_effort has to be a word"),
     ],
 )
 def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
@@ -52,6 +62,7 @@ def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
 
 def test_a_good_request_passes():
     check_request(replace(GOOD, sampling=Sampling(temperature=0, top_p=1, max_tokens=1)))
+    check_request(replace(GOOD, sampling=Sampling(stop=["END"], seed=-1, keep_loaded_s=60)))
 
 
 def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():

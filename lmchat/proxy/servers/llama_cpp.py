@@ -159,7 +159,8 @@ class LlamaCpp(Server):
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Only a router can; it too answers before it is done."""
         reply = await site.post("/models/unload", {"model": model.model_id})
-        await self._accept(site, reply, model, "unload")
+        if "not running" not in str(reply.object.get("error", "")):
+            await self._accept(site, reply, model, "unload")
         looks = 0
         async for status in self._statuses(site, model):
             looks += 1
