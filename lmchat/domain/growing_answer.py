@@ -11,6 +11,29 @@ Piece = tuple[str, str]
 """A kind and a text, as the disk keeps them of an answer that is on its way."""
 ANEW: Piece = ("anew", "")
 """Says that what follows is all that there is; what was kept so far is dropped."""
+_MOST_DIGITS = 9
+
+
+class CallKind(Struct, frozen=True):
+    """The kind of a piece of a tool call, as a word: which call it is of, and what of it."""
+
+    index: int
+    """Which call of this answer."""
+    field: str
+    """`id`, `name` or `arguments`."""
+
+    def __str__(self) -> str:
+        return f"tool_call {self.index} {self.field}"
+
+    @classmethod
+    def read(cls, kind: str) -> CallKind | None:
+        """Return what a kind says, None where it is not of a tool call."""
+        match kind.split(" "):
+            case ["tool_call", index, "id" | "name" | "arguments" as field] if (
+                index.isdecimal() and len(index) <= _MOST_DIGITS
+            ):
+                return cls(int(index), field)
+        return None
 
 
 class GrowingAnswer(Struct):
@@ -49,8 +72,7 @@ class GrowingAnswer(Struct):
                 self._rethink(is_thought=is_thought)
                 return (ANEW, *self.pieces)
             case ToolCallDelta():
-                self._add_call(event)
-                return ()
+                return self._add_call(event)
             case _:
                 return ()
 
@@ -64,13 +86,19 @@ class GrowingAnswer(Struct):
             self.texts += self.thoughts[thoughts:]
             del self.thoughts[thoughts:]
 
-    def _add_call(self, delta: ToolCallDelta) -> None:
+    def _add_call(self, delta: ToolCallDelta) -> tuple[Piece, ...]:
         known = self.calls.get(delta.index, ToolCallPart(call_id="", name="", arguments=""))
-        self.calls[delta.index] = ToolCallPart(
-            call_id=known.call_id or delta.call_id,
-            name=known.name or delta.name,
-            arguments=known.arguments + delta.arguments,
+        fresh = ToolCallPart(
+            call_id="" if known.call_id else delta.call_id,
+            name="" if known.name else delta.name,
+            arguments=delta.arguments,
         )
+        self.calls[delta.index] = ToolCallPart(
+            call_id=known.call_id or fresh.call_id,
+            name=known.name or fresh.name,
+            arguments=known.arguments + fresh.arguments,
+        )
+        return _call_pieces(delta.index, fresh)
 
     @property
     def has_content(self) -> bool:
@@ -79,9 +107,11 @@ class GrowingAnswer(Struct):
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """All text so far, as the disk keeps it."""
+        """All that came so far, as the disk keeps it."""
         kinds = (("reasoning", self.thoughts), ("text", self.texts), ("refusal", self.refusals))
-        return tuple((kind, "".join(texts)) for kind, texts in kinds if texts)
+        texts = ((kind, "".join(texts)) for kind, texts in kinds if texts)
+        calls = (_call_pieces(index, call) for index, call in self.calls.items())
+        return (*texts, *(piece for pieces in calls for piece in pieces))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -94,3 +124,8 @@ class GrowingAnswer(Struct):
         if self.refusals:
             parts.append(RefusalPart(text="".join(self.refusals)))
         return (*parts, *(self.calls[index] for index in sorted(self.calls)))
+
+
+def _call_pieces(index: int, call: ToolCallPart) -> tuple[Piece, ...]:
+    fields = (("id", call.call_id), ("name", call.name), ("arguments", call.arguments))
+    return tuple((str(CallKind(index, field)), text) for field, text in fields if text)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict, fields
 
+from lmchat.domain.growing_answer import CallKind
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
@@ -135,13 +136,24 @@ def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[obje
 
 
 def parts_of(pieces: Iterable[tuple[str, str | bytes]]) -> list[Part]:
-    """Return what arrived in pieces as parts: neighbours of one kind are one."""
+    """Return what arrived in pieces as parts: neighbours of one kind are one, calls of tools come last."""
     runs: list[tuple[str, list[str]]] = []
+    calls: dict[int, dict[str, str]] = {}
     for kind, text in pieces:
+        if (of := CallKind.read(kind)) is not None:
+            call = calls.setdefault(of.index, {})
+            call[of.field] = call.get(of.field, "") + loaded(text)
+            continue
         if not runs or runs[-1][0] != kind:
             runs.append((kind, []))
         runs[-1][1].append(loaded(text))
     parts = [_part(kind, "".join(texts), "", "") for kind, texts in runs]
+    parts += [
+        ToolCallPart(
+            call_id=call.get("id", ""), name=call.get("name", ""), arguments=call.get("arguments", "")
+        )
+        for _, call in sorted(calls.items())
+    ]
     return [part for part in parts if part is not None]
 
 

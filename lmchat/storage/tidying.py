@@ -136,6 +136,6 @@ def _remove(path: Path) -> None:
 
 
 def _ended(message: ChatMessage) -> ChatMessage:
-    has_text = bool(message.text or message.reasoning)
-    state = AnswerState.INTERRUPTED if has_text else AnswerState.FAILED
+    has_come = bool(message.text or message.reasoning or message.tool_calls)
+    state = AnswerState.INTERRUPTED if has_come else AnswerState.FAILED
     return replace(message, state=state, failure=_ENDED)

@@ -1,0 +1,143 @@
+"""The calls of tools that a model writes outlive a kill like its words: what came of them is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
+from lmchat.domain.growing_answer import ANEW, CallKind, GrowingAnswer
+from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
+from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
+from lmchat.storage.rows import parts_of
+from tests.services.test_conversation import HOW, begin, on_disk, read
+from tests.support.chats import answer, header, prompt, say, store_at
+from tests.support.scripted_backend import ScriptedBackend
+
+GONE = "4194305@1-x"
+"""A process that is not there."""
+CALLED = (
+    ToolCallDelta(index=0, call_id="call_1", name="weather"),
+    ToolCallDelta(index=0, arguments='{"city": '),
+    ToolCallDelta(index=1, call_id="call_2", name="clock", arguments="{"),
+    ToolCallDelta(index=0, arguments='"Łódź \ud800"'),
+    ToolCallDelta(index=1, arguments="}"),
+)
+CALLS = (
+    ToolCallPart(call_id="call_1", name="weather", arguments='{"city": "Łódź \ud800"'),
+    ToolCallPart(call_id="call_2", name="clock", arguments="{}"),
+)
+
+_WORDS = st.text(min_size=1, max_size=6)
+_EVENTS = st.lists(
+    st.one_of(
+        st.builds(TextDelta, text=_WORDS),
+        st.builds(ReasoningDelta, text=_WORDS),
+        st.builds(RefusalDelta, text=_WORDS),
+        st.builds(Rethought, is_thought=st.booleans()),
+        st.builds(
+            ToolCallDelta,
+            index=st.integers(0, 12),
+            call_id=st.text(max_size=4),
+            name=st.text(max_size=4),
+            arguments=_WORDS,
+        ),
+    ),
+    max_size=12,
+)
+
+
+def in_order(parts):
+    """Return all words of each kind, and the calls: on the disk words stand in the order they came in."""
+    calls = [part for part in parts if isinstance(part, ToolCallPart)]
+    texts = {}
+    for part in parts:
+        if not isinstance(part, ToolCallPart):
+            texts[type(part)] = texts.get(type(part), "") + part.text
+    return texts, calls
+
+
+@given(_EVENTS, st.data())
+def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, data):
+    path = tmp_path_factory.mktemp("calls") / "file"
+    begun = Begun(session_id="s", message=answer(parent=prompt("x"), state=AnswerState.STREAMING), owner=GONE)
+    growing, kind, content = GrowingAnswer(), "", head_of(begun)
+    ends = sorted({*data.draw(st.lists(st.integers(0, len(events)))), 0, len(events)})
+    for start, end in pairwise(ends):
+        pieces = [piece for event in events[start:end] for piece in growing.add(event)]
+        fresh, kind = runs_of(pieces, kind)
+        content += fresh
+    path.write_bytes(content)
+    kept = parts_of(read_answer(path)[1])
+    assert in_order(kept) == in_order(growing.parts)
+    assert in_order(parts_of(growing.pieces)) == in_order(growing.parts)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["tool_call", "tool_call 1", "tool_call x id", "tool_call -1 id", "tool_call 1 else", "text", ""],
+)
+def test_a_word_that_names_no_piece_of_a_call_is_told_as_that(kind):
+    assert CallKind.read(kind) is None
+    assert CallKind.read(f"tool_call {'1' * 5000} id") is None
+
+
+def test_the_kind_of_a_piece_is_read_as_it_was_written():
+    assert CallKind.read(str(CallKind(12, "arguments"))) == CallKind(12, "arguments")
+
+
+@pytest.mark.rule("R-20")
+async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "How is the weather?")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    growing = GrowingAnswer()
+    for event in CALLED:
+        await store.add_pieces(said.message_id, growing.add(event))
+    running = (await store.open_session(session.session_id)).messages[1]
+    assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    begun, pieces = read_answer(path)
+    await store._database.write(lambda c: c.execute("update messages set owner = ?", (GONE,)))
+    path.write_bytes(head_of(replace(begun, owner=GONE)) + runs_of(pieces, "")[0])
+    other = store_at(tmp_path)
+    ended = (await other.open_session(session.session_id)).messages[1]
+    await other.aclose()
+    assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
+    assert not path.exists()
+
+
+@pytest.mark.rule("R-20")
+async def test_what_a_conversation_is_told_of_calls_is_on_the_disk_meanwhile(tmp_path, store):
+    conversation = begin(ScriptedBackend([TextDelta(text="Let me see"), *CALLED, asyncio.Event()]), store)
+    written, add_pieces = asyncio.Queue(), store.add_pieces
+
+    async def noticing(message_id, pieces):
+        was_gone = await add_pieces(message_id, pieces)
+        written.put_nowait(None)
+        return was_gone
+
+    store.add_pieces = noticing
+    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    reply = None
+    while reply is None or reply.parts != (TextPart(text="Let me see"), *CALLS):
+        await written.get()
+        reply = (await on_disk(store, conversation))[-1]
+    assert reply.state is AnswerState.STREAMING
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def test_what_is_told_anew_has_the_calls_too():
+    growing = GrowingAnswer()
+    for event in (TextDelta(text="hm"), *CALLED):
+        growing.add(event)
+    pieces = growing.add(Rethought())
+    assert pieces[0] == ANEW
+    assert in_order(parts_of(pieces[1:])) == in_order(growing.parts)
