@@ -91,5 +91,7 @@ class Options:
     """`models load --context`."""
     query: tuple[str, ...] = ()
     """Words of `search`."""
+    limit: int = 20
+    """`search --limit`."""
     shell: str = ""
     """Of `completion`."""

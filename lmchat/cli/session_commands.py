@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from lmchat.cli.command import ID, JSON, Command, argument, switch
 
+
+def _count(word: str) -> int:
+    """Read a number of hits; what is none, argparse tells."""
+    count = int(word)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "number of hits"  # argparse says "invalid number of hits value"
+
+
 _SESSIONS = Command(
     "sessions",
     "list the saved sessions, newest first",
@@ -49,9 +61,15 @@ _SESSIONS = Command(
 _SEARCH = Command(
     "search",
     "search the text of all sessions",
-    ('lmchat search "shade vegetables"',),
-    "sessions:search",
-    (argument("query", metavar="QUERY", nargs="+", help="words to look for"), JSON),
+    ('lmchat search "shade vegetables"', "lmchat search has:code after:2026-11-01 --limit 100"),
+    "search:search",
+    (
+        argument("query", metavar="QUERY", nargs="+", help="words to look for"),
+        argument(
+            "--limit", metavar="N", type=_count, default=20, help="print so many hits at most; default: 20"
+        ),
+        JSON,
+    ),
 )
 _EXPORT = Command(
     "export",

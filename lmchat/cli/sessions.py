@@ -1,4 +1,4 @@
-"""`lmchat sessions` and `lmchat search`: the saved sessions on the command line."""
+"""`lmchat sessions`: the saved sessions on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmchat.cli.consent import can_ask, consents
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
-from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.services.library import Library
@@ -134,19 +134,6 @@ async def _may_purge(parts: Parts, wanted: Sequence[SessionHeader]) -> bool:
     return await consents(f"Remove {what} for good?")
 
 
-async def search(parts: Parts) -> int:
-    """Print where words occur, newest first."""
-    async with aclosing(make_store(parts)) as store:
-        hits = await store.search(" ".join(parts.options.query))
-    if parts.output.is_json:
-        parts.output.document({"object": "list", "data": [_hit_json(hit) for hit in hits]})
-    elif hits:
-        parts.output.text("\n".join(_hit_text(hit) for hit in hits))
-    else:
-        parts.output.note("Nothing found.")
-    return 0
-
-
 def header_json(header: SessionHeader) -> dict[str, object]:
     """Return what scripts get of a session."""
     return {
@@ -177,23 +164,3 @@ def _named(header: SessionHeader) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _hit_json(hit: SearchHit) -> dict[str, object]:
-    return {
-        "session_id": hit.session_id,
-        "title": hit.title,
-        "message_id": hit.message_id,
-        "role": hit.role,
-        "model": hit.model,
-        "created_at": hit.created_at.isoformat(),
-        "before": hit.before,
-        "match": hit.match,
-        "after": hit.after,
-    }
-
-
-def _hit_text(hit: SearchHit) -> str:
-    who = hit.model if hit.role == "assistant" and hit.model else hit.role
-    head = f"{hit.session_id[:_SHORT_ID]}  {_time(hit.created_at)}  {safe_line(who)}  {safe_line(hit.title)}"
-    return f"{head}\n    {safe_line(hit.before)} [{safe_line(hit.match)}] {safe_line(hit.after)}"

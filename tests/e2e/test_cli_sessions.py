@@ -148,6 +148,19 @@ def test_search_finds_the_words_around(saved):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
 
 
+def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
+    cli, _ = saved
+    assert [hit["match"] for hit in cli.json("search", "rea", "--json")["data"]][:1] == ["rea"]
+    everything = cli.json("search", "after:2000-01-01", "--json", "--limit", "100")["data"]
+    assert len(everything) > 2
+    assert cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"] == everything[:2]
+    assert {hit["kind"] for hit in everything} == {"text"}
+    for wrong in ("0", "-1", "many", "1.5"):
+        done = cli("search", "bread", f"--limit={wrong}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "invalid number of hits" in done.stderr
+
+
 @pytest.mark.parametrize("query", ['" a OR (', "* title: -"])
 def test_what_people_type_is_never_a_syntax_error(saved, query):
     cli, _ = saved
