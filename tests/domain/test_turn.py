@@ -115,6 +115,12 @@ def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
     assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (None, None, None)
 
 
+@pytest.mark.parametrize("kind", [TextDelta, ReasoningDelta])
+def test_pieces_that_came_together_count_one_by_one(kind):
+    turn = played((101, kind(text="word " * 7, pieces=7)), (102, kind(text="word " * 4, pieces=4)))
+    assert (turn.deltas, turn.tokens, turn.tokens_per_second) == (11, 11, 10.0)
+
+
 def test_a_count_that_lags_behind_the_first_pieces_makes_no_speed_below_zero():
     turn = played(
         (101, TextDelta(text="a")),

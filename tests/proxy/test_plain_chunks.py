@@ -15,13 +15,31 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy import chunks
 from lmchat.proxy.channel import MAX_WAITING, Channel
 from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.series import Frame
 from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.scripted_server import delta, finish, usage
 
-ODD = st.sampled_from(
-    [None, "", 0, 1, False, True, "x", {}, [], {"a": 1}, [1], ["x"], -1, 1.5, {"text": "t"}]
-)
+VALUES = [
+    None,
+    "",
+    0,
+    1,
+    False,
+    True,
+    "x",
+    {},
+    [],
+    {"a": 1},
+    [1],
+    ["x"],
+    -1,
+    1.5,
+    {"text": "t"},
+    "error",
+    "stop",
+]
+ODD = st.sampled_from(VALUES)
 TEXT = st.sampled_from(
     [
         "a",
@@ -72,6 +90,21 @@ PLAIN = st.one_of(
     TEXT.map(lambda text: delta(reasoning_content=text)),
     TEXT.map(lambda text: delta(text, reasoning=None, tool_calls=[]) | {"timings": {"predicted_n": 7}}),
 )
+
+
+def changed(chunk: dict, place: str, name: str, value: object) -> dict:
+    """Return a plain chunk with one field that may be odd."""
+    choice = chunk["choices"][0]
+    {"chunk": chunk, "choice": choice, "delta": choice["delta"]}[place][name] = value
+    return chunk
+
+
+FIELDS = [
+    *(("chunk", name) for name in (*OTHERS, "timings", "choices")),
+    *(("choice", name) for name in ("index", "finish_reason", "message", "delta")),
+    *(("delta", name) for name in ("content", "reasoning", "reasoning_content", "reasoning_details")),
+    *(("delta", name) for name in ("tool_calls", "function_call", "refusal", "role")),
+]
 EVENT = st.one_of(
     PLAIN.map(json.dumps),
     CHUNK.map(json.dumps),
@@ -113,7 +146,8 @@ FRAME = st.sampled_from(
     [
         b'{"id": "a", "choices": [{"index": 0, "delta": {"content": "%b"}, "finish_reason": null}]}',
         b'{"choices":[{"delta":{"reasoning_content":"%b"}}],"model":""}',
-        b'{"a":"%b","choices":[{"delta":{"content":"a"}}]}',
+        b'{"choices":[{"delta":{"content":"%b"}}],"timings":{"predicted_n":1}}',
+        b'{"z":"%b","choices":[{"delta":{"content":"a"}}]}',
         b'{"choices":[{"delta":{"content":"a","x":"%b"}}],"timings":{"predicted_n":1}}',
         b'{"choices":[{"delta":{"content":"a","role":"%b","content":"%b"}}]}',
     ]
@@ -179,11 +213,27 @@ def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, plac
 @settings(deadline=None, max_examples=400)
 @given(FRAME, st.lists(CHANGE, min_size=8, max_size=16), st.lists(PIECE, max_size=2), st.data())
 def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(frame, changes, pieces, data):
-    same = [b"data: " + frame.replace(b"%b", change) + b"\n\n" for change in changes]
+    same = [b"data: " + frame.replace(b"%b", change) + b"\n\n" for change in [b"a", *changes]]
     place = data.draw(st.integers(0, len(same)))
     whole = b"".join([*same[:place], *pieces, *same])
     parts = cut(whole, data.draw(st.sets(st.integers(0, 4000), max_size=2)))
     assert read(parts, is_bulk=True) == read(parts, is_bulk=False)
+
+
+@pytest.mark.rule("R-16")
+@pytest.mark.parametrize(("place", "name"), FIELDS)
+def test_a_chunk_with_one_odd_field_is_read_as_the_tolerant_reader_reads_it(place, name):
+    for value in VALUES:
+        chunks_of = [delta("a"), changed(delta("b"), place, name, value), delta("c")]
+        whole = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks_of)
+        assert read([whole], is_bulk=True) == read([whole], is_bulk=False), value
+
+
+@given(st.lists(CHANGE | st.sampled_from([b"a\\", b",", b"\n", b'a\\\\"']), min_size=1, max_size=6))
+def test_what_stands_in_a_frame_is_read_as_each_text_alone_or_not_at_all(changes):
+    texts = Frame(b'"', b'"', is_thought=False).texts([b'"' + change + b'"' for change in changes])
+    if texts is not None:
+        assert texts == [json.loads(b'"' + change + b'"') for change in changes]
 
 
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
