@@ -27,6 +27,8 @@ class _Entry(Struct, frozen=True, kw_only=True):
     """What was said."""
     before: Sequence[ChatMessage]
     """The path up to it, root first."""
+    is_begun: bool = False
+    """Whether it is an answer that is on its way: what it follows is written, and itself at its end."""
 
 
 class Keeper:
@@ -51,7 +53,7 @@ class Keeper:
         self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
         """Write the row of an answer that is about to stream."""
-        self._begun[answer.message_id] = _Entry(header=header, message=answer, before=before)
+        self._begun[answer.message_id] = _Entry(header=header, message=answer, before=before, is_begun=True)
         has_prompt = not self.is_missing(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
@@ -123,16 +125,13 @@ class Keeper:
                 self.warning = None
 
     async def _write_one(self, entry: _Entry) -> None:
-        """Write a message, and the path before it where the file was removed or replaced meanwhile.
-
-        An answer that is on its way is written at its end.
-        """
+        """Write a message, and the path before it where the file was removed or replaced meanwhile."""
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
             log.warning("what this session began with was gone from the disk; it is written again")
             for earlier in entry.before:
                 await self._put(entry.header, earlier)
-        if entry.message.message_id not in self._begun:
+        if not entry.is_begun:
             await self._put(entry.header, entry.message)
 
     async def _put(self, header: SessionHeader, message: ChatMessage) -> None:
