@@ -27,9 +27,10 @@ def finish(connection: Connection, session_id: str, message: ChatMessage, moment
     if is_new:
         messages.make_leaf(connection, session_id, message, moment)
     connection.execute(
-        "update sessions set updated_at = ?, model = ?, endpoint = ? where session_id = ?",
-        (stored_time(moment), stored(message.model), stored(message.endpoint), session_id),
+        "update sessions set model = ?, endpoint = ? where session_id = ?",
+        (stored(message.model), stored(message.endpoint), session_id),
     )
+    messages.make_newest(connection, session_id, moment)
 
 
 def set_leaf(connection: Connection, session_id: str, message_id: str) -> Session:
@@ -44,8 +45,12 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
     shown = reading.chosen_path(connection, session_id).messages
     numbers = [(message_id, node.number) for node in tree.below(message_id) if node.hidden_by is None]
     connection.executemany("update messages set hidden_by = ? where number = ?", numbers)
+    last = connection.execute(
+        "select max(hidden_at) from messages where session_id = ?", (session_id,)
+    ).fetchone()[0]
     connection.execute(
-        "update messages set hidden_at = ? where message_id = ?", (stored_time(moment), message_id)
+        "update messages set hidden_at = ? where message_id = ?",
+        (messages.stored_after(moment, last), message_id),
     )
     tree = read_tree(connection, session_id)
     if shown.place(message_id) is not None:
@@ -127,6 +132,11 @@ def draft(connection: Connection, session_id: str) -> str:
     """Return a draft, or nothing."""
     row = connection.execute("select text from drafts where session_id = ?", (session_id,)).fetchone()
     return "" if row is None else loaded(row[0])
+
+
+def save_place(connection: Connection, session_id: str, place: str) -> None:
+    """Keep where one is reading; a session is no newer for having been read."""
+    connection.execute("update sessions set place = ? where session_id = ?", (place, session_id))
 
 
 def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:

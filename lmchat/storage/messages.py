@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader, title_from
@@ -12,6 +13,9 @@ from lmchat.storage.faults import LOST_ROW
 from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
 from lmchat.storage.tree import read_tree
 from lmchat.storage.words import index_message, unindex_message
+
+_CLOCKS_DIFFER = timedelta(days=1)
+"""By how much a clock is set back now and then: an hour in autumn, more where two systems share a machine."""
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
@@ -98,15 +102,37 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
     Where another window has hidden what it hangs below, that comes back: the talk goes on there.
     """
     connection.execute(
-        "update sessions set leaf_id = ?, updated_at = ?, deleted_at = null where session_id = ?",
-        (message.message_id, stored_time(moment), session_id),
+        "update sessions set leaf_id = ?, deleted_at = null where session_id = ?",
+        (message.message_id, session_id),
     )
+    make_newest(connection, session_id, moment)
     parent = connection.execute(
         "select hidden_by from messages where message_id = ?", (message.parent_id,)
     ).fetchone()
     if parent is not None and parent[0] is not None:
         for node in read_tree(connection, session_id).path(message.message_id):
             connection.execute("update messages set hidden_by = null where number = ?", (node.number,))
+
+
+def make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
+    """Let a session stand first among those of its kind in the list, also where the clock was set back.
+
+    Where the clock was wrong by more than a day, the session at least never sinks.
+    """
+    newest = connection.execute(
+        "select max(updated_at) from sessions where updated_at < ?", (stored_time(moment + _CLOCKS_DIFFER),)
+    ).fetchone()[0]
+    connection.execute(
+        "update sessions set updated_at = max(updated_at, ?) where session_id = ?",
+        (stored_after(moment, newest), session_id),
+    )
+
+
+def stored_after(moment: datetime, last: str | None) -> str:
+    """Return a moment as it is stored; just after the last one of its kind, where the clock was set back."""
+    with suppress(ValueError, TypeError, OverflowError):  # there is none, or it is damaged
+        moment = max(moment, datetime.fromisoformat(last or "") + timedelta(microseconds=1))
+    return stored_time(moment)
 
 
 def name_after_prompt(connection: Connection, session_id: str, message: ChatMessage) -> None:

@@ -1,0 +1,82 @@
+"""A clock that jumps, back or ahead: what was said last stands first, and nothing is lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from lmchat.domain.session import ListFilter
+from tests.support.chats import header, prompt, reply, say, store_at
+
+JUMPS = [timedelta(minutes=-1), timedelta(hours=-1), timedelta(hours=-23)]
+
+
+async def titles(store):
+    found = await store.sessions_with(ListFilter(), limit=10)
+    assert [one.title for one in found.headers] == [one.title for one in await store.list_sessions()]
+    return [one.title for one in found.headers]
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_where_the_clock_was_set_back_what_was_said_last_stands_first(store, clock, jump):
+    one, other = header("one"), header("other")
+    asked = await say(store, one, "hello")
+    await say(store, other, "hello")
+    clock.moment += jump
+    await reply(store, one, "yes", asked)
+    assert await titles(store) == ["one", "other"]
+    await say(store, header("new"), "hello")
+    assert await titles(store) == ["new", "one", "other"]
+
+
+@pytest.mark.parametrize("days", [2, 400, 36_500])
+async def test_a_clock_that_was_far_ahead_for_a_while_lets_no_session_sink(store, clock, days):
+    before, one, other = header("before"), header("one"), header("other")
+    await say(store, before, "hello")
+    clock.moment += timedelta(days=days)
+    await say(store, one, "hello")
+    asked = await say(store, other, "hello")
+    assert await titles(store) == ["other", "one", "before"]
+    clock.moment -= timedelta(days=days)
+    await reply(store, other, "yes", asked)
+    assert await titles(store) == ["other", "one", "before"]
+    await say(store, before, "more")
+    await say(store, header("now"), "hello")
+    assert await titles(store) == ["other", "one", "now", "before"]
+
+
+async def test_a_clock_that_began_anew_lets_no_session_sink(store, clock):
+    one, other = header("one"), header("other")
+    await say(store, one, "hello")
+    asked = await say(store, other, "hello")
+    clock.moment = clock.moment.replace(year=1970)
+    await reply(store, other, "yes", asked)
+    await say(store, one, "more")
+    assert await titles(store) == ["other", "one"]
+
+
+@pytest.mark.parametrize("jump", [*JUMPS, timedelta(days=-9000), timedelta(days=9000)])
+async def test_what_was_deleted_last_comes_back_first_whatever_the_clock_says(store, clock, jump):
+    session = header()
+    root = await say(store, session, "root")
+    first, second = [await reply(store, session, text, root) for text in ("first", "second")]
+    await store.delete_message(session.session_id, first.message_id)
+    clock.moment += jump
+    await store.delete_message(session.session_id, second.message_id)
+    assert await store.last_deleted_message(session.session_id) == second.message_id
+    await store.restore_message(session.session_id, second.message_id)
+    assert await store.last_deleted_message(session.session_id) == first.message_id
+
+
+async def test_the_path_of_a_talk_is_in_its_order_whatever_the_clock_says(tmp_path, store, clock):
+    session, last, said = header(), None, []
+    for number, days in enumerate((0, 400, -800, 30_000, -30_000)):
+        clock.moment += timedelta(days=days)
+        last = prompt(f"prompt {number}", last)
+        await store.append(session, last)
+        said.append(last)
+    other = store_at(tmp_path, clock)
+    assert (await other.open_session(session.session_id)).messages == tuple(said)
+    assert list(await other.prompt_history()) == [message.text for message in reversed(said)]
+    await other.aclose()
