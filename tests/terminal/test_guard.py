@@ -11,7 +11,9 @@ from lmchat.terminal.guard import SignalGuard
 
 def test_a_key_counts_as_it_was_pressed_however_late_the_thread_comes_to_it():
     ended = threading.Event()
-    guard = SignalGuard(give_back=lambda: None, ask=lambda _: ended.set(), patience_s=60)
+    # its thread outlives this test; with less patience it would end the process of all tests after a minute
+    never_s = threading.TIMEOUT_MAX
+    guard = SignalGuard(give_back=lambda: None, ask=lambda _: ended.set(), patience_s=never_s)
     pipe = guard._pipe = os.pipe()  # watched without the signals of this process
     try:
         guard.lend(is_lent=True)
