@@ -1,0 +1,91 @@
+"""A store with many sessions of texts that differ, and the same texts in a bare SQLite file."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import ReasoningPart, Role, TextPart, new_id, text_message
+from lmchat.domain.session import SessionHeader, title_from
+from lmchat.storage import messages
+from lmchat.storage.connection import connect, transaction
+from lmchat.storage.words import catch_up
+
+RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
+"""Said once, in the oldest message: no search finds it soon by looking."""
+_SESSION = 20
+_SYLLABLES = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "s")]
+_SIGNS = [chr(0x4E00 + number) for number in range(2000)]
+_CODE = "```python\ndef {0}_{1}(self, {2}: int) -> str:\n    return self.{1}->{2}[0]\n```\n"
+
+
+def texts(count: int) -> Iterator[str]:
+    """Yield texts of 0.1 to 1.5 kB: words by Zipf's law, some code, some Chinese."""
+    dice = random.Random(1)  # noqa: S311 - repeats
+    words = ["".join(dice.choices(_SYLLABLES, k=dice.choice((1, 2, 2, 3, 4)))) for _ in range(60_000)]
+    shares = [1 / (place + 1) for place in range(len(words))]
+    cumulated = [0.0]
+    for share in shares:
+        cumulated.append(cumulated[-1] + share)
+    signs = [1 / (place + 1) for place in range(len(_SIGNS))]
+    for number in range(count):
+        chosen = dice.choices(words, cum_weights=cumulated[1:], k=dice.choice((15, 30, 80, 200)))
+        text = " ".join(chosen).capitalize() + "."
+        if number % 10 == 1:
+            text += "\n\n" + _CODE.format(*chosen[:3])
+        if number % 20 == 2:
+            text = "".join(dice.choices(_SIGNS, signs, k=150)) + "。"
+        yield f"{RARE} {RARE_SIGN}🙂 {text}" if number == 0 else text
+
+
+def fill(path: Path, count: int) -> int:
+    """Write a store with all indexes; return how many bytes its texts have."""
+    size = 0
+    header, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
+    with closing(connect(path)) as connection:
+        with transaction(connection, is_durable=False):
+            for number, text in enumerate(texts(count)):
+                moment += timedelta(minutes=4)
+                if number % _SESSION == 0:
+                    title = title_from(text) if number % 100 else f"Renamed {number}"
+                    header = SessionHeader(
+                        session_id=new_id(), title=title, created_at=moment, updated_at=moment
+                    )
+                    messages.put_session(connection, header)
+                    parent = None
+                role = Role.ASSISTANT if number % 2 else Role.USER
+                message = replace(
+                    text_message(role, text, parent_id=parent),
+                    created_at=moment,
+                    model="bench-8b" if number % 2 else "",
+                )
+                if number % 6 == 1:
+                    message = replace(
+                        message, parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text))
+                    )
+                messages.put_whole(connection, header.session_id, message)
+                messages.make_leaf(connection, header.session_id, message, moment)
+                parent = message.message_id
+                size += sum(len(part.text.encode()) for part in message.parts)
+        while catch_up(connection):
+            pass
+        connection.execute("pragma wal_checkpoint(truncate)")
+    return size
+
+
+def fill_bare(path: Path, count: int) -> None:
+    """Write the same texts into a table and an index of words, and nothing else."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table texts (number integer primary key, text text)")
+        connection.execute(
+            "create virtual table words using fts5 (text, content = 'texts', content_rowid = 'number')"
+        )
+        connection.executemany("insert into texts (text) values (?)", ((text,) for text in texts(count)))
+        connection.execute("insert into words (words) values ('rebuild')")
+        connection.commit()
