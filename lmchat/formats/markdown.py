@@ -72,6 +72,7 @@ def _front_matter(session: Session, word: str) -> str:
         "model": safe_line(header.model),
         "endpoint": safe_line(header.endpoint),
         "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "messages": len(session.messages) + len(session.branches),
         "tokens": tokens,
         "tokens_estimated": is_estimated,
         "lmchat": FORMAT_WITH_BRANCHES if session.branches else FORMAT,

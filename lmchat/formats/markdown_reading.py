@@ -76,6 +76,7 @@ def from_markdown(text: str) -> Session:
             )
         )
         word = re.escape(front["frame"])
+        told = int(front["messages"]) if "messages" in front else None
     except _WRONG as error:
         raise FileRefused(
             "This is no Markdown that lmchat exported.",
@@ -83,6 +84,11 @@ def from_markdown(text: str) -> Session:
             details=repr(error),
         ) from error
     entries = list(_entries(_pieces(text, word)))
+    if told not in (None, len(entries)):
+        raise FileRefused(
+            f"It has {len(entries)} of {told} messages: it was cut off, or changed by hand.",
+            hint=f"With `messages: {len(entries)}` in its first lines it is imported as it is.",
+        )
     return _session(header, entries)
 
 

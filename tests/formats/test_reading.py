@@ -143,6 +143,15 @@ def test_a_broken_mark_of_markdown_is_named_by_its_line():
     assert f"Line {at} " in refusal("\n".join(lines))
 
 
+def test_markdown_that_lost_messages_says_so_and_how_it_is_imported_all_the_same():
+    text = to_markdown(talk("one", "two", "three"))
+    cut = text[: text.rindex("<!--")]
+    with pytest.raises(FileRefused, match="It has 2 of 3 messages") as caught:
+        read(cut.encode(), moment=NOW)
+    assert "`messages: 2`" in caught.value.hint
+    assert len(read_one(cut.replace("messages: 3", "messages: 2")).messages) == 2
+
+
 def test_messages_with_one_id_are_refused():
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
