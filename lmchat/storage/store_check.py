@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -64,9 +65,13 @@ def _is_there(path: Path) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open it for reading, in the way that needs least: WAL wants to write beside the file."""
-    with path.open("rb"):
-        pass  # the system's own words, where it may not be read
+    """Open it for reading, in the way that needs least: WAL wants to write beside the file.
+
+    It is left to SQLite to open it: closing it once more would end all locks that this process has on it, and
+    another lmchat that ends then would remove the log under this one.
+    """
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     how = "mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "mode=ro"
     try:
         return _opened(path, how)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmchat.domain.message import new_id
 from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store_check import store_findings, whole_findings
 from tests.support.chats import header, say, store_at
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,26 @@ async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session
     wanted = {f"{who} asks {turn}" for who in "AB" for turn in range(turns)}
     assert said == wanted | {f"to {who} {turn}" for who in "AB" for turn in range(turns)}
     assert {found.message_count for found in sessions} == {4 * turns, 2 * turns}
+
+
+async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_removes_the_log(tmp_path, store):
+    session, path = header(), tmp_path / "lmchat" / "sessions.db"
+    first = await say(store, session, "needle one")
+    await store.search("needle")
+    store_findings(path)
+    whole_findings(path)
+    again = store_at(tmp_path)
+    await again.open()
+    await again.search("needle")
+    await again.aclose()
+    assert await run_child(path, new_id(), "A", "1") == "done\n"
+    assert path.with_name("sessions.db-wal").exists()
+    second = await say(store, session, "needle two", first)
+    assert await run_child(path, new_id(), "B", "1") == "done\n"
+    fresh = SessionStore(path)
+    assert [hit.message_id for hit in await fresh.search("needle")] == [second.message_id, first.message_id]
+    assert len(await store.list_sessions()) == 3
+    await fresh.aclose()
 
 
 async def test_one_window_sees_what_another_wrote(tmp_path, store):
