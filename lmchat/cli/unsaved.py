@@ -31,5 +31,8 @@ class UnsavedStore(SessionStore):
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Keep nothing."""
 
+    async def save_place(self, session_id: str, place: str) -> None:
+        """Keep nothing."""
+
     async def save_draft(self, session_id: str, text: str) -> None:
         """Keep nothing."""

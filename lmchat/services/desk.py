@@ -17,6 +17,7 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
 from lmchat.services.asking import HowToAsk, still_answering
+from lmchat.services.bookmarks import Bookmarks
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import Drafts
@@ -86,6 +87,7 @@ class Desk:
         self.target: Target | None = None
         self.keeper = Keeper(store)
         self.drafts = Drafts(store)
+        self.bookmarks = Bookmarks(store)
         self.meter = ContextMeter()
         self.unread: set[str] = set()
         """Sessions whose answer ended while another was shown."""

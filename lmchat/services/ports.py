@@ -196,6 +196,14 @@ class SessionStore(Protocol):
         """Return the kept draft, or nothing."""
         ...
 
+    async def place(self, session_id: str) -> str:
+        """Return where one was reading in a session; nothing for its end."""
+        ...
+
+    async def save_place(self, session_id: str, place: str) -> None:
+        """Keep where one is reading in a session."""
+        ...
+
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
         ...

@@ -128,6 +128,12 @@ def messages(connection: Connection, session_id: str, tree: Tree) -> dict[str, C
     return found
 
 
+def place(connection: Connection, session_id: str) -> str:
+    """Return where one was reading, or nothing."""
+    row = connection.execute("select place from sessions where session_id = ?", (session_id,)).fetchone()
+    return "" if row is None else loaded(row[0])
+
+
 def prompts(connection: Connection, limit: int) -> tuple[str, ...]:
     """Return earlier prompts, newest first, each once; not those of deleted sessions."""
     rows = connection.execute(

@@ -98,7 +98,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "alter table sessions add column place text not null default ''",
         "alter table messages add column branch text not null default ''",
         "drop index sessions_in_list",
-        "create index sessions_in_list on sessions (is_archived, is_pinned, updated_at) where deleted_at is null",
+        """create index sessions_in_list on sessions (is_archived, is_pinned, updated_at)
+            where deleted_at is null""",
     ),
 )
 """What brings the file from version n to n + 1; a released entry is never changed."""

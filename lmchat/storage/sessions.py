@@ -182,6 +182,14 @@ class SessionStore:
         """Return the kept draft, or nothing."""
         return await self._database.read(lambda c: changing.draft(c, session_id))
 
+    async def place(self, session_id: str) -> str:
+        """Return where one was reading in a session; nothing for its end."""
+        return await self._database.read(lambda c: reading.place(c, session_id))
+
+    async def save_place(self, session_id: str, place: str) -> None:
+        """Keep where one is reading in a session."""
+        await self._database.write(lambda c: changing.save_place(c, session_id, place))
+
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
         await self._database.write(lambda c: ledger.add_row(c, row, self._clock()))

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_draft, stored_titles
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
@@ -71,7 +71,7 @@ def test_what_was_typed_and_not_sent_is_there_again(tmp_path, server, end):
         if end == "quit":
             screen.type("\x11")
         else:
-            screen.wait_time(1.5)  # what is typed is kept every second
+            screen.wait_until(lambda: stored_draft(screen.home) == "half a thought", "the draft on the disk")
             screen.kill(signal.SIGKILL)
         screen.wait_exit()
     with LMChatScreen(tmp_path, server.url) as screen:

@@ -131,6 +131,19 @@ def stored_titles(home: Path) -> list[str]:
     return asyncio.run(read())
 
 
+def stored_draft(home: Path, session_id: str = "") -> str:
+    """Return what is typed in a session, or in the one not yet begun, as the disk has it now."""
+
+    async def read():
+        store = SessionStore(home / "lmchat" / "sessions.db")
+        try:
+            return await store.draft(session_id)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(read())
+
+
 def answers(home: Path) -> list:
     """Return the answers of the newest session."""
     return [message for message in stored(home).messages if message.role is Role.ASSISTANT]

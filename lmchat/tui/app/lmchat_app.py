@@ -89,7 +89,9 @@ class LMChatApp(Arrivals):
         await self.desk.settle()
         with suppress(LMChatError, NoMatches):
             self.chat.note_draft()
+            self.chat.note_bookmark()
             await self.desk.drafts.write()
+            await self.desk.bookmarks.write()
 
     async def action_quit(self) -> None:
         """Save what is running and quit."""

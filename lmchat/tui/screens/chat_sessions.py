@@ -12,11 +12,14 @@ from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
+from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
-KEEP_AFTER_S = 1.0
-"""As much of what is typed may be lost to a power cut."""
+KEEP_AFTER_S = 0.2
+"""As much of what is typed may be lost to a kill; a write is 2 kB for up to a thousand characters."""
+REST_S = 1.0
+"""From a movement in the log to the bookmark."""
 _AWAY = "away"
 """Worker that has lent the terminal."""
 
@@ -26,6 +29,14 @@ class ChatSessions(ChatTurns):
 
     _keeping: Timer | None = None
     """Runs from a key to the write of what is typed."""
+    _marking: Timer | None = None
+    """Runs from a movement in the log to the write of where one is."""
+    _kept_waiting: Sequence[str] = ()
+    """What waited when that was written last."""
+
+    def on_mount(self) -> None:
+        """Follow where one reads."""
+        self.watch(self.log_view, "scroll_y", self._mark_soon, init=False)
 
     def attempt(
         self, work: Callable[[], Awaitable[None]], group: str = "library", *, typed: str = ""
@@ -57,6 +68,7 @@ class ChatSessions(ChatTurns):
         self.leave_edit()
         if self.desk.shown.conversation.messages or self.desk.shown.is_busy:
             self.note_draft()
+            self.note_bookmark()
             self.desk.begin()
             self.prompt_input.load_draft(self.desk.drafts.text(""))
             self.show_session()
@@ -72,17 +84,23 @@ class ChatSessions(ChatTurns):
     async def go_to(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
         """Show another session; all is read before anything changes."""
         await self.desk.drafts.load(session_id)
+        mark = ""
         if message_id:
             session = await self.workspace.store.set_leaf(session_id, message_id)
             self._leave_prompt()
             self.desk.adopt(session)
         else:
             opened = await self.desk.fetch(session_id)
+            mark = await self.desk.bookmarks.find(session_id)
+            if opened.conversation.find(message_of(mark)) is None and message_of(mark):
+                await opened.conversation.fill()
             self._leave_prompt()
             self.desk.show(opened)
         self.prompt_input.load_draft(self.desk.drafts.text(session_id))
         self.show_session()
         self.prompt_input.focus()
+        if mark:
+            go_to_bookmark(self.log_view, mark)
         if message_id:
             self.log_view.show_message(message_id)
         if words:
@@ -92,6 +110,7 @@ class ChatSessions(ChatTurns):
     def _leave_prompt(self) -> None:
         self.leave_edit()
         self.note_draft()
+        self.note_bookmark()
 
     def leave_edit(self) -> bool:
         """Give up editing an earlier prompt; tell whether there was anything to give up: here nothing is."""
@@ -100,9 +119,37 @@ class ChatSessions(ChatTurns):
     def note_draft(self) -> None:
         """Keep what is typed, and what waits, with the session that it was typed in."""
         self._keeping = None
-        waiting = [queued.text for queued in self.desk.shown.queue]
-        self.desk.drafts.note(self.drafted_in(), self.prompt_input.full_text, waiting)
+        self._kept_waiting = self._waiting
+        self.desk.drafts.note(self.drafted_in(), self.prompt_input.full_text, self._kept_waiting)
         self.begin_work(self._write_drafts, "draft", is_only=False)
+
+    @property
+    def _waiting(self) -> tuple[str, ...]:
+        return tuple(queued.text for queued in self.desk.shown.queue)
+
+    def show_queue(self) -> None:
+        """Show what waits above the prompt, and keep it."""
+        super().show_queue()
+        if self._waiting != self._kept_waiting:
+            self.keep_typed()
+
+    def note_bookmark(self) -> None:
+        """Keep where one is reading in the session that is shown."""
+        self._marking = None
+        mark = bookmark(self.log_view)
+        if not self.desk.bookmarks.is_at(self.conversation_id, mark):
+            self.desk.bookmarks.note(self.conversation_id, mark)
+            self.begin_work(self._write_bookmarks, "draft", is_only=False)
+
+    def _mark_soon(self) -> None:
+        """Note where one is once the log has come to rest; following an answer is no movement."""
+        is_at_end = self.log_view.is_following and self.desk.bookmarks.is_at(self.conversation_id, "")
+        if self._marking is None and not is_at_end:
+            self._marking = self.set_timer(REST_S, self.note_bookmark)
+
+    async def _write_bookmarks(self) -> None:
+        with suppress(LMChatError):
+            await self.desk.bookmarks.write()
 
     def drafted_in(self) -> str:
         """Return the session that is typed in, empty for a new one."""

@@ -92,7 +92,8 @@ CREATE INDEX messages_streaming on messages (state) where state = 'streaming';
 CREATE INDEX messages_not_indexed on messages (number) where is_indexed = 0;
 CREATE INDEX parts_by_message on parts (number);
 CREATE VIEW spoken as select part_id, text from parts where kind = 'text';
-CREATE INDEX sessions_in_list on sessions (is_archived, is_pinned, updated_at) where deleted_at is null;
+CREATE INDEX sessions_in_list on sessions (is_archived, is_pinned, updated_at)
+            where deleted_at is null;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('messages',5);
 INSERT INTO "sqlite_sequence" VALUES('parts',6);

@@ -1,0 +1,126 @@
+"""Coming back to a session shows where one was reading; following an answer writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
+from tests.support.chats import fill_long
+from tests.support.desktop import desktop
+from tests.support.screen_steps import half, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(120))
+
+
+def counted(store) -> list[tuple[str, str]]:
+    """Note each write of a place."""
+    written: list[tuple[str, str]] = []
+    save = store.save_place
+
+    async def save_place(session_id, place):
+        written.append((session_id, place))
+        await save(session_id, place)
+
+    store.save_place = save_place
+    return written
+
+
+async def read_up_to(desk, words: str) -> str:
+    """Scroll up until some words stand on the screen, and return what stands at its top."""
+    for _ in range(60):
+        if words in screen_text(desk.app):
+            break
+        desk.chat.log_view.scroll_page_up(animate=False)
+        await desk.pilot.pause()
+    return bookmark(desk.chat.log_view)
+
+
+async def test_another_run_shows_what_was_read(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ready()
+        await desk.say("Tell me")
+        await desk.answered()
+        mark = await read_up_to(desk, "Paragraph 40 ")
+        assert message_of(mark) == desk.conversation.messages[-1].message_id
+    async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
+        await desk.until(lambda: bookmark(desk.chat.log_view) == mark, "the place")
+        await desk.ready()
+        assert "Paragraph 119" not in screen_text(desk.app)
+
+
+async def test_within_a_run_each_session_keeps_its_place(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ready()
+        await desk.say("Tell me")
+        await desk.answered()
+        first = desk.conversation.header.session_id
+        mark = await read_up_to(desk, "Paragraph 40 ")
+        await desk.pilot.press("ctrl+n")
+        await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
+        desk.chat.open_session(first)
+        await desk.until(lambda: bookmark(desk.chat.log_view) == mark, "the place")
+
+
+async def test_where_one_rests_is_on_the_disk_without_leaving(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ready()
+        await desk.say("Tell me")
+        await desk.answered()
+        written = counted(desk.store)
+        mark = await read_up_to(desk, "Paragraph 40 ")
+        await desk.until(lambda: (desk.conversation.header.session_id, mark) in written, "the write")
+        assert await desk.store.place(desk.conversation.header.session_id) == mark
+        desk.chat.log_view.scroll_end(animate=False)
+        await desk.until(lambda: written[-1][1] == "", "the end")
+
+
+async def test_an_answer_that_is_followed_writes_no_place(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half(LONG, gate, LONG))
+    async with desktop(tmp_path, backend) as desk:
+        written = counted(desk.store)
+        await desk.ready()
+        await desk.say("Tell me")
+        await shown(desk, "Paragraph 119")
+        gate.set()
+        await desk.answered()
+        assert desk.chat._marking is None
+        assert written == []
+
+
+async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_shown(tmp_path):
+    async with desktop(tmp_path) as desk:
+        talk = await fill_long(desk.store, 600)
+        (header,) = await desk.store.list_sessions()
+        await desk.store.save_place(header.session_id, f"{talk[100].message_id} 0 0")
+    async with desktop(tmp_path, resume_id="last") as desk:
+        await shown(desk, "prompt 100")
+        assert bookmark(desk.chat.log_view).startswith(talk[100].message_id)
+
+
+@pytest.mark.parametrize(
+    "mark", ["gone 0 0", "nonsense", "a b c d", "x -9 -9", "\x1b[2J 1 1", "m ² 0", "1 2 3"]
+)
+async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
+    async with desktop(tmp_path, ScriptedBackend(answer("Short.")), size=(80, 24)) as desk:
+        await desk.ready()
+        await desk.say("Tell me")
+        await desk.answered()
+        assert not go_to_bookmark(desk.chat.log_view, mark)
+        assert desk.chat.log_view.is_following
+        await desk.store.save_place(desk.conversation.header.session_id, mark)
+    async with desktop(tmp_path, resume_id="last") as desk:
+        await shown(desk, "Short.")
+
+
+async def test_a_block_that_is_no_more_is_the_end_of_its_message(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Short."))) as desk:
+        await desk.ready()
+        await desk.say("Tell me")
+        await desk.answered()
+        assert go_to_bookmark(desk.chat.log_view, f"{desk.conversation.messages[0].message_id} 99 999")
+        assert "Short." in screen_text(desk.app)
