@@ -184,8 +184,35 @@ def test_the_help_has_an_example_and_the_exit_codes(empty):
     assert done.returncode == 0
     assert "lmchat import --dry-run backup" in done.stdout
     assert "Exit codes: 0 all is there" in done.stdout
-    for shell in ("bash", "zsh", "fish"):
-        assert "--dry-run" in empty("completion", shell).stdout or shell == "fish"
+
+
+_TAB = """
+source "$1"
+compopt() { :; }
+complete_it=$(complete -p lmchat | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+$complete_it
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["import", "gar"], ["garden.md"]),
+        (["import", "--d"], ["--dry-run"]),
+        (["export", "--all", "g"], ["gone"]),
+        (["export", "-o", "gar"], ["garden.md"]),
+    ],
+)
+def test_a_tab_completes_files_folders_and_options(empty, words, found):
+    (empty.home / "garden.md").write_text("")
+    (empty.home / "gone").mkdir()
+    script = empty.home / "lmchat.bash"
+    script.write_text(empty("completion", "bash").stdout)
+    done = run(["bash", "-c", _TAB, "-", str(script), "lmchat", *words], home=empty.home, cwd=empty.home)
+    assert done.stdout.split() == found, done.stderr
 
 
 def test_names_and_words_of_a_file_do_no_harm(empty):
