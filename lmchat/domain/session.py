@@ -115,7 +115,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     after: str
     """Words after it."""
     kind: str = "text"
-    """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session alone."""
+    """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session."""
     words: tuple[str, ...] = ()
     """What of it was searched, as it is written there."""
 
