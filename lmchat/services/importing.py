@@ -44,6 +44,8 @@ class Imported(Struct, frozen=True, kw_only=True):
     """As it stands in the list; of a trial, as it would."""
     is_there: bool = False
     """Whether it was there before, and was left as it is; perhaps in the trash."""
+    told: int = 0
+    """Messages in the file; of one that was there before they may be more than it has."""
     beside: int = 0
     """Messages that are not on its path."""
     skipped: tuple[Skipped, ...] = ()
@@ -111,9 +113,10 @@ class Importer:
 
     async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
         there = await (self._header_of(session) if is_trial else self._store.import_session(session))
+        told = session.header.message_count
         if there is not None:
-            return Imported(header=there, is_there=True)
-        return Imported(header=session.header, beside=len(session.branches), skipped=skipped)
+            return Imported(header=there, is_there=True, told=told)
+        return Imported(header=session.header, told=told, beside=len(session.branches), skipped=skipped)
 
     async def _header_of(self, session: Session) -> SessionHeader | None:
         """Return the session that has the same id, if there is one."""
@@ -136,9 +139,10 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
     title = f"“{safe_line(header.title, limit=_TITLE) or 'Untitled'}”"
     if one.is_there and header.deleted_at is not None:
         return f"{title} is in the trash"
-    if one.is_there:
-        return f"{title} is there already"
     count = f"{header.message_count} message{'' if header.message_count == 1 else 's'}"
+    if one.is_there:
+        more = f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
+        return f"{title} is there already{more}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
 

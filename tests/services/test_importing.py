@@ -167,6 +167,22 @@ async def test_what_has_been_gone_on_with_or_renamed_is_known_again(tmp_path, st
     assert (await store.open_session(one.header.session_id)).header.message_count == 3
 
 
+async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into_it_and_that_is_told(
+    tmp_path, store, other, importer
+):
+    (one,) = await bring(importer, file_of(tmp_path))
+    session_id = one.header.session_id
+    early = await library(store).export_file(await store.open_session(session_id), tmp_path / "early.json")
+    session = await store.open_session(session_id)
+    await say(store, session.header, "And fruit?", session.messages[-1])
+    late = await library(store).export_file(await store.open_session(session_id), tmp_path / "late.json")
+    elsewhere = Importer(other, DiskFiles())
+    assert [one.is_there for one in await bring(elsewhere, str(early), str(late))] == [False, True]
+    (_, two) = await bring(elsewhere, str(early), str(late))
+    assert sentence(two) == "“Which vegetables?” is there already with 2 messages, and the file has 3"
+    assert (await other.open_session(session_id)).header.message_count == 2
+
+
 async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back(tmp_path, store, importer):
     name = file_of(tmp_path)
     (one,) = await bring(importer, name)
