@@ -114,8 +114,9 @@ class Database:
                 self._thread.submit(self._catch_up)
 
     def _catch_up(self) -> None:
+        """Index a batch; one is left at the end, too: else runs that are short would never come to it."""
         self._is_catching_up = False
-        if self._is_closed or self._connection is None:
+        if self._connection is None:
             return
         self._connection.set_progress_handler(None, 0)
         try:
