@@ -19,6 +19,8 @@ from lmchat.formats.soundness import sound
 
 _WANTED = "lmchat imports its own exports as Markdown and JSON, and JSON lists of {role, content}."
 
+_ENDLESS = "It is JSON that nobody can read."
+
 
 class Reading(Struct, frozen=True, kw_only=True):
     """What a file holds."""
@@ -78,15 +80,18 @@ def _json(text: str) -> Any:
             details=error.msg,
         ) from error
     except (ValueError, RecursionError) as error:  # a number of endless digits; brackets without end
-        raise FileRefused("It is JSON that nobody can read.", hint=_WANTED, details=repr(error)) from error
+        raise FileRefused(_ENDLESS, hint=_WANTED, details=repr(error)) from error
 
 
 def _read_json(value: Any, moment: datetime) -> tuple[list[Session], Sequence[Skipped]]:
-    if isinstance(value, dict) and "lmchat" in value:
-        return [from_value(value)], ()
-    if is_list(value):
-        session, skipped = from_list(value, moment=moment)
-        return [session], skipped
+    try:
+        if isinstance(value, dict) and "lmchat" in value:
+            return [from_value(value)], ()
+        if is_list(value):
+            session, skipped = from_list(value, moment=moment)
+            return [session], skipped
+    except RecursionError as error:
+        raise FileRefused(_ENDLESS, hint=_WANTED) from error
     raise FileRefused("It is JSON, but no chat that lmchat knows.", hint=_WANTED)
 
 

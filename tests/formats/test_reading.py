@@ -96,6 +96,18 @@ def test_what_is_no_chat_is_refused_with_the_place(data, words):
     assert words in refusal(data)
 
 
+@pytest.mark.parametrize("where", ["arguments", "content", "role", "parts"])
+def test_values_within_values_as_deep_as_json_is_read_are_no_fault(where):
+    for depth in range(850, 1000):
+        deep = "[" * depth + "]" * depth
+        call = (
+            f'{{"role": "assistant", "tool_calls": [{{"function": {{"name": "f", "arguments": {deep}}}}}]}}'
+        )
+        row = call if where == "arguments" else f'{{"role": "user", "content": "x", "{where}": {deep}}}'
+        told(f"[{row}]".encode())
+        told(to_json(talk()).replace('"model": "qwen3-8b"', f'"model": {deep}').encode())
+
+
 def test_an_export_without_messages_holds_nothing_to_import():
     assert "no message" in refusal(to_json(Session(header=header("t"))))
     assert "no message" in refusal(to_markdown(Session(header=header("t"))))
