@@ -25,6 +25,9 @@ from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent
 
 _NOTHING = Taken()
+_SHORT_ID = 8
+_KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
+_SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
 
 
 class Printer:
@@ -107,7 +110,7 @@ class Printer:
 
     def end(self, answer: ChatMessage, session_id: str | None, taken: Taken = _NOTHING) -> LMChatError | None:
         """Print how it ended and return what went wrong, if anything did."""
-        error = _error(answer) or taken.error
+        error = _error(answer, session_id) or taken.error
         if self._output.is_lines:
             if error is None:
                 self._end_lines(answer, taken)
@@ -195,12 +198,15 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     ]
 
 
-def _error(answer: ChatMessage) -> LMChatError | None:
+def _error(answer: ChatMessage, session_id: str | None) -> LMChatError | None:
     if answer.state is AnswerState.COMPLETE:
         return None
     if answer.failure is None:
         return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-    return LMChatError(answer.failure.message, hint=answer.failure.hint, kind=answer.failure.kind)
+    hint = answer.failure.hint
+    if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
+        hint = _KEPT.format(session_id[:_SHORT_ID]) if session_id else _SHOWN
+    return LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -229,6 +229,16 @@ def test_a_cut_answer_is_printed_and_told(cli, server):
     done = cli("ask", "hi")
     assert (done.returncode, done.stdout) == (1, "Half an\n")
     assert done.stderr.startswith("lmchat: Streaming failed")
+    assert "is not saved" in done.stderr
+
+
+def test_a_cut_answer_that_is_saved_is_gone_on_with_by_the_command_that_is_told(cli, server):
+    server.on(CHAT, sse("Half an", Cut()))
+    words = cli("ask", "--save", "hi").stderr.rpartition("go on with: lmchat ")[2]
+    server.on(CHAT, sse(" hour", DONE))
+    assert cli(*shlex.split(words)).returncode == 0
+    said = [message["content"] for message in server.seen(CHAT)[-1].json["messages"]]
+    assert said == ["hi", "Half an", "Go on"]
 
 
 def test_json_of_a_cut_answer_has_the_text_and_the_reason(cli, server):
