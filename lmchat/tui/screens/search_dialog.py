@@ -30,7 +30,7 @@ _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11
 _LEAST_AFTER = 3
 _MORE = 5
-"""So many times the hits are asked for where the last one is reached."""
+"""So many times the hits are asked for where the end of the list comes near."""
 _MOST_HITS = 2500
 _KINDS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 """What holds the words, where it is not what was said."""
@@ -132,23 +132,13 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def _chosen(self) -> SearchHit | None:
         return next((hit for key, hit in self._hits.items() if key == self.list.key), None)
 
-    def action_move(self, by: int) -> None:
-        """Choose another row."""
-        super().action_move(by)
-        self._fetch_more()
-
-    def action_page(self, direction: int) -> None:
-        """Choose a row about a page away."""
-        super().action_page(direction)
-        self._fetch_more()
-
-    def _fetch_more(self) -> None:
-        """Ask for more hits where the last one is chosen; they come behind those that are shown."""
-        if self._is_cut and self.list.keys and self.list.key == self.list.keys[-1]:
-            self._is_cut = False
-            limit = min(len(self._hits) * _MORE, _MOST_HITS)
-            if limit > len(self._hits):
-                self.post_message(Search(self.query_one(Field).value, limit))
+    @on(RowList.EndNear)
+    def fetch_more(self) -> None:
+        """Ask for more hits; they come behind those that are shown."""
+        limit = min(len(self._hits) * _MORE, _MOST_HITS)
+        if self._is_cut and limit > len(self._hits):
+            self._is_cut = False  # until they are there
+            self.post_message(Search(self.query_one(Field).value, limit))
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
