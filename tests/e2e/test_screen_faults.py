@@ -1,0 +1,149 @@
+"""The disk is full, or the folder is gone, in mid-answer: nothing of it is lost once there is room."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.small_disk import FileLimit, small_file_system
+
+FULL = "while-it-was-full " * 1200
+"""More than what is left of the last page of a file that is there already."""
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+@pytest.fixture(params=["file system", "limit"])
+def disk(tmp_path, request):
+    if request.param == "limit":
+        yield FileLimit(tmp_path)
+        return
+    with small_file_system(tmp_path / "small") as found:
+        if found is None:
+            pytest.skip("only root may mount a file system, and not everywhere")
+        yield found
+
+
+def arriving(home) -> str:
+    """Return what is on the disk of answers that arrive."""
+    return "".join(
+        path.read_bytes().decode(errors="replace") for path in (home / "lmchat").glob("sessions.db-answer-*")
+    )
+
+
+def wait_on_disk(screen, text: str) -> None:
+    screen.wait_until(lambda: text in arriving(screen.home), "the text is on the disk")
+
+
+@pytest.mark.parametrize("end", ["its end", "a kill"])
+@pytest.mark.timeout(60)
+def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end):
+    full, room, last = Gate(), Gate(), Gate()
+    server.on(CHAT, sse("begun ", full, FULL, room, "and with room", last, ".", finish(), DONE))
+    with LMChatScreen(disk.folder, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("How much room?")
+        wait_on_disk(screen, "begun")
+        disk.fill(screen.process.pid)
+        full.open()
+        screen.wait_for("Nothing is saved")
+        disk.make_room(screen.process.pid)
+        room.open()
+        wait_on_disk(screen, f"begun {FULL}and with room")
+        screen.wait_gone("Nothing is saved")
+        if end == "a kill":
+            screen.kill(signal.SIGKILL)
+        else:
+            last.open()
+            screen.wait_answered()
+            screen.type("\x11")
+        screen.wait_exit()
+        assert "Traceback" not in screen.log_text
+    prompt, answer = stored(disk.folder).messages
+    assert prompt.text == "How much room?"
+    assert answer.text == f"begun {FULL}and with room" + ("" if end == "a kill" else ".")
+    assert answer.state is (AnswerState.INTERRUPTED if end == "a kill" else AnswerState.COMPLETE)
+
+
+@pytest.mark.timeout(60)
+def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
+    with LMChatScreen(disk.folder, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Before.")
+        screen.wait_answered()
+        disk.fill(screen.process.pid)
+        server.on(CHAT, sse(FULL, finish(), DONE))
+        screen.ask("While it is full.")
+        screen.wait_for("Nothing is saved")
+        screen.wait_answered(1)
+        disk.make_room(screen.process.pid)
+        server.on(CHAT, sse("after", finish(), DONE))
+        screen.ask("With room again.")
+        screen.wait_for("after")
+        screen.wait_gone("Nothing is saved")
+        screen.kill(signal.SIGKILL)
+        screen.wait_exit()
+    said = [message.text for message in stored(disk.folder).messages]
+    assert said == ["Before.", "Hello there.", "While it is full.", FULL, "With room again.", "after"]
+
+
+@pytest.mark.timeout(60)
+def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(tmp_path, server):
+    gone, last = Gate(), Gate()
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Before.")
+        screen.wait_answered()
+        server.on(CHAT, sse("begun ", gone, "and on", last))
+        screen.ask("And now?")
+        wait_on_disk(screen, "begun")
+        shutil.rmtree(tmp_path / "lmchat")
+        gone.open()
+        wait_on_disk(screen, "begun and on")
+        screen.wait_until(lambda: len(stored_texts(tmp_path)) == 3, "what came before is on the disk")
+        screen.kill(signal.SIGKILL)
+        screen.wait_exit()
+    assert stored_texts(tmp_path) == ["Before.", "Hello there.", "And now?", "begun and on"]
+
+
+def stored_texts(home) -> list[str]:
+    try:
+        return [message.text for message in stored(home).messages]
+    except IndexError:  # no session yet
+        return []
+
+
+@pytest.mark.timeout(60)
+def test_a_file_in_place_of_the_folder_costs_nothing_once_the_folder_is_back(tmp_path, server):
+    away, back, last = Gate(), Gate(), Gate()
+    server.on(CHAT, sse("begun ", away, "without a folder ", back, "and with it", last, finish(), DONE))
+    folder, aside = tmp_path / "lmchat", tmp_path / "aside"
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Where is it?")
+        wait_on_disk(screen, "begun")
+        folder.rename(aside)
+        folder.write_text("in the way")
+        away.open()
+        screen.wait_for("Nothing is saved")
+        screen.wait_for("without a folder")
+        folder.unlink()
+        aside.rename(folder)
+        back.open()
+        wait_on_disk(screen, "begun without a folder and with it")
+        screen.wait_gone("Nothing is saved")
+        last.open()
+        screen.wait_answered()
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+    assert stored_texts(tmp_path) == ["Where is it?", "begun without a folder and with it"]

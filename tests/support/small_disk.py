@@ -1,0 +1,61 @@
+"""Disks that fill up while a program runs, and have room again: by real means, one of which needs rights."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class SmallFileSystem:
+    """A file system of one megabyte, whose room a file takes away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self, pid: int) -> None:
+        with self._ballast.open("wb", buffering=0) as file:
+            for size in (4096, 1):  # the last bytes too
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+
+    def make_room(self, pid: int) -> None:
+        self._ballast.unlink()
+
+    @property
+    def _ballast(self) -> Path:
+        return self.folder / "ballast"
+
+
+class FileLimit:
+    """No file of the program can grow, for as long as it has to be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self, pid: int) -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, self._hard(pid)))
+
+    def make_room(self, pid: int) -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (self._hard(pid), self._hard(pid)))
+
+    def _hard(self, pid: int) -> int:
+        return resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+
+
+@contextmanager
+def small_file_system(folder: Path) -> Iterator[SmallFileSystem | None]:
+    """Mount one; None where that is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603 - ours
+        yield None
+        return
+    try:
+        yield SmallFileSystem(folder)
+    finally:
+        subprocess.run(["umount", str(folder)], capture_output=True, check=True)  # noqa: S603, S607 - ours
