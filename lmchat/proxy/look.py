@@ -122,7 +122,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.SERVER_ERROR: "See the server's log, then start it again",
         Verdict.NOT_AN_LLM: server.port_hint,
         Verdict.REFUSED: server.start_hint,
-        Verdict.TIMED_OUT: "See what holds port {port}",
+        Verdict.TIMED_OUT: server.start_hint if server.hosts else "See what holds port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
 
@@ -175,6 +175,10 @@ def _candidate(
         step = "Check the port and the path of the address"
         if error is not None and error.kind == "dropped" and place.endpoint.scheme == "http":
             step += ", and whether it begins with https://"
+    elif verdict is Verdict.TIMED_OUT and place.endpoint.scheme == "https" and not server.hosts:
+        step += (
+            ", and whether its address begins with http://"  # llama.cpp waits for more of what it cannot read
+        )
     return Candidate(
         endpoint=place.endpoint,
         product=server.product,

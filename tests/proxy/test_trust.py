@@ -175,6 +175,13 @@ async def test_https_to_a_server_that_speaks_http_says_so(client_of):
     assert "begins with http://" in error.hint
 
 
+async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(client_of):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        found = await client_of().check(endpoint)
+    assert (found.verdict, "begins with http://" in found.next_step) == (Verdict.TIMED_OUT, True)
+
+
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, server):
     client = client_of()
     with showing("hosts") as closing:
