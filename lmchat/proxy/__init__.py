@@ -15,7 +15,10 @@ PLACES = {
     "lmchat.proxy.messages": ("Messages",),
     "lmchat.config.settings": ("LimitSettings", "TimeoutSettings"),
     "lmchat.domain.server": ("Candidate", "Endpoint", "LoadState", "ModelInfo", "Product", "Verdict"),
-    "lmchat.domain.message": ("ChatMessage", "Receipt", "Role", "ToolCallPart"),
+    "lmchat.domain.message": (
+        *("AnswerState", "ChatMessage", "Failure", "Limit", "Part", "Receipt", "Role"),
+        *("ReasoningPart", "RefusalPart", "TextPart", "ToolCallPart"),
+    ),
     "lmchat.domain.telemetry": ("Metrics",),
     "lmchat.domain.event": (
         "LifeSign",
@@ -47,6 +50,7 @@ PLACES = {
         "ServerUnavailable",
         "StreamInterrupted",
         "TooManyRequests",
+        "WrongUse",
     ),
 }
 """What a program may import from here, by the module that holds it."""

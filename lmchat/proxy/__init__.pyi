@@ -17,9 +17,16 @@ from lmchat.domain.event import StreamStalled as StreamStalled
 from lmchat.domain.event import TextDelta as TextDelta
 from lmchat.domain.event import ToolCallDelta as ToolCallDelta
 from lmchat.domain.event import UsageReported as UsageReported
+from lmchat.domain.message import AnswerState as AnswerState
 from lmchat.domain.message import ChatMessage as ChatMessage
+from lmchat.domain.message import Failure as Failure
+from lmchat.domain.message import Limit as Limit
+from lmchat.domain.message import Part as Part
+from lmchat.domain.message import ReasoningPart as ReasoningPart
 from lmchat.domain.message import Receipt as Receipt
+from lmchat.domain.message import RefusalPart as RefusalPart
 from lmchat.domain.message import Role as Role
+from lmchat.domain.message import TextPart as TextPart
 from lmchat.domain.message import ToolCallPart as ToolCallPart
 from lmchat.domain.server import Candidate as Candidate
 from lmchat.domain.server import Endpoint as Endpoint
@@ -38,6 +45,7 @@ from lmchat.errors import ServerRejected as ServerRejected
 from lmchat.errors import ServerUnavailable as ServerUnavailable
 from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
+from lmchat.errors import WrongUse as WrongUse
 from lmchat.proxy.api import Client as Client
 from lmchat.proxy.messages import Messages as Messages
 from lmchat.proxy.sync import SyncClient as SyncClient

@@ -263,6 +263,18 @@ def test_every_name_stands_in_the_reference():
     assert {name for name in names if f"`{name}`" not in page} == set()
 
 
+def test_each_type_that_the_reference_speaks_of_stands_in_it():
+    page = api_page()
+    fields = re.findall(r"^\| `\w+` \| `(.+?)` \|", page, re.MULTILINE)
+    results = re.findall(r"^(?:await )?\w+\(.*\) -> (.+)$|^\) -> (.+)$", page, re.MULTILINE)
+    types = " ".join([*fields, *(one or other for one, other in results)])
+    headings = set(re.findall(r"^###? `(\w+)`$", page, re.MULTILINE))
+    of_python = {"Any", "AsyncGenerator", "Iterator", "None"}
+    assert len(fields) > 100
+    assert len(results) > 15
+    assert set(re.findall(r"[A-Z]\w+", types)) - of_python - headings == {"StreamEvent"}  # told as a list
+
+
 def test_the_package_is_light_and_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     program = "import sys, lmchat.proxy; print(*sys.modules); lmchat.proxy.SyncClient; print(*sys.modules)"
     light, whole = run([PYTHON, "-c", program], home=tmp_path).stdout.splitlines()

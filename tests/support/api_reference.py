@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import lmchat.proxy
 
@@ -35,11 +36,12 @@ _EVENTS = """\
 What `stream` yields: `StreamEvent` is one of these. More kinds may come, so pass over what you do not know.
 """
 _VALUES = (
-    *("Answer", "JsonAnswer", "Options", "Receipt", "ToolCallPart", "ChatMessage"),
+    *("Answer", "JsonAnswer", "Options", "Receipt", "ChatMessage", "Failure"),
+    *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart"),
     *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
-_ENUMS = ("Verdict", "Product", "LoadState", "Role")
+_ENUMS = ("Verdict", "Product", "LoadState", "Role", "AnswerState", "Limit")
 _RULE = re.compile(r" \(R-\d+\)")
 """Numbers of rules, which say nothing to who calls."""
 _WIDE = 100
@@ -52,6 +54,7 @@ def api_page() -> str:
     parts += [part for name in _VALUES for part in _fields(name)]
     parts += [
         _messages(),
+        f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.proxy.Part))}.\n",
         *(_enum(name) for name in _ENUMS),
         "## Settings\n",
         *(part for name in _SETTINGS for part in _fields(name)),
@@ -138,9 +141,8 @@ def _fields(name: str) -> Iterator[str]:
     rows = []
     for field, doc in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr):
-            rows.append(
-                (ast.unparse(field.target), ast.unparse(field.annotation), ast.literal_eval(doc.value))
-            )
+            told = ast.literal_eval(doc.value) + (_default(field) if name in _SETTINGS else "")
+            rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
         elif isinstance(field, ast.FunctionDef) and _is_property(field):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
     if rows:
@@ -149,6 +151,11 @@ def _fields(name: str) -> Iterator[str]:
             "\n".join(["| field | type | meaning |", "|---|---|---|", *(_cell(line) for line in lines)])
             + "\n"
         )
+
+
+def _default(field: ast.AnnAssign) -> str:
+    value = None if field.value is None else ast.literal_eval(field.value)
+    return "" if value is None else f" Default: {value:g}."
 
 
 def _is_property(method: ast.FunctionDef) -> bool:
