@@ -149,6 +149,14 @@ class SessionStore(Protocol):
         """Read all messages that are not hidden, parents first, siblings oldest first."""
         ...
 
+    async def branch_names(self, session_id: str) -> Mapping[str, str]:
+        """Return the names of branches by the id of their first message."""
+        ...
+
+    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
+        """Name the branch that begins with a message; an empty name takes it away."""
+        ...
+
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
         ...

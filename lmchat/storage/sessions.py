@@ -10,7 +10,7 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import bringing, changing, ledger, listing, messages, reading, search, tidying
+from lmchat.storage import bringing, changing, ledger, listing, messages, naming, reading, search, tidying
 from lmchat.storage.arriving import Arriving
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
@@ -134,6 +134,14 @@ class SessionStore:
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
         return await self._database.write(lambda c: changing.set_leaf(c, session_id, message_id))
+
+    async def branch_names(self, session_id: str) -> Mapping[str, str]:
+        """Return the names of branches by the id of their first message."""
+        return await self._database.read(lambda c: naming.branch_names(c, session_id))
+
+    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
+        """Name the branch that begins with a message; an empty name takes it away."""
+        await self._database.write(lambda c: naming.name_branch(c, session_id, message_id, name))
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""

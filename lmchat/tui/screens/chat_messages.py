@@ -10,13 +10,13 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat_list import ChatList
+from lmchat.tui.screens.chat_tree import ChatTree
 from lmchat.tui.widgets.chat_log import ChatLog
 
 _UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
 
 
-class ChatMessages(ChatList):
+class ChatMessages(ChatTree):
     """Acts on single messages; each action leaves every version in the tree."""
 
     _edited_id: str = ""
@@ -133,30 +133,12 @@ class ChatMessages(ChatList):
 
     def delete_message(self, message: ChatMessage) -> None:
         """Hide a message with what follows it; `u` brings it back."""
-        opened, session_id = self.desk.shown, self.conversation_id
-
-        async def work() -> None:
-            await self.stop_and_hold(opened)
-            self.show_path(await self.workspace.store.delete_message(session_id, message.message_id))
-            self.show_action("deleted")
-            self.app.notify("Deleted, with what follows. u brings it back.", markup=False)
-
-        self.attempt(work, group="delete")
+        self.attempt(lambda: self.prune(message.message_id), group="delete")
 
     @on(ChatLog.UndoWanted)
     def undo_deletion(self) -> None:
         """Bring back the message that was deleted last in this session."""
-
-        async def work() -> None:
-            last = await self.workspace.store.last_deleted_message(self.conversation_id)
-            if last is None:
-                self.app.notify("Nothing was deleted in this session.", markup=False)
-                return
-            self.show_path(await self.workspace.store.restore_message(self.conversation_id, last))
-            self.show_action("brought back")
-            self.app.notify("Brought back.", markup=False)
-
-        self.attempt(work, group="delete")
+        self.attempt(self.bring_back_last, group="delete")
 
     def choose_version(self, message: ChatMessage, step: int) -> None:
         """Show the previous or next version of a message."""
@@ -174,23 +156,6 @@ class ChatMessages(ChatList):
 
         if message.versions > 1:
             self.attempt(work, group="version")
-
-    def show_tree(self) -> None:
-        """Show all branches of the session."""
-        from lmchat.tui.screens.message_tree import MessageTree
-
-        async def work() -> None:
-            conversation = self.desk.shown.conversation
-            tree = await self.workspace.store.tree(self.conversation_id)
-            await conversation.fill()
-            path = {one.message_id for one in conversation.messages}
-            self.app.push_screen(MessageTree(tree, path), self._go_to)
-
-        self.attempt(work, group="tree")
-
-    def _go_to(self, message_id: str | None) -> None:
-        if message_id:
-            self.open_session(self.conversation_id, message_id=message_id)
 
     def show_links(self, found: Sequence[str]) -> None:
         """List the links of a message; a single one is opened after asking."""

@@ -1,86 +1,171 @@
-"""All branches of a session, by their first words."""
+"""All branches of a session, by their names or first words; from here one goes there, names and prunes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
-from textual.binding import Binding
+from msgspec import Struct
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from lmchat.domain.branch import Branch, branches
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.safe_text import safe_line
+from lmchat.tui import figures
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, RowList, words_as_rows
 
 _MOST_INDENT = 24
 _FIRST_WORDS = 120
+_NAME_LENGTH = 40
+_EMPTY = "Nothing is left of this session. u brings back what was pruned last."
+
+
+class TreeShown(Struct, frozen=True, kw_only=True):
+    """What a tree is drawn from."""
+
+    messages: Sequence[ChatMessage] = ()
+    """All that are not deleted."""
+    path: Collection[str] = ()
+    """Ids of those that the chat shows."""
+    names: Mapping[str, str] = {}
+    """Names of branches, by the id of their first message."""
 
 
 class MessageTree(ListDialog[str | None]):
-    """Dismisses with the id of the message to go to."""
+    """Is handed the tree; calls back with `name`, `prune` or `undo`; dismisses with where to go."""
 
     AUTO_FOCUS = ""
     TITLE_TEXT = "Tree"
-    HINTS = (("Enter", "go there"), ("↑ ↓", "choose"))
-    BINDINGS = [Binding("enter", "take", show=False)]  # noqa: RUF012 - as Textual declares it
+    HINTS = (
+        ("Enter", "go there"),
+        ("n", "name it"),
+        ("d", "prune it"),
+        ("u", "undo"),
+        ("← →", "parent, child"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", show=False),
+        Binding("n", "act('name')", show=False),
+        Binding("d,delete", "act('prune')", show=False),
+        Binding("u", "act('undo')", show=False),
+        Binding("left", "to_parent", show=False),
+        Binding("right", "to_child", show=False),
+        Binding("home", "move(-1_000_000)", show=False),
+        Binding("end", "move(1_000_000)", show=False),
+    ]
 
-    def __init__(self, messages: Sequence[ChatMessage], path: Collection[str]) -> None:
+    def __init__(self, act: Callable[[str, str], None]) -> None:
         super().__init__()
-        self._messages = messages
-        self._path = frozenset(path)
+        self._act = act
+        self._branches: list[Branch] | None = None
+        self._shown = TreeShown()
 
     def compose_content(self) -> Iterable[Widget]:
         """Return the list."""
         yield RowList()
 
     def on_mount(self) -> None:
-        """Choose the end of the path that is shown."""
-        rows = list(tree_rows(self._messages, self._path, signs_for(self)))
-        last = next(
-            (one.message_id for one in reversed(self._messages) if one.message_id in self._path), None
-        )
-        self.list.show(rows, choose=last)
-        self.call_after_refresh(self.fit_list, len(rows))
-        self.call_after_refresh(self.show_title, f"{len(self._messages)} messages")
+        """Show that the keys go to the list."""
+        self.list.set_focused(has_keys=True)
+
+    def show(self, shown: TreeShown) -> None:
+        """Show a tree: first with the end of the path chosen that the chat shows, then with what was chosen.
+
+        Where that is gone, what it went off from is chosen.
+        """
+        before, self._shown, self._branches = self._branches, shown, branches(shown.messages)
+        if before is None:
+            on_path = [one for one in self._branches if one.branch_id in shown.path]
+            choose = on_path[-1] if on_path else None
+        else:
+            chosen = next((one for one in before if one.branch_id == self.chosen_id), None)
+            choose = None if chosen is None else self._nearest(chosen.messages[0])
+        self.call_after_refresh(self._show, None if choose is None else choose.branch_id)
+
+    def _nearest(self, head: ChatMessage) -> Branch | None:
+        for wanted in (head.message_id, head.parent_id):
+            for one in self._branches or ():
+                if any(message.message_id == wanted for message in one.messages):
+                    return one
+        return None
+
+    def draw(self) -> None:
+        """Draw the rows anew."""
+        self._show(None)
+
+    def _show(self, choose: str | None) -> None:
+        if self._branches is None or not self.can_show:
+            return
+        rows = list(tree_rows(self._branches, self._shown, signs_for(self)))
+        self.list.show(rows or words_as_rows(_EMPTY, self.list.text_width), choose=choose)
+        self.fit_list(len(rows))
+        messages = len(self._shown.messages)
+        self.show_title(_plural(len(rows), "branch", "es"), _plural(messages, "message", "s"))
+
+    @property
+    def chosen_id(self) -> str:
+        """The first message of the chosen branch; empty where nothing is left."""
+        return "" if self.list.key is None else str(self.list.key)
+
+    def name_of(self, branch_id: str) -> str:
+        """Return the name of a branch, if it has one."""
+        return self._shown.names.get(branch_id, "")
 
     def action_take(self) -> None:
-        """Leave with the chosen message."""
-        self.dismiss(None if self.list.key is None else str(self.list.key))
+        """Leave with the chosen branch."""
+        if self.chosen_id:
+            self.dismiss(self.chosen_id)
+
+    def action_act(self, name: str) -> None:
+        """Ask for what a key means; bringing back needs no branch."""
+        if self.chosen_id or name == "undo":
+            self._act(name, self.chosen_id)
+
+    def action_to_parent(self) -> None:
+        """Choose the branch that the chosen one goes off from."""
+        place, found = self._place(), self._branches or []
+        above = (one for one in reversed(found[:place]) if one.depth < found[place].depth)
+        if (parent := next(above, None)) is not None:
+            self.list.choose(parent.branch_id)
+
+    def action_to_child(self) -> None:
+        """Choose the branch that the chosen one ends in: the one that the chat shows, else the first."""
+        place, found = self._place(), self._branches or []
+        below: list[Branch] = []
+        for one in found[place + 1 :]:
+            if one.depth <= found[place].depth:
+                break
+            below += [one] if one.depth == found[place].depth + 1 else []
+        shown = [one for one in below if one.branch_id in self._shown.path]
+        if below:
+            self.list.choose((shown or below)[0].branch_id)
+
+    def _place(self) -> int:
+        ids = [one.branch_id for one in self._branches or ()]
+        return ids.index(self.chosen_id) if self.chosen_id in ids else len(ids)
 
 
-def tree_rows(messages: Sequence[ChatMessage], path: Collection[str], signs: Signs) -> Iterator[ListRow]:
-    """Return a row a message, children after their parent; only a fork moves to the right."""
-    children: dict[str | None, list[ChatMessage]] = {}
-    known = {one.message_id for one in messages}
-    for one in messages:
-        children.setdefault(one.parent_id if one.parent_id in known else None, []).append(one)
-    yield from _below(None, children, frozenset(path), signs)
+def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterator[ListRow]:
+    """Return a row a branch: its name, its first words, who begins it and how long it is."""
+    for branch in found:
+        opening = branch.opening
+        who = "you" if opening.role is Role.USER else safe_line(opening.model, limit=20) or str(opening.role)
+        words = safe_line(opening.text, limit=_FIRST_WORDS) or f"({opening.state})"
+        name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
+        start = " " * min(2 * branch.depth, _MOST_INDENT)
+        left = ((start + (f"{signs.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
+        count = f"{who} {signs.dot} {_plural(len(branch.messages), 'message', 's')}"
+        yield ListRow(
+            (left, ((f"  {words}", ASIDE),)) if name else (left,),
+            ((count, MUTED),),
+            key=branch.branch_id,
+            is_open=branch.branch_id in shown.path,
+        )
 
 
-def _below(
-    root: str | None,
-    children: Mapping[str | None, Sequence[ChatMessage]],
-    path: Collection[str],
-    signs: Signs,
-) -> Iterator[ListRow]:
-    waiting = [(one, 0) for one in reversed(children.get(root, ()))]
-    while waiting:
-        message, indent = waiting.pop()
-        yield _row(message, indent, path, signs)
-        below = children.get(message.message_id, ())
-        deeper = indent + 2 if len(below) > 1 else indent
-        waiting += [(one, deeper) for one in reversed(below)]
-
-
-def _row(message: ChatMessage, indent: int, path: Collection[str], signs: Signs) -> ListRow:
-    who = "you" if message.role is Role.USER else safe_line(message.model, limit=20) or str(message.role)
-    words = safe_line(message.text, limit=_FIRST_WORDS) or f"({message.state})"
-    fork = f"{signs.fork} " if message.versions > 1 else ""
-    return ListRow(
-        (((" " * min(indent, _MOST_INDENT) + fork, MUTED), (words, NAME)),),
-        ((who, MUTED),),
-        key=message.message_id,
-        is_open=message.message_id in path,
-    )
+def _plural(count: int, word: str, ending: str) -> str:
+    return f"{figures.tokens(count)} {word}{'' if count == 1 else ending}"

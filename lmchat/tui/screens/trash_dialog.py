@@ -48,6 +48,10 @@ class TrashDialog(ListDialog[None]):
         """Return the list."""
         yield RowList()
 
+    def on_mount(self) -> None:
+        """Show that the keys go to the list."""
+        self.list.set_focused(has_keys=True)
+
     def show(self, headers: Sequence[SessionHeader]) -> None:
         """Show what is in the trash, deleted last first."""
         self._headers = tuple(headers)

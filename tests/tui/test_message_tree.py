@@ -1,0 +1,262 @@
+"""The tree on the screen: what each of its keys does; pruning and naming in the app, on a real store."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, Role, text_message
+from lmchat.errors import StoreUnavailable
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.message_tree import MessageTree, TreeShown
+from tests.support.desktop import desktop
+from tests.support.look_data import NOW
+from tests.support.screen_steps import gone, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import Host, screen_text, text_of
+
+WIDE = (120, 40)
+
+
+def said(message_id: str, text: str, parent_id: str | None = None, model: str = ""):
+    role = Role.ASSISTANT if model else Role.USER
+    made = text_message(role, text, parent_id=parent_id)
+    return replace(made, message_id=message_id, model=model, created_at=NOW)
+
+
+TREE = (
+    said("plan", "Plan a garden on the north side of the house"),
+    said("leaves", "Leaves first: lettuce, spinach and chard.", "plan", "qwen3-8b"),
+    said("shade", "And in full shade?", "leaves"),
+    said("ferns", "Ferns, hostas and ivy.", "shade", "qwen3-8b"),
+    said("moss", "Moss, and nothing else.", "shade", "gemma-3-4b"),
+    said("mow", "Does moss need mowing?", "moss"),
+    said("never", "Never.", "mow", "gemma-3-4b"),
+    said("sun", "And in the sun?", "leaves"),
+    said("tomatoes", "Tomatoes.", "sun", "qwen3-8b"),
+    said("roots", "Roots: carrots and beets.\x1b[2J", "plan", "gemma-3-4b"),
+)
+PATH = ("plan", "leaves", "shade", "moss", "mow", "never")
+SHOWN = TreeShown(messages=TREE, path=PATH, names={"roots": "the other\x1b[1m idea", "moss": "moss"})
+
+
+class Asked:
+    """A tree on a host, and what it asked for."""
+
+    def __init__(self, tree: TreeShown = SHOWN, **more) -> None:
+        self.acts: list[tuple[str, str]] = []
+        self.tree = MessageTree(lambda name, branch_id: self.acts.append((name, branch_id)))
+        self.app = Host(screen=lambda: self.tree, before=lambda _: self.tree.show(tree), **more)
+
+    async def drawn(self, pilot) -> None:
+        for _ in range(200):
+            if self.tree.can_show and self.tree.list.rows:
+                break
+            await pilot.pause(0.01)
+        await pilot.pause()
+
+
+async def test_branches_stand_below_each_other_with_their_names_and_first_words():
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        rows = text_of(asked.tree.list).split("\n")
+        assert [row[:60].rstrip() for row in rows[:7]] == [
+            "▌Plan a garden on the north side of the house",
+            "▌  └ Leaves first: lettuce, spinach and chard.",
+            "▌    └ And in full shade?",
+            "       └ Ferns, hostas and ivy.",
+            "▌      └ moss  Moss, and nothing else.",
+            "     └ And in the sun?",
+            "   └ the other␛[1m idea  Roots: carrots and beets.␛[2J",
+        ]
+        assert [row[60:].strip() for row in rows[:7]] == [
+            "you · 1 message",
+            "qwen3-8b · 1 message",
+            "you · 1 message",
+            "qwen3-8b · 1 message",
+            "gemma-3-4b · 3 messages",
+            "you · 2 messages",
+            "gemma-3-4b · 1 message",
+        ]
+        assert "7 branches · 10 messages" in screen_text(asked.app)
+        assert asked.tree.chosen_id == "moss"
+
+
+@pytest.mark.parametrize(
+    ("keys", "chosen"),
+    [
+        (("up",), "ferns"),
+        (("down",), "sun"),
+        (("home",), "plan"),
+        (("end",), "roots"),
+        (("pageup",), "plan"),
+        (("pagedown",), "roots"),
+        (("left",), "shade"),
+        (("left", "left"), "leaves"),
+        (("left", "left", "left", "left", "left"), "plan"),
+        (("home", "right", "right", "right", "right"), "moss"),
+        (("down", "left"), "leaves"),
+        (("end", "right"), "roots"),
+        (("home", "right", "down", "down", "down", "down"), "sun"),
+    ],
+)
+async def test_keys_move_along_the_branches(keys, chosen):
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press(*keys)
+        assert asked.tree.chosen_id == chosen
+
+
+@pytest.mark.parametrize(("key", "name"), [("n", "name"), ("d", "prune"), ("delete", "prune"), ("u", "undo")])
+async def test_letters_ask_for_what_shall_be_done(key, name):
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press(key)
+        assert asked.acts == [(name, "moss")]
+
+
+async def test_enter_goes_to_the_branch_and_escape_nowhere():
+    for key, result in (("enter", "moss"), ("escape", None)):
+        asked = Asked()
+        async with asked.app.run_test(size=WIDE) as pilot:
+            await asked.drawn(pilot)
+            await pilot.press(key)
+            assert asked.app.results == [result]
+
+
+async def test_of_an_empty_tree_only_the_last_deletion_can_be_undone():
+    asked = Asked(TreeShown())
+    async with asked.app.run_test(size=(40, 12)) as pilot:
+        await asked.drawn(pilot)
+        await pilot.press("enter", "n", "d", "left", "right", "home", "u")
+        assert asked.acts == [("undo", "")]
+        assert "Nothing is left" in screen_text(asked.app)
+
+
+async def test_a_branch_that_says_nothing_yet_tells_its_state():
+    silent = replace(said("x", "", None, "qwen3-8b"), state=AnswerState.STREAMING)
+    asked = Asked(TreeShown(messages=(silent,), path=("x",)))
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        assert "(streaming)" in screen_text(asked.app)
+
+
+async def test_behind_a_pruned_branch_what_it_went_off_from_is_chosen():
+    asked = Asked()
+    async with asked.app.run_test(size=WIDE) as pilot:
+        await asked.drawn(pilot)
+        pruned = tuple(one for one in TREE if one.message_id not in ("moss", "mow", "never"))
+        asked.tree.show(replace(SHOWN, messages=pruned, path=PATH[:3]))
+        await pilot.pause()
+        await pilot.pause()
+        assert asked.tree.chosen_id == "shade"
+        asked.tree.show(SHOWN)
+        await pilot.pause()
+        await pilot.pause()
+        assert asked.tree.chosen_id == "shade"
+
+
+async def test_in_ascii_no_other_sign_is_drawn():
+    asked = Asked(is_ascii=True)
+    async with asked.app.run_test(size=(80, 24)) as pilot:
+        await asked.drawn(pilot)
+        assert text_of(asked.tree.list).replace("␛", "").isascii()
+
+
+async def opened_tree(desk) -> MessageTree:
+    """Ask, answer twice, and open the tree by its key."""
+    await desk.ready()
+    await desk.say("one")
+    await shown(desk, "Alpha.")
+    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.pilot.press("ctrl+r")
+    await shown(desk, "Beta.")
+    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.pilot.press("alt+up", "t")
+    await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+    tree = desk.app.screen
+    await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
+    return tree
+
+
+def branches_of(tree) -> list[str]:
+    return [row[:40].strip(" ▌└") for row in text_of(tree.list).split("\n") if row.strip()]
+
+
+async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        tree = await opened_tree(desk)
+        assert branches_of(tree) == ["one", "Alpha.", "Beta."]
+        await desk.pilot.press("d")
+        await desk.until(lambda: len(tree.list.rows) == 1, "the tree without it")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+        assert [m.text for m in desk.conversation.messages] == ["one", "Alpha."]
+        await desk.pilot.press("u")
+        await desk.until(lambda: len(tree.list.rows) == 3, "the tree with it")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+        await desk.pilot.press("u")
+        await shown(desk, "Nothing was deleted in this session.")
+
+
+async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await opened_tree(desk)
+        await desk.pilot.press("home", "d")
+        await shown(desk, "Nothing is left of this session.")
+        await desk.pilot.press("u")
+        await gone(desk, "Nothing is left of this session.")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+
+
+async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        tree = await opened_tree(desk)
+        session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
+        await desk.pilot.press("n")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.type("the  better one")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: tree.name_of(branch_id) == "the better one", "the name")
+        await shown(desk, "the better one  Beta.")
+        assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
+        await desk.pilot.press("n")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("escape")
+        assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
+        await desk.pilot.press("n")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("ctrl+u", "enter")
+        await desk.until(lambda: not tree.name_of(branch_id), "no name")
+        assert await desk.store.branch_names(session_id) == {}
+
+
+async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        tree = await opened_tree(desk)
+        await desk.pilot.press("up", "enter")
+        await desk.until(lambda: desk.app.screen is not tree, "the chat")
+        await shown(desk, "Alpha.")
+        await desk.pilot.press("t")
+        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        second = desk.app.screen
+        await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
+        await desk.pilot.press("home", "enter")
+        await desk.until(lambda: desk.app.screen is not second, "the chat")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+
+
+async def test_a_disk_that_fails_is_told_over_the_tree(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        tree = await opened_tree(desk)
+
+        async def fail(*_):
+            raise StoreUnavailable("The disk is full.")
+
+        desk.store.delete_message = fail
+        await desk.pilot.press("d")
+        await shown(desk, "The disk is full.")
+        assert desk.app.screen is tree
+        assert len(tree.list.rows) == 3
