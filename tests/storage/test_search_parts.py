@@ -251,3 +251,41 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
             assert [hit.message_id for hit in hits] == ["m"]
     finally:
         big.execute("rollback")
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["say", "again", "purge", "index", "renew"]), st.integers(0, 5)),
+        max_size=15,
+    )
+)
+def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_factory, steps):
+    from lmchat.storage import grams, messages, tidying  # noqa: PLC0415
+    from lmchat.storage.gram_table import renew_grams  # noqa: PLC0415
+    from tests.support.chats import prompt  # noqa: PLC0415
+
+    words = ("Gartenbau", "Überbau", "bauen", "漢字", "c++ bau", "nichts")
+    chats = [(header(), prompt(word)) for word in words]
+    with closing(connect(tmp_path_factory.mktemp("any") / "sessions.db")) as connection:
+        for name, number in steps:
+            session, message = chats[number]
+            match name:
+                case "index":
+                    grams.index_batch(connection)
+                case "renew":
+                    renew_grams(connection)
+                case "purge":
+                    tidying.purge(connection, session.session_id)
+                case _:
+                    said = words[number if name == "say" else number - 1]
+                    messages.put_session(connection, session)
+                    messages.put_whole(
+                        connection, session.session_id, replace(message, parts=(TextPart(text=said),))
+                    )
+            for query in ("bau", "bergarten", "au", "字", "c++"):
+                found = {hit.message_id for hit in search(connection, query, 50)}
+                connection.has_grams = connection.has_words = False
+                assert {hit.message_id for hit in search(connection, query, 50)} == found
+                connection.has_grams = connection.has_words = True
+        connection.execute("insert into grams (grams) values ('integrity-check')")

@@ -142,6 +142,19 @@ def test_the_search_at_every_size(snap_compare, size):
     assert snap_compare(panels(SearchDialog), terminal_size=SIZES[size], run_before=see)
 
 
+@pytest.mark.parametrize("size", ["120x40", "60x20"])
+def test_the_search_says_what_holds_the_words(snap_compare, size):
+    kinds = ("reasoning", "tool_call", "text", "title")
+    hits = [
+        replace(hit, kind=kind, message_id="" if kind == "title" else hit.message_id)
+        for hit, kind in zip((HITS[1], HITS[2], HITS[0], HITS[3]), kinds, strict=True)
+    ]
+    see = steps(
+        *"shade", sees="12 ms", then=lambda screen: screen.show_hits(hits, 12.0, is_cut=True, now=NOW)
+    )
+    assert snap_compare(panels(SearchDialog), terminal_size=SIZES[size], run_before=see)
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_search_in_every_theme(snap_compare, theme):
     see = steps(*"shade", "down", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
