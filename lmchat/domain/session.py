@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
@@ -52,6 +52,8 @@ class Session(Struct, frozen=True, kw_only=True):
     """The message before the first one, where only the end was read."""
     tree: tuple[ChatMessage, ...] = ()
     """The messages of all branches, oldest first; empty where only the path was read."""
+    branch_names: dict[str, str] = field(default_factory=dict)
+    """What people call branches, by the id of the first message; read with the tree."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:
