@@ -21,13 +21,19 @@ class Branch(Struct, frozen=True, kw_only=True):
     """The message that they follow; None where they begin the session anew."""
     messages: tuple[ChatMessage, ...]
     """At least one."""
+    name: str = ""
+    """What people call it."""
 
     @property
     def heading(self) -> str:
         """What stands above it, for people."""
         if self.parent is None:
-            return "Another beginning"
-        return f"Another branch, after “{safe_line(self.parent.text, limit=_WORDS)}”"
+            return f"Another beginning{self._named}"
+        return f"Another branch{self._named}, after “{safe_line(self.parent.text, limit=_WORDS)}”"
+
+    @property
+    def _named(self) -> str:
+        return f" “{safe_line(self.name, limit=_WORDS)}”" if self.name else ""
 
 
 def branches(session: Session) -> Iterator[Branch]:
@@ -42,7 +48,8 @@ def branches(session: Session) -> Iterator[Branch]:
         while fresh := next((one for one in following if one.message_id in waiting), None):
             run.append(waiting.pop(fresh.message_id))
             following = children.get(fresh.message_id, [])
-        yield Branch(parent=known.get(run[0].parent_id or ""), messages=tuple(run))
+        name = session.branch_names.get(run[0].message_id, "")
+        yield Branch(parent=known.get(run[0].parent_id or ""), messages=tuple(run), name=name)
 
 
 def places(session: Session) -> dict[str, int]:

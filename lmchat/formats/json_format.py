@@ -37,7 +37,7 @@ def to_json(session: Session) -> str:
     """Return all that is known of a session; only ASCII, so that nothing in it acts on a terminal.
 
     `messages` is the chosen path. What of the tree is beside it stands in `branches`; then each message has
-    its `place` in the order in which all of them were written.
+    its `place` in the order in which all of them were written. `branch_names` are by their first message.
     """
     order = places(session)
     header = {name: _plain(value) for name, value in asdict(session.header).items()}
@@ -48,6 +48,8 @@ def to_json(session: Session) -> str:
     }
     if order:
         data["branches"] = [_message(message, order) for message in session.branches]
+    if session.branch_names:
+        data["branch_names"] = session.branch_names
     return json.dumps(data, indent=2) + "\n"
 
 
@@ -73,6 +75,7 @@ def from_value(data: Any) -> Session:
     with _told("Its head"):
         times = ("created_at", "updated_at", "deleted_at")
         header = checked_header(SessionHeader(**_known(data["session"], SessionHeader, times)))
+        names = msgspec.convert(data.get("branch_names", {}), dict[str, str])
         path, beside = list(data["messages"]), list(data.get("branches", ()))
     rows = [*_read_all(path, "Message"), *_read_all(beside, "Message of a branch")]
     messages = [message for _, message in rows]
@@ -81,6 +84,7 @@ def from_value(data: Any) -> Session:
         header=header,
         messages=MessagePath(messages[: len(path)]),
         tree=tuple(message for _, message in tree),
+        branch_names=names,
     )
 
 

@@ -50,6 +50,8 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
         facts = _facts(message) | more
         if message.message_id in order:
             facts["place"] = order[message.message_id]
+        if message.message_id in session.branch_names:
+            facts["branch"] = session.branch_names[message.message_id]
         blocks.extend(_entry(message, facts, word, zone=zone, with_reasoning=with_reasoning))
 
     for message in session.messages:

@@ -53,6 +53,8 @@ class Entry(NamedTuple):
     """Whether the mark names its parent."""
     place: int
     """In the order in which all were written."""
+    name: str
+    """What people call the branch that begins with it; mostly nothing."""
 
 
 def from_markdown(text: str) -> Session:
@@ -98,7 +100,12 @@ def _session(header: SessionHeader, entries: list[Entry]) -> Session:
     if path:
         header = replace(header, updated_at=max(header.created_at, *(one.created_at for one in path)))
     tree = sorted(entries, key=lambda entry: entry.place) if end < len(entries) else []
-    return Session(header=header, messages=MessagePath(path), tree=tuple(entry.message for entry in tree))
+    return Session(
+        header=header,
+        messages=MessagePath(path),
+        tree=tuple(entry.message for entry in tree),
+        branch_names={entry.message.message_id: entry.name for entry in entries if entry.name},
+    )
 
 
 def _front_matter(text: str) -> dict[str, Any]:
@@ -144,7 +151,12 @@ def _entry(head: Piece, parts: list[Part], last_id: str | None) -> Entry:
     facts = head.facts
     with _told(head.line):
         parent_id = facts.get("parent", last_id)
-        return Entry(_message(facts, parts, parent_id), "parent" in facts, int(facts.get("place", 0)))
+        return Entry(
+            _message(facts, parts, parent_id),
+            "parent" in facts,
+            int(facts.get("place", 0)),
+            str(facts.get("branch", "")),
+        )
 
 
 @contextmanager

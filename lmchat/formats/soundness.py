@@ -52,6 +52,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
         header=header,
         messages=MessagePath(by_id[ids[message.message_id]] for message in path),
         tree=tuple(named) if session.tree else (),
+        branch_names=_names(session, ids),
     )
 
 
@@ -63,7 +64,13 @@ def renamed(session: Session) -> Session:
         header=header,
         messages=MessagePath(_named(message, ids) for message in session.messages),
         tree=tuple(_named(message, ids) for message in session.tree),
+        branch_names=_names(session, ids),
     )
+
+
+def _names(session: Session, ids: dict[str, str]) -> dict[str, str]:
+    """Return the names of branches by the new ids."""
+    return {ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids}
 
 
 def _chained(path: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -73,6 +73,7 @@ class Exporting:
         """Return a session with all branches; what is shown is newer than what the disk has."""
         try:
             stored = await self.store.tree(session.header.session_id)
+            names = await self.store.branch_names(session.header.session_id)
         except LMChatError:
             if is_needed:
                 raise
@@ -81,7 +82,7 @@ class Exporting:
         known = {message.message_id for message in stored}
         tree = [shown.get(message.message_id, message) for message in stored]
         tree += [message for message in session.messages if message.message_id not in known]
-        return replace(session, tree=tuple(tree))
+        return replace(session, tree=tuple(tree), branch_names=dict(names))
 
     async def export_file(
         self,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, new_id
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.storage import messages, reading
+from lmchat.storage import messages, naming, reading
 from lmchat.storage.connection import Connection
 
 
@@ -27,6 +27,8 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
             message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id or "")
         )
         messages.put_whole(connection, session_id, fresh)
+    for message_id, name in session.branch_names.items():
+        naming.name_branch(connection, session_id, ids[message_id], name)
     leaf_id = ids[session.messages[-1].message_id] if session.messages else None
     connection.execute("update sessions set leaf_id = ? where session_id = ?", (leaf_id, session_id))
     return None

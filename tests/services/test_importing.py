@@ -82,6 +82,7 @@ async def grown(store, seed):
         await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
         await store.finish(session.session_id, said)
         known.append(said)
+    await store.name_branch(session.session_id, chance.choice(known).message_id, "Idea\x1b[31m ☀")
     await store.set_leaf(session.session_id, chance.choice(known).message_id)
     return session.session_id
 
@@ -94,6 +95,7 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     assert one.header.session_id == session_id
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
+    assert await other.branch_names(session_id) == await store.branch_names(session_id) != {}
     again = await library(other).export_text(await other.open_session(session_id), form="json")
     assert again == path.read_text()
 
@@ -120,6 +122,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
         ] == [
             (one.message_id, one.parent_id, one.version, one.versions) for one in await store.tree(session_id)
         ]
+        assert await other.branch_names(session_id) == await store.branch_names(session_id)
         assert one.beside == len(await store.tree(session_id)) - len(session.messages)
     again = await library(other).export_text(read_back, with_branches=with_branches, with_reasoning=True)
     # The figures of answers are not in Markdown.
