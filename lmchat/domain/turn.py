@@ -84,6 +84,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """Characters of text and thought so far."""
     usage: UsageReported | None = None
     """What the server counted."""
+    counted_deltas: int = 0
+    """Pieces that had come when it counted last."""
     retry: RetryScheduled | None = None
     """The try that is being waited for."""
     retries: int = 0
@@ -128,7 +130,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             case LifeSign(is_token=is_token):
                 return self._alive(now_s, is_token=is_token)
             case UsageReported():
-                return replace(self, usage=event)
+                return replace(self, usage=event, counted_deltas=self.deltas)
             case StreamFinished(reason=reason):
                 return replace(self, finish_reason=reason)
 
@@ -213,19 +215,19 @@ class Turn(Struct, frozen=True, kw_only=True):
     @property
     def is_estimated(self) -> bool:
         """Whether `tokens` is an estimate rather than the server's count."""
-        return self._counted is None
+        return self._counted is None or self.deltas > self.counted_deltas
 
     @property
     def _counted(self) -> int | None:
-        """Tokens of the answer as the server counts them; a count that lags behind the text is none."""
+        """Tokens of the answer as the server counted them; a count that lags behind the text is none."""
         counted = self.usage.completion_tokens if self.usage is not None else None
         return None if counted == 0 and self.deltas else counted
 
     @property
     def tokens(self) -> int:
-        """Tokens of the answer: the server's count, else the pieces, which are about one a token."""
+        """Tokens of the answer: the server's count and the pieces since, which are about one a token."""
         if self._counted is not None:
-            return self._counted
+            return self._counted + self.deltas - self.counted_deltas
         return max(self.deltas, round(self.chars / (2 * CHARS_PER_TOKEN)))
 
     @property

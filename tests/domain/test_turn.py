@@ -181,6 +181,17 @@ def test_what_turns_out_to_be_the_answer_was_no_thought():
 
 
 @pytest.mark.rule("R-18")
+def test_what_comes_after_the_servers_count_is_added_to_it():
+    turn = played(
+        (101, TextDelta(text="abc", pieces=3)),
+        (101.5, UsageReported(prompt_tokens=9, completion_tokens=4)),
+        (102, TextDelta(text="word " * 50, pieces=50)),
+    )
+    assert (turn.tokens, turn.is_estimated) == (54, True)
+    turn = turn.apply(UsageReported(prompt_tokens=9, completion_tokens=52), 103)
+    assert (turn.tokens, turn.is_estimated) == (52, False)
+
+
 def test_a_token_that_is_held_back_counts_as_the_first_and_goes_with_its_try():
     turn = played((100, RequestSent()), (101, LifeSign()), (103, LifeSign(is_token=True)))
     assert turn.ttft_s == 3
