@@ -6,6 +6,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.search_rows import search
+from tests.benchmarks.size_rows import sizes
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import killed, written
 from tests.benchmarks.stream_rows import echo, flood, growth, idle, scroll, stop, stream
@@ -28,6 +29,7 @@ ROWS = {
     "append": append,
     "written": written,
     "killed": killed,
+    "sizes": sizes,
     "search": search,
     "commands": commands,
     "detect": detect,
