@@ -10,7 +10,7 @@ from lmchat.domain.session import SearchHit
 from lmchat.safe_text import safe_line
 
 _SHORT_ID = 8
-_KINDS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 """What holds the words, where it is not what was said."""
 
 
@@ -48,7 +48,7 @@ def _text(hit: SearchHit) -> str:
     told = (
         hit.session_id[:_SHORT_ID],
         hit.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
-        ", ".join(word for word in (safe_line(who) if hit.role else "", _KINDS.get(hit.kind, "")) if word),
+        ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
         safe_line(hit.title),
     )
     match = f"[{safe_line(hit.match)}]" if hit.match else ""

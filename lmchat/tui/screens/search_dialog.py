@@ -32,7 +32,7 @@ _LEAST_AFTER = 3
 _MORE = 5
 """So many times the hits are asked for where the end of the list comes near."""
 _MOST_HITS = 2500
-_KINDS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 """What holds the words, where it is not what was said."""
 
 
@@ -144,7 +144,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
     """Return two rows: where it is, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
-    told = ("" if hit.kind == "title" else who, _KINDS.get(hit.kind, ""), when(hit.created_at, now))
+    told = ("" if hit.kind == "title" else who, _HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
     right = ((f" {signs.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
     return [
