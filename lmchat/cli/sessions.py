@@ -147,6 +147,7 @@ def header_json(header: SessionHeader) -> dict[str, object]:
         "messages": header.message_count,
         "pinned": header.is_pinned,
         "archived": header.is_archived,
+        "tags": list(header.tags),
     }
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 
+_LONGEST_TAG = 40
 TRASH_DAYS = 30
 """How long a deleted session can be brought back."""
 
@@ -39,6 +40,8 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     """When it was put into the trash; None where it was not."""
     parent_id: str | None = None
     """The session it was forked from."""
+    tags: tuple[str, ...] = ()
+    """Words that somebody has put it under, in the order in which they came."""
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -120,6 +123,12 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session."""
     words: tuple[str, ...] = ()
     """What of it was searched, as it is written there."""
+
+
+def tags_from(text: str) -> tuple[str, ...]:
+    """Return what was typed as tags: words in small letters, each once, with `#` or without."""
+    words = (word.strip("#,")[:_LONGEST_TAG] for word in text.casefold().split())
+    return tuple(dict.fromkeys(word for word in words if word))
 
 
 def title_from(prompt: str, *, limit: int = 60) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from msgspec import Struct
 
 from lmchat.domain.message import now
-from lmchat.domain.session import ListFilter, SessionHeader
+from lmchat.domain.session import ListFilter, SessionHeader, tags_from
 from lmchat.services.exporting import Exporting, WriteNewFile
 from lmchat.services.ports import SessionStore
 
@@ -79,6 +79,17 @@ class Library(Exporting):
     async def rename(self, session_id: str, title: str) -> SessionHeader:
         """Change a title; an empty one becomes that of the first prompt again."""
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})
+
+    async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
+        """Put a session under other tags."""
+        return await self.store.update_session(session_id, {"tags": tuple(tags)})
+
+    async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
+        """Put a session under the tags that are typed; those that it has already are taken away."""
+        tags = list((await self.store.open_end(session_id, count=1)).header.tags)
+        for tag in tags_from(typed):
+            (tags.remove if tag in tags else tags.append)(tag)
+        return await self.tag(session_id, tags)
 
     async def pin(self, session_id: str, *, is_pinned: bool = True) -> SessionHeader:
         """Put a session on top of the list, or back."""

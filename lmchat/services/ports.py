@@ -170,7 +170,7 @@ class SessionStore(Protocol):
         ...
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        """Change `title`, `is_pinned`, `is_archived` or `deleted_at`."""
+        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
         ...
 
     async def purge(self, session_id: str) -> None:

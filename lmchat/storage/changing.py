@@ -15,7 +15,7 @@ from lmchat.storage.connection import Connection
 from lmchat.storage.rows import loaded, stored, stored_time
 from lmchat.storage.tree import Tree, read_tree
 
-_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at")
+_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
 
 
@@ -161,6 +161,8 @@ def _column(connection: Connection, session_id: str, value: object) -> object:
             return stored(value)
         case datetime():
             return stored_time(value)
+        case tuple():
+            return stored(" ".join(value))
         case _:
             return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lmchat.domain.session import ListFilter, SessionHeader, SessionsFound
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, header_from, loaded
@@ -14,8 +16,8 @@ def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> Ses
     """
     where = "deleted_at is null"
     if wanted != ListFilter():
-        connection.create_function("fits", 1, lambda title: wanted.fits(loaded(title)), deterministic=True)
-        where += " and fits(title)"
+        connection.create_function("fits", 2, _on_stored(wanted), deterministic=True)
+        where += " and fits(title, tags)"
     found: list[SessionHeader] = []
     for is_archived in (False, True):
         rows = connection.execute(
@@ -26,3 +28,10 @@ def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> Ses
         found += (header for header in map(header_from, rows) if header is not None)
     total = connection.execute(f"select count(*) from sessions where {where}").fetchone()[0]
     return SessionsFound(headers=tuple(found), total=total)
+
+
+def _on_stored(wanted: ListFilter) -> Callable[[object, object], bool]:
+    def fits(title: object, tags: object) -> bool:
+        return wanted.fits(loaded(title), loaded(tags).split())
+
+    return fits

@@ -22,8 +22,9 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write a session that is not there yet; one that is keeps what it has, and leaves the trash."""
     connection.execute(
         """insert into sessions
-            (session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived, parent_id)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived, parent_id,
+            tags)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             on conflict (session_id) do update set deleted_at = null,
             title = case sessions.title when '' then excluded.title else sessions.title end""",
         (
@@ -36,6 +37,7 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
             header.is_pinned,
             header.is_archived,
             header.parent_id,
+            stored(" ".join(header.tags)),
         ),
     )
 

@@ -36,7 +36,8 @@ _REFUSED = "refused"
 
 HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived,
     deleted_at, parent_id,
-    (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"""
+    (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null),
+    tags"""
 """What `header_from` reads."""
 MESSAGE_COLUMNS = "number, message_id, role, state, created_at, parent_id, model, endpoint, receipt, failure"
 """What `message_from` reads."""
@@ -81,6 +82,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
             deleted_at=None if row[8] is None else _time(row[8]),
             parent_id=None if row[9] is None else _name(row[9]),
             message_count=row[10],
+            tags=tuple(loaded(row[11]).split()),
         )
     except (ValueError, TypeError, AttributeError):
         log.warning("a damaged row of a session was left out: %r", row[0])

@@ -156,7 +156,7 @@ class SessionStore:
         return await self._database.read(lambda c: changing.last_hidden(c, session_id))
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        """Change `title`, `is_pinned`, `is_archived` or `deleted_at`."""
+        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
         return await self._database.write(lambda c: changing.update_session(c, session_id, changes))
 
     async def purge(self, session_id: str) -> None:

@@ -47,7 +47,7 @@ def test_the_list_as_json(saved):
     assert [row["id"] for row in value["data"]] == list(reversed(ids))
     assert list(value["data"][0]) == [
         *("id", "title", "created_at", "updated_at", "deleted_at", "model", "endpoint", "messages"),
-        *("pinned", "archived"),
+        *("pinned", "archived", "tags"),
     ]
 
 

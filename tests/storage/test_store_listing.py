@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.session import ListFilter
+from lmchat.domain.session import ListFilter, tags_from
 from lmchat.storage import messages
 from lmchat.storage.listing import sessions_with
 from tests.support.chats import START, header, prompt, store_at
@@ -72,6 +72,48 @@ async def test_what_is_in_the_trash_is_not_listed(store):
 async def test_titles_that_are_no_text_are_filtered_too(store):
     await listed(store, 1, change=lambda _, session: replace(session, title="half \ud83d a sign"))
     assert (await store.sessions_with(ListFilter.typed("a sign"), limit=10)).total == 1
+
+
+async def test_tags_are_filtered_with_and_without_words(store):
+    tags = {0: ("garden", "plans"), 1: ("gardening",), 2: ()}
+    await listed(store, 3, change=lambda number, session: replace(session, tags=tags[number]))
+    found = {
+        typed: titles(await store.sessions_with(ListFilter.typed(typed), limit=10))
+        for typed in ("#garden", "#garden #plans", "session 1 #gard", "#none", "#GARDENING", "#")
+    }
+    assert found == {
+        "#garden": ["0", "1"],
+        "#garden #plans": ["0"],
+        "session 1 #gard": ["1"],
+        "#none": [],
+        "#GARDENING": ["1"],
+        "#": ["0", "1"],
+    }
+
+
+async def test_tags_are_changed_forked_and_taken_away(store):
+    await listed(store, 1)
+    (one,) = await store.list_sessions()
+    changed = await store.update_session(one.session_id, {"tags": ("garden", "\ud83d")})
+    assert changed.tags == ("garden", "\ud83d")
+    leaf = (await store.open_session(one.session_id)).messages[-1]
+    assert (await store.fork(one.session_id, leaf.message_id)).header.tags == changed.tags
+    assert (await store.update_session(one.session_id, {"tags": ()})).tags == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "tags"),
+    [
+        ("garden", ("garden",)),
+        (" #Garden, plans  garden ", ("garden", "plans")),
+        ("", ()),
+        ("# , ##", ()),
+        ("x" * 99, ("x" * 40,)),
+        ("日本 a\u2003b", ("日本", "a", "b")),
+    ],
+)
+def test_what_is_typed_as_tags_is_cut_into_words(typed, tags):
+    assert tags_from(typed) == tags
 
 
 async def steps_of(store, wanted):

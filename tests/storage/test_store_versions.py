@@ -62,6 +62,18 @@ async def test_all_that_an_earlier_version_wrote_is_there(store):
     assert asked.parent_id is None
 
 
+async def test_what_people_added_to_a_session_is_there_since_version_3(store, request):
+    (header,) = await store.list_sessions()
+    asked, first, _ = await store.tree(header.session_id)
+    names, place = await store.branch_names(header.session_id), await store.place(header.session_id)
+    if request.node.callspec.params["store"].stem < "3":
+        assert (header.tags, dict(names), place) == ((), {}, "")
+    else:
+        assert header.tags == ("garden", "plans")
+        assert names == {first.message_id: "with lettuce"}
+        assert place.split(" ")[0] == asked.message_id
+
+
 async def test_an_old_file_has_the_same_tables_as_a_new_one(tmp_path, store):
     await store.open()
     new = store_at(tmp_path / "new")

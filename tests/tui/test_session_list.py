@@ -59,7 +59,11 @@ async def test_enter_opens_the_chosen_session():
 
 
 @pytest.mark.parametrize(
-    ("key", "name"), [("n", "rename"), ("p", "pin"), ("a", "archive"), ("d", "delete"), ("u", "undo")]
+    ("key", "name"),
+    [
+        *(("n", "rename"), ("p", "pin"), ("a", "archive"), ("d", "delete"), ("u", "undo")),
+        *(("t", "trash"), ("g", "tag")),
+    ],
 )
 async def test_letters_ask_for_what_shall_be_done(key, name):
     app, sessions = host()
@@ -100,6 +104,23 @@ async def test_a_slash_filters_titles_and_enter_opens_the_first():
         assert [row.strip() for row in rows_of(sessions) if row.strip()] == ["Yesterday", "└ with the train"]
         await pilot.press("enter")
         assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{6:016x}"]
+
+
+async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_by():
+    tagged = [
+        replace(header(1, "Plan"), tags=("garden", "spring")),
+        replace(header(2, "A title that fills the row"), tags=("garden",)),
+        header(3, "No #garden here"),
+    ]
+    app, sessions = host([SessionGroup(name="Today", headers=tuple(tagged))], open_id=None, unread=())
+    async with app.run_test(size=WIDE) as pilot:
+        assert [row.rstrip() for row in rows_of(sessions)[1:3]] == [
+            " Plan #garden #spring",
+            " A title that fills th…",
+        ]
+        sessions.focus()
+        await pilot.press("slash", *"#GAR p")
+        assert [row.strip() for row in rows_of(sessions)[1:] if row.strip()] == ["Plan #garden #spring"]
 
 
 async def test_letters_in_the_filter_are_typed_not_obeyed():

@@ -73,7 +73,7 @@ class ChatCommands(ChatFiles):
                 self.action_import_file(argument, typed=line)
             case "theme":
                 self._use_theme(argument)
-            case "system" | "profile" | "effort" | "file" | "title":
+            case "system" | "profile" | "effort" | "file" | "title" | "tag":
                 self._slash_with_argument(command.command_id, argument, line)
             case _:
                 namespace = self.app if command.scope is Scope.APP else self
@@ -89,6 +89,8 @@ class ChatCommands(ChatFiles):
                 self._use_effort(argument)
             case "file":
                 self.attempt(lambda: self._insert_file(argument), group="file", typed=line)
+            case "tag":
+                self.ask_tags(self.conversation_id, argument)
             case _:
                 self.ask_title(self.conversation_id, argument)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from textual import on
 
+from lmchat.domain.session import SessionHeader, tags_from
 from lmchat.safe_text import safe_line
 from lmchat.services.library import Library
 from lmchat.tui.screens.chat_sessions import ChatSessions
@@ -28,6 +29,8 @@ class ChatList(ChatSessions):
         match event.name:
             case "rename":
                 self.ask_title(session_id)
+            case "tag":
+                self.ask_tags(session_id)
             case "pin":
                 self._change(lambda: self._toggle_pinned(session_id))
             case "archive":
@@ -99,6 +102,34 @@ class ChatList(ChatSessions):
         headers = (header for group in self._listed.groups for header in group.headers)
         known = (self.desk.shown.conversation.header, *headers)
         return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
+
+    def ask_tags(self, session_id: str, typed: str = "") -> None:
+        """Put tags on a session or take them off; where none are typed, ask for all that it shall have."""
+        if session_id == self.conversation_id and not self.desk.shown.conversation.messages:
+            self.app.notify("Nothing was said in this session yet; tag it then.", markup=False)
+        elif typed:
+            self._change(lambda: self._tagged(self.workspace.library.toggle_tags(session_id, typed)))
+        else:
+            self.attempt(lambda: self._ask_tags(session_id), group="tags")
+
+    async def _ask_tags(self, session_id: str) -> None:
+        from lmchat.tui.screens.ask_dialog import AskDialog
+
+        library = self.workspace.library
+        header = (await self.workspace.store.open_end(session_id, count=1)).header
+
+        def tag(typed: str | None) -> None:
+            if typed is not None:
+                self._change(lambda: self._tagged(library.tag(session_id, tags_from(typed))))
+
+        text = "Words with blanks between them; #word in the filter of the list finds them."
+        value = safe_line(" ".join(header.tags))
+        asked = AskDialog("Tags of the session", text=text, value=value, verb="take them", check=lambda _: "")
+        self.app.push_screen(asked, tag)
+
+    async def _tagged(self, change: Awaitable[SessionHeader]) -> str:
+        tags = (await change).tags
+        return safe_line("Tagged " + " ".join(f"#{tag}" for tag in tags)) if tags else "Without tags now"
 
     def action_show_trash(self) -> None:
         """Show what is in the trash and until when; from there it is brought back, or removed for good."""

@@ -19,7 +19,9 @@ _MESSAGE_HINTS = (
     *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
     *("versions", "source", "pager", "delete", "undo"),
 )
-_SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash")
+_SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
+LOOK_AFTER_S = 5.0
+"""From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 
 

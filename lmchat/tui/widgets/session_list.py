@@ -51,7 +51,7 @@ class SessionList(Vertical, can_focus=True):
         """Something shall be done with a session."""
 
         name: str
-        """`rename`, `pin`, `archive`, `delete`, `undo` or `trash`."""
+        """`rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`."""
         session_id: str
         """Which; empty where the list is empty."""
 
@@ -151,7 +151,7 @@ class SessionList(Vertical, can_focus=True):
     def _listed(self, wanted: ListFilter, signs: Signs) -> Iterator[ListRow]:
         is_first = True
         for group in self._groups:
-            shown = [header for header in group.headers if wanted.fits(header.title)]
+            shown = [header for header in group.headers if wanted.fits(header.title, header.tags)]
             if not shown:
                 continue
             if not is_first:
@@ -167,12 +167,14 @@ class SessionList(Vertical, can_focus=True):
         title: Parts = ((safe_line(header.title), NAME),)
         if header.parent_id is not None:
             title = ((f"{signs.fork} ", MUTED), *title)
+        tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
+        pieces = (title, ((f" {tags}", MUTED),)) if tags else (title,)
         mark: Parts = ()
         if header.session_id in self._streaming:
             mark = ((signs.down_arrow, ""),)
         elif header.session_id in self._unread:
             mark = ((signs.fresh, ""),)
-        return ListRow((title,), mark, key=header.session_id, is_open=header.session_id == self._open_id)
+        return ListRow(pieces, mark, key=header.session_id, is_open=header.session_id == self._open_id)
 
     def action_session(self, name: str) -> None:
         """Post what the key means for the chosen session."""

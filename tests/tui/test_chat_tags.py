@@ -1,0 +1,58 @@
+"""Tags: put on and taken off by a command and by a key of the list, and found by the filter."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+from lmchat.tui.screens.ask_dialog import AskDialog
+from tests.support.desktop import desktop
+from tests.support.screen_steps import shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+
+
+async def tags_of(desk) -> tuple[str, ...]:
+    return (await desk.store.open_session(desk.conversation.header.session_id)).header.tags
+
+
+async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("Plan")
+        await desk.answered()
+        await desk.say("/tag Garden plans")
+        await shown(desk, "Tagged #garden #plans.")
+        assert await tags_of(desk) == ("garden", "plans")
+        await shown(desk, "Plan #garden #plans")
+        await desk.say("/tag #plans")
+        await shown(desk, "Tagged #garden.")
+        await desk.say("/tag garden")
+        await shown(desk, "Without tags now.")
+        assert await tags_of(desk) == ()
+
+
+async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ready()
+        await desk.say("Plan")
+        await desk.answered()
+        await desk.say("/tag garden")
+        await shown(desk, "Plan #garden")
+        desk.chat.sessions.focus()
+        await desk.until(lambda: bool(desk.chat.sessions.chosen_id), "the list")
+        await desk.pilot.press("g")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.until(lambda: desk.app.screen.query_one(Input).value == "garden", "its tags")
+        await desk.type(" spring")
+        await desk.pilot.press("enter")
+        await shown(desk, "Plan #garden #spring")
+        await desk.pilot.press("g")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("escape")
+        assert await tags_of(desk) == ("garden", "spring")
+
+
+async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("/tag garden")
+        await shown(desk, "Nothing was said in this session yet")
