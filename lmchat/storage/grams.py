@@ -96,9 +96,14 @@ def wanted_grams(connection: Connection, terms: Sequence[str]) -> str | None:
     return " AND ".join(asked) or None
 
 
+def make_gram_list(connection: Connection) -> None:
+    """Let this connection ask which trigrams there are."""
+    connection.execute("create virtual table if not exists temp.gram_list using fts5vocab (main, grams, row)")
+
+
 def _beginnings(connection: Connection, term: str) -> list[str]:
     """Return the trigrams that begin with a term of one or two characters."""
-    connection.execute("create virtual table if not exists temp.gram_list using fts5vocab (main, grams, row)")
+    make_gram_list(connection)
     rows = connection.execute(
         "select term from gram_list where term >= ? and term < ? limit ?",
         (term, term + _LAST, _MOST_BEGINNINGS + 1),

@@ -15,8 +15,9 @@ from urllib.parse import quote
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.connection import BUSY_S, Connection
 from lmchat.storage.database import Database
-from lmchat.storage.faults import BROKEN, name_of
+from lmchat.storage.faults import BROKEN, closed, name_of
 from lmchat.storage.gram_table import has_grams
+from lmchat.storage.grams import make_gram_list
 from lmchat.storage.schema import has_words, refuse_other_versions
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class ReadingThread:
         if self._is_closed:
             return await self._database.read(job)
         is_unwanted = threading.Event()
-        future = self._thread.submit(self._run, job, is_unwanted.is_set)
+        future = self._thread.submit(self._run, job, lambda: self._is_closed or is_unwanted.is_set())
         try:
             return await asyncio.wrap_future(future)
         except _NotHereError:
@@ -63,8 +64,13 @@ class ReadingThread:
         try:
             connection = self._ready()
             connection.set_progress_handler(is_unwanted, _STEPS_BETWEEN_LOOKS)
-            return job(connection)
+            try:
+                return job(connection)
+            finally:
+                connection.set_progress_handler(None, 0)
         except (*BROKEN, OSError, StoreUnavailable) as error:
+            if name_of(error) == "SQLITE_INTERRUPT":
+                raise closed() from error  # or nobody listens
             self._disconnect()
             log.info("reading beside does not work: %s", name_of(error) or type(error).__name__)
             raise _NotHereError from error
@@ -87,13 +93,16 @@ class ReadingThread:
         return self._connection
 
     def _connect(self) -> Connection:
-        place = f"file:{quote(str(self._database.path.absolute()))}?mode=ro"
+        """Open the file, never make it; as one that may write, or the log would stay behind at the end."""
+        place = f"file:{quote(str(self._database.path.absolute()))}?mode=rw"
         connection = sqlite3.connect(
             place, uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection
         )
         try:
             connection.set_up_to_read(self._database.path)
             refuse_other_versions(connection)
+            make_gram_list(connection)
+            connection.execute("pragma query_only = on")
             connection.is_wal = connection.execute("pragma journal_mode").fetchone()[0] == "wal"
         except BaseException:
             connection.close()

@@ -76,12 +76,23 @@ async def test_a_search_that_nobody_wants_any_more_ends_and_the_next_one_is_serv
     assert held.error.sqlite_errorname == "SQLITE_INTERRUPT"
 
 
-async def test_what_was_just_written_is_found(store):
-    session, parent = header(), None
+async def test_an_end_does_not_wait_for_a_search(store, held):
+    await say(store, header(), "hello")
+    task = await held.begin(store)
+    await store.aclose()
+    with pytest.raises(LMChatError, match="closed"):
+        await task
+
+
+async def test_what_was_just_written_is_found_without_the_thread_that_writes(store, held):
+    session, parent = header(), await say(store, header(), "漢字 🙂")
     for number in range(100):
         parent = await say(store, session, f"word{number}end", parent)
         (hit,) = await store.search(f"d{number}en")
         assert hit.message_id == parent.message_id
+    for query in ("字", "🙂", "ord1", "word99end role:you title:word", "before:2000-01-01", "has:code", "qq"):
+        await store.search(query)
+    assert set(held.threads) == {"lmchat-search_0"}
 
 
 async def test_the_first_call_may_be_a_search(tmp_path):
@@ -129,6 +140,16 @@ async def test_a_search_that_comes_after_the_end_is_one_clear_error(store):
     await store.aclose()
     with pytest.raises(LMChatError, match="closed"):
         await store.search("hello")
+
+
+async def test_a_search_alone_leaves_no_log_behind(tmp_path, store):
+    await say(store, header(), "hello 漢字")
+    await store.aclose()
+    for query in ("ell", "字"):
+        again = store_at(tmp_path)
+        assert len(await again.search(query)) == 1
+        await again.aclose()
+        assert [path.name for path in (tmp_path / "lmchat").iterdir()] == ["sessions.db"]
 
 
 async def test_nothing_is_left_open_beside_the_file(tmp_path, store):
