@@ -1,0 +1,176 @@
+"""Two screens on one file of sessions: what each of them does at the same moment is all there in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.storage.sessions import SessionStore
+from tests.storage.test_store_versions import STORED
+from tests.support.lmchat_screen import LMChatScreen, stored, stored_titles
+from tests.support.programs import LMCHAT, run
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def server():
+    with llama_cpp(ScriptedServer()) as scripted:
+        yield scripted
+
+
+@contextmanager
+def two_screens(home, server, *words):
+    """Start two at one moment."""
+    with (
+        LMChatScreen(home, server.url, *words) as one,
+        LMChatScreen(home, server.url, *words) as other,
+    ):
+        one.wait_ready()
+        other.wait_ready()
+        yield one, other
+
+
+def leave(*screens) -> None:
+    for screen in screens:
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert "Traceback" not in screen.log_text
+
+
+def begin(home, server) -> None:
+    """Write a session of one question and its answer."""
+    with LMChatScreen(home, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("The beginning.")
+        screen.wait_answered()
+        leave(screen)
+
+
+def tree(home):
+    """Return all messages of the newest session, and what is wrong with the file."""
+
+    async def read():
+        store = SessionStore(home / "lmchat" / "sessions.db")
+        try:
+            (header, *_) = await store.list_sessions()
+            return await store.tree(header.session_id), await store.check()
+        finally:
+            await store.aclose()
+
+    return asyncio.run(read())
+
+
+def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, server):
+    begin(tmp_path, server)
+    first, second = Gate(), Gate()
+    with two_screens(tmp_path, server, "-r", "last") as (one, other):
+        server.on(CHAT, sse("one begins ", first, "one ends", finish(), DONE))
+        one.ask("Asked in one.")
+        one.wait_for("one begins")
+        server.on(CHAT, sse("other begins ", second, "other ends", finish(), DONE))
+        other.ask("Asked in the other.")
+        other.wait_for("other begins")
+        first.open()
+        one.wait_for("one ends")
+        one.wait_answered(2)
+        second.open()
+        other.wait_for("other ends")
+        other.wait_answered(2)
+        leave(one, other)
+    messages, trouble = tree(tmp_path)
+    assert trouble == ""
+    root, reply, *rest = messages
+    by_text = {message.text: message for message in rest}
+    assert set(by_text) == {
+        "Asked in one.",
+        "one begins one ends",
+        "Asked in the other.",
+        "other begins other ends",
+    }
+    assert by_text["Asked in one."].parent_id == by_text["Asked in the other."].parent_id == reply.message_id
+    assert by_text["one begins one ends"].parent_id == by_text["Asked in one."].message_id
+    assert by_text["other begins other ends"].parent_id == by_text["Asked in the other."].message_id
+    assert {message.state for message in messages} == {AnswerState.COMPLETE}
+    assert reply.parent_id == root.message_id
+
+
+def test_a_title_given_in_one_while_the_other_streams_stays(tmp_path, server):
+    begin(tmp_path, server)
+    gate = Gate()
+    with two_screens(tmp_path, server, "-r", "last") as (one, other):
+        server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
+        one.ask("Go on.")
+        one.wait_for("it begins")
+        other.type("\x02")
+        other.wait_gone("/ search")
+        other.type("\x02")
+        other.wait_for("/ search")
+        other.type("n")
+        other.wait_for("Title of the session")
+        other.type("\x15A new name\r")
+        other.wait_gone("Title of the session")
+        other.wait_until(lambda: stored_titles(tmp_path) == ["A new name"], "the new title on the disk")
+        gate.open()
+        one.wait_answered(2)
+        leave(one, other)
+    assert stored_titles(tmp_path) == ["A new name"]
+    assert [message.text for message in stored(tmp_path).messages][2:] == ["Go on.", "it begins it ends"]
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
+    tmp_path, server, is_streaming
+):
+    begin(tmp_path, server)
+    gate = Gate()
+    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
+        screen.wait_ready()
+        screen.wait_for("Hello there.")
+        if is_streaming:
+            server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
+            screen.ask("Go on.")
+            screen.wait_for("it begins")
+        session_id = stored(tmp_path).header.session_id
+        assert run([*LMCHAT, "sessions", "purge", session_id, "--yes"], home=tmp_path).returncode == 0
+        if not is_streaming:
+            server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
+            screen.ask("Go on.")
+        gate.open()
+        screen.wait_for("it ends")
+        screen.wait_answered(2)
+        leave(screen)
+    assert [message.text for message in stored(tmp_path).messages] == [
+        "The beginning.",
+        "Hello there.",
+        "Go on.",
+        "it begins it ends",
+    ]
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, server, path):
+    file = tmp_path / "lmchat" / "sessions.db"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.executescript(path.read_text())
+    with two_screens(tmp_path, server) as (one, other):
+        for screen, text in ((one, "Said in one."), (other, "Said in the other.")):
+            screen.wait_until(lambda s=screen: s.prompt_text == "half a thought", "the draft of that version")
+            screen.type("\x15")
+            screen.ask(text)
+        one.wait_answered()
+        other.wait_answered()
+        leave(one, other)
+    assert set(stored_titles(tmp_path)) == {
+        "Said in one.",
+        "Said in the other.",
+        "Which vegetables grow in shade?",
+    }
+    assert tree(tmp_path)[1] == ""
