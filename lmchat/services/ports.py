@@ -87,6 +87,10 @@ class SessionStore(Protocol):
         """Open the file now; return a sentence about it where there is something to tell."""
         ...
 
+    async def look_over(self) -> str:
+        """Look at the whole file, once a day; return a sentence about it where there is something to tell."""
+        ...
+
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; archived ones too."""
         ...

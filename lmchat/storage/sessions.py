@@ -10,7 +10,18 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import bringing, changing, ledger, listing, messages, naming, reading, search, tidying
+from lmchat.storage import (
+    bringing,
+    changing,
+    ledger,
+    listing,
+    looking,
+    messages,
+    naming,
+    reading,
+    search,
+    tidying,
+)
 from lmchat.storage.arriving import Arriving
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
@@ -40,6 +51,12 @@ class SessionStore:
         """Open the file now rather than with the first call, and return `notice`."""
         await self._database.read(lambda _: None)
         return self.notice
+
+    async def look_over(self) -> str:
+        """Look at the whole file beside all else, once a day; return what `notice` tells of it anew."""
+        known = self.notice
+        await looking.look_over(self._database, self._reading, self._clock())
+        return "" if self.notice == known else self.notice
 
     async def check(self) -> str:
         """Look at every page of the file; return what is wrong with it, empty where it is sound."""
@@ -118,7 +135,7 @@ class SessionStore:
         return await self._database.read(lambda c: messages.number_of(c, message_id) is not None)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words), or `ANEW`.
+        """Append streamed text; pieces are those of a `GrowingAnswer`.
 
         Return whether what came before was gone from the disk, and is there again.
         """

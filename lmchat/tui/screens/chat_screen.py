@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.errors import LMChatError
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FindNext, FindWords, LookNow, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
@@ -20,6 +22,8 @@ _MESSAGE_HINTS = (
     *("versions", "source", "pager", "delete", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
+LOOK_AFTER_S = 5.0
+"""From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
 LOOK_AFTER_S = 5.0
 """From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
@@ -36,6 +40,14 @@ class ChatScreen(ChatCommands):
         self.attempt(self._recall_prompts, group="history")
         if resume_id:
             self.attempt(lambda: self._resume(resume_id), group="open")
+        self.set_timer(LOOK_AFTER_S, lambda: self.begin_work(self._look_over, "look"))
+
+    async def _look_over(self) -> None:
+        with suppress(LMChatError):  # what cannot be read or written is told where somebody wants it
+            if notice := await self.workspace.store.look_over():
+                self.workspace.notices.append(notice)
+                self.show_sessions()
+                self.refresh_figures()
 
     async def _recall_prompts(self) -> None:
         if notice := await self.workspace.store.open():

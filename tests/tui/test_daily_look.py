@@ -1,0 +1,33 @@
+"""The file of the sessions is looked at once a day, behind what is shown; damage is told and mended."""
+
+from __future__ import annotations
+
+from lmchat.tui.screens import chat_screen
+from tests.storage.test_looking import spoil
+from tests.support.chats import fill
+from tests.support.desktop import desktop
+from tests.support.scripted_backend import ScriptedBackend, answer
+
+
+async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path, monkeypatch):
+    backend = ScriptedBackend(answer("One."), answer("Two."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.until(lambda: not desk.conversation.is_running, "the answer")
+        await fill(desk.store, 200)
+    (path,) = tmp_path.rglob("sessions.db")
+    spoil(path, "parts")
+    monkeypatch.setattr(chat_screen, "LOOK_AFTER_S", 0.05)
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.until(lambda: "was damaged" in told(desk), "what was found")
+        await desk.say("second")
+        await desk.until(lambda: not desk.conversation.is_running, "the answer")
+        assert [message.text for message in desk.conversation.messages] == ["second", "Two."]
+        assert await desk.store.check() == ""
+    assert list(path.parent.glob("sessions.db.damaged-*"))
+
+
+def told(desk) -> str:
+    return " ".join(one.message for one in desk.app._notifications)
