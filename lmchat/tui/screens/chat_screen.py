@@ -24,8 +24,6 @@ _MESSAGE_HINTS = (
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 LOOK_AFTER_S = 5.0
 """From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
-LOOK_AFTER_S = 5.0
-"""From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 
 
