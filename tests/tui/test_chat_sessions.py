@@ -184,6 +184,30 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_f
         assert KEEP_AFTER_S < 0.25
 
 
+async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        gate, asked = asyncio.Event(), asyncio.Event()
+        append = desk.store.append
+
+        async def slow(*given):
+            asked.set()
+            await gate.wait()
+            await append(*given)
+
+        desk.store.append = slow
+        await desk.say("first")
+        await asked.wait()
+        await desk.until(lambda: desk.chat._keeping is not None, "the timer")
+        began = desk.chat._keeping
+        await desk.until(lambda: desk.chat._keeping is not began, "its end")
+        assert desk.chat._keeping is not None
+        gate.set()
+        await desk.answered()
+        await desk.until(lambda: desk.chat._keeping is None, "the write")
+        assert await desk.store.draft("") == ""
+
+
 async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
     gate = asyncio.Event()
     async with desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))) as desk:

@@ -160,7 +160,16 @@ class ChatSessions(ChatTurns):
     def keep_typed(self) -> None:
         """Keep what is typed a moment after it was typed, for the case that lmchat is killed."""
         if self._keeping is None:
-            self._keeping = self.set_timer(KEEP_AFTER_S, self.note_draft)
+            self._keeping = self.set_timer(KEEP_AFTER_S, self._keep)
+
+    def _keep(self) -> None:
+        """Write what is typed; what was just sent stays a draft until it is on the disk as a prompt."""
+        self._keeping = None
+        opened = self.desk.shown
+        if opened.is_asking and not opened.conversation.is_running:
+            self.keep_typed()
+        else:
+            self.note_draft()
 
     async def _write_drafts(self) -> None:
         """Write drafts; where that fails they are still in memory, and the store's own warning stands."""
