@@ -73,6 +73,7 @@ def _front_matter(session: Session, word: str) -> str:
         "id": safe_line(header.session_id),
         "model": safe_line(header.model),
         "endpoint": safe_line(header.endpoint),
+        **({"tags": [safe_line(tag) for tag in header.tags]} if header.tags else {}),
         "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         "messages": len(session.messages) + len(session.branches),
         "tokens": tokens,

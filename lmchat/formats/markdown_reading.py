@@ -75,6 +75,7 @@ def from_markdown(text: str) -> Session:
                 updated_at=created_at,
                 model=front["model"],
                 endpoint=front["endpoint"],
+                tags=tuple(front.get("tags", ())),
             )
         )
         word = re.escape(front["frame"])

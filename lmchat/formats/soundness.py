@@ -11,12 +11,13 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.message_path import MessagePath
-from lmchat.domain.session import Session
+from lmchat.domain.session import Session, tags_from
 from lmchat.errors import FileRefused
 
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 1000
 """Characters of a title, a model or an address: they stand in lists, which are read whole."""
+_MOST_TAGS = 50
 _CUT = Failure(kind="interrupted", message="The session was exported while this answer was arriving.")
 
 
@@ -43,6 +44,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
         title=session.header.title[:_LONGEST_NAME],
         model=session.header.model[:_LONGEST_NAME],
         endpoint=session.header.endpoint[:_LONGEST_NAME],
+        tags=tags_from(" ".join(session.header.tags))[:_MOST_TAGS],
         # A time that lies ahead would keep it on top of the list.
         updated_at=min(session.header.updated_at, moment),
         deleted_at=None,

@@ -224,6 +224,18 @@ def test_what_lay_in_the_trash_is_not_imported_into_it_and_no_time_lies_ahead():
     assert session.header.is_pinned
 
 
+@pytest.mark.parametrize("write", [to_json, to_markdown])
+def test_tags_come_back_as_tags(write):
+    tagged = replace(talk(), header=replace(header("t"), tags=("garden", "übung")))
+    assert read_one(write(tagged)).header.tags == ("garden", "übung")
+    odd = replace(
+        tagged, header=replace(header("t"), tags=("Two Words", "", "x" * 100, *map(str, range(99))))
+    )
+    tags = read_one(write(odd)).header.tags
+    assert tags[:3] == ("two", "words", "x" * 40)
+    assert len(tags) == 50
+
+
 def test_endless_names_are_cut_and_texts_are_not():
     session = talk("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
     read_back = read_one(to_json(session))

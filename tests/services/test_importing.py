@@ -389,6 +389,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     (pinned, archived, *_) = await store.list_sessions()
     await library(store).pin(pinned.session_id)
     await library(store).archive(archived.session_id)
+    await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
     exported = await library(store).export_all(tmp_path / "backup", form="json")
     assert len(exported.paths) == 5
     await bring(
