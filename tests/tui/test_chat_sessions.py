@@ -43,6 +43,17 @@ async def open_in_list(desk, session_id: str) -> None:
     await desk.until(lambda: desk.conversation.header.session_id == session_id, "the session")
 
 
+async def kept_as(desk, session_id: str, text: str) -> None:
+    """Wait until the draft of a session on the disk is this text."""
+    kept = None
+    for _ in range(400):
+        kept = await desk.store.draft(session_id)
+        if kept == text:
+            return
+        await desk.pilot.pause(0.01)
+    assert kept == text
+
+
 async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
@@ -216,21 +227,30 @@ async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tm
         await shown(desk, "Let")
         await desk.say("second")
         session_id = desk.conversation.header.session_id
-        kept = ""
-        for _ in range(200):
-            kept = await desk.store.draft(session_id)
-            if kept == "second":
-                break
-            await desk.pilot.pause(0.01)
-        assert kept == "second"
+        await kept_as(desk, session_id, "second")
         gate.set()
         await desk.answered(2)
-        for _ in range(200):
-            kept = await desk.store.draft(session_id)
-            if not kept:
-                break
-            await desk.pilot.pause(0.01)
-        assert kept == ""
+        await kept_as(desk, session_id, "")
+
+
+async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_what_is_typed_there_stays(
+    tmp_path,
+):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await shown(desk, "Let")
+        await desk.say("second")
+        await desk.type("typed")
+        session_id = desk.conversation.header.session_id
+        await desk.pilot.press("ctrl+n")
+        await desk.until(lambda: desk.conversation.header.session_id != session_id, "a new session")
+        await kept_as(desk, session_id, "second\n\ntyped")
+        gate.set()
+        await kept_as(desk, session_id, "typed")
+        assert [message.text for message in backend.requests[-1].messages][-1] == "second"
 
 
 async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):

@@ -10,6 +10,8 @@ from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
+from lmchat.services.asking import AnswerBegun
+from lmchat.services.conversation import Conversation
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
@@ -132,6 +134,15 @@ class ChatSessions(ChatTurns):
         super().show_queue()
         if self._waiting != self._kept_waiting:
             self.keep_typed()
+
+    def _show_begun(self, conversation: Conversation, event: AnswerBegun, *, is_shown: bool) -> None:
+        """Show that an answer has begun; behind another session, what waited there is no draft any more."""
+        super()._show_begun(conversation, event, is_shown=is_shown)
+        opened = next((one for one in self.desk.asking if one.conversation is conversation), None)
+        if opened is not None and not is_shown:
+            drafts, session_id = self.desk.drafts, conversation.header.session_id
+            drafts.note(session_id, drafts.text(session_id), [queued.text for queued in opened.queue])
+            self.begin_work(self._write_drafts, "draft", is_only=False)
 
     def note_bookmark(self) -> None:
         """Keep where one is reading in the session that is shown."""
