@@ -10,25 +10,22 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import httpx
-from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest, HowToLoad
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
-from lmchat.proxy.admission import Admission, step_where_refused
+from lmchat.errors import LMChatError
+from lmchat.proxy.admission import Admission
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.channel import Channel
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.counters import Counters
 from lmchat.proxy.counting import Counting
-from lmchat.proxy.discovery import look_around, places
 from lmchat.proxy.exchange import Exchange
 from lmchat.proxy.following import beside, seldom
-from lmchat.proxy.lm_studio_home import hinted_port
-from lmchat.proxy.look import Place
+from lmchat.proxy.looking import Looking
 from lmchat.proxy.scout import Scout
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.speech import Speech
@@ -52,12 +49,12 @@ class ProxyClient:
     ) -> None:
         self._settings = settings
         self._gather_s = gather_s
-        self._hinted: Mapping[Product, Endpoint] = {}
         self._connections = Connections(transport, ca_file=settings.ca_file)
         self._counters = Counters()
         self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
+        self._looking = Looking(self._admission, self._scout, self._cache, self._counters)
         self._speech = Speech(self._cache)
         self._turns = Turns()
         self._counting = Counting(
@@ -66,9 +63,7 @@ class ProxyClient:
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Look for products of this machine where the environment says that they listen."""
-        self._hinted = hinted
-        for product, endpoint in hinted.items():
-            self._scout.expect(endpoint, product)
+        self._looking.expect(hinted)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once, own endpoints first; best candidate first.
@@ -76,11 +71,7 @@ class ProxyClient:
         Raises:
             TooManyRequests: the budget for looking is used up.
         """
-        self._admission.take_look()
-        await self._remember()
-        where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
-        found = await look_around(where, self._look_at)
-        return tuple([await self._keep(candidate) for candidate in found])
+        return await self._looking.detect(expected)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         """Look at one place with as few requests as possible; never raises for a server that is away.
@@ -89,14 +80,11 @@ class ProxyClient:
             EndpointNotAllowed: the allow-list refuses it.
             TooManyRequests: the budget for looking is used up.
         """
-        self._admission.look(endpoint)
-        await self._remember()
-        return await self._keep(await self._scout.check(endpoint))
+        return await self._looking.check(endpoint)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
-        self._admission.look(endpoint)
-        return await self._keep(await self._scout.check(endpoint, key=key))
+        return await self._looking.check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server: from the cache where it is fresh, a stale list where it is away.
@@ -105,21 +93,7 @@ class ProxyClient:
             ServerUnavailable: it is away, and nothing is known of it.
             ServerRejected: it refuses.
         """
-        self._admission.check(endpoint)
-        await self._remember()
-        fresh = None if is_refresh else self._cache.fresh(endpoint)
-        self._counters.looked_up(endpoint, is_hit=fresh is not None)
-        if fresh is not None:
-            return fresh
-        self._admission.take_look()
-        try:
-            models = await self._scout.models(endpoint)
-        except ServerUnavailable:
-            stale = self._cache.stale(endpoint)
-            if stale is None:
-                raise
-            return stale
-        return ModelList(models=await self._cache.put(endpoint, models))
+        return await self._looking.models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
         """Return what is known of all servers without asking any."""
@@ -194,12 +168,6 @@ class ProxyClient:
         """Close all connections."""
         await self._connections.aclose()
 
-    async def _remember(self) -> None:
-        """Learn from the cache of earlier runs which product stood where: who is away keeps its name."""
-        if await self._cache.ready():
-            for model in self._cache.everything().models:
-                self._scout.expect(model.endpoint, model.product)
-
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, and return how it is sent."""
         size = self._admission.chat(request, self._speech.body)
@@ -264,26 +232,6 @@ class ProxyClient:
 
         site = self._scout.patient_site(request.endpoint, request.product)
         return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
-
-    async def _look_at(self, place: Place) -> Candidate:
-        try:
-            self._admission.check(place.endpoint)
-        except (EndpointNotAllowed, RequestInvalid) as error:
-            return Candidate(
-                endpoint=place.endpoint,
-                product=place.server.product,
-                verdict=Verdict.REFUSED,
-                detail=error.message,
-                next_step=step_where_refused(error, place.endpoint),
-                is_own=place.is_own,
-            )
-        return await self._scout.look_at(place)
-
-    async def _keep(self, candidate: Candidate) -> Candidate:
-        if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
-            return candidate
-        self._counters.fetched(candidate.endpoint)
-        return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _is_unloaded(self, request: ChatRequest) -> bool:
         model = self._cache.model(request.endpoint, request.model)
