@@ -26,6 +26,8 @@ class Condition(Struct, frozen=True, kw_only=True):
     """What to bind."""
     has_any: tuple[str, ...] = ()
     """What the text must have one of; empty where it says nothing of the text."""
+    session_ids: str = ""
+    """What asks, with the same values, for the sessions that pass; empty where it is not about sessions."""
 
 
 def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[Condition, ...]]:
@@ -49,7 +51,7 @@ def _model(value: str, _zone: tzinfo | None) -> Condition:
 
 def _title(value: str, _zone: tzinfo | None) -> Condition:
     ids = f"select session_id from sessions where {_like('title')}"
-    return Condition(sql=f"+m.session_id in ({ids})", values=(pattern(value),) * 2)
+    return Condition(sql=f"+m.session_id in ({ids})", values=(pattern(value),) * 2, session_ids=ids)
 
 
 def _like(column: str) -> str:

@@ -47,6 +47,7 @@ _FIRST_PROMPT = """select p.text from messages m cross join parts p on p.number 
     where m.session_id = ? and m.role = ? and m.hidden_by is null order by m.number limit 1"""
 _MOST_TITLES, _MOST_LOOKED_AT = 3, 50
 """Shown before messages, of so many that hold the terms; the others come behind."""
+_FEW_SESSIONS = 100
 _WINDOW = 5000
 """Messages, the newest that pass the filters, that are searched before all others."""
 
@@ -65,8 +66,9 @@ class _Wish(Struct, frozen=True):
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
     """Return hits, one a message; none for an empty search."""
     rest, filters = take_filters(text)
-    wish = _Wish(parse(rest), filters)
-    _teach(connection, wish.query)
+    query = parse(rest)
+    _teach(connection, query)
+    wish = _Wish(query, tuple(_sharpened(connection, condition) for condition in filters))
     hits: dict[tuple[str, str], SearchHit] = {}
     with closing(_found(connection, wish)) as found:
         while len(hits) < limit:
@@ -90,6 +92,18 @@ def _teach(connection: Connection, query: Query) -> None:
         connection.create_function("fold", 1, folded, deterministic=True)
         connection.create_function("holds", 3, holds)
     connection.searched = tuple(fold(term) for term in query.terms)
+
+
+def _sharpened(connection: Connection, condition: Condition) -> Condition:
+    """Return a filter that names its sessions, where they are few: their messages are found by an index."""
+    if not condition.session_ids:
+        return condition
+    ask = f"{condition.session_ids} limit ?"
+    rows = connection.execute(ask, (*condition.values, _FEW_SESSIONS + 1)).fetchall()
+    if len(rows) > _FEW_SESSIONS:
+        return condition
+    places = ", ".join("?" * len(rows))
+    return Condition(sql=f"m.session_id in ({places})" if rows else "0", values=tuple(row[0] for row in rows))
 
 
 def _found(connection: Connection, wish: _Wish) -> Generator[SearchHit | None, None, None]:

@@ -67,3 +67,16 @@ def test_days_begin_where_the_user_is():
     zone = timezone(timedelta(hours=2))
     _, (condition,) = take_filters("after:2026-11-01", zone=zone)
     assert condition.values == ("2026-10-31T22:00:00.000000+00:00",)
+
+
+async def test_titles_narrow_a_search_whether_many_or_few_sessions_have_them(store):
+    for number in range(130):
+        await store.append(header(f"Shade {number}"), prompt(f"needle {number}"))
+    newest = [f"Shade {number}" for number in range(129, -1, -1)]
+    for query in ("title:shade", "needle title:shade", "eedl title:shade", "needle"):
+        assert [hit.title for hit in await store.search(query, limit=1000)] == newest, query
+        assert [hit.title for hit in await store.search(query, limit=3)] == newest[:3], query
+    for query in ("title:shade title:7", "needle title:shade title:7", 'title:"shade 7" eedle'):
+        found = [hit.title for hit in await store.search(query, limit=1000)]
+        assert found == [title for title in newest if "7" in title and ("title:7" in query or "e 7" in title)]
+    assert await store.search("needle title:sun") == await store.search("title:sun") == ()
