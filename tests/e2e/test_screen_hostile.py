@@ -45,18 +45,20 @@ def whole(raw: bytes) -> bytes:
 
 def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     """See the words as source, in the tree, in the picker and in an error, and copy them."""
-    for key in ("s", "s", "\r", "t"):
+    for key in ("s", "s", "\r"):
         screen.type(key)
         screen.wait_time(0.1)
+    screen.type("t")
+    screen.wait_for("1 branch")
     screen.type("\x1b")
-    screen.wait_time(0.1)
+    screen.wait_gone("1 branch")
     screen.type("y")
     screen.wait_for_raw(b"\x1b]52;c;")
     screen.type("\x0f")
-    screen.wait_for("Model")
+    screen.wait_for("load or unload")
     screen.wait_time(0.3)
     screen.type("\x1b")
-    screen.wait_time(0.1)
+    screen.wait_gone("load or unload")
     server.on(CHAT, failure(words))
     screen.type("\x12")
     screen.wait_for("copy details")
