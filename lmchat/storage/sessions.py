@@ -180,6 +180,7 @@ class SessionStore:
         """Remove a session for good."""
         streaming = await self._database.write(lambda c: tidying.purge(c, session_id))
         await self._arriving.remove(streaming)
+        await self._database.read(tidying.empty_log)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session and return it."""

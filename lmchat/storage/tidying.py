@@ -96,6 +96,19 @@ def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
     return tuple(str(row[0]) for row in streaming)
 
 
+def empty_log(connection: Connection) -> None:
+    """Move what was written ahead into the file and empty that log, or what was purged can be read in it.
+
+    Where somebody reads right now, it waits for nobody: the log goes when the last lmchat ends.
+    """
+    patience = connection.execute("pragma busy_timeout").fetchone()[0]
+    connection.execute("pragma busy_timeout = 0")
+    try:
+        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    finally:
+        connection.execute(f"pragma busy_timeout = {patience}")
+
+
 def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int, str | None]]:
     query = "select number, owner from messages where state = 'streaming'"
     if session_id is None:
