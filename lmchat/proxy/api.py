@@ -20,6 +20,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import Turn
 from lmchat.errors import RequestInvalid, ServerUnavailable
 from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.for_programs import for_programs
 from lmchat.proxy.json_chat import fitting_answer
 from lmchat.proxy.messages import Messages, messages_of
 from lmchat.proxy.whole_answer import Answer, JsonAnswer, Options
@@ -81,17 +82,20 @@ class Client:
 
         `verdict` tells how it stands, `next_step` what helps.
         """
-        candidates = await self._look()
-        chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
-        return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
+        with for_programs():
+            candidates = await self._look()
+            chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
+            return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
 
     async def detect(self) -> tuple[Candidate, ...]:
         """Look at every place where a model server usually is, all at once; the best is the first."""
-        return await self._proxy.detect(expected=(self._named,) if self._named else ())
+        with for_programs():
+            return await self._proxy.detect(expected=(self._named,) if self._named else ())
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models of the server; a list holds for ten minutes, unless `is_refresh`."""
-        return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
+        with for_programs():
+            return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
 
     async def load(
         self,
@@ -107,20 +111,23 @@ class Client:
         unused; a server that takes no `context` is an error. `on_progress` is told how far it is, 0 to 1,
         where the server says.
         """
-        await self._proxy.load(
-            await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
-        )
+        with for_programs():
+            await self._proxy.load(
+                await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
+            )
 
     async def unload(self, model: str) -> None:
         """Unload a model, where the server can do that."""
-        await self._proxy.unload(await self._info(model))
+        with for_programs():
+            await self._proxy.unload(await self._info(model))
 
     async def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
         """Return the whole answer to a prompt, or to messages, oldest first.
 
         An answer that breaks off is an error and what had come of it is gone: `stream` hands it out.
         """
-        return await self._whole(await self._request(messages, model, options), model)
+        with for_programs():
+            return await self._whole(await self._request(messages, model, options), model)
 
     async def chat_json(
         self,
@@ -142,7 +149,8 @@ class Client:
         async def ask(said: Messages, output: Output) -> Answer:
             return await self._whole(await self._request(said, model, options, output), model)
 
-        return await fitting_answer(ask, messages_of(messages), schema, name)
+        with for_programs():
+            return await fitting_answer(ask, messages_of(messages), schema, name)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -151,7 +159,8 @@ class Client:
 
         Nothing is loaded for it, and it is not asked while an answer of this client is on its way.
         """
-        return await self._proxy.count_tokens(await self._request(messages, model, options))
+        with for_programs():
+            return await self._proxy.count_tokens(await self._request(messages, model, options))
 
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -160,10 +169,11 @@ class Client:
 
         Read it under `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
         """
-        request = await self._request(messages, model, options)
-        async with aclosing(self._stream(request)) as events:
-            async for event in events:
-                yield event
+        with for_programs():
+            request = await self._request(messages, model, options)
+            async with aclosing(self._stream(request)) as events:
+                async for event in events:
+                    yield event
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""
