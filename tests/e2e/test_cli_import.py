@@ -13,6 +13,8 @@ from tests.support.programs import LMCHAT, clean_environment, run
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
+pytestmark = pytest.mark.timeout(60)  # many programs, one after the other
+
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
 
 
