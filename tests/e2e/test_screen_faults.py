@@ -82,19 +82,21 @@ def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
         screen.ask("Before.")
         screen.wait_answered()
         disk.fill(screen.process.pid)
-        server.on(CHAT, sse(FULL, finish(), DONE))
+        server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
         screen.ask("While it is full.")
         screen.wait_for("Nothing is saved")
-        screen.wait_answered(1)
+        screen.wait_for("OVER")
         disk.make_room(screen.process.pid)
         server.on(CHAT, sse("after", finish(), DONE))
         screen.ask("With room again.")
         screen.wait_for("after")
         screen.wait_gone("Nothing is saved")
+        said = ["Before.", "Hello there.", "While it is full.", f"{FULL}OVER"]
+        said += ["With room again.", "after"]
+        screen.wait_until(lambda: stored_texts(disk.folder) == said, "all that was said is on the disk")
         screen.kill(signal.SIGKILL)
         screen.wait_exit()
-    said = [message.text for message in stored(disk.folder).messages]
-    assert said == ["Before.", "Hello there.", "While it is full.", FULL, "With room again.", "after"]
+    assert stored_texts(disk.folder) == said
 
 
 @pytest.mark.timeout(60)
