@@ -161,9 +161,11 @@ def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, serv
     with closing(sqlite3.connect(file)) as raw:
         raw.executescript(path.read_text())
     with two_screens(tmp_path, server) as (one, other):
-        for screen, text in ((one, "Said in one."), (other, "Said in the other.")):
+        for screen in (one, other):  # both, before one of them changes it
             screen.wait_until(lambda s=screen: s.prompt_text == "half a thought", "the draft of that version")
+        for screen, text in ((one, "Said in one."), (other, "Said in the other.")):
             screen.type("\x15")
+            screen.wait_until(lambda s=screen: "half" not in s.prompt_text, "an empty prompt")
             screen.ask(text)
         one.wait_answered()
         other.wait_answered()
