@@ -13,7 +13,7 @@ from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.machine import Installed
 from lmchat.domain.message import ChatMessage, Role, TextPart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.domain.session import SearchHit
+from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.doctor import Check, Examination
@@ -25,11 +25,12 @@ from lmchat.tui.screens.fetch_dialog import FetchDialog
 from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
-from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.screens.message_tree import MessageTree, TreeShown
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
 from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.tui_host import Host, screen_text
 
@@ -88,9 +89,13 @@ def doctor() -> DoctorScreen:
     return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
 
 
-def tree() -> MessageTree:
+def show_tree(dialog: MessageTree) -> None:
     said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    return MessageTree([said, answer], ["a", "b"])
+    dialog.show(TreeShown(messages=[said, answer], path=["a", "b"], names={"a": EVIL}))
+
+
+def show_trash(dialog: TrashDialog) -> None:
+    dialog.show([SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)])
 
 
 def show_hits(dialog: SearchDialog) -> None:
@@ -135,7 +140,8 @@ SCREENS = {
     "search": (partial(SearchDialog, EVIL), show_hits),
     "start": (partial(StartDialog, START), None),
     "text": (partial(TextDialog, EVIL, EVIL, note=EVIL), None),
-    "tree": (tree, None),
+    "trash": (partial(TrashDialog, lambda *_: None), show_trash),
+    "tree": (partial(MessageTree, lambda *_: None), show_tree),
     "welcome": (WelcomeScreen, show_places),
 }
 
