@@ -15,8 +15,18 @@ _UNSPACED = re.compile(
 
 _CODE = re.compile(r"[\]\[(){}<>=+*/\\|&^~$#@%`]")
 """What code is made of; to the index of words `c++` would be any word that begins with c."""
+_STARRED = re.compile(r"(\w+)\*+")
+"""A word with a star at its end, as elsewhere beginnings are asked for; here each word may be one."""
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 """Combining marks of alphabets; those of other scripts tell letters apart."""
+_MOST_MARKS = 64
+_SIGNS = re.compile(rf"[^\w\s]{{{_MOST_MARKS + 1},}}")
+"""A run that may be of combining marks only: to sort them takes Python time with the square of its length."""
+_JOINER = "͏"
+"""Looks like nothing, ends an order of marks, and goes with the accents."""
+_MOST_TERMS = 50
+_LONGEST_TERM = 1000
+"""Characters; SQLite refuses patterns of 50 000 bytes, and what is folded may be many times as long."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -53,22 +63,39 @@ def quoted(term: str) -> str:
 
 def pattern(text: str) -> str:
     """Return a text, folded, as a pattern of `like` with the backslash as escape."""
-    return "%" + re.sub(r"([\\%_])", r"\\\1", fold(_encodable(text.replace("\0", " ")))) + "%"
+    folded = fold(_encodable(text[:_LONGEST_TERM].replace("\0", " ")))[:_LONGEST_TERM]
+    return "%" + re.sub(r"([\\%_])", r"\\\1", folded) + "%"
 
 
 def parse(text: str) -> Query:
-    """Read a search; whatever is typed means something."""
+    """Read a search; whatever is typed means something. Of what nobody types, the end is looked for."""
     found = list(_TERM.finditer(text.replace("\0", " ")))
-    pairs = [(" ".join((match[1] or match[3] or "").split()), not match[2]) for match in found]
-    pairs = [(_encodable(term), is_open) for term, is_open in pairs if term]
-    return Query(terms=tuple(term for term, _ in pairs), is_last_open=bool(pairs) and pairs[-1][1])
+    pairs = [(" ".join((match[1] or _bare(match[3] or "")).split()), not match[2]) for match in found]
+    pairs = [(_encodable(term[:_LONGEST_TERM]), is_open) for term, is_open in pairs if term]
+    last_first = dict.fromkeys(term for term, _ in reversed(pairs))
+    terms = tuple(reversed(list(last_first)[:_MOST_TERMS]))
+    return Query(terms=terms, is_last_open=bool(pairs) and pairs[-1][1])
+
+
+def _bare(word: str) -> str:
+    """Return a word without a star at its end; one that stands in quotes is looked for as it is."""
+    starred = _STARRED.fullmatch(word)
+    return starred[1] if starred else word
 
 
 def fold(text: str) -> str:
     """Return text without accents and capitals, for comparing."""
     if text.isascii():
         return text.lower()
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).lower()
+    plain = unicodedata.normalize("NFKD", _SIGNS.sub(_sorted_marks, text))
+    return _ACCENTS.sub("", plain).lower()
+
+
+def _sorted_marks(run: re.Match[str]) -> str:
+    """Bring marks into order, a few at a time, with what ends the order between them."""
+    signs = run[0]
+    pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
+    return _JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)
 
 
 def around(text: str, term: str) -> tuple[str, str, str]:

@@ -45,6 +45,8 @@ def marked(hits):
         ("AND", "and"),
         ("and-gates:", "AND-gates"),
         ("x*y", "x*y"),
+        ("veg*", "végétables"),
+        ("use* care_f**", "Use"),
     ],
 )
 async def test_what_was_said_is_found_as_people_type_it(store, session, query, match):
