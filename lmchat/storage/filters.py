@@ -14,6 +14,8 @@ from lmchat.storage.rows import stored_time
 
 _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
 _FENCES = ("```", "~~~")
+_MOST = 50
+"""Filters in a search; those behind them are left out, for SQLite refuses a thousand."""
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
 
 
@@ -35,6 +37,8 @@ def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[C
     conditions: list[Condition] = []
 
     def take(match: re.Match[str]) -> str:
+        if len(conditions) == _MOST:
+            return " "
         condition = _READERS[match[1].lower()](match[2] or match[3], zone)
         if condition is None:
             return match[0]

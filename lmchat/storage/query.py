@@ -20,9 +20,11 @@ _STARRED = re.compile(r"(\w+)\*+")
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 """Combining marks of alphabets; those of other scripts tell letters apart."""
 _MOST_MARKS = 64
-_SIGNS = re.compile(rf"[^\w\s]{{{_MOST_MARKS + 1},}}")
+_MARK_LETTERS = "\uff9e\uff9f"
+"""Letters that normalizing makes marks of."""
+_SIGNS = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
 """A run that may be of combining marks only: to sort them takes Python time with the square of its length."""
-_JOINER = "͏"
+_JOINER = "\u034f"
 """Looks like nothing, ends an order of marks, and goes with the accents."""
 _MOST_TERMS = 50
 _LONGEST_TERM = 1000
@@ -87,8 +89,13 @@ def fold(text: str) -> str:
     """Return text without accents and capitals, for comparing."""
     if text.isascii():
         return text.lower()
-    plain = unicodedata.normalize("NFKD", _SIGNS.sub(_sorted_marks, text))
-    return _ACCENTS.sub("", plain).lower()
+    if any(map(_is_mark, text[::_MOST_MARKS])):  # each run that is too long holds one of these places
+        text = _SIGNS.sub(_sorted_marks, text)
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).lower()
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
 
 
 def _sorted_marks(run: re.Match[str]) -> str:
