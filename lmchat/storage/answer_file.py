@@ -121,9 +121,19 @@ def _begun(head: bytes) -> Begun | None:
             model=str(facts["model"]),
             endpoint=str(facts["endpoint"]),
         )
-        return Begun(session_id=str(facts["session_id"]), message=message, owner=str(facts["owner"]))
-    except (ValueError, TypeError, KeyError, RecursionError):
+        begun = Begun(session_id=str(facts["session_id"]), message=message, owner=str(facts["owner"]))
+        _ensure_storable(begun)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+    return begun
+
+
+def _ensure_storable(begun: Begun) -> None:
+    """Fail where the sessions' file has no form for an id or a time, not at the start that adopts it."""
+    message = begun.message
+    for one in (begun.session_id, message.message_id, message.parent_id or ""):
+        one.encode()
+    stored_time(message.created_at)
 
 
 def _pieces(body: bytes) -> Sequence[Piece]:

@@ -25,7 +25,6 @@ from lmchat.storage.whole_file import ensure_folder
 T = TypeVar("T")
 
 _MODE = 0o600
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Arriving:
@@ -141,7 +140,9 @@ class AnswerFile:
     def _write_anew(self, data: bytes) -> None:
         self.close()
         ensure_folder(self._path.parent)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | _NO_LINK
+        # What has its name goes first: a link leads elsewhere, a pipe waits, a file has a mode of its own.
+        self._path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, _MODE)
         try:
             _write(self._descriptor, b"".join((*self._written, data)))

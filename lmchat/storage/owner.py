@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
 
 _DEAD_STATES = "ZXx"
 """A killed process that its parent has not collected yet writes nothing any more."""
+_PID = re.compile(r"[0-9]{1,10}")
 
 
 @cache
@@ -20,7 +22,7 @@ def this_process() -> str:
 def is_alive(owner: str) -> bool:
     """Whether the process with this mark runs."""
     pid, _, started = owner.partition("@")
-    if not pid.isdigit() or not started:
+    if not _PID.fullmatch(pid) or not started:
         return False
     return owner == this_process() or _started(int(pid)) == started
 

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", Receipt, Failure)
 _LARGEST = 2.0**53
+_YEARS = range(2, 9999)
 _REFUSED = "refused"
 """Name of a part of the kind `text` that is a refusal: whoever does not know it reads and finds its words."""
 
@@ -191,8 +192,8 @@ def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes)
 
 def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(str(value))
-    if moment.tzinfo is None:
-        raise ValueError("a time without its zone")
+    if moment.tzinfo is None or moment.year not in _YEARS:
+        raise ValueError("a time without its zone, or one that other zones have no form for")
     return moment
 
 

@@ -1,0 +1,80 @@
+"""Files of running answers whose head is wrong on purpose, and what others put in their place."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from lmchat.storage.answer_file import answer_path, read_answer
+from lmchat.storage.owner import is_alive
+from tests.support.chats import answer, header, say, store_at
+
+HEAD = {
+    "lmchat": 1,
+    "session_id": "s",
+    "owner": "",
+    "message_id": "m",
+    "parent_id": None,
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "model": "m",
+    "endpoint": "e",
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"session_id": "\ud800"},
+        {"message_id": "\ud800"},
+        {"parent_id": "\ud800"},
+        {"created_at": "0001-01-01T00:00:00+14:00"},
+        {"created_at": "9999-12-31T23:59:59-14:00"},
+        {"owner": "²@x"},
+        {"owner": "9" * 5000 + "@x"},
+        {"message_id": "../../x"},
+        {"session_id": "a\0b"},
+    ],
+    ids=lambda wrong: ascii(wrong)[:40],
+)
+async def test_no_head_of_an_answer_file_keeps_the_sessions_from_being_opened(tmp_path, store, wrong):
+    await say(store, header(), "hello")
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", "abc")
+    path.write_bytes(json.dumps(HEAD | wrong).encode() + b"\n\xfftext\xffhi")
+    other = store_at(tmp_path)
+    assert len(await other.list_sessions()) in (1, 2)
+    await other.aclose()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("owner", ["²@x", "9" * 5000 + "@x", "-1@x", "1", "@", "", "1@", "\u0661@x"])
+def test_a_mark_that_no_process_has_is_of_none_that_runs(owner):
+    assert not is_alive(owner)
+
+
+@pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])
+async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor_waited_for(
+    tmp_path, store, planted
+):
+    session = header()
+    said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    path, elsewhere = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id), tmp_path / "precious"
+    if planted == "pipe":
+        os.mkfifo(path)
+    elif planted == "open to all":
+        path.write_text("x")
+        path.chmod(0o666)
+    else:
+        path.symlink_to(elsewhere)
+    if planted == "link":
+        elsewhere.write_text("precious")
+    await store.add_pieces(said.message_id, [("text", "hi")])
+    assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert read_answer(path)[1] == [("text", "hi")]
+    assert (elsewhere.read_text() if elsewhere.exists() else "") == ("precious" if planted == "link" else "")
