@@ -76,8 +76,7 @@ def _front_matter(session: Session, word: str) -> str:
         **({"tags": [safe_line(tag) for tag in header.tags]} if header.tags else {}),
         "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         "messages": len(session.messages) + len(session.branches),
-        "tokens": tokens,
-        "tokens_estimated": is_estimated,
+        **({"tokens": tokens, "tokens_estimated": is_estimated} if tokens else {}),
         "lmchat": FORMAT_WITH_BRANCHES if session.branches else FORMAT,
         "frame": word,
     }

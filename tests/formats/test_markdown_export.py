@@ -67,6 +67,11 @@ def test_front_matter_headings_and_texts_are_as_people_expect_them():
     assert headings(text) == ["You · 2026-11-20 08:00:00 UTC", "qwen3-8b · 2026-11-20 08:00:00 UTC"]
 
 
+def test_tokens_that_nobody_counted_are_not_told_as_none():
+    asked = replace(session("q"), messages=session("q", "a").messages[:1])
+    assert "\ntokens" not in to_markdown(asked)
+
+
 def test_times_are_told_in_the_zone_that_is_asked_for():
     assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
         session("q"), zone=timezone(timedelta(hours=2))
