@@ -31,6 +31,22 @@ def test_every_value_of_every_size_is_read_without_the_trees(tmp_path, page):
     assert sorted(map(repr, found)) == sorted(map(repr, VALUES * 20))
 
 
+@pytest.mark.parametrize("page", [1024, 4096])
+def test_the_size_of_pages_is_found_where_the_header_is_lost_and_long_values_come_first(tmp_path, page):
+    path = tmp_path / "some.db"
+    rows = [(number, f"row {number} " * 12) for number in range(8000)]
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"pragma page_size = {page}")
+        raw.execute("create table t (a, b)")
+        raw.execute("create index by_text on t (b)")
+        raw.execute("insert into t values (-1, ?)", ("long " * 200_000,))
+        raw.executemany("insert into t values (?, ?)", rows)
+        raw.commit()
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    found = {tuple(row.values) for row in raw_rows(path) if len(row.values) == 2}
+    assert found >= {*rows, (-1, "long " * 200_000)}
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_noise_raises_nothing(tmp_path, seed):
     path = tmp_path / "noise"
