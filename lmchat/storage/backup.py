@@ -51,5 +51,8 @@ def remove_old_copies(path: Path, *, days: int) -> None:
 
 
 def _copies(path: Path) -> Iterator[Path]:
+    """Yield copies, and what a kill left of one; they stand beside the file, not beside a link to it."""
+    path = path.resolve()
+    names = (f"{path.name}.format-", f".{path.name}.format-")
     with suppress(OSError):
-        yield from (one for one in path.parent.iterdir() if one.name.startswith(f"{path.name}.format-"))
+        yield from (one for one in path.parent.iterdir() if one.name.startswith(names))
