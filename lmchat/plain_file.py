@@ -27,6 +27,8 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not (stat.S_ISREG(mode) or may_stream):
             raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        if stat.S_ISREG(mode) and os.fstat(descriptor).st_size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))

@@ -28,7 +28,9 @@ _FORMAT = 1
 _MARK = b"\xff"
 _WHOLE = "whole"
 """Ends what stands behind `ANEW`; without it that was cut off, and what stood before still holds."""
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 28
+"""More than any answer; a larger file stays where it is."""
+_LONGEST_HEAD = 1 << 16
 _LONGEST_ID = 150
 _LONGEST_CHAR = 4
 
@@ -91,13 +93,23 @@ def runs_of(pieces: Iterable[Piece], kind: str) -> tuple[bytes, str]:
 def read_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
     """Return whose answer a file holds and what has come of it; nothing of either where it says nothing."""
     try:
-        head, _, body = read_plain(path, limit=_MOST_BYTES).partition(b"\n")
+        return load_answer(path)
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("the file of a running answer cannot be read: %s", error.strerror)
         return None, ()
-    begun = _begun(head)
-    return begun, () if begun is None else _pieces(body)
+
+
+def load_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
+    """Return the same.
+
+    Raises:
+        OSError: it is not there, or cannot be read now: what it says is not known.
+    """
+    data = read_plain(path, limit=_MOST_BYTES)
+    end = data.find(b"\n", 0, _LONGEST_HEAD)
+    begun = _begun(data[:end]) if end >= 0 else None
+    return begun, () if begun is None else _pieces(data[end + 1 :])
 
 
 def _prefix(store: Path) -> str:

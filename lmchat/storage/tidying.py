@@ -10,15 +10,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat.domain.growing_answer import Piece
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.domain.session import TRASH_DAYS
-from lmchat.storage.answer_file import Begun, answer_path, answer_paths, read_answer
+from lmchat.storage.answer_file import Begun, answer_path, answer_paths, load_answer
 from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.backup import remove_old_copies
 from lmchat.storage.connection import Connection, transaction
 from lmchat.storage.messages import ensure_session, make_leaf, number_of, put_whole
 from lmchat.storage.owner import is_alive
-from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, parts_of, stored_time
+from lmchat.storage.rows import MESSAGE_COLUMNS, json_of, message_from, parts_of, stored_time
 from lmchat.storage.words import unindex_message
 
 log = logging.getLogger(__name__)
@@ -62,17 +63,21 @@ def end_orphans(connection: Connection, session_id: str | None = None) -> None:
         if owner is None or not is_alive(owner):
             with transaction(connection, is_durable=True):  # its text is nowhere else once its file is gone
                 message_id = _end(connection, number, owner)
-            if message_id is not None:
+            if message_id is not None and _loaded(answer_path(connection.path, message_id)) is not None:
                 _remove(answer_path(connection.path, message_id))
 
 
 def adopt_answers(connection: Connection, moment: datetime) -> None:
     """Take in the answers of killed processes that the sessions' file does not know.
 
-    It could not be written when they began, or it was removed or replaced while they arrived.
+    It could not be written when they began, or it was removed or replaced while they arrived; or their own
+    file could not be read. One that cannot be read now stays for the next start.
     """
     for path in answer_paths(connection.path):
-        begun, pieces = read_answer(path)
+        found = _loaded(path)
+        if found is None:
+            continue
+        begun, pieces = found
         if begun is not None and is_alive(begun.owner):
             continue
         if begun is not None and pieces:
@@ -134,11 +139,35 @@ def _end(connection: Connection, number: int, owner: str | None) -> str | None:
 def _adopt(connection: Connection, begun: Begun, parts: Sequence[Part], moment: datetime) -> None:
     """Write an answer that has no row, at the end of its session."""
     message = begun.message
-    if number_of(connection, message.message_id) is None:
+    number = number_of(connection, message.message_id)
+    if number is None:
         ensure_session(connection, begun.session_id, moment)
         put_whole(connection, begun.session_id, _ended(replace(message, parts=tuple(parts))))
         make_leaf(connection, begun.session_id, message, moment)
         log.info("an answer that the session file did not know was taken in")
+    elif _was_ended_without_its_text(connection, number):
+        put_whole(connection, begun.session_id, _ended(replace(message, parts=tuple(parts))))
+        log.info("the text of an answer could be read at last")
+
+
+def _was_ended_without_its_text(connection: Connection, number: int) -> bool:
+    row = connection.execute(
+        """select 1 from messages m where number = ? and state = ? and failure = ?
+            and not exists (select 1 from parts p where p.number = m.number)""",
+        (number, AnswerState.FAILED, json_of(_ENDED)),
+    ).fetchone()
+    return row is not None
+
+
+def _loaded(path: Path) -> tuple[Begun | None, Sequence[Piece]] | None:
+    """Return what the file of an answer says; None where that cannot be known now."""
+    try:
+        return load_answer(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("the file of an answer cannot be read and stays: %s", error.strerror)
+        return None
 
 
 def _remove(path: Path) -> None:

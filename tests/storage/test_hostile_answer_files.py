@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.answer_file import answer_path, read_answer
+from lmchat.storage.answer_file import answer_path, head_of, read_answer
 from lmchat.storage.owner import is_alive
 from tests.support.chats import answer, header, say, store_at
 
@@ -78,3 +80,44 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
     assert not path.is_symlink()
     assert read_answer(path)[1] == [("text", "hi")]
     assert (elsewhere.read_text() if elsewhere.exists() else "") == ("precious" if planted == "link" else "")
+
+
+async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(tmp_path, store):
+    session = header()
+    said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    await store.add_pieces(said.message_id, [("text", "precious")])
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    begun, _ = read_answer(path)
+    text = head_of(replace(begun, owner="1@gone")) + b"\xfftext\xffprecious"
+    path.unlink()
+    path.mkdir()  # even root cannot read that
+    with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as connection:
+        connection.execute("update messages set owner = '1@gone' where state = 'streaming'")
+    connection.close()
+    for _ in range(2):
+        assert await _last(tmp_path, session) == (AnswerState.FAILED, "")
+    path.rmdir()
+    path.write_bytes(text)
+    assert await _last(tmp_path, session) == (AnswerState.INTERRUPTED, "precious")
+    assert not path.exists()
+
+
+async def _last(folder, session):
+    other = store_at(folder)
+    try:
+        message = (await other.open_session(session.session_id)).messages[-1]
+    finally:
+        await other.aclose()
+    return message.state, message.text
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 22])
+async def test_a_file_of_an_answer_that_is_only_holes_harms_nothing(tmp_path, store, size):
+    session = header()
+    await say(store, session, "hello")
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", "abc")
+    with path.open("wb") as file:
+        file.truncate(size)
+    assert (await _last(tmp_path, session))[1] == "hello"
+    assert path.exists() == (size > 1 << 30)  # one that is too large to be read is not removed unread
