@@ -35,6 +35,11 @@ def test_bidi_and_invisible_controls_become_visible(char: str):
     assert len(shown) == 3
 
 
+def test_what_is_no_character_is_not_shown_as_one():
+    """A reader of YAML refuses a whole export for it."""
+    assert safe_text("a\ufffeb\uffffc") == "a\ufffdb\ufffdc"
+
+
 def test_newline_and_tab_stay_and_crlf_becomes_lf():
     assert safe_text("a\r\n\tb\r\n") == "a\n\tb\n"
 
