@@ -18,6 +18,8 @@ MAX_DEPTH = 64
 """Deeper than anything that people describe by a schema; checking goes as deep as the value."""
 _MAX_TRIES = 200
 """Brackets in prose at which a value is looked for: each may cost as much as the rest of the text is long."""
+_MAX_READ = 4 * MAX_CHARS
+"""Characters that are read at such brackets in vain, all in all: about a third of a second."""
 _MAX_VALUES = 20
 _NO_JSON = ("NaN", "Infinity")
 """What Python takes for the beginning of JSON, and what may be the beginning of a sentence."""
@@ -96,10 +98,10 @@ def _in_prose(text: str) -> list[Any]:
     One that never ends holds all the rest: what is whole in it is a part of what was meant, not the answer.
     """
     values: list[Any] = []
-    at = 0
+    at = read = 0
     for _ in range(_MAX_TRIES):
         opening = _BRACKET.search(text, at)
-        if opening is None or len(values) > _MAX_VALUES:
+        if opening is None or len(values) > _MAX_VALUES or read > _MAX_READ:
             break
         try:
             value, at = _whole(partial(_decoder.raw_decode, idx=opening.start()), text)
@@ -107,6 +109,7 @@ def _in_prose(text: str) -> list[Any]:
             if _is_cut(error, text):
                 break
             at = opening.end()
+            read += error.pos - opening.start()
         else:
             values.append(value)
     return values
