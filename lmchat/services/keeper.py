@@ -17,6 +17,9 @@ from lmchat.services.ports import SessionStore
 
 log = logging.getLogger(__name__)
 
+AGAIN_S = 5.0
+"""From a failed write to the next try where nothing else is written meanwhile."""
+
 
 class _Entry(Struct, frozen=True, kw_only=True):
     """Something to write."""
@@ -32,10 +35,12 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 class Keeper:
-    """Writes to the store; a failed write is told by `warning` and repeated with the next one."""
+    """Writes to the store; a failed write is told by `warning`, and tried again until it succeeds."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: SessionStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
+        self._again_s = again_s
+        self._again: asyncio.TimerHandle | None = None
         self.warning: LMChatError | None = None
         """Why what is said now is not saved; None while all is well."""
         self._missing: list[_Entry] = []
@@ -145,3 +150,10 @@ class Keeper:
         if self.warning is None:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._again_s, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        if self._missing:  # else the warning is about an answer that arrives: its writer tries again
+            self._catch_up_soon()

@@ -12,6 +12,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.services.keeper import Keeper
+from tests.support.waiting import until
 
 
 def header(name: str) -> SessionHeader:
@@ -95,6 +96,19 @@ async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_ba
     await keeper.append(header("a"), prompt("3"))
     assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
     assert keeper.warning is None
+    assert not keeper.is_missing("a")
+
+
+async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes_anything():
+    disk = Disk(broken={"a": FULL})
+    keeper = Keeper(disk, again_s=0.01)
+    await keeper.append(header("a"), prompt("1"))
+    await keeper.finish(header("a"), ended("2"))
+    disk.begins.clear()
+    await disk.begins.wait()  # it is tried while the disk is away, and again
+    disk.broken.clear()
+    await until(lambda: keeper.warning is None, "the end of the warning")
+    assert disk.written == [("a", "1"), ("a", "2")]
     assert not keeper.is_missing("a")
 
 

@@ -55,6 +55,7 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
         await desk.answered()
         await shown(desk, "Alpha.")
         await shown(desk, "Nothing is saved")
+        await shown(desk, "answer not saved")
         await desk.say("two")
         await desk.answered(2)
         assert [m.text for m in backend.requests[1].messages] == ["one", "Alpha.", "two"]
@@ -89,6 +90,24 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await desk.answered(2)
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two", "Beta."]
         await gone(desk, "Nothing is saved")
+
+
+async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_the_warning_goes(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
+        await desk.ready()
+        store, desk.app.desk.keeper._again_s = desk.store, 0.05
+        real = store.append, store.begin_answer, store.finish
+
+        async def full(*_args, **_options):
+            raise StoreUnavailable("The disk is full.")
+
+        store.append = store.begin_answer = store.finish = full
+        await desk.say("one")
+        await desk.answered()
+        await shown(desk, "Nothing is saved")
+        store.append, store.begin_answer, store.finish = real
+        await gone(desk, "Nothing is saved")
+        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
 
 
 async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):

@@ -63,7 +63,8 @@ class ChatFigures(ChatParts):
         """Tick only while something moves by itself."""
         if self._ticker is None:
             return
-        if self.desk.streaming or self.health.is_down or self._loading_since_s() is not None:
+        is_unsaved = self.desk.keeper.warning is not None  # it ends by itself when the disk is back
+        if is_unsaved or self.desk.streaming or self.health.is_down or self._loading_since_s() is not None:
             self._ticker.resume()
         else:
             self._ticker.pause()

@@ -207,7 +207,9 @@ class ChatTurns(ChatBase):
         answer, turn = conversation.find(answer_id), conversation.turn
         waiting = self.desk.next_after(opened)
         self.show_queue()
-        self.show_action(_ENDED_WORDS[answer.state if answer else AnswerState.STOPPED])
+        words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
+        is_unsaved = self.desk.keeper.is_missing(conversation.header.session_id)
+        self.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self.show_sessions()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
         if has_failed:
