@@ -195,13 +195,13 @@ class _Connection:
         if exchange.passed == self.plan.cut_at:
             self._cut()
             return False
+        exchange.passed += len(piece)  # before it goes out: a client may be done with it before this goes on
         try:
             self.writer.write(piece)
             await self.writer.drain()
         except ConnectionError:
             self._note_left()
             return False
-        exchange.passed += len(piece)
         if exchange.passed == self.plan.cut_at:
             self._cut()
             return False
