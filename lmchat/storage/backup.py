@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 _MODE = 0o600
 _DAY_S = 86_400.0
+_WITH_IT = ("", "-wal", "-shm", "-journal")
 
 
 def back_up(connection: sqlite3.Connection, version: int) -> Path | None:
@@ -35,8 +36,9 @@ def back_up(connection: sqlite3.Connection, version: int) -> Path | None:
             target.execute("pragma journal_mode = delete")  # one file, that anybody can put back
         fresh.replace(copy)
     except BaseException:
-        with suppress(OSError):
-            fresh.unlink()
+        for ending in _WITH_IT:  # a full disk keeps SQLite from tidying up, and each start would leave more
+            with suppress(OSError):
+                fresh.with_name(fresh.name + ending).unlink()
         raise
     log.info("the session file was copied to %s before its tables are changed", copy.name)
     return copy

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from lmchat.storage.backup import remove_old_copies
+from lmchat.storage.backup import back_up, remove_old_copies
+from tests.storage.test_store_disk import no_room
 
 LONG_AGO_S = 1_000_000_000
 
@@ -32,3 +35,16 @@ def test_a_copy_is_looked_for_beside_the_file_that_a_link_leads_to(tmp_path):
     link.symlink_to(tmp_path / "real" / "sessions.db")
     remove_old_copies(link, days=30)
     assert not copy.exists()
+
+
+@pytest.mark.parametrize(("size", "room"), [(300_000, 1 << 12), (300_000, 1 << 17), (100, 1 << 14)])
+def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size, room):
+    """In the last case the copy is made, and there is no room for what SQLite wants beside it."""
+    path = tmp_path / "sessions.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table t as select randomblob(?) as b", (size,))
+        connection.execute("pragma wal_checkpoint(truncate)")
+        with no_room(room), pytest.raises((sqlite3.Error, OSError)):
+            back_up(connection, 1)
+        assert [path.name for path in tmp_path.iterdir() if "format" in path.name] == []
