@@ -27,6 +27,7 @@ _GONE = object()
 _BRACKET = re.compile(r"[\[{]")
 _BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|)\s*")
 """What may be left of a value at the place where it is cut: a word, a figure, an escape."""
+_SIGN = re.compile(r'\n|"|</think>|\Z|\\[^\n]')
 _FIGURE = re.compile(r"\d{310,}")
 """Larger than any number that a computer calculates with."""
 
@@ -55,7 +56,7 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are read")
-    rest = text.rpartition("</think>")[2]
+    rest = text[_end_of_thought(text) :] if "</think>" in text else text
     for form in (text, rest):
         whole = form.strip().removeprefix("\ufeff")
         if whole.startswith(_NO_JSON):
@@ -65,6 +66,28 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
         except json.JSONDecodeError:
             continue
     return _meant(_fenced(rest) or _in_prose(rest), fits)
+
+
+def _end_of_thought(text: str) -> int:
+    """Return the place behind the last tag that ends a thought; one within a string of JSON ends none.
+
+    No line of JSON begins or ends within a string: there, quotation marks stand in pairs around a tag.
+    """
+    end = quotes = 0
+    ends: list[tuple[int, bool]] = []
+    for sign in _SIGN.finditer(text):
+        match sign[0]:
+            case '"':
+                quotes += 1
+            case "\n" | "":
+                is_closed = quotes % 2 == 0
+                end = next((at for at, is_quoted in reversed(ends) if not (is_quoted and is_closed)), end)
+                ends, quotes = [], 0
+            case "</think>":
+                ends.append((sign.end(), quotes % 2 == 1))
+            case _:
+                pass  # an escape: its quotation mark ends nothing
+    return end
 
 
 def _meant(values: list[Any], fits: Callable[[Any], bool]) -> Any:
