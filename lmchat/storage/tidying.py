@@ -60,7 +60,7 @@ def empty_trash(connection: Connection, moment: datetime) -> None:
 def end_orphans(connection: Connection, session_id: str | None = None) -> None:
     """End the streaming answers whose process is gone, with the text that had arrived."""
     for number, owner in _streaming(connection, session_id):
-        if owner is None or not is_alive(owner):
+        if not isinstance(owner, str) or not is_alive(owner):  # of a damaged row it may be bytes
             with transaction(connection, is_durable=True):  # its text is nowhere else once its file is gone
                 message_id = _end(connection, number, owner)
             if message_id is not None and _loaded(answer_path(connection.path, message_id)) is not None:
@@ -114,14 +114,14 @@ def empty_log(connection: Connection) -> None:
         connection.execute(f"pragma busy_timeout = {patience}")
 
 
-def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int, str | None]]:
+def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int, str | bytes | None]]:
     query = "select number, owner from messages where state = 'streaming'"
     if session_id is None:
         return connection.execute(query).fetchall()
     return connection.execute(f"{query} and session_id = ?", (session_id,)).fetchall()
 
 
-def _end(connection: Connection, number: int, owner: str | None) -> str | None:
+def _end(connection: Connection, number: int, owner: str | bytes | None) -> str | None:
     """End an answer, and return its id; None where another process was faster, or its row is damaged."""
     row = connection.execute(
         f"select {MESSAGE_COLUMNS}, session_id from messages "
