@@ -174,3 +174,29 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
         await desk.ready()
         await desk.say(f"/import {path}")
         await shown(desk, "is there already")
+
+
+@pytest.mark.parametrize("is_shown", ["an empty session", "another session"])
+async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path, is_shown):
+    target = tmp_path / "out.md"
+    backend = ScriptedBackend(answer("Lettuce."), answer("Beta."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("vegetables")
+        await desk.answered()
+        wanted = desk.conversation.header.session_id
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Lettuce.")
+        if is_shown == "another session":
+            await desk.say("alphabet")
+            await shown(desk, "Beta.")
+            await desk.answered()
+        desk.chat.action_search_sessions("lettuce")
+        await shown(desk, "1 hit in 1 session")
+        await desk.pilot.press("ctrl+e")
+        await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
+        assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
+        desk.app.screen.query_one(Input).value = str(target)
+        await desk.pilot.press("enter")
+        await desk.until(target.exists, "the file")
+        assert "Lettuce." in target.read_text()

@@ -209,8 +209,7 @@ class LMChatApp(Arrivals):
     def export_hit(self, event: ExportHit) -> None:
         """Show the session of a hit and export it."""
         self.screen.dismiss(None)
-        self.chat.open_session(event.hit.session_id, message_id=event.hit.message_id)
-        self.chat.call_later(self.chat.action_export_session)
+        self.chat.export_hit(event.hit)
 
     @on(ChangeTheme)
     def change_theme(self, event: ChangeTheme) -> None:

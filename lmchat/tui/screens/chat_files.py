@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lmchat.domain.session import Session
+from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import FileExists
 from lmchat.safe_text import safe_line
 from lmchat.tui.screens.chat_messages import ChatMessages
@@ -35,6 +35,15 @@ class ChatFiles(ChatMessages):
         else:
             proposed = self.workspace.library.proposed_name(self._session())
             self.app.push_screen(ExportDialog(wish_of(words), proposed=proposed), export)
+
+    def export_hit(self, hit: SearchHit) -> None:
+        """Show the session of a hit, and ask for its file once it is shown: what is shown is exported."""
+
+        async def go_and_ask() -> None:
+            await self.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
+            self.action_export_session()
+
+        self.attempt(go_and_ask, group="open")
 
     async def _export(self, words: str, *, is_forced: bool = False) -> None:
         from lmchat.tui.screens.export_dialog import wish_of
