@@ -26,6 +26,8 @@ _LEAST_CELL = 6
 """Bytes that a row takes at least, with the two that say where it is."""
 _SAMPLE = 400
 _MOST_COLUMNS = 64
+_MOST_TIMES = 8
+"""How often a file's length is read of values that go on in other pages; each should be there once."""
 _HIGHEST = (1 << 63) - 1
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 """Bytes of an integer, by its type."""
@@ -61,6 +63,7 @@ class _Pages:
         self._data = data
         self.size = _page_size(data)
         self.count = len(data) // self.size
+        self._left = _MOST_TIMES * len(data)
 
     def rows(self, number: int) -> Iterator[RawRow]:
         """Yield the rows of a page; none where it is no leaf of a table, and a broken one costs itself."""
@@ -92,8 +95,9 @@ class _Pages:
         most = self.size - 35
         if length <= most:
             return _exactly(page[at : at + length], length)
-        if length > len(self._data):
-            raise ValueError("longer than the file")
+        self._left -= length
+        if length > len(self._data) or self._left < 0:
+            raise ValueError("longer than the file, as all of them together may be only so many times")
         least = (self.size - 12) * 32 // 255 - 23
         local = least + (length - least) % (self.size - 4)
         local = local if local <= most else least
