@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
+from itertools import count
 
 from lmchat.domain.message import (
     ChatMessage,
@@ -38,6 +39,7 @@ FORMAT = 1
 """Version of this scheme, in the front matter."""
 FORMAT_WITH_BRANCHES = 2
 """Its version where branches follow the path: who knows only the first would take them for a part of it."""
+_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
@@ -185,8 +187,13 @@ def _texts(parts: tuple[Part, ...]) -> Iterator[str]:
 def _boundary(session: Session) -> str:
     """Return a word that is in no text: the same for the same session, so that exports can be compared."""
     said = (*session.messages, *session.branches)
-    texts = [text for message in said for text in _texts(message.parts)]
-    word = hashlib.sha256(session.header.session_id.encode(errors="replace")).hexdigest()[:8]
-    while any(f"<!-- {word} " in text for text in texts):
-        word = hashlib.sha256(word.encode()).hexdigest()[:8]
-    return word
+    texts = (text for message in said for text in _texts(message.parts))
+    taken = {found for text in texts for found in _WORD.findall(text)}
+    own = session.header.session_id
+    # Counted, for words that are made of each other would come round again one day.
+    words = (_word(own if number == 0 else f"{number} {own}") for number in count())
+    return next(word for word in words if word not in taken)
+
+
+def _word(seed: str) -> str:
+    return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:8]
