@@ -124,7 +124,8 @@ class Conversation:
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id())
-        await self._add(message)
+        before = self._put_last(message)
+        await self._keeper.append(self.header, message, before)
         return message
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
@@ -184,10 +185,14 @@ class Conversation:
         said_then = self.messages[:index].added(*said)
         fitting_plan(self._meter, said_then, how)  # refuses before anything is changed
         self.messages = self.messages[:index]
-        self._give_title(said[-1].text)
+        if not self.header.title:
+            self.header = replace(self.header, title=title_from(said[-1].text))
         for message in said:
-            await self._add(message)
-            yield MessageAdded(message=message)
+            before = self._put_last(message)
+            try:
+                yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
+            finally:
+                await self._keeper.append(self.header, message, before)
         async with aclosing(self._respond(self.messages, how)) as events:
             async for event in events:
                 yield event
@@ -266,14 +271,11 @@ class Conversation:
         await self._keeper.finish(self.header, final, self._path)
         await self._keeper.add_ledger(ledger_row(final, turn, how.target))
 
-    def _give_title(self, text: str) -> None:
-        if not self.header.title:
-            self.header = replace(self.header, title=title_from(text))
-
-    async def _add(self, message: ChatMessage) -> None:
-        self.messages = self.messages.added(message)
+    def _put_last(self, message: ChatMessage) -> MessagePath:
+        """Put a message at the end of the path; return what stands before it."""
+        before, self.messages = self.messages, self.messages.added(message)
         self._touch()
-        await self._keeper.append(self.header, message, self.messages[:-1])
+        return before
 
     def _touch(self, **changes: Any) -> None:
         """Let the header tell of one more message."""

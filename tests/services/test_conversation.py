@@ -68,6 +68,16 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
     assert [message.text for message in backend.seen if message.role is Role.USER] == ["What grows in shade?"]
 
 
+async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_nobody_reads_on(store):
+    backend = ScriptedBackend(answer())
+    conversation = begin(backend, store)
+    async with aclosing(conversation.send("What grows in shade?", HOW)) as events:
+        assert isinstance(await anext(events), MessageAdded)
+        assert not await store.list_sessions()
+    assert [message.text for message in await on_disk(store, conversation)] == ["What grows in shade?"]
+    assert backend.requests == []
+
+
 async def test_a_whole_answer_is_kept_with_its_figures(store):
     conversation = begin(ScriptedBackend(answer("Lettuce does well.", thought="hm")), store)
     events = await read(conversation.send("What grows in shade?", HOW))
