@@ -341,6 +341,18 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         assert stored.header.title == "The garden!"
 
 
+async def test_a_title_that_another_window_gave_is_shown_with_the_next_prompt(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.say("first")
+        await desk.answered()
+        await desk.store.update_session(desk.conversation.header.session_id, {"title": "Given elsewhere"})
+        await desk.say("second")
+        await desk.answered(2)
+        await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
+        await desk.until(lambda: screen_text(desk.app).count("Given elsewhere") == 2, "head line and list")
+
+
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()

@@ -110,6 +110,7 @@ class ChatBase(ChatFigures):
         try:
             self._listed = await self.workspace.library.listed(typed, limit=limit)
             self._list_warning = ""
+            self._take_title()
         except LMChatError as error:
             self._list_warning = error.words
             self.refresh_figures()
@@ -121,6 +122,15 @@ class ChatBase(ChatFigures):
             typed=typed,
             is_more=self._listed.is_more,
         )
+
+    def _take_title(self) -> None:
+        """Take over a title that another window has given to the session that is shown."""
+        shown = self.desk.shown.conversation
+        listed = (header for group in self._listed.groups for header in group.headers)
+        header = next((one for one in listed if one.session_id == shown.header.session_id), None)
+        if header is not None and header.title != shown.header.title:
+            shown.rename(header.title)
+            self.show_title()
 
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
