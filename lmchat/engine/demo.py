@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,8 +117,8 @@ class Unpacking:
                     yield done_bytes
                 part.flush()
                 os.fsync(part.fileno())
-        # the last is what zipfile raises for a compression that it does not know
-        except (BadZipFile, KeyError, EOFError, NotImplementedError) as error:
+        # RuntimeError: what zipfile says of a compression that it does not know, and of a password
+        except (BadZipFile, KeyError, EOFError, RuntimeError, zlib.error) as error:
             raise self._wrong() from error
         if digest.hexdigest() != self._demo.sha256:
             raise self._wrong()

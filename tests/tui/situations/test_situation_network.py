@@ -13,6 +13,7 @@ from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support import situation
+from tests.support.listeners import listener
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain
 from tests.support.scripted_proxy import ScriptedProxy
 from tests.support.scripted_server import ScriptedServer, free_port
@@ -24,10 +25,8 @@ REFUSAL = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --
 @pytest.fixture
 def ipv6(start):
     """Start a server on ::1 alone; only a machine without IPv6 is excused."""
-    try:
-        return start(llama_cpp, host="::1")
-    except OSError as error:
-        pytest.skip(f"this machine has no IPv6: {error}")
+    listener("::1").close()
+    return start(llama_cpp, host="::1")
 
 
 @pytest.fixture
