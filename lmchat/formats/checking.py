@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import SessionHeader
+
+T = TypeVar("T", ChatMessage, SessionHeader)
 
 _YEARS = range(1970, 9999)
 """Beyond them a time cannot be told in every zone, and none of a chat is meant."""
@@ -29,10 +32,7 @@ def checked(message: ChatMessage) -> ChatMessage:
     Raises:
         ValueError: one is not.
     """
-    try:
-        sound = msgspec.convert(msgspec.to_builtins(message), ChatMessage)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
+    sound = _sound(message)
     return replace(sound, created_at=_possible(sound.created_at))
 
 
@@ -42,11 +42,15 @@ def checked_header(header: SessionHeader) -> SessionHeader:
     Raises:
         ValueError: one is not.
     """
+    sound = _sound(header)
+    return replace(sound, created_at=_possible(sound.created_at), updated_at=_possible(sound.updated_at))
+
+
+def _sound(value: T) -> T:
     try:
-        sound = msgspec.convert(msgspec.to_builtins(header), SessionHeader)
+        return msgspec.convert(msgspec.to_builtins(value), type(value))
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
-    return replace(sound, created_at=_possible(sound.created_at), updated_at=_possible(sound.updated_at))
 
 
 def _possible(moment: datetime) -> datetime:
