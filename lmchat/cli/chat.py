@@ -103,7 +103,7 @@ def _make_backend(settings: Settings, parts: Parts, notices: list[str]) -> Backe
     from lmchat.cli.wiring import engine_slot, keys_of, make_backend, with_engine
 
     keys = keys_of(parts)
-    keys.load()
+    keys.load(is_apart=True)
     notices += keys.warnings
     backend = make_backend(parts, settings, gather_s=1 / settings.ui.frames_per_second)
     return with_engine(backend, engine_slot(parts))

@@ -46,8 +46,11 @@ class Keys:
         self.warnings: list[str] = []
         """What could not be read, as sentences without keys."""
 
-    def load(self) -> None:
-        """Read the stored keys and run the commands that print some; call it off the event loop."""
+    def load(self, *, is_apart: bool = False) -> None:
+        """Read the stored keys and run the commands that print some; call it off the event loop.
+
+        Apart, another program asks the keyring, so that this one does not hold its library.
+        """
         warning = self._credentials.load()
         self.warnings += [warning] if warning else []
         for own in self._loaded.settings.endpoints:
@@ -55,7 +58,7 @@ class Keys:
             key = self._key_of(own)
             if origin and key:
                 self._own[origin] = key
-        self._load_keyring()
+        self._load_keyring(is_apart=is_apart)
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key of a server, None where it needs none that we know of."""
@@ -109,14 +112,14 @@ class Keys:
         self._credentials.set(origin, key)
         return "credentials.toml"
 
-    def _load_keyring(self) -> None:
+    def _load_keyring(self, *, is_apart: bool) -> None:
         """Read what the keyring holds: for servers it was noted for, and named ones without another key."""
         noted = self._credentials.in_keyring()
         settings = self._loaded.settings
         urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
         named = [Endpoint.parse(url) for url in urls if _origin(url)]
         bare = [one.origin for one in named if not self.key_for(one)]
-        if not self._keyring.load([*noted, *bare]) and noted:
+        if not self._keyring.load([*noted, *bare], is_apart=is_apart) and noted:
             self.warnings.append("The system keyring does not answer: the keys in it are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:

@@ -1,16 +1,25 @@
 """Keys in the keyring of the system, where the extra `keyring` is installed and one is there.
 
-A keyring that is locked may wait for its user without end, so it is asked in a thread that is given up.
+A keyring that is locked may wait for its user without end, so it is asked in a thread that is given up, or
+by a program of its own: the library and what it needs take 10 MB, which the screen would hold to its end.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
+
+from lmchat.other_programs import environment_for_others
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +29,10 @@ SERVICE = "lmchat"
 """The name under which the keyring shows our keys; the name of the user is the origin of the server."""
 LIMIT_S = 2.0
 """For all that one start or one key asks; a keyring that is open answers in milliseconds."""
+START_S = 3.0
+"""The same for the start of a program that asks it, on a slow machine."""
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.storage.keyring_keys import answer; answer()"
+_ROOT = str(Path(__file__).parents[2])
 _REAL_PRIORITY = 1
 """Backends below it are no keyrings: one that always fails, one that keeps nothing, plain text."""
 
@@ -66,13 +79,20 @@ class KeyringKeys:
     def __repr__(self) -> str:
         return f"KeyringKeys({len(self._keys)} keys)"
 
-    def load(self, origins: Iterable[str]) -> bool:
-        """Read the keys of servers; return whether the keyring answered, or is not there. Never raises."""
+    def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
+        """Read the keys of servers; return whether the keyring answered, or is not there. Never raises.
+
+        Apart, another program asks: that takes 0.1 s more, and no memory of this one.
+        """
         wanted = tuple(dict.fromkeys(origins))
         if not wanted:
             return True
         try:
-            self._keys |= within(self._limit_s, lambda: self._read(wanted))
+            self._keys |= (
+                read_apart(wanted, self._limit_s)
+                if is_apart
+                else within(self._limit_s, lambda: _read(self._find(), wanted))
+            )
         except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
@@ -93,19 +113,52 @@ class KeyringKeys:
             self._keys[origin] = key
         return is_kept
 
-    def _read(self, origins: Iterable[str]) -> dict[str, str]:
-        backend = self._find()
-        if backend is None:
-            return {}
-        found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
-        return {origin: key for origin, key in found if key}
-
     def _write(self, origin: str, key: str) -> bool:
         backend = self._find()
         if backend is None:
             return False
         backend.set_password(SERVICE, origin, key)
         return backend.get_password(SERVICE, origin) == key
+
+
+def _read(backend: Keyring | None, origins: Iterable[str]) -> dict[str, str]:
+    if backend is None:
+        return {}
+    found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
+    return {origin: key for origin, key in found if key}
+
+
+def read_apart(
+    origins: Iterable[str], limit_s: float, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Have another program read keys, over pipes, and without a terminal to ask anything at.
+
+    Raises:
+        subprocess.SubprocessError: it did not end in time, or failed.
+        OSError: it could not be started.
+        ValueError: it did not answer with keys.
+    """
+    if find_spec("keyring") is None:
+        return {}
+    done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from the folder it stands in
+        [sys.executable, "-P", "-c", _CHILD, _ROOT, str(limit_s)],
+        input=json.dumps(list(origins)).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment_for_others(environ),
+        timeout=limit_s + START_S,
+        start_new_session=True,
+        check=True,
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return {str(origin): str(key) for origin, key in found.items()}
+
+
+def answer() -> None:
+    """Be that program: take origins on stdin, print their keys."""
+    out, sys.stdout = sys.stdout, sys.stderr  # what a backend prints is no answer
+    origins = json.load(sys.stdin)
+    out.write(json.dumps(within(float(sys.argv[2]), lambda: _read(system_keyring(), origins))))
 
 
 def within(limit_s: float, work: Callable[[], T]) -> T:
