@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.tui.quirks.painting import grow, wrap_points
+from lmchat.tui.quirks.painting import grow
 
 
 class Rows(ScrollView):
@@ -20,13 +20,6 @@ class Rows(ScrollView):
 class RowsApp(App[None]):
     def compose(self) -> ComposeResult:
         yield Rows()
-
-
-def test_lines_are_broken_between_words_and_inside_those_that_are_too_long():
-    assert wrap_points("one two three", 8) == [8]
-    assert wrap_points("abcdefgh", 3) == [3, 6]
-    assert wrap_points("漢字漢字", 4) == [2]
-    assert wrap_points("", 5) == []
 
 
 async def test_a_view_that_grows_can_be_scrolled_to_its_new_end_without_a_layout_of_the_screen():

@@ -1,16 +1,10 @@
-"""Private names that the chat log needs: line breaking, and growing without a layout of the screen."""
+"""Private names that the chat log needs: growing without a layout of the screen, its own scrollbar."""
 
 from __future__ import annotations
 
-from rich._wrap import divide_line
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollBar
-
-
-def wrap_points(text: str, width: int) -> list[int]:
-    """Return the characters at which a text is broken for a width in cells; longer words are folded."""
-    return divide_line(text, width)
 
 
 def grow(view: ScrollView, size: Size) -> None:

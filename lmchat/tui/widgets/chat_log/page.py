@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from msgspec import Struct
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.quirks.painting import wrap_points
 from lmchat.tui.signs import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.line import Line, Span
+from lmchat.tui.widgets.chat_log.wrapping import cuts_in, wrap_points
 
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
@@ -133,9 +133,8 @@ class Page(Struct):
                     break
             return self.fit([*kept, (self.signs.cut, kept[-1][1])], width) if width > 1 else []
         blanks, null = " " * (width - size), Style.null()
-        if align == "right":
-            return [(blanks, null), *spans]
-        return [*spans, (blanks, null)]
+        before = {"right": len(blanks), "center": len(blanks) // 2}.get(align, 0)
+        return [(blanks[:before], null), *spans, (blanks[before:], null)]
 
 
 def broken(text: str, width: int) -> list[str]:
@@ -171,9 +170,7 @@ def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]
     if cell_len(text) <= width:
         yield spans
         return
-    head = len(chop_cells(text[: width + 1], width)[0])
-    sizes = [head, *map(len, chop_cells(text[head:], rest_width))]
-    yield from split(spans, list(accumulate(sizes, initial=0)))
+    yield from split(spans, [0, *cuts_in(text, width, rest_width), len(text)])
 
 
 def safe_span(text: str) -> str:

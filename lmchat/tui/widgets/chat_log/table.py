@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.style import Style
 
-from lmchat.tui.quirks.painting import wrap_points
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import Page, split, width_of
+from lmchat.tui.widgets.chat_log.wrapping import wrap_points
 
 Cell = list[Span]
 _NULL = Style.null()

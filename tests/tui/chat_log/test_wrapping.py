@@ -1,0 +1,149 @@
+"""Lines are as wide as what is painted, nothing is lost, and nothing is cut that belongs together."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmchat.safe_text import safe_text
+from lmchat.tui.widgets.chat_log.wrapping import cuts_in, graphemes, wrap_points
+
+WHOLE = [
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f44d\U0001f3fd",
+    "\U0001f1e9\U0001f1ea",
+    "1\ufe0f\u20e3",
+    "\u2764\ufe0f",
+    "e\u0301\u0323",
+    "\u0915\u093e",
+    "\u0e01\u0e33",
+    "\uac01",
+    "\u304b\u3099",
+    "a\u0338",
+]
+"""Graphemes of more than one character, and one of a single wide one."""
+LETTERS = st.sampled_from(
+    [
+        *WHOLE,
+        *"ab-,.(\u00e9\u00df\u05d0\u0639\u6f22\u5b57\u3001\u3002\u300c\u300d\u3063\uff01\ud55c\u2026\u2019",
+    ]
+)
+TEXTS = st.lists(
+    LETTERS | st.sampled_from([" ", "  ", "\u00a0", "\u3000", "word", "\u4f7f\u7528"]), max_size=60
+)
+WIDTHS = st.integers(2, 30)
+_BLANK = re.compile("[ \u3000]")
+
+
+def lines(text, width):
+    return [text[start:end] for start, end in pairwise([0, *wrap_points(text, width), len(text)])]
+
+
+def edges(pieces):
+    """The places between graphemes."""
+    places = [0]
+    for piece in pieces:
+        for one in [piece] if piece in WHOLE else piece:
+            places.append(places[-1] + len(one))
+    return places
+
+
+@given(TEXTS, WIDTHS)
+@settings(deadline=None)
+def test_no_line_is_wider_than_the_room_but_for_blanks_at_its_end(pieces, width):
+    for line in lines("".join(pieces), width):
+        assert cell_len(line.rstrip(" \u3000")) <= width
+
+
+@given(TEXTS, WIDTHS)
+@settings(deadline=None)
+def test_the_lines_are_the_text_and_none_is_empty(pieces, width):
+    text = "".join(pieces)
+    made = lines(text, width)
+    assert "".join(made) == text
+    assert all(made) or made == [""]
+
+
+@given(TEXTS, WIDTHS)
+@settings(deadline=None)
+def test_no_grapheme_is_cut(pieces, width):
+    text = safe_text("".join(pieces))
+    assert set(wrap_points(text, width)) <= set(edges(pieces))
+
+
+@given(TEXTS, WIDTHS)
+@settings(deadline=None)
+def test_no_line_but_the_first_begins_with_a_blank(pieces, width):
+    assert not any(_BLANK.match(line) for line in lines("".join(pieces).lstrip(), width)[1:])
+
+
+@given(
+    st.lists(st.text(alphabet="abc\u00e9\u05d0\ud55c\u2019-", min_size=1, max_size=40), max_size=20), WIDTHS
+)
+@settings(deadline=None)
+def test_only_a_word_that_no_line_holds_is_cut(words, width):
+    text = " ".join(words)
+    for start, end in pairwise([0, *wrap_points(text, width), len(text)]):
+        if end < len(text) and text[end - 1] != " ":
+            first = text.rfind(" ", 0, end) + 1
+            assert cell_len(text[first:].split(" ")[0]) > width
+            assert start >= first or text[start:first].strip(" ") == ""
+
+
+@given(st.text(alphabet="ab \u00e9\u2019\u2026", max_size=200), WIDTHS)
+@settings(deadline=None)
+def test_counting_characters_and_measuring_cells_break_at_the_same_places(text, width):
+    text = text.lstrip()
+    wide = text.replace("a", "\ud55c")  # two cells each: the other way of breaking
+    as_ones = [cell_len(line.rstrip(" ")) for line in lines(wide, width)]
+    as_twos = [cell_len(line.rstrip(" ")) for line in lines(text.replace("a", "xx"), width)]
+    if all(cell_len(word) <= width for word in wide.split(" ")):
+        assert as_ones == as_twos
+
+
+@given(TEXTS, WIDTHS, WIDTHS)
+@settings(deadline=None)
+def test_code_is_cut_between_graphemes_and_fills_its_lines(pieces, width, rest_width):
+    text = safe_text("".join(pieces))
+    cuts = cuts_in(text, width, rest_width)
+    assert set(cuts) <= set(edges(pieces))
+    for number, (start, end) in enumerate(pairwise([0, *cuts, len(text)])):
+        assert cell_len(text[start:end]) <= (rest_width if number else width)
+
+
+@given(st.lists(LETTERS, max_size=30))
+@example(["\U0001f1e9\U0001f1ea"] * 3)
+@settings(deadline=None)
+def test_graphemes_are_what_was_put_together(pieces):
+    text = safe_text("".join(pieces))
+    assert [start for start, _ in graphemes(text)] == edges(pieces)[:-1]
+    assert sum(size for _, size in graphemes(text)) == cell_len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("one two three", 8, ["one two ", "three"]),
+        ("abcdefgh", 3, ["abc", "def", "gh"]),
+        ("  indented", 4, ["  in", "dent", "ed"]),
+        ("a  b", 1, ["a  ", "b"]),
+        ("a\u00a0b c", 3, ["a\u00a0b ", "c"]),
+        # ideographs break anywhere, but not before a stop or behind an opening bracket
+        ("漢字漢字", 4, ["漢字", "漢字"]),
+        ("使用Python来写程序", 12, ["使用Python来", "写程序"]),
+        ("这是一句话。好", 10, ["这是一句", "话。好"]),
+        ("他说「你好」吗", 8, ["他说「你", "好」吗"]),
+        ("他说「你好」吗", 6, ["他说", "「你", "好」吗"]),
+        ("ちょっと待って", 6, ["ちょっ", "と待っ", "て"]),
+        ("第一（二）三", 6, ["第一", "（二）", "三"]),  # noqa: RUF001 - such brackets are meant
+        ("한국어 낱말", 8, ["한국어 ", "낱말"]),
+        ("\U0001f1e9\U0001f1ea" * 3, 3, ["\U0001f1e9\U0001f1ea"] * 3),
+    ],
+)
+def test_texts_break_where_a_reader_expects_it(text, width, expected):
+    assert lines(text, width) == expected
