@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
@@ -21,7 +22,8 @@ def _table() -> dict[int, str]:
     codes += [0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070)]  # bidi and invisible
     codes += [
         *range(0xFFF0, 0xFFFC),
-        *range(0xFFFE, 0x10000),  # no characters: YAML refuses a file that holds one
+        *range(0xFDD0, 0xFDF0),  # no characters; YAML refuses a file that holds one of the next
+        *(plane | last for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)),
         *range(0x1D173, 0x1D17B),
         *range(0xE0000, 0xE0100),
         *range(0xE01F0, 0xE1000),
@@ -51,6 +53,22 @@ def safe_line(text: str, *, limit: int | None = None) -> str:
     if limit is not None and len(line) > limit:
         return line[: max(limit - 1, 0)].rstrip() + "…"
     return line
+
+
+def safe_pieces(text: str, *, size: int = 65_536) -> Iterator[str]:
+    """Yield the safe text in pieces, for a text so long that filtering it at once would hold up all else."""
+    begin = 0
+    while begin < len(text):
+        end = begin + size
+        while end < len(text) and not _is_apart(text[end - 1], text[end]):
+            end += 1
+        yield safe_text(text[begin:end])
+        begin = end
+
+
+def _is_apart(before: str, after: str) -> bool:
+    """Whether what becomes of a character does not depend on its neighbour."""
+    return before != "\r" and not _SHAPING.match(before) and not _SHAPING.match(after)
 
 
 def _shaped(found: re.Match[str]) -> str:

@@ -88,7 +88,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
     await edit_text("words", environ=environ)
     await page_text("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert all("TMUX" in line and "LMCHAT" not in line for line in lines)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.finding import Finding, Grade, Group, Rows
-from lmchat.terminal.clipboard import Clipboard, WayChecked
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard_trial import try_ways
+from lmchat.terminal.clipboard_ways import WayChecked
 
 _row = Rows(Group.CLIPBOARD)
 _TRY = "lmchat doctor clipboard"
@@ -30,15 +32,18 @@ def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
     """Try every way, put back what was there, and say which works."""
-    ways = [way async for way in clipboard.check()]
+    ways = [way async for way in try_ways(clipboard)]
     return [_summed_up(ways), *(_way(way) for way in ways)]
 
 
 def _summed_up(ways: Sequence[WayChecked]) -> Finding:
     works = next((way.way for way in ways if way.works), "")
-    perhaps = next(way.way for way in ways if way.works is None)
+    perhaps = next((way.way for way in ways if way.works is None), "")
     if works:
         return _row("clipboard", "Copying", Grade.OK, f"It works here by {works}.", way=works)
+    if not perhaps:
+        cause = "No clipboard can be reached, and no file can be written: nothing can be copied."
+        return _row("clipboard", "Copying", Grade.FAULT, cause, _INSTALL, way=None)
     if perhaps == "file":
         cause = "No clipboard can be reached; what is copied goes into a file."
         return _row("clipboard", "Copying", Grade.WARNING, cause, _INSTALL, way=perhaps)

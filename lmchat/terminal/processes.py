@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ async def feed(
         except TimeoutError:
             return None
         finally:
-            await end(process)
+            await _end_group(process)
     return None
 
 
@@ -77,6 +78,14 @@ async def end(process: Process) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def _end_group(process: Process) -> None:
+    """End a program that leads a group of its own, with what it has started and waits for."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await end(process)
 
 
 async def _write(process: Process, data: bytes) -> None:

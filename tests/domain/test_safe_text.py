@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line, safe_pieces, safe_text
 
 HOSTILE = [
     "\x1b]0;owned\x07",
@@ -38,6 +38,9 @@ def test_bidi_and_invisible_controls_become_visible(char: str):
 def test_what_is_no_character_is_not_shown_as_one():
     """A reader of YAML refuses a whole export for it."""
     assert safe_text("a\ufffeb\uffffc") == "a\ufffdb\ufffdc"
+    for plane in range(17):
+        assert safe_text(chr(plane * 0x10000 + 0xFFFE)) == "\ufffd"
+    assert safe_text("\ufdcf\ufdd0\ufdef\ufdf0") == "\ufdcf\ufffd\ufffd\ufdf0"
 
 
 def test_newline_and_tab_stay_and_crlf_becomes_lf():
@@ -87,3 +90,12 @@ def test_a_row_of_selectors_hides_no_message(text: str):
 def test_shaping_filtered_twice_changes_nothing_more(text: str):
     once = safe_text(text)
     assert safe_text(once) == once
+
+
+@given(st.text(alphabet="a\r\n\t \x1b漢é\u0301❤1\ufe0f\u200d\u200c\ud800"), st.integers(1, 5))
+def test_in_pieces_it_is_the_same(text: str, size: int):
+    assert "".join(safe_pieces(text, size=size)) == safe_text(text)
+
+
+def test_pieces_are_small():
+    assert max(map(len, safe_pieces("漢 garden\x1b" * 100_000))) <= 65_536

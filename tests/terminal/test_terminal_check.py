@@ -246,6 +246,7 @@ async def test_a_tool_that_loses_what_it_is_given_is_a_warning(tmp_path):
 
 async def test_a_tool_that_hangs_costs_its_time_alone(tmp_path):
     add_tool(tmp_path, "pbcopy", "sleep 60")
+    add_tool(tmp_path, "pbpaste", "echo mine")
     ways = clipboard(tmp_path, TERM="xterm")
     ways.timeout_s = 0.2
     async with asyncio.timeout(10):
