@@ -23,6 +23,7 @@ from lmchat.errors import LMChatError
 from lmchat.terminal.editor import edit_text
 from lmchat.terminal.pager import page_text
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
+from lmchat.tui.quirks.pace import keep_pace
 
 
 class KeysApp(App[None]):
@@ -117,5 +118,6 @@ class KeysApp(App[None]):
 if __name__ == "__main__":
     app = KeysApp(Path(sys.argv[1]), "slow" in sys.argv)
     guard_terminal(app, app.save)
+    keep_pace(app)
     app.run()
     sys.exit(app.return_code)

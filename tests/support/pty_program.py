@@ -70,8 +70,7 @@ class PtyProgram:
             cwd=cwd,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, name="pty-reader")
-        self._reader.start()
+        self.read_again()
 
     def __enter__(self) -> Self:
         return self
@@ -191,6 +190,15 @@ class PtyProgram:
         """Take no more bytes, as a stalled line does: writes block when the kernel's buffer is full."""
         self._stop_reader()
 
+    def is_full(self) -> bool:
+        """Whether the kernel's buffer is full: whoever writes now has to wait."""
+        return not select.select([], [self._slave], [], 0)[1]
+
+    def read_again(self) -> None:
+        """Go on reading, from what has come meanwhile."""
+        self._reader = threading.Thread(target=self._read, name="pty-reader")
+        self._reader.start()
+
     def close(self) -> None:
         """End the program, if it still runs, and give everything back."""
         if self.process.poll() is None:
@@ -233,6 +241,8 @@ class PtyProgram:
         if self._reader.is_alive():
             os.write(self._wake_write, b"x")
             self._reader.join()
+            if select.select([self._wake_read], [], [], 0)[0]:
+                os.read(self._wake_read, 1)
 
     def _report(self) -> str:
         status = self.process.poll()

@@ -22,6 +22,7 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.quirks.pace import keep_pace
 from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.signs import ASCII_CLASS
@@ -49,6 +50,7 @@ class LMChatApp(Arrivals):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
+        keep_pace(self)
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)

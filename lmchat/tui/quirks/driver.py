@@ -18,6 +18,7 @@ from typing import Any, cast
 from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
@@ -25,6 +26,7 @@ from lmchat.terminal.guard import SignalGuard
 from lmchat.terminal.output import TerminalOutput
 from lmchat.tui.quirks.key_stream import KeyStream
 from lmchat.tui.quirks.keys import mend_keys
+from lmchat.tui.quirks.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     Where the event loop hangs, the process ends with the same status all the same.
     """
     mend_keys()
+    setattr(linux_driver, "WriterThread", Writer)  # noqa: B010 - a name that it does not export
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
@@ -121,6 +124,21 @@ class TerminalDriver(LinuxDriver):
             self._has_pointer |= data.startswith("\x1b]22;")
             super().write(data)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal does not keep up."""
+        return isinstance(self._writer_thread, Writer) and self._writer_thread.is_behind
+
+    def when_read(self, call: Callable[[], object]) -> None:
+        """Call something on the event loop as soon as the terminal has read all."""
+
+        def soon() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(call)
+
+        if isinstance(self._writer_thread, Writer):
+            self._writer_thread.when_read(soon)
+
     def start_application_mode(self) -> None:
         """Take the terminal."""
         if self._guard.ended_by is not None or self._has_terminal:
@@ -160,6 +178,8 @@ class TerminalDriver(LinuxDriver):
     def close(self) -> None:
         """Let go of the threads and files."""
         super().close()
+        if self._writer_thread is not None and self._writer_thread.is_alive():
+            self._output.end(self._pointer() + _LAST_WORDS)  # it takes nothing: what waits for it is dropped
         if self._stop_reading is not None:
             for number in self._stop_reading:
                 os.close(number)

@@ -11,6 +11,8 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.widget import Widget
 
+from lmchat.tui.quirks.pace import call_for, is_behind, when_read
+
 _PERIOD_S = 1 / MAX_FPS
 """From one frame to the next, where frames are dear."""
 _LEAST_S = 0.004
@@ -30,10 +32,11 @@ class FrameClock:
         self._screen = screen
         self._handle: asyncio.TimerHandle | None = None
         self._painted_s = self._cost_s = 0.0
+        self._is_waiting = False
 
     def resume(self) -> None:
         """Paint soon."""
-        if self._handle is None:
+        if self._handle is None and not (self._is_waiting and is_behind(self._screen.app)):
             loop = asyncio.get_running_loop()
             gap_s = min(max(_COST_FACTOR * self._cost_s, _LEAST_S), _PERIOD_S)
             pause_s = max(self._painted_s + gap_s - loop.time(), 0.0)
@@ -46,8 +49,20 @@ class FrameClock:
             self._handle.cancel()
             self._handle = None
 
+    def _go_on(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self.resume()
+
     def _paint(self) -> None:
-        if self._screen.is_attached:
+        self._handle = None
+        if not self._screen.is_attached:
+            return
+        if is_behind(self._screen.app):
+            self._is_waiting = True
+            when_read(self._screen.app, self._go_on)
+        else:
+            self._is_waiting = False
             self._screen._on_timer_update()
             self._cost_s = asyncio.get_running_loop().time() - self._painted_s
 
@@ -59,15 +74,7 @@ def keep_frames(screen: Screen[Any]) -> None:
 
 def call_later(widget: Widget, pause_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
     """Call something for a widget after a pause, as Textual's timers do, but without a task and a message."""
-
-    def run() -> None:
-        with widget._context():
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - as Textual does for a handler of messages
-                widget.app._handle_exception(error)
-
-    return asyncio.get_running_loop().call_later(pause_s, run)
+    return asyncio.get_running_loop().call_later(pause_s, call_for, widget, callback)
 
 
 def mark(widget: Widget, *regions: Region) -> None:
@@ -89,4 +96,7 @@ def paint_now(widget: Widget, *others: Widget) -> None:
     for one in due:
         one._repaint_required = False
         screen._dirty_widgets.add(one)
-    screen._on_timer_update()
+    if is_behind(screen.app):
+        screen._update_timer.resume()
+    else:
+        screen._on_timer_update()

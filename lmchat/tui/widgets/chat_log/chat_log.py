@@ -22,6 +22,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now
+from lmchat.tui.quirks.pace import is_behind
 from lmchat.tui.quirks.painting import adopted
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
@@ -30,6 +31,8 @@ from lmchat.tui.widgets.chat_log.reading import ReadingLog
 
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
+BEHIND_S = 0.05
+"""How often is looked whether a terminal that is behind has read what it was sent."""
 EARLY_S = 0.005
 """So much too early a frame may come: what arrives at its pace is not put off by a hair."""
 _DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
@@ -117,6 +120,9 @@ class ChatLog(ReadingLog, can_focus=True):
             self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
 
     def _show_pending(self) -> None:
+        if is_behind(self.app):  # laid out now, it would be old when it is painted
+            self._timer = call_later(self, BEHIND_S, self._show_pending)
+            return
         self._flushed_s = perf_counter()
         self._is_painting = True
         try:

@@ -1,0 +1,59 @@
+"""Frames keep pace with the terminal: what it would only see when it is old is not painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from textual._compositor import CompositorUpdate
+from textual.app import App
+from textual.screen import Screen
+from textual.widget import Widget
+
+from lmchat.tui.quirks.driver import TerminalDriver
+
+
+def is_behind(app: App[Any]) -> bool:
+    """Whether the terminal has not read what was written lately."""
+    driver = app._driver
+    return isinstance(driver, TerminalDriver) and driver.is_behind
+
+
+def when_read(app: App[Any], call: Callable[[], object]) -> None:
+    """Call something, once, as soon as the terminal has read all, with another turn of the event loop."""
+    driver = app._driver
+    if isinstance(driver, TerminalDriver):
+        driver.when_read(call)
+
+
+def keep_pace(app: App[Any]) -> None:
+    """Let an app drop frames while its terminal is behind; to be called before it runs.
+
+    Once the terminal has read what it was sent, the whole screen is painted, as it is then.
+    """
+    display = app._display
+    dropped: list[Screen[Any]] = []
+
+    def go_on() -> None:
+        if dropped and app.is_running:
+            call_for(app.screen, app.screen.refresh)
+        dropped.clear()
+
+    def display_in_time(screen: Screen[Any], renderable: Any) -> None:
+        if not (isinstance(renderable, CompositorUpdate) and is_behind(app)):
+            display(screen, renderable)
+            return
+        if not dropped:
+            when_read(app, go_on)
+        dropped.append(screen)
+
+    setattr(app, "_display", display_in_time)  # noqa: B010 - a method, of this app alone
+
+
+def call_for(widget: Widget, call: Callable[[], object]) -> None:
+    """Call something as if a handler of a widget did."""
+    with widget._context():
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - as Textual does for a handler of messages
+            widget.app._handle_exception(error)
