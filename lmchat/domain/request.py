@@ -60,7 +60,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str
     """The model's name."""
     messages: tuple[ChatMessage, ...]
-    """Oldest first; reasoning in them is not sent."""
+    """Oldest first; reasoning is sent of the last one alone, where it is an answer to be gone on with."""
     sampling: Sampling = field(default_factory=Sampling)
     """How to choose words."""
     output: Output = field(default_factory=AnyText)

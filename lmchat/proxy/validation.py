@@ -81,7 +81,8 @@ def _check_messages(messages: object) -> None:
             content: object = message.text
         except TypeError:
             content = None
-        if not isinstance(content, str) or not content:
+        goes_on_thinking = place == len(messages) and message.role is Role.ASSISTANT and message.reasoning
+        if not isinstance(content, str) or not (content or goes_on_thinking):
             raise RequestInvalid(f"Invalid message content: message {place} holds no text")
 
 

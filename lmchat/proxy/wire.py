@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.request import ChatRequest, Output
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_modes import (
@@ -107,7 +107,7 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
     }
     return {
         "model": without_surrogates(request.model),
-        "messages": [_message(message) for message in with_words(request.messages, output, mode)],
+        "messages": _messages(with_words(request.messages, output, mode)),
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
@@ -120,6 +120,14 @@ def _names(field: str, words: str) -> bool:
     """Whether a refusal is about a field."""
     names = "|".join(filter(None, (field, _WORDS_FOR.get(field))))
     return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
+
+
+def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """Return all that was said; of thoughts only that of an answer which the server goes on with."""
+    told: list[dict[str, Any]] = [_message(message) for message in messages]
+    if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
+        told[-1]["reasoning_content"] = without_surrogates(thought)
+    return told
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -12,11 +12,18 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Product, Target
 from lmchat.errors import RequestInvalid
+from lmchat.services.joining import anchor
 
-CONTINUE = "Continue your last answer exactly where it stopped. Do not repeat anything, do not comment."
-"""Asked where a server cannot take up an answer by itself."""
-_PREFILLING = (Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN)
+CONTINUE = (
+    "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word if need be: "
+    "first repeat its last words, which stand below, then write what follows them. No greeting, no comment, "
+    "no code fence that is open already."
+)
+"""Asked where a server cannot take up an answer by itself; the last words follow."""
+_TAKES_UP = frozenset({Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN})
 """Servers that go on writing when the last message is the assistant's."""
+_TAKES_UP_THOUGHTS = frozenset({Product.LLAMA_CPP, Product.BUILT_IN})
+"""Of these, who goes on thinking where it has only thought so far."""
 
 
 class HowToAsk(Struct, frozen=True, kw_only=True):
@@ -96,11 +103,21 @@ def still_answering() -> RequestInvalid:
     return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
 
-def request_for(how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None) -> ChatRequest:
-    """Return the request; `begun` is an unfinished answer to go on with."""
+def takes_up(product: Product, begun: ChatMessage) -> bool:
+    """Whether a server goes on writing an answer that it is given as the last message."""
+    return product in (_TAKES_UP if begun.text else _TAKES_UP_THOUGHTS)
+
+
+def request_for(
+    how: HowToAsk, plan: ContextPlan, begun: ChatMessage | None, *, is_taken_up: bool = False
+) -> ChatRequest:
+    """Return the request; `begun` is an unfinished answer to go on with, taken up or told to."""
     messages = plan.messages
-    if begun is not None and how.target.product not in _PREFILLING:
-        messages = (*messages, text_message(Role.USER, CONTINUE))
+    if begun is not None and is_taken_up and not begun.text:
+        messages = (*messages, begun)  # without a word it takes no part in what is planned
+    elif begun is not None and begun.text and not is_taken_up:
+        told = f"{CONTINUE}\n\n{anchor(begun.text)}"
+        messages = (*messages, text_message(Role.USER, told))
     return ChatRequest(
         endpoint=how.target.endpoint,
         product=how.target.product,

@@ -153,7 +153,9 @@ class Conversation:
             async for event in events:
                 yield event
 
-    async def regenerate(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    async def regenerate(
+        self, answer_id: str, how: HowToAsk, *, is_resumed: bool = False
+    ) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more: a sibling of the old answer, which stays in the tree.
 
         Given a prompt whose answer never came, answer it.
@@ -163,19 +165,14 @@ class Conversation:
         old = self.messages[index]
         is_prompt = old.role is Role.USER
         path = self.messages[: index + 1] if is_prompt else self.messages[:index]
-        versions = 1 if is_prompt else old.versions + 1
-        async with aclosing(self._respond(path, how, versions=versions)) as events:
+        versions, begun = 1 if is_prompt else old.versions + 1, old if is_resumed else None
+        async with aclosing(self._respond(path, how, versions=versions, begun=begun)) as events:
             async for event in events:
                 yield event
 
-    async def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Go on with an unfinished answer: a sibling that begins with its text."""
-        await self.fill()
-        index = self._index(answer_id)
-        old, path = self.messages[index], self.messages[:index]
-        async with aclosing(self._respond(path, how, versions=old.versions + 1, begun=old)) as events:
-            async for event in events:
-                yield event
+        return self.regenerate(answer_id, how, is_resumed=True)
 
     async def _say(
         self, said: Sequence[ChatMessage], how: HowToAsk, *, index: int | None = None
@@ -225,6 +222,8 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
             state, failure = self._unfinished(error)
         finally:
+            for event in asking.left():
+                self._answer.add(event)
             self._ending = asyncio.ensure_future(self._end(state, failure, how, asking.plan))
             await asyncio.shield(self._ending)
 

@@ -232,7 +232,7 @@ async def test_continuing_begins_with_what_had_come(store, product, last):
     await read(conversation.resume(conversation.messages[-1].message_id, how))
     reply = (await on_disk(store, conversation))[-1]
     assert (reply.text, reply.state) == ("Lettuce", AnswerState.COMPLETE)
-    assert backend.requests[1].messages[-1].text == last
+    assert backend.requests[1].messages[-1].text.startswith(last)
 
 
 async def test_two_turns_at_once_in_one_session_are_refused(store):

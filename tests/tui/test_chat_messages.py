@@ -134,7 +134,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
         await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
-        assert sent(backend) == ["one", CONTINUE]
+        assert sent(backend) == ["one", f"{CONTINUE}\n\nLet"]
         last = (await desk.on_disk())[-1]
         assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
 

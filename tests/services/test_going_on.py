@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, Role, new_id, now
+from lmchat.domain.server import Product, Target
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.services.asking import CONTINUE, HowToAsk
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import Conversation
+from lmchat.services.keeper import Keeper
+from lmchat.storage.sessions import SessionStore
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
+
+END = StreamFinished(reason="stop")
+CUT = StreamInterrupted("The connection broke.")
+REFUSED = ServerRejected(
+    "Assistant response prefill is incompatible with enable_thinking.", kind="bad_request"
+)
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    yield store
+    await store.aclose()
+
+
+def how(product: Product) -> HowToAsk:
+    return HowToAsk(target=Target(endpoint=ENDPOINT, product=product, model=model()))
+
+
+async def read(events) -> list:
+    async with aclosing(events) as stream:
+        return [event async for event in stream]
+
+
+async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, ScriptedBackend]:
+    """Return a session whose first answer broke off and was gone on with."""
+    backend = ScriptedBackend(*scripts)
+    header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
+    conversation = Conversation(
+        Session(header=header), backend=backend, keeper=Keeper(store), meter=ContextMeter()
+    )
+    await read(conversation.send("x", how(product)))
+    await read(conversation.resume(conversation.messages[-1].message_id, how(product)))
+    return conversation, backend
+
+
+async def last_on_disk(store, conversation):
+    return (await store.open_session(conversation.header.session_id)).messages[-1]
+
+
+async def test_a_server_that_takes_answers_up_gets_the_answer_with_its_thought(store):
+    begun = [ReasoningDelta(text="They ask."), TextDelta(text="Several vegeta"), CUT]
+    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [TextDelta(text="bles."), END])
+    last = backend.requests[1].messages[-1]
+    assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "Several vegeta", "They ask.")
+    answer = await last_on_disk(store, conversation)
+    assert (answer.text, answer.reasoning) == ("Several vegetables.", "They ask.")
+    assert (answer.state, answer.version, answer.versions) == (AnswerState.COMPLETE, 2, 2)
+
+
+async def test_a_server_that_does_not_take_this_one_up_is_told_to_go_on(store):
+    begun = [TextDelta(text="Several vegeta"), CUT]
+    conversation, backend = await gone_on(
+        store, Product.LLAMA_CPP, begun, [REFUSED], [TextDelta(text="Several vegetables."), END]
+    )
+    assert backend.requests[2].messages[-1].text == f"{CONTINUE}\n\nSeveral vegeta"
+    assert backend.requests[2].messages[-2].text == "Several vegeta"
+    assert (await last_on_disk(store, conversation)).text == "Several vegetables."
+
+
+async def test_a_refusal_of_what_was_told_in_words_is_final(store):
+    begun = [TextDelta(text="Several vegeta"), CUT]
+    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], [REFUSED])
+    assert len(backend.requests) == 3
+    answer = await last_on_disk(store, conversation)
+    assert (answer.text, answer.state) == ("Several vegeta", AnswerState.INTERRUPTED)
+    assert answer.failure.kind == "bad_request"
+
+
+async def test_a_thought_is_gone_on_with_where_the_server_can(store):
+    begun = [ReasoningDelta(text="They as"), CUT]
+    rest = [ReasoningDelta(text="k."), TextDelta(text="Several."), END]
+    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, rest)
+    last = backend.requests[1].messages[-1]
+    assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "", "They as")
+    answer = await last_on_disk(store, conversation)
+    assert (answer.reasoning, answer.text) == ("They ask.", "Several.")
+
+
+async def test_a_thought_that_no_server_takes_up_is_kept_before_the_next_one(store):
+    begun = [ReasoningDelta(text="They as"), CUT]
+    rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
+    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], rest)
+    assert [one.text for one in backend.requests[2].messages] == ["x"]
+    answer = await last_on_disk(store, conversation)
+    assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
+
+
+async def test_what_was_held_back_is_kept_where_the_connection_breaks(store):
+    begun = [TextDelta(text="Several vegetables grow"), CUT]
+    conversation, _ = await gone_on(store, Product.LM_STUDIO, begun, [TextDelta(text="Several"), CUT])
+    answer = await last_on_disk(store, conversation)
+    assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.INTERRUPTED)
+
+
+class Gate(asyncio.Event):
+    """Tells that somebody waits at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> bool:
+        self.reached.set()
+        return await super().wait()
+
+
+async def test_what_was_held_back_is_kept_where_the_user_stops(store):
+    gate = Gate()
+    going_on = gone_on(
+        store,
+        Product.LM_STUDIO,
+        [TextDelta(text="Several vegetables grow"), CUT],
+        [TextDelta(text="Several"), gate, END],
+    )
+    task = asyncio.create_task(going_on)
+    await gate.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    headers = await store.list_sessions()
+    answer = (await store.open_session(headers[0].session_id)).messages[-1]
+    assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.STOPPED)

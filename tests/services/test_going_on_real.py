@@ -1,0 +1,81 @@
+"""Going on with an answer of a real llama.cpp server, through the real client."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.config.settings import Settings
+from lmchat.domain.message import new_id, now
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import Endpoint, Target
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.proxy.client import ProxyClient
+from lmchat.services.asking import HowToAsk
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import Conversation
+from lmchat.services.keeper import Keeper
+from lmchat.storage.sessions import SessionStore
+
+pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
+PROMPT = "Write a Python function that adds two numbers, with a short explanation."
+
+
+class Talk:
+    """Sessions with one server, whose answers are the same every time."""
+
+    def __init__(self, client, store, url):
+        self.client, self.store, self.endpoint = client, store, Endpoint.parse(url)
+
+    async def answer(self, tokens: int, *, then: int = 0):
+        """Return an answer of so many tokens, gone on with for some more."""
+        header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
+        conversation = Conversation(
+            Session(header=header), backend=self.client, keeper=Keeper(self.store), meter=ContextMeter()
+        )
+        await self._read(conversation.send(PROMPT, await self._how(tokens)))
+        if then:
+            first = conversation.messages[-1]
+            await self._read(conversation.resume(first.message_id, await self._how(then)))
+        return conversation.messages[-1]
+
+    async def _how(self, tokens: int) -> HowToAsk:
+        candidate = await self.client.check(self.endpoint)
+        target = Target(endpoint=self.endpoint, product=candidate.product, model=candidate.models[0])
+        return HowToAsk(target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens))
+
+    @staticmethod
+    async def _read(events) -> None:
+        async with aclosing(events) as stream:
+            async for _ in stream:
+                pass
+
+
+@pytest.fixture
+async def talk_to(tmp_path):
+    store, client = SessionStore(tmp_path / "sessions.db"), ProxyClient(Settings(), key_for=lambda _: None)
+    yield lambda server: Talk(client, store, server.url)
+    await client.aclose()
+    await store.aclose()
+
+
+async def test_an_answer_is_gone_on_with_as_if_it_had_never_been_cut(real_server, talk_to):
+    talk = talk_to(real_server)
+    whole = await talk.answer(50)
+    for tokens in (1, 3, 12, 20, 33):  # in the line of a fence, in a word, in a line of code, in a comment
+        joined = await talk.answer(tokens, then=50 - tokens)
+        assert joined.text == whole.text
+        assert joined.version == 2
+
+
+async def test_a_thought_is_gone_on_with_as_if_it_had_never_been_cut(start_real_server, talk_to):
+    talk = talk_to(start_real_server(reasoning=24))
+    whole = await talk.answer(40)
+    assert whole.reasoning
+    cut = await talk.answer(3)
+    assert (cut.text, cut.reasoning) == ("", whole.reasoning[: len(cut.reasoning)])
+    joined = await talk.answer(3, then=37)
+    assert joined.reasoning.startswith(cut.reasoning)
+    assert joined.reasoning[: len(cut.reasoning) + 10] == whole.reasoning[: len(cut.reasoning) + 10]
+    assert joined.text

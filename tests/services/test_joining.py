@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, Rethought, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, TextPart, new_id, now
+from lmchat.services.joining import ANCHOR_CHARS, Joint, anchor, continuation
+
+PROSE = (
+    "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "
+    "the heat, so the shade of taller plants does them good. Sow again every two weeks."
+)
+CODE = (
+    "Here is a function:\n\n```python\ndef plan(beds, crops):\n    rows = []\n    for bed in beds:\n"
+    "        rows.append((bed, crops[0]))\n    return rows\n```\n\nCall it with two lists."
+)
+TABLE = (
+    "| crop | sun | weeks |\n|---|---|---|\n| lettuce | 4 h | 8 |\n| spinach | 3 h | 6 |\n"
+    "| mint | 2 h | 9 |\n\nAll of them grow in pots."
+)
+LIST = (
+    "Steps:\n\n1. Dig the bed.\n2. Add compost.\n   - two buckets\n   - well rotten\n"
+    "3. Sow, 1 cm deep.\n\n---\n\nDone."
+)
+WIDE = (
+    "\u5728\u9634\u51c9\u5904\u53ef\u4ee5\u79cd\u690d\u51e0\u79cd\u852c\u83dc\uff1a\u751f\u83dc"
+    "\u9700\u8981\u56db\u5c0f\u65f6\u7684\u9633\u5149\u3002 "
+    "\U0001f469\u200d\U0001f33e \U0001f44d\U0001f3fd \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 "
+    "\ud55c\uad6d\uc5b4 \ubb38\uc7a5\ub3c4 \uc788\uc2b5\ub2c8\ub2e4."
+)
+TWICE = (
+    "Row, row, row your boat, gently down the stream. Row, row, row your boat.\n\n"
+    "1 1 1 1 1 2 2 2 2\n\n-----\n-----\n"
+)
+TEXTS = {"prose": PROSE, "code": CODE, "table": TABLE, "list": LIST, "wide": WIDE, "twice": TWICE}
+
+
+def message(text: str = "", thought: str = "") -> ChatMessage:
+    parts = ((ReasoningPart(text=thought),) if thought else ()) + ((TextPart(text=text),) if text else ())
+    return ChatMessage(
+        message_id=new_id(), role=Role.ASSISTANT, parts=parts, created_at=now(), state=AnswerState.STOPPED
+    )
+
+
+def joined(text: str, pieces: list[str], *, is_taken_up: bool) -> str:
+    joint = Joint(message(text), is_taken_up=is_taken_up)
+    events = [one for piece in pieces for one in joint.feed(TextDelta(text=piece))]
+    return text + "".join(one.text for one in (*events, *joint.close()))
+
+
+def pieces_of(text: str, seed: int) -> list[str]:
+    chance, pieces = random.Random(seed), []  # noqa: S311 - the same cuts each time
+    while text:
+        size = chance.randint(1, 9)
+        pieces.append(text[:size])
+        text = text[size:]
+    return pieces
+
+
+@pytest.mark.parametrize("is_taken_up", [True, False])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_taken_up):
+    for cut in range(1, len(text)):
+        assert joined(text[:cut], pieces_of(text[cut:], cut), is_taken_up=is_taken_up) == text, text[:cut]
+
+
+@pytest.mark.parametrize(
+    "text", [PROSE, CODE, TABLE, LIST, WIDE], ids=["prose", "code", "table", "list", "wide"]
+)
+def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
+    for cut in range(20, len(text)):
+        begun = text[:cut]
+        said = anchor(begun) + text[len(begun.rstrip()) :]
+        assert joined(begun, pieces_of(said, cut), is_taken_up=False) == text, begun
+
+
+@pytest.mark.parametrize(
+    "text", [PROSE, CODE, TABLE, LIST, WIDE], ids=["prose", "code", "table", "list", "wide"]
+)
+@pytest.mark.parametrize("is_taken_up", [True, False])
+def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_taken_up):
+    for cut in range(30, len(text)):
+        assert joined(text[:cut], pieces_of(text, cut), is_taken_up=is_taken_up) == text, text[:cut]
+
+
+@pytest.mark.parametrize(
+    ("begun", "said", "whole"),
+    [
+        ("Several vegeta", "vegetables grow.", "Several vegetables grow."),
+        ("Several vegeta", "bles grow.", "Several vegetables grow."),
+        ("Several vegetables", "Several vegetables grow.", "Several vegetables grow."),
+        ("Several vegetables", "vegetables grow.", "Several vegetables grow."),
+        ("Several vegetables ", "vegetables grow.", "Several vegetables grow."),
+        ("Several vegetables", "Sure, continuing:\n\nvegetables grow.", "Several vegetables grow."),
+        ("Several vegeta", "Sure, continuing: bles grow.", "Several vegetables grow."),
+        ("Several vegeta", "Sure!\n\nvegetables grow.", "Several vegetables grow."),
+        ("Several vegeta", "Here is the rest of the answer:\n\nvegetables grow.", "Several vegetables grow."),
+        ("Several vegeta", "Continuing from where I left off...\n\nvegetables", "Several vegetables"),
+        ("Several vegeta", "…bles grow.", "Several vegetables grow."),
+        ("Several vegeta", "...vegetables grow.", "Several vegetables grow."),
+        ("Several vegeta", '"Several vegetables grow.', "Several vegetables grow."),
+        ("Wait.", "..", "Wait..."),
+        ("Wait..", ". What?", "Wait... What?"),
+        ("First line.\n", "\nSecond.", "First line.\n\nSecond."),
+        ("They all grow well.\n\n", "They all grow well.\n\nSecond.", "They all grow well.\n\nSecond."),
+        ("It is sure", "ly so.", "It is surely so."),
+        ("Rose", "Sure", "RoseSure"),
+    ],
+)
+def test_what_a_model_says_that_was_told_to_go_on(begun, said, whole):
+    assert joined(begun, pieces_of(said, 1), is_taken_up=False) == whole
+    assert joined(begun, [said], is_taken_up=False) == whole
+
+
+FENCED = "Look:\n\n```python\ndef f(beds):\n    return "
+
+
+@pytest.mark.parametrize(
+    ("begun", "said", "whole"),
+    [
+        (FENCED, "beds\n```\n", FENCED + "beds\n```\n"),
+        (FENCED, "```python\n    return beds\n```\n", FENCED + "beds\n```\n"),
+        (FENCED, "```python\ndef f(beds):\n    return beds\n```\n", FENCED + "beds\n```\n"),
+        (FENCED, "```\ndef f(beds):\n    return beds\n```\n", FENCED + "beds\n```\n"),
+        (FENCED, "Sure, here is the rest:\n\n```python\n    return beds\n```\n", FENCED + "beds\n```\n"),
+        (FENCED[:-12], "```python\n    return beds\n```", FENCED + "beds\n```"),
+        (FENCED[:-11], "```python\n    return beds\n```", FENCED + "beds\n```"),
+        (FENCED + "beds", "\n```\n\nDone.", FENCED + "beds\n```\n\nDone."),
+        (FENCED + "beds\n", "```\n\nDone.", FENCED + "beds\n```\n\nDone."),
+        (FENCED + "beds\n``", "`\n\nDone.", FENCED + "beds\n```\n\nDone."),
+        ("Look:\n\n```py", "thon\nx = 1\n```", "Look:\n\n```python\nx = 1\n```"),
+        ("```", "```python\nx = 1\n```", "```python\nx = 1\n```"),
+        ("Look:\n\n```py", "```python\nx = 1\n```", "Look:\n\n```python\nx = 1\n```"),
+        (TABLE[:60], TABLE[:30] + TABLE[30:], TABLE),
+        (TABLE[:60], "| crop | sun | weeks |\n|---|---|---|\n" + TABLE[TABLE.index("| lett") :], TABLE),
+    ],
+)
+def test_a_fence_or_a_table_that_is_opened_again(begun, said, whole):
+    assert joined(begun, pieces_of(said, 2), is_taken_up=False) == whole
+    assert joined(begun, [said], is_taken_up=False) == whole
+
+
+def test_what_is_held_back_is_kept_however_the_stream_ends():
+    joint = Joint(message("Several vegetables grow well in"), is_taken_up=False)
+    assert joint.feed(TextDelta(text="Several vegetables")) == ()
+    assert joint.close() == (TextDelta(text="Several vegetables"),)
+    assert joint.close() == ()
+
+
+def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
+    joint = Joint(message(PROSE), is_taken_up=False)
+    assert joint.feed(TextDelta(text="Water")) == (TextDelta(text="Water"),)
+    assert joint.feed(TextDelta(text=" Several")) == (TextDelta(text=" Several"),)
+    assert joint.feed(StreamFinished(reason="stop")) == (StreamFinished(reason="stop"),)
+
+
+def test_a_second_thought_stands_apart_from_the_first_and_one_that_is_gone_on_with_does_not():
+    told = Joint(message("Several", thought="The user asks."), is_taken_up=False)
+    assert told.feed(ReasoningDelta(text="So they ask.")) == (ReasoningDelta(text="\n\nSo they ask."),)
+    assert told.feed(ReasoningDelta(text=" Yes.")) == (ReasoningDelta(text=" Yes."),)
+    taken_up = Joint(message(thought="The user as"), is_taken_up=True)
+    assert taken_up.feed(ReasoningDelta(text="ks.")) == (ReasoningDelta(text="ks."),)
+    assert taken_up.feed(TextDelta(text="Several")) == (TextDelta(text="Several"),)
+
+
+def test_text_that_turns_out_to_be_a_thought_does_not_end_the_join():
+    joint = Joint(message("Several vegeta"), is_taken_up=False)
+    assert joint.feed(TextDelta(text="Hm, what")) == (TextDelta(text="Hm, what"),)
+    assert joint.feed(Rethought(is_thought=True)) == (Rethought(is_thought=True),)
+    assert joint.feed(TextDelta(text="vegetables ")) == (TextDelta(text="bles "),)
+
+
+def test_the_last_words_are_whole_ones_where_there_are_enough():
+    assert anchor("Short.\n") == "Short."
+    assert anchor(PROSE) in PROSE
+    assert PROSE[PROSE.index(anchor(PROSE)) - 1] == " "
+    assert len(anchor(PROSE)) <= ANCHOR_CHARS
+    assert len(anchor("x" * 500)) == ANCHOR_CHARS
+
+
+def test_a_long_answer_is_looked_at_no_longer_than_a_short_one_for_each_word():
+    text = " ".join(f"word{number}" for number in range(20_000))
+    assert continuation(text, "word19998 word19999 and on", is_taken_up=False, is_all=False) == " and on"
