@@ -254,3 +254,73 @@ def test_the_private_names_of_the_parser_are_still_there() -> None:
     assert parser._timeout_time is None
     list(parser.feed("\x1b"))
     assert parser._timeout_time is not None
+
+
+ANSWERS = (
+    "\x1b]52;c;aGVsbG8=\x07",  # a clipboard: its end is the key Ctrl+G, which opens the editor
+    "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
+    "\x1b]4;1;rgb:ff/00/00\x07",
+    "\x1b]lwindow title\x1b\\",
+    "\x1bP>|XTerm(370)\x1b\\",
+    "\x1bP1$r0m\x1b\\",
+    "\x1bP1+r4d73=5c45\x1b\\",
+    "\x1b_Gi=1;OK\x1b\\",
+    "\x9d11;rgb:1/2/3\x9c",
+    "\x9012$r\x9c",
+    "\x9b?62;22;52c",
+    "\x1b[?62;22;52c",
+    "\x1b[>41;370;0c",
+    "\x1b[0n",
+    "\x1b[8;24;80t",
+    "\x1b[?0u",
+    "\x1b[?997;1n",
+)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=ascii)
+def test_what_a_terminal_answers_is_never_typed(answer: str) -> None:
+    for cut in range(1, len(answer)):
+        reader = Reader()
+        assert reader.read(answer[:cut], answer[cut:]) == []
+        assert reader.later(1) == []
+        assert reader.read("a") == ["a"]
+
+
+def test_keys_around_an_answer_stay_keys(reader: Reader) -> None:
+    assert reader.read("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\x1b]4;1;?\x07\r") == ["a", "b", "up", "enter"]
+
+
+def test_an_answer_that_never_ends_swallows_no_later_key(reader: Reader) -> None:
+    assert reader.read("\x1b]11;rgb:") == []
+    assert reader.read("\r") == ["enter"]
+    assert reader.read("\x1b]11;rgb:") == []
+    assert reader.stream.wait_s() is not None
+    assert reader.later(0.3) == []
+    assert reader.read("a") == ["a"]
+    assert reader.read("\x1b]11;rgb:", "\x1b[A") == ["up"]
+
+
+def test_a_key_that_waits_for_an_answer_to_end_waits_no_longer_for_it(reader: Reader) -> None:
+    assert reader.read("\x1b]52;c;") == []
+    for _ in range(4):
+        reader.now += 0.1
+        reader.read("a")
+    assert reader.read("b") == ["b"]
+
+
+def test_a_long_answer_goes_on_as_long_as_it_comes(reader: Reader) -> None:
+    assert reader.read("\x1b]52;c;") == []
+    for _ in range(10):
+        reader.now += 0.2
+        assert reader.read("QUJD" * 1000) == []
+    assert reader.read("QUI=\x07x") == ["x"]
+
+
+def test_alt_with_a_letter_that_begins_an_answer_is_still_a_key(reader: Reader) -> None:
+    assert reader.read("\x1bP") == []
+    assert reader.later(0.04) == ["alt+shift+p"]
+    assert reader.read("P") == ["P"]
+
+
+def test_what_is_pasted_keeps_its_eight_bit_characters(reader: Reader) -> None:
+    assert reader.read("\x1b[200~a\x9bb\x85\x1b[201~") == ["paste 'a\\x9bb\\x85'"]

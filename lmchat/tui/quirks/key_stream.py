@@ -26,8 +26,14 @@ BULK = 1000
 """So many characters at once were not typed."""
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+BULK_OF_ANSWER = 32
+"""So many characters at once go on with an answer; fewer may be keys that wait for it to end."""
+_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
+"""How it begins when a terminal answers in words (OSC, DCS and the like); no key is written like that."""
+_ANSWER_END = re.compile("[\x00-\x1f\x7f\x9c]")
 _UNIT = re.compile(
-    r"\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
+    rf"(?P<answer>{_ANSWER})"
+    r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
     r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, with old mouse reports and Linux's F1 to F5
     r"|\x1bO[ -~]"
     r"|\x1b[^\x1b\[O]"
@@ -35,8 +41,10 @@ _UNIT = re.compile(
     r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
     re.DOTALL,
 )
-_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O)?\Z", re.DOTALL)
+_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
+_GOES_ON = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
 _CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
+_SEVEN_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in (0x90, 0x98, *range(0x9B, 0xA0))}
 _DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
 _META = re.compile(r"\x1b\[1;9([A-Z])\Z")
 _OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
@@ -52,21 +60,23 @@ class KeyStream(XTermParser):
         self._held = ""
         self._held_until = 0.0
         self._is_pasting = False
+        self._is_answering = False
         self._pieces: list[str] = []
         self._burst_until = 0.0
         self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
 
     def wait_s(self) -> float | None:
         """Return the seconds until `tick` has something to do; None when only more bytes can help."""
-        if not self._held or self._is_pasting:
+        if self._is_pasting or not (self._held or self._is_answering):
             return None
         return max(self._held_until - self._clock(), 0)
 
     def tick(self) -> Iterator[Message]:
         """Yield what was held back for longer than a sequence takes."""
         if self.wait_s() == 0:
-            held, self._held = self._held, ""
-            yield from self._complete(held)
+            held, self._held, self._is_answering = self._held, "", False
+            if held:
+                yield from self._complete(held)
 
     def feed(self, data: str) -> Iterator[Message]:
         """Yield the events of what one read gave."""
@@ -74,17 +84,26 @@ class KeyStream(XTermParser):
             yield from super().feed("")
             return
         # Bytes may lie in the kernel while this thread has no turn: only a sequence goes on after a late ESC.
-        if self._held.strip("\x1b") == "" and data[0] not in "[O":
+        if self._held.strip("\x1b") == "" and not _GOES_ON.match(data):
             yield from self.tick()
         text, self._held = self._held + data, ""
         while text:
-            text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
+            if self._is_answering:
+                text = self._answered(text)
+            else:
+                text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
 
     def _units(self, text: str) -> Generator[Message, None, str]:
-        """Yield the events of sequences and text, and return what follows the start of a paste."""
+        """Yield the events of sequences and text; return what follows the start of a paste or an answer."""
+        if not text.isascii():
+            head, start, pasted = text.partition(_PASTE_START)
+            text = head.translate(_SEVEN_BITS) + start + pasted
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
         for match in _UNIT.finditer(text, 0, end):
+            if match["answer"]:
+                self._is_answering, self._held_until = True, self._clock() + SEQUENCE_DELAY_S
+                return text[match.end() :]
             if match[0] == _PASTE_START:
                 self._is_pasting = True
                 return text[match.end() :]
@@ -92,8 +111,23 @@ class KeyStream(XTermParser):
         self._hold(text[end:])
         return ""
 
+    def _answered(self, text: str) -> str:
+        """Drop what the terminal says, which nobody here has asked, and return what follows it."""
+        if len(text) >= BULK_OF_ANSWER:
+            self._held_until = self._clock() + SEQUENCE_DELAY_S
+        end = _ANSWER_END.search(text)
+        if end is None:
+            return ""
+        rest = text[end.start() :]
+        if rest == "\x1b":  # perhaps the first half of its end
+            self._held = rest
+            return ""
+        self._is_answering = False
+        over = next((mark for mark in ("\x1b\\", "\x07", "\x9c") if rest.startswith(mark)), "")
+        return rest[len(over) :]
+
     def _hold(self, held: str) -> None:
-        delay_s = SEQUENCE_DELAY_S if held.strip("\x1b") else self._escape_delay_s
+        delay_s = SEQUENCE_DELAY_S if held.strip("\x1b]P_^X") else self._escape_delay_s
         self._held, self._held_until = held, self._clock() + delay_s
 
     def _pasted(self, text: str) -> Generator[Message, None, str]:
