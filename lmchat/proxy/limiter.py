@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from lmchat.domain.telemetry import Budget
 from lmchat.errors import TooManyRequests
@@ -19,16 +21,18 @@ LOOKS_PER_MINUTE = 240
 
 COUNTS_PER_MINUTE = 60
 """Questions how many tokens a prompt has: at most one for each pause in typing."""
-WINDOW_S = 60.0
 
 
 class Limiter:
     """Moving windows for chat, for health and models, and for counting: none starves another."""
 
-    def __init__(self, requests_per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._amounts = {CHAT: requests_per_minute, LOOK: LOOKS_PER_MINUTE, COUNT: COUNTS_PER_MINUTE}
-        self._taken_s: dict[str, deque[float]] = {purpose: deque() for purpose in self._amounts}
+    def __init__(self, requests_per_minute: int) -> None:
+        self._limits = {
+            CHAT: RateLimitItemPerMinute(requests_per_minute),
+            LOOK: RateLimitItemPerMinute(LOOKS_PER_MINUTE),
+            COUNT: RateLimitItemPerMinute(COUNTS_PER_MINUTE),
+        }
+        self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, purpose: str) -> None:
         """Use one request of a budget.
@@ -36,26 +40,18 @@ class Limiter:
         Raises:
             TooManyRequests: there is none left.
         """
-        taken_s, amount = self._within_window(purpose), self._amounts[purpose]
-        if len(taken_s) < amount:
-            taken_s.append(self._clock())
+        limit = self._limits[purpose]
+        if self._window.hit(limit, purpose):
             return
-        free_s = taken_s[0] + WINDOW_S - self._clock() if taken_s else WINDOW_S
+        free_s = self._window.get_window_stats(limit, purpose).reset_time - time.time()
         wait_s = min(max(math.ceil(free_s), 1), 60)
         raise TooManyRequests(
-            f"{TOO_MANY}: {amount} a minute are used up, there is room again in {wait_s} s",
+            f"{TOO_MANY}: {limit.amount} a minute are used up, there is room again in {wait_s} s",
             wait_s=wait_s,
             hint="Wait, or raise requests_per_minute under [limits].",
         )
 
     def budget(self) -> Budget:
         """Return what is left for chat."""
-        amount = self._amounts[CHAT]
-        return Budget(left=amount - len(self._within_window(CHAT)), limit=amount)
-
-    def _within_window(self, purpose: str) -> deque[float]:
-        """Return when requests were sent in the last minute."""
-        taken_s, since_s = self._taken_s[purpose], self._clock() - WINDOW_S
-        while taken_s and taken_s[0] <= since_s:
-            taken_s.popleft()
-        return taken_s
+        limit = self._limits[CHAT]
+        return Budget(left=self._window.get_window_stats(limit, CHAT).remaining, limit=limit.amount)
