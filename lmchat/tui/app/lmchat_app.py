@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from contextlib import suppress
@@ -14,6 +15,7 @@ from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
+from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
@@ -34,6 +36,8 @@ FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
 LONG_ANSWER_S = 10.0
 """An answer that took longer is told where nobody looks."""
+_COPY, _COPY_S = "copy", 2.5
+"""The name of the work that copies, and how long leaving waits for it."""
 _TWICE_WITHIN_S = 2.0
 """Two presses of Ctrl+C within this time quit."""
 
@@ -96,8 +100,13 @@ class LMChatApp(Arrivals):
             await self.desk.bookmarks.write()
 
     async def action_quit(self) -> None:
-        """Save what is running and quit."""
+        """Save what is running, let what was just copied arrive, and quit."""
         await self.stop_and_save()
+        copying = [worker for worker in self.workers if worker.group == _COPY and worker.is_running]
+        if copying:
+            with suppress(WorkerError, TimeoutError):
+                async with asyncio.timeout(_COPY_S):
+                    await self.workers.wait_for_complete(copying)
         self.exit()
 
     def notify(
@@ -179,7 +188,7 @@ class LMChatApp(Arrivals):
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
         remember_copied(self, text)
-        self.begin_work(lambda: self._copy(text), "copy")
+        self.begin_work(lambda: self._copy(text), _COPY)
 
     async def _copy(self, text: str) -> None:
         try:

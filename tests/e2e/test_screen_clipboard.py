@@ -1,0 +1,124 @@
+"""`y` on a focused answer: where the text arrives in each surrounding, and what is promised of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.hostile import MODEL, speak
+from tests.support.lmchat_screen import WIDE, LMChatScreen, stored
+from tests.support.programs import run
+from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.scripted_server import ScriptedServer
+
+WORDS = "words of the garden, 漢字 é"
+_OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
+
+
+@contextmanager
+def answered(home: Path, *, env: Mapping[str, str] | None = None, **tools: str) -> Iterator[LMChatScreen]:
+    """Show an answer that has the focus, with fake tools in the first folder of PATH."""
+    folder = home / "bin"
+    folder.mkdir()
+    for name, script in tools.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    environ = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **(env or {})}
+    with (
+        speak(ScriptedServer(), WORDS) as server,
+        LMChatScreen(home, server.url, "-m", MODEL, env=environ) as screen,
+    ):
+        focus_answer(screen)
+        yield screen
+
+
+def focus_answer(screen: PtyProgram) -> None:
+    screen.wait_for(f"● {MODEL}")
+    screen.type("hello")
+    screen.wait_for("hello")
+    screen.type("\r")
+    screen.wait_for("LAST")
+    screen.wait_for("answer saved")
+    screen.type("\x1b[1;3A")
+    screen.wait_for("regenerate")
+
+
+def source(home: Path) -> str:
+    return stored(home).messages[-1].text
+
+
+def sent(raw: bytes) -> list[str]:
+    """What was sent to the clipboard of the terminal."""
+    return [base64.b64decode(data).decode() for data in _OSC_52.findall(raw)]
+
+
+def test_a_terminal_alone_is_sent_the_source_and_nothing_is_promised(tmp_path: Path) -> None:
+    with answered(tmp_path) as screen:
+        screen.type("y")
+        screen.wait_for("it does not")
+        assert sent(screen.raw) == [source(tmp_path)]
+        assert "Copied" not in screen.text
+
+
+def test_without_any_clipboard_it_is_a_private_file_whose_path_is_told(tmp_path: Path) -> None:
+    with answered(tmp_path, env={"TERM": "linux"}) as screen:
+        screen.type("y")
+        file = tmp_path / "lmchat" / "copied.txt"
+        screen.wait_for("No clipboard can be reached; saved as")
+        assert file.read_text() == source(tmp_path)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert sent(screen.raw) == []
+
+
+def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:
+    script = "echo $$ > $HOME/begun; exec sleep 600"
+    with answered(tmp_path, env={"DISPLAY": ":0"}, xclip=script) as screen:
+        screen.type("y")
+        screen.wait_until((tmp_path / "begun").exists, "the tool has begun")
+        screen.type("\x1b")
+        screen.wait_gone("regenerate")
+        screen.type("typed while it hangs")
+        screen.wait_for("typed while it hangs")
+        screen.wait_for("(OSC 52)")  # in the end the next way is taken
+        assert sent(screen.raw) == [source(tmp_path)]
+
+
+def test_leaving_waits_until_what_was_copied_has_arrived(tmp_path: Path) -> None:
+    script = "touch $HOME/begun; sleep 0.5; cat > $HOME/copied"
+    with answered(tmp_path, env={"DISPLAY": ":0"}, xclip=script) as screen:
+        screen.type("y")
+        screen.wait_until((tmp_path / "begun").exists, "the tool has begun")
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert (tmp_path / "copied").read_text() == source(tmp_path)
+
+
+@pytest.mark.slow
+def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_source(
+    tmp_path: Path,
+) -> None:
+    tmux = shutil.which("tmux")
+    assert tmux, "this test needs tmux 3.2 or later: install it, or leave out the slow tests"
+    client = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
+    with speak(ScriptedServer(), WORDS) as server:
+        command = f"{sys.executable} -m lmchat --endpoint {server.url} -m {MODEL}"
+        argv = [*client, "-u", "new-session", command]
+        with PtyProgram(argv, home=tmp_path, size=WIDE, env={"PYTHONPATH": str(ROOT)}) as screen:
+            try:
+                focus_answer(screen)
+                screen.type("y")
+                screen.wait_for("Copied (tmux, and handed to its terminal)")
+                screen.wait_until(lambda: bool(sent(screen.raw)), "the terminal is sent the text")
+                assert sent(screen.raw) == [source(tmp_path)]
+                assert run([*client, "show-buffer"]).stdout == source(tmp_path)
+            finally:
+                run([*client, "kill-server"])
