@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks [ROW…] [--runs N] [--json FILE]`: figures beside their baselines, from one run.
 
 Ratios are of medians. Nothing here is a test: the machine decides the seconds, the ratios tell something.
+Exit code: 1 where a figure is not what it must be, else 0.
 """
 
 from __future__ import annotations
@@ -8,30 +9,75 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import tempfile
+import time
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.rows import ROWS, Bench
+from tests.benchmarks.rows import GROUPS, ROWS, Bench, Row
+from tests.benchmarks.verdicts import AIM_MISSED, MUST_MISSED, numbers, worst
+
+_LIBRARIES = ("textual", "rich", "httpx", "markdown-it-py", "msgspec")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)}")
+    names = ", ".join((*ROWS, *(f"{name} (all of: {' '.join(rows)})" for name, rows in GROUPS.items())))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {names}; without one, all")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    wanted = [row for name in options.rows or ROWS for row in GROUPS.get(name, [name])]
+    if unknown := [name for name in wanted if name not in ROWS]:
+        parser.error(f"no such row: {', '.join(unknown)}")
+    load, began_s = os.getloadavg(), time.perf_counter()
+    _print(["figure", "value", "must", "aim", "verdict"])
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.runs)
-        results = []
-        for name in options.rows or ROWS:
-            for row in ROWS[name](bench):
-                results.append(row)
-                print(f"{row['figure']:<58}{row['value']:>22}{row['must']:>16}{row['aim']:>16}", flush=True)
+        found = [row for name in wanted for row in _of(name, bench)]
+    took_s = time.perf_counter() - began_s
+    counts = Counter(row["verdict"] for row in found if row["verdict"])
+    counted = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    print(f"{counted}; {took_s:.0f} s; load {load[0]:.1f} before, {os.getloadavg()[0]:.1f} after")
+    for row in found:
+        if row["verdict"] in (AIM_MISSED, MUST_MISSED):
+            print(
+                f"  {row['verdict']}: {row['figure'].strip()}: {row['value']} ({row['must']}; {row['aim']})"
+            )
     if options.json:
-        options.json.write_text(
-            json.dumps({"cpus": os.cpu_count(), "python": sys.version, "rows": results}, indent=1)
-        )
+        _write(options.json, {"runs": options.runs, "took_s": round(took_s), "load": load, "rows": found})
+    return worst(row["verdict"] for row in found) == MUST_MISSED
 
 
-main()
+def _of(name: str, bench: Bench) -> list[Row]:
+    began_s, found = time.perf_counter(), []
+    for row in ROWS[name](bench):
+        _print(list(row.values()))
+        found.append(row)
+    took_s = f"{time.perf_counter() - began_s:.0f}"
+    for row in found:
+        row |= {"row": name, "took_s": took_s, "load": f"{os.getloadavg()[0]:.1f}"}
+    return found
+
+
+def _print(cells: list[str]) -> None:
+    figure, value, must, aim, verdict = cells
+    print(f"{figure:<62}{value:>20}{must:>17}{aim:>17}  {verdict}".rstrip(), flush=True)
+
+
+def _write(file: Path, report: dict) -> None:
+    machine = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpus": os.cpu_count(),
+        "machine": platform.platform(),
+        "python": sys.version,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+    rows = [row | {"numbers": numbers(row["value"])} for row in report["rows"]]
+    file.write_text(json.dumps(machine | report | {"rows": rows}, indent=1))
+
+
+sys.exit(main())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.benchmarks.server import PacedServer
 from tests.benchmarks.terminal import Drawn
+from tests.benchmarks.verdicts import verdict
 
 Row = dict[str, str]
 PAINTED = "New session"
@@ -43,14 +44,29 @@ class Bench:
         return Path(shutil.copytree(home, self.folder / f"copy{self.homes}"))
 
     def lmchat(self, *argv: str, home: Path | None = None) -> Drawn:
-        return Drawn([sys.executable, "-m", "lmchat", *argv], self.env(home))
+        return self.lmchat_in(self.env(home), *argv)
+
+    def lmchat_in(self, env: dict[str, str], *argv: str) -> Drawn:
+        return Drawn([sys.executable, "-m", "lmchat", *argv], env)
+
+    def still_home(self, name: str) -> Path:
+        """Return a place whose screen moves nothing by itself, not even a cursor."""
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
+        return home
 
     def bare(self, *argv: str) -> Drawn:
         return Drawn([sys.executable, "-m", "tests.benchmarks.bare", *argv], self.env())
 
 
 def row(figure: str, value: str, must: str = "", aim: str = "") -> Row:
-    return {"figure": figure, "value": value, "must": must, "aim": aim}
+    return {"figure": figure, "value": value, "must": must, "aim": aim, "verdict": verdict(value, must, aim)}
+
+
+def ratio_row(figure: str, ours: list[float], base: list[float], must: str = "", aim: str = "") -> Row:
+    """Return the ratio of two medians."""
+    return row(figure, f"{median(ours) / median(base):.2f} x", must, aim)
 
 
 def median(values: list[float]) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.bench import Bench
+from tests.benchmarks.bench import Bench, Row
+from tests.benchmarks.idle_rows import idle
 from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.search_rows import search
 from tests.benchmarks.size_rows import sizes
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import killed, written
-from tests.benchmarks.stream_rows import echo, flood, growth, idle, scroll, stop, stream
+from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
-__all__ = ["ROWS", "Bench"]
+__all__ = ["GROUPS", "ROWS", "Bench", "Row"]
 
 ROWS = {
     "version": version,
@@ -35,3 +36,18 @@ ROWS = {
     "detect": detect,
     "cancel": cancel,
 }
+
+_BEHIND = (
+    "proxy",
+    "models",
+    "append",
+    "written",
+    "killed",
+    "sizes",
+    "search",
+    "commands",
+    "detect",
+    "cancel",
+)
+GROUPS = {"screen": tuple(name for name in ROWS if name not in _BEHIND), "behind": _BEHIND}
+"""Names for several rows: start-up, log, prompt and memory; and what stands behind the screen."""

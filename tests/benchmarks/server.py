@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "bench"}]})
+LOADING = json.dumps({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}})
 
 
 class PacedServer:
@@ -26,6 +27,8 @@ class PacedServer:
         """Of a reply in chunks of HTTP, at full speed: how many bytes each holds; 0 is an event a chunk."""
         self.common: dict = {}
         """What each event holds beside its text."""
+        self.is_loading = False
+        """Whether the model is not there yet; said as llama.cpp does."""
         self.is_ahead = threading.Event()
         self.written: list[tuple[float, int]] = []
         self.hung_up_s = 0.0
@@ -37,13 +40,26 @@ class PacedServer:
         self._started.wait()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._client, "127.0.0.1", 0)
+        self._loop, self._open = asyncio.get_running_loop(), set[asyncio.StreamWriter]()
+        server = self._server = await asyncio.start_server(self._client, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
-        async with server:
+        with suppress(asyncio.CancelledError):
             await server.serve_forever()
 
+    def leave(self) -> None:
+        """Be gone, as a server that was stopped."""
+
+        def close() -> None:
+            self._server.close()
+            for writer in self._open:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(close)
+        self._thread.join()
+
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -62,13 +78,17 @@ class PacedServer:
                     else:
                         await self._flood(writer, self.write_bytes)
                     break
-                body = MODELS if "/models" in head.split("\r\n")[0] else '{"error":"no such path"}'
-                status = "200 OK" if "/models" in head.split("\r\n")[0] else "404 Not Found"
+                status, body = self._reply(head.split("\r\n")[0])
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
                 )
                 await writer.drain()
         writer.close()
+
+    def _reply(self, line: str) -> tuple[str, str]:
+        if self.is_loading:
+            return "503 Service Unavailable", LOADING
+        return ("200 OK", MODELS) if "/models" in line else ("404 Not Found", '{"error":"no such path"}')
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.written.clear()

@@ -126,22 +126,6 @@ def stop(bench: Bench) -> Iterator[Row]:
     )
 
 
-def idle(bench: Bench) -> Iterator[Row]:
-    home = bench.folder / "still"
-    home.mkdir()
-    (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
-    drawn = bench.lmchat(home=home)
-    drawn.wait_for(PROMPTED)
-    time.sleep(3)
-    cpu_s, since = drawn.cpu_s(), drawn.count
-    time.sleep(20)
-    share = (drawn.cpu_s() - cpu_s) / 20 * 100
-    drawn_bytes = drawn.drawn_bytes(since)
-    drawn.end()
-    yield row("idle, sidebar on, no blinking, share of a core", f"{share:.2f} %", "<= 0.5 %", "<= 0.15 %")
-    yield row("  bytes drawn in 20 s of it", f"{drawn_bytes}")
-
-
 def flood(bench: Bench) -> Iterator[Row]:
     """20 000 tokens at full speed: from the last byte sent to its being shown."""
     times = []

@@ -16,8 +16,12 @@ from pathlib import Path
 
 from tests.support.pty_screen import Terminal
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+_OF_ALL_THREADS = 2
+"""Linux's name of the clock of another process: its number with all bits turned, and this."""
+_REST_S = 0.4
+_REST_SHARE = 0.02
+"""Of a core; a program that only polls takes a tenth of it."""
 
 
 class Drawn:
@@ -32,6 +36,7 @@ class Drawn:
         self.resize(*size)
         self.chunks: list[tuple[float, bytes]] = []
         self._news = threading.Condition()
+        self._has_ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -45,6 +50,7 @@ class Drawn:
             with self._news:
                 if data:
                     self.chunks.append((time.perf_counter(), data))
+                self._has_ended = not data
                 self._news.notify_all()
             if not data:
                 return
@@ -63,8 +69,8 @@ class Drawn:
                     if wanted in tail:
                         return at_s
                 left_s = end_s - time.perf_counter()
-                if left_s <= 0:
-                    raise TimeoutError(f"{text!r} was not drawn")
+                if left_s <= 0 or self._has_ended:
+                    raise TimeoutError(f"{text!r} was not drawn; the last words: {tail[-500:]!r}")
                 self._news.wait(left_s)
 
     def shown_s(self, texts: Iterable[str], *, since: int = 0) -> dict[str, float]:
@@ -101,8 +107,27 @@ class Drawn:
         return sum(len(data) for _, data in self.chunks[since:])
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """Return what all threads of the program have used, those that ended too, to the microsecond."""
+        return time.clock_gettime(~self.pid << 3 | _OF_ALL_THREADS)
+
+    def rest(self, timeout_s: float = 20) -> float:
+        """Wait until the program does next to nothing, and return its CPU time then."""
+        end_s, before_s = time.perf_counter() + timeout_s, self.cpu_s()
+        while time.perf_counter() < end_s:
+            time.sleep(_REST_S)
+            if self._has_ended:
+                raise RuntimeError(f"the program has ended: {b''.join(data for _, data in self.chunks[-5:])!r}")
+            now_s = self.cpu_s()
+            if now_s - before_s < _REST_SHARE * _REST_S:
+                return now_s
+            before_s = now_s
+        raise TimeoutError("the program does not come to rest")
+
+    def wake_ups(self) -> int:
+        """Return how often threads that still are have waited for something and got it."""
+        statuses = [task / "status" for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        lines = [line for status in statuses for line in status.read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
 
     def memory_mb(self) -> float:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 1e6
