@@ -15,7 +15,7 @@ from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.code import code_lines
 from lmchat.tui.widgets.chat_log.marking import mark
 from lmchat.tui.widgets.chat_log.page import fold, split, width_of
-from lmchat.tui.widgets.chat_log.table import column_widths
+from lmchat.tui.widgets.chat_log.table import measured
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
 
@@ -108,15 +108,22 @@ def test_a_table_with_too_many_columns_becomes_rows_of_names_and_values():
     assert rows(text, 40)[:9] == [f" column{n}: value{n}" for n in range(9)]
 
 
-@given(st.lists(st.integers(0, 200), min_size=1, max_size=12), st.integers(10, 120))
-def test_columns_fit_or_there_are_none(sizes, room):
-    row = [[("x" * size, Style.null())] for size in sizes]
-    widths = column_widths([row], room)
-    if widths:
-        assert sum(widths) + 3 * (len(widths) - 1) <= room
-        assert all(width <= max(size, 1) for width, size in zip(widths, sizes, strict=True))
+@given(
+    st.lists(
+        st.lists(st.text(alphabet="ab 漢", max_size=40), min_size=1, max_size=12), min_size=1, max_size=4
+    ),
+    st.integers(15, 120),
+)
+def test_columns_fit_or_there_are_none(texts, room):
+    rows = [[[(text, Style.null())] for text in row] for row in texts]
+    count = max(map(len, rows))
+    columns = measured(rows, [""] * count, room)
+    if columns.widths:
+        assert sum(columns.widths) + columns.gap * (count - 1) <= room
+        assert len(columns.widths) == count
+        assert min(columns.widths) >= 1
     else:
-        assert sum(min(max(size, 1), 6) for size in sizes) + 3 * (len(sizes) - 1) > room
+        assert count * 14 + count - 1 > room
 
 
 def test_in_ascii_no_other_sign_is_painted():

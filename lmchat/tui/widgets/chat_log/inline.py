@@ -2,38 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 
 from rich.style import Style
 
+from lmchat.tui.widgets.chat_log.addresses import can_be_opened, is_told_by
 from lmchat.tui.widgets.chat_log.line import Span
 from lmchat.tui.widgets.chat_log.page import Page, safe_span
 from lmchat.tui.widgets.chat_log.syntax import References, Token, parse_inline
 
 BREAK = "\n"
-"""Stands for a hard break among the pieces of a paragraph."""
+"""Stands for the end of a line among the pieces of a paragraph."""
 _NULL = Style.null()
-_STYLES = {"code_inline": "code", "html_inline": "muted", "image": "link"}
-_FIXED = {"softbreak": " ", "hardbreak": BREAK}
+_STYLES = {"code_inline": "code", "html_inline": "muted", "math_inline": "code"}
+_LINE_BREAK = re.compile(r"<br\s*/?>$", re.IGNORECASE)
+_MOST_SHOWN = 200
+"""Characters of an address that are shown behind words which do not tell where they lead."""
 
 
-def inline_spans(page: Page, text: str, references: References, style: Style) -> Iterator[Span]:
-    """Yield the pieces of a paragraph; its text is made harmless here."""
-    stack = [style]
-    for token in parse_inline(text, references):
-        if token.nesting == 1:
-            name = token.type.removesuffix("_open")
-            stack.append(stack[-1] + page.styles.get(name, _NULL) + _target(token, "href"))
-        elif token.nesting == -1:
-            stack.pop()
-        elif token.type in _FIXED:
-            yield _FIXED[token.type], stack[-1]
-        else:
-            look = stack[-1] + page.styles.get(_STYLES.get(token.type, ""), _NULL) + _target(token, "src")
-            yield safe_span(token.content or ("image" if token.type == "image" else "")), look
+def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
+    """Return the pieces of a paragraph; its text is made harmless here."""
+    return _Writer(page, style).write(parse_inline(text, references))
 
 
-def _target(token: Token, attribute: str) -> Style:
-    """Return a style that only carries where a link leads."""
-    target = token.attrs.get(attribute)
-    return Style(meta={"link": str(target)}) if target else _NULL
+class _Writer:
+    """Turns tokens into spans."""
+
+    def __init__(self, page: Page, style: Style) -> None:
+        self.page = page
+        self.spans: list[Span] = []
+        self._stack = [style]
+        self._target = ""
+        self._begin = 0
+
+    def write(self, tokens: list[Token]) -> list[Span]:
+        """Return the spans of tokens."""
+        for token in tokens:
+            if token.nesting == 1:
+                self._open(token)
+            elif token.nesting == -1:
+                self._close(token)
+            elif token.type in ("softbreak", "hardbreak") or _is_line_break(token):
+                self.spans.append((BREAK, _NULL))
+            elif token.type == "image":
+                self._image(token)
+            else:
+                self._put(token.content, self._stack[-1] + self._style(_STYLES.get(token.type, "")))
+        return self.spans
+
+    def _style(self, name: str) -> Style:
+        return self.page.styles.get(name, _NULL)
+
+    def _put(self, text: str, style: Style) -> None:
+        """Add text; what has several lines, as mathematics may, is several pieces."""
+        for number, line in enumerate(text.split("\n")):
+            if number:
+                self.spans.append((BREAK, _NULL))
+            if line:
+                self.spans.append((safe_span(line), style))
+
+    def _open(self, token: Token) -> None:
+        style = self._style(token.type.removesuffix("_open"))
+        if token.type == "link_open":
+            self._target, self._begin = str(token.attrs.get("href", "")), len(self.spans)
+            style = self._link(self._target)
+        self._stack.append(self._stack[-1] + style)
+
+    def _close(self, token: Token) -> None:
+        if token.type == "link_close" and self._target:
+            words = "".join(text for text, _ in self.spans[self._begin :]).strip()
+            if not words:
+                self._put(self._target, self._stack[-1])
+            elif not is_told_by(self._target, words):
+                self._put(f" ({self._shortened(self._target)})", self._stack[-2] + self._behind(self._target))
+        if token.type == "link_close":
+            self._target = ""
+        self._stack.pop()
+
+    def _image(self, token: Token) -> None:
+        """Add what stands for a picture: its words, as a link, or else where it is."""
+        source = str(token.attrs.get("src", ""))
+        target = self._target or source
+        look = self._stack[-1] + self._link(target)
+        self._put("image: ", self._stack[-1] + self._style("muted"))
+        self._put(token.content or self._shortened(source) or "without a name", look)
+        if token.content and source and not can_be_opened(source):
+            self._put(f" ({self._shortened(source)})", self._stack[-1] + self._style("muted"))
+
+    def _link(self, target: str) -> Style:
+        """Return the look of a link that can be opened, and where it leads; of another none."""
+        return self._style("link") + Style(meta={"link": target}) if can_be_opened(target) else _NULL
+
+    def _behind(self, target: str) -> Style:
+        meta = Style(meta={"link": target}) if can_be_opened(target) else _NULL
+        return self._style("muted") + meta
+
+    def _shortened(self, target: str) -> str:
+        return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.signs.cut
+
+
+def _is_line_break(token: Token) -> bool:
+    return token.type == "html_inline" and _LINE_BREAK.match(token.content) is not None

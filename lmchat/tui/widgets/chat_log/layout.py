@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,16 +11,28 @@ from rich.style import Style
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines
-from lmchat.tui.widgets.chat_log.inline import BREAK, inline_spans
+from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.page import Page, safe_span, width_of
+from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
-from lmchat.tui.widgets.chat_log.table import Cell, column_widths, table_lines
+from lmchat.tui.widgets.chat_log.table import (
+    Cell,
+    Columns,
+    Prefix,
+    Prefixes,
+    continued_lines,
+    measured,
+    split_lines,
+    table_lines,
+)
 
 _NULL = Style.null()
 _HEAD_LINES = 2
-_THOUGHT_INDENT = "  "
-Prefix = Sequence[Span]
+_INDENT = "  "
+_LEAST_ROOM = MIN_WIDTH + 3
+"""Cells that are left for text, however deep it is nested; code has a margin of three."""
+_TASK = re.compile(r"\[([ xX])\](?:[ \t]+|$)")
+_ADDRESS = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
 
 
 class Layout:
@@ -27,14 +40,15 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._frames: dict[tuple[str, int], tuple[list[int], list[str]]] = {}
+        self._frames: dict[tuple[str, int], Columns] = {}
         self._references: References = {}
+        self._source: list[str] = []
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block; half a definition in it must not stay, so `references` is copied."""
         if block.make is not None:
             return block.make(self.page)
-        prefix: Prefix = [(_THOUGHT_INDENT, _NULL)] if block.is_thought else ()
+        prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
             return list(self._plain(block.source))
         if block.kind is Kind.FENCE:
@@ -47,8 +61,9 @@ class Layout:
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
-        tokens = parse_blocks(block.source, self._references)
-        lines = list(self._walk(tokens, prefix, prefix, base, block.ordinal))
+        self._source = block.source.split("\n")
+        tokens = parse_blocks(block.source, self._references, shows_definitions=True)
+        lines = list(self._walk(tokens, (prefix, prefix), base, block.ordinal))
         if block.has_cursor and lines:
             self._put_cursor(lines[-1])
         return lines
@@ -68,97 +83,113 @@ class Layout:
             yield from self.page.wrap([(line, _NULL)])
 
     def _walk(
-        self, tokens: list[Token], first: Prefix, rest: Prefix, base: Style, ordinal: int | None = None
+        self, tokens: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None = None
     ) -> Iterator[Line]:
         """Yield the lines of tokens that stand one below the other."""
         position = 0
+        first, rest = prefixes
         above: Token | None = None
         while position < len(tokens):
             token, end = tokens[position], closing(tokens, position)
-            if above and not _is_attached(above, token):
+            if above and not self._is_attached(above, token):
                 yield self.page.line([], prefix=rest)
             yield from self._block(token, tokens[position + 1 : end], (first, rest), base, ordinal)
             first, position, above = rest, end + 1, token
 
+    def _is_attached(self, above: Token, token: Token) -> bool:
+        """Whether a list follows its paragraph, or a definition another, without a blank row."""
+        is_list = above.type == "paragraph_open" and token.type.endswith("_list_open")
+        is_definition = above.type == token.type == "definition"
+        return (is_list or is_definition) and not self._is_behind_blank(token)
+
+    def _is_behind_blank(self, token: Token) -> bool:
+        """Whether there is a blank line above a token in the source; in a quote it is marked."""
+        line = token.map[0] - 1 if token.map else -1
+        return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
+
     def _block(
-        self,
-        token: Token,
-        inner: list[Token],
-        prefixes: tuple[Prefix, Prefix],
-        base: Style,
-        ordinal: int | None,
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
     ) -> Iterator[Line]:
         """Return the lines of one token and what is in it."""
-        first, rest = prefixes
         match token.type:
             case "paragraph_open" | "heading_open":
-                style = base + self._heading(token)
-                return self._inline(inner[0], first, rest, style)
+                return self._inline(inner[0], prefixes, base + self._heading(token))
             case "fence" | "code_block":
                 code = token.content.rstrip("\n")
-                return code_lines(self.page, code, token.info, first=first, rest=rest)
+                return code_lines(self.page, code, token.info, first=prefixes[0], rest=prefixes[1])
             case "blockquote_open":
                 mark = (self.page.signs.column + " ", self.page.styles["faint"])
-                style = base + self.page.styles["quote"]
-                return self._walk(inner, [*first, mark], [*rest, mark], style)
+                return self._walk(inner, self._deeper(prefixes, mark, mark), base + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
                 return self._list(token, inner, prefixes, base, ordinal)
             case "table_open":
-                return self._table(inner, rest)
+                return self._table(inner, prefixes)
             case _:
-                return self._raw(token, first, rest)
+                return self._raw(token, prefixes)
+
+    def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
+        """Return prefixes with a mark more; where no room is left for text they begin anew at the edge."""
+        if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
+            return [mark], [below]
+        return [*prefixes[0], mark], [*prefixes[1], below]
 
     def _heading(self, token: Token) -> Style:
         if token.type != "heading_open":
             return _NULL
         return self.page.styles[token.tag if token.tag in ("h1", "h2") else "h3"]
 
-    def _raw(self, token: Token, first: Prefix, rest: Prefix) -> Iterator[Line]:
-        """Yield rules, and what is shown as it stands: HTML, and whatever else has text."""
+    def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
+        """Yield rules, and what is shown as it stands: mathematics, definitions, HTML and the like."""
+        first, rest = prefixes
         if token.type == "hr":
             rule = self.page.signs.rule * (self.page.text_width - width_of(rest))
             yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
             return
+        is_math = token.type == "math_block"
+        style = self.page.styles["code" if is_math else "muted"]
+        if is_math:
+            first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         for text in token.content.rstrip("\n").split("\n"):
-            spans = [(safe_span(text), self.page.styles["muted"])]
-            yield from self.page.wrap(spans, first=first, rest=rest)
+            yield from self.page.wrap(_addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
     def _list(
-        self,
-        token: Token,
-        inner: list[Token],
-        prefixes: tuple[Prefix, Prefix],
-        base: Style,
-        ordinal: int | None,
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
     ) -> Iterator[Line]:
+        """Yield the lines of the items; those that are apart in the source are apart on the page."""
         first, rest = prefixes
         number = int(token.attrs.get("start", 1)) if ordinal is None else ordinal
         position = 0
         while position < len(inner):
             end = closing(inner, position)
-            mark = f"{number}. " if token.type == "ordered_list_open" else self.page.signs.fresh + " "
-            before = [*first, (mark, self.page.styles["muted"])]
-            after = [*rest, (" " * len(mark), _NULL)]
+            if position and self._is_behind_blank(inner[position]):
+                yield self.page.line([], prefix=rest)
             item = inner[position + 1 : end]
+            mark = f"{number}{token.markup} " if token.type == "ordered_list_open" else ""
+            mark += self._task(item) or ("" if mark else self.page.signs.fresh + " ")
+            deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
             if item:
-                yield from self._walk(item, before, after, base)
+                yield from self._walk(item, deeper, base)
             else:
-                yield self.page.line([], prefix=before)
+                yield self.page.line([], prefix=deeper[0])
             first, position, number = rest, end + 1, number + 1
 
-    def _inline(self, token: Token, first: Prefix, rest: Prefix, style: Style) -> Iterator[Line]:
-        """Yield the lines of a paragraph; a hard break ends a line."""
-        spans: list[Span] = []
-        for text, span_style in self._spans(token, style):
-            if text == BREAK:
-                yield from self.page.wrap(spans, first=first, rest=rest)
-                first, spans = rest, []
-            else:
-                spans.append((text, span_style))
-        yield from self.page.wrap(spans, first=first, rest=rest)
+    def _task(self, item: list[Token]) -> str:
+        """Take the box of a task from the words of an item; return it as it is shown."""
+        found = _TASK.match(item[1].content) if len(item) > 1 and item[0].type == "paragraph_open" else None
+        if found is None:
+            return ""
+        item[1].content = item[1].content[found.end() :]
+        return f"[{found[1].lower()}] "
 
-    def _spans(self, token: Token, style: Style) -> Iterator[Span]:
+    def _inline(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines of a paragraph; where its source has another line, so has the page."""
+        first, rest = prefixes
+        for spans in split_lines(self._spans(token, style)):
+            yield from self.page.wrap(spans, first=first, rest=rest)
+            first = rest
+
+    def _spans(self, token: Token, style: Style) -> list[Span]:
         return inline_spans(self.page, token.content, self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
@@ -169,37 +200,33 @@ class Layout:
             if token.type == "tr_open":
                 rows.append([])
             elif token.type == "th_open":
-                aligns.append("right" if "right" in str(token.attrs.get("style", "")) else "left")
+                aligns.append(str(token.attrs.get("style", "")).removeprefix("text-align:"))
             elif token.type == "inline":
                 style = self.page.style("strong", "muted") if len(rows) == 1 else _NULL
-                rows[-1].append(
-                    [(" " if text == BREAK else text, look) for text, look in self._spans(token, style)]
-                )
+                rows[-1].append(self._spans(token, style))
         return rows, aligns
 
-    def _table(self, tokens: list[Token], rest: Prefix) -> Iterator[Line]:
+    def _table(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
         rows, aligns = self._cells(tokens)
-        widths = column_widths(rows, self.page.text_width - width_of(rest))
-        for lines in table_lines(self.page, rows, aligns, widths, prefix=rest):
-            yield from lines
+        columns = measured(rows, aligns, self.page.text_width - width_of(prefixes[1]))
+        return table_lines(self.page, rows, columns, prefixes)
 
     def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
-        """Yield the lines of rows that continue a table; its first rows decide about the widths."""
+        """Return the lines of rows that continue a table; its first rows decide about the columns."""
         room = self.page.text_width - width_of(prefix)
         head = "\n".join(block.info.split("\n", _HEAD_LINES)[:_HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
-            rows, aligns = self._cells(parse_blocks(block.info, self._references))
-            self._frames[key] = column_widths(rows, room), aligns
-        widths, aligns = self._frames[key]
+            self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
         rows, _ = self._cells(parse_blocks(head + block.source, self._references))
-        for lines in list(table_lines(self.page, rows, aligns, widths, prefix=prefix))[1:]:
-            yield from lines
+        return continued_lines(self.page, rows, self._frames[key], prefix)
 
 
-def _is_attached(above: Token, token: Token) -> bool:
-    """Whether a list follows its paragraph without a blank row."""
-    if not token.type.endswith("_list_open"):
-        return False
-    ends_there = above.map is not None and token.map is not None and above.map[1] == token.map[0]
-    return bool(token.level) or (above.type == "paragraph_open" and ends_there)
+def _addressed(text: str, style: Style) -> list[Span]:
+    """Return text with the addresses in it as links."""
+    spans: list[Span] = []
+    end = 0
+    for found in _ADDRESS.finditer(text):
+        spans += [(text[end : found.start()], style), (found[0], style + Style(meta={"link": found[0]}))]
+        end = found.end()
+    return [*spans, (text[end:], style)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
@@ -11,8 +10,6 @@ References = MutableMapping[str, Any]
 """Link reference definitions by name, in the parser's own form."""
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
-_ADDRESS = re.compile(r"https?://[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]")
-"""An address that is not marked as a link; what ends a sentence is no part of it."""
 
 
 class Token(Protocol):
@@ -30,6 +27,8 @@ class Token(Protocol):
     """First line, and the line behind the last."""
     content: str
     """Its text."""
+    markup: str
+    """What stands for it in the text: of a list, the sign behind its numbers."""
     info: str
     """The words after the opening of a fence."""
     attrs: Mapping[str, Any]
@@ -40,14 +39,20 @@ class Token(Protocol):
 def _parsers() -> tuple[Any, Any]:
     from markdown_it import MarkdownIt
 
-    blocks = MarkdownIt("gfm-like", {"linkify": False})
+    from lmchat.tui.widgets.chat_log.dialect import MOST_LEVELS, teach
+
+    blocks = teach(MarkdownIt("gfm-like", {"linkify": False, "maxNesting": 2 * MOST_LEVELS}))
     blocks.core.ruler.disable(_NOT_NEEDED)
-    return blocks, MarkdownIt("gfm-like", {"linkify": False})
+    return blocks, teach(MarkdownIt("gfm-like", {"linkify": False}))
 
 
-def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the block structure; `references` gains the definitions that are found."""
-    tokens: list[Token] = _parsers()[0].parse(text, {"references": references})
+def parse_blocks(text: str, references: References, *, shows_definitions: bool = False) -> list[Token]:
+    """Return the block structure; `references` gains the definitions that are found.
+
+    With `shows_definitions` each definition is a token, too.
+    """
+    environment = {"references": references, "shows_definitions": shows_definitions}
+    tokens: list[Token] = _parsers()[0].parse(text, environment)
     return tokens
 
 
@@ -86,6 +91,4 @@ def links(text: str) -> list[str]:
             for token in parse_inline(block.content, references):
                 if href := str(token.attrs.get("href", "")):
                     found[href] = None
-                if token.type == "text":
-                    found |= dict.fromkeys(_ADDRESS.findall(token.content))
     return list(found)

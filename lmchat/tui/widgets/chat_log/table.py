@@ -3,85 +3,157 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+from msgspec import Struct
+from rich.cells import cell_len
 from rich.style import Style
 
+from lmchat.tui.widgets.chat_log.inline import BREAK
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import Page, split, width_of
 from lmchat.tui.widgets.chat_log.wrapping import wrap_points
 
 Cell = list[Span]
+Prefix = Sequence[Span]
+Prefixes = tuple[Prefix, Prefix]
+"""What stands before the first line, and before the others."""
 _NULL = Style.null()
-_GAP = 3
-"""Cells between two columns."""
-_MIN_COLUMN = 6
-"""A column that would have to be narrower turns the table into rows of `name: value`."""
+_GAPS = (3, 2, 1)
+"""Cells between two columns, the best first."""
+_LONGEST_WORD = 14
+"""A column is as wide as its longest word, but no wider than this: what is longer is cut."""
+_LEAST = 6
+"""A column that holds more than so many cells has at least as many."""
 
 
-def column_widths(rows: Sequence[Sequence[Cell]], room: int) -> list[int]:
-    """Return the widths of the columns, the widest shrunk first; an empty list where they cannot fit."""
-    count = max(map(len, rows))
-    widths = [
-        max((width_of(row[column]) for row in rows if column < len(row)), default=0)
-        for column in range(count)
+class Columns(Struct):
+    """The columns of a table, for one width of the page."""
+
+    widths: list[int]
+    """Their widths; empty where they do not fit."""
+    aligns: list[str]
+    """`left`, `center` or `right`, or nothing."""
+    gap: int = _GAPS[0]
+    """Cells between two of them."""
+    is_apart: bool = False
+    """Whether there is a blank row between rows, because some have several lines."""
+
+
+def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
+    """Return columns with the widest shrunk first, so far as their words allow."""
+    columns = [[row[place] for row in rows if place < len(row)] for place in range(max(map(len, rows)))]
+    wanted = [max((_width(cell) for cell in column), default=0) or 1 for column in columns]
+    least = [
+        min(width, max(_LEAST, min(_LONGEST_WORD, max(map(_longest_word, column)))))
+        for width, column in zip(wanted, columns, strict=True)
     ]
-    widths = [max(width, 1) for width in widths]
-    excess = sum(widths) + _GAP * (count - 1) - room
-    while excess > 0:
-        widest = max(widths)
-        if widest <= _MIN_COLUMN:
-            return []
-        second = max((width for width in widths if width < widest), default=_MIN_COLUMN)
-        index = widths.index(widest)
-        step = min(excess, max(widest - max(second, _MIN_COLUMN), 1))
-        widths[index] -= step
-        excess -= step
+    for sizes in (wanted, least):
+        for gap in _GAPS:
+            space = room - gap * (len(columns) - 1)
+            if sum(sizes) <= space:
+                is_apart = sum(wanted) > space or any(_has_break(cell) for cell in chain(*columns))
+                return Columns(_shrunk(wanted, least, space), aligns, gap, is_apart)
+    return Columns([], aligns)
+
+
+def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
+    """Return widths that fit into a space: the widest that may shrink gives first."""
+    widths = list(wanted)
+    while (excess := sum(widths) - space) > 0:
+        free = [place for place, width in enumerate(widths) if width > least[place]]
+        widest = max(free, key=lambda place: widths[place])
+        second = max((widths[place] for place in free if widths[place] < widths[widest]), default=0)
+        widths[widest] -= min(excess, max(widths[widest] - max(second, least[widest]), 1))
     return widths
 
 
-def table_lines(
-    page: Page, rows: list[list[Cell]], aligns: list[str], widths: list[int], *, prefix: Sequence[Span] = ()
-) -> Iterator[list[Line]]:
-    """Yield the lines of each row; those of the first, the head, end with a rule."""
-    for index, row in enumerate(rows):
-        if not widths:
-            yield list(_record(page, rows[0], row, prefix)) if index else []
-            continue
-        lines = list(_row(page, row, aligns, widths, prefix))
-        if not index:
-            rule = page.signs.rule * (sum(widths) + _GAP * (len(widths) - 1))
-            lines.append(page.line([(rule, page.styles["faint"])], prefix=prefix))
-        yield lines
+def _width(cell: Cell) -> int:
+    return max(map(width_of, split_lines(cell)))
 
 
-def _row(
-    page: Page, row: list[Cell], aligns: list[str], widths: list[int], prefix: Sequence[Span]
-) -> Iterator[Line]:
+def _longest_word(cell: Cell) -> int:
+    return max(map(cell_len, "".join(text for text, _ in cell).split()), default=0)
+
+
+def _has_break(cell: Cell) -> bool:
+    return any(text == BREAK for text, _ in cell)
+
+
+def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
+    """Return the lines that spans hold."""
+    lines: list[list[Span]] = [[]]
+    for span in spans:
+        if span[0] == BREAK:
+            lines.append([])
+        else:
+            lines[-1].append(span)
+    return lines
+
+
+def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+    """Yield the lines of a table: its head, a rule, its rows; or a list of values where no columns fit."""
+    if not columns.widths:
+        return _records(page, rows, prefixes)
+    return _columns(page, rows, columns, prefixes)
+
+
+def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
+    """Yield the lines of rows that follow others; the first of `rows` is the head and not shown."""
+    if not columns.widths:
+        yield page.line([], prefix=prefix)
+        yield from _records(page, rows, (prefix, prefix))
+        return
+    for row in rows[1:]:
+        if columns.is_apart:
+            yield page.line([], prefix=prefix)
+        yield from _row(page, row, columns, (prefix, prefix))
+
+
+def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+    rest = prefixes[1]
+    yield from _row(page, rows[0], columns, prefixes)
+    width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
+    yield page.line([(page.signs.rule * width, page.styles["faint"])], prefix=rest)
+    for number, row in enumerate(rows[1:]):
+        if number and columns.is_apart:
+            yield page.line([], prefix=rest)
+        yield from _row(page, row, columns, (rest, rest))
+
+
+def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of one row: cells that are too long are broken inside their column."""
-    cells = [list(_broken(cell, width)) for cell, width in zip(row, widths, strict=False)]
+    cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
+    prefix = prefixes[0]
     for number in range(max(map(len, cells), default=0)):
         spans: list[Span] = []
         for column, parts in enumerate(cells):
             part = parts[number] if number < len(parts) else []
-            spans += ([(" " * _GAP, _NULL)] if column else []) + page.fit(
-                _trimmed(part), widths[column], align=aligns[column]
-            )
+            spans += [(" " * columns.gap, _NULL)] if column else []
+            spans += page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.is_row = True
         yield line
+        prefix = prefixes[1]
 
 
-def _record(page: Page, head: list[Cell], row: list[Cell], prefix: Sequence[Span]) -> Iterator[Line]:
-    """Yield a row as lines of `name: value`, with a blank line behind."""
-    for name, value in zip(head, row, strict=False):
-        label = [(text, page.styles["muted"]) for text, _ in name]
-        yield from page.wrap([*label, (": ", page.styles["muted"]), *value], first=prefix, rest=prefix)
-    yield page.line([], prefix=prefix)
+def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
+    """Yield rows as lines of `name: value`, with a blank line between rows."""
+    first, rest = prefixes
+    for number, row in enumerate(rows[1:]):
+        if number:
+            yield page.line([], prefix=rest)
+        for name, value in zip(rows[0], row, strict=False):
+            label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
+            for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
+                yield from page.wrap(spans, first=first, rest=rest)
+                first = rest
 
 
 def _broken(cell: Cell, width: int) -> Iterator[Cell]:
-    text = "".join(part for part, _ in cell)
-    return split(cell, [0, *wrap_points(text, width), len(text)])
+    for line in split_lines(cell):
+        text = "".join(part for part, _ in line)
+        yield from split(line, [0, *wrap_points(text, width), len(text)])
 
 
 def _trimmed(cell: Cell) -> Cell:
