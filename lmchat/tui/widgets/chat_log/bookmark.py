@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from lmchat.tui.widgets.chat_log.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log.hold import Hold, find, laid, take
 
-_PARTS = 3
+_PARTS = (3, 5)
+"""Message, block, line; and, where it was laid out, characters before the line and in the block."""
 
 
 def bookmark(log: ChatLog) -> str:
-    """Return what stands at the top of the screen: message, block, line; empty at the end."""
-    if log.is_following or not len(log.document):
+    """Return what stands at the top of the screen; empty at the end."""
+    if log.is_at_end or not len(log.document):
         return ""
-    index, block, line = log.document.locate(log.scroll_offset.y)
-    message = log.document.entries[index].message
-    return "" if message is None else f"{message.message_id} {block} {line}"
+    hold = take(log.document, log.document.locate(log.scroll_offset.y))
+    message = log.document.entries[hold.index].message
+    if message is None:
+        return ""
+    return f"{message.message_id} {hold.number} {hold.row} {hold.chars} {hold.total}"
 
 
 def message_of(mark: str) -> str:
     """Return the id of the message that a bookmark is in; empty for the end, and for what is none."""
     parts = mark.split(" ")
-    is_one = len(parts) == _PARTS and all(part.removeprefix("-").isdecimal() for part in parts[1:])
+    is_one = len(parts) in _PARTS and all(part.removeprefix("-").isdecimal() for part in parts[1:])
     return parts[0] if is_one else ""
 
 
@@ -28,6 +32,11 @@ def go_to_bookmark(log: ChatLog, mark: str) -> bool:
     index = log.document.entries.place(message_of(mark)) if message_of(mark) else None
     if index is None:
         return False
-    _, block, line = mark.split(" ")
-    log.leave_end((index, max(int(block), -1), max(int(line), 0)))
+    number, row, *chars = map(int, mark.split(" ")[1:])
+    place = laid(log.document, (index, max(number, -1), max(row, 0)))
+    if chars and place[1] >= 0:
+        there = take(log.document, place)
+        hold = Hold(index, place[1], row, block=there.block, chars=chars[0], total=chars[1])
+        place = find(log.document, hold)
+    log.show_at(place)
     return True

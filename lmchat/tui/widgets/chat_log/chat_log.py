@@ -27,7 +27,9 @@ from lmchat.tui.quirks.painting import adopted
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry
+from lmchat.tui.widgets.chat_log.hold import note_around
 from lmchat.tui.widgets.chat_log.reading import ReadingLog
+from lmchat.tui.widgets.chat_log.unseen import COUNTED_LINES
 
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
@@ -71,7 +73,7 @@ class ChatLog(ReadingLog, can_focus=True):
             self.document.entries[-1].is_open = True
         if self.has_focus:
             self.focus_last()
-        self.is_following, self._mark = True, None
+        self.is_following, self._hold = True, None
         self.settle()
         self.refresh()
         self.count_new_lines()
@@ -94,10 +96,10 @@ class ChatLog(ReadingLog, can_focus=True):
         self._wants_top = not self.is_whole
         super().scroll_home(**options)
 
-    def append(self, message: ChatMessage) -> None:
-        """Add a message at the end; the user's own are always brought into view."""
+    def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
+        """Add a message at the end; what the user sends is brought into view, what had waited is not."""
         self._add(self._entry(message))
-        if message.role is Role.USER:
+        if message.role is Role.USER and is_sent_now:
             self.scroll_end()
 
     def begin_answer(self, message: ChatMessage) -> None:
@@ -150,6 +152,7 @@ class ChatLog(ReadingLog, can_focus=True):
         if self._open is None or not deltas:
             return
         entry = self.document.entries[self._open]
+        self.keep_still()
         for delta in deltas:
             entry.feed(delta)
         changed = self.document.grow(self._open, is_exact=not self.is_following)
@@ -186,7 +189,10 @@ class ChatLog(ReadingLog, can_focus=True):
         """Show what of the open answer is thought and what is text, after the server told it late."""
         self.flush()
         if self._open is not None:
-            self.document.entries[self._open].restate(message)
+            entry = self.document.entries[self._open]
+            if not self.is_following and self._is_on_screen(self._open):
+                entry.is_folded = False  # it is being read
+            entry.restate(message)
             self._rebuilt(self._open)
 
     def replace(self, message: ChatMessage) -> bool:
@@ -225,8 +231,14 @@ class ChatLog(ReadingLog, can_focus=True):
     def repaint(self, place: Place, lines: int) -> None:
         """Paint some lines again, if they are on the screen."""
         y = self.document.position(place)
-        if y < self.scroll_offset.y + self.size.height and y + lines > self.scroll_offset.y:
+        if self._has_rows(y, lines):
             self.refresh_lines(y, lines)
+
+    def _is_on_screen(self, index: int) -> bool:
+        return self._has_rows(self.document.heights.top(index), self.document.heights[index])
+
+    def _has_rows(self, y: int, lines: int) -> bool:
+        return y < self.scroll_offset.y + self.size.height and y + lines > self.scroll_offset.y
 
     def on_unmount(self, _event: events.Unmount) -> None:
         """Leave no timer behind."""
@@ -241,14 +253,23 @@ class ChatLog(ReadingLog, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         self.flush()
+        self.keep_still()
         index = self.document.append(entry)
+        if not self.is_following:
+            self.document.sweep(index, 0, 1, COUNTED_LINES)
         self.settle(changed=(index, -1, 0))
         return index
 
     def _rebuilt(self, index: int) -> None:
-        anchor = None if self.is_following else self.document.locate(self.scroll_offset.y)
+        """Take up that a message is shown in another way; what is on the screen stays where it is."""
+        self.keep_still()
+        holds = [hold for hold in (self._hold, self._seen) if hold is not None and hold.index == index]
+        for hold in holds:
+            note_around(self.document, hold)
         self.document.rebuild(index)
-        self.settle(changed=(index, -1, 0), anchor=anchor)
+        if not self.is_following:
+            self._lay_out_unseen()
+        self.settle(changed=(index, -1, 0))
 
     def _entry(self, message: ChatMessage) -> Entry:
         previous = self.document.entries.model_before(len(self.document))

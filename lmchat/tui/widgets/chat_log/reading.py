@@ -13,20 +13,14 @@ from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.post import Post
 from lmchat.tui.quirks.typing import hand_over, is_together
-from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.marked import MarkedView
+from lmchat.tui.widgets.chat_log.hold import Hold, find, note_around, take
+from lmchat.tui.widgets.chat_log.unseen import UnseenLines
 
 
-class ReadingLog(MarkedView, can_focus=True):
+class ReadingLog(UnseenLines, can_focus=True):
     """A log that is read; what comes into it is the business of `ChatLog`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
-
-    class NewLines(Post, namespace="chat_log"):
-        """Lines came below what is on the screen, or all have been seen."""
-
-        count: int
-        """How many have not been on the screen."""
 
     class Wanted(Post, namespace="chat_log"):
         """A message key was pressed whose work is done elsewhere."""
@@ -43,7 +37,6 @@ class ReadingLog(MarkedView, can_focus=True):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._new_lines = 0
         self._copied: tuple[str, int] = ("", 0)
         self.typed_into: Widget | None = None
         """Where words go that are typed or pasted while a message has the focus."""
@@ -66,11 +59,13 @@ class ReadingLog(MarkedView, can_focus=True):
         else:
             found = self._message_from(self._cursor + step, step)
             if found is None and step > 0:
+                self.is_following = self.is_at_end
+                self.count_new_lines()
                 return False
         found = first if found is None else found
+        self.screen.set_focus(self, scroll_visible=False)
         self._set_cursor(found)
         self.show_entry(found)
-        self.screen.set_focus(self, scroll_visible=False)
         return True
 
     def _message_from(self, index: int, step: int) -> int | None:
@@ -97,6 +92,8 @@ class ReadingLog(MarkedView, can_focus=True):
     def on_focus(self, _event: events.Focus) -> None:
         """Give the focus to the last message if none has it."""
         self.focus_last()
+        if not self.is_following and len(self.document):
+            self._hold = self.grip()
         self.refresh()
 
     def focus_last(self) -> None:
@@ -109,29 +106,69 @@ class ReadingLog(MarkedView, can_focus=True):
         self.refresh()
 
     def _set_cursor(self, index: int) -> None:
+        """Give the focus to a message; it stays in view: the end is followed with the last one alone."""
         self._cursor = index
+        if self.is_following and self._message_from(index + 1, 1) is not None:
+            self.leave_end()
+        elif self.is_at_end and not self.is_following:
+            self.is_following = self._message_from(index + 1, 1) is None
+        if not self.is_following:
+            self._hold = self.grip()
+        self.count_new_lines()
         self.refresh()
+
+    def hold_here(self) -> None:
+        """Hold what has come to the top of the screen; the focus stays on what is seen."""
+        super().hold_here()
+        if self.screen.focused is self:
+            self._keep_cursor_in_view()
+
+    def scroll_end(self, **options: Any) -> None:
+        """Follow the end again, with the focus on the last message."""
+        super().scroll_end(**options)
+        if self.screen.focused is self:
+            self._keep_cursor_in_view()
+
+    def _keep_cursor_in_view(self) -> None:
+        """Give the focus to the nearest message on the screen: what keys do elsewhere is not seen."""
+        document, top = self.document, self.scroll_offset.y
+        if self._cursor is None or not len(document):
+            return
+        last, number, _ = document.locate(top + self.size.height - 1)
+        first, last = document.locate(top)[0], last - int(number < 0)
+        if self._cursor < first:
+            found = self._message_from(first, 1)
+        else:
+            found = self._message_from(last, -1) if self._cursor > last else None
+        if found is not None:
+            self._cursor = found
+            if not self.is_following:
+                self._hold = self.grip()
+            self.refresh()
+
+    def grip(self, y: int | None = None) -> Hold:
+        """Return what is to stay where it is: the focused message where it begins on the screen."""
+        document, top = self.document, self.scroll_offset.y if y is None else y
+        index = self._cursor
+        if self.screen.focused is self and index is not None and document.entries[index].is_built:
+            place = (index, 0, 0)
+            offset = document.position(place) - top
+            if 0 <= offset < self.size.height:
+                return take(document, place, offset)
+        return super().grip(y)
 
     def show_entry(self, index: int) -> None:
         """Scroll a message into view, by as little as possible."""
         document, height = self.document, self.size.height
         document.sweep(index, 0, 1, height)
         document.sweep(index - 1, None, -1, height)
+        self.settle()
         top, rows = document.heights.top(index), document.heights[index]
         bottom = top + rows
         if top < self.scroll_offset.y or rows >= height:
-            self.leave_end((index, -1, 0))
+            self.show_at((index, -1, 0))
         elif bottom > self.scroll_offset.y + height:
             self.scroll_to(y=bottom - height)
-
-    def leave_end(self, place: Place, offset: int = 0) -> None:
-        """Bring a place to the top of the screen, or so many lines below it."""
-        if self.is_following:
-            self.set_end_mark()
-        self.is_following = False
-        self.settle(anchor=place, offset=offset)
-        self.is_following = round(self.scroll_y) >= self.max_scroll_y
-        self.refresh()
 
     def action_message(self, name: str) -> None:
         """Do what a message key says, or ask for it."""
@@ -161,17 +198,19 @@ class ReadingLog(MarkedView, can_focus=True):
         """Turn a way of showing the focused message over; its first row stays where it is."""
         if self._cursor is None:
             return
-        index = self._cursor
-        entry = self.document.entries[index]
+        index, document = self._cursor, self.document
+        entry = document.entries[index]
         setattr(entry, attribute, not getattr(entry, attribute))
-        offset = self.document.heights.top(index) - self.scroll_offset.y
-        place = self.document.locate(self.scroll_offset.y) if offset < 0 else (index, -1, 0)
-        self.document.rebuild(index)
+        offset = document.heights.top(index) - self.scroll_offset.y
+        place = document.locate(self.scroll_offset.y) if offset < 0 else (index, -1, 0)
+        hold = take(document, place, max(offset, 0))
+        note_around(document, hold)
+        document.rebuild(index)
         if entry.is_open and self.is_following:
             self.settle(changed=(index, -1, 0))
             self.refresh()
         else:
-            self.leave_end(place, max(offset, 0))
+            self.show_at(find(document, hold), hold.offset)
 
     def _next_copy(self, message: ChatMessage) -> str:
         """Return what to copy: the details of a failure first, as its card says, then the text."""
@@ -249,38 +288,9 @@ class ReadingLog(MarkedView, can_focus=True):
         if place is not None:
             y = self.document.position(place)
             if not self.scroll_offset.y <= y < self.scroll_offset.y + self.size.height:
-                self.leave_end(place, self.size.height // 3)
+                self.show_at(place, self.size.height // 3)
         self.refresh()
         return result
-
-    def set_end_mark(self) -> None:
-        """Remember where the end is: what comes behind it is new."""
-        last = len(self.document) - 1
-        self._mark = (last, self.document.heights[last]) if last >= 0 else None
-
-    def count_new_lines(self) -> None:
-        """Tell how many lines came since the end was on the screen, where that changed."""
-        count = 0
-        if self.is_following or not len(self.document):
-            self._mark = None
-        else:
-            if self._mark is None:
-                self.set_end_mark()
-            count = self._count_behind_mark()
-        if count != self._new_lines:
-            self._new_lines = count
-            self.post_message(self.NewLines(count))
-
-    def _count_behind_mark(self) -> int:
-        if self._mark is None:
-            return 0
-        tops, total = self.document.heights, self.document.total
-        end = min(tops.top(self._mark[0]) + self._mark[1], total)
-        seen = min(self.scroll_offset.y + self.size.height, total)
-        if seen > end:
-            index, line = tops.find(seen)
-            self._mark, end = (index, line), seen
-        return total - end
 
 
 def _is_complete(message: ChatMessage) -> bool:

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
-from textual.scrollbar import ScrollBar
+from textual.scrollbar import ScrollBar, ScrollTo
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -26,6 +27,7 @@ class QuietScrollBar(ScrollBar):
         self._painted: tuple[object, ...] = ()
         self._drawn_as: tuple[object, ...] = ()
         self._drawn: list[Strip] = []
+        self._grabbed_row = 0
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -43,6 +45,31 @@ class QuietScrollBar(ScrollBar):
         styles = self.parent.styles if isinstance(self.parent, Widget) else self.styles
         colours = styles.scrollbar_background, styles.scrollbar_color
         return self.grabbed is not None, self.mouse_over, self.app.theme, *colours
+
+    def on_mouse_capture(self) -> None:
+        """Note where the thumb is grabbed."""
+        self._grabbed_row = self._thumb()[0]
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Scroll with the thumb: at an end of the bar it is at an end of the log, however long that is.
+
+        Textual's own takes each row for as many lines as the log has for each row of the bar: the first
+        lines of a long log are out of its reach.
+        """
+        event.stop()
+        event.prevent_default()
+        if self.grabbed is not None:
+            self.post_message(ScrollTo(y=self._dragged_by(event.screen_y - self.grabbed.y), animate=False))
+
+    def _dragged_by(self, rows: int) -> float:
+        """Return the position with the thumb so many rows from where it was grabbed."""
+        end = max(self.window_virtual_size - self.window_size, 0)
+        at = min(self.grabbed_position, end)
+        above = self._grabbed_row
+        below = self.size.height - (self._thumb()[1] - self._thumb()[0]) - above
+        if rows < 0:
+            return at * max(1 + rows / above, 0) if above else 0
+        return at + (end - at) * min(rows / below, 1) if below > 0 else end
 
     def _thumb(self) -> tuple[int, int]:
         """Return the first row of the thumb, and the one behind its last."""

@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.geometry import Region, Size
-from textual.scrollbar import ScrollBar
+from textual.geometry import Size
 from textual.strip import Strip
 
 from lmchat.domain.message_path import MessagePath
-from lmchat.tui.quirks.painting import adopt, adopted, grow
-from lmchat.tui.quirks.styles import LateComponents
-from lmchat.tui.signs import signs_for
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.scroll_bar import QuietScrollBar
+from lmchat.tui.quirks.painting import grow
+from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.hold import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.painted import PaintedView
 
-MEASURE = 94
-"""Columns of a page at most."""
-PARTIAL_STYLES = (
-    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
-    "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
-)  # fmt: skip
-"""Styles of words, each a component class of the style sheet."""
 _ENTRY_BITS, _BLOCK_BITS = 40, 20
 
 
-class Viewport(LateComponents, can_focus=True):
-    """Shows a document; keeps the lines near the screen laid out."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "chat-log--margin",
-        "chat-log--panel",
-        *(f"chat-log--{name}" for name in PARTIAL_STYLES),
-    }
+class Viewport(PaintedView, can_focus=True):
+    """Shows a document from some row on; keeps the lines near the screen laid out."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.set_reactive(Viewport.auto_links, False)  # links are found in lines, not by hovering
-        self.document = Document()
         self.is_following = True
-        self._page: Page | None = None
-        self._base = Style.null()
-        self._left = 0
-        self._mark: tuple[int, int] | None = None
-        self._cursor: int | None = None
+        self._hold: Hold | None = None
+        """What stays where it is while the end is not followed: set where one scrolls, kept by all else."""
+        self._is_settling = False
+        self._settled_size = Size(0, 0)
 
     def on_resize(self, _event: events.Resize) -> None:
         """Lay out anew if the width changed."""
@@ -68,78 +46,74 @@ class Viewport(LateComponents, can_focus=True):
             self.restyle()
 
     def restyle(self) -> None:
-        """Forget all lines; what stands at the top of the screen stays there."""
+        """Forget all lines; what is read stays where it is."""
         if not self.outer_size.width:
             return
-        self.make_component_styles()
-        anchor = None
-        if len(self.document) and not self.is_following and self._page is not None:
-            index, number, _ = self.document.locate(self.scroll_offset.y)
-            anchor = index, number, 0
-        self._left = self._geometry()[0]
-        self._page = self._make_page()
-        self._base = self._page.styles["base"]
-        self.document.set_page(self._page)
-        self._mark = None
-        self.settle(anchor=anchor)
+        self.take_page()
+        self.settle()
         self.refresh()
 
-    def _make_page(self) -> Page:
-        styles = {
-            name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
-        }
-        panel = self.get_component_rich_style("chat-log--panel", partial=True)
-        styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
-        return Page(self._geometry()[1], styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
-
-    def _geometry(self) -> tuple[int, int]:
-        """Return where the page begins and how wide it is; the scrollbar always has its column."""
-        margin = self.get_component_styles("chat-log--margin").padding
-        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
-        extra = max((room - MEASURE) // 2, 0)
-        return margin.left + extra, max(min(room, MEASURE), MIN_WIDTH)
-
-    def settle(
-        self, *, changed: Place | None = None, anchor: Place | None = None, offset: int | None = None
-    ) -> None:
+    def settle(self, *, changed: Place | None = None) -> None:
         """Lay out what is on the screen and a screenful around it without moving what the reader sees.
 
-        `changed` is the first line that may look different, `anchor` what is to stay `offset` lines below
-        the top.
+        `changed` is the first line that may look different.
         """
         if not len(self.document):
             return  # an empty log needs no page: the first paint does not wait for its styles
         if self._page is None:
             self.restyle()
             return
+        self._settled_size = self.outer_size
         document, height = self.document, max(self.size.height, 1)
         if self.is_following:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             target = max(document.total - height, 0)
         else:
-            if anchor is None:
-                anchor, offset = document.locate(self.scroll_offset.y), 0
-            document.surround(anchor, height + (offset or 0), 2 * height)
-            target = max(min(document.position(anchor) - (offset or 0), document.total - height), 0)
-        grow(self, Size(1, document.total))
-        if document.trim():
-            self.settle(changed=changed, anchor=anchor, offset=offset)
+            target = self._held(height)
+        self._is_settling = True
+        try:
+            grow(self, Size(1, document.total))
+            if document.trim():
+                self.settle(changed=changed)
+            else:
+                self._show(target, changed)
+        finally:
+            self._is_settling = False
+
+    def _held(self, height: int) -> int:
+        """Return the first row of the screen with which what is held stands where it stood."""
+        document = self.document
+        hold = self._hold = self._hold or self.grip()
+        place = find(document, hold)
+        offset = min(hold.offset, height - 1)
+        document.surround(place, height + offset, 2 * height)
+        target = max(min(document.position(place) - offset, document.total - height), 0)
+        if hold.block is None and hold.row:  # what was not laid out then is now
+            self._hold = self.grip(target)
+        return target
+
+    def grip(self, y: int | None = None) -> Hold:
+        """Return what is to stay where it is, if the screen begins with a row: that row."""
+        return take(self.document, self.document.locate(self.scroll_offset.y if y is None else y))
+
+    def keep_still(self) -> None:
+        """Hold what is on the screen now; to be called before anything changes."""
+        if self.is_following or not len(self.document) or self._page is None:
             return
-        self._show(target, changed)
+        hold, top = self._hold, self.scroll_offset.y
+        if hold is None or self.document.position(find(self.document, hold)) - hold.offset != top:
+            self._hold = self.grip()
 
     def prepend(self, earlier: MessagePath) -> None:
         """Put messages above all others; what is on the screen stays where it is."""
         count = len(earlier)
-        anchor = None
-        if len(self.document) and not self.is_following:
-            index, number, line = self.document.locate(self.scroll_offset.y)
-            anchor = index + count, number, line
+        self.keep_still()
         if self._cursor is not None:
             self._cursor += count
-        if self._mark is not None:
-            self._mark = self._mark[0] + count, self._mark[1]
+        if self._hold is not None:
+            self._hold.index += count
         self.document.prepend(earlier)
-        self.settle(anchor=anchor)
+        self.settle()
 
     def _show(self, target: int, changed: Place | None) -> None:
         if target != round(self.scroll_y):
@@ -152,28 +126,60 @@ class Viewport(LateComponents, can_focus=True):
     def count_new_lines(self) -> None:
         """Tell how many lines came since the end was on the screen."""
 
+    def leave_end(self) -> None:
+        """Follow the end no more."""
+        self.is_following = False
+
     @property
-    def vertical_scrollbar(self) -> ScrollBar:
-        """The scrollbar; it is made when it is first needed."""
-        bar = adopted(self)
-        if bar is None:
-            bar = QuietScrollBar(thickness=self.styles.scrollbar_size_vertical)
-            adopt(self, bar)
-        return bar
+    def is_at_end(self) -> bool:
+        """Whether the last row is on the screen."""
+        return self.scroll_offset.y >= self.max_scroll_y
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the end from when it is reached until it is left."""
         super().watch_scroll_y(old_value, new_value)
-        if self._page is None or round(old_value) == round(new_value):
+        if self._page is None or self._is_settling or round(old_value) == round(new_value):
             return
-        self.is_following = round(new_value) >= self.max_scroll_y
+        if self._settled_size != self.outer_size:
+            return  # a larger screen pushed it; `on_resize` puts it right
+        if self.is_at_end:
+            self.is_following = True
+        elif self.is_following:
+            self.leave_end()
+        self.hold_here()
+
+    def hold_here(self) -> None:
+        """Hold what has come to the top of the screen, unless the end is followed."""
         if not self.is_following:
+            self._hold = take(self.document, self.document.locate(self.scroll_offset.y))
             self.settle()
+            self._hold = self.grip()
         self.count_new_lines()
+
+    def show_at(self, place: Place, offset: int = 0) -> None:
+        """Bring a place so many rows below the top of the screen; at the end, the end is followed."""
+        if self.is_following:
+            self.leave_end()
+        self._hold = take(self.document, laid(self.document, place), offset)
+        self.settle()
+        self.is_following = self.is_at_end
+        self.count_new_lines()
+        self.refresh()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False}))
+        if y is not None and not self._is_settling:
+            self._follow_from_end(y)
+
+    def on_mouse_scroll_down(self) -> None:
+        """Follow the end again where there is nothing below."""
+        self._follow_from_end(self.scroll_offset.y + 1)
+
+    def _follow_from_end(self, y: float) -> None:
+        """Follow the end again: it was on the screen already, and one wants to go further down."""
+        if not self.is_following and self.is_at_end and y >= self.max_scroll_y and self._page is not None:
+            self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
         """Follow the end again."""
@@ -190,64 +196,11 @@ class Viewport(LateComponents, can_focus=True):
         line = self.document.line(place)
         return strip.apply_offsets(-self._left - 1 - (line.start if line else 0), pack(place))
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows as they are painted; there is no border and no opacity that would need more."""
-        filters, background = self.get_line_filters(), self.background_colors[1]
-        strips = self._rows(crop.y, crop.height)
-        for line_filter in filters:
-            strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.column_span != (0, self.size.width):
-            strips = [strip.crop(*crop.column_span) for strip in strips]
-        return strips
-
     def _place_at(self, y: int) -> Place | None:
         y += self.scroll_offset.y
         if self._page is None or not 0 <= y < self.document.total:
             return None
         return self.document.locate(y)
-
-    def _rows(self, y: int, count: int) -> list[Strip]:
-        """Return rows of the screen."""
-        width = self.size.width
-        if self._page is None:
-            return [Strip.blank(width, self.rich_style)] * count
-        blank = Strip.blank(width, self._base)
-        focused = self._cursor if self.has_focus else None
-        has_marks = self.has_marks()
-        strips = []
-        for place, line in self.document.rows(self.scroll_offset.y + y, count):
-            has_focus = place[0] == focused and place[1] >= 0
-            if line is None:
-                strips.append(self._paint(None, width, has_focus=True) if has_focus else blank)
-            elif has_focus or has_marks:
-                strip = self._paint(line, width, has_focus=has_focus)
-                strips.append(self.marked(place, line, strip) if has_marks else strip)
-            else:
-                if line.painted is None or line.painted.cell_length != width:
-                    line.painted = self._paint(line, width, has_focus=False)
-                strips.append(line.painted)
-        return strips + [blank] * (count - len(strips))
-
-    def _paint(self, line: Line | None, width: int, *, has_focus: bool) -> Strip:
-        page = self._page
-        if page is None:
-            return Strip.blank(width, self._base)
-        bar = "focus" if has_focus else line.bar if line else ""
-        ground = page.styles[line.tint] if line else self._base
-        segments = [Segment(" " * self._left, self._base)]
-        segments.append(Segment(page.signs.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
-        if line is not None:
-            segments += line.hint if has_focus and line.hint else line.segments
-        return Strip(segments).adjust_cell_length(width, self._base)
-
-    def has_marks(self) -> bool:
-        """Whether anything is marked at all; a bare viewport marks nothing."""
-        return False
-
-    def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a row with what is marked in it; a bare viewport leaves it as it is."""
-        del place, line
-        return strip
 
 
 def pack(place: Place) -> int:
