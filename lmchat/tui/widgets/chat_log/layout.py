@@ -72,7 +72,7 @@ class Layout:
         """Put a cursor behind the last word, where there is room for it."""
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
-        if line.text and is_free and not line.is_row:
+        if line.text and is_free and not line.cells:
             line.segments[-1:] = [
                 Segment(" ", self.page.style("base", "cursor")),
                 Segment(padding.text[1:], padding.style),

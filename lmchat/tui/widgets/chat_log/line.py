@@ -22,8 +22,8 @@ class Line(Struct):
     """Characters before the text."""
     is_wrapped: bool = False
     """Whether the next line continues this one."""
-    is_row: bool = False
-    """Whether it is a row of a table, whose gaps stand for tabs."""
+    cells: tuple[tuple[int, int], ...] = ()
+    """Of a row of a table: where in the text each cell begins and ends."""
     tint: str = "base"
     """Style of the ground at its left edge."""
     bar: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from textual.geometry import Offset
@@ -12,7 +11,6 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.viewport import pack, unpack
 
-_GAPS = re.compile(r" {3,}")
 _FAR = 1 << 30
 
 
@@ -60,5 +58,9 @@ def _shown(document: Document, index: int, start: Offset, end: Offset) -> Iterat
 def _text(line: Line | None, start: int, end: int) -> str:
     if line is None:
         return ""
-    text = line.text[start:end]
-    return _GAPS.sub("\t", text.strip()) if line.is_row else text
+    if not line.cells:
+        return line.text[start:end]
+    cells = (
+        (max(first, start), min(last, end)) for first, last in line.cells if first < end and last > start
+    )
+    return "\t".join(line.text[first:last].strip() for first, last in cells).rstrip("\t")

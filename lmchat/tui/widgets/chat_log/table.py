@@ -21,6 +21,8 @@ Prefixes = tuple[Prefix, Prefix]
 _NULL = Style.null()
 _GAPS = (3, 2, 1)
 """Cells between two columns, the best first."""
+_HANGING = "  "
+"""Before what continues a `name: value`."""
 _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
@@ -124,17 +126,26 @@ def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Pre
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of one row: cells that are too long are broken inside their column."""
     cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
+    gap = _gap(page, columns.gap)
     prefix = prefixes[0]
     for number in range(max(map(len, cells), default=0)):
         spans: list[Span] = []
+        places: list[tuple[int, int]] = []
         for column, parts in enumerate(cells):
+            spans += [gap] if column else []
+            begin = sum(len(text) for text, _ in spans)
             part = parts[number] if number < len(parts) else []
-            spans += [(" " * columns.gap, _NULL)] if column else []
             spans += page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
+            places.append((begin, sum(len(text) for text, _ in spans)))
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
-        line.is_row = True
+        line.cells = tuple(places)
         yield line
         prefix = prefixes[1]
+
+
+def _gap(page: Page, width: int) -> Span:
+    """Return what stands between two columns: one blank alone would join their words."""
+    return (page.signs.column, page.styles["faint"]) if width == 1 else (" " * width, _NULL)
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
@@ -146,7 +157,7 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
         for name, value in zip(rows[0], row, strict=False):
             label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
             for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
-                yield from page.wrap(spans, first=first, rest=rest)
+                yield from page.wrap(spans, first=first, rest=[*rest, (_HANGING, _NULL)])
                 first = rest
 
 

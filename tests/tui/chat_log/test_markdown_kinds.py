@@ -1,0 +1,258 @@
+"""Each kind of Markdown as it stands on the page; nothing that can be read is lost on the way there."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from rich.cells import cell_len
+from rich.style import Style
+
+from lmchat.tui import signs
+from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+
+RULE = "─"
+
+
+def rows(text, width=60):
+    """What is to be seen, without the blank at the left edge."""
+    return [shown(line)[1:] for line in laid_out(tail_of(text), plain_page(width))]
+
+
+def styled(text, width=60):
+    """Pieces of text with the names of their styles."""
+    page = plain_page(width, lambda name: Style(meta={"named": (name,)}))
+    return [
+        (segment.text, segment.style.meta.get("named", ("",))[0])
+        for line in laid_out(tail_of(text), page)
+        for segment in line.segments
+        if segment.text.strip()
+    ]
+
+
+KINDS = {
+    "headings": (
+        "# One\ntext\n## Two\n### Three\n\nSetext\n===\n#none",
+        ["One", "", "text", "", "Two", "", "Three", "", "Setext", "", "#none"],
+    ),
+    "lines of a paragraph": (
+        "Roses are red\nViolets are blue  \nand\\\nso on",
+        ["Roses are red", "Violets are blue", "and", "so on"],
+    ),
+    "nested lists": (
+        "- a\n  - b\n    1. c\n    2. d\n- e",
+        ["• a", "  • b", "    1. c", "    2. d", "• e"],
+    ),
+    "numbers begin where the text says and keep their sign": (
+        "7. a\n8. b\n\n1) c\n2) d\n\ntext\n\n0. z",
+        ["7. a", "8. b", "", "1) c", "2) d", "", "text", "", "0. z"],
+    ),
+    "a number that is too long is text": ("1234567890. a", ["1234567890. a"]),
+    "what an item holds": (
+        "1. one\n\n   more\n\n   > quote\n\n   ```py\n   x\n   ```\n2. two",
+        ["1. one", "", "   more", "", "   │ quote", "", "     py", "     x", "2. two"],
+    ),
+    "a list in a list, apart in the source": (
+        "- a\n\n  - b\n\n  - c\n",
+        ["• a", "", "  • b", "", "  • c"],
+    ),
+    "a table as an item": (
+        "- | a | b |\n  |---|---|\n  | c | d |",
+        ["• a   b", "  " + RULE * 5, "  c   d"],
+    ),
+    "tasks": (
+        "- [ ] open\n- [x] done\n  - [X] inner\n1. [ ] first\n2. [no] box\n- [x]none\n- [ ]",
+        ["[ ] open", "[x] done", "    [x] inner", "", "1. [ ] first", "2. [no] box", "", "• [x]none", "[ ]"],
+    ),
+    "quotes": (
+        "> a\n> b\n>\n> > c\n> - d\n> - e\n>\n> ```\n> f\n> ```\nlazy",
+        ["│ a", "│ b", "│", "│ │ c", "│", "│ • d", "│ • e", "│", "│   code", "│   f", "", "lazy"],
+    ),
+    "columns": (
+        "| l | r | c |\n|:--|--:|:-:|\n| left | right | centre |\n| 1 | 2 | 3 |",
+        ["l          r     c", RULE * 21, "left   right   centre", "1          2     3"],
+    ),
+    "a bar in a cell": (
+        "| a | b |\n|---|---|\n| x \\| y | `p|q` |\n| `p||q` | 1 |",
+        ["a       b", RULE * 11, "x | y   p|q", "p||q    1"],
+    ),
+    "more cells than columns": (
+        "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |",
+        ["a   b", RULE * 13, "1   2 | 3 | 4", "5"],
+    ),
+    "lines in a cell": (
+        "| a | b |\n|---|---|\n| 1<br>2 | x |\n| 3 | y<br/>z |",
+        ["a   b", RULE * 5, "1   x", "2", "", "3   y", "    z"],
+    ),
+    "wide letters in columns": (
+        "| 漢字 | b |\n|---|---|\n| \U0001f642 | 1 |\n| e\u0301 | 2 |\n| | 3 |",
+        ["漢字   b", RULE * 8, "\U0001f642     1", "e\u0301      2", "       3"],
+    ),
+    "rules": ("a\n\n---\n***\nb", ["a", "", RULE * 57, "", RULE * 57, "", "b"]),
+    "indented code": ("a\n\n    b\n      c", ["a", "", "  code", "  b", "    c"]),
+    "HTML": (
+        "a <b>b</b> <!-- c --> List<int><br>d\n\n<details>\n<summary>e</summary>\n\nf\n\n</details>",
+        [
+            "a <b>b</b> <!-- c --> List<int>", "d", "", "<details>", "<summary>e</summary>", "", "f", "",
+            "</details>",
+        ],
+    ),
+    "mathematics in a line": (
+        r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5 and $6",
+        [r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5", "and $6"],
+    ),
+    "mathematics of its own": (
+        "So:\n\\[\na_1\n+ b \\\\\n- c\n\\]\nand\n\n$$\n# x\n$$\n\n\\begin{align*}\n* y\n\\end{align*}",
+        [
+            "So:", "", "  \\[", "  a_1", "  + b \\\\", "  - c", "  \\]", "", "and", "", "  $$", "  # x",
+            "  $$", "", "  \\begin{align*}", "  * y", "  \\end{align*}",
+        ],
+    ),
+    "mathematics without an end ends with a blank line": (
+        "$$\nx_1\n\n*y*",
+        ["  $$", "  x_1", "", "y"],
+    ),
+    "footnotes and definition lists": (
+        "a[^1]\n\n[^1]: note\n\nTerm\n: meaning",
+        ["a[^1]", "", "[^1]: note", "", "Term", ": meaning"],
+    ),
+    "what a chat template left": ("</think>\nsaid\n<|im_end|>", ["</think>", "said", "<|im_end|>"]),
+    "operators": ("2*3*4, x**2 + y**2, (a)*(b)*(c), a_b_c", ["2*3*4, x**2 + y**2, (a)*(b)*(c), a_b_c"]),
+    "names with underscores": ("__init__.py, f.__call__, __all__()", ["__init__.py, f.__call__, __all__()"]),
+    "escapes and entities": (r"\*a\* \# &amp; &lt;b&gt; &copy; &no; 1\. c", ["*a* # & <b> © &no; 1. c"]),
+    "marks without an end": ("[ a\n\n![ b\n\n`c\n\n**d", ["[ a", "", "![ b", "", "`c", "", "**d"]),
+    "definitions": (
+        "See [1] and [x][two].\n\n[1]: https://a.example\n[two]: https://b.example 'T'\n\n> [q]: /c",
+        [
+            "See 1 and x.", "", "[1]: https://a.example", "[two]: https://b.example 'T'", "", "│ [q]: /c",
+        ],
+    ),
+    "right to left": ("العربية **نص** עברית", ["العربية نص עברית"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_stands_on_the_page_as_expected(name):
+    text, expected = KINDS[name]
+    assert rows(text) == expected
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_in_ascii_it_is_as_wide_and_has_no_other_sign(name):
+    text = KINDS[name][0]
+    page = replace(plain_page(), signs=signs.ASCII)
+    lines = laid_out(tail_of(text), page)
+    if text.isascii() and "&copy;" not in text:
+        assert all(shown(line).isascii() for line in lines)
+    assert len(lines) == len(KINDS[name][1])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("*a* **b** ~~c~~ `d`", [("a", "em"), ("b", "strong"), ("c", "s"), ("d", "code")]),
+        ("***a***", [("a", "strong")]),
+        ("**a *b* c**", [("a ", "strong"), ("b", "em"), (" c", "strong")]),
+        ("__a__ _b_", [("a", "strong"), ("b", "em")]),
+        ("**S**ituation", [("S", "strong")]),
+        ("$a*b*c$", [("$a*b*c$", "code")]),
+        # ideographs need no blanks around emphasis, whatever stop stands at its end
+        ("**「重点」**的", [("「重点」", "strong")]),
+        ("**注意:**请", [("注意:", "strong")]),
+        ("这是**重点**内容", [("重点", "strong")]),
+    ],
+)
+def test_emphasis_is_told_by_its_style(text, expected):
+    assert [piece for piece in styled(text) if piece[1] not in ("base", "")] == expected
+
+
+def test_no_line_of_what_is_nested_beyond_all_measure_is_lost_or_too_wide():
+    for mark in ("> ", "- ", "1. ", "> - "):
+        for depth in (11, 30, 90):
+            text = mark * depth + "deep words"
+            for width in (40, 90):
+                lines = laid_out(tail_of(text), plain_page(width))
+                assert {sum(cell_len(one.text) for one in line.segments) for line in lines} == {width - 1}
+                assert "deep words" in " ".join(" ".join(shown(line) for line in lines).split())
+
+
+def test_a_table_that_has_no_room_between_its_columns_has_rules_there():
+    text = "|" + "|".join(f"c{n:04}" for n in range(15)) + "|\n" + "|-" * 15 + "|\n|" + "|".join("12345" * 15)
+    assert rows(text, 97)[0] == "│".join(f"c{n:04}" for n in range(15))
+
+
+def test_a_value_that_goes_on_is_indented_under_its_name():
+    text = "|a|b|c|d|e|f|g|\n" + "|-" * 7 + "|\n|" + "|".join(["word " * 9] * 7) + "|"
+    assert rows(text, 40)[:2] == ["a: word word word word word word", "  word word word"]
+
+
+def test_there_is_a_blank_row_between_rows_only_where_some_have_several_lines():
+    text = "| a | b |\n|---|---|\n| c | " + "word " * 12 + "|\n| d | e |\n\nend"
+    assert rows(text, 40)[-4:] == ["", "d   e", "", "end"]
+    assert "" not in rows(text, 90)[:4]
+
+
+def test_rows_of_a_long_table_are_apart_from_the_first_to_the_last():
+    text = "| a | b |\n|---|---|\n" + ("| c | " + "word " * 12 + "|\n") * 40 + "\nend"
+    made = rows(text, 40)
+    assert made.count("") == 40
+    assert all(one or other for one, other in pairwise(made))
+
+
+# what is written can be read
+
+
+MARKS = [
+    "# ", "- ", "+ ", "1. ", "2) ", "> ", ">", "```\n", "~~~\n", "`", "``", "**", "*", "_", "__", "~~", "[",
+    "]", "](", "![", "(", ")", "|", "|\n", "\n", "\n\n", "  \n", "    ", "\t", " ", "---\n", "===\n",
+    "|---|---|\n", "<b>", "</b>", "<br>", "<!-- ", " -->", "<details>", "<", "&amp;", "&", "\\", "\\[", "\\]",
+    "\\(", "\\)", "$", "$$", "$$\n", "\\begin{align}\n", "\\end{align}\n", "[ ] ", "[x] ", "[^1]", "[^1]: ",
+    "[a]: ",
+    "https://x.y/", "http://", ": ", "漢", "。", "\u0301", "\u200d", "\U0001f642", "\x1b", "<think>\n",
+    "</think>\n", "<pre>", "   - ", "     ", "1234567890. ", "\r\n", "\r", "\0", "\x0c", "\u2028",
+]  # fmt: skip
+
+
+@st.composite
+def soups(draw):
+    """Words, each another, among marks of all kinds."""
+    count = draw(st.integers(1, 40))
+    pieces = draw(st.lists(st.sampled_from(MARKS) | st.none(), min_size=count, max_size=count))
+    blanks = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    texts = [f"w{number}q" if piece is None else piece for number, piece in enumerate(pieces)]
+    return "".join(text + " " * blank for text, blank in zip(texts, blanks, strict=True))
+
+
+def words(text):
+    return set(re.findall(r"w\d+q", text))
+
+
+def may_be_hidden(text):
+    """Words of addresses behind the words of a link, and of the opening of a fence."""
+    behind = re.findall(r"\]\([^)]*\)?|\]:.{0,40}", text.replace("\n", ""))
+    return words(" ".join(behind)) | words(" ".join(re.findall(r"[`~]{3}[^\n\r]*", text)))
+
+
+def assert_whole(text, width):
+    lines = laid_out(tail_of(text), plain_page(width))
+    assert {sum(cell_len(one.text) for one in line.segments) for line in lines} <= {width - 1}
+    seen = words("".join(line.text for line in lines)) | words(" ".join(shown(line) for line in lines))
+    assert words(text) - may_be_hidden(text) <= seen
+
+
+@given(soups(), st.sampled_from([24, 60]))
+@settings(max_examples=200, deadline=None)
+def test_no_word_is_lost_and_no_line_too_long(text, width):
+    assert_whole(text, width)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@given(soups(), st.integers(20, 120))
+@settings(max_examples=5_000, deadline=None)
+def test_no_word_of_many_more_soups_is_lost(text, width):
+    assert_whole(text, width)
