@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from lmchat.domain.event import TextDelta
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.compositor import paint_frugally
-from lmchat.tui.quirks.row_changes import changed_cells, painted
+from lmchat.tui.quirks.row_changes import Painted, changed_cells
 from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
 
@@ -69,7 +69,7 @@ def row(*segments: Segment) -> Strip:
 
 
 def changes(old: Strip, new: Strip) -> tuple[int, str] | None:
-    found = changed_cells(painted(old), painted(new))
+    found = changed_cells(Painted(old), Painted(new))
     return found and (found[0], "".join(segment.text for segment in found[1]))
 
 

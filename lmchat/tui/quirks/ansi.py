@@ -22,6 +22,7 @@ class Pen:
         self.system = system
         self._looks: dict[Style | None, Look] = {None: _PLAIN}
         self._changes: dict[tuple[Style | None, Style | None], str] = {}
+        self._seen: dict[tuple[int, int], tuple[str, Style | None, Style | None]] = {}
 
     def write(self, segments: Iterable[Segment], out: list[str]) -> None:
         """Append segments to `out`; the terminal has no style before them and none behind them."""
@@ -36,13 +37,29 @@ class Pen:
                 out.append(text)
         out.append(self._change(last, None))
 
+    def written(self, run: tuple[int, Iterable[Segment]]) -> tuple[int, str]:
+        """Return segments behind the place where they begin, as text for the terminal."""
+        out: list[str] = []
+        self.write(run[1], out)
+        return run[0], "".join(out)
+
+    def blanks(self, count: int, style: Style | None) -> str:
+        """Return so many blanks in a style, without a style before them and behind them."""
+        if count <= 0:
+            return ""
+        return f"{self._change(None, style)}{' ' * count}{self._change(style, None)}"
+
     def _change(self, last: Style | None, style: Style | None) -> str:
+        # The same style is mostly the same object: to compare it costs ten times as much as all the rest.
+        known = self._seen.get((id(last), id(style)))
+        if known is not None:
+            return known[0]
         found = self._changes.get((last, style))
         if found is None:
-            if len(self._changes) > _MOST_CHANGES:
-                self._changes.clear()
-                self._looks = {None: _PLAIN}
             found = self._changes[last, style] = change(self._look(last), self._look(style))
+        if len(self._seen) > _MOST_CHANGES:
+            self._seen, self._changes, self._looks = {}, {}, {None: _PLAIN}
+        self._seen[id(last), id(style)] = found, last, style  # kept, so that no other gets the same id
         return found
 
     def _look(self, style: Style | None) -> Look:

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.color import ColorSystem
 from rich.console import Console
-from rich.segment import Segment
 from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.screen import Screen
@@ -16,12 +15,14 @@ from textual.widget import Widget
 
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.frames import keep_frames
-from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, painted
+from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, moved
 
 Regions = Mapping[Widget, tuple[Region, Region]]
 """Where widgets stand and what they are clipped to, from front to back."""
 Free = tuple[Region, Region, Region]
 """Of a widget on the screen: the cells that are its own, those with its scrollbars, and all of its place."""
+_FEW = 3
+"""Where no more rows than that are painted, nothing has moved."""
 _pens: dict[ColorSystem, Pen] = {}
 
 
@@ -32,25 +33,17 @@ def paint_frugally(screen: Screen[Any]) -> None:
 
 
 class RowsUpdate(CompositorUpdate):
-    """Cells to be written, each run at its place, and what Textual paints in its own way."""
+    """What is to be written, each piece behind its place, and what Textual paints in its own way."""
 
-    def __init__(self, runs: list[tuple[int, int, Sequence[Segment]]], others: ChopsUpdate | None) -> None:
-        self.runs = runs
+    def __init__(self, texts: list[str], others: ChopsUpdate | None) -> None:
+        self.texts = texts
         self.others = others
 
     def render_segments(self, console: Console) -> str:
         """Return all of it for the terminal."""
-        system = console._color_system or ColorSystem.TRUECOLOR
-        pen = _pens.get(system)
-        if pen is None:
-            pen = _pens[system] = Pen(system)
-        out: list[str] = []
-        for x, y, segments in self.runs:
-            out.append(f"\x1b[{y + 1};{x + 1}H")
-            pen.write(segments, out)
-        if self.others is not None:
-            out.append(self.others.render_segments(console))
-        return "".join(out)
+        if self.others is None:
+            return "".join(self.texts)
+        return "".join([*self.texts, self.others.render_segments(console)])
 
 
 class FrugalCompositor(Compositor):
@@ -81,7 +74,7 @@ class FrugalCompositor(Compositor):
         """Return the cells that look different; the rest is painted in Textual's way."""
         regions = {part for region in self._dirty_regions if (part := region.intersection(self.size.region))}
         self._dirty_regions.clear()
-        runs: list[tuple[int, int, Sequence[Segment]]] = []
+        texts: list[str] = []
         others = set()
         changed: dict[Widget, list[Region]] = {}
         for region in regions:
@@ -91,13 +84,13 @@ class FrugalCompositor(Compositor):
             else:
                 changed.setdefault(widget, []).append(region)
         for widget, its_regions in changed.items():
-            self._paint(widget, its_regions, runs)
+            self._paint(widget, its_regions, texts)
         update = None
         if others:
             self._forget(others)
             self._dirty_regions.update(others)
             update = super().render_partial_update()
-        return RowsUpdate(runs, update) if runs or update else None  # type: ignore[return-value]  # the screen draws either
+        return RowsUpdate(texts, update) if texts or update else None  # type: ignore[return-value]  # the screen draws either
 
     def _only_widget(self, region: Region) -> Widget | None:
         """Return the widget that a region is all of, if nothing stands in front of any of its rows."""
@@ -114,24 +107,30 @@ class FrugalCompositor(Compositor):
             self._written.clear()
         return self._free
 
-    def _paint(
-        self, widget: Widget, regions: list[Region], runs: list[tuple[int, int, Sequence[Segment]]]
-    ) -> None:
-        """Add the cells of a widget that look different."""
+    def _paint(self, widget: Widget, regions: list[Region], out: list[str]) -> None:
+        """Write the cells of a widget that look different."""
         area, shown, place = self._free[widget]
         # All rows from the first to the last in one call, for widgets keep what they have drawn; whole rows,
         # though a scrollbar may stand before their end: what was not cut need not be made anew.
         top = min(region.y for region in regions)
         rows = Region(shown.x, top, shown.width, max(region.bottom for region in regions) - top)
-        for y, strip in enumerate(widget.render_lines(rows.translate((-place.x, -place.y))), top):
+        strips = widget.render_lines(rows.translate((-place.x, -place.y)))
+        pen = _pen(widget.app.console)
+        # rows that stand elsewhere on the screen, and stay alive meanwhile
+        known = {id(row.strip): row for row in self._written.values()} if len(strips) > _FEW else {}
+        for y, strip in enumerate(strips, top):
             old = self._written.get((area.x, y))
-            if old is not None and old[0] is strip:
+            if old is not None and old.strip is strip:
                 continue
-            new = self._written[area.x, y] = painted(strip)
-            found = changed_cells(old, new)
-            if found is not None:
-                start, segments = cut(found, area.width)
-                runs.append((area.x + start, y, segments))
+            found = known.get(id(strip))
+            new = self._written[area.x, y] = found or Painted(strip)
+            piece = moved(old, new, area.width, pen) if found and old else None
+            if piece is None:
+                run = changed_cells(old, new)
+                if run is None:
+                    continue
+                piece = pen.written(cut(run, area.width))
+            out.append(f"\x1b[{y + 1};{area.x + piece[0] + 1}H{piece[1]}")
 
     def _forget(self, regions: Iterable[Region]) -> None:
         rows = {y for region in regions for y in region.line_range}
@@ -155,6 +154,15 @@ class FrugalCompositor(Compositor):
                 unseen = [rest for free in unseen for rest in _around(shown, free)]
             if not unseen:
                 return
+
+
+def _pen(console: Console) -> Pen:
+    """Return the pen for the colours of a console."""
+    system = console._color_system or ColorSystem.TRUECOLOR
+    pen = _pens.get(system)
+    if pen is None:
+        pen = _pens[system] = Pen(system)
+    return pen
 
 
 def _free(widgets: Regions, screen: Region) -> dict[Widget, Free]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.screen import Screen
@@ -40,14 +41,34 @@ def keep_pace(app: App[Any]) -> None:
         dropped.clear()
 
     def display_in_time(screen: Screen[Any], renderable: Any) -> None:
-        if not (isinstance(renderable, CompositorUpdate) and is_behind(app)):
+        driver = app._driver
+        if not isinstance(renderable, CompositorUpdate):
             display(screen, renderable)
-            return
-        if not dropped:
-            when_read(app, go_on)
-        dropped.append(screen)
+        elif is_behind(app):
+            if not dropped:
+                when_read(app, go_on)
+            dropped.append(screen)
+        elif isinstance(driver, TerminalDriver):
+            _send(app, driver, renderable)
+        else:
+            display(screen, renderable)
 
     setattr(app, "_display", display_in_time)  # noqa: B010 - a method, of this app alone
+
+
+def _send(app: App[Any], driver: TerminalDriver, update: CompositorUpdate) -> None:
+    """Write a frame as `App._display` does, but in one piece: each piece wakes the thread that writes."""
+    if app._batch_count or app._closed or not app._running:
+        return
+    try:
+        text = update.render_segments(app.console)
+    except Exception as error:  # noqa: BLE001 - as Textual does
+        app._handle_exception(error)
+    else:
+        at = app._previous_cursor_position = app.screen.outer_size.clamp_offset(app.cursor_position)
+        begin, end = (SYNC_START, SYNC_END) if app._sync_available else ("", "")
+        driver.write(f"{begin}{text}\x1b[{at.y + 1};{at.x + 1}H{end}")
+    app.post_display_hook()
 
 
 def call_for(widget: Widget, call: Callable[[], object]) -> None:

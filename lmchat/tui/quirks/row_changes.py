@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 
-Painted = tuple[Strip, bool]
-"""A row, and whether every terminal gives its characters the cells that we count."""
+from lmchat.tui.quirks.ansi import Pen
+
 Run = tuple[int, Sequence[Segment]]
 """The first cell, and what is to be written from it on."""
 _SURE = (
@@ -21,13 +22,86 @@ _SURE = (
 joiners, no emoji. As a regular expression they cost each start 2 ms."""
 
 
-def painted(strip: Strip) -> Painted:
-    """Return a row as it is to be remembered."""
-    return strip, all(text.isascii() or _is_sure(text) for text, _, _ in strip._segments)
+class Painted:
+    """A row as it was written; it is kept as long as it stands anywhere on the screen."""
+
+    __slots__ = ("_body", "_pen", "end", "head", "is_sure", "segments", "start", "strip", "tail")
+
+    def __init__(self, strip: Strip) -> None:
+        self.strip = strip
+        self.segments = strip._segments
+        self.is_sure = all(text.isascii() or _is_sure(text) for text, _, _ in self.segments)
+        """Whether every terminal gives its characters the cells that we count."""
+        self.start, self.end = 0, -1
+        """The cells between which it is not blank; -1 as long as nobody has asked."""
+        self.head: Style | None = None
+        """Style of the blanks before them."""
+        self.tail: Style | None = None
+        """Style of the blanks behind them."""
+        self._pen: Pen | None = None
+        self._body = ""
+
+    def body(self, pen: Pen) -> str:
+        """Return what stands between its blanks, as it is written."""
+        if pen is not self._pen:
+            out: list[str] = []
+            pen.write(Strip(self.segments).crop(self.start, self.end)._segments, out)
+            self._pen, self._body = pen, "".join(out)
+        return self._body
+
+    def measure(self) -> None:
+        """Find out where it is blank."""
+        if self.end >= 0:
+            return
+        width = self.strip.cell_length
+        self.head, self.start = _blanks(self.segments, str.lstrip)
+        self.tail, blanks = _blanks(self.segments[::-1], str.rstrip)
+        self.end = width - blanks
+        if self.start >= self.end:
+            self.start = self.end = 0
+
+
+def _blanks(segments: Sequence[Segment], strip: Callable[[str, str], str]) -> tuple[Style | None, int]:
+    """Return the style of the blanks that a row begins with, or ends with, and how many there are."""
+    style = segments[0].style if segments else None
+    count = 0
+    for text, look, _ in segments:
+        if look != style:
+            break
+        rest = len(strip(text, " "))
+        count += len(text) - rest
+        if rest:
+            break
+    return style, count
 
 
 def _is_sure(text: str) -> bool:
     return all(bisect_right(_SURE, ord(char)) % 2 for char in set(text))
+
+
+def moved(old: Painted, new: Painted, width: int, pen: Pen) -> tuple[int, str] | None:
+    """Return what is to be written where a row now stands that stood elsewhere; None if that cannot be told.
+
+    Of both only so many cells are seen.
+
+    What it shares with the row that stood there is not looked for, beside blanks: it is written again as it
+    was written before.
+    """
+    if not (old.is_sure and new.is_sure) or old.strip.cell_length != new.strip.cell_length:
+        return None
+    old.measure()
+    new.measure()
+    if new.end > width:
+        return None
+    start, end = 0, width
+    if old.head is new.head or old.head == new.head:
+        start = min(old.start, new.start)
+    if old.tail is new.tail or old.tail == new.tail:
+        end = min(old.end, width) if old.end > new.end else new.end
+    body = new.body(pen)
+    if start < new.start:
+        body = pen.blanks(new.start - start, new.head) + body
+    return start, body + pen.blanks(end - new.end, new.tail) if new.end < end else body
 
 
 def changed_cells(old: Painted | None, new: Painted) -> Run | None:
@@ -35,13 +109,13 @@ def changed_cells(old: Painted | None, new: Painted) -> Run | None:
 
     Behind a character of unsure width the terminal's cells need not be ours: such a row is written whole.
     """
-    after = new[0]._segments
+    after = new.segments
     if old is None:
         return 0, after
-    before = old[0]._segments
+    before = old.segments
     if before == after:
         return None
-    if not (new[1] and old[1]):
+    if not (new.is_sure and old.is_sure):
         return 0, after
     same = 0
     for one, other in zip(before, after, strict=False):

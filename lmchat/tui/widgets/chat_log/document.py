@@ -221,17 +221,15 @@ class Document:
 
     def sweep(self, index: int, number: int | None, step: int, lines: int) -> None:
         """Lay out blocks from a place on, forwards or backwards, until they fill so many lines."""
-        for entry, block in self._blocks(index, number, step):
-            if lines <= 0:
-                return
-            lines -= self.prepare(entry, block)
-
-    def _blocks(self, index: int, number: int | None, step: int) -> Iterator[tuple[int, int]]:
         while 0 <= index < len(self.entries):
             count = self.build(index)
+            entry = self.entries[index]
             start = number if number is not None else (0 if step > 0 else count - 1)
             for block in range(start, count if step > 0 else -1, step):
-                yield index, block
+                if lines <= 0:
+                    return
+                is_laid = entry.blocks[block].lines is not None  # nearly all are, with each frame
+                lines -= entry.heights[block] if is_laid else self.prepare(index, block)
             index, number = index + step, None
 
     def trim(self) -> bool:
