@@ -27,6 +27,7 @@ def make_outside(
         examination=ways.examination,
         edit=ways.edit,
         page=ways.page,
+        open_page=ways.open_page,
         read_text=ways.read_text,
         remember=ways.remember,
         keep_key=ways.keep_key,
@@ -69,6 +70,11 @@ class _Ways:
         from lmchat.terminal.pager import page_text
 
         await page_text(text, environ=self._parts.environ)
+
+    async def open_page(self, address: str) -> bool:
+        from lmchat.terminal.browser import open_page
+
+        return await open_page(address, environ=self._parts.environ)
 
     async def read_text(self, path: str) -> str:
         from lmchat.storage.text_file import read_as_block

@@ -30,6 +30,8 @@ class Outside(Struct, frozen=True, kw_only=True):
     """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
     page: Callable[[str], Awaitable[None]]
     """Show a text in the pager; the terminal is suspended meanwhile."""
+    open_page: Callable[[str], Awaitable[bool]]
+    """Show a page of the web in the user's browser; False where there is none."""
     read_text: Callable[[str], Awaitable[str]]
     """Read a text file for the prompt; refuses what is not text."""
     remember: Callable[[Remembered], Awaitable[None]]

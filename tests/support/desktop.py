@@ -51,6 +51,8 @@ class Desktop:
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     remembered: list[Remembered] = field(default_factory=list)
     paged: list[str] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    has_browser: bool = True
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -169,6 +171,10 @@ def _outside(seen: Desktop) -> Outside:
     async def page(text: str) -> None:
         seen.paged.append(text)
 
+    async def open_page(address: str) -> bool:
+        seen.opened.append(address)
+        return seen.has_browser
+
     async def read_text(name: str) -> str:
         return read_as_block(name)
 
@@ -179,6 +185,7 @@ def _outside(seen: Desktop) -> Outside:
         ),
         edit=edit,
         page=page,
+        open_page=open_page,
         read_text=read_text,
         remember=remember,
         keep_key=keep_key,

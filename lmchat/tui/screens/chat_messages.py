@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from textual import on
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_text
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat_tree import ChatTree
+from lmchat.tui.screens.chat_links import ChatLinks
 from lmchat.tui.widgets.chat_log import ChatLog
 
 _UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
 
 
-class ChatMessages(ChatTree):
+class ChatMessages(ChatLinks):
     """Acts on single messages; each action leaves every version in the tree."""
 
     _edited_id: str = ""
@@ -43,7 +42,7 @@ class ChatMessages(ChatTree):
         elif event.name in ("copy", "copy_code"):
             self.post_message(CopyText(event.text))
         elif event.name == "links":
-            self.show_links(event.text.split())
+            self.show_links(event.text.split(), event.message.text)
         elif event.name in handlers:
             handlers[event.name](event.message)
 
@@ -156,22 +155,6 @@ class ChatMessages(ChatTree):
 
         if message.versions > 1:
             self.attempt(work, group="version")
-
-    def show_links(self, found: Sequence[str]) -> None:
-        """List the links of a message; a single one is opened after asking."""
-        from lmchat.tui.screens.ask_dialog import ConfirmDialog
-        from lmchat.tui.screens.text_dialog import TextDialog
-
-        links = [link for link in dict.fromkeys(found) if link.startswith(("http://", "https://"))]
-        if not links:
-            self.app.notify("This message has no links.", markup=False)
-        elif len(links) == 1:
-            self.app.push_screen(
-                ConfirmDialog("Open this link?", text=links[0], verb="open it"),
-                lambda answer: self.app.open_url(links[0]) if answer else None,
-            )
-        else:
-            self.app.push_screen(TextDialog("Links", safe_text("\n".join(links))))
 
     def page(self, message: ChatMessage) -> None:
         """Show a message in the pager."""

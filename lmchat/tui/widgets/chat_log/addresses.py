@@ -41,3 +41,12 @@ def is_told_by(address: str, words: str) -> bool:
 
 def _names(found: str, host: str) -> bool:
     return host in (found, f"www.{found}") or found == f"www.{host}"
+
+
+def page_host(address: str) -> str:
+    """Return the host of a page as the network knows it: letters that look like others do not hide in it."""
+    host = host_of(address)
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host

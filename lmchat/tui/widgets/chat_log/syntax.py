@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -82,13 +82,27 @@ def code_blocks(text: str) -> list[str]:
     return [token.content for token in tokens if token.type in ("fence", "code_block")]
 
 
-def links(text: str) -> list[str]:
-    """Return the targets of all links, each once, in order."""
+def links(text: str) -> dict[str, str]:
+    """Return all links and pictures, each once, in order: where they lead, and the words that say so."""
     references: References = {}
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for block in parse_blocks(text, references):
         if block.type == "inline":
-            for token in parse_inline(block.content, references):
-                if href := str(token.attrs.get("href", "")):
-                    found[href] = None
-    return list(found)
+            for target, words in _links(parse_inline(block.content, references)):
+                found[target] = found.get(target) or words.strip()
+    return found
+
+
+def _links(tokens: list[Token]) -> Iterator[tuple[str, str]]:
+    """Yield the links among the tokens of a block, with their words."""
+    target, words = "", ""
+    for token in tokens:
+        if token.type == "link_open":
+            target, words = str(token.attrs.get("href", "")), ""
+        elif token.type == "link_close":
+            if target:
+                yield target, words
+            target = ""
+        elif token.type == "image" and token.attrs.get("src"):
+            yield str(token.attrs["src"]), token.content
+        words += token.content

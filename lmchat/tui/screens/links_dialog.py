@@ -1,0 +1,78 @@
+"""The links of a message: what they are called, where they lead, and which is to be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from lmchat.safe_text import safe_line
+from lmchat.tui.intents import CopyText
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.signs import signs_for
+from lmchat.tui.widgets.line import MUTED, cut_middle
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+
+
+class LinksDialog(ListDialog[str | None]):
+    """Is handed addresses with their words; dismisses with the address that is to be opened."""
+
+    AUTO_FOCUS = ""
+    TITLE_TEXT = "Links"
+    HINTS = (("Enter", "open"), ("y", "copy"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open_link", show=False),
+        Binding("y,c", "copy_link", show=False),
+        Binding("home", "move(-1_000_000)", show=False),
+        Binding("end", "move(1_000_000)", show=False),
+    ]
+
+    def __init__(self, links: Mapping[str, str]) -> None:
+        super().__init__()
+        self._links = links
+
+    def compose_content(self) -> Iterable[Widget]:
+        """Return the list."""
+        yield RowList()
+
+    def on_mount(self) -> None:
+        """Show that the keys go to the list."""
+        self.list.set_focused(has_keys=True)
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Show the rows for the width there is: the words, and below them where they lead."""
+        if not self.can_show:
+            return
+        room, sign = self.list.text_width - 2, signs_for(self).cut
+        rows = []
+        for address, words in self._links.items():
+            shown = cut_middle(safe_line(address), room, sign)
+            name = safe_line(words, limit=200)
+            if name and name != safe_line(address):
+                rows.append(ListRow((((name, NAME),),), key=address))
+                rows.append(ListRow((((shown, MUTED),),), key=address))
+            else:
+                rows.append(ListRow((((shown, NAME),),), key=address))
+        self.list.show(rows)
+        self.fit_list(len(rows))
+        self.show_title(f"{len(self._links)}")
+
+    @on(RowList.Taken)
+    def open_clicked(self, event: RowList.Taken) -> None:
+        """Take what was clicked; it is asked for before it is opened."""
+        event.stop()
+        self.dismiss(str(event.key))
+
+    def action_open_link(self) -> None:
+        """Leave with the chosen address."""
+        if self.list.key is not None:
+            self.dismiss(str(self.list.key))
+
+    def action_copy_link(self) -> None:
+        """Ask for a copy of the chosen address."""
+        if self.list.key is not None:
+            self.post_message(CopyText(str(self.list.key)))
