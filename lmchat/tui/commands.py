@@ -15,7 +15,7 @@ class Scope(StrEnum):
 
     APP = "Everywhere"
     CHAT = "Chat"
-    MESSAGE = "A message that has the focus"
+    MESSAGE = "A message that has the focus; as a slash command, the last answer"
     SESSIONS = "The list of sessions"
     QUEUE = "The queue above the prompt"
     PICKER = "The model picker"
@@ -56,7 +56,7 @@ def _chat(command_id: str, keys: str, label: str, title: str, action: str, **res
     )
 
 
-def _message(command_id: str, keys: str, label: str, title: str) -> Command:
+def _message(command_id: str, keys: str, label: str, title: str, slash: str = "") -> Command:
     action = f"message('{command_id.removeprefix('message.')}')"
     return Command(
         command_id=command_id,
@@ -65,6 +65,7 @@ def _message(command_id: str, keys: str, label: str, title: str) -> Command:
         title=title,
         scope=Scope.MESSAGE,
         action=action,
+        slash=slash,
     )
 
 
@@ -105,7 +106,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH"),
     _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT"),
     _chat("tag", "", "tag", "Put a tag on this session, or take it off", "slash('/tag ')", slash="/tag [WORD]"),
-    _chat("copy", "", "copy", "Copy the last answer", "copy_last", slash="/copy"),
+    _chat("copy", "", "copy", "Copy the last answer, or its code", "copy_last", slash="/copy [code]"),
     _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
     _chat("trash", "", "trash", "See what was deleted, and bring it back", "show_trash", slash="/trash"),
     _chat("clear", "", "clear", "Begin anew; the old session stays in the list", "new_session", slash="/clear", is_offered=False),
@@ -120,19 +121,19 @@ COMMANDS: tuple[Command, ...] = (
     Command(command_id="quit", keys="ctrl+q", label="quit", title="Quit; a running answer is saved", scope=Scope.APP, action="quit", slash="/quit", is_priority=True),
     _message("message.copy", "y", "copy", "Copy it as Markdown source"),
     _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
-    _message("message.edit", "e", "edit", "Edit and resend"),
+    _message("message.edit", "e", "edit", "Edit and resend", "/edit"),
     _message("message.regenerate", "r", "regenerate", "Regenerate the answer"),
-    _message("message.resume", "a", "continue", "Continue an unfinished answer"),
+    _message("message.resume", "a", "continue", "Continue an unfinished answer", "/continue"),
     _message("message.fork", "f", "fork", "Fork into a new session from here"),
     _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
     _message("message.next_version", "right_square_bracket", "versions", "Next version"),
-    _message("message.tree", "t", "tree", "Show the tree of this session"),
-    _message("message.source", "s", "source", "Source or rendered"),
-    _message("message.links", "l", "links", "List its links"),
+    _message("message.tree", "t", "tree", "Show the tree of this session", "/tree"),
+    _message("message.source", "s", "source", "Source or rendered", "/source"),
+    _message("message.links", "l", "links", "List its links", "/links"),
     _message("message.fold", "enter", "fold", "Fold or unfold reasoning"),
-    _message("message.pager", "o", "pager", "Open it in the pager"),
-    _message("message.delete", "d", "delete", "Delete it with what follows"),
-    _message("message.undo", "u", "undo", "Undo the last deletion"),
+    _message("message.pager", "o", "pager", "Open it in the pager", "/pager"),
+    _message("message.delete", "d", "delete", "Delete it with what follows", "/delete"),
+    _message("message.undo", "u", "undo", "Undo the last deletion", "/undo"),
     _session("session.open", "enter", "open", "Open it"),
     _session("session.rename", "n", "rename", "Change its title"),
     _session("session.tag", "g", "tags", "Change its tags; #tag in the filter finds them"),

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from lmchat.tui.commands import COMMANDS, Command
+
+ALIASES: Mapping[str, str] = {
+    "/answer": "/retry",
+    "/branch": "/fork",
+    "/branches": "/tree",
+    "/exit": "/quit",
+    "/less": "/pager",
+    "/open": "/file",
+    "/q": "/quit",
+    "/redo": "/retry",
+    "/regen": "/retry",
+    "/regenerate": "/retry",
+    "/resume": "/continue",
+    "/rename": "/title",
+}
+"""What people try, and what it is called here."""
 
 
 class SlashCommand(Struct, frozen=True, kw_only=True):
@@ -22,8 +40,9 @@ def is_command(text: str) -> bool:
 
 
 def parse_slash(line: str) -> SlashCommand | None:
-    """Read `/name argument`; None where no command has this name or begins with it alone."""
-    name, _, argument = line.strip().partition(" ")
+    """Read `/name argument`; None where no command has this name, an alias of it, or alone begins so."""
+    typed, _, argument = line.strip().partition(" ")
+    name = ALIASES.get(typed, typed)
     rows = [command for command in COMMANDS if command.slash]
     exact = [command for command in rows if command.slash.split(" ")[0] == name]
     begun = [command for command in rows if command.slash.split(" ")[0].startswith(name)]

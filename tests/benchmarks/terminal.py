@@ -116,7 +116,9 @@ class Drawn:
         while time.perf_counter() < end_s:
             time.sleep(_REST_S)
             if self._has_ended:
-                raise RuntimeError(f"the program has ended: {b''.join(data for _, data in self.chunks[-5:])!r}")
+                raise RuntimeError(
+                    f"the program has ended: {b''.join(data for _, data in self.chunks[-5:])!r}"
+                )
             now_s = self.cpu_s()
             if now_s - before_s < _REST_SHARE * _REST_S:
                 return now_s

@@ -350,14 +350,35 @@ async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
         await shown(desk, "Beta.")
 
 
-async def test_the_palette_knows_every_command_that_is_offered(tmp_path):
+async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):
+    useless = {
+        f"message.{name}"
+        for name in ("copy_code", "resume", "previous_version", "next_version", "fold", "links")
+    }
     async with desktop(tmp_path, size=(120, 140)) as desk:
         await asked(desk, "one")
-        await desk.pilot.press("alt+up", "ctrl+p")
+        await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         text = screen_text(desk.app)
-        offered = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP", "MESSAGE")]
-        assert [one.title for one in offered if one.title not in text] == []
+        of_message = [one for one in COMMANDS if one.action.startswith("message(")]
+        others = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP")]
+        assert [one.title for one in others if one.title not in text] == []
+        assert "Last answer: Edit and resend" in text
+        assert "Last answer: Regenerate" not in text  # Ctrl+R stands among the others
+        await desk.pilot.press("escape", "alt+up", "ctrl+p")
+        await shown(desk, "This message: Edit and resend")
+        text = screen_text(desk.app)
+        assert {one.command_id for one in of_message if one.title not in text} == useless
+
+
+async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("It is **bold** here."))) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("ctrl+p")
+        await desk.type("source")
+        await shown(desk, "Last answer: Source or rendered")
+        await desk.pilot.press("enter")
+        await shown(desk, "**bold**")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.queue_card import QueueCard
@@ -310,7 +311,7 @@ async def test_arrows_go_round_in_the_list() -> None:
     async with app.run_test() as pilot:
         await write(pilot, "/s")
         await pilot.press("up", "tab")
-        assert app.prompt.input.text == "/suspend"
+        assert app.prompt.input.text == [one.slash for one in COMMANDS if one.slash.startswith("/s")][-1]
 
 
 async def test_escape_closes_the_list_only_and_it_stays_closed() -> None:

@@ -13,6 +13,7 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_files import ChatFiles
+from lmchat.tui.screens.message_acts import NOTHING_YET, words_of
 from lmchat.tui.slash import is_command, parse_slash
 from lmchat.tui.themes import theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -73,7 +74,7 @@ class ChatCommands(ChatFiles):
                 self.action_import_file(argument, typed=line)
             case "theme":
                 self._use_theme(argument)
-            case "system" | "profile" | "effort" | "file" | "title" | "tag":
+            case "system" | "profile" | "effort" | "file" | "title" | "tag" | "copy":
                 self._slash_with_argument(command.command_id, argument, line)
             case _:
                 namespace = self.app if command.scope is Scope.APP else self
@@ -89,6 +90,8 @@ class ChatCommands(ChatFiles):
                 self._use_effort(argument)
             case "file":
                 self.attempt(lambda: self._insert_file(argument), group="file", typed=line)
+            case "copy":
+                self._copy_part(argument)
             case "tag":
                 self.ask_tags(self.conversation_id, argument)
             case _:
@@ -169,13 +172,28 @@ class ChatCommands(ChatFiles):
     def action_copy_last(self) -> None:
         """Copy the last answer as Markdown source."""
         last = self.desk.last_answer()
-        if last is not None:
-            self.post_message(CopyText(last.text))
+        words = words_of(self.as_now(last)) if last is not None else ""
+        if words:
+            self.post_message(CopyText(words))
+        else:
+            self.app.notify(
+                NOTHING_YET if last is None else "There is nothing in it to copy yet.", markup=False
+            )
+
+    def _copy_part(self, part: str) -> None:
+        if not part:
+            self.action_copy_last()
+        elif part == "code":
+            self.action_message("copy_code")
+        else:
+            raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="There is /copy code.")
 
     def action_fork_session(self) -> None:
         """Fork the session at its end."""
         if self.desk.shown.conversation.messages:
             self.fork_at(self.desk.shown.conversation.messages[-1])
+        else:
+            self.app.notify(NOTHING_YET, markup=False)
 
     def action_show_log(self) -> None:
         """Tell where the log file is."""

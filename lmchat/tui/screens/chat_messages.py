@@ -1,4 +1,4 @@
-"""What the keys of a focused message do; each leaves every version in the tree."""
+"""What is done with single messages: the focused one, else the last answer."""
 
 from __future__ import annotations
 
@@ -6,26 +6,90 @@ from collections.abc import Callable
 
 from textual import on
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.errors import LMChatError
+from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat_links import ChatLinks
+from lmchat.tui.screens.chat_editing import ChatEditing
+from lmchat.tui.screens.message_acts import NOTHING_YET, why_not, words_of
 from lmchat.tui.widgets.chat_log import ChatLog
 
-_UNFINISHED = (AnswerState.STOPPED, AnswerState.INTERRUPTED)
+_IN_LOG = ("copy", "copy_code", "fold", "source", "links")
+"""What the log does, or begins: it knows which block of code comes next, and how a message is shown."""
+_LOOKED_AT = ("copy_code", "fold", "source")
+"""Of these, what gives the message the focus: one wants to see it, or to press its key again."""
 
 
-class ChatMessages(ChatLinks):
+class ChatMessages(ChatEditing):
     """Acts on single messages; each action leaves every version in the tree."""
 
-    _edited_id: str = ""
-    """The prompt that is being edited in place of a new one; empty where none is."""
-    _set_aside: str = ""
-    """What was typed before the edit began."""
+    def aimed_at(self) -> ChatMessage | None:
+        """Return the message that has the focus, else the last answer, as it is now."""
+        focused = self.log_view.focused_message if self.focused is self.log_view else None
+        message = focused or self.desk.last_answer()
+        return self.as_now(message) if message is not None else None
+
+    def as_now(self, message: ChatMessage) -> ChatMessage:
+        """Return a message with what has come of it, where it is the answer that is on its way."""
+        if message.state is not AnswerState.STREAMING:
+            return message
+        shown = self.desk.shown.conversation.shown_messages
+        return shown[-1] if shown and shown[-1].message_id == message.message_id else message
+
+    def why_not(self, name: str) -> str:
+        """Return why an act makes no sense now; empty where it does."""
+        message = self.aimed_at()
+        if name == "undo":
+            return ""
+        if message is None:
+            return NOTHING_YET
+        return why_not(name, message, is_busy=self.desk.shown.is_busy)
+
+    def action_message(self, name: str) -> None:
+        """Do something with the focused message, else the last answer; say why where it makes no sense."""
+        message, reason = self.aimed_at(), self.why_not(name)
+        if name == "undo":
+            self.undo_deletion()
+        elif message is None or reason:
+            self.app.notify(reason, markup=False)
+        elif name in _IN_LOG:
+            self._act_in_log(name, message)
+        else:
+            self._act(name, message)
+
+    def _act_in_log(self, name: str, message: ChatMessage) -> None:
+        if self.focused is self.log_view or name in _LOOKED_AT:
+            self.log_view.show_message(message.message_id)
+            self.log_view.action_message(name)
+        elif name == "links":
+            from lmchat.tui.widgets.chat_log.syntax import links
+
+            self.show_links(links(message.text), message.text)
+        else:
+            self.post_message(CopyText(words_of(message)))
 
     @on(ChatLog.Wanted)
     def act_on_message(self, event: ChatLog.Wanted) -> None:
         """Do what a key of a message asks for."""
+        reason = why_not(event.name, event.message, is_busy=self.desk.shown.is_busy)
+        if event.name == "copy_code":
+            self._copy_code(event.text)
+        elif event.name == "copy" and event.text:
+            self.post_message(CopyText(event.text))
+        elif event.name == "links" and event.text:
+            self.show_links(event.text.split(), event.message.text)
+        elif reason:
+            self.app.notify(reason, markup=False)
+        elif event.name == "copy":
+            self.post_message(CopyText(words_of(event.message)))
+        else:
+            self._act(event.name, self.aimed_at() or event.message)
+
+    def _copy_code(self, text: str) -> None:
+        if text:
+            self.post_message(CopyText(text))
+        else:
+            self.app.notify("This message has no code block.", markup=False)
+
+    def _act(self, name: str, message: ChatMessage) -> None:
         handlers: dict[str, Callable[[ChatMessage], None]] = {
             "edit": self.edit_message,
             "regenerate": self.regenerate,
@@ -36,89 +100,10 @@ class ChatMessages(ChatLinks):
             "next_version": lambda message: self.choose_version(message, 1),
             "tree": lambda _: self.show_tree(),
             "pager": self.page,
+            "links": lambda message: self.show_links((), message.text),
         }
-        if event.name == "copy_code" and not event.text:
-            self.app.notify("This message has no code block.", markup=False)
-        elif event.name in ("copy", "copy_code"):
-            self.post_message(CopyText(event.text))
-        elif event.name == "links":
-            self.show_links(event.text.split(), event.message.text)
-        elif event.name in handlers:
-            handlers[event.name](event.message)
-
-    def edit_message(self, message: ChatMessage) -> None:
-        """Put the prompt of a message into the prompt; Enter sends it as another version."""
-        prompt = message if message.role is Role.USER else self._prompt_of(message)
-        if prompt is None:
-            self._edit_once_read(message)
-            return
-        self._set_aside = self._set_aside if self._edited_id else self.prompt_input.full_text
-        self._edited_id = prompt.message_id
-        self.prompt_input.put(prompt.text)
-        self.prompt_input.focus()
-        self.show_action("editing; Enter sends, Esc leaves")
-
-    def _edit_once_read(self, answer: ChatMessage) -> None:
-        """Edit the prompt of an answer that is the first of those that were read."""
-        conversation = self.desk.shown.conversation
-
-        async def work() -> None:
-            await conversation.fill()
-            self.edit_message(answer)
-
-        if not conversation.is_whole:
-            self.attempt(work, group="edit")
-
-    def say(self, text: str) -> None:
-        """Send what was typed: as another version where an earlier prompt was edited, else as a new one."""
-        edited_id = self._edited_id
-        if not edited_id:
-            super().say(text)
-            return
-        try:
-            self.desk.shown.require_rest()
-        except LMChatError as error:
-            self.prompt_input.put(text)
-            self.tell(error)
-        else:
-            self.leave_edit()
-            self.run_turn(lambda one, how: one.edit(edited_id, text, how), text=text)
-
-    def leave_edit(self) -> bool:
-        """Give up editing and bring back what was typed before; tell whether one was editing."""
-        was_editing, self._edited_id = bool(self._edited_id), ""
-        if was_editing:
-            self.prompt_input.put(self._set_aside)
-            self._set_aside = ""
-            self.show_action("edit left")
-        return was_editing
-
-    def regenerate(self, message: ChatMessage) -> None:
-        """Answer once more."""
-        answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
-        self.run_turn(lambda one, how: one.regenerate(answer.message_id, how))
-
-    def go_on_with_model(self, *, is_loaded: bool) -> None:
-        """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
-        if not is_loaded:
-            self.desk.hold_waiting()
-            self.show_queue()
-            return
-        last = self.desk.last_answer()
-        if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
-            self.regenerate(last)
-        self.send_waiting()
-
-    def resume(self, message: ChatMessage) -> None:
-        """Go on with an unfinished answer."""
-        if message.role is not Role.ASSISTANT:
-            self.app.notify("Only an answer can be continued; this is none.", markup=False)
-        elif message.state in _UNFINISHED and message.text:
-            self.run_turn(lambda one, how: one.resume(message.message_id, how))
-        elif message.state is AnswerState.FAILED or message.state in _UNFINISHED:
-            self.regenerate(message)
-        else:
-            self.app.notify("This answer is complete; r answers once more.", markup=False)
+        if name in handlers:
+            handlers[name](message)
 
     def fork_at(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session and show it."""
@@ -126,6 +111,7 @@ class ChatMessages(ChatLinks):
         async def work() -> None:
             self.show_path(await self.workspace.store.fork(self.conversation_id, message.message_id))
             self.show_action("forked")
+            self.app.notify("This is a new session; the old one is unchanged.", markup=False)
             self.prompt_input.focus()
 
         self.attempt(work, group="fork")
@@ -140,32 +126,21 @@ class ChatMessages(ChatLinks):
         self.attempt(self.bring_back_last, group="delete")
 
     def choose_version(self, message: ChatMessage, step: int) -> None:
-        """Show the previous or next version of a message."""
+        """Show the previous or next version of a message; after the last comes the first."""
 
         async def work() -> None:
             tree = await self.workspace.store.tree(self.conversation_id)
             siblings = [one for one in tree if (one.parent_id, one.role) == (message.parent_id, message.role)]
             places = [one.message_id for one in siblings]
-            if message.message_id not in places:
+            if message.message_id not in places or len(places) == 1:
+                self.app.notify(why_not("next_version", message, is_busy=False), markup=False)
                 return
-            place = places.index(message.message_id) + step
-            if 0 <= place < len(places):
-                self.show_path(await self.workspace.store.set_leaf(self.conversation_id, places[place]))
-                self.log_view.show_message(places[place])
+            chosen = places[(places.index(message.message_id) + step) % len(places)]
+            self.show_path(await self.workspace.store.set_leaf(self.conversation_id, chosen))
+            self.log_view.show_message(chosen)
 
-        if message.versions > 1:
-            self.attempt(work, group="version")
+        self.attempt(work, group="version")
 
     def page(self, message: ChatMessage) -> None:
         """Show a message in the pager."""
-        self.lend_to(lambda: self.workspace.outside.page(message.text))
-
-    def _prompt_of(self, answer: ChatMessage) -> ChatMessage | None:
-        found = self.desk.shown.conversation.find(answer.parent_id or "")
-        return found if found is not None and found.role is Role.USER else None
-
-    def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
-        path = self.desk.shown.conversation.messages
-        place = path.place(prompt.message_id)
-        following = () if place is None else path[place + 1 : place + 2]
-        return next((one for one in following if one.role is Role.ASSISTANT), None)
+        self.lend_to(lambda: self.workspace.outside.page(words_of(message)))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FindNext, FindWords, LookNow, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
-from lmchat.tui.widgets.keys_row import Hint
+from lmchat.tui.screens.message_acts import NOTHING_YET, has_words, is_resumable
+from lmchat.tui.widgets.keys_row import Hint, KeysRow
+from lmchat.tui.widgets.prompt_input import PromptInput
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _MESSAGE_HINTS = (
@@ -110,6 +111,8 @@ class ChatScreen(ChatCommands):
         last = self.desk.last_answer()
         if last is not None:
             self.regenerate(last)
+        else:
+            self.app.notify(NOTHING_YET, markup=False)
 
     def action_edit_prompt(self) -> None:
         """Edit the prompt in the external editor."""
@@ -148,28 +151,40 @@ class ChatScreen(ChatCommands):
         previous, following = self.hint("message.previous_version"), self.hint("message.next_version")
         return f"{previous[0]} {following[0]}", previous[1]
 
+    def _is_of_use(self, name: str) -> bool:
+        """Whether a key of the focused message would do something."""
+        if self.log_view.focused_message is None:
+            return name == "undo"
+        return not self.why_not("next_version" if name == "versions" else name)
+
     def _hints(self) -> Sequence[Hint]:
         running = [self.hint("stop")] if self.desk.shown.is_busy else []
         if self.focused is self.log_view:
-            useless = _useless_keys(self.log_view.focused_message)
-            names = [name for name in _MESSAGE_HINTS if name not in useless]
-            return [*running, *(self._message_hint(name) for name in names)]
+            return [*running, *(self._message_hint(name) for name in _MESSAGE_HINTS if self._is_of_use(name))]
         if self.sessions.has_focus_within:
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
-        return [*running, *(self.hint(name) for name in names_now)]
+        return [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
 
+    def _ways_on(self) -> list[Hint]:
+        """Return what can be done from an empty prompt about a last answer that lacks its end."""
+        last = self.desk.last_answer()
+        if last is None or self.prompt_input.text or not is_resumable(last) or self.desk.shown.is_busy:
+            return []
+        again = self.hint("retry")
+        return [("/continue", "it"), again] if has_words(last) else [again]
 
-def _useless_keys(message: ChatMessage | None) -> Collection[str]:
-    """Return which keys of a message would only say that there is nothing to do."""
-    if message is None:
-        return _MESSAGE_HINTS[:-1]
-    is_answer = message.role is Role.ASSISTANT
-    is_useful = {
-        "copy_code": "```" in message.text or "~~~" in message.text,
-        "resume": is_answer and message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED),
-        "fold": bool(message.reasoning) or message.role is Role.SYSTEM,
-        "versions": message.versions > 1,
-        "source": is_answer,
-    }
-    return [name for name, has_use in is_useful.items() if not has_use]
+    def refresh_figures(self) -> None:
+        """Show what is measured, and in an empty prompt the ways on."""
+        super().refresh_figures()
+        self.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
+
+    @on(PromptInput.Drafted)
+    def show_ways_on(self) -> None:
+        """Name the ways on in the row of keys as long as nothing is typed."""
+        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
+
+    @on(KeysRow.CommandClicked)
+    def run_clicked(self, event: KeysRow.CommandClicked) -> None:
+        """Do what a slash command in the row of keys says."""
+        self.run_slash(event.line)

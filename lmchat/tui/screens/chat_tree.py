@@ -72,7 +72,8 @@ class ChatTree(ChatList):
         await self.stop_and_hold(opened)
         self.show_path(await self.workspace.store.delete_message(session_id, message_id))
         self.show_action("deleted")
-        self.app.notify("Deleted, with what follows. u brings it back.", markup=False)
+        key = "u" if self.focused is self.log_view else "/undo"
+        self.app.notify(f"Deleted, with what follows. {key} brings it back.", markup=False)
 
     async def bring_back_last(self) -> None:
         """Bring back what was deleted last in this session."""

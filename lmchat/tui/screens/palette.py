@@ -8,38 +8,63 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
+from lmchat.tui.screens.chat_messages import ChatMessages
 from lmchat.tui.screens.chat_parts import ChatParts
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.key_names import written
 
+_OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
+_OF_ALL = ("message.tree", "message.undo")
+
 
 class CommandRows(Provider):
-    """Offers what works now: a message's commands only while a message has the focus."""
+    """Offers what makes sense now, also with the message that has the focus, or with the last answer."""
 
     async def discover(self) -> Hits:
         """Offer everything."""
-        for command in self._offered():
-            yield DiscoveryHit(command.title, self._run(command), help=self._help(command))
+        for command, title in self._offered():
+            yield DiscoveryHit(title, self._run(command), help=self._help(command))
 
     async def search(self, query: str) -> Hits:
         """Offer what matches."""
         matcher = self.matcher(query)
-        for command in self._offered():
-            score = matcher.match(command.title)
+        for command, title in self._offered():
+            score = matcher.match(title)
             if score > 0:
-                yield Hit(
-                    score, matcher.highlight(command.title), self._run(command), help=self._help(command)
-                )
+                yield Hit(score, matcher.highlight(title), self._run(command), help=self._help(command))
 
-    def _offered(self) -> Iterator[Command]:
-        scopes = [Scope.CHAT, Scope.APP]
-        if isinstance(self.focused, ChatLog) and self.focused.focused_message is not None:
-            scopes.insert(0, Scope.MESSAGE)
-        for scope in scopes:
-            yield from (command for command in COMMANDS if command.scope is scope and command.is_offered)
+    def _offered(self) -> Iterator[tuple[Command, str]]:
+        """Yield what makes sense now, with its words: first what is done with a focused message."""
+        has_focus = isinstance(self.focused, ChatLog) and self.focused.focused_message is not None
+        whose = "This message" if has_focus else "Last answer"
+        others = [
+            (command, command.title)
+            for scope in (Scope.CHAT, Scope.APP)
+            for command in COMMANDS
+            if command.scope is scope
+            and command.is_offered
+            and not (has_focus and command.command_id == "copy")
+        ]
+        acts = [
+            (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")
+            for command in COMMANDS
+            if self._makes_sense(command)
+        ]
+        if not has_focus:  # the rows of the chat have these three under their own names
+            acts = [(command, title) for command, title in acts if command.command_id not in _OF_THE_LAST]
+        yield from (*acts, *others) if has_focus else (*others, *acts)
+
+    def _makes_sense(self, command: Command) -> bool:
+        chat = self.screen
+        if command.scope is not Scope.MESSAGE or not isinstance(chat, ChatMessages):
+            return False
+        kind, _, name = command.command_id.partition(".")
+        is_act = command.action == f"{kind}({name!r})"
+        return not chat.why_not(name) if is_act else isinstance(self.focused, ChatLog)
 
     def _run(self, command: Command) -> Callable[[], object]:
-        namespace = self.focused if command.scope is Scope.MESSAGE else self.screen
+        is_of_log = command.scope is Scope.MESSAGE and not command.action.startswith("message(")
+        namespace = self.focused if is_of_log else self.screen
         if command.scope is Scope.APP:
             namespace = None
         return partial(self.app.run_action, command.action, default_namespace=namespace or self.app)

@@ -9,18 +9,25 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
+from lmchat.tui.post import Post
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.key_names import key_name
 from lmchat.tui.widgets.line import MUTED, STRONG, content, plain
 
 Hint = tuple[str, str]
-"""A key as it is written, and the word for what it does."""
+"""A key as it is written, or a slash command, and the word for what it does."""
 
 _BETWEEN = 2
 
 
 class KeysRow(Widget):
     """Hints that go whole where there is no room: the left ones from their end, then the right ones."""
+
+    class CommandClicked(Post):
+        """A slash command was clicked."""
+
+        line: str
+        """As it would be typed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +55,9 @@ class KeysRow(Widget):
         left, right = fitting(self._left, self._right, width)
         x = event.get_content_offset_capture(self).x
         hint = _hint_at(left, x) or _hint_at(right, x - (width - _length(right)))
-        if hint is not None and (key := key_name(hint[0])):
+        if hint is not None and hint[0].startswith("/"):
+            self.post_message(self.CommandClicked(hint[0]))
+        elif hint is not None and (key := key_name(hint[0])):
             self.app.simulate_key(key)
 
 

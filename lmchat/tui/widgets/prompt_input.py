@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events, on
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -99,6 +100,11 @@ class PromptInput(CalmTextArea):
     def full_text(self) -> str:
         """What is typed, with folded blocks in full: what would be sent."""
         return self._blocks.unfold(self.text)
+
+    def invite(self, words: str) -> None:
+        """Say in an empty prompt what can be done from here."""
+        if str(self.placeholder) != words:
+            self.placeholder = Content(words)
 
     def insert_block(self, block: str, label: str = "") -> None:
         """Insert a long text as one line, by default named by its own first line."""

@@ -1,0 +1,171 @@
+"""What can be done about the last answer from the prompt, without giving it the focus."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.message import AnswerState
+from lmchat.errors import ServerUnavailable, StreamInterrupted
+from lmchat.tui.screens.links_dialog import LinksDialog
+from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+CUT = StreamInterrupted("The connection broke.")
+
+
+def broken(*events) -> list:
+    return [RequestSent(), *events, CUT]
+
+
+async def asked(desk, *prompts: str) -> None:
+    await desk.ready()
+    for count, prompt in enumerate(prompts, 1):
+        await desk.say(prompt)
+        await desk.answered(count)
+
+
+async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp_path):
+    backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await shown(desk, "/continue it, ^R regenerate")
+        await desk.type("a")
+        await gone(desk, "/continue")
+        await desk.pilot.press("backspace")
+        await shown(desk, "/continue it")
+        await desk.say("/continue")
+        await shown(desk, "Lettuce.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await gone(desk, "/continue")
+        assert desk.conversation.messages[-1].text == "Lettuce."
+
+
+async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
+    backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await shown(desk, "/continue it  ^R regenerate")
+        await desk.pilot.click(KeysRow, offset=(4, 0))
+        await shown(desk, "Lettuce.")
+
+
+async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_anew(tmp_path):
+    backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer("There."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await shown(desk, "▌ ^R regenerate")
+        assert "/continue" not in screen_text(desk.app)
+        await desk.say("/continue")  # means the same then
+        await shown(desk, "There.")
+
+
+async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path):
+    cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]
+    backend = ScriptedBackend(cut, answer("tuce."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        desk.app.desk.chat = type(desk.app.desk.chat)(max_tokens=5)
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("alt+up", "a")
+        await shown(desk, "Lettuce.")
+
+
+async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
+    backend = ScriptedBackend(broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So."))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        await desk.say("/continue")
+        await shown(desk, "Lettuce.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        last = desk.conversation.messages[-1]
+        assert (last.reasoning, last.state) == ("They as\n\nSo.", AnswerState.COMPLETE)
+
+
+async def test_slash_commands_act_on_the_last_answer(tmp_path):
+    links = "See https://example.org/a and https://example.org/b."
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer(links))) as desk:
+        await asked(desk, "one", "two")
+        await desk.say("/links")
+        await desk.until(lambda: isinstance(desk.app.screen, LinksDialog), "the links")
+        await shown(desk, "https://example.org/b")
+        await desk.pilot.press("escape")
+        await desk.say("/tree")
+        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        await desk.pilot.press("escape")
+        await desk.say("/delete")
+        await gone(desk, "example.org")
+        await shown(desk, "/undo brings it back")
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.say("/undo")
+        await shown(desk, "example.org")
+        await desk.say("/pager")
+        await desk.until(lambda: desk.paged == [links], "the pager")
+        await desk.say("/edit")
+        await desk.until(lambda: desk.chat.prompt_input.text == "two", "the prompt")
+
+
+async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        for line in (
+            "/copy",
+            "/copy code",
+            "/retry",
+            "/continue",
+            "/edit",
+            "/fork",
+            "/delete",
+            "/links",
+            "/pager",
+        ):
+            desk.app.clear_notifications()
+            await desk.say(line)
+            await shown(desk, "Nothing was said in this session yet.")
+        await desk.say("/undo")
+        await shown(desk, "Nothing was deleted in this session.")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Nothing was said in this session yet.")
+        assert desk.backend.requests == []
+        assert desk.copied == []
+
+
+async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):
+    gate = asyncio.Event()
+    async with desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "Let")
+        await desk.say("/copy")
+        await desk.until(lambda: desk.copied == ["Let"], "a copy")
+        await desk.say("/continue")
+        await shown(desk, "still on its way")
+        gate.set()
+        await desk.answered()
+        assert sent(desk.backend) == ["one"]
+
+
+async def test_an_alias_does_what_it_is_taken_for(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await asked(desk, "one")
+        await desk.say("/regenerate")
+        await shown(desk, "Beta.")
+
+
+async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
+    gate = asyncio.Event()
+    async with desktop(tmp_path, ScriptedBackend([RequestSent(), gate])) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.until(lambda: len(desk.backend.requests) == 1, "a request")
+        await desk.pilot.press("escape")
+        await shown(desk, "stopped")
+        await desk.pilot.press("alt+up", "y")
+        await shown(desk, "There is nothing in it to copy yet.")
+        assert desk.copied == []
