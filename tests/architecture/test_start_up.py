@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -8,8 +9,11 @@ import zipfile
 import pytest
 
 from lmchat import __version__
+from tests.support.chats import fill_long, store_at
 from tests.support.programs import LMCHAT, PYTHON, run
 from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer
 
 
 def _imported(*argv, home):
@@ -65,19 +69,87 @@ def test_a_command_imports_only_what_it_needs(tmp_path, argv, unwanted):
     assert not _packages(_imported("-m", "lmchat", *argv, home=tmp_path)) & unwanted
 
 
-def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, real_server):
-    modules = _imported("-m", "lmchat", "health", "--endpoint", real_server.url, home=tmp_path)
-    assert "textual" not in _packages(modules)
+@pytest.mark.parametrize("argv", [["health"], ["ask", "Hi"]], ids=" ".join)
+def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, argv):
+    with ScriptedServer() as server:
+        plain(server, "tiny")
+        modules = _imported("-m", "lmchat", *argv, "--endpoint", server.url, home=tmp_path)
+    assert "httpx" in _packages(modules)
+    assert not _packages(modules) & {"textual", "rich", "markdown_it", "pygments", "jsonschema", "click"}
+
+
+def _at(moment, home, *arguments, env=None):
+    """Return what is imported, and which of our classes are dataclasses, at a moment of a start."""
+    file = home / f"{moment}.json"
+    child = [PYTHON, "-m", "tests.support.first_paint_child", file, moment, *arguments]
+    with PtyProgram(child, home=home, env=env) as program:
+        assert program.wait_exit(timeout_s=60) == 0, program.text
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def first_paint(tmp_path_factory):
     """What a first start of the chat screen has imported when it is painted."""
-    home = tmp_path_factory.mktemp("first-paint")
-    file = home / "found.json"
-    with PtyProgram([PYTHON, "-m", "tests.support.first_paint_child", file], home=home) as program:
-        assert program.wait_exit() == 0
-    return json.loads(file.read_text(encoding="utf-8"))
+    return _at("painted", tmp_path_factory.mktemp("first-paint"))
+
+
+@pytest.fixture(scope="module")
+def bare_paint(tmp_path_factory):
+    """What a screen of Textual's with an editor has imported when it is painted."""
+    return _at("bare", tmp_path_factory.mktemp("bare-paint"))
+
+
+@pytest.fixture
+def with_long_session(tmp_path):
+    """A home whose last session is long and holds no code."""
+
+    async def make():
+        store = store_at(tmp_path)
+        await fill_long(store, 400)
+        await store.aclose()
+
+    asyncio.run(make())
+    return tmp_path
+
+
+_MORE_AT_FIRST_PAINT = {"lmchat", "msgspec", "gc", "queue", "_queue", "termios", "tty", "__mp_main__"}
+"""What the first paint imports beside what Textual itself does; every start pays for each further name."""
+_NEVER_UNASKED = {
+    *("keyring", "jsonschema", "referencing", "shtab", "click", "httpx._main", "rich.progress", "ctypes"),
+    *("textual.widgets._markdown", "http.server", "xllamacpp"),
+}
+"""What no screen at rest has imported."""
+
+
+def test_the_first_paint_imports_nothing_but_textual_msgspec_and_lmchat(first_paint, bare_paint):
+    more = _packages(first_paint["modules"]) - _packages(bare_paint["modules"])
+    assert more <= _MORE_AT_FIRST_PAINT
+
+
+def test_the_first_paint_before_a_long_session_imports_nothing_more(with_long_session, bare_paint):
+    found = _at("painted", with_long_session, "-r", "last")
+    more = _packages(found["modules"]) - _packages(bare_paint["modules"])
+    assert more <= _MORE_AT_FIRST_PAINT | {"argparse", "gettext"}
+
+
+def test_a_session_without_code_is_shown_without_pygments(with_long_session):
+    modules = set(_at("session", with_long_session, "-r", "last")["modules"])
+    assert "markdown_it" in modules
+    assert modules & _NEVER_UNASKED == set()
+    assert not _packages(modules) & {"pygments"}
+
+
+def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "tiny")
+        modules = set(_at("server", tmp_path, "--endpoint", server.url)["modules"])
+    assert {"httpx", "sqlite3"} <= modules
+    assert modules & _NEVER_UNASKED == set()
+    assert not _packages(modules) & {"markdown_it", "pygments"}
+    unwanted = re.compile(
+        r"lmchat\.(engine|machine|structured|formats\.(?!wording|catalogue)|terminal\.(pager|editor)|tui\.screens\..*_dialog)\b"
+    )
+    assert [one for one in modules if unwanted.match(one)] == []
 
 
 def test_the_first_paint_waits_for_no_network_no_disk_and_no_file_format(first_paint):

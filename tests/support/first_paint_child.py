@@ -1,6 +1,7 @@
-"""lmchat's own screen, which ends with its first paint and writes down what was imported until then.
+"""lmchat's own screen, which ends at a moment of its start and writes down what was imported until then.
 
-`python -m tests.support.first_paint_child FILE` takes no further arguments.
+`python -m tests.support.first_paint_child FILE MOMENT [ARGUMENT…]`; `bare` is the moment at which a screen of
+Textual's alone is painted.
 """
 
 from __future__ import annotations
@@ -8,20 +9,47 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from textual.app import App
 
-def main(file: Path) -> int:
+LOOK_EVERY_S = 0.02
+
+
+def main(file: Path, moment: str, arguments: list[str]) -> int:
+    if moment == "bare":
+        from tests.benchmarks.bare import Bare  # noqa: PLC0415 - what is measured is what is imported
+
+        Bare.on_ready = lambda app: _end(app, file)
+        Bare().run()
+        return 0
     from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
     from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415 - after it
 
-    def end(app: LMChatApp) -> None:
-        found = {"modules": sorted(sys.modules), "dataclasses": _dataclasses()}
-        file.write_text(json.dumps(found), encoding="utf-8")
-        app.exit()
+    go_on = LMChatApp.on_ready
 
-    LMChatApp.on_ready = end
-    return cli.main([])
+    def ready(app: LMChatApp) -> None:
+        if moment == "painted":
+            _end(app, file)
+            return
+        go_on(app)
+        app.set_interval(LOOK_EVERY_S, lambda: MOMENTS[moment](app) and _end(app, file))
+
+    LMChatApp.on_ready = ready
+    return cli.main(arguments)
+
+
+MOMENTS: dict[str, Callable[..., object]] = {
+    "server": lambda app: app.health.verdict is not None and app.health.verdict.is_usable,
+    "session": lambda app: app.chat.log_view.document.entries and app.chat.log_view.max_scroll_y,
+}
+
+
+def _end(app: App, file: Path) -> None:
+    found = {"modules": sorted(sys.modules), "dataclasses": _dataclasses()}
+    file.write_text(json.dumps(found), encoding="utf-8")
+    app.exit()
 
 
 def _dataclasses() -> list[str]:
@@ -35,4 +63,4 @@ def _dataclasses() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
