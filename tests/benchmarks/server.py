@@ -30,6 +30,8 @@ class PacedServer:
         self.is_loading = False
         """Whether the model is not there yet; said as llama.cpp does."""
         self.is_ahead = threading.Event()
+        self.is_sent = threading.Event()
+        """All text is sent; where some went ahead, the end waits, so that it can be told from the text."""
         self.written: list[tuple[float, int]] = []
         self.hung_up_s = 0.0
         self.hung_up = threading.Event()
@@ -115,6 +117,9 @@ class PacedServer:
                 await asyncio.sleep(max(late_s, 0))
             if number % 64 == 0:
                 await writer.drain()
+        self.is_sent.set()
+        if self.ahead:
+            await asyncio.sleep(self.rest_s)
         writer.write(self._end(len(pieces)))
         await writer.drain()
         self.done.set()

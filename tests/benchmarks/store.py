@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
+from lmchat.storage.connection import connect
 from lmchat.storage.sessions import SessionStore
+from lmchat.storage.words import catch_up
 from tests.benchmarks.texts import section
 
 
@@ -20,16 +23,23 @@ def fill_store(home: Path, count: int) -> Path:
     return home
 
 
+def text_bytes(count: int) -> int:
+    """Return the size of what is said in such a session."""
+    return sum(len(_text(n).encode()) for n in range(count))
+
+
+def _text(n: int) -> str:
+    if n % 2:
+        return section(n)[:800]
+    return f"Question {n}: what grows in the shade, in three metres, in August?"
+
+
 async def _fill(home: Path, count: int) -> None:
     store = SessionStore(home / "sessions.db")
     header = SessionHeader(session_id=new_id(), title="Long", created_at=now(), updated_at=now())
     parent = None
     for n in range(count):
-        text = (
-            section(n)[:800]
-            if n % 2
-            else f"Question {n}: what grows in the shade, in three metres, in August?"
-        )
+        text = _text(n)
         if n == count - 1:
             text += "\n\nLAST-ANSWER"
         message = text_message(Role.ASSISTANT if n % 2 else Role.USER, text, parent_id=parent)
@@ -37,3 +47,6 @@ async def _fill(home: Path, count: int) -> None:
         await store.append(header, message)
         parent = message.message_id
     await store.aclose()
+    with closing(connect(home / "sessions.db")) as connection:
+        while catch_up(connection):  # else each start would go on with the index of what came at once
+            pass

@@ -37,6 +37,7 @@ class Drawn:
         self.chunks: list[tuple[float, bytes]] = []
         self._news = threading.Condition()
         self._has_ended = False
+        self._used_s: dict[float, float] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -50,6 +51,7 @@ class Drawn:
             with self._news:
                 if data:
                     self.chunks.append((time.perf_counter(), data))
+                    self._used_s[self.chunks[-1][0]] = self.cpu_s()
                 self._has_ended = not data
                 self._news.notify_all()
             if not data:
@@ -109,6 +111,10 @@ class Drawn:
     def cpu_s(self) -> float:
         """Return what all threads of the program have used, those that ended too, to the microsecond."""
         return time.clock_gettime(~self.pid << 3 | _OF_ALL_THREADS)
+
+    def cpu_s_at(self, drawn_s: float) -> float:
+        """Return what the program had used when it drew what `wait_for` found: load does not touch that."""
+        return self._used_s[drawn_s]
 
     def rest(self, timeout_s: float = 20) -> float:
         """Wait until the program does next to nothing, and return its CPU time then."""
