@@ -35,3 +35,34 @@ def test_httpx_that_is_there_already_stays_as_it_is(of_run):
     has_main, modules = of_run(f"import httpx._main; was = httpx.main; {_LEAN}; assert httpx.main is was")
     assert has_main
     assert "httpx._main" in modules
+
+
+_ASKING = """
+import asyncio, importlib.util, json, sys
+if importlib.util.find_spec("sniffio") is not None:
+    sys.exit(3)
+from lmchat.proxy.lean_httpx import import_httpx
+import_httpx()
+import httpx
+async def ask():
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            await client.get("http://127.0.0.1:1")
+        except httpx.ConnectError:
+            pass
+asyncio.run(ask())
+class Finder:
+    def find_spec(name, *_):
+        looked_for.append(name)
+looked_for = []
+sys.meta_path.insert(0, Finder)
+asyncio.run(ask())
+print(json.dumps(looked_for))
+"""
+
+
+def test_a_request_looks_for_no_module_that_is_not_there(tmp_path):
+    done = run([PYTHON, "-c", _ASKING], home=tmp_path)
+    if done.returncode == 3:
+        pytest.skip("sniffio is installed")
+    assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
