@@ -159,7 +159,7 @@ def test_in_ascii_it_is_as_wide_and_has_no_other_sign(name):
         ("**a *b* c**", [("a ", "strong"), ("b", "em"), (" c", "strong")]),
         ("__a__ _b_", [("a", "strong"), ("b", "em")]),
         ("**S**ituation", [("S", "strong")]),
-        ("$a*b*c$", [("$a*b*c$", "code")]),
+        ("$a*b*c$", [("$a*b*c$", "builtin")]),
         # ideographs need no blanks around emphasis, whatever stop stands at its end
         ("**「重点」**的", [("「重点」", "strong")]),
         ("**注意:**请", [("注意:", "strong")]),

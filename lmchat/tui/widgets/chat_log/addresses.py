@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 OPENABLE = ("http://", "https://")
 """What is opened, after asking; all else is only shown."""
-_HOST_LIKE = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}")
+_HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MAIL = "mailto:"
 
 
@@ -18,6 +17,8 @@ def can_be_opened(address: str) -> bool:
 
 def host_of(address: str) -> str:
     """Return the host that an address names, without a user's name and port; empty where it names none."""
+    from urllib.parse import urlsplit
+
     try:
         return (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:
@@ -36,7 +37,7 @@ def is_told_by(address: str, words: str) -> bool:
     host = host_of(address)
     if "://" in words:
         return host_of(words) == host
-    return all(_names(found[0].lower(), host) for found in _HOST_LIKE.finditer(words))
+    return all(_names(found[0].lower(), host) for found in re.finditer(_HOST_LIKE, words))
 
 
 def _names(found: str, host: str) -> bool:

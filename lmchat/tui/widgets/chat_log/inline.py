@@ -14,8 +14,8 @@ from lmchat.tui.widgets.chat_log.syntax import References, Token, parse_inline
 BREAK = "\n"
 """Stands for the end of a line among the pieces of a paragraph."""
 _NULL = Style.null()
-_STYLES = {"code_inline": "code", "html_inline": "muted", "math_inline": "code"}
-_LINE_BREAK = re.compile(r"<br\s*/?>$", re.IGNORECASE)
+_STYLES = {"html_inline": "muted", "math_inline": "builtin"}
+_LINE_BREAK = r"(?i)<br\s*/?>$"
 _MOST_SHOWN = 200
 """Characters of an address that are shown behind words which do not tell where they lead."""
 
@@ -46,6 +46,8 @@ class _Writer:
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
                 self._image(token)
+            elif token.type == "code_inline":
+                self._code(token.content)
             else:
                 self._put(token.content, self._stack[-1] + self._style(_STYLES.get(token.type, "")))
         return self.spans
@@ -79,6 +81,16 @@ class _Writer:
             self._target = ""
         self._stack.pop()
 
+    def _code(self, text: str) -> None:
+        """Add code; where no tint tells it from other words, its marks stay."""
+        if self.page.has_tints:
+            self._put(text, self._stack[-1] + self._style("code"))
+            return
+        mark = ("`", self._stack[-1] + self._style("muted"))
+        self.spans.append(mark)
+        self._put(text, self._stack[-1] + self._style("code"))
+        self.spans.append(mark)
+
     def _image(self, token: Token) -> None:
         """Add what stands for a picture: its words, as a link, or else where it is."""
         source = str(token.attrs.get("src", ""))
@@ -102,4 +114,4 @@ class _Writer:
 
 
 def _is_line_break(token: Token) -> bool:
-    return token.type == "html_inline" and _LINE_BREAK.match(token.content) is not None
+    return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None

@@ -31,8 +31,8 @@ _HEAD_LINES = 2
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3
 """Cells that are left for text, however deep it is nested; code has a margin of three."""
-_TASK = re.compile(r"\[([ xX])\](?:[ \t]+|$)")
-_ADDRESS = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
+_TASK = r"\[([ xX])\](?:[ \t]+|$)"
+_ADDRESS = r"(?i)https?://[^\s<>]+"
 
 
 class Layout:
@@ -146,7 +146,7 @@ class Layout:
             yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
             return
         is_math = token.type == "math_block"
-        style = self.page.styles["code" if is_math else "muted"]
+        style = self.page.styles["builtin" if is_math else "muted"]
         if is_math:
             first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         for text in token.content.rstrip("\n").split("\n"):
@@ -176,7 +176,9 @@ class Layout:
 
     def _task(self, item: list[Token]) -> str:
         """Take the box of a task from the words of an item; return it as it is shown."""
-        found = _TASK.match(item[1].content) if len(item) > 1 and item[0].type == "paragraph_open" else None
+        found = (
+            re.match(_TASK, item[1].content) if len(item) > 1 and item[0].type == "paragraph_open" else None
+        )
         if found is None:
             return ""
         item[1].content = item[1].content[found.end() :]
@@ -226,7 +228,7 @@ def _addressed(text: str, style: Style) -> list[Span]:
     """Return text with the addresses in it as links."""
     spans: list[Span] = []
     end = 0
-    for found in _ADDRESS.finditer(text):
+    for found in re.finditer(_ADDRESS, text):
         spans += [(text[end : found.start()], style), (found[0], style + Style(meta={"link": found[0]}))]
         end = found.end()
     return [*spans, (text[end:], style)]

@@ -60,13 +60,18 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
-    """Return widths that fit into a space: the widest that may shrink gives first."""
+    """Return widths that fit into a space: the widest that may shrink give first, and all of them alike."""
     widths = list(wanted)
     while (excess := sum(widths) - space) > 0:
         free = [place for place, width in enumerate(widths) if width > least[place]]
-        widest = max(free, key=lambda place: widths[place])
-        second = max((widths[place] for place in free if widths[place] < widths[widest]), default=0)
-        widths[widest] -= min(excess, max(widths[widest] - max(second, least[widest]), 1))
+        top = max(widths[place] for place in free)
+        widest = [place for place in free if widths[place] == top]
+        floor = max(
+            [widths[place] for place in free if widths[place] < top] + [least[place] for place in widest]
+        )
+        step = max(min(excess // len(widest), top - floor), 1)
+        for place in widest[:excess]:
+            widths[place] -= step
     return widths
 
 

@@ -1,0 +1,31 @@
+"""Pictures of each kind of Markdown, in three widths and in every theme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.chat_log_app import LogApp, answer
+
+SHEET = (Path(__file__).parents[2] / "support" / "markdown_sheet.md").read_text(encoding="utf-8")
+WIDTHS = {60: 152, 100: 120, 160: 120}
+"""Columns, and rows that all of it needs there."""
+
+
+class SheetApp(LogApp):
+    """Shows one answer from its first row on."""
+
+    def on_mount(self) -> None:
+        self.log_view.load([answer(SHEET)])
+        self.call_after_refresh(self.log_view.scroll_home)
+
+
+@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_each_kind_of_markdown(snap_compare, width, theme):
+    assert snap_compare(SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]))
+
+
+def test_each_kind_of_markdown_in_ascii(snap_compare):
+    assert snap_compare(SheetApp(theme="lmchat-ansi", is_ascii=True), terminal_size=(100, WIDTHS[100]))
