@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.tui.quirks.painting import grow
+from lmchat.tui.quirks.painting import grow, jump
 
 
 class Rows(ScrollView):
@@ -41,3 +41,23 @@ async def test_a_view_that_grows_can_be_scrolled_to_its_new_end_without_a_layout
         view.scroll_to(y=490, animate=False)
         await pilot.pause()
         assert view.scroll_offset.y == 490
+
+
+async def test_a_view_can_begin_with_another_row_without_a_watcher_or_a_layout():
+    async with RowsApp().run_test(size=(40, 10)) as pilot:
+        view = pilot.app.query_one(Rows)
+        grow(view, Size(1, 100))
+        await pilot.pause()
+        seen = []
+        pilot.app.watch(view, "scroll_y", lambda y: seen.append(y), init=False)  # noqa: PLW0108 - Textual counts parameters
+        jump(view, 42)
+        assert view.scroll_offset.y == view.scroll_target_y == view.vertical_scrollbar.position == 42
+        jump(view, 1000)
+        assert view.scroll_offset.y == view.max_scroll_y == 90
+        jump(view, -1)
+        await pilot.pause()
+        assert view.scroll_offset.y == 0
+        assert seen == []
+        view.scroll_to(y=5, animate=False)
+        await pilot.pause()
+        assert seen == [5]

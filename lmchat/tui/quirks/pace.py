@@ -41,14 +41,12 @@ def keep_pace(app: App[Any]) -> None:
         dropped.clear()
 
     def display_in_time(screen: Screen[Any], renderable: Any) -> None:
-        driver = app._driver
-        if not isinstance(renderable, CompositorUpdate):
-            display(screen, renderable)
-        elif is_behind(app):
+        driver, is_frame = app._driver, isinstance(renderable, CompositorUpdate)
+        if is_frame and is_behind(app):
             if not dropped:
                 when_read(app, go_on)
             dropped.append(screen)
-        elif isinstance(driver, TerminalDriver):
+        elif is_frame and isinstance(driver, TerminalDriver):
             _send(app, driver, renderable)
         else:
             display(screen, renderable)

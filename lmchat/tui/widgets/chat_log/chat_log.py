@@ -23,7 +23,7 @@ from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now
 from lmchat.tui.quirks.pace import is_behind
-from lmchat.tui.quirks.painting import adopted
+from lmchat.tui.quirks.painting import adopted, jump
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry
@@ -144,6 +144,13 @@ class ChatLog(ReadingLog, can_focus=True):
             mark(self, *regions)
             return self
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def move_to(self, y: int) -> None:
+        """Let the screen begin with another row; where an answer is followed, that is no movement."""
+        if self._is_painting and self.is_following:
+            jump(self, y)
+        else:
+            super().move_to(y)
 
     def flush(self) -> None:
         """Take up what is pending."""

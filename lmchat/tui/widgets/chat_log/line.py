@@ -34,3 +34,5 @@ class Line(Struct):
     """What is painted instead while the message has the focus."""
     painted: Strip | None = None
     """The row at full width, as long as nothing is marked in it."""
+    look: object = None
+    """What it was painted with: another width or other colours make another object."""

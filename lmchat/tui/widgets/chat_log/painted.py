@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
@@ -44,6 +46,7 @@ class PaintedView(LateComponents, can_focus=True):
         self._base = Style.null()
         self._left = 0
         self._cursor: int | None = None
+        self._look: tuple[int, tuple[LineFilter, ...], Color | None] = (0, (), None)
 
     def take_page(self) -> None:
         """Lay all out on a page of the width and the styles of now."""
@@ -79,35 +82,43 @@ class PaintedView(LateComponents, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows as they are painted; there is no border and no opacity that would need more."""
-        filters, background = self.get_line_filters(), self.background_colors[1]
+        filters = tuple(self.get_line_filters())
+        look = (self.size.width, filters, self.background_colors[1] if filters else None)
+        if look != self._look:
+            self._look = look  # another object: whatever was painted with the old one is painted anew
         strips = self._rows(crop.y, crop.height)
-        for line_filter in filters:
-            strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.column_span != (0, self.size.width):
+        if crop.x or crop.right < self.size.width:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
     def _rows(self, y: int, count: int) -> list[Strip]:
         """Return rows of the screen."""
-        width = self.size.width
+        width, look = self.size.width, self._look
         if self._page is None:
             return [Strip.blank(width, self.rich_style)] * count
-        blank = Strip.blank(width, self._base)
+        blank = self._finish(Strip.blank(width, self._base))
         focused = self._cursor if self.has_focus else None
         has_marks = self.has_marks()
         strips = []
         for place, line in self.document.rows(self.scroll_offset.y + y, count):
             has_focus = place[0] == focused and place[1] >= 0
             if line is None:
-                strips.append(self._paint(None, width, has_focus=True) if has_focus else blank)
+                strips.append(self._finish(self._paint(None, width, has_focus=True)) if has_focus else blank)
             elif has_focus or has_marks:
                 strip = self._paint(line, width, has_focus=has_focus)
-                strips.append(self.marked(place, line, strip) if has_marks else strip)
+                strips.append(self._finish(self.marked(place, line, strip) if has_marks else strip))
             else:
-                if line.painted is None or line.painted.cell_length != width:
-                    line.painted = self._paint(line, width, has_focus=False)
+                if line.painted is None or line.look is not look:
+                    line.painted, line.look = self._finish(self._paint(line, width, has_focus=False)), look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
+
+    def _finish(self, strip: Strip) -> Strip:
+        """Return a row in the colours that the terminal has."""
+        _, filters, background = self._look
+        for line_filter in filters:
+            strip = strip.apply_filter(line_filter, background or self.background_colors[1])
+        return strip
 
     def _paint(self, line: Line | None, width: int, *, has_focus: bool) -> Strip:
         page = self._page

@@ -117,11 +117,15 @@ class Viewport(PaintedView, can_focus=True):
 
     def _show(self, target: int, changed: Place | None) -> None:
         if target != round(self.scroll_y):
-            self.scroll_to(y=target, force=True)
+            self.move_to(target)
         elif changed is not None:
             first = self.document.position(changed)
             self.refresh_lines(first, max(target + self.size.height - first, 1))
         self.count_new_lines()
+
+    def move_to(self, y: int) -> None:
+        """Let the screen begin with another row."""
+        self.scroll_to(y=y, force=True)
 
     def count_new_lines(self) -> None:
         """Tell how many lines came since the end was on the screen."""
