@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from lmchat.domain.attached import AttachedFile, pieces_of
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 
@@ -132,8 +133,12 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 
 def title_from(prompt: str, *, limit: int = 60) -> str:
-    """Make a session's title out of its first prompt: its first line, cut at a word."""
-    line = next((line.strip() for line in prompt.splitlines() if line.strip()), "")
+    """Make a session's title out of its first prompt: its first line, cut at a word, or a file's name."""
+    pieces = pieces_of(prompt)
+    typed = "\n".join(piece for piece in pieces if isinstance(piece, str))
+    names = (piece.name for piece in pieces if isinstance(piece, AttachedFile))
+    lines = (line.strip() for line in (*typed.splitlines(), *names))
+    line = next((line for line in lines if line), "")
     line = " ".join(line.lstrip("#>*-` ").split()) or "Untitled"
     if len(line) <= limit:
         return line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
+from lmchat.domain.attached import as_attached
 from lmchat.errors import FileRefused
 from lmchat.plain_file import read_plain
 from lmchat.safe_text import safe_line
@@ -35,7 +36,5 @@ def read_as_block(name: str) -> str:
         text = "\0"
     if "\0" in text:
         raise FileRefused(f"{path.name} is not a text file.", hint="Only text in UTF-8 can be sent.")
-    ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
-    fence = "`" * (ticks + 1)
     language = re.sub(r"[\s`]", "", path.suffix.removeprefix("."))
-    return f"{safe_line(path.name)} ({len(data)} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
+    return as_attached(safe_line(path.name), len(data), text, language)

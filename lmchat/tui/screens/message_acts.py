@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from lmchat.domain.attached import has_files
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Role
 
 NOTHING_YET = "Nothing was said in this session yet."
@@ -93,7 +94,9 @@ def _links(message: ChatMessage) -> str:
 
 
 def _fold(message: ChatMessage) -> str:
-    return "" if message.reasoning or message.role is Role.SYSTEM else "There is nothing to unfold in it."
+    has_file = message.role is Role.USER and has_files(message.text)
+    can_fold = has_file or message.reasoning or message.role is Role.SYSTEM
+    return "" if can_fold else "There is nothing to unfold in it."
 
 
 def _pager(message: ChatMessage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmchat.domain.attached import pieces_of
 from lmchat.safe_text import safe_line
 
 _LABEL_LENGTH = 60
@@ -22,6 +23,16 @@ class FoldedBlocks:
             token = f"[{name} #{count}]"
         self._blocks[token] = block
         return token
+
+    def fold_files(self, text: str) -> str:
+        """Fold all files of a prompt that comes back: an earlier one, or a draft."""
+        return "".join(
+            piece
+            if isinstance(piece, str)
+            else self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
+            + "\n" * piece.source.endswith("\n")
+            for piece in pieces_of(text)
+        )
 
     def unfold(self, text: str) -> str:
         """Put the blocks back into a text."""

@@ -123,7 +123,7 @@ class PromptInput(CalmTextArea):
         """Show the draft of another session; what was typed in the old one cannot be undone here."""
         self._place, self._edited = _DRAFT, {}
         self._is_list_dismissed = text.startswith("/")
-        self.load_text(safe_text(text))
+        self.load_text(self._blocks.fold_files(safe_text(text)))
         self.move_cursor(self.document.end)
 
     def submit(self) -> None:
@@ -264,5 +264,6 @@ class PromptInput(CalmTextArea):
     def _replace_all(self, text: str) -> None:
         """Replace all; what comes back from disk, editor or pipe may hold what a terminal would obey."""
         self.history.checkpoint()
-        self.replace(safe_text(text), (0, 0), self.document.end, maintain_selection_offset=False)
+        shown = self._blocks.fold_files(safe_text(text))
+        self.replace(shown, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)

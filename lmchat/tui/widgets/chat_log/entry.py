@@ -44,7 +44,7 @@ class Entry(Struct):
     is_open: bool = False
     """Whether it is the answer that is on its way."""
     is_folded: bool = True
-    """Whether reasoning, or a system prompt, is only told and not shown."""
+    """Whether reasoning, a system prompt, or a file in a prompt is only told and not shown."""
     is_source: bool = False
     """Whether it is shown as source."""
     turn: Turn | None = None
@@ -161,7 +161,8 @@ class Entry(Struct):
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of an answer; blocks that are right already stay."""
         self.close()
-        is_same = self.source == message.text and not message.tool_calls
+        kinds = [part.kind for part in self.parts]
+        is_same = self.source == message.text and not message.tool_calls and len(kinds) == len({*kinds})
         was = "".join(part.text for part in self.parts if part.kind is ReasoningPart)
         if not (is_same and was == message.reasoning):
             self.parts.clear()
@@ -226,7 +227,7 @@ class Entry(Struct):
             case Role.SYSTEM:
                 return self._system(message)
             case Role.USER:
-                return prompt_blocks(message)
+                return prompt_blocks(message, is_folded=self.is_folded)
             case _:
                 return self._answer(message, heads)
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from rich.style import Style
 
+from lmchat.domain.attached import AttachedFile, pieces_of
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, ToolCallPart
 from lmchat.domain.turn import Stage, Turn
 from lmchat.safe_text import safe_line, safe_text
@@ -28,23 +29,51 @@ def rule(words: str, *, style: str = "muted", is_attached: bool = False) -> Bloc
     return made(lambda page: [page.rule(text, style)], is_attached=is_attached)
 
 
-def prompt_blocks(message: ChatMessage) -> list[Block]:
-    """Return what the user wrote: as it is, on a tint, with the time."""
+def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
+    """Return what the user wrote: as it is, on a tint, with the time; a folded file only as its name."""
+    blocks: list[Block] = []
+    for piece in pieces_of(message.text):
+        if isinstance(piece, AttachedFile):
+            shown = partial(_file_lines, piece, message if not blocks else None, is_folded)
+            blocks.append(made(shown, is_attached=bool(blocks)))
+            blocks += [] if is_folded else _typed_blocks(piece.text)
+        elif not blocks or piece.strip():
+            blocks += _typed_blocks(piece.strip("\n") if blocks else piece, message, blocks)
+    return blocks
+
+
+def _typed_blocks(text: str, message: ChatMessage | None = None, before: Sequence[Block] = ()) -> list[Block]:
     blocks = []
-    for block in plain_blocks(safe_text(message.text).expandtabs(4)):
+    for block in plain_blocks(safe_text(text).expandtabs(4)):
         block.kind = Kind.MADE
-        block.make = partial(_prompt_lines, block.source, message if block.is_first else None)
-        block.is_attached = not block.is_first
+        is_very_first = block.is_first and message is not None and not before
+        block.make = partial(_prompt_lines, block.source, message if is_very_first else None)
+        block.is_attached = not is_very_first
         blocks.append(block)
     return blocks
 
 
+def _file_lines(file: AttachedFile, message: ChatMessage | None, is_folded: bool, page: Page) -> list[Line]:
+    sign = page.signs.folded if is_folded else page.signs.unfolded
+    muted = page.styles["muted"]
+    name = [(f"{sign} ", muted), (safe_line(file.name, limit=200), _NULL)]
+    row = page.row(
+        [name, [(_dot(page, figures.size(file.size_bytes)), muted)]], _when(page, message), tint="panel"
+    )
+    row.bar, row.action = "faint", "fold"
+    return [row]
+
+
+def _when(page: Page, message: ChatMessage | None) -> list[Span]:
+    """Return the version and the time of a prompt."""
+    if message is None:
+        return []
+    return [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
+
+
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    right: list[Span] = []
-    room = _TIME_CELLS
-    if message is not None:
-        right = [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
-        room = max(room, width_of(right) + 2)
+    right = _when(page, message)
+    room = max(_TIME_CELLS, width_of(right) + 2)
     lines: list[Line] = []
     for text in source.split("\n"):
         parts = broken(text, max(page.text_width - room, 8))

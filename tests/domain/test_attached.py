@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.attached import AttachedFile, as_attached, has_files, pieces_of
+from lmchat.domain.session import title_from
+
+NOTES = as_attached("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
+DATA = as_attached("a (1) b.csv", 5, "1,2\n3\n")
+
+
+def names(prompt: str) -> list[str]:
+    return [piece if isinstance(piece, str) else f"<{piece.name}>" for piece in pieces_of(prompt)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("Hello", ["Hello"]),
+        ("", [""]),
+        (NOTES, ["<notes.md>"]),
+        (NOTES.rstrip("\n"), ["<notes.md>"]),
+        (f"Look:\n{NOTES}What is it?", ["Look:\n", "<notes.md>", "What is it?"]),
+        (NOTES + DATA, ["<notes.md>", "<a (1) b.csv>"]),
+        (f"{DATA}\nand\n{NOTES}", ["<a (1) b.csv>", "\nand\n", "<notes.md>"]),
+        ("x (12 bytes):\n```\nno end", ["x (12 bytes):\n```\nno end"]),
+        ("x (12 bytes): no fence", ["x (12 bytes): no fence"]),
+        (as_attached("empty.txt", 0, ""), ["<empty.txt>"]),
+    ],
+)
+def test_files_are_told_from_what_was_typed(prompt, expected):
+    assert names(prompt) == expected
+    assert "".join(piece if isinstance(piece, str) else piece.source for piece in pieces_of(prompt)) == prompt
+
+
+def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
+    (file,) = pieces_of(NOTES)
+    assert isinstance(file, AttachedFile)
+    assert (file.size_bytes, file.text) == (12, "# Notes\n\n```py\n1\n```")
+
+
+def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
+    prompt = "x (1 bytes):\n```\n" * 50_000
+    assert not has_files(prompt)
+    assert pieces_of(prompt) == [prompt]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title"),
+    [
+        (f"{NOTES}What is in it?", "What is in it?"),
+        (f"What is in it?\n{NOTES}", "What is in it?"),
+        (NOTES, "notes.md"),
+        (f"\n{NOTES}\n{DATA}", "notes.md"),
+    ],
+)
+def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file(prompt, title):
+    assert title_from(prompt) == title

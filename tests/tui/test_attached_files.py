@@ -1,0 +1,64 @@
+"""Files in prompts: one line in the prompt and in the log, all of it on the way to the server."""
+
+from __future__ import annotations
+
+from lmchat.tui.figures import GAP
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def sent_a_file(desk) -> str:
+    """Send a file with a question; return what the server got."""
+    file = desk.folder / "notes.md"
+    file.write_text("# Secret heading\n\nOne row.\n" * 3)
+    await desk.ready()
+    await desk.say(f"/file {file}")
+    await desk.until(lambda: "notes.md" in desk.chat.prompt_input.text, "the block")
+    await desk.say("What is in it?")
+    await desk.answered()
+    return sent(desk.backend)[0]
+
+
+async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+        assert "Secret heading" in await sent_a_file(desk)
+        await shown(desk, f"+ notes.md · 81{GAP}B")
+        await shown(desk, "What is in it?")
+        assert "Secret heading" not in screen_text(desk.app)
+        await desk.pilot.press("alt+up", "alt+up", "enter")
+        await shown(desk, f"- notes.md · 81{GAP}B")
+        await shown(desk, "# Secret heading")
+        await desk.pilot.press("enter")
+        await gone(desk, "Secret heading")
+
+
+async def test_its_session_is_called_by_what_was_typed(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+        await sent_a_file(desk)
+        assert desk.conversation.header.title == "What is in it?"
+
+
+async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_it_whole(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Notes."), answer("More."), answer("Most."))) as desk:
+        first = await sent_a_file(desk)
+        await desk.pilot.press("alt+up", "alt+up", "e")
+        await desk.until(lambda: bool(desk.chat.prompt_input.text), "the prompt")
+        assert desk.chat.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
+        await desk.pilot.press("enter")
+        await desk.until(
+            lambda: len(desk.backend.requests) == 2 and not desk.app.desk.shown.is_busy, "the end"
+        )
+        await desk.pilot.press("up")
+        assert desk.chat.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
+        await desk.pilot.press("enter")
+        await desk.until(lambda: len(desk.backend.requests) == 3, "a request")
+        assert sent(desk.backend) == [first, first, first]
+
+
+async def test_copying_such_a_prompt_takes_all_of_it(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+        first = await sent_a_file(desk)
+        await desk.pilot.press("alt+up", "alt+up", "y")
+        await desk.until(lambda: desk.copied == [first], "a copy")
