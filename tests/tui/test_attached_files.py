@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lmchat.tui.figures import GAP
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -24,11 +23,11 @@ async def sent_a_file(desk) -> str:
 async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
         assert "Secret heading" in await sent_a_file(desk)
-        await shown(desk, f"+ notes.md · 81{GAP}B")
+        await shown(desk, "+ notes.md · 81 B")
         await shown(desk, "What is in it?")
         assert "Secret heading" not in screen_text(desk.app)
         await desk.pilot.press("alt+up", "alt+up", "enter")
-        await shown(desk, f"- notes.md · 81{GAP}B")
+        await shown(desk, "- notes.md · 81 B")
         await shown(desk, "# Secret heading")
         await desk.pilot.press("enter")
         await gone(desk, "Secret heading")
