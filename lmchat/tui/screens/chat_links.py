@@ -52,6 +52,6 @@ class ChatLinks(ChatTree):
             outside = self.workspace.outside
             if not await outside.open_page(address):
                 way = await outside.copy(address)
-                self.app.notify(f"No browser answers here. {safe_line(way)} instead.", markup=False)
+                self.app.notify(f"No browser answers here. The address: {safe_line(way)}", markup=False)
 
         self.attempt(work, group="link")

@@ -12,8 +12,11 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.style import Style
 
+from lmchat.safe_text import safe_text
 from lmchat.tui import signs
-from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
+from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
 
 RULE = "─"
 
@@ -235,6 +238,19 @@ def may_be_hidden(text):
     """Words of addresses behind the words of a link, and of the opening of a fence."""
     behind = re.findall(r"\]\([^)]*\)?|\]:.{0,40}", text.replace("\n", ""))
     return words(" ".join(behind)) | words(" ".join(re.findall(r"[`~]{3}[^\n\r]*", text)))
+
+
+@given(st.lists(soups() | st.sampled_from(["\r\n", "a\tb  \r\n", "\n\n"]), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_the_source_of_an_answer_is_shown_letter_by_letter(pieces):
+    text = "".join(pieces) + "end"
+    document = Document()
+    document.set_page(plain_page())
+    document.append(Entry(answer(text), is_source=True))
+    document.sweep(0, 0, 1, 1 << 30)
+    lines = [line for _, line in document.rows(0, 1 << 30)][:-2]  # without blank row and receipt
+    made = "".join(line.text + "\n" * (not line.is_wrapped) if line else "\n" for line in lines)
+    assert made == "".join(line.expandtabs(4) + "\n" for line in safe_text(text).split("\n"))
 
 
 def assert_whole(text, width):

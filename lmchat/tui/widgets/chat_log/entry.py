@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.turn import Turn
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.furniture import (
@@ -234,13 +234,13 @@ class Entry(Struct):
     def _system(self, message: ChatMessage) -> list[Block]:
         words = safe_line(message.text, limit=_SHORT)
         blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
-        return blocks if self.is_folded else blocks + list(plain_blocks(message.text))
+        return blocks if self.is_folded else blocks + list(plain_blocks(safe_text(message.text)))
 
     def _answer(self, message: ChatMessage, heads: int) -> list[Block]:
         if not self.parts:
             self.parts = live_parts(message.parts, is_open=self.is_open)
         if self.is_source:
-            return list(plain_blocks(self.source))
+            return list(plain_blocks(safe_text(self.source)))
         blocks: list[Block] = []
         for part in self.parts:
             if part.kind is ReasoningPart:
