@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 MIXED = """# Title
 
 Some **bold** text with `code`, [link][ref] and *more*, ~~gone~~ and <b>raw</b>.
@@ -72,16 +74,255 @@ HOSTILE = (
     "| \x1b]52;c;aGk=\x07 | b\u202e |\n|---|---|\n| \x00 | \x7f\u200b |\n\n- \x1bP\n> \x1b\\\n\n<b\x1b>\n\n"
     "[a](http://\x1b[31m) \x85 \u2028 \ud800 \r alone\r\n\x0c"
 )
+NESTED = (
+    """1. one
+
+   text of one
+   > quoted in one
+
+   ```python
+   def f():
+       return """
+    + '"' * 3
+    + """two
+   lines"""
+    + '"' * 3
+    + """
+
+   ```
+2. - two
+   - > three
+     > lazy
+   and lazier
+
+     | a | b |
+     |---|---|
+     | 1 | 2 |
+10. ten
+    1) deep
+       - [ ] deeper
+         * deepest
+
+           a paragraph there
+
+> 1. quote
+>    ~~~
+>    code
+> out of the code
+>
+> > twice
+once
+
+>no blank
+>- item
+>\t- with a tab
+"""
+)
+DEFINITIONS = """[early]: http://early.example "Early"
+
+See [early], [late], [half][half] and [never].
+
+[late]: <http://late.example>
+[late]: http://second.example
+> [half]: http://half.example
+> 'a title
+> over lines'
+
+- [in list]: /in
+- [in list]
+
+[^1]: no footnote
+[foo]: /url "title" ok
+[unclosed]: /url "
+"""
+TABLES = """a | b
+- | -
+1 | 2
+
+| head | `code | cell` | \\| |
+|:--|:-:|--:|
+| x |
+| 1 | 2 | 3 | 4 |
+| **b** | [l](http://a.b) | 漢字 |
+no pipe
+| not | a table |
+
+> | q | r |
+> |---|---|
+> | 1 | 2 |
+
+- | l | m |
+  |---|---|
+  | 3 | 4 |
+
+|only|
+|-|
+"""
+FENCES = """```
+plain
+```
+~~~~ python title="x"
+```
+~~~
+'''
+def not_code(): pass
+'''
+~~~~
+  ```diff
+  - old
+ + new
+    deeper
+\tx = 1
+  ```
+````md
+```js
+let x = `a`;
+```
+````
+```json
+{"a": [1, 2.5, null, true], "b": "c\\n"}
+```
+```console
+$ ls -l
+total 0
+```
+``` `not a fence
+text
+```no-such-language
+<x>
+```
+
+```py
+"""
+TEXTS = """Setext
+over two lines
+===
+Other
+---
+para
+***
+# ATX #
+####### seven
+#no
+#\ttab
+
+hard\\
+break\x20\x20
+two blanks and a soft
+break *a
+b* **c `d
+e` f** ~~g~~ \\*h\\* &copy; &#35; &nosuch;
+<http://auto.link> http://bare.link. <b>html</b> <!-- c --> ![alt *x*](/i.png "t") [l *m*](</a b> 't')
+$x^2 + \\frac{a}{b}$ and \\(y_1\\)
+
+$$
+\\int_0^1 x_1 \\, dx
+$$
+
+\\[ z \\]
+
+<details>
+<summary>more</summary>
+
+inside
+
+</details>
+<!-- a
+
+comment -->
+<pre>
+
+kept
+</pre>
+
+    indented
+
+
+    twice
+\ttab
+
+* * *
++ plus
+- minus
+-
+-\x20
+
+1986\\. A great year
+1986. item
+"""
+SIGNS = (
+    "漢字仮名交じり文、句読点。「括弧」" * 12 + "\n\n"
+    "👩\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 e\u0301\u0323 العربية עברית ไทย 한국어 हिन्दी\n\n"
+    "line\u2028separator\u2029paragraph\x85next\x0cform\x0bvertical\x1cfile\x1dgroup\n"
+    "tab\there\r\ncrlf\rlone cr\n\x00nul \u00a0nbsp \u3000wide blank\n\n"
+    "- a\u2028b\n\n```\nc\u2028d\x0ce\n```\n"
+)
 CORPUS = {
     "mixed": MIXED,
+    "nested": NESTED,
+    "definitions": DEFINITIONS,
+    "tables": TABLES,
+    "fences": FENCES,
+    "texts": TEXTS,
+    "signs": SIGNS,
     "long table": LONG_TABLE,
     "long fence": LONG_FENCE,
     "long list": LONG_LIST,
     "giant paragraph": GIANT,
     "hostile": HOSTILE,
     "open fence": "text\n```python\nx = '",
+    "open item": "- a\n  ```\n  b",
     "crlf": MIXED[:400].replace("\n", "\r\n"),
     "only references": "[a]: http://b\n",
     "blank": "\n\n \n",
     "empty": "",
+}
+
+
+def _growing(piece: str, start: str = "") -> Callable[[int], str]:
+    return lambda chars: start + piece * (chars // len(piece) + 1)
+
+
+_WIDE_TABLE = "|" + "h|" * 200 + "\n|" + "-|" * 200 + "\n"
+GIANTS: dict[str, Callable[[int], str]] = {
+    "paragraph": _growing("word and **another** "),
+    "paragraph of lines": _growing("word and another\n"),
+    "paragraph of short lines": _growing("a b c d e f g h i j k l m n o p\n12\n"),
+    "word": _growing("a"),
+    "numbers": _growing("12 34 "),
+    "ideographs": _growing("漢字仮名交じり文。"),
+    "marks": _growing("\u0301", "e"),
+    "joined emoji": _growing("👩\u200d"),
+    "heading": _growing("word and another ", "# "),
+    "quote": _growing("> word and another\n"),
+    "lazy quote": _growing("word and another\n", "> "),
+    "quote of paragraphs": _growing("> word and another\n>\n"),
+    "quote of one line": _growing("word ", "> > "),
+    "item": _growing("word and another ", "- a\n  - b\n    - "),
+    "item of lines": _growing("    word and another\n", "- a\n  - b\n"),
+    "item of paragraphs": _growing("   word and another\n\n", "1. a\n\n"),
+    "nested list": _growing("   1. word and another\n", "7. a\n"),
+    "fence in an item": _growing("  x = f(1) # note\n", "- a\n\n  ```python\n"),
+    "fence in a quote": _growing("> x = f(1)\n>\n", "> ~~~\n"),
+    "line in a fence": _growing('{"a": [1, null]}, ', "```json\n"),
+    "table": _growing("| word | **bold** |\n", "| a | b |\n|---|---|\n"),
+    "table in a quote": _growing("> | word | **bold** |\n", "> | a | b |\n> |---|---|\n"),
+    "row of a table": _growing("word ", "| a | b |\n|---|---|\n| 1 | 2 |\n| "),
+    "table of 200 columns": _growing("|" + "x|" * 200 + "\n", _WIDE_TABLE),
+    "html": _growing("<b>line</b>\n", "<div>\n"),
+    "comment": _growing("a comment\n\n", "- <!--\n"),
+    "indented code": _growing("    code x = 1\n\n"),
+    "definitions": _growing("[a]: /b\n"),
+    "blank lines": _growing("\n", "a\n\n"),
+    "blanks": _growing(" "),
+    "rules": _growing("***"),
+    "brackets": _growing("["),
+    "pictures": _growing("!["),
+    "half links": _growing("[a](b"),
+    "stars": _growing("a**a"),
+    "quotes of quotes": _growing("> "),
+    "lists of lists": _growing("- "),
+    "backticks": _growing("`a ``b "),
+    "backslashes": _growing("\\"),
+    "tags": _growing("<a href='"),
 }

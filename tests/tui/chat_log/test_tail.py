@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, paragraph_pieces, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, plain_blocks
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
+from tests.support.painted_lines import coloured_page, painted
 
 _MARKS = ["- ", "* ", "1. ", "# ", "```", "~~~", "`", "**", "_", "> ", "[x]", "[x]: http://y\n", "<b>", "---"]
 _OTHERS = [
@@ -27,8 +28,15 @@ _OTHERS = [
 PIECES = st.sampled_from([*_MARKS, *_OTHERS, "===", "![", "\\", "&amp;", "\x0c", "\u2028", "\x1b", "\0"])
 
 
+PAGE = coloured_page()
+
+
 def look(*pieces):
-    return [(shown(line), line.text, line.is_wrapped) for line in laid_out(tail_of(*pieces), plain_page(48))]
+    return painted(laid_out(tail_of(*pieces), PAGE))
+
+
+def words(*pieces):
+    return [shown(line) for line in laid_out(tail_of(*pieces), PAGE)]
 
 
 def split(text, sizes):
@@ -77,12 +85,12 @@ def test_closed_blocks_are_never_touched_again():
 
 
 def test_numbers_go_on_over_the_pieces_of_a_list():
-    marks = [line.split(".")[0].strip() for line, *_ in look(LONG_LIST)[:33]]
+    marks = [line.split(".")[0].strip() for line in words(LONG_LIST)[:33]]
     assert marks == [str(number) for number in range(7, 40)]
 
 
 def test_all_rows_of_a_long_table_stand_in_the_same_columns():
-    lines = [line for line, *_ in look(LONG_TABLE) if "row" in line]
+    lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
     assert {line.index("row") for line in lines} == {lines[0].index("row")}
 
@@ -95,7 +103,7 @@ def test_a_half_written_end_of_a_fence_does_not_flash():
 
 
 def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
-    assert [line for line, *_ in look("These:\n1. one\n2. two\n\nThose:\n\n- three")] == [
+    assert words("These:\n1. one\n2. two\n\nThose:\n\n- three") == [
         " These:", " 1. one", " 2. two", "", " Those:", "", " • three",
     ]  # fmt: skip
 
@@ -118,6 +126,9 @@ def test_the_pieces_of_plain_text_are_the_text(text, repeats):
     assert "\n".join(block.source for block in plain_blocks(text)) == text
 
 
-@given(st.text(alphabet="ab \n漢", max_size=60), st.integers(1, 800))
-def test_the_pieces_of_a_paragraph_are_the_paragraph(text, repeats):
-    assert "".join(paragraph_pieces(text * repeats)) == text * repeats
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@given(st.sampled_from(sorted(CORPUS)), st.lists(st.integers(1, 200), min_size=1, max_size=20))
+@settings(max_examples=500, deadline=None)
+def test_500_splits_of_the_corpus_look_like_the_whole(name, sizes):
+    assert look(*split(CORPUS[name], sizes)) == look(CORPUS[name])

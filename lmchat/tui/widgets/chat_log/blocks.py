@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lmchat.tui.widgets.chat_log.line import Line
 
@@ -15,8 +14,8 @@ SEGMENT_LINES = 32
 """Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
 PIECE_CHARS = 4_000
 """A paragraph or a line of plain text that is longer goes on as another piece."""
-_CUT = re.compile(r"[ \t](?=[^\W\d_])")
-"""Where a paragraph may be cut: what follows begins with a letter, so it is a paragraph again."""
+GLUE = "\ufdd0"
+"""Stands before what is the rest of a line, so that it is not read as the beginning of one; never shown."""
 
 
 class Kind(StrEnum):
@@ -30,6 +29,26 @@ class Kind(StrEnum):
     """Text as it is."""
     MADE = "made"
     """Lines that the log itself makes: receipts, rules, cards."""
+
+
+class Code(Struct):
+    """What the pieces of one fence share."""
+
+    pieces: list[str] = field(default_factory=list)
+    """Their texts."""
+    inner: tuple[int, ...] = ()
+    """Those that begin in the middle of a line."""
+    is_whole: bool = False
+    """Whether the fence has ended."""
+    colours: list[bytes] | None = None
+    """What is painted how in each piece, once it was read as a whole."""
+
+    def add(self, block: Block) -> None:
+        """Take the next piece."""
+        block.code, block.piece = self, len(self.pieces)
+        if block.head:
+            self.inner += (block.piece,)
+        self.pieces.append(block.source)
 
 
 class Block(Struct):
@@ -47,6 +66,16 @@ class Block(Struct):
     """Whether it follows its predecessor without a blank row for another reason."""
     ordinal: int | None = None
     """Number of its first item where it continues an ordered list."""
+    head: str = ""
+    """Lines that open again what it stands in; they are in the blocks before, and not shown."""
+    numbers: tuple[int, ...] = ()
+    """The numbers of the items that it stands in."""
+    code: Code | None = None
+    """The fence that it is a piece of."""
+    piece: int = 0
+    """Which one."""
+    goes_on: bool = False
+    """Whether its last line goes on in the block that follows."""
     is_thought: bool = False
     """Whether it is a part of the reasoning."""
     has_cursor: bool = False
@@ -77,18 +106,6 @@ class Block(Struct):
 def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
     """Return a block whose lines are made by the log itself."""
     return Block(Kind.MADE, is_attached=is_attached, make=make)
-
-
-def paragraph_pieces(source: str) -> list[str]:
-    """Cut a giant paragraph, each time at the last good place of the first 4 kB."""
-    pieces = []
-    while len(source) > PIECE_CHARS:
-        places = [match.end() for match in _CUT.finditer(source, 0, PIECE_CHARS + 1)]
-        if not places or places[-1] < PIECE_CHARS // 2:
-            break
-        pieces.append(source[: places[-1]])
-        source = source[places[-1] :]
-    return [*pieces, source]
 
 
 def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:

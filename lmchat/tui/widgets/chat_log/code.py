@@ -10,6 +10,7 @@ from typing import Any
 from rich.style import Style
 
 from lmchat.safe_text import safe_line, safe_text
+from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, fold, width_of
 
@@ -42,21 +43,53 @@ def code_lines(
     is_first: bool = True,
 ) -> Iterator[Line]:
     """Yield the lines of a piece of code; the first piece has a head with the language."""
-    language = safe_line(info.split(maxsplit=1)[0], limit=40) if info.strip() else ""
+    language = _language(info)
     if is_first:
         yield head_line(page, language or "code", first)
         first = rest
         if not code:
             return
+    yield from _folded(page, _lex(code, language), (first, rest))
+
+
+def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Line]:
+    """Yield the lines of a piece of a fence that is a block of its own."""
+    language = _language(block.info)
+    if block.is_first:
+        yield head_line(page, language or "code", prefix)
+        if not block.source:
+            return
+    line: Line | None = None
+    for line in _folded(page, _lex(block.source, language), (prefix, prefix), is_inner=bool(block.head)):
+        yield line
+    if line is not None and block.goes_on:
+        line.is_wrapped = True
+
+
+def _language(info: str) -> str:
+    return safe_line(info.split(maxsplit=1)[0], limit=40) if info.strip() else ""
+
+
+def _folded(
+    page: Page,
+    kinds: Iterable[tuple[str, str]],
+    prefixes: tuple[Sequence[Span], Sequence[Span]],
+    *,
+    is_inner: bool = False,
+) -> Iterator[Line]:
+    """Yield the lines of code, those that are too long folded; `is_inner` begins in the middle of a line."""
+    first, rest = prefixes
     width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
-    for spans in _split(page, safe_text(code).expandtabs(TAB_CELLS), language):
+    for spans in _split(page, kinds):
         indent = min(_depth(spans), width // 2) + _MORE
-        parts = list(fold(spans, width, max(width - indent, MIN_WIDTH // 2)))
+        rest_width = max(width - indent, MIN_WIDTH // 2)
+        parts = list(fold(spans, rest_width if is_inner else width, rest_width))
         for index, part in enumerate(parts):
-            line = _code_line(page, part, first, indent=indent if index else 0)
+            line = _code_line(page, part, first, indent=indent if index or is_inner else 0)
             line.is_wrapped = index < len(parts) - 1
             yield line
             first = rest
+        is_inner = False
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "copy") -> Line:
@@ -92,10 +125,10 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
-def _split(page: Page, code: str, language: str) -> Iterator[list[Span]]:
+def _split(page: Page, kinds: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
     """Yield the spans of each line of code."""
     spans: list[Span] = []
-    for kind, text in _lex(code, language):
+    for kind, text in kinds:
         style = page.styles[kind] if kind else _NULL
         for index, part in enumerate(text.split("\n")):
             if index:
@@ -107,7 +140,8 @@ def _split(page: Page, code: str, language: str) -> Iterator[list[Span]]:
 
 
 def _lex(code: str, language: str) -> Iterable[tuple[str, str]]:
-    """Return the pieces of code with the names of their styles."""
+    """Return the pieces of code, harmless, with the names of their styles."""
+    code = safe_text(code).expandtabs(TAB_CELLS)
     lexer = _lexer(language) if language and len(code) <= MAX_COLOURED_CHARS else None
     if lexer is None:
         return [("", code)]

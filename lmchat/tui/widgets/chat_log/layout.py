@@ -9,10 +9,11 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind
-from lmchat.tui.widgets.chat_log.code import code_lines
+from lmchat.tui.widgets.chat_log.blocks import GLUE, Block, Kind
+from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
+from lmchat.tui.widgets.chat_log.nesting import Rest
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import (
@@ -43,6 +44,7 @@ class Layout:
         self._frames: dict[tuple[str, int], Columns] = {}
         self._references: References = {}
         self._source: list[str] = []
+        self._rest = Rest()
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block; half a definition in it must not stay, so `references` is copied."""
@@ -52,18 +54,18 @@ class Layout:
         if block.kind is Kind.PLAIN:
             return list(self._plain(block.source))
         if block.kind is Kind.FENCE:
-            return list(
-                code_lines(
-                    self.page, block.source, block.info, first=prefix, rest=prefix, is_first=block.is_first
-                )
-            )
+            return list(piece_lines(self.page, block, prefix))
         self._references = dict(references)
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
-        self._source = block.source.split("\n")
-        tokens = parse_blocks(block.source, self._references, shows_definitions=True)
+        text = block.head + block.source
+        self._source, self._rest = text.split("\n"), Rest(block)
+        tokens = parse_blocks(text, self._references, shows_definitions=True)
         lines = list(self._walk(tokens, (prefix, prefix), base, block.ordinal))
+        if block.goes_on and lines:
+            lines[-1].is_wrapped = True
+            lines[-1].text += " " if block.source[-1:].isspace() else ""
         if block.has_cursor and lines:
             self._put_cursor(lines[-1])
         return lines
@@ -91,13 +93,18 @@ class Layout:
         above: Token | None = None
         while position < len(tokens):
             token, end = tokens[position], closing(tokens, position)
-            if above and not self._is_attached(above, token):
-                yield self.page.line([], prefix=rest)
-            yield from self._block(token, tokens[position + 1 : end], (first, rest), base, ordinal)
+            if not self._rest.is_over(token):
+                goes_on = self._rest.goes_on(token)
+                if above and not (goes_on or self._is_attached(above, token)):
+                    yield self.page.line([], prefix=rest)
+                inner = tokens[position + 1 : end]
+                yield from self._block(token, inner, (rest if goes_on else first, rest), base, ordinal)
             first, position, above = rest, end + 1, token
 
     def _is_attached(self, above: Token, token: Token) -> bool:
         """Whether a list follows its paragraph, or a definition another, without a blank row."""
+        if self._rest.is_over(above) and self._rest.is_attached:
+            return True
         is_list = above.type == "paragraph_open" and token.type.endswith("_list_open")
         is_definition = above.type == token.type == "definition"
         return (is_list or is_definition) and not self._is_behind_blank(token)
@@ -115,11 +122,16 @@ class Layout:
             case "paragraph_open" | "heading_open":
                 return self._inline(inner[0], prefixes, base + self._heading(token))
             case "fence" | "code_block":
-                code = token.content.rstrip("\n")
-                return code_lines(self.page, code, token.info, first=prefixes[0], rest=prefixes[1])
+                code, is_first = self._rest.content(token), not self._rest.goes_on(token)
+                code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
+                return code_lines(
+                    self.page, code, token.info, first=prefixes[0], rest=prefixes[1], is_first=is_first
+                )
             case "blockquote_open":
                 mark = (self.page.signs.column + " ", self.page.styles["faint"])
-                return self._walk(inner, self._deeper(prefixes, mark, mark), base + self.page.styles["quote"])
+                deeper = self._deeper(prefixes, mark, mark)
+                empty = iter((self.page.line([], prefix=deeper[0]),))
+                return self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
             case "bullet_list_open" | "ordered_list_open":
                 return self._list(token, inner, prefixes, base, ordinal)
             case "table_open":
@@ -149,7 +161,7 @@ class Layout:
         style = self.page.styles["builtin" if is_math else "muted"]
         if is_math:
             first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
-        for text in token.content.rstrip("\n").split("\n"):
+        for text in self._rest.content(token).removesuffix("\n").split("\n"):
             yield from self.page.wrap(_addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
@@ -158,7 +170,7 @@ class Layout:
     ) -> Iterator[Line]:
         """Yield the lines of the items; those that are apart in the source are apart on the page."""
         first, rest = prefixes
-        number = int(token.attrs.get("start", 1)) if ordinal is None else ordinal
+        number = self._rest.number(token, ordinal)
         position = 0
         while position < len(inner):
             end = closing(inner, position)
@@ -168,10 +180,12 @@ class Layout:
             mark = f"{number}{token.markup} " if token.type == "ordered_list_open" else ""
             mark += self._task(item) or ("" if mark else self.page.signs.fresh + " ")
             deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
-            if item:
-                yield from self._walk(item, deeper, base)
-            else:
+            if self._rest.goes_on(inner[position]):
+                deeper = deeper[1], deeper[1]
+            if not item:
                 yield self.page.line([], prefix=deeper[0])
+            elif not self._rest.is_over(inner[position]):
+                yield from self._walk(item, deeper, base)
             first, position, number = rest, end + 1, number + 1
 
     def _task(self, item: list[Token]) -> str:
@@ -192,7 +206,8 @@ class Layout:
             first = rest
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
-        return inline_spans(self.page, token.content, self._references, style)
+        content = token.content.removeprefix(GLUE)
+        return inline_spans(self.page, content, self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         """Return the cells of a table by rows, and how its columns are aligned."""

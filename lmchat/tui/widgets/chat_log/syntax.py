@@ -28,7 +28,7 @@ class Token(Protocol):
     content: str
     """Its text."""
     markup: str
-    """What stands for it in the text: of a list, the sign behind its numbers."""
+    """The marks that made it: of a list, the sign behind its numbers."""
     info: str
     """The words after the opening of a fence."""
     attrs: Mapping[str, Any]

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
-from msgspec import Struct, field
-
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind, paragraph_pieces
-from lmchat.tui.widgets.chat_log.syntax import References, Token, parse_blocks
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind
+from lmchat.tui.widgets.chat_log.fences import opening_of
+from lmchat.tui.widgets.chat_log.nesting import Nest, span
+from lmchat.tui.widgets.chat_log.open_tail import HEAD_LINES, OPEN_CHARS, OpenTail, fitting
+from lmchat.tui.widgets.chat_log.syntax import Token, parse_blocks
 
 TABLE_ROWS = 24
 """Rows that decide about the widths of a table; those that follow are cut off one by one."""
-_HEAD_LINES = 2
-_FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)$")
-_LIST = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 
 
-class MarkdownTail(Struct):
+class MarkdownTail(OpenTail):
     """Feed text, read `closed` (only ever grows) and `open` (replaced with each feed)."""
 
-    closed: list[Block] = field(default_factory=list)
-    """Finished, in order."""
-    open: list[Block] = field(default_factory=list)
-    """What may still change."""
-    references: References = field(default_factory=dict)
-    """Link reference definitions so far; the text inside blocks needs them all."""
-    _tail: str = ""
-    _held: str = ""
-    _fence: re.Match[str] | None = None
-    _code: list[str] = field(default_factory=list)
-    _is_first: bool = True
-    _is_after_paragraph: bool = False
-    _ordinal: int | None = None
-    _frame: str = ""
-
     def feed(self, text: str, *, is_final: bool = False) -> None:
-        """Append text; afterwards `closed` and `open` cover all of it."""
+        """Append text; afterwards `closed` and `open` cover all of it.
+
+        What is cut may not depend on how a text was split: a tail is looked at where it has a certain
+        length, even if more came at once.
+        """
         text = self._normal(text, is_final=is_final)
-        self._tail += text
-        if is_final and self._tail:
-            self._tail = self._tail.removesuffix("\n") + "\n"
-        if "\n" in text or is_final:
-            while self._close_fence_lines() if self._fence else self._close_blocks():
-                pass
-        if len(self._tail) > PIECE_CHARS and not self._fence:
-            self._close_half_line()
+        if is_final and not (text or self._tail or "\n").endswith("\n"):
+            text += "\n"
+        while text:
+            room = max(self._look_at - len(self._tail), 1)
+            part, text = text[:room], text[room:]
+            self._tail += part
+            if "\n" in part:
+                while self._close_fence_lines() if self._fence else self._close_blocks():
+                    pass
+            if len(self._tail) >= self._look_at:
+                self._cut_giant()
+        if is_final and self._fence:
+            self._fence.end()
+            self.closed += self._fence.done()
+            self._fence = None
         self.open = self._open_blocks()
         if is_final:
             self.closed += self.open
-            self.open, self._tail, self._fence, self._code = [], "", None, []
+            self.open = []
+            self._drop(len(self._tail))
 
     def _normal(self, text: str, *, is_final: bool) -> str:
         """Return text with one kind of line end: the parser also takes a lone CR for one."""
@@ -62,178 +56,130 @@ class MarkdownTail(Struct):
     def _close_blocks(self) -> bool:
         """Close all blocks but the last, which more lines may still change; look only at complete lines."""
         lines = [line + "\n" for line in self._tail.split("\n")[:-1]]
-        head = _HEAD_LINES if self._frame else 0
-        tokens = parse_blocks(self._head() + "".join(lines), self.references)
-        top = [token for token in tokens if token.level == 0 and token.map]
+        head = self._head
+        first = head.count("\n")
+        is_glued = not head.endswith("\n") and bool(head)
+        tokens = parse_blocks(head + "".join(lines), self.references, shows_definitions=True)
+        top = [token for token in tokens if token.level == 0 and token.map and token.map[1] > first]
         done = 0
         for token in top:
-            if self._close_giant(token, lines, done, head):
-                return True
+            if head and not self._frame and span(token)[0] >= first + is_glued:
+                self._leave()  # what the tail stood in ends before it
             if token is top[-1]:
-                done = self._close_part(token, tokens, lines, (done, head))
+                done = self._close_part(token, tokens, lines, (done, first))
             else:
-                self._close(self._cuts(token, tokens, done, head), lines, token, head)
-                done = _span(token)[1] - head
-                self._frame, self._ordinal, self._is_first = "", None, True
-                self._is_after_paragraph = token.type == "paragraph_open"
-        self._tail = self._tail[sum(map(len, lines[:done])) :]
-        return self._fence is not None
-
-    def _head(self) -> str:
-        return "".join(line + "\n" for line in self._frame.split("\n", _HEAD_LINES)[:_HEAD_LINES] if line)
-
-    def _close_giant(self, token: Token, lines: list[str], done: int, head: int) -> bool:
-        """Close the first pieces of a giant paragraph; what follows is parsed anew."""
-        if token.type != "paragraph_open":
-            return False
-        *pieces, rest = paragraph_pieces("".join(lines[done : _span(token)[1] - head]))
-        if not pieces:
-            return False
-        self._put_pieces(pieces)
-        after = sum(map(len, lines[: _span(token)[1] - head]))
-        self._tail = rest + self._tail[after:]
-        return True
-
-    def _close_half_line(self) -> None:
-        """Close the first pieces of a giant paragraph whose last line is not complete."""
-        *pieces, rest = paragraph_pieces(self._tail)
-        if not pieces or self._frame:
-            return
-        top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
-        if len(top) == 1 and top[0].type == "paragraph_open":
-            self._put_pieces(pieces)
-            self._tail = rest
-
-    def _put_pieces(self, pieces: list[str]) -> None:
-        for piece in pieces:
-            self.closed.append(Block(Kind.MARKDOWN, piece, is_first=self._is_first))
-            self._is_first = False
+                self._close(self._cuts((token, tokens), lines, done, first), lines, (token, tokens), first)
+                done = span(token)[1] - first
+                self._leave()
+                self._above = token.type
+        if not done:
+            return self._cut_lines(tokens, lines, first)
+        self._drop(sum(map(len, lines[:done])))
+        return self._fence is not None or len(self._tail) > OPEN_CHARS
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], place: tuple[int, int]) -> int:
         """Close what is certain of the last block: all items or rows but one, or the opening of a fence."""
-        done, head = place
-        start = _span(token)[0] - head
-        if token.type == "fence":
+        done, first = place
+        start = span(token)[0] - first
+        if token.type == "fence" and start >= 0:
             if "|" in lines[start] and start == len(lines) - 1:
                 return done  # with a line of dashes below it, it would be the head of a table
-            self._fence = _FENCE.match(lines[start].rstrip("\n"))
+            self._fence = opening_of(lines[start])
             return start + 1 if self._fence else done
-        cuts = self._cuts(token, tokens, done, head)[:-1]
+        cuts = self._cuts((token, tokens), lines, done, first)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
-        self._close(cuts, lines, token, head)
+        ordinals = self._ordinals(token, tokens, cuts, first)
+        self._close(cuts, lines, (token, tokens), first)
         if token.type == "table_open":
-            self._frame = self._frame or _frame(lines, start)
-        elif token.type == "ordered_list_open":
-            self._ordinal = self._number(token) + len(cuts) - 1
-        self._is_first = False
+            self._frame = self._frame or "".join(_framed(lines[start:]))
+        self._ordinal, self._nest = ordinals[-1], Nest()
+        self._is_first, self._above = _is_blank(lines[cuts[-1] - 1]), ""
         return cuts[-1]
 
-    def _number(self, token: Token) -> int:
-        return int(token.attrs.get("start", 1)) if self._ordinal is None else self._ordinal
-
-    def _cuts(self, token: Token, tokens: list[Token], done: int, head: int) -> list[int]:
+    def _cuts(self, found: tuple[Token, list[Token]], lines: list[str], done: int, first: int) -> list[int]:
         """Return the lines at which a top-level block may be cut, from `done` to its end."""
-        start, end = _span(token)
+        token, tokens = found
+        start, end = span(token)
         inside: list[int] = []
         if token.type.endswith("_list_open"):
-            inside = [
-                _span(item)[0]
-                for item in tokens
-                if item.type == "list_item_open" and item.level == 1 and start < _span(item)[0] < end
-            ]
-        elif token.type == "table_open":
-            inside = list(range(head or start + _HEAD_LINES + TABLE_ROWS, end))
-        return [done, *(line - head for line in inside if line - head > done), end - head]
+            inside = _items(token, tokens)[1:]
+        elif token.type == "table_open" and (self._frame or start >= first):
+            begin = start - first
+            inside = list(range(first if self._frame else start + len(_framed(lines[begin:])), end))
+        return [done, *(line - first for line in inside if line - first > done), end - first]
 
-    def _close(self, cuts: list[int], lines: list[str], token: Token, head: int) -> None:
-        start = _span(token)[0] - head
-        if token.type == "fence":
-            opening = _FENCE.match(lines[start].rstrip("\n"))
-            self._close_code(lines[start + 1 : cuts[-1] - 1], opening)
+    def _ordinals(self, token: Token, tokens: list[Token], cuts: list[int], first: int) -> list[int | None]:
+        """Return the numbers of the first items of the pieces of a list; None where it has no numbers."""
+        if token.type != "ordered_list_open":
+            return [None] * len(cuts)
+        number = self._ordinal
+        if number is None:
+            number = int(token.attrs.get("start", 1))
+        lines = _items(token, tokens)
+        return [number, *(number + sum(line < cut + first for line in lines) for cut in cuts[1:])]
+
+    def _close(self, cuts: list[int], lines: list[str], found: tuple[Token, list[Token]], first: int) -> None:
+        """Close the pieces of a top-level block."""
+        token, tokens = found
+        start = span(token)[0] - first
+        fence = opening_of(lines[start]) if token.type == "fence" and start >= 0 else None
+        if fence is not None:
+            fence.take([line[:-1] for line in lines[start + 1 : cuts[-1]]])
+            self.closed += fence.done()
             return
-        is_table = token.type == "table_open"
-        frame = self._frame or (_frame(lines, start) if is_table else "")
-        number = self._number(token) if token.type == "ordered_list_open" else None
-        for index, (first, last) in enumerate(pairwise(cuts)):
-            is_row = is_table and bool(self._frame or index)
-            source = "".join(lines[first:last])
-            self.closed.append(
-                Block(
-                    Kind.TABLE if is_row else Kind.MARKDOWN,
-                    source,
-                    frame if is_row else "",
-                    self._is_first and not index,
-                    not index and self._attaches(source),
-                    None if number is None else number + index,
-                )
-            )
-
-    def _attaches(self, source: str) -> bool:
-        """Whether a block is a list directly below a paragraph."""
-        return self._is_after_paragraph and _LIST.match(source) is not None
-
-    def _close_code(self, code: list[str], opening: re.Match[str] | None) -> None:
-        code = [_dedent(line, opening) for line in code]
-        info = opening[3].strip() if opening else ""
-        for start in range(0, max(len(code), 1), SEGMENT_LINES):
-            part = "".join(code[start : start + SEGMENT_LINES]).removesuffix("\n")
-            self.closed.append(Block(Kind.FENCE, part, info, is_first=not start))
+        is_table = bool(self._frame) or (token.type == "table_open" and start >= 0)
+        frame = self._frame or ("".join(_framed(lines[start:])) if is_table else "")
+        ordinals = self._ordinals(token, tokens, cuts, first)
+        for index, (begin, end) in enumerate(pairwise(cuts)):
+            block = Block(Kind.MARKDOWN, "".join(lines[begin:end]), ordinal=ordinals[index])
+            if is_table and (self._frame or index):
+                block.kind, block.info = Kind.TABLE, frame
+            self._put(block, is_next=bool(index))
+            if index:
+                block.is_first = _is_blank(lines[begin - 1])
+            is_list = token.type.endswith("_list_open") or token.type == "definition"
+            block.is_attached = block.is_attached and (is_list or bool(block.head))
 
     def _close_fence_lines(self) -> bool:
         """Close the finished pieces of an open fence; return whether it ended."""
-        if self._fence is None:
+        fence = self._fence
+        if fence is None:
             return False
-        mark = self._fence[2]
-        closing = re.compile(rf" {{0,3}}{re.escape(mark[0])}{{{len(mark)},}}[ \t]*$")
-        *lines, self._tail = self._tail.split("\n")
-        for index, line in enumerate(lines):
-            if closing.match(line):
-                self._put_code(is_last=True)
-                self._tail = "\n".join([*lines[index + 1 :], self._tail])
-                self._fence, self._is_first, self._is_after_paragraph = None, True, False
-                return True
-            self._code.append(_dedent(line, self._fence))
-            if len(self._code) >= SEGMENT_LINES:
-                self._put_code()
-        return False
-
-    def _put_code(self, *, is_last: bool = False) -> None:
-        if self._fence and (self._code or (is_last and self._is_first)):
-            self.closed.append(
-                Block(Kind.FENCE, "\n".join(self._code), self._fence[3].strip(), self._is_first)
-            )
-            self._code, self._is_first = [], False
+        *lines, rest = self._tail.split("\n")
+        count, has_ended = fence.take(lines)
+        self.closed += fence.done()
+        self._tail = "\n".join([*lines[count:], rest])
+        self._drop(0)
+        if has_ended:
+            self._fence, self._above = None, ""
+            self._leave()
+        return has_ended
 
     def _open_blocks(self) -> list[Block]:
         if self._fence:
-            is_ending = not self._tail.strip(" ").strip(self._fence[2][0])  # perhaps the end of the fence
-            code = [*self._code] if is_ending else [*self._code, _dedent(self._tail, self._fence)]
-            is_shown = bool(code) or self._is_first
-            info = self._fence[3].strip()
-            return [Block(Kind.FENCE, "\n".join(code), info, self._is_first)] if is_shown else []
+            return self._fence.open(self._tail)
         if not self._tail.strip(" \t\n"):
             return []
         if self._frame:
-            return [Block(Kind.TABLE, self._tail, self._frame, self._is_first)]
-        attaches = self._attaches(self._tail)
-        return [Block(Kind.MARKDOWN, self._tail, "", self._is_first, attaches, self._ordinal)]
+            return [self._begin(Block(Kind.TABLE, self._tail, self._frame))]
+        return [self._begin(Block(Kind.MARKDOWN, self._tail, ordinal=self._ordinal))]
 
 
-def _span(token: Token) -> tuple[int, int]:
-    """Return the lines of a token that has them."""
-    start, end = token.map or (0, 0)
-    return start, end
+def _is_blank(line: str) -> bool:
+    return not line.strip()
 
 
-def _frame(lines: list[str], start: int) -> str:
+def _items(token: Token, tokens: list[Token]) -> list[int]:
+    """Return the lines on which the items of a top-level list begin."""
+    start, end = span(token)
+    return [
+        span(item)[0]
+        for item in tokens
+        if item.type == "list_item_open" and item.level == 1 and start <= span(item)[0] < end
+    ]
+
+
+def _framed(lines: list[str]) -> list[str]:
     """Return head and first rows of a table: those that decide about its widths."""
-    return "".join(lines[start : start + _HEAD_LINES + TABLE_ROWS])
-
-
-def _dedent(line: str, opening: re.Match[str] | None) -> str:
-    """Take away as many blanks as stand before the opening of the fence."""
-    depth = len(opening[1]) if opening else 0
-    while depth and line.startswith(" "):
-        line, depth = line[1:], depth - 1
-    return line
+    return lines[: fitting(lines) or HEAD_LINES + TABLE_ROWS][: HEAD_LINES + TABLE_ROWS]

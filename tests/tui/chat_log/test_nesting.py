@@ -1,0 +1,85 @@
+"""What stands in quotes and items of lists is closed piece by piece, and looks as if it never was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.tui.widgets.chat_log import open_tail
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Kind
+from lmchat.tui.widgets.chat_log.layout import Layout
+from lmchat.tui.widgets.chat_log.nesting import Level, Nest
+from lmchat.tui.widgets.chat_log.syntax import parse_blocks
+from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from tests.support.chat_log_app import laid_out, tail_of
+from tests.support.markdown_corpus import GIANTS
+from tests.support.painted_lines import coloured_page, painted
+
+_STARTS = ["", "", "> ", "> > ", "  ", "    ", "- ", "  - ", "1. ", "   ", "> - ", ">", "      ", "12. "]
+_WORDS = ["a", "word word", "", "", "# h", "```", "```py", "~~~", "---", "|a|b|", "|-|-|", "|1|2|", "<div>"]
+_OTHERS = [
+    "<!--",
+    "-->",
+    "    code",
+    "[x]: /y",
+    "[x]",
+    "===",
+    "* x",
+    "3. z",
+    "**b",
+    "b**",
+    "\tt",
+    "**b** `c`",
+]
+LINES = st.lists(st.tuples(st.sampled_from(_STARTS), st.sampled_from([*_WORDS, *_OTHERS])), max_size=14)
+PAGE = coloured_page()
+
+
+def uncut(text):
+    """The picture of a text that is laid out in one go, as one block."""
+    references = {}
+    parse_blocks(text, references)
+    return painted(Layout(PAGE).lines(Block(Kind.MARKDOWN, text), references))
+
+
+def without_double_blanks(rows):
+    rows = [row if str(row[1]).strip() else None for row in rows]
+    rows = [row for number, row in enumerate(rows) if row or (number and rows[number - 1])]
+    return rows[: -1 if rows and not rows[-1] else None]
+
+
+@given(LINES, st.lists(st.integers(1, 12), min_size=1, max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, sizes):
+    text = "\n".join(start + words for start, words in lines) + "\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(open_tail, "OPEN_CHARS", 0)
+        tail, start, number = MarkdownTail(), 0, 0
+        while start < len(text):
+            tail.feed(text[start : start + sizes[number % len(sizes)]])
+            start, number = start + sizes[number % len(sizes)], number + 1
+        tail.feed("", is_final=True)
+    assert without_double_blanks(painted(laid_out(tail, PAGE))) == without_double_blanks(uncut(text))
+
+
+@pytest.mark.parametrize("name", GIANTS)
+def test_what_is_open_stays_short_whatever_grows_without_an_end(name):
+    text = GIANTS[name](2 * PIECE_CHARS + 900)
+    tail = MarkdownTail()
+    for start in range(0, len(text), 90):
+        tail.feed(text[start : start + 90])
+        assert sum(len(block.head + block.source) for block in tail.open) <= 1.5 * PIECE_CHARS
+
+
+@pytest.mark.parametrize("name", GIANTS)
+def test_a_giant_looks_the_same_at_once_and_in_pieces(name):
+    text = GIANTS[name](2 * PIECE_CHARS + 300) + "\n\nafter *it*\n"
+    pieces = [text[start : start + 977] for start in range(0, len(text), 977)]
+    assert painted(laid_out(tail_of(*pieces), PAGE)) == painted(laid_out(tail_of(text), PAGE))
+
+
+def test_what_is_opened_again_stands_in_the_columns_where_it_stood():
+    nest = Nest((Level("> ", "> "), Level(" 10.  ", "      ", 10), Level("- ", "  ", 1)))
+    assert nest.head == "> ___\n>  10.  ___\n>       - ___\n"
+    assert nest.rest == ">         "
