@@ -22,6 +22,8 @@ from lmchat.tui.screens.chat_screen import ChatScreen
 
 LOOK_EVERY_S = 5.0
 """Between two looks around while there is no server."""
+AWAY_FACTOR = 2
+"""So many times as long is waited while the terminal has no focus."""
 LOOK_AT_LOADING_S = 1.0
 """Between two looks at a server that loads its model."""
 
@@ -39,6 +41,11 @@ class Arrivals(Entrances):
         self._has_left_welcome = False
         self._has_welcome = False
         self._has_tried_engine = False
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next look around."""
+        return self.look_every_s * (1 if self.workspace.monitor.is_focused else AWAY_FACTOR)
 
     def start_looking(self) -> None:
         """Look for a server, and watch the one that is found, unless that is done; after the first paint."""
@@ -94,7 +101,7 @@ class Arrivals(Entrances):
                 self.chat.tell(error)
             is_loading = self.desk.target is not None and self.desk.target.is_loading
             try:
-                async with asyncio.timeout(LOOK_AT_LOADING_S if is_loading else self.look_every_s):
+                async with asyncio.timeout(LOOK_AT_LOADING_S if is_loading else self.pause_s):
                     await self._look.wait()
             except TimeoutError:
                 continue
@@ -166,7 +173,7 @@ class Arrivals(Entrances):
             self.push_screen(WelcomeScreen(self.workspace, clock=self.workspace.clock))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
-                screen.show(candidates, 0.0, self.look_every_s)
+                screen.show(candidates, 0.0, self.pause_s)
 
     def _leave_welcome(self) -> None:
         if not self._has_welcome:  # who finds a server at once need not wait for the page's import

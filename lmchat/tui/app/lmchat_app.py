@@ -250,8 +250,10 @@ class LMChatApp(Arrivals):
             write_to_terminal(self, sequence)
 
     def on_app_focus(self) -> None:
-        """Look more often while somebody looks."""
+        """Look more often while somebody looks, and at once for a server where there is none."""
         self.workspace.monitor.is_focused = True
+        if self.desk.target is None:
+            self._look.set()
 
     def on_app_blur(self) -> None:
         """Look less often while nobody looks."""

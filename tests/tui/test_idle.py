@@ -1,0 +1,100 @@
+"""When nothing happens, nothing runs: no timer is faster than the look at the server, in whatever state."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+
+from lmchat.domain.server import Verdict
+from lmchat.services.monitor import POLL_S
+from lmchat.tui.app.arrivals import AWAY_FACTOR, LOOK_EVERY_S
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.desktop import desktop
+from tests.support.screen_steps import half, shown
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+
+
+def _fast_timers(app):
+    """Return the timers that run and come again sooner than a look at the server."""
+    nodes = [app, *(node for screen in app.screen_stack for node in screen.walk_children(with_self=True))]
+    timers = [timer for node in nodes for timer in node._timers]
+    return [
+        timer
+        for timer in timers
+        if timer._repeat is None
+        and timer._interval < POLL_S
+        and timer._active.is_set()
+        and timer._task is not None
+        and not timer._task.done()
+    ]
+
+
+async def _comes_to_rest(desk):
+    await desk.until(lambda: not _fast_timers(desk.app), f"rest: {_fast_timers(desk.app)}")
+
+
+async def _answered(desk):
+    await desk.say("hello")
+    await desk.answered()
+
+
+async def _message_focused(desk):
+    await _answered(desk)
+    await desk.pilot.press("alt+up")
+
+
+async def _find_open(desk):
+    await _answered(desk)
+    await desk.pilot.press("ctrl+f", *"well")
+    await shown(desk, "1 hit")
+
+
+async def _help_open(desk):
+    await desk.pilot.press("f1")
+    await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the help")
+
+
+async def _picker_open(desk):
+    await desk.pilot.press("ctrl+o")
+    await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the picker")
+
+
+async def _unfocused(desk):
+    desk.app.post_message(events.AppBlur())
+    await desk.until(lambda: not desk.app.workspace.monitor.is_focused, "that the focus is elsewhere")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [_answered, _message_focused, _find_open, _help_open, _picker_open, _unfocused],
+    ids=lambda state: state.__name__.strip("_"),
+)
+async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, state):
+    async with desktop(tmp_path, ScriptedBackend(answer())) as desk:
+        await desk.ready()
+        await state(desk)
+        await _comes_to_rest(desk)
+
+
+async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
+        await desk.ready()
+        await desk.say("hello")
+        await shown(desk, "Half of it")
+        assert _fast_timers(desk.app)
+        await desk.pilot.press("escape")
+        await shown(desk, "stopped")
+        await _comes_to_rest(desk)
+
+
+async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_comes_back(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        await _unfocused(desk)
+        desk.app.look_now()
+        await shown(desk, f"looks again in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        desk.app.post_message(events.AppFocus())
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
