@@ -44,21 +44,24 @@ def idle(bench: Bench) -> Iterator[Row]:
 
 
 def _without_server(bench: Bench) -> Iterator[Row]:
-    """The figures beside tell how much of this is a count of seconds that is shown."""
-    for name, change in (("a server that loads", "load"), ("the server gone", "leave"), ("no server", "")):
-        server = PacedServer()
-        if not change:
-            server.leave()
-        env = bench.env(bench.still_home(f"still-{change}")) | {"LMCHAT_ENDPOINT": server.url}
-        drawn = bench.lmchat_in(env)
-        if change:
-            drawn.wait_for(PROMPTED)
-            drawn.rest()
-            server.is_loading = change == "load"
-            if change == "leave":
-                server.leave()
-            time.sleep(6)  # until the next poll has seen it
-        yield from _left(drawn, name)
+    """Side by side: programs that rest do not disturb each other."""
+    loading, leaving, absent = servers = [PacedServer() for _ in range(3)]
+    absent.leave()
+    homes = [bench.still_home(f"still{number}") for number in range(3)]
+    envs = [
+        bench.env(home) | {"LMCHAT_ENDPOINT": server.url} for home, server in zip(homes, servers, strict=True)
+    ]
+    programs = [bench.lmchat_in(env) for env in envs]
+    for drawn in programs[:2]:
+        drawn.wait_for(PROMPTED)
+    loading.is_loading = True
+    leaving.leave()
+    time.sleep(_POLLS_S)  # until two looks have seen it
+    names = ("a server that loads its model", "the server gone", "no server since the start")
+    begun = [(drawn, drawn.rest(), drawn.count, drawn.wake_ups()) for drawn in programs]
+    time.sleep(_LONG_S)
+    for name, (drawn, *before) in zip(names, begun, strict=True):
+        yield from _used(drawn, name, _LONG_S, *before)
         drawn.end()
 
 
@@ -79,9 +82,13 @@ def _stopped(bench: Bench, drawn: Drawn) -> None:
 
 
 def _left(drawn: Drawn, state: str, for_s: float = _POLLS_S) -> Iterator[Row]:
-    cpu_s, since, woken = drawn.rest(), drawn.count, drawn.wake_ups()
+    before = drawn.rest(), drawn.count, drawn.wake_ups()
     time.sleep(for_s)
+    yield from _used(drawn, state, for_s, *before)
+
+
+def _used(drawn: Drawn, state: str, for_s: float, cpu_s: float, since: int, woken: int) -> Iterator[Row]:
     share = (drawn.cpu_s() - cpu_s) / for_s * 100
     yield row(f"idle, {state}: share of a core", f"{share:.2f} %", "<= 0.5 %", "<= 0.15 %")
-    seconds = f"{drawn.drawn_bytes(since) / for_s:.0f} B/s"
-    yield row("  drawn; wake-ups of all threads", f"{seconds}; {(drawn.wake_ups() - woken) / for_s:.1f} /s")
+    bytes_s, woken_s = drawn.drawn_bytes(since) / for_s, (drawn.wake_ups() - woken) / for_s
+    yield row("  drawn; wake-ups of all threads", f"{bytes_s:.0f} B/s; {woken_s:.1f} /s")

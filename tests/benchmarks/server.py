@@ -21,8 +21,8 @@ class PacedServer:
         self.rate: float = 100
         self.ahead = 0
         """Characters sent at full speed before the paced ones."""
-        self.rest_s = 0.0
-        """Pause between the two."""
+        self.go_on = threading.Event()
+        """The paced ones come when this is set."""
         self.write_bytes: int | None = None
         """Of a reply in chunks of HTTP, at full speed: how many bytes each holds; 0 is an event a chunk."""
         self.common: dict = {}
@@ -31,7 +31,7 @@ class PacedServer:
         """Whether the model is not there yet; said as llama.cpp does."""
         self.is_ahead = threading.Event()
         self.is_sent = threading.Event()
-        """All text is sent; where some went ahead, the end waits, so that it can be told from the text."""
+        """All text is sent; where some went ahead, the end comes a second later, so that it is not counted."""
         self.written: list[tuple[float, int]] = []
         self.hung_up_s = 0.0
         self.hung_up = threading.Event()
@@ -110,7 +110,7 @@ class PacedServer:
                 first = number
             elif self.ahead and not self.is_ahead.is_set():
                 self.is_ahead.set()
-                await asyncio.sleep(self.rest_s)
+                await asyncio.to_thread(self.go_on.wait, 60)
                 start_s = time.perf_counter()
             elif self.rate:
                 late_s = start_s + (number - first) / self.rate - time.perf_counter()
@@ -118,10 +118,14 @@ class PacedServer:
             if number % 64 == 0:
                 await writer.drain()
         self.is_sent.set()
+        await self._finish(writer, watch, len(pieces))
+
+    async def _finish(self, writer: asyncio.StreamWriter, watch: asyncio.Future, tokens: int) -> None:
         if self.ahead:
-            await asyncio.sleep(self.rest_s)
-        writer.write(self._end(len(pieces)))
-        await writer.drain()
+            await asyncio.wait([watch], timeout=1)
+        with suppress(ConnectionError):
+            writer.write(self._end(tokens))
+            await writer.drain()
         self.done.set()
         watch.cancel()
 
