@@ -16,6 +16,8 @@ from lmchat.safe_text import safe_text
 from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.inline import inline_spans
+from lmchat.tui.widgets.chat_log.syntax import parse_inline
 from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
 
 RULE = "─"
@@ -162,6 +164,9 @@ def test_in_ascii_it_is_as_wide_and_has_no_other_sign(name):
         ("**a *b* c**", [("a ", "strong"), ("b", "em"), (" c", "strong")]),
         ("__a__ _b_", [("a", "strong"), ("b", "em")]),
         ("**S**ituation", [("S", "strong")]),
+        ("**Note:**text **b**", [("Note:", "strong"), ("b", "strong")]),
+        ("**a** b.**c** d", [("a", "strong"), ("c", "strong")]),
+        ("**a*b**", [("a*b", "strong")]),
         ("$a*b*c$", [("$a*b*c$", "builtin")]),
         # ideographs need no blanks around emphasis, whatever stop stands at its end
         ("**「重点」**的", [("「重点」", "strong")]),
@@ -272,3 +277,11 @@ def test_no_word_is_lost_and_no_line_too_long(text, width):
 @settings(max_examples=5_000, deadline=None)
 def test_no_word_of_many_more_soups_is_lost(text, width):
     assert_whole(text, width)
+
+
+@given(st.text(alphabet="ab:/ ?#%+-=>@^{}|'\"(),.\u6f22\u00e9", max_size=40))
+def test_text_without_marks_is_what_the_parser_would_make_of_it(text):
+    page = plain_page()
+    made = "".join(part for part, _ in inline_spans(page, text, {}, Style.null()))
+    parsed = "".join(token.content for token in parse_inline(text, {}))
+    assert made == parsed == text

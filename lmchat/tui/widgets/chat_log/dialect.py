@@ -10,25 +10,28 @@ from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 
+# Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
 MOST_LEVELS = 40
 """What is nested deeper (a list takes two levels) is shown as it stands; the parser would drop it."""
-_MATH_BEGINS = re.compile(r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})")
-_MATH_END = re.compile(r"\s*[.,;:]?\s*$")
+_MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
+_MATH_END = r"\s*[.,;:]?\s*$"
 _MOST_MATH = 2_000
-_DOLLARS = re.compile(r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])")
+_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+_MOST_DOLLARS = 304
 _BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
-_SCHEME = re.compile(r"(?:^|[^a-z0-9.+-])(https?)$", re.IGNORECASE)
+_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
 _SCHEME_CHARS = len("-https")
-_ADDRESS_PART = re.compile(
+_ADDRESS_PART = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
 )
 _ADDRESS_END = ".,;:!?*_~'"
 _PAIRS = {")": "(", "]": "["}
-_DUNDER = re.compile(r"__[a-z][a-z0-9_]*__(?=\(|\.[a-z])")
-_DUNDER_MEMBER = re.compile(r"__[a-z][a-z0-9_]*__")
-_IDEOGRAPH = re.compile(
-    "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
-)
+_DUNDER = r"__[a-z][a-z0-9_]*__(?=\(|\.[a-z])"
+_DUNDER_MEMBER = r"__[a-z][a-z0-9_]*__"
+_STOPS = ".:!?,;)]%\u2026"
+_ASTERISK = ord("*")
+_MOST_LOOKED_AT = 60
+_IDEOGRAPH = "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 
 
 def teach(parser: MarkdownIt) -> MarkdownIt:
@@ -59,12 +62,14 @@ def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or to a blank line."""
     if state.is_code_block(first):
         return False
-    found = _MATH_BEGINS.match(state.src, state.bMarks[first] + state.tShift[first], state.eMarks[first])
+    begin = state.bMarks[first] + state.tShift[first]
+    is_likely = state.src.startswith(("$$", "\\"), begin)
+    found = re.match(_MATH_BEGINS, state.src[begin : state.eMarks[first]]) if is_likely else None
     if not found:
         return False
     end = "$$" if found[1] else "\\]" if found[2] else f"\\end{{{found[3]}}}"
-    place = state.src.find(end, found.end(), state.eMarks[first])
-    if place >= 0 and not _MATH_END.match(state.src, place + len(end), state.eMarks[first]):
+    place = state.src.find(end, begin + found.end(), state.eMarks[first])
+    if place >= 0 and not re.match(_MATH_END, state.src[place + len(end) : state.eMarks[first]]):
         return False
     if not silent:
         state.line = _math_end(state, (first, last), end) if place < 0 else first + 1
@@ -149,8 +154,8 @@ def math(state: StateInline, silent: bool) -> bool:
             return False
     else:
         is_apart = not (start and source[start - 1].isalnum())
-        found = _DOLLARS.match(source, start, state.posMax) if is_apart else None
-        stop = found.end() if found and "](" not in found[0] else 0
+        found = re.match(_DOLLARS, source[start : start + _MOST_DOLLARS]) if is_apart else None
+        stop = start + found.end() if found and "](" not in found[0] else 0
     if not stop:
         return False
     if not silent:
@@ -164,8 +169,8 @@ def address(state: StateInline, silent: bool) -> bool:
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
-    scheme = _SCHEME.search(state.pending[-_SCHEME_CHARS:])
-    rest = _ADDRESS_PART.match(state.src, pos + 3, state.posMax) if scheme else None
+    scheme = re.search(_SCHEME, state.pending[-_SCHEME_CHARS:])
+    rest = re.match(_ADDRESS_PART, state.src[pos + 3 : state.posMax]) if scheme else None
     text = _trimmed(rest[0]) if rest else ""
     if not scheme or not (text[:1].isalnum() or text.startswith("[")):
         return False
@@ -194,15 +199,15 @@ def _trimmed(text: str) -> str:
 def dunder(state: StateInline, silent: bool) -> bool:
     """Take names like `__init__.py` as they stand."""
     start = state.pos
-    if state.src[start] != "_":
+    if not state.src.startswith("__", start):
         return False
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
-    found = (_DUNDER_MEMBER if is_member else _DUNDER).match(state.src, start, state.posMax)
+    found = re.match(_DUNDER_MEMBER if is_member else _DUNDER, state.src[start : state.posMax])
     if not found:
         return False
     if not silent:
         state.pending += found[0]
-    state.pos = found.end()
+    state.pos += found.end()
     return True
 
 
@@ -216,10 +221,12 @@ def emphasis(state: StateInline, silent: bool) -> bool:
     if marker == "*":
         before = state.src[start - 1 : start] or " "
         after = state.src[start + scanned.length : start + scanned.length + 1] or " "
-        if _IDEOGRAPH.match(before) or _IDEOGRAPH.match(after):
+        if not (before + after).isascii() and re.search(_IDEOGRAPH, before + after):
             can_open, can_close = not after.isspace(), not before.isspace()
         elif _ends_operand(before) and _begins_operand(after):
-            can_open, can_close = False, can_close and _closes(state, scanned.length)
+            can_open, can_close = False, can_close and _is_open(state, scanned.length)
+        elif before in _STOPS and after.isalnum() and _is_open(state, scanned.length):
+            can_open, can_close = False, True  # as in `**Note:**text`
     for _ in range(scanned.length):
         token = state.push("text", "", 0)
         token.content = marker
@@ -229,10 +236,16 @@ def emphasis(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _closes(state: StateInline, length: int) -> bool:
-    """Whether the last mark that may begin emphasis is of the same length."""
-    opening = next((one for one in reversed(state.delimiters) if one.open and one.marker == ord("*")), None)
-    return opening is not None and opening.length == length
+def _is_open(state: StateInline, length: int) -> bool:
+    """Whether emphasis with as many asterisks has begun and not ended."""
+    depth = 0
+    for one in state.delimiters[-_MOST_LOOKED_AT:]:
+        if one.marker == _ASTERISK and one.length == length:
+            if one.close and depth:
+                depth -= 1
+            elif one.open:
+                depth += 1
+    return depth > 0
 
 
 def _ends_operand(char: str) -> bool:

@@ -15,6 +15,8 @@ BREAK = "\n"
 """Stands for the end of a line among the pieces of a paragraph."""
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
+_MARKS = frozenset("\n!$&*<[\\]_`~")
+"""Without one of these, and an address, a text is just text: most cells and items need no parser."""
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _MOST_SHOWN = 200
 """Characters of an address that are shown behind words which do not tell where they lead."""
@@ -22,6 +24,8 @@ _MOST_SHOWN = 200
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
     """Return the pieces of a paragraph; its text is made harmless here."""
+    if _MARKS.isdisjoint(text) and "://" not in text:
+        return [(safe_span(text), style)] if text else []
     return _Writer(page, style).write(parse_inline(text, references))
 
 
