@@ -134,6 +134,8 @@ class FindWords(Post):
 
     query: str
     """Which; empty for none."""
+    is_typed: bool = True
+    """Whether the first of them is to be shown, too."""
 
 
 class FindNext(Post):
@@ -141,6 +143,10 @@ class FindNext(Post):
 
     by: int
     """1 or -1."""
+
+
+class ReadHit(Post):
+    """Give the focus to the message of the hit that is shown."""
 
 
 class StopFinding(Post):

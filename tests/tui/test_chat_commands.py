@@ -419,15 +419,15 @@ async def test_find_marks_steps_and_leaves(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one", "two")
         await desk.pilot.press("x", "ctrl+f", *"lettuce")
-        await shown(desk, "2 hits")
+        await shown(desk, "1/2")
         await desk.pilot.press("enter")
-        await shown(desk, "1 of 2")
-        await desk.pilot.press("enter")
-        await shown(desk, "2 of 2")
+        await shown(desk, "2/2")
+        await desk.pilot.press("down")
+        await shown(desk, "1/2")
         await desk.pilot.press("up")
-        await shown(desk, "1 of 2")
+        await shown(desk, "2/2")
         await desk.pilot.press("escape")
-        await gone(desk, "1 of 2")
+        await gone(desk, "2/2")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.chat.prompt_input.text == "x"
 

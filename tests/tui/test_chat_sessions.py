@@ -386,7 +386,7 @@ async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
         await desk.pilot.press("ctrl+f", *"chard")
         await shown(desk, "no hits")
         await desk.pilot.press("escape", "ctrl+f", *"tuce")
-        await shown(desk, "1 hit")
+        await shown(desk, "1/1")
 
 
 async def test_search_opens_the_exact_message(tmp_path):

@@ -151,10 +151,13 @@ class LMChatApp(Arrivals):
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
-        selected = self.screen.get_selected_text() or str(getattr(self.focused, "selected_text", "") or "")
-        if selected:
+        log = self.chat.log_view
+        typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
+        if selected := typed or self.screen.get_selected_text():
             self.post_message(CopyText(selected))
             self.screen.clear_selection()
+            return
+        if self.screen is self.chat and log.copy_selection():
             return
         if self.chat.stop_turn():
             return

@@ -74,15 +74,14 @@ class ChatBase(ChatFigures):
         conversation = self.desk.shown.conversation
         if conversation.is_whole and not self.log_view.is_whole:
             self.log_view.fill(conversation.shown_messages)
-            if self.log_view.finder.is_active:
-                self.show_hits(*self.log_view.finder.standing)
 
-    def show_hits(self, place: int, count: int) -> None:
+    @on(ChatLog.Found)
+    def show_found(self, event: ChatLog.Found) -> None:
         """Say in the find bar which of how many hits is shown."""
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.query(FindBar):
-            bar.show_place(place, count)
+            bar.show_place(event.place, event.count, is_whole=event.is_whole)
 
     def close_find_bar(self) -> None:
         """Hide the find bar, if it is shown, and unmark what was found."""

@@ -11,9 +11,10 @@ from textual.binding import BindingType
 
 from lmchat.errors import LMChatError
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.intents import FindNext, FindWords, LookNow, RememberPanels, StopFinding
+from lmchat.tui.intents import FindNext, FindWords, LookNow, ReadHit, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
 from lmchat.tui.screens.message_acts import NOTHING_YET, has_words, is_resumable
+from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -22,6 +23,7 @@ _MESSAGE_HINTS = (
     *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
     *("versions", "source", "pager", "delete", "undo"),
 )
+_FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 LOOK_AFTER_S = 5.0
 """From the start to the daily look at the sessions' file: whoever wants to type or search comes first."""
@@ -70,6 +72,8 @@ class ChatScreen(ChatCommands):
             self.show_action("stopped")
             return
         if self.leave_edit() or self.leave_command():
+            return
+        if self.log_view.drop_selection():
             return
         self.close_find_bar()
         self.remove_class("-sessions-over", "-telemetry-over")
@@ -131,13 +135,22 @@ class ChatScreen(ChatCommands):
 
     @on(FindWords)
     def find_typed(self, event: FindWords) -> None:
-        """Mark all hits."""
-        self.show_hits(0, self.log_view.find(event.query))
+        """Mark all hits, and show the first."""
+        if event.is_typed:
+            self.log_view.seek(event.query)
+        else:
+            self.log_view.find(event.query)
+            self.log_view.tell_found()
 
     @on(FindNext)
     def find_next(self, event: FindNext) -> None:
         """Go to the next hit."""
-        self.show_hits(*self.log_view.next_hit(event.by))
+        self.log_view.next_hit(event.by)
+
+    @on(ReadHit)
+    def read_hit(self) -> None:
+        """Give the focus to the message of the hit."""
+        self.log_view.focus_hit()
 
     @on(StopFinding)
     def stop_finding(self) -> None:
@@ -157,8 +170,17 @@ class ChatScreen(ChatCommands):
             return name == "undo"
         return not self.why_not("next_version" if name == "versions" else name)
 
+    @on(ChatLog.SelectionChanged)
+    def show_selection_keys(self) -> None:
+        """Say what can be done with a selection."""
+        self.refresh_figures()
+
     def _hints(self) -> Sequence[Hint]:
         running = [self.hint("stop")] if self.desk.shown.is_busy else []
+        if self.log_view.selected is not None:
+            return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
+        if any(bar.has_focus_within for bar in self.query("FindBar")):
+            return [*running, *_FIND_HINTS]
         if self.focused is self.log_view:
             return [*running, *(self._message_hint(name) for name in _MESSAGE_HINTS if self._is_of_use(name))]
         if self.sessions.has_focus_within:

@@ -9,17 +9,21 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.tui.intents import FindNext, FindWords, StopFinding
+from lmchat.tui.intents import FindNext, FindWords, ReadHit, StopFinding
 from lmchat.tui.widgets.field import Field
 
 
 class FindBar(Horizontal):
-    """Made when it is first opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it."""
+    """Made when it is first opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it.
+
+    Tab leaves it for the message of the hit, where `n` and `N` go on and back.
+    """
 
     BINDINGS = [  # noqa: RUF012 - as Textual declares it
         Binding("escape", "close", show=False),
         Binding("shift+enter,up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
+        Binding("tab", "read", show=False),
     ]
 
     _field = query_one(Field)
@@ -34,7 +38,7 @@ class FindBar(Horizontal):
         if query:
             self._field.input.value = query
         elif self._field.value:
-            self.post_message(FindWords(self._field.value))
+            self.post_message(FindWords(self._field.value, is_typed=False))
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
@@ -43,14 +47,15 @@ class FindBar(Horizontal):
         self.display = False
         self.post_message(StopFinding())
 
-    def show_place(self, place: int, count: int) -> None:
-        """Say which of how many hits is shown; 0 while none was gone to."""
+    def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
+        """Say which of how many hits is shown, 0 for none; more may come until all is counted."""
+        more = "" if is_whole else "+"
         if not self._field.value:
             words = ""
         elif not count:
-            words = "no hits"
+            words = "no hits" if is_whole else "…"
         else:
-            words = f"{place} of {count}" if place else f"{count} hit{'' if count == 1 else 's'}"
+            words = f"{place}/{count}{more}" if place else f"{count}{more} hit{'' if count == 1 else 's'}"
         self._field.show_note(words)
 
     def action_close(self) -> None:
@@ -60,6 +65,10 @@ class FindBar(Horizontal):
     def action_step(self, by: int) -> None:
         """Ask for the next or previous hit."""
         self.post_message(FindNext(by))
+
+    def action_read(self) -> None:
+        """Leave it open, and read."""
+        self.post_message(ReadHit())
 
     @on(Input.Changed)
     def tell_query(self, event: Input.Changed) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from textual.geometry import Offset
-from textual.selection import Selection
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
@@ -13,6 +11,7 @@ from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log import document
 from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
+from tests.support.marks import chosen, drag
 
 END = 64
 
@@ -197,19 +196,16 @@ async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(monkeypat
         assert log.document.entries.made_count <= 120
 
 
-async def test_a_selection_made_meanwhile_ends_and_a_later_one_is_copied_whole():
+async def test_a_selection_made_meanwhile_stays_with_its_words():
     whole = talk(100)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = await begin(pilot, whole)
-        pilot.app.screen.selections = {log: Selection(Offset(0, 0), None)}
+        await drag(pilot, log, (0, 3), (40, 10))
+        before = log.selected_text, chosen(log)
+        assert before[0]
         log.fill(whole)
         await pilot.pause()
-        assert log.text_selection is None
-        pilot.app.screen.selections = {log: Selection(Offset(0, 0), None)}
-        copied = log.selected_text
-        assert copied.startswith("Question 0?")
-        assert "End 50" in copied
-        assert copied.index("Question 1?") < copied.index("Question 98?")
+        assert (log.selected_text, chosen(log)) == before
 
 
 async def test_a_resize_and_marks_reach_what_nobody_has_looked_at():

@@ -1,13 +1,10 @@
-"""Focus of messages, their keys, finding and selecting."""
+"""Focus of messages, and their keys."""
 
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
-from textual.geometry import Offset
-from textual.selection import Selection
 
-from lmchat.domain.message import AnswerState, Failure, ReasoningPart, TextPart
+from lmchat.domain.message import AnswerState, Failure
 from lmchat.tui.widgets.chat_log.viewport import pack, unpack
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text
 
@@ -194,113 +191,6 @@ async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):
     assert log.find("x") == 0
     assert log.next_hit(1) == (0, 0)
     assert log.selected_text == ""
-
-
-def marked(log, name):
-    """The texts that are painted as hits."""
-    style = log.get_component_rich_style(f"chat-log--{name}", partial=True)
-    segments = [segment for strip in log.render_lines(log.size.region) for segment in strip]
-    return [
-        segment.text for segment in segments if segment.style + style == segment.style and segment.style.bold
-    ]
-
-
-async def test_hits_are_counted_and_marked_whatever_their_case(log):
-    log.load([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
-    assert log.find("shade") == 3
-    assert log.next_hit(1) == (1, 3)
-    assert marked(log, "hit") == ["shade", "SHADE"]
-    assert marked(log, "hit-now") == ["Shade"]
-    log.clear_find()
-    assert marked(log, "hit") == []
-
-
-async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
-    log.load([question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
-    await pilot.pause()
-    message_id = log.document.entries[7].message.message_id
-    assert log.show_message(message_id)
-    log.mark_words(message_id, ("shade", "Shade", "had", "7"))
-    await pilot.pause()
-    assert "7 Shade" in screen_text(log)
-    assert "".join(marked(log, "hit-now")) in ("7", "7Shade")
-    assert "had" not in marked(log, "hit")
-    assert log.finder.place[0] == 7
-    assert log.focused_message.message_id == message_id
-
-
-async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
-    thought = replace(
-        answer("Lettuce."), parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce."))
-    )
-    log.load([question("What?"), thought, question("And a riddle?")])
-    await pilot.pause()
-    assert log.show_message(thought.message_id)
-    log.mark_words(thought.message_id, ("riddle",))
-    await pilot.pause()
-    assert "A riddle, I think." in screen_text(log)
-    assert marked(log, "hit") == ["riddle", "riddle"]
-    log.mark_words("nowhere", ("riddle",))
-
-
-async def test_a_hit_that_goes_over_the_end_of_a_line_is_marked_in_both(log):
-    log.load([answer("x" * 57 + " wonderful shade here")])
-    log.find("wonderful shade")
-    assert [text.strip() for text in marked(log, "hit")] == ["wonderful", "shade"]
-
-
-async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):
-    log.load([answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)])
-    await pilot.pause()
-    log.scroll_home()
-    assert log.find("needle") == 5
-    seen = []
-    for step in (1, 1, 1, 1, 1, 1, -1, -1):
-        number, count = log.next_hit(step)
-        seen.append(number)
-        assert count == 5
-        assert f"{number * 20 - 13} needle" in screen_text(log)
-    assert seen == [1, 2, 3, 4, 5, 1, 5, 4]
-
-
-async def test_the_first_hit_is_one_on_the_screen_or_below(pilot, log):
-    log.load([answer("needle") for n in range(100)])
-    await pilot.pause()
-    top = log.document.locate(log.scroll_offset.y)[0]
-    log.find("needle")
-    assert log.next_hit(1) == (top + 1, 100)
-
-
-async def test_a_selection_within_a_message_is_what_is_shown_unwrapped(pilot, log):
-    text = "word " * 30 + "**end**"
-    log.load([answer(text)])
-    pilot.app.screen.selections = {log: Selection(Offset(5, pack((0, 0, 0))), Offset(999, pack((0, 0, 9))))}
-    assert log.selected_text == ("word " * 30 + "end")[5:]
-
-
-async def test_a_selection_over_messages_takes_the_source_of_those_inside(pilot, log):
-    log.load([question("one two"), answer("**whole** `source`"), question("three four")])
-    start, end = Offset(4, pack((0, 0, 0))), Offset(5, pack((2, 0, 0)))
-    pilot.app.screen.selections = {log: Selection(start, end)}
-    assert log.selected_text.split("\n") == ["two", "**whole** `source`", "", "three"]
-
-
-async def test_a_drag_with_the_mouse_selects_what_it_went_over(pilot, log):
-    log.load([answer("first line\n\nsecond line")])
-    await pilot.pause()
-    await pilot.mouse_down(log, offset=(11, 0))
-    await pilot.hover(log, offset=(10, 2))
-    await pilot.mouse_up(log, offset=(10, 2))
-    await pilot.pause()
-    assert log.selected_text == "line\n\nsecond"[: len(log.selected_text)]
-    assert log.selected_text.startswith("line\n")
-    assert "second" in log.selected_text
-
-
-async def test_a_row_of_a_table_is_copied_with_tabs(pilot, log):
-    log.load([answer("| a | b |\n|---|---|\n| one | two |")])
-    pilot.app.screen.selections = {log: Selection(Offset(0, pack((0, 0, 0))), Offset(99, pack((0, 0, 2))))}
-    assert log.selected_text.split("\n") == ["a\tb", "", "one\ttwo"]
 
 
 @pytest.mark.parametrize("place", [(0, -1, 0), (0, 0, 0), (9_999, 1_000, 500), (1, 2, 3)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message import ChatMessage, Role, ToolCallPart
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 
@@ -73,10 +73,35 @@ class Entries:
         for entry in self._later:
             yield entry.source
 
+    def texts(self, index: int) -> list[str]:
+        """Return all that a search looks through in one: thoughts and calls, too."""
+        if index < len(self._path) and index not in self._made:
+            return texts_of(self._path[index])
+        entry = self[index]
+        if entry.is_open:
+            return [part.text for part in entry.parts]
+        return texts_of(entry.message) if entry.message else []
+
+    def searched(self, first: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield all with what a search looks through, from one on, and then those before it."""
+        count = len(self._path)
+        yield from self._searched(first, count)
+        for index in range(count, len(self)):
+            yield index, self.texts(index)
+        yield from self._searched(0, min(first, count))
+
+    def _searched(self, start: int, stop: int) -> Iterator[tuple[int, list[str]]]:
+        for index, message in enumerate(self._path[start:stop], start):
+            yield index, self.texts(index) if index in self._made else texts_of(message)
+
     def source(self, index: int) -> str:
         """Return what is said in one."""
         is_plain = index < len(self._path) and index not in self._made
         return self._path[index].text if is_plain else self[index].source
+
+    def known(self, index: int) -> Entry | None:
+        """Return one that is more than a message by now."""
+        return self._made.get(index) if index < len(self._path) else self[index]
 
     def is_message(self, index: int) -> bool:
         """Whether one is more than a notice."""
@@ -118,6 +143,11 @@ class Entries:
         for index in plain:
             del self._made[index]
         return bool(plain)
+
+
+def texts_of(message: ChatMessage) -> list[str]:
+    """Return all that a message holds, part by part."""
+    return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in message.parts]
 
 
 def model_of(message: ChatMessage) -> str:

@@ -1,136 +1,281 @@
-"""Find in the messages of a log."""
+"""Find in the messages of a log: how many hits there are, and where each is shown."""
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.message import ReasoningPart, Role
+from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.hits import Rows, hits_in
+from lmchat.tui.widgets.chat_log.letters import Query
 from lmchat.tui.widgets.chat_log.line import Line
 
-Range = tuple[int, int]
-"""First character, and the one behind the last."""
+SMALL_CHARS = 20_000
+"""All hits of such a message are counted as shown when one of them is; of a longer one, block by block."""
+_FEW_CHARS = 100_000
+"""Where messages with hits are no longer than this together, all are counted as they are shown."""
+_LAYOUT_COST = 20
+"""To lay a text out costs so many times what it costs to look through its source."""
+_KEPT_BLOCKS = 400
+"""Blocks whose hits are kept as they stand in their rows."""
+_LAST = 1 << 40
+_HIDDEN = -1
+
+Mark = tuple[int, int, bool]
+"""First character in a line, the one behind the last, and whether it is the hit that is shown."""
 
 
 class Finder:
-    """Counts hits in what was said, and finds the line of each when it is asked for."""
+    """Counts hits, first in the source of each message, then as they are shown; goes from one to the next.
+
+    What the log itself says (receipts, states, cards) is not looked through.
+    """
 
     def __init__(self) -> None:
-        self._pattern: re.Pattern[str] | None = None
-        self._needles: tuple[str, ...] = ()
-        self._hits: list[int] = []
-        self._current = -1
+        self.query: Query | None = None
+        self.words: tuple[str, ...] = ()
+        """What is looked for, as it was typed."""
+        self.counts: list[int] = []
+        """Hits of each message: those that its source is likely to show, until it was looked at."""
+        self.is_whole = False
+        """Whether all messages were counted."""
+        self.is_hidden = False
+        """Whether the current hit is folded away."""
         self.place: Place | None = None
-        """Where the current hit begins."""
+        """Row of the current hit; None where there is none."""
+        self._first = 0
+        self._index, self._nth = -1, -1
+        self._now: tuple[Block, int] | None = None
+        self._grown = -1, 0, 0
+        self._exact: dict[int, tuple[Block, int]] = {}
+        self._rows: dict[int, tuple[list[Line], Rows, int]] = {}
 
     @property
     def is_active(self) -> bool:
         """Whether there is something to find."""
-        return self._pattern is not None
+        return self.query is not None
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """The number of the hit that is shown, 0 for none, and how many there are."""
+        number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
+        return number, sum(self.counts)
+
+    @property
+    def index(self) -> int:
+        """The message of the current hit, -1 for none."""
+        return self._index if self.place else -1
 
     def clear(self) -> None:
         """Find nothing any more."""
         self.__init__()  # type: ignore[misc]
 
-    def find(self, document: Document, *words: str, first: int) -> int:
-        """Return how many hits there are; the next one is that of the message `first` or after it."""
+    def find(self, document: Document, words: Iterable[str], *, first: int) -> Generator[int]:
+        """Count the hits of all messages, from the message `first` on; yield what each step has cost."""
         self.clear()
-        self._needles = _apart(words)
-        if not self._needles:
-            return 0
-        self._pattern = re.compile("|".join(map(re.escape, self._needles)), re.IGNORECASE)
-        self._hits = self._found(document.entries.sources())
-        self._current = bisect_left(self._hits, first) - 1
-        return len(self._hits)
+        query = Query(words := tuple(words))
+        if query.needles:
+            self.query, self.words, self._first = query, words, first
+        return self._count_all(document, query, first)
+
+    def count_again(self, document: Document) -> Generator[int]:
+        """Count the hits of all messages, while the current one stays where it is."""
+        if self.query is None:
+            return self._count_all(document, Query(()), 0)
+        return self._count_all(document, self.query, self._first)
+
+    def _count_all(self, document: Document, query: Query, first: int) -> Generator[int]:
+        self.counts, self.is_whole = [0] * len(document), False
+        if not query.needles:
+            return
+        sizes: dict[int, int] = {}
+        for index, texts in document.entries.searched(first):
+            self.counts[index] = sum(map(query.count, texts))
+            size = sum(map(len, texts))
+            if self.counts[index]:
+                sizes[index] = size
+            yield size + _LAYOUT_COST
+        if sum(sizes.values()) <= _FEW_CHARS:
+            for index, size in sizes.items():
+                self.counts[index] = self._as_shown(document, index)
+                yield size * _LAYOUT_COST
+        self.is_whole = True
+        self.resolve(document)
+
+    def _as_shown(self, document: Document, index: int) -> int:
+        """Return how many hits a message shows, without making it a part of the log."""
+        entry = document.entries[index]
+        if entry.message is None or entry.is_open or document.layout is None or index == self.index:
+            return self.counts[index]
+        copy = Entry(entry.message, is_folded=False, is_source=entry.is_source)
+        copy.build()
+        count = 0
+        for block in copy.blocks:
+            if self._likely(block):
+                count += hits_in(document.layout.lines(block, copy.references), self.query)[1]
+        return count
 
     def has_hit(self, index: int) -> bool:
         """Whether a message holds what is to be found."""
-        place = bisect_left(self._hits, index)
-        return place < len(self._hits) and self._hits[place] == index
+        return index < len(self.counts) and self.counts[index] > 0
 
-    def prepend(self, earlier: MessagePath) -> None:
-        """Count the hits of messages that were put before all others."""
-        if not self.is_active:
-            return
-        hits, count = self._found(message.text for message in earlier), len(earlier)
-        self._hits = hits + [index + count for index in self._hits]
-        self._current += len(hits)
+    def move(self, by: int) -> None:
+        """Say that so many messages were put before all others."""
+        self.counts[:0] = [0] * by
+        self._first += by
+        if self._index >= 0:
+            self._index += by
         if self.place is not None:
-            self.place = self.place[0] + count, *self.place[1:]
+            self.place = self.place[0] + by, *self.place[1:]
 
-    def _found(self, texts: Iterable[str]) -> list[int]:
-        """Return the places of texts with hits in them, once for each hit."""
-        counts = (self._count(text) for text in texts)
-        return [index for index, count in enumerate(counts) for _ in range(count)]
-
-    def _count(self, text: str) -> int:
-        lower = text.lower()
-        return sum(lower.count(needle) for needle in self._needles)
-
-    @property
-    def standing(self) -> tuple[int, int]:
-        """The number of the hit that is shown, 0 for none, and how many there are."""
-        return self._current + 1 if self.place else 0, len(self._hits)
-
-    def step(self, document: Document, step: int) -> tuple[int, int]:
-        """Go to the next or previous hit; return its number and how many there are."""
-        if not self._hits:
-            return 0, 0
-        self._current = (self._current + step) % len(self._hits)
-        index = self._hits[self._current]
-        self.place = self._locate(document, index, self._current - bisect_left(self._hits, index))
-        return self._current + 1, len(self._hits)
-
-    def _locate(self, document: Document, index: int, number: int) -> Place:
-        """Return where the n-th hit of a message is shown, or its beginning where it is not shown at all."""
-        best: Place = (index, 0, 0)
-        for block in range(document.build(index)):
-            source = document.entries[index].blocks[block].source
-            count = self._count(source)
-            if number >= count:
-                number -= count
-                continue
-            height = document.prepare(index, block)
-            best = (index, block, 0)
-            lines = document.entries[index].blocks[block].lines or []
-            rows = [row for row in range(len(lines)) for _ in self._starts(lines, row)]
-            if rows:
-                return index, block, rows[min(number, len(rows) - 1)] + height - len(lines)
-            return best
-        return best
-
-    def ranges(self, lines: list[Line], row: int) -> list[Range]:
-        """Return what is to be marked in a line; a hit may go over its end."""
-        return [(start, end) for start, end, _ in self._ranges(lines, row)]
-
-    def _starts(self, lines: list[Line], row: int) -> Iterator[int]:
-        for start, _, is_start in self._ranges(lines, row):
-            if is_start:
-                yield start
-
-    def _ranges(self, lines: list[Line], row: int) -> Iterator[tuple[int, int, bool]]:
-        if self._pattern is None:
+    def recount(self, document: Document, index: int) -> None:
+        """Count the hits of one message that is new, or changed; the current one stays with its words."""
+        self._grown = -1, 0, 0
+        if self.query is None:
             return
-        first, last = row, row
-        while first > 0 and lines[first - 1].is_wrapped:
-            first -= 1
-        while last < len(lines) - 1 and lines[last].is_wrapped:
-            last += 1
-        before = sum(len(line.text) for line in lines[first:row])
-        text = "".join(line.text for line in lines[first : last + 1])
-        length = len(lines[row].text)
-        for match in self._pattern.finditer(text):
-            start, end = match.start() - before, match.end() - before
-            if end > 0 and start < length:
-                yield max(start, 0), min(end, length), start >= 0
+        self.counts += [0] * (len(document) - len(self.counts))
+        if index == self.index:
+            if not self._settle(document, index, self._nth, 1):
+                self.place = self._now = None
+            return
+        entry = document.entries.known(index)
+        if entry is not None and entry.is_built:
+            self.counts[index] = self._folded_away(entry) + sum(map(self._likely, entry.blocks))
+        else:
+            self.counts[index] = sum(map(self.query.count, document.entries.texts(index)))
 
+    def grown(self, document: Document, index: int, start: int) -> None:
+        """Count the hits of an answer again that has grown from a block on."""
+        if self.query is None or index >= len(self.counts):
+            return
+        entry = document.entries[index]
+        if self._grown[0] != index or self._grown[1] > start:
+            self._grown = index, 0, 0
+        _, known, count = self._grown
+        count += sum(map(self._likely, entry.blocks[known:start]))
+        self._grown = index, start, count
+        self.counts[index] = count + sum(map(self._likely, entry.blocks[start:])) + self._folded_away(entry)
+        if index == self.index and self.place is not None and self.place[1] >= start:
+            self.resolve(document)
 
-def _apart(words: Iterable[str]) -> tuple[str, ...]:
-    """Return words, the longest first, without those that stand in others: they would be counted twice."""
-    found: list[str] = []
-    for word in sorted({word.lower() for word in words if word}, key=len, reverse=True):
-        if not any(word in longer for longer in found):
-            found.append(word)
-    return tuple(found)
+    def step(self, document: Document, by: int) -> bool:
+        """Go to the next or previous hit; return whether there is any."""
+        index, nth = self._index, self._nth
+        if index < 0:
+            index, nth = self._first, -1 if by > 0 else 0
+        for _ in range(len(self.counts) + 2):
+            if self.has_hit(index) and self._settle(document, index, nth + by, by):
+                return True
+            following = self._neighbour(index, by)
+            if following is None:
+                break
+            index, nth = following, -1 if by > 0 else _LAST
+        self._index, self.place, self._now = -1, None, None
+        return False
+
+    def go_to(self, document: Document, index: int) -> bool:
+        """Go to the first hit that a message has said, or else has thought; return whether there is any."""
+        if not self.has_hit(index):
+            return False
+        folded_away = self._inside(document, index)[0][1]
+        return self._settle(document, index, folded_away, 1) or self._settle(document, index, 0, 1)
+
+    def resolve(self, document: Document) -> None:
+        """Find out anew where the current hit is shown."""
+        if self._index >= 0:
+            self._settle(document, self._index, self._nth, 1)
+
+    def _neighbour(self, index: int, by: int) -> int | None:
+        """Return the next message with hits, round the end; it may be the same."""
+        count = len(self.counts)
+        places = (place % count for place in range(index + by, index + by * (count + 1), by))
+        return next((place for place in places if self.counts[place]), None)
+
+    def _settle(self, document: Document, index: int, nth: int, by: int) -> bool:
+        """Make the n-th hit of a message the current one, or the next that is there; False where none is."""
+        while True:
+            parts = self._inside(document, index)
+            self.counts[index] = total = sum(count for _, count in parts)
+            nth = total - 1 if nth >= _LAST - 1 else nth
+            if not 0 <= nth < total:
+                return False
+            before, number = 0, _HIDDEN
+            for number, count in parts:  # noqa: B007 - the one that holds it
+                if nth < before + count:
+                    break
+                before += count
+            if number == _HIDDEN or nth - before < self._shown(document, index, number):
+                self._take(document, (index, number), nth, nth - before)
+                return True
+            # its source promised more than a block shows
+            nth = before + self._shown(document, index, number) - (by < 0)
+
+    def _take(self, document: Document, at: tuple[int, int], nth: int, within: int) -> None:
+        """Remember the current hit: the n-th of its message, and so many hits of its block are before it."""
+        self._index, number = at
+        self._nth, self.is_hidden = nth, number == _HIDDEN
+        self.place, self._now = (self._index, 0, 0), None
+        if not self.is_hidden:
+            entry = document.entries[self._index]
+            block, rows = entry.blocks[number], self._found(entry.blocks[number])[0]
+            row = next(row for row, found in enumerate(rows) for _, _, one in found if one == within)
+            self.place = self._index, number, row + entry.heights[number] - len(rows)
+            self._now = block, within
+
+    def _shown(self, document: Document, index: int, number: int) -> int:
+        """Return how many hits a block shows."""
+        block = document.entries[index].blocks[number]
+        document.prepare(index, number)
+        count = self._found(block)[1]
+        self._exact[id(block)] = block, count
+        return count
+
+    def _inside(self, document: Document, index: int) -> list[tuple[int, int]]:
+        """Return the blocks of a message, what is folded first, with the hits that each is likely to show."""
+        entry = document.entries[index]
+        document.build(index)
+        is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
+        parts = [(_HIDDEN, self._folded_away(entry))]
+        for number, block in enumerate(entry.blocks):
+            count = self._likely(block)
+            if count and is_small and not entry.is_open and id(block) not in self._exact:
+                count = self._shown(document, index, number)
+            parts.append((number, count))
+        return parts
+
+    def _folded_away(self, entry: Entry) -> int:
+        """Return how many hits are likely to be in what a message only tells of."""
+        if self.query is None or entry.message is None or not entry.is_folded or entry.is_source:
+            return 0
+        if entry.message.role is Role.SYSTEM:
+            return self.query.count(entry.message.text)
+        return sum(self.query.count(part.text) for part in entry.parts if part.kind is ReasoningPart)
+
+    def _likely(self, block: Block) -> int:
+        """Return how many hits a block shows; where it was not looked at as it is shown, by its source."""
+        known = self._exact.get(id(block))
+        if known is not None:
+            return known[1]
+        return self.query.count(block.source) if self.query and block.source else 0
+
+    def marks(self, block: Block, row: int) -> Iterator[Mark]:
+        """Yield what is to be marked in a row of a block that is laid out; a hit may go over its end."""
+        if self.query is None or not block.source or block.lines is None:
+            return
+        rows, _ = self._found(block)
+        for start, end, nth in rows[row]:
+            yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
+
+    def _found(self, block: Block) -> tuple[Rows, int]:
+        """Return the hits by rows of a block, and how many it has."""
+        lines = block.lines or []
+        known = self._rows.get(id(block))
+        if known is not None and known[0] is lines:
+            return known[1:]
+        rows, count = hits_in(lines, self.query)
+        if len(self._rows) > _KEPT_BLOCKS:
+            self._rows.clear()
+        self._rows[id(block)] = lines, rows, count
+        return rows, count

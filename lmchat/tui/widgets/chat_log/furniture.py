@@ -124,7 +124,9 @@ def tool_block(call: ToolCallPart) -> Block:
             [head, *code_lines(page, arguments.strip("\n"), "json", is_first=False)] if arguments else [head]
         )
 
-    return made(make)
+    block = made(make)
+    block.source = arguments.strip("\n")
+    return block
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:

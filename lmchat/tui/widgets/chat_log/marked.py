@@ -1,95 +1,64 @@
-"""What is marked in the log: hits of a search, and the text that the mouse selected."""
+"""What is marked in the log: hits of a search, and the text that is selected."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from textual.geometry import Offset
-from textual.selection import Selection
+from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.tui.widgets.chat_log.copying import is_said
 from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.finding import Finder
+from lmchat.tui.widgets.chat_log.dragged import DraggedView
+from lmchat.tui.widgets.chat_log.letters import Range
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.marking import mark
-from lmchat.tui.widgets.chat_log.selecting import clamp, copied, covered
-from lmchat.tui.widgets.chat_log.viewport import Viewport, pack
+from lmchat.tui.widgets.chat_log.selecting import Selected
+from lmchat.tui.widgets.chat_log.spots import END, starts
 
 
-class MarkedView(Viewport, can_focus=True):
-    """A viewport in which text can be selected and found."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.finder = Finder()
-
-    def prepend(self, earlier: MessagePath) -> None:
-        """Put messages above all others; places of hits move, and a selection made meanwhile ends."""
-        if self.text_selection is not None:
-            self.screen.clear_selection()
-        super().prepend(earlier)
-        self.finder.prepend(earlier)
-
-    @property
-    def selected_text(self) -> str:
-        """What is selected with the mouse."""
-        selection = self.text_selection
-        return "" if selection is None else copied(self.document, *self._ends(selection))
-
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """Return the selected text, without frames and padding."""
-        if not len(self.document):
-            return None
-        return copied(self.document, *self._ends(selection)), "\n"
-
-    def text_select_all(self) -> None:
-        """Select the focused message: a double click means what is under the pointer, not all of history."""
-        if self._cursor is not None:
-            start, end = pack((self._cursor, -1, 0)), pack((self._cursor + 1, -1, 0)) - 1
-            self.screen.selections = {self: Selection(Offset(0, start), Offset(1 << 30, end))}
-
-    def selection_updated(self, _selection: Selection | None) -> None:
-        """Paint what is marked."""
-        self.refresh()
-
-    def _ends(self, selection: Selection) -> tuple[Offset, Offset]:
-        document, top = self.document, self.scroll_offset.y
-        last = max(min(top + self.size.height, document.total) - 1, 0)
-        return clamp(selection, document.locate(top), document.locate(last))
-
-    def find(self, query: str) -> int:
-        """Mark all hits; return how many there are."""
-        top = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
-        count = self.finder.find(self.document, query, first=top)
-        self.refresh()
-        return count
-
-    def clear_find(self) -> None:
-        """Mark hits no more."""
-        self.finder.clear()
-        self.refresh()
+class MarkedView(DraggedView, can_focus=True):
+    """A viewport that shows what was found and what is selected."""
 
     def has_marks(self) -> bool:
         """Whether anything is marked at all."""
-        return self.finder.is_active or self.text_selection is not None
+        return self.finder.is_active or self._take_selected() is not None
 
     def marked(self, place: Place, line: Line, strip: Strip) -> Strip:
         """Return a row with selection and hits marked in it."""
         page = self._page
         if page is None or not line.text:
             return strip
+        index, number, row = place
+        entry = self.document.entries[index]
+        lines = entry.blocks[number].lines or []
+        row -= entry.heights[number] - len(lines)
         start = self._left + 1 + line.start
-        if self.finder.is_active:
-            index, number, row = place
-            lines = self.document.entries[index].blocks[number].lines or []
-            row -= self.document.entries[index].heights[number] - len(lines)
-            style = page.styles["hit-now" if place == self.finder.place else "hit"]
-            for first, last in self.finder.ranges(lines, row):
-                strip = mark(strip, start + first, start + last, style)
-        selection = self.text_selection
-        chosen = selection and covered(*self._ends(selection), pack(place), len(line.text))
+        for first, last, is_now in self.finder.marks(entry.blocks[number], row):
+            strip = mark(strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"])
+        chosen = self.selected and self._chosen(self.selected, place, row, line)
         if chosen:
-            style = self.screen.get_component_rich_style("screen--selection")
-            strip = mark(strip, start + chosen[0], start + chosen[1], style)
+            strip = mark(strip, start + chosen[0], start + chosen[1], self._selection_style())
         return strip
+
+    def _selection_style(self) -> Style:
+        return self.screen.get_component_rich_style("screen--selection")
+
+    def _chosen(self, selected: Selected, place: Place, row: int, line: Line) -> Range | None:
+        """Return which characters of a row are selected, as far as they would be copied."""
+        index, number, _ = place
+        span = selected.span(index, number)
+        if span is None or not (is_said(self.document.entries[index].blocks[number]) or self._is_alone()):
+            return None
+        if span == (0, END):
+            return 0, len(line.text)
+        at = starts(self.document.entries[index].blocks[number].lines or [])[row]
+        first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
+        return (first, last) if first < last else None
+
+    def _is_alone(self) -> bool:
+        """Whether nothing that anybody said is selected, but what the log itself tells."""
+        selected = self.selected
+        if selected is None or selected.start.index != selected.end.index:
+            return False
+        index = selected.start.index
+        blocks = self.document.entries[index].blocks
+        return not any(is_said(block) and selected.span(index, number) for number, block in enumerate(blocks))

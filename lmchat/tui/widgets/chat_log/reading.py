@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -184,7 +183,7 @@ class ReadingLog(UnseenLines, can_focus=True):
             case "source":
                 self.toggle("is_source")
             case "copy":
-                self.post_message(self.Wanted(name, message, self._next_copy(message)))
+                self._copy(message)
             case "copy_code":
                 self._copy_code(message)
             case "links":
@@ -211,6 +210,11 @@ class ReadingLog(UnseenLines, can_focus=True):
             self.refresh()
         else:
             self.show_at(find(document, hold), hold.offset)
+
+    def _copy(self, message: ChatMessage) -> None:
+        """Copy what is selected, else the message."""
+        if not self.copy_selection():
+            self.post_message(self.Wanted("copy", message, self._next_copy(message)))
 
     def _next_copy(self, message: ChatMessage) -> str:
         """Return what to copy: the details of a failure first, as its card says, then the text."""
@@ -268,29 +272,6 @@ class ReadingLog(UnseenLines, can_focus=True):
             self.action_message(line.action)
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
-
-    def mark_words(self, message_id: str, words: Sequence[str]) -> None:
-        """Mark words, and show the first that a message has said, or else has thought."""
-        index = self.document.entries.place(message_id)
-        if index is None:
-            return
-        self.finder.find(self.document, *words, first=index)
-        if self.finder.has_hit(index):
-            self.next_hit(1)
-        elif self._cursor == index and self.document.entries[index].is_folded:
-            self.toggle("is_folded")
-        self.refresh()
-
-    def next_hit(self, step: int) -> tuple[int, int]:
-        """Show the next or previous hit; return its number and how many there are."""
-        result = self.finder.step(self.document, step)
-        place = self.finder.place
-        if place is not None:
-            y = self.document.position(place)
-            if not self.scroll_offset.y <= y < self.scroll_offset.y + self.size.height:
-                self.show_at(place, self.size.height // 3)
-        self.refresh()
-        return result
 
 
 def _is_complete(message: ChatMessage) -> bool:

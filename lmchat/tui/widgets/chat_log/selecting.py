@@ -1,66 +1,146 @@
-"""What a selection of text with the mouse covers."""
+"""What is selected: from one place to another, by characters, words, paragraphs or messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from bisect import bisect_right
+from enum import IntEnum
 
-from textual.geometry import Offset
-from textual.selection import Selection
+from msgspec import Struct
+from rich.cells import cell_len
 
 from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.letters import Range, clusters
 from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.viewport import pack, unpack
+from lmchat.tui.widgets.chat_log.spots import END, Spot, found_again, spot_at, starts, text_of
 
-_FAR = 1 << 30
-
-
-def clamp(selection: Selection, top: Place, bottom: Place) -> tuple[Offset, Offset]:
-    """Return both ends; an open one means the edge of the screen, not all of the history."""
-    start = Offset(0, pack(top)) if selection.start is None else selection.start
-    end = Offset(_FAR, pack(bottom)) if selection.end is None else selection.end
-    return Offset(max(start.x, 0), start.y), Offset(max(end.x, 0), end.y)
+Ends = tuple[Spot, Spot]
+"""Where something begins and ends."""
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|\s+")
 
 
-def covered(start: Offset, end: Offset, key: int, length: int) -> tuple[int, int] | None:
-    """Return which characters of a line are selected."""
-    if not start.y <= key <= end.y:
-        return None
-    first = start.x if key == start.y else 0
-    last = end.x if key == end.y else length
-    return min(first, length), min(last, length)
+class Unit(IntEnum):
+    """What a selection grows by; the value is the number of presses that begin it."""
+
+    CHARACTER = 1
+    WORD = 2
+    PARAGRAPH = 3
+    MESSAGE = 4
 
 
-def copied(document: Document, start: Offset, end: Offset) -> str:
-    """Return the selected text: messages inside as their source, those at its ends as they are shown."""
-    first, last = unpack(start.y)[0], unpack(end.y)[0]
-    parts = []
-    for index in range(first, min(last, len(document) - 1) + 1):
-        if first < index < last:
-            parts.append(document.entries.source(index).rstrip("\n") + "\n\n")
-        else:
-            parts += _shown(document, index, start, end)
-    return "".join(parts).strip("\n")
+class Selected(Struct):
+    """What was pressed first and what the pointer is on now, and all between them."""
+
+    anchor: Ends
+    """Where it was begun."""
+    head: Ends
+    """Where it has got to."""
+    unit: Unit = Unit.CHARACTER
+    """What it grows by."""
+
+    @property
+    def start(self) -> Spot:
+        """The first place."""
+        return min(self.anchor[0], self.head[0], key=lambda spot: spot.order)
+
+    @property
+    def end(self) -> Spot:
+        """The last place."""
+        return max(self.anchor[1], self.head[1], key=lambda spot: spot.order)
+
+    def span(self, index: int, number: int) -> Range | None:
+        """Return which characters of a block are selected; all of it ends at `END`."""
+        start, end, place = self.start, self.end, (index, number)
+        if (start.index, start.number) > place or (end.index, end.number) < place:
+            return None
+        first = start.at if (start.index, start.number) == place else 0
+        last = end.at if (end.index, end.number) == place else END
+        return (first, last) if first < last else None
+
+    def found_again(self, document: Document) -> Selected | None:
+        """Return the same in a log that has changed since; None where an end is not there any more."""
+        spots = [found_again(document, spot) for spot in (*self.anchor, *self.head)]
+        if any(spot is None for spot in spots):
+            return None
+        first, second, third, fourth = (spot for spot in spots if spot is not None)
+        return Selected((first, second), (third, fourth), self.unit)
+
+    def moved(self, by: int) -> None:
+        """Say that so many messages were put before all others."""
+        for spot in {id(spot): spot for spot in (*self.anchor, *self.head)}.values():
+            spot.index += by
 
 
-def _shown(document: Document, index: int, start: Offset, end: Offset) -> Iterator[str]:
-    for number in range(document.build(index)):
-        low, high = pack((index, number, 0)), pack((index, number + 1, 0))
-        if high <= start.y or low > end.y:
-            continue
-        height = document.prepare(index, number)
-        for row in range(height):
-            line = document.line((index, number, row))
-            span = covered(start, end, low + row, len(line.text) if line else 0)
-            if span is not None:
-                yield _text(line, *span) + ("" if line and line.is_wrapped else "\n")
+def message_ends(index: int) -> Ends:
+    """Return a whole message."""
+    return Spot(index, -1), Spot(index, END)
 
 
-def _text(line: Line | None, start: int, end: int) -> str:
-    if line is None:
-        return ""
-    if not line.cells:
-        return line.text[start:end]
-    cells = (
-        (max(first, start), min(last, end)) for first, last in line.cells if first < end and last > start
-    )
-    return "\t".join(line.text[first:last].strip() for first, last in cells).rstrip("\t")
+def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
+    """Return what is selected by a press on a cell; cells are counted from the one behind the bar."""
+    index, number, row = place
+    entry = document.entries[index]
+    number = min(max(number, 0), document.build(index) - 1)
+    document.prepare(index, number)
+    lines = entry.blocks[number].lines or []
+    row -= entry.heights[number] - len(lines)
+    if place[1] < 0 or row < 0 or not lines:  # a blank row above
+        return _both(spot_at(document, index, number, 0))
+    row = min(row, len(lines) - 1)
+    before = starts(lines)
+    first, last = _cluster(lines[row], cell)
+    if unit is not Unit.CHARACTER:
+        text = text_of(lines)
+        begin, end = paragraph(text, before[row] + first)
+        if unit is Unit.WORD:
+            begin, end = word(text, before[row] + first, (begin, end))
+        return spot_at(document, index, number, begin), spot_at(document, index, number, end)
+    at = before[row]
+    return spot_at(document, index, number, at + first), spot_at(document, index, number, at + last)
+
+
+def _both(spot: Spot) -> Ends:
+    return spot, spot
+
+
+def _cluster(line: Line, cell: int) -> Range:
+    """Return the character that a cell belongs to; nothing at the end of the text for what is beside it."""
+    lead, size = "", 0
+    for segment in line.segments:
+        lead += segment.text
+        if len(lead) >= line.start:
+            break
+    at = cell_len(lead[: line.start])
+    if cell < at:
+        return 0, 0
+    for start, end in clusters(line.text):
+        size = cell_len(line.text[start:end])
+        if cell < at + size:
+            return start, end
+        at += size
+    return len(line.text), len(line.text)
+
+
+def paragraph(text: str, at: int) -> Range:
+    """Return the line that a place is in, whatever it is wrapped to."""
+    begin = text.rfind("\n", 0, at) + 1
+    end = text.find("\n", at)
+    return begin, len(text) if end < 0 else end
+
+
+def word(text: str, at: int, within: Range) -> Range:
+    """Return the word that a place is in, or the blanks, or the sign."""
+    for match in _WORD.finditer(text, *within):
+        if match.start() <= at < match.end():
+            return match.span()
+    return next((one for one in clusters_in(text, within) if one[0] <= at < one[1]), (within[1], within[1]))
+
+
+def clusters_in(text: str, within: Range) -> list[Range]:
+    """Return the characters of a part of a text, as a reader counts them."""
+    return [(start + within[0], end + within[0]) for start, end in clusters(text[slice(*within)])]
+
+
+def row_of(before: list[int], at: int) -> int:
+    """Return the row that a character of a block stands in."""
+    return max(bisect_right(before, at) - 1, 0)

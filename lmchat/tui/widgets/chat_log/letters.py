@@ -1,0 +1,126 @@
+"""Letters as a search compares them: whatever their case, and however their accents are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from unicodedata import category, normalize
+
+from lmchat.safe_text import safe_text
+
+Range = tuple[int, int]
+"""First character, and the one behind the last."""
+MAX_CHARS = 1_000
+"""What is longer was pasted by mistake; it is looked for no further than so."""
+_SELECTORS = re.compile("[\ufe00-\ufe0f]")
+_JOINER = "\u200d"
+_JAMO = "\u1160", "\u11ff"
+_TONES = "\U0001f3fb", "\U0001f3ff"
+_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_MARKUP = "*_`~\\[]<>"
+_LAST_ALONE = "\u02ff"
+"""Up to here no character belongs to the one before it."""
+_BLANKS = re.compile(r"\s+")
+
+
+def folded(text: str) -> str:
+    """Return text in which what a reader takes for the same is the same.
+
+    The four letters i of Turkish become one: only then is each found in the other case. A sign that chooses
+    between two looks of a character goes.
+    """
+    if text.isascii():
+        return text.lower()
+    text = normalize("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
+    return _SELECTORS.sub("", text) if "\ufe0f" in text or "\ufe0e" in text else text
+
+
+class Query:
+    """What is looked for: one of some words, each as it is shown."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.needles = _apart(words)
+        """Folded, the longest first."""
+        parts = (r"\s+".join(map(re.escape, re.split(r"\s+", needle))) for needle in self.needles)
+        self._pattern = re.compile("|".join(parts))
+        together = "".join(self.needles)
+        self._has_blank = any(char.isspace() for char in together)
+        is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can stand within one letter
+        self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
+        self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
+
+    def count(self, source: str) -> int:
+        """Return how many hits Markdown is likely to show; it is not laid out for that."""
+        text = folded(source)
+        if "](" in text and not self._has_targets:
+            text = _TARGET.sub("]", text)
+        for mark in self._marks:
+            text = text.replace(mark, "")
+        if "&" in text:
+            from html import unescape
+
+            text = unescape(text)
+        if self._has_blank:
+            text = " ".join(text.split())
+        return sum(map(text.count, self.needles))
+
+    def spans(self, text: str) -> Iterator[Range]:
+        """Yield where the hits stand in a text as it is shown; none begins or ends within a character."""
+        if not self.needles:
+            return
+        if text.isascii():
+            yield from (match.span() for match in self._pattern.finditer(text.lower()))
+            return
+        letters, places = _with_places(text)
+        match = self._pattern.search(letters)
+        while match:
+            first, last = match.span()
+            if first in places and last in places:
+                yield places[first], places[last]
+            else:
+                last = first + 1
+            match = self._pattern.search(letters, last)
+
+
+def _with_places(text: str) -> tuple[str, dict[int, int]]:
+    """Return folded text, and for each character that begins in it where it begins in the text."""
+    letters: list[str] = []
+    places: dict[int, int] = {}
+    at = 0
+    for start, end in clusters(text):
+        places[at] = start
+        letters.append(folded(text[start:end]))
+        at += len(letters[-1])
+    places[at] = len(text)
+    return "".join(letters), places
+
+
+def clusters(text: str) -> Iterator[Range]:
+    """Yield what a reader takes for one character: a letter with its accents, joined emoji."""
+    start = 0
+    for place in range(1, len(text)):
+        char = text[place]
+        if char > _LAST_ALONE and _goes_on(text[place - 1], char):
+            continue
+        if text[place - 1] != _JOINER:
+            yield start, place
+            start = place
+    if text:
+        yield start, len(text)
+
+
+def _goes_on(before: str, char: str) -> bool:
+    """Whether a character belongs to the one before it."""
+    if _JOINER in (before, char) or category(char) in ("Mn", "Me"):
+        return True
+    return _JAMO[0] <= char <= _JAMO[1] or _TONES[0] <= char <= _TONES[1]
+
+
+def _apart(words: Iterable[str]) -> tuple[str, ...]:
+    """Return words, the longest first, without those that stand in others: they would be counted twice."""
+    found: list[str] = []
+    wanted = {_BLANKS.sub(" ", folded(safe_text(word[:MAX_CHARS]))) for word in words if word}
+    for word in sorted(wanted, key=lambda word: (-len(word), word)):
+        if word and not any(word in longer for longer in found):
+            found.append(word)
+    return tuple(found)

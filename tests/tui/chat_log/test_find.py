@@ -1,0 +1,435 @@
+"""Finding words in a log: what is counted, marked and gone to, whatever happens to the messages meanwhile."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart, text_message
+from lmchat.domain.message_path import MessagePath
+from lmchat.tui.widgets.chat_log import found
+from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.hostile import HOSTILE
+from tests.support.marks import marked, until
+
+
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 30)) as pilot:
+        yield pilot
+
+
+@pytest.fixture
+def log(pilot):
+    return pilot.app.log_view
+
+
+async def all_counted(pilot, log):
+    await until(lambda: log.finder.is_whole)
+    await pilot.pause()
+
+
+async def test_hits_are_counted_and_marked_whatever_their_case(log):
+    log.load([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
+    assert log.find("shade") == 3
+    assert marked(log) == ["Shade", "shade", "SHADE"]
+    assert log.next_hit(1) == (1, 3)
+    assert marked(log) == ["shade", "SHADE"]
+    assert marked(log, "hit-now") == ["Shade"]
+    log.clear_find()
+    assert marked(log) == []
+
+
+async def test_only_one_of_two_hits_on_a_row_is_the_current_one(log):
+    log.load([answer("shade shade shade")])
+    log.find("shade")
+    for number in (1, 2, 3):
+        assert log.next_hit(1) == (number, 3)
+        assert marked(log, "hit-now") == ["shade"]
+        assert marked(log) == ["shade", "shade"]
+
+
+async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(log):
+    text = (
+        "# Fern head\n\n> fern quote\n\n- fern item\n\n| fern | b |\n|---|---|\n| c | fern |\n\n"
+        "```python\nfern = 1\n```\n\n[fern](http://fern.example) and `fern`, <http://example.org/fern>\n"
+    )
+    call = replace(answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),))
+    log.load([question("fern?"), replace(answer(text), model="fern"), call])
+    assert log.find("fern") == 11
+    assert len(marked(log)) == 11
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "shown"),
+    [
+        ("**bo**ld and *bo*ld", "bold", 2),
+        ("one [two](http://example.org) three", "one two three", 1),
+        ("![alt text](x.png)", "alt text", 1),
+        ("code `a b` end", "b end", 1),
+        ("AT&amp;T", "at&t", 1),
+        ("漢字と漢字", "漢字", 2),
+        ("cafe\u0301 caf\u00e9", "caf\u00e9", 2),
+    ],
+)
+async def test_a_hit_is_what_is_shown_whatever_markup_is_in_it(log, text, words, shown):
+    log.load([answer(text)])
+    assert log.find(words) == shown
+    assert len(marked(log)) == shown
+    assert log.next_hit(1) == (1, shown)
+
+
+async def test_an_address_that_is_not_shown_is_no_hit(pilot, log):
+    log.load([answer("[here](http://example.org/fern)")])
+    log.find("fern")
+    await all_counted(pilot, log)
+    assert log.finder.standing == (0, 0)
+    assert log.next_hit(1) == (0, 0)
+
+
+async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_both(log):
+    log.load([answer("x" * 57 + " wonderful shade here")])
+    assert log.find("wonderful shade") == 1
+    assert [text.strip() for text in marked(log)] == ["wonderful", "shade"]
+    log.next_hit(1)
+    assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
+
+
+async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):
+    log.load([answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)])
+    await pilot.pause()
+    log.scroll_home()
+    assert log.find("needle") == 5
+    seen = []
+    for step in (1, 1, 1, 1, 1, 1, -1, -1):
+        number, count = log.next_hit(step)
+        seen.append(number)
+        assert count == 5
+        assert f"{number * 20 - 13} needle" in screen_text(log)
+    assert seen == [1, 2, 3, 4, 5, 1, 5, 4]
+
+
+async def test_going_back_first_goes_to_the_hit_above(pilot, log):
+    log.load([answer(f"needle {n}") for n in range(100)])
+    await pilot.pause()
+    top = log.document.locate(log.scroll_offset.y)[0]
+    log.find("needle")
+    assert log.next_hit(-1) == (top, 100)
+
+
+async def test_the_first_hit_is_one_on_the_screen_or_below(pilot, log):
+    log.load([answer("needle") for n in range(100)])
+    await pilot.pause()
+    top = log.document.locate(log.scroll_offset.y)[0]
+    log.find("needle")
+    assert log.next_hit(1) == (top + 1, 100)
+
+
+async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(pilot, log):
+    log.load([answer(f"{n} " + ("needle" if n == 7 else "hay")) for n in range(100)])
+    await pilot.pause()
+    log.scroll_to(y=200)
+    await pilot.pause()
+    before = rows(log)
+    log.seek("n")
+    log.seek("needle")
+    assert "7 needle" in screen_text(log)
+    assert marked(log, "hit-now") == ["needle"]
+    log.seek("needles")
+    assert rows(log) == before
+    log.seek("needle")
+    log.clear_find()
+    assert "7 needle" in screen_text(log)
+
+
+async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
+    log.load([answer(f"{n} hay") for n in range(50)])
+    await pilot.pause()
+    log.seek("hay")
+    log.seek("hays")
+    assert log.is_following
+    log.append(answer("more"))
+    await pilot.pause()
+    assert "more" in screen_text(log)
+
+
+async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(pilot, log):
+    log.load([question("fern"), answer("Nothing.", thought="A fern, and a fern."), answer("Last fern.")])
+    await pilot.pause()
+    assert log.find("fern") == 4
+    log.next_hit(1)
+    assert "A fern" not in screen_text(log)
+    assert log.next_hit(1) == (2, 4)
+    assert "A fern, and a fern." in screen_text(log)
+    assert marked(log, "hit-now") == ["fern"]
+    assert log.next_hit(1) == (3, 4)
+    assert "A fern, and a fern." in screen_text(log)
+    assert log.next_hit(1) == (4, 4)
+    assert "A fern" not in screen_text(log)
+    log.next_hit(-1)
+    log.clear_find()
+    assert "A fern" in screen_text(log)  # there one is reading
+
+
+async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
+    log.load([text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns."), question("Hello")])
+    await pilot.pause()
+    assert log.find("ferns") == 1
+    assert log.next_hit(1) == (1, 1)
+    assert marked(log, "hit-now") == ["ferns"]
+
+
+async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
+    log.load([question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
+    await pilot.pause()
+    message_id = log.document.entries[7].message.message_id
+    assert log.show_message(message_id)
+    log.mark_words(message_id, ("shade", "Shade", "had", "7"))
+    await pilot.pause()
+    assert "7 Shade" in screen_text(log)
+    assert marked(log, "hit-now") == ["7"]
+    assert log.finder.index == 7
+    assert log.focused_message.message_id == message_id
+
+
+async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
+    thought = replace(
+        answer("Lettuce."), parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce."))
+    )
+    log.load([question("What?"), thought, question("And a riddle?")])
+    await pilot.pause()
+    assert log.show_message(thought.message_id)
+    log.mark_words(thought.message_id, ("riddle",))
+    await pilot.pause()
+    assert "A riddle, I think." in screen_text(log)
+    assert marked(log, "hit-now") == ["riddle"]
+    assert marked(log) == ["riddle"]
+    log.mark_words("nowhere", ("riddle",))
+
+
+async def test_of_words_of_a_search_what_was_said_comes_before_what_was_thought(pilot, log):
+    one = answer("A fern.", thought="No fern?")
+    log.load([one])
+    log.mark_words(one.message_id, ("fern",))
+    assert "No fern?" not in screen_text(log)
+    assert marked(log, "hit-now") == ["fern"]
+
+
+async def test_the_count_grows_with_an_answer_and_the_current_hit_stays(pilot, log):
+    log.load([question("fern?")])
+    log.begin_answer(streaming("A fern"))
+    await pilot.pause()
+    assert log.find("fern") == 2
+    log.next_hit(1)
+    assert log.next_hit(1) == (2, 2)
+    chance = random.Random(3)  # noqa: S311 - not a secret
+    text = " is a fern.\n\n- a fern\n- another\n\n```\nfern = fern\n```\n\nThe **fe**rn end.\n\n" * 3
+    while text:
+        size = chance.randrange(1, 9)
+        await log.apply(TextDelta(text=text[:size]))
+        text = text[size:]
+        log.flush()
+        assert log.finder.standing[0] == 2
+        assert len(marked(log, "hit-now")) <= 1
+    assert log.finder.standing == (2, 2 + 5 * 3)
+    log.finish(answer("A fern and no more."))
+    assert log.finder.standing == (2, 2)
+
+
+async def test_the_count_grows_while_a_model_thinks(pilot, log):
+    log.load([question("fern?")])
+    log.begin_answer(streaming())
+    assert log.find("fern") == 1
+    for _ in range(3):
+        await log.apply(ReasoningDelta(text="fern "))
+        log.flush()
+    assert log.finder.standing[1] == 4
+    await log.apply(TextDelta(text="A fern."))
+    log.flush()
+    assert log.finder.standing[1] == 5
+
+
+async def test_each_change_of_the_count_is_told(pilot, log):
+    told = []
+    log.load([question("fern")])
+    log.find("fern")
+    log.tell_found = lambda: told.append(log.finder.standing)
+    log.append(answer("fern fern"))
+    log.notice("fern")
+    assert told == [(0, 3)]
+
+
+async def test_a_message_in_source_view_shows_the_hits_of_its_source(pilot, log):
+    log.load([answer("**bo**ld [x](http://bold.example)")])
+    log.focus()
+    await pilot.pause()
+    assert log.find("**bo**") == 0 or marked(log) == []
+    await pilot.press("s")
+    await pilot.pause()
+    log.find("**bo**")
+    assert marked(log) == ["**bo**"]
+    assert log.next_hit(1) == (1, 1)
+
+
+async def test_other_messages_are_looked_through_for_the_same_words(pilot, log):
+    log.load([answer("fern"), answer("fern")])
+    log.find("fern")
+    log.next_hit(1)
+    log.load([answer("fern")])
+    await pilot.pause()
+    assert log.finder.standing == (0, 1)
+    assert marked(log) == ["fern"]
+    assert log.next_hit(1) == (1, 1)
+
+
+async def test_words_of_a_search_are_not_marked_in_another_session(pilot, log):
+    one = answer("fern")
+    log.load([one])
+    log.mark_words(one.message_id, ("fern",))
+    log.load([answer("fern")])
+    await pilot.pause()
+    assert not log.finder.is_active
+
+
+async def test_messages_that_come_before_all_others_are_counted_and_the_current_hit_stays(pilot, log):
+    whole = [answer(f"fern {n}") for n in range(60)]
+    log.load(whole[30:], is_whole=False)
+    await pilot.pause()
+    log.find("fern 4")
+    log.next_hit(1)
+    shown = marked(log, "hit-now")
+    place = log.finder.standing[0]
+    log.fill(MessagePath(whole))
+    await all_counted(pilot, log)
+    assert log.finder.standing == (place + 1, 11)
+    assert marked(log, "hit-now") == shown
+
+
+async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
+    one = answer("fern fern")
+    log.load([one, answer("fern")])
+    log.find("fern")
+    log.next_hit(1)
+    log.next_hit(1)
+    log.replace(replace(one, parts=(TextPart(text="no plant"),)))
+    assert log.finder.standing == (0, 1)
+    assert log.next_hit(1) == (1, 1)
+
+
+async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monkeypatch):
+    monkeypatch.setattr(found, "_AT_ONCE", 1_000)
+    monkeypatch.setattr(found, "_SLICE", 1_000)
+    log.load([answer(f"{n} fern") for n in range(300)])
+    log.scroll_home()
+    await pilot.pause()
+    log.seek("fern")
+    assert not log.finder.is_whole
+    assert marked(log, "hit-now") == ["fern"]
+    log.seek("ferns")  # the first one ends
+    await all_counted(pilot, log)
+    assert log.finder.standing == (0, 0)
+    log.find("fern")
+    await all_counted(pilot, log)
+    assert log.finder.standing == (0, 300)
+
+
+async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, log, monkeypatch):
+    monkeypatch.setattr(found, "_AT_ONCE", 100)
+    monkeypatch.setattr(found, "_SLICE", 100)
+    for change in (
+        log.clear_find,
+        lambda: log.load([]),
+        lambda: log.load([answer("fern")]),
+        lambda: log.append(answer("fern")),
+        lambda: log.prepend(MessagePath([answer("fern")])),
+    ):
+        log.load([answer(f"{n} fern") for n in range(100)])
+        log.find("fern")
+        assert not log.finder.is_whole
+        change()
+        if log.finder.is_active:
+            await all_counted(pilot, log)
+            assert log.finder.standing[1] == sum(
+                "fern" in one for one in map(log.document.entries.source, range(len(log.document)))
+            )
+        await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    "words", ["", " ", ".*", "(", "\\", "[a-z]+", HOSTILE, "x" * 100_000, "\x00", "\ud800"]
+)
+async def test_strange_words_find_nothing_that_is_not_there(pilot, log, words):
+    log.load([answer("A (strange) [text](x) with \\ and .* in it"), answer(HOSTILE)])
+    log.seek(words)
+    await all_counted(pilot, log) if log.finder.is_active else None
+    log.next_hit(1)
+    log.next_hit(-1)
+    rows(log)
+
+
+async def test_each_hit_is_reached_once_going_round_either_way(pilot, log):
+    chance = random.Random(8)  # noqa: S311 - not a secret
+    pieces = [
+        "fern ",
+        "**fe**rn ",
+        "`fern` ",
+        "hay ",
+        "\n\n",
+        "- fern\n",
+        "```\nfern\n```\n",
+        "[fern](fern) ",
+        "fe\nrn ",
+    ]
+    for width in (40, 80):
+        await pilot.resize_terminal(width, 24)
+        log.load(
+            [
+                answer("".join(chance.choices(pieces, k=12)), thought=chance.choice(["", "a fern"]))
+                for _ in range(12)
+            ]
+        )
+        await pilot.pause()
+        log.find("fern")
+        await all_counted(pilot, log)
+        count = log.finder.standing[1]
+        for step in (1, -1):
+            seen = set()
+            for _ in range(count):
+                number, total = log.next_hit(step)
+                assert total == count
+                assert "".join(marked(log, "hit-now")).replace(" ", "") == "fern"
+                seen.add(number)
+            assert seen == set(range(1, count + 1))
+
+
+async def test_n_goes_on_after_the_search_was_left(pilot, log):
+    log.load([answer("fern fern")])
+    log.find("fern")
+    log.clear_find()
+    log.focus()
+    await pilot.press("n")
+    assert marked(log, "hit-now") == ["fern"]
+    assert log.finder.standing == (1, 2)
+    await pilot.press("n")
+    assert log.finder.standing == (2, 2)
+    await pilot.press("N")
+    assert log.finder.standing == (1, 2)
+
+
+async def test_the_current_hit_differs_by_more_than_its_colour(log):
+    log.load([answer("fern")])
+    hit = log.get_component_rich_style("chat-log--hit", partial=True)
+    now = log.get_component_rich_style("chat-log--hit-now", partial=True)
+    assert hit.underline
+    assert not hit.reverse
+    assert now.reverse
+    assert not now.underline
+
+
+async def test_a_stopped_answer_is_looked_through_too(log):
+    log.load([answer("A fern", state=AnswerState.STOPPED)])
+    assert log.find("fern") == 1
+    assert log.find("stopped") == 0

@@ -1,0 +1,115 @@
+"""What a search takes for the same, and where it finds it."""
+# ruff: noqa: RUF001 - letters that look alike are what this is about
+
+from __future__ import annotations
+
+import random
+import unicodedata
+
+import pytest
+
+from lmchat.tui.widgets.chat_log.letters import MAX_CHARS, Query, clusters, folded
+from tests.support.hostile import HOSTILE
+
+TRICKY = (
+    "aAeE\u0301\u0130\u0131iI\u00df\u1e9e\ufb01sS\u017f\u212a\u03c2\u03c3\u03a3\u0345\u1f80\u01f0 \t\n"
+    "\u200d\ufe0f\u2764\U0001f469\U0001f52c\U0001f3fd\ud55c\u1112\u1161\u11ab\u6f22\u05e9\u05c1"
+    "\ud800\x00\x1b*_`[]()<>\\&~"
+)
+
+
+def found(words, text):
+    return [text[slice(*span)] for span in Query([words]).spans(text)]
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "wanted"),
+    [
+        ("strasse", "die Straße, STRASSE", ["Straße", "STRASSE"]),
+        ("s", "Straße", ["S"]),
+        ("ß", "Straße Strasse", ["ß", "ss"]),
+        ("istanbul", "İstanbul ISTANBUL", ["İstanbul", "ISTANBUL"]),
+        ("ışık", "IŞIK ışık", ["IŞIK", "ışık"]),
+        ("\u00e9", "cafe\u0301 caf\u00e9", ["e\u0301", "\u00e9"]),
+        ("e\u0301", "cafe\u0301 caf\u00e9", ["e\u0301", "\u00e9"]),
+        ("e", "cafe\u0301 e", ["e"]),
+        ("❤", "a ❤\ufe0f b ❤", ["❤\ufe0f", "❤"]),
+        ("👩", "👩\u200d🔬 👩", ["👩"]),
+        ("하", "한 하 \u1112\u1161\u11ab \u1112\u1161", ["하", "\u1112\u1161"]),
+        ("漢字", "x漢字漢字", ["漢字", "漢字"]),
+        ("οδος", "ΟΔΟΣ", ["ΟΔΟΣ"]),
+        ("fi", "\ufb01ne", ["\ufb01"]),
+        (".*", "a.*b ab", [".*"]),
+        ("a b", "a   b a\nb ab", ["a   b", "a\nb"]),
+        ("\x1b[", "␛[x", ["␛["]),
+        ("a", "aaa", ["a", "a", "a"]),
+        ("aa", "aaa", ["aa"]),
+    ],
+)
+def test_letters_are_the_same_for_a_search_where_they_are_for_a_reader(words, text, wanted):
+    assert found(words, text) == wanted
+
+
+@pytest.mark.parametrize(
+    "words", ["", "\x00", "\ud800", HOSTILE, "x" * 2_000_000, "\n", "(" * 5_000, "\ufe0f"]
+)
+def test_no_words_are_too_strange_to_be_looked_for(words):
+    query = Query([words])
+    assert query.count("x" * 10 + HOSTILE) >= 0
+    assert list(query.spans(HOSTILE)) is not None
+    assert all(len(needle) <= 3 * MAX_CHARS for needle in query.needles)
+
+
+def test_words_that_stand_in_others_are_not_looked_for_twice():
+    query = Query(["shade", "Shade", "had", "7"])
+    assert query.needles == ("shade", "7")
+    assert query.count("shade 7") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "source", "count"),
+    [
+        ("bold", "**bo**ld and bold", 2),
+        ("link text", "a [link](http://example.org/text) text", 1),
+        ("example", "[link](http://example.org) http://example.org", 1),
+        ("snake_case", "snake_case", 1),
+        ("**kwargs", "f(**kwargs)", 1),
+        ("x y", "x\ny", 1),
+    ],
+)
+def test_hits_are_counted_in_markdown_as_it_will_be_shown(words, source, count):
+    assert Query([words]).count(source) == count
+
+
+def test_what_is_found_is_found_whole_in_random_text():
+    chance = random.Random(4)  # noqa: S311 - not a secret
+    for _ in range(600):
+        text = "".join(chance.choices(TRICKY, k=chance.randrange(40)))
+        start = chance.randrange(len(text) + 1)
+        words = text[start : start + chance.randrange(1, 6)]
+        borders = {0, len(text)} | {end for _, end in clusters(text)}
+        end = 0
+        query = Query([words])
+        for first, last in query.spans(text):
+            assert first >= end
+            assert {first, last} <= borders
+            assert " ".join(folded(text[first:last]).split()) in [" ".join(n.split()) for n in query.needles]
+            end = last
+
+
+def test_each_word_of_a_text_is_found_in_it_in_either_case():
+    chance = random.Random(5)  # noqa: S311 - not a secret
+    letters = "aàéßşçøÆДжΩω漢字ขשم"
+    for _ in range(300):
+        words = ["".join(chance.choices(letters, k=chance.randrange(1, 6))) for _ in range(4)]
+        text = " ".join(words)
+        for form in ("NFC", "NFD"):
+            for change in (str.upper, str.lower, str.title):
+                assert found(words[1], unicodedata.normalize(form, change(text))), (words[1], change, form)
+
+
+def test_a_text_is_cut_into_characters_without_rest():
+    chance = random.Random(6)  # noqa: S311 - not a secret
+    for _ in range(300):
+        text = "".join(chance.choices(TRICKY, k=chance.randrange(30)))
+        assert "".join(text[slice(*span)] for span in clusters(text)) == text

@@ -1,0 +1,444 @@
+"""Selecting in a log with the mouse and with keys, and the text that is copied."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from rich.cells import cell_len
+
+from lmchat.domain.event import TextDelta
+from lmchat.domain.message import TextPart, ToolCallPart
+from lmchat.domain.message_path import MessagePath
+from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.hostile import ATTACKS
+from tests.support.marks import chosen, drag, move, press, until
+
+CODE = (
+    "```python\ndef f():\n\treturn 1  # 漢字 and so on and so on, for longer than a row of sixty cells is\n"
+    "\n\tpass\n```\n"
+)
+TABLE = "| a | b |\n|---|---|\n| c | d |\n"
+
+
+class CopyApp(LogApp):
+    """Notes what is to be copied."""
+
+    copied = ""
+
+    def on_copy_text(self, event):
+        self.copied = event.text
+
+
+@pytest.fixture
+async def pilot():
+    async with CopyApp().run_test(size=(80, 30)) as pilot:
+        yield pilot
+
+
+@pytest.fixture
+def log(pilot):
+    return pilot.app.log_view
+
+
+def find(log, words, *, behind=False):
+    """The cell on which words begin, or the last one that they take."""
+    for y, row in enumerate(rows(log)):
+        if words in row:
+            start = cell_len(row[: row.index(words)])
+            return (start + (cell_len(words) - 1 if behind else 0), y)
+    raise AssertionError(f"{words!r} is not on the screen:\n{screen_text(log)}")
+
+
+async def select(pilot, log, first, last, **more):
+    await drag(pilot, log, find(log, first), find(log, last, behind=True), **more)
+
+
+async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
+    log.load([answer("first line\n\nsecond line")])
+    await pilot.pause()
+    await select(pilot, log, "line", "second")
+    assert log.selected_text == "line\n\nsecond"
+    assert chosen(log) == ["line", "second"]
+    await drag(pilot, log, find(log, "second", behind=True), find(log, "line"))
+    assert log.selected_text == "line\n\nsecond"
+
+
+async def test_a_press_without_a_move_selects_nothing_and_ends_a_selection(pilot, log):
+    log.load([answer("first line")])
+    await pilot.pause()
+    await select(pilot, log, "first", "first")
+    assert log.selected_text == "first"
+    await press(pilot, log, (20, 5))
+    assert log.selected_text == ""
+    assert chosen(log) == []
+
+
+async def test_a_part_of_a_paragraph_is_copied_unwrapped_and_without_markup(pilot, log):
+    log.load([answer("word " * 30 + "**end** of `it`, and more")])
+    await pilot.pause()
+    await drag(pilot, log, (10, 0), find(log, "it", behind=True))
+    assert log.selected_text == ("word " * 30 + "end of it")[5:]
+
+
+async def test_a_whole_paragraph_is_copied_as_it_was_written(pilot, log):
+    log.load([answer("One *two*.\n\nThree **four** [five](http://example.org).\n\nSix.")])
+    await pilot.pause()
+    await select(pilot, log, "Three", "five.")
+    assert log.selected_text == "Three **four** [five](http://example.org)."
+
+
+async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(pilot, log):
+    log.load([answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one.")])
+    await pilot.pause()
+    await select(pilot, log, "first", "last")
+    assert log.selected_text == (
+        f"first one.\n\n- one\n- two `x`\n\n{CODE}\n| a | b |\n|---|---|\n| c | d |\n\nThe last"
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+async def test_everything_is_copied_as_it_was_written_at_any_width(pilot, log, width):
+    await pilot.resize_terminal(width, 60)
+    whole = [question("One?\n\tTwo"), answer(f"# Head\n\nA *first* one.\n\n{CODE}"), answer("The end.")]
+    log.load(whole)
+    await pilot.pause()
+    await drag(pilot, log, (0, 0), (width - 2, 58))
+    assert log.selected_text == "\n\n".join(one.text.strip("\n") for one in whole)
+
+
+async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(pilot, log):
+    log.load([answer(f"Look:\n\n{CODE}")])
+    await pilot.pause()
+    await select(pilot, log, "def f", "pass")
+    assert log.selected_text == CODE.removeprefix("```python\n").removesuffix("\n```\n")
+    await select(pilot, log, "return", "cells")
+    assert log.selected_text == "return 1  # 漢字 and so on and so on, for longer than a row of sixty cells"
+    await drag(pilot, log, find(log, "return"), find(log, "def"))
+    assert log.selected_text == "def f():\n\tr"
+
+
+async def test_a_prompt_is_copied_with_its_tabs(pilot, log):
+    log.load([question("a\n\tb\tc\nd")])
+    await pilot.pause()
+    await select(pilot, log, "b", "d")
+    assert log.selected_text == "b\tc\nd"
+
+
+async def test_a_part_of_a_table_is_copied_with_tabs_and_all_of_it_as_markdown(pilot, log):
+    table = "| a | b |\n|---|---|\n| one | two |\n| three | four |"
+    log.load([answer(f"Look.\n\n{table}")])
+    await pilot.pause()
+    await select(pilot, log, "one", "four")
+    assert log.selected_text == "one\ttwo\nthree\tfour"
+    await select(pilot, log, "a     ", "four")
+    assert log.selected_text == table
+
+
+async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
+    table = "| a | b |\n|---|---|\n" + "".join(f"| {n} | x |\n" for n in range(60))
+    log.load([answer(f"Look.\n\n{table}\nEnd.")])
+    await pilot.resize_terminal(80, 80)
+    await pilot.pause()
+    await select(pilot, log, "a    b", "59   x")
+    assert log.selected_text == table.strip("\n")
+    await select(pilot, log, "10   x", "59   x")
+    assert log.selected_text == "\n".join(f"{n}\tx" for n in range(10, 60))
+
+
+async def test_over_messages_what_is_between_is_its_source_in_order(pilot, log):
+    log.load([question("one two"), answer("**whole** `source`"), question("three four")])
+    await pilot.pause()
+    await select(pilot, log, "two", "three")
+    assert log.selected_text == "two\n\n**whole** `source`\n\nthree"
+
+
+async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
+    log.load([question("one"), answer("two"), question("three")])
+    await pilot.pause()
+    await drag(pilot, log, (0, 0), (79, 20))
+    assert log.selected_text == "one\n\ntwo\n\nthree"
+    assert chosen(log) == ["one", "two", "three"]
+    await select(pilot, log, "qwen3", "TTFT")
+    assert log.selected_text == "qwen3-8b · TTFT"
+    assert chosen(log) == ["qwen3-8b · TTFT"]
+
+
+async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log):
+    log.load([answer("Yes.", thought="A *riddle*."), question("And?")])
+    log.focus()
+    await pilot.pause()
+    await drag(pilot, log, (0, 0), (79, 20))
+    assert log.selected_text == "Yes.\n\nAnd?"
+    log.focus_message(-1)
+    await pilot.press("enter")
+    await drag(pilot, log, (0, 0), (79, 20))
+    assert log.selected_text == "A *riddle*.\n\nYes.\n\nAnd?"
+    assert chosen(log) == ["A riddle.", "Yes.", "And?"]
+
+
+async def test_the_call_of_a_tool_is_copied_as_it_came(pilot, log):
+    call = ToolCallPart(call_id="", name="plant", arguments='{\n\t"a": 1\n}')
+    log.load([replace(answer(""), parts=(call,)), question("And?")])
+    await pilot.pause()
+    await drag(pilot, log, (0, 0), (79, 20))
+    assert log.selected_text == '{\n\t"a": 1\n}\n\nAnd?'
+    await select(pilot, log, '"a"', "1")
+    assert log.selected_text == '"a": 1'
+
+
+async def test_the_source_view_is_copied_as_it_is(pilot, log):
+    log.load([answer("**bold** and `code`")])
+    log.focus()
+    await pilot.pause()
+    await pilot.press("s")
+    await select(pilot, log, "bold", "and")
+    assert log.selected_text == "bold** and"
+
+
+async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot, log):
+    text = "Don't stop: a_word, 漢字 and http " + "so " * 40 + "on."
+    log.load([answer(f"One.\n\n{text}")])
+    await pilot.pause()
+    for words in ("Don't", "stop", "a_word", "漢字", ":"):
+        await press(pilot, log, (0, 20))
+        await press(pilot, log, find(log, words), 2)
+        assert log.selected_text == words
+    await press(pilot, log, (0, 20))
+    await press(pilot, log, find(log, "stop"), 3)
+    assert log.selected_text == text
+    await press(pilot, log, find(log, "stop"), 1)
+    assert log.selected_text == ""
+
+
+async def test_a_drag_after_a_second_press_goes_on_by_words(pilot, log):
+    log.load([answer("one two three four five")])
+    await pilot.pause()
+    await press(pilot, log, find(log, "three"), 1)
+    await drag(pilot, log, find(log, "three"), find(log, "four"))
+    assert log.selected_text == "three four"
+    await press(pilot, log, (0, 20))
+    await press(pilot, log, find(log, "hree"), 1)
+    await drag(pilot, log, find(log, "hree"), find(log, "wo"))
+    assert log.selected_text == "two three"
+
+
+async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
+    log.load([answer("one two three four five")])
+    await pilot.pause()
+    await select(pilot, log, "two", "three")
+    await drag(pilot, log, find(log, "five", behind=True), shift=True)
+    assert log.selected_text == "two three four five"
+    await drag(pilot, log, find(log, "one"), shift=True)
+    assert log.selected_text == "one t"
+
+
+async def test_wide_and_joined_characters_are_selected_whole(pilot, log):
+    log.load([answer("ab漢字cd e\u0301f 👩\u200d🔬x")])
+    await pilot.pause()
+    x, y = find(log, "漢")
+    for start, end, words in [
+        (x, x, ""),
+        (x, x + 1, "漢"),
+        (x + 1, x + 2, "漢字"),
+        (x + 1, x + 3, "漢字"),
+        (x + 3, x + 4, "字c"),
+        (x - 1, x, "b漢"),
+    ]:
+        await press(pilot, log, (0, 20))
+        await drag(pilot, log, (start, y), (end, y))
+        assert log.selected_text == words
+        assert "".join(chosen(log)) == words
+    await press(pilot, log, (0, 20))
+    at = find(log, "e\u0301")[0]
+    await drag(pilot, log, (at, y), (at + 1, y))
+    assert log.selected_text == "e\u0301f"
+    await drag(pilot, log, (at + 1, y), (at + 2, y))
+    assert log.selected_text == "f "
+
+
+async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
+    log.load([answer(f"line {n}") for n in range(100)])
+    await pilot.pause()
+    log.scroll_to(y=100)
+    await pilot.pause()
+    await pilot.mouse_down(log, offset=(5, 10))
+    await move(pilot, log, (20, log.size.height + 90))
+    await until(lambda: log.scroll_offset.y == log.max_scroll_y)
+    await pilot.pause()
+    assert log.selected_text.endswith("line 99")
+    await move(pilot, log, (0, -90))
+    await until(lambda: log.scroll_offset.y == 0)
+    await pilot.pause()
+    assert log.selected_text.startswith("line 0\n\nline 1\n\n")
+    await pilot.mouse_up(log, offset=(0, 0))
+    top = log.scroll_offset.y
+    await pilot.pause()
+    assert log.scroll_offset.y == top
+    assert log._scroll_timer is None
+
+
+async def test_a_button_that_was_let_go_elsewhere_selects_no_more(pilot, log):
+    log.load([answer("one two three")])
+    await pilot.pause()
+    await pilot.mouse_down(log, offset=find(log, "one"))
+    await move(pilot, log, find(log, "two", behind=True))
+    await move(pilot, log, find(log, "three"), button=0)
+    assert log.selected_text == "one two"
+    await move(pilot, log, find(log, "three"))
+    assert log.selected_text == "one two"
+    assert pilot.app.mouse_captured is None
+
+
+async def test_the_end_of_a_drag_is_no_click(pilot, log):
+    log.load([answer("Yes.", thought="A riddle."), answer("[here](http://example.org) and there")])
+    await pilot.pause()
+    await drag(pilot, log, find(log, "there"), find(log, "here"))
+    await drag(pilot, log, find(log, "Yes"), find(log, "Thought"))
+    assert pilot.app.wanted() == []
+    assert "A riddle." not in screen_text(log)
+    await pilot.click(log, offset=find(log, "Thought"))
+    assert "A riddle." in screen_text(log)
+
+
+async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, log):
+    log.load([question("go")])
+    log.begin_answer(streaming("A first paragraph.\n\n- one\n- two and a **half"))
+    await pilot.pause()
+    await select(pilot, log, "first", "two")
+    before = "first paragraph.\n\none\ntwo"
+    assert log.selected_text == before
+    text = " of it**\n- three\n\n1. more\n\n```\ncode\n```\n\nThe end." * 4
+    for start in range(0, len(text), 7):
+        await log.apply(TextDelta(text=text[start : start + 7]))
+        log.flush()
+        assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
+    log.finish(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
+    assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
+
+
+async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
+    log.load([answer(f"{n} " + "word " * 40 + "end.") for n in range(40)])
+    await pilot.pause()
+    x, y = find(log, "38 ")
+    await drag(pilot, log, (x, y), (x + 20, y + 2))
+    text = log.selected_text
+    assert text.startswith("38 word word")
+    log.scroll_home()
+    await pilot.pause()
+    assert log.selected_text == text
+    log.scroll_end()
+    for width in (50, 110, 41, 80):
+        await pilot.resize_terminal(width, 30)
+        await pilot.pause()
+        assert log.selected_text == text
+        assert "".join(chosen(log)).split() == text.split()
+
+
+async def test_a_selection_that_ends_in_a_table_ends_where_its_rows_change(pilot, log):
+    log.load([answer("One.\n\n| a | b |\n|---|---|\n| " + "long " * 20 + "| two |")])
+    await pilot.pause()
+    await select(pilot, log, "One", "two")
+    assert log.selected_text
+    await pilot.resize_terminal(40, 30)
+    await pilot.pause()
+    rows(log)
+    assert log.selected is None
+
+
+async def test_a_selection_ends_with_its_message(pilot, log):
+    one = answer("one two three", thought="a riddle")
+    log.load([one, answer("four")])
+    await pilot.pause()
+    await select(pilot, log, "two", "three")
+    log.replace(replace(one, parts=(TextPart(text="something else"),)))
+    await pilot.pause()
+    assert log.selected_text == ""
+    assert chosen(log) == []
+    await select(pilot, log, "some", "else")
+    log.load([answer("five")])
+    assert log.selected_text == ""
+
+
+async def test_a_selection_stays_when_a_thought_above_it_is_unfolded(pilot, log):
+    log.load([answer("one two three", thought="a riddle")])
+    log.focus()
+    await pilot.pause()
+    await select(pilot, log, "two", "two")
+    await pilot.press("enter")
+    assert "a riddle" in screen_text(log)
+    assert log.selected_text == "two"
+    assert chosen(log) == ["two"]
+
+
+async def test_keys_select_message_by_message(pilot, log):
+    log.load([question("one"), answer("two"), question("three"), answer("four")])
+    log.notice("not a message")
+    log.focus()
+    await pilot.pause()
+    await pilot.press("shift+up")
+    assert log.selected_text == "three\n\nfour"
+    await pilot.press("shift+up")
+    assert log.selected_text == "two\n\nthree\n\nfour"
+    await pilot.press("shift+down", "shift+down", "shift+down")
+    assert log.selected_text == "four"
+    await pilot.press("shift+home")
+    assert log.selected_text == "one\n\ntwo\n\nthree\n\nfour"
+    assert log.focused_message.text == "one"
+    await pilot.press("shift+end")
+    assert log.selected_text == "four"
+
+
+async def test_v_selects_the_message_and_the_arrows_select_more(pilot, log):
+    log.load([question("one"), answer("two"), question("three")])
+    log.focus()
+    await pilot.pause()
+    await pilot.press("v")
+    assert log.selected_text == "three"
+    await pilot.press("up", "up", "down")
+    assert log.selected_text == "two\n\nthree"
+    await pilot.press("v")
+    assert log.selected_text == ""
+
+
+async def test_y_copies_the_selection_and_then_the_message(pilot, log):
+    log.load([question("one"), answer("two")])
+    log.focus()
+    await pilot.pause()
+    await pilot.press("shift+up", "y")
+    await pilot.pause()
+    assert pilot.app.copied == "one\n\ntwo"
+    assert log.selected_text == ""
+    await pilot.press("y")
+    assert pilot.app.wanted() == [("copy", "one")]
+
+
+async def test_messages_that_come_before_all_others_leave_a_selection_where_it_is(pilot, log):
+    whole = [answer(f"message {n}") for n in range(60)]
+    log.load(whole[40:], is_whole=False)
+    await pilot.pause()
+    place = find(log, "message 58")
+    await pilot.mouse_down(log, offset=place)
+    log.fill(MessagePath(whole))
+    await move(pilot, log, (place[0] + 6, place[1]))
+    assert log.selected_text == "message"
+    await pilot.mouse_up(log, offset=(place[0] + 6, place[1]))
+    await pilot.pause()
+    assert log.selected_text == "message"
+    assert chosen(log) == ["message"]
+
+
+async def test_an_empty_log_has_nothing_to_select(pilot, log):
+    await drag(pilot, log, (3, 3), (20, 8))
+    log.action_select(0)
+    log.action_select(-1)
+    assert log.selected_text == ""
+
+
+@pytest.mark.parametrize("words", ATTACKS)
+async def test_hostile_words_are_selected_as_they_are_shown(pilot, log, words):
+    log.load([answer(f"begin `x` {words} end")])
+    await pilot.pause()
+    await select(pilot, log, "begin", "begin")
+    assert log.selected_text == "begin"
+    await drag(pilot, log, (8, 0), (50, 0))
+    assert "".join(chosen(log)).split() == log.selected_text.split()
