@@ -136,8 +136,10 @@ class ChatMessages(ChatEditing):
                 self.app.notify(why_not("next_version", message, is_busy=False), markup=False)
                 return
             chosen = places[(places.index(message.message_id) + step) % len(places)]
-            self.show_path(await self.workspace.store.set_leaf(self.conversation_id, chosen))
-            self.log_view.show_message(chosen)
+            path = await self.workspace.store.set_leaf(self.conversation_id, chosen)
+            row = self.log_view.row_of(message.message_id)
+            self.show_path(path)
+            self.log_view.show_message(chosen, row=row)
 
         self.attempt(work, group="version")
 

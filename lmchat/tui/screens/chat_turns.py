@@ -48,6 +48,7 @@ class ChatTurns(ChatBase):
 
     def say(self, text: str) -> None:
         """Send a prompt, or let it wait for the end of the running answer, or for a model that is loading."""
+        self.log_view.scroll_end()  # now, and not when what waits goes out: one may be reading then
         if self.desk.has_to_wait:
             self.desk.enqueue(text)
             self.show_queue()
@@ -181,7 +182,7 @@ class ChatTurns(ChatBase):
             if message.versions > 1:
                 self.show_messages(conversation)
             else:
-                self.log_view.append(message)
+                self.log_view.append(message, is_sent_now=False)
             self.show_title()
         self.show_sessions()
 

@@ -98,12 +98,6 @@ def find(document: Document, hold: Hold) -> Place:
     return hold.index, number, row + entry.heights[number] - (len(before) - 1)
 
 
-def is_shown(document: Document, hold: Hold) -> bool:
-    """Whether what it held is among the blocks of its message still."""
-    blocks, block = document.entries[hold.index].blocks, hold.block
-    return block is None or any(one is block or one.source == block.source for one in blocks)
-
-
 def _goes_on(blocks: Sequence[Block], number: int) -> bool:
     return number + 1 < len(blocks) and bool(blocks[number + 1].source)
 
@@ -137,14 +131,18 @@ def _number(entry: Entry, hold: Hold) -> int:
     if same:
         return same[0]
     head = block.source[:_HEAD_CHARS]
-    if not head or (blocks[number].kind is block.kind and blocks[number].source.startswith(head)):
+    if not head or (_is_alike(blocks[number], block) and blocks[number].source.startswith(head)):
         return number
-    same = [place for place, one in enumerate(blocks) if (one.kind, one.source) == (block.kind, block.source)]
+    same = [place for place, one in enumerate(blocks) if _is_alike(one, block) and one.source == block.source]
     if same:
         return min(same, key=lambda place: abs(place - number))
     if hold.said < 0:
         return number
     return min(hold.fold, number) if block.is_thought else _around(blocks, hold.said)
+
+
+def _is_alike(one: Block, other: Block) -> bool:
+    return one.kind is other.kind and one.is_thought == other.is_thought
 
 
 def _around(blocks: Sequence[Block], said: int) -> int:

@@ -78,13 +78,22 @@ class ReadingLog(UnseenLines, can_focus=True):
     def _last_in_view(self) -> int:
         return self.document.locate(self.scroll_offset.y + self.size.height - 1)[0]
 
-    def show_message(self, message_id: str) -> bool:
-        """Give a message the focus and bring it into view; False where it is not there."""
+    def row_of(self, message_id: str) -> int | None:
+        """Return the row of the screen on which a message begins, if it is there."""
+        index = self.document.entries.place(message_id)
+        row = -1 if index is None else self.document.heights.top(index) - self.scroll_offset.y
+        return row if 0 <= row < self.size.height else None
+
+    def show_message(self, message_id: str, *, row: int | None = None) -> bool:
+        """Give a message the focus and bring it into view, on a row if one is named; False without it."""
         index = self.document.entries.place(message_id)
         if index is None:
             return False
         self._set_cursor(index)
-        self.show_entry(index)
+        if row is None:
+            self.show_entry(index)
+        else:
+            self.show_at((index, -1, 0), row)
         self.focus(scroll_visible=False)
         return True
 

@@ -27,7 +27,7 @@ class QuietScrollBar(ScrollBar):
         self._painted: tuple[object, ...] = ()
         self._drawn_as: tuple[object, ...] = ()
         self._drawn: list[Strip] = []
-        self._grabbed_row = 0
+        self._pressed_y = self._grabbed_row = 0
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -46,9 +46,9 @@ class QuietScrollBar(ScrollBar):
         colours = styles.scrollbar_background, styles.scrollbar_color
         return self.grabbed is not None, self.mouse_over, self.app.theme, *colours
 
-    def on_mouse_capture(self) -> None:
-        """Note where the thumb is grabbed."""
-        self._grabbed_row = self._thumb()[0]
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Note where the thumb is grabbed: by the time that Textual does, the mouse may have moved on."""
+        self._pressed_y, self._grabbed_row = event.screen_y, self._thumb()[0]
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Scroll with the thumb: at an end of the bar it is at an end of the log, however long that is.
@@ -59,7 +59,7 @@ class QuietScrollBar(ScrollBar):
         event.stop()
         event.prevent_default()
         if self.grabbed is not None:
-            self.post_message(ScrollTo(y=self._dragged_by(event.screen_y - self.grabbed.y), animate=False))
+            self.post_message(ScrollTo(y=self._dragged_by(event.screen_y - self._pressed_y), animate=False))
 
     def _dragged_by(self, rows: int) -> float:
         """Return the position with the thumb so many rows from where it was grabbed."""

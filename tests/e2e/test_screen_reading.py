@@ -1,0 +1,125 @@
+"""Reading while an answer streams, on a real terminal: what is looked at stands still until one goes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+
+import pytest
+
+from tests.support.lmchat_screen import LMChatScreen
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
+
+WHEEL_UP, WHEEL_DOWN = "\x1b[<64;60;12M", "\x1b[<65;60;12M"
+PAGE_UP, HOME, END, UP, ALT_UP, ESC = "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b[A", "\x1b[1;3A", "\x1b"
+FIRST = "\n\n".join(f"Paragraph {number} with a [word][late] in it." for number in range(60)) + "\n\n"
+TABLE = "| a | b |\n|---|---|\n" + "".join(f"| {'x' * number} | {number} |\n" for number in range(40)) + "\n"
+CODE = "```python\n" + "x = 1\n" * 80 + "```\n\n"
+MORE = [
+    f"{part}Mark {number}.\n\n"
+    for number, part in enumerate([FIRST, TABLE, FIRST + "[late]: http://127.0.0.1/\n\n", CODE, FIRST])
+]
+BAR = 92
+"""Column of the scroll bar on a screen of 120."""
+ELAPSED = re.compile(r"elapsed +(\S+)")
+PILL = re.compile(r"(↓ [\d,]+ new lines?)  End")
+
+
+def log_rows(screen: LMChatScreen) -> list[str]:
+    """The rows of the log, without the bars of the focus and what a focused message offers."""
+    rows = screen.screen()[2:34]
+    return [re.sub(r" +c copy$", "", row[30:88].replace("▌", " ").rstrip()).rstrip() for row in rows]
+
+
+class Talk:
+    """An answer that comes in parts, each when the test wants it."""
+
+    def __init__(self, *parts: str) -> None:
+        self.gates = [Gate() for _ in parts]
+        self._shut = iter(self.gates)
+        chunks = [(gate, *tokens(part)) for gate, part in zip(self.gates, parts, strict=True)]
+        self.reply = sse(*tokens(FIRST), *chain.from_iterable(chunks), finish(), DONE)
+
+    def go_on(self) -> None:
+        """Let the next part come."""
+        next(self._shut).open()
+
+
+def tokens(text: str) -> Iterator[dict]:
+    """Cut a text into tokens of four characters."""
+    return (delta(text[start : start + 4]) for start in range(0, len(text), 4))
+
+
+def still_until(screen: LMChatScreen, wanted: re.Pattern[str], gate: Gate, what: str) -> None:
+    """Wait until a part has come; whatever is painted until then, the log shows the same rows."""
+    before = settled(screen)
+
+    def is_there() -> bool:
+        now = log_rows(screen)
+        assert now == before, "\n".join(now)
+        return gate.reached.is_set() and bool(wanted.search(screen.text))
+
+    screen.wait_until(is_there, what, 20)
+
+
+def settled(screen: LMChatScreen) -> list[str]:
+    """Return the rows once the clock has gone on: what was painted before is all here then."""
+    shown = ELAPSED.findall(screen.text)
+    screen.wait_until(lambda: ELAPSED.findall(screen.text) != shown, "the clock goes on")
+    return log_rows(screen)
+
+
+def is_at_rest(screen: LMChatScreen) -> bool:
+    """Whether the last line is that of the running answer, and nothing says that there is more."""
+    return "Esc stop" in log_rows(screen)[-1] and "End" not in screen.text
+
+
+def drag_up(screen: LMChatScreen) -> None:
+    """Take the thumb at the end of the bar and let it go some rows above."""
+    screen.type(f"\x1b[<0;{BAR};34M")
+
+    def has_moved() -> bool:  # a move that comes in one piece with the press is before the grab
+        screen.type(f"\x1b[<32;{BAR};33M\x1b[<32;{BAR};28M")
+        return "more below" in screen.text
+
+    screen.wait_until(has_moved, "the thumb is dragged")
+    screen.type(f"\x1b[<0;{BAR};28m")
+
+
+WAYS = {
+    "the wheel": lambda screen: screen.type(WHEEL_UP),
+    "a page": lambda screen: screen.type(PAGE_UP),
+    "the bar": drag_up,
+    "a message": lambda screen: screen.type(ALT_UP * 2),
+}
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """A screen at the end of half an answer."""
+    with llama_cpp(ScriptedServer()) as server:
+        answer = Talk(*MORE)
+        server.on(CHAT, answer.reply)
+        with LMChatScreen(tmp_path, server.url) as screen:
+            screen.wait_ready()
+            screen.ask("Tell me.")
+            screen.wait_for("Paragraph 59")
+            answer.gates[0].reached.wait(10)
+            yield screen, answer
+
+
+@pytest.mark.timeout(60)
+def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
+    screen, answer = talk
+    for number, (way, leave) in enumerate(WAYS.items()):
+        leave(screen)
+        screen.wait_for("more below")
+        answer.go_on()
+        still_until(screen, PILL, answer.gates[number + 1], way)
+        screen.type(END)
+        screen.wait_for(f"Mark {number}.")
+        screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
+    answer.go_on()
+    screen.wait_answered()

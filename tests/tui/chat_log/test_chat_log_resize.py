@@ -1,0 +1,196 @@
+"""Another size of the terminal keeps what is read where it is; the old size brings the old view back."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
+from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.random_talk import chance_of, talk
+
+NUMBERED = " ".join(f"word{number}" for number in range(3_000))
+CODE = "```python\n" + "\n".join(f"line_{n} = {'x' * (n % 90)}" for n in range(600)) + "\n```"
+
+
+async def resize(pilot, *size):
+    await pilot.resize_terminal(*size)
+    await pilot.pause()
+
+
+def plain(log):
+    """What is to be read, without the bar of the focus and what a focused message offers."""
+    return [re.sub(r" +c copy$", "", row.replace("▌", " ").rstrip()).rstrip() for row in rows(log)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
+    chance = chance_of(seed)
+    width, height = chance.randint(40, 160), chance.randint(12, 50)
+    async with LogApp().run_test(size=(width, height)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(chance, 6))
+        await pilot.pause()
+        for _ in range(2):
+            log.scroll_to(y=chance.randint(0, log.max_scroll_y))
+            before = rows(log)
+            for _ in range(chance.randint(1, 3)):
+                await resize(pilot, chance.randint(40, 400), chance.choice([12, height, 100]))
+            await resize(pilot, width, height)
+            assert rows(log) == before
+
+
+@pytest.mark.parametrize("text", [NUMBERED, CODE], ids=["paragraph", "code"])
+async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screens(text):
+    async with LogApp().run_test(size=(100, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load([question("Go on."), answer(text)])
+        await pilot.pause()
+        log.scroll_to(y=log.max_scroll_y // 2)
+        first = re.findall(r"(?:word|line_)\d+", rows(log)[0])[0]
+        for width in (40, 60, 237, 400, 51, 100):
+            await resize(pilot, width, 24)
+            assert first in " ".join(rows(log)[:2])
+
+
+async def test_a_storm_of_resizes_changes_nothing(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    log.scroll_to(y=200)
+    before, chance = rows(log), chance_of(1)
+    for _ in range(12):
+        await pilot.resize_terminal(chance.randint(1, 400), chance.randint(1, 100))
+    await resize(pilot, 80, 24)
+    assert rows(log) == before
+
+
+@pytest.fixture
+async def pilot_at_rest():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(chance_of(7), 12))
+        await pilot.pause()
+        yield pilot, log
+
+
+async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    for size in ((40, 12), (400, 100), (12, 5), (80, 24)):
+        await resize(pilot, *size)
+        assert log.is_following
+        assert log.is_vertical_scroll_end
+
+
+async def test_a_larger_screen_that_shows_the_end_does_not_follow_it(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-5)
+    await resize(pilot, 80, 40)
+    assert log.is_at_end
+    seen = rows(log)
+    await log.apply(TextDelta(text="".join(f"\n\nmore {n}" for n in range(30))))
+    log.flush()
+    await pilot.pause()
+    assert rows(log)[: len(seen) - 2] == seen[:-2]
+    assert not log.is_following
+    log.scroll_end()
+    log.scroll_to(y=0)
+    assert not log.is_following
+
+
+async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-150)
+    before = rows(log)
+    for width in (60, 120, 80):
+        await resize(pilot, width, 24)
+        await log.apply(TextDelta(text="\n\nmore and more" * 9))
+        log.flush()
+    await pilot.pause()
+    assert rows(log) == before
+    assert pilot.app.new_lines()[-1] == 9 * 3 * 2
+
+
+async def test_on_a_screen_that_was_made_larger_the_wheel_follows_the_end_again(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    log.scroll_relative(y=-5)
+    await resize(pilot, 80, 40)
+    assert log.is_at_end
+    assert not log.is_following
+    log.scroll_relative(y=2)
+    assert log.is_following
+
+
+async def test_the_focused_message_stays_on_its_row(pilot_at_rest):
+    pilot, log = pilot_at_rest
+    log.load([question(f"Mark {n}. " + "word " * 30) for n in range(60)])
+    log.focus()
+    await pilot.pause()
+    for _ in range(22):
+        log.focus_message(-1)
+    row = next(number for number, text in enumerate(rows(log)) if "Mark 37" in text)
+    for width in (60, 45, 140, 100, 80):
+        await resize(pilot, width, 24)
+        assert "Mark 37" in rows(log)[row]
+    await resize(pilot, 80, 12)
+    assert "Mark 37" in screen_text(log)
+
+
+@pytest.mark.parametrize("size", [(20, 8), (5, 3), (1, 1), (39, 11), (400, 100)])
+async def test_no_size_is_too_small_or_too_large(pilot_at_rest, size):
+    pilot, log = pilot_at_rest
+    log.focus_message(-1)
+    await resize(pilot, *size)
+    log.begin_answer(streaming("Some words that are there."))
+    log.scroll_relative(y=-3)
+    await log.apply(TextDelta(text="\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"))
+    log.flush()
+    log.scroll_end()
+    await pilot.pause()
+    assert all(len(row) <= size[0] for row in rows(log))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+async def test_a_bookmark_is_the_same_line_at_another_width(width):
+    async with LogApp().run_test(size=(100, 24)) as pilot:
+        log = pilot.app.log_view
+        messages = [question("Go on."), answer(NUMBERED)]
+        log.load(messages)
+        await pilot.pause()
+        log.scroll_to(y=101)
+        mark, first = bookmark(log), rows(log)[0].split()[0]
+        await resize(pilot, width, 24)
+        log.load(messages)
+        assert go_to_bookmark(log, mark)
+        assert first in " ".join(rows(log)[:2]).split()
+
+
+async def test_an_old_bookmark_of_three_words_still_leads_to_its_block(pilot_at_rest):
+    _, log = pilot_at_rest
+    message = log.document.entries[3].message
+    assert go_to_bookmark(log, f"{message.message_id} 0 0")
+    assert log.document.locate(log.scroll_offset.y)[0] == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
+    chance = chance_of(seed)
+    async with LogApp().run_test(size=(chance.randint(40, 120), chance.randint(12, 40))) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(chance, 8))
+        await pilot.pause()
+        for step in (chance.choice([1, 2, 5]) for _ in range(80)):
+            before = plain(log)
+            log.scroll_relative(y=-step)
+            moved = min(step, len(before))
+            assert plain(log)[moved:] == before[:-moved] or not log.scroll_offset.y
+        seen = [plain(log)]
+        while not log.is_at_end:
+            log.scroll_relative(y=1)
+            seen.append(plain(log))
+        assert all(after[:-1] == before[1:] for before, after in pairwise(seen))

@@ -1,0 +1,308 @@
+"""While one reads, nothing moves by itself; what came below is counted; the focus stays on what is seen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from msgspec.structs import replace
+from textual import events
+
+from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.random_talk import chance_of, talk, text
+
+LINES = "\n\n".join(f"Paragraph {n}." for n in range(100))
+
+
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        yield pilot
+
+
+@pytest.fixture
+async def log(pilot):
+    log = pilot.app.log_view
+    log.load([question("Go on."), answer(LINES)])
+    await pilot.pause()
+    return log
+
+
+async def pour(log, words):
+    await log.apply(TextDelta(text=words))
+    log.flush()
+
+
+def lines_below(log):
+    """How many lines of text stand below the screen: all of them laid out."""
+    document = log.document
+    for index in range(len(document)):
+        document.sweep(index, 0, 1, document.heights[index] + 9_999)
+    return document.total - log.scroll_offset.y - log.size.height
+
+
+async def test_scrolling_through_what_was_never_seen_makes_nothing_new(pilot):
+    log = pilot.app.log_view
+    log.load([question("Go on."), answer(text(chance_of(3), 30))])
+    await pilot.pause()
+    while log.scroll_offset.y:
+        log.scroll_relative(y=-7)
+        await pilot.pause()
+    assert set(pilot.app.new_lines()) <= {0}
+
+
+async def test_all_that_comes_in_any_form_is_counted_to_the_line(pilot, log):
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-60)
+    before = lines_below(log)
+    for words in (
+        "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
+        "| three | four |\n\n[l]: http://x.org\n\n",
+        LINES,
+    ):
+        await pour(log, words)
+        await pilot.pause()
+        assert pilot.app.new_lines()[-1] == lines_below(log) - before
+    log.notice("A notice.")
+    await pilot.pause()
+    assert pilot.app.new_lines()[-1] >= lines_below(log) - before
+
+
+async def test_a_theme_forgets_neither_the_place_nor_the_count(pilot, log):
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-61)
+    await pour(log, "\n\none\n\ntwo")
+    await pilot.pause()
+    before = rows(log)
+    pilot.app.theme = "lmchat-light"
+    await pilot.pause()
+    await pilot.pause()
+    assert rows(log) == before
+    assert pilot.app.new_lines()[-1] == 4
+
+
+async def test_a_definition_that_comes_late_changes_words_above_and_moves_nothing(pilot):
+    log = pilot.app.log_view
+    log.begin_answer(streaming())
+    await pour(log, "".join(f"See [a {'long ' * 20}word][{n}] {n}.\n\n" for n in range(60)) + "# Here\n\n")
+    await pour(log, "\n\n".join(f"line {n}" for n in range(40)) + "\n\n")
+    log.scroll_to(y=log.document.total - 80)
+    before = rows(log)
+    assert "# Here" not in before
+    first = log.document.total
+    await pour(log, "".join(f"[{n}]: http://example.org/\n" for n in range(60)) + "\n")
+    assert log.document.total != first
+    assert rows(log) == before
+
+
+async def test_a_table_that_is_laid_out_anew_keeps_its_row_at_the_top(pilot):
+    log = pilot.app.log_view
+    log.begin_answer(streaming())
+    await pour(log, "| number | words |\n|---|---|\n")
+    await pour(log, "".join(f"| N{n} | {'some words ' * 9}|\n" for n in range(16)))
+    log.scroll_to(y=14)
+    first = re.findall(r"N\d+", screen_text(log))[0]
+    await pour(log, f"| N16 | {'more words ' * 40} and {'x' * 30}|\n| {'wide ' * 9} | last |\n")
+    assert re.findall(r"N\d+", screen_text(log))[0] == first
+
+
+async def test_text_that_turns_out_to_be_thought_stays_before_the_eyes_of_who_reads_it(pilot):
+    log = pilot.app.log_view
+    open_answer = streaming()
+    log.load([question("Go on.")])
+    log.begin_answer(open_answer)
+    await pour(log, LINES)
+    log.scroll_to(y=60)
+    first = rows(log)[0].split()
+    log.restate(replace(open_answer, parts=(ReasoningPart(text=LINES),)))
+    await pilot.pause()
+    assert rows(log)[0].split() == first
+    log.scroll_end()
+    await pour(log, "The answer.")
+    assert "The answer." in screen_text(log)
+
+
+async def test_who_follows_sees_the_thought_folded(pilot):
+    log = pilot.app.log_view
+    open_answer = streaming()
+    log.begin_answer(open_answer)
+    await pour(log, LINES)
+    log.restate(replace(open_answer, parts=(ReasoningPart(text=LINES),)))
+    await pilot.pause()
+    assert "Paragraph" not in screen_text(log)
+
+
+async def test_the_final_form_with_other_words_leaves_the_reader_at_his_line(pilot, log):
+    open_answer = streaming()
+    log.begin_answer(open_answer)
+    await pour(log, LINES)
+    log.scroll_relative(y=-80)
+    before = rows(log)
+    parts = (TextPart(text=LINES + "\n\nOther words."),)
+    log.finish(replace(open_answer, parts=parts, state=AnswerState.COMPLETE))
+    await pilot.pause()
+    assert rows(log) == before
+
+
+async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot):
+    log = pilot.app.log_view
+    long = question("\n".join(f"line {n}" for n in range(200)))
+    log.load([question("First."), long, answer("Short.")])
+    log.scroll_to(y=120)
+    before = rows(log)
+    log.mark_left_out(3, long.message_id)
+    assert rows(log) == before
+    log.mark_left_out(0, None)
+    assert rows(log) == before
+
+
+async def test_what_waited_goes_out_without_taking_the_reader_along(pilot, log):
+    log.scroll_to(y=50)
+    before = rows(log)
+    log.append(question("It waited."), is_sent_now=False)
+    log.begin_answer(streaming("And the answer."))
+    await pilot.pause()
+    assert rows(log) == before
+    log.append(question("Sent now."))
+    assert "Sent now." in screen_text(log)
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_reasoning_that_opens_above_moves_nothing_that_is_read(pilot, is_read):
+    log = pilot.app.log_view
+    log.load([question("Go on."), answer(LINES, thought=LINES), answer(LINES)])
+    await pilot.pause()
+    log.show_message(log.document.entries[1].message.message_id)
+    log.toggle("is_folded")
+    log.scroll_relative(y=300 if is_read else 2)
+    before = rows(log)
+    log.toggle("is_folded")
+    if is_read:
+        assert rows(log) == before
+    else:
+        assert "Thought" in screen_text(log)
+
+
+async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(pilot, log):
+    log.load([question("One."), question("Two.")])
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    assert log.focus_message(-1)
+    await pour(log, "\n\nmore" * 3)
+    assert log.is_following
+    assert log.focus_message(-1)
+    await pour(log, "\n\n" + LINES)
+    await pilot.pause()
+    assert "Two." in screen_text(log)
+    assert log.focused_message.text == "Two."
+    await pilot.press("end")
+    assert log.is_following
+    assert log.focused_message.text.startswith("Begun.")
+
+
+async def test_the_focus_goes_along_with_what_is_scrolled(pilot):
+    log = pilot.app.log_view
+    log.load([question(f"Mark {n}.") for n in range(200)])
+    log.focus()
+    await pilot.pause()
+    for keys in (["pageup"] * 4, ["home"], ["pagedown"] * 3, ["up"] * 30, ["end"]):
+        await pilot.press(*keys)
+        assert log.focused_message.text in screen_text(log)
+
+
+async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(pilot, log):
+    assert log.focus_message(-1)
+    await pilot.pause()
+    seen = screen_text(log)
+    while not log.is_at_end:
+        await pilot.press("down")
+        seen += "\n" + rows(log)[-1]
+        assert log.focused_message.text == LINES
+    assert all(f"Paragraph {n}." in seen for n in range(100))
+
+
+async def test_below_the_last_message_the_end_is_followed_again(pilot):
+    log = pilot.app.log_view
+    log.load([question("One."), question("Two."), answer("Three.")])
+    await pilot.pause()
+    log.focus_message(-1)
+    log.focus_message(-1)
+    assert not log.is_following
+    log.focus_message(1)
+    assert log.is_following
+    assert not log.focus_message(1)
+    assert log.is_following
+
+
+async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
+    messages = [question("Go on."), answer(LINES), question("Here."), answer("Short one."), answer(LINES)]
+    log.load(messages)
+    log.show_message(messages[3].message_id)
+    log.scroll_relative(y=-4)
+    row = log.row_of(messages[3].message_id)
+    other = [*messages[:3], answer("Another one.\n\nWith more.")]
+    log.load(other)
+    assert log.show_message(other[3].message_id, row=row)
+    assert log.row_of(other[3].message_id) >= row
+    assert log.row_of("none") is None
+
+
+async def test_the_thumb_reaches_both_ends_of_ten_thousand_messages(pilot):
+    log = pilot.app.log_view
+    log.load([question(f"Mark {n}. " + "word " * (n % 40)) for n in range(10_000)])
+    await pilot.pause()
+    bar = log.vertical_scrollbar
+    bottom = bar.size.height - 1
+    await pilot.mouse_down(bar, offset=(0, bottom))
+    await pilot.hover(bar, offset=(0, 0))
+    assert "Mark 0." in rows(log)[0]
+    await pilot.hover(bar, offset=(0, bottom))
+    await pilot.pause()
+    assert log.is_following
+    await pilot.hover(bar, offset=(0, bottom // 2))
+    await pilot.mouse_up(bar, offset=(0, bottom // 2))
+    await pilot.pause()
+    assert 3_000 < log.document.locate(log.scroll_offset.y)[0] < 7_000
+
+
+async def test_the_trough_of_the_bar_pages(pilot, log):
+    bar, before = log.vertical_scrollbar, rows(log)
+    await pilot.click(bar, offset=(0, 2))
+    await pilot.pause()
+    assert rows(log)[-1] != before[-1]
+    await pilot.click(bar, offset=(0, bar.size.height - 1))
+    await pilot.pause()
+    assert rows(log) == before
+
+
+async def test_a_burst_of_the_wheel_goes_as_far_as_as_many_turns(pilot):
+    log = pilot.app.log_view
+    log.load(talk(chance_of(5), 40))
+    await pilot.pause()
+    end = log.scroll_offset.y
+    await pilot._post_mouse_events([events.MouseScrollUp] * 60, log, offset=(10, 5))
+    await pilot.pause()
+    up = rows(log)
+    assert log.scroll_offset.y < end
+    await pilot._post_mouse_events([events.MouseScrollDown] * 60, log, offset=(10, 5))
+    await pilot.pause()
+    assert log.is_following
+    assert rows(log) != up
+
+
+async def test_thoughts_that_arrive_unfolded_move_nothing_above(pilot, log):
+    log.begin_answer(streaming())
+    await log.apply(ReasoningDelta(text="Hm. " * 40 + "\n\n"))
+    log.flush()
+    log.scroll_relative(y=-10)
+    log.focus_message(-1)
+    before = rows(log)
+    for n in range(20):
+        await log.apply(ReasoningDelta(text=f"Thought {n}.\n\n"))
+        log.flush()
+    await pour(log, LINES)
+    assert rows(log)[:10] == before[:10]

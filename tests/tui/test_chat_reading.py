@@ -1,0 +1,96 @@
+"""On the chat screen: sending leads to the end, what goes out by itself does not, versions stay in place."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.domain.event import StreamFinished, TextDelta
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
+
+
+def log_rows(desk) -> list[str]:
+    log = desk.chat.log_view
+    return ["".join(segment.text for segment in strip) for strip in log.render_lines(log.size.region)]
+
+
+async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half(LONG, gate), answer("The second answer."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("First")
+        await shown(desk, "Paragraph 79")
+        await desk.pilot.press("pageup")
+        await desk.say("Second")
+        await shown(desk, "queued")
+        assert desk.chat.log_view.is_following
+        await desk.pilot.press("pageup", "pageup")
+        await desk.pilot.pause()
+        before = log_rows(desk)
+        gate.set()
+        await desk.answered(2)
+        assert log_rows(desk)[: len(before)] == before  # the card above the prompt is gone
+        await shown(desk, "new lines")
+        await desk.pilot.press("end")
+        await shown(desk, "The second answer.")
+        await gone(desk, "new lines")
+
+
+async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_end(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event()]
+    steps = [
+        *half(LONG, gates[0], "\nand on")[:-1],
+        gates[1],
+        TextDelta(text="\n\nmore"),
+        StreamFinished(reason="stop"),
+    ]
+    async with desktop(tmp_path, ScriptedBackend(steps)) as desk:
+        await desk.ready()
+        await desk.say("First")
+        await shown(desk, "Paragraph 79")
+        await desk.pilot.press("pageup")
+        await shown(desk, "more below")
+        gates[0].set()
+        await shown(desk, "↓ 1 new line  End")
+        gates[1].set()
+        await shown(desk, "↓ 3 new lines  End")
+        await desk.pilot.click("Pill")
+        await gone(desk, "End")
+        assert desk.chat.log_view.is_following
+        assert desk.chat.prompt_input.has_focus
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
+async def test_the_pill_fits_into_any_width(tmp_path, size):
+    async with desktop(tmp_path, size=size) as desk:
+        await desk.ready()
+        desk.chat.prompt.pill.show_new_lines(12_345)
+        await shown(desk, "↓ 12 345 new lines  End")
+
+
+async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
+    backend = ScriptedBackend(answer(LONG), answer("One way."), answer("Another way."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("First")
+        await desk.answered()
+        await desk.say("Second")
+        await desk.answered(2)
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Another way.")
+        await desk.answered(2)
+        await desk.pilot.press("alt+up", "pageup")
+        desk.chat.log_view.show_message(desk.conversation.messages[-1].message_id)
+        await desk.pilot.pause()
+        row = next(at for at, text in enumerate(screen_text(desk.app).splitlines()) if "Another way." in text)
+        await desk.pilot.press("left_square_bracket")
+        await shown(desk, "One way.")
+        assert "One way." in screen_text(desk.app).splitlines()[row]
+        assert desk.chat.log_view.focused_message.text == "One way."
