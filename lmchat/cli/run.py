@@ -93,6 +93,9 @@ def _chat(parts: Parts) -> int:
             "The chat screen needs a terminal.", hint='For one answer without a screen: lmchat ask "PROMPT".'
         )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
+    from lmchat.tui.quirks.classes import quicken_classes
+
+    quicken_classes()
     from lmchat.cli.chat import run_chat
 
     parts.start_log()
