@@ -37,6 +37,8 @@ class CopyText(Post):
 
     text: str
     """What to copy."""
+    note: str = ""
+    """What of a message it is, as `Block 2 of 3`."""
 
 
 class RememberPanels(Post):

@@ -61,7 +61,9 @@ class LogApp(App[None]):
             self.add_class(ASCII_CLASS)
 
     def compose(self) -> ComposeResult:
-        yield ChatLog()
+        log = ChatLog()
+        log.word_gap_s = 0.0  # each key is a command at once
+        yield log
         yield Input()
 
     def on_chat_log_wanted(self, fact: ChatLog.Wanted) -> None:

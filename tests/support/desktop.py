@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from textual import events
 from textual.pilot import Pilot
@@ -34,6 +35,7 @@ from lmchat.storage.text_file import read_as_block
 from lmchat.storage.whole_file import write_new_file
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.failures import keep_tracebacks_off
+from lmchat.tui.widgets.chat_log.typed_over import TypedOver
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -197,12 +199,18 @@ def _outside(seen: Desktop) -> Outside:
 
 @asynccontextmanager
 async def desktop(
-    folder: Path, backend: ScriptedBackend | None = None, *, size: tuple[int, int] = (120, 40), **more: Any
+    folder: Path,
+    backend: ScriptedBackend | None = None,
+    *,
+    size: tuple[int, int] = (120, 40),
+    word_gap_s: float = 0.0,
+    **more: Any,
 ) -> AsyncIterator[Desktop]:
-    """Run the app without a terminal."""
+    """Run the app without a terminal; keys of a message wait so long whether they become a word."""
     seen = make_desktop(folder, backend, **more)
-    async with seen.app.run_test(size=size, notifications=True) as pilot:
-        seen.pilot = pilot
-        yield seen
-        await seen.app.stop_and_save()
+    with patch.object(TypedOver, "word_gap_s", word_gap_s):
+        async with seen.app.run_test(size=size, notifications=True) as pilot:
+            seen.pilot = pilot
+            yield seen
+            await seen.app.stop_and_save()
     await seen.store.aclose()

@@ -263,7 +263,7 @@ async def test_copying_takes_the_source_and_code_blocks_in_turn(tmp_path):
         await desk.until(lambda: len(desk.copied) == 3, "a copy")
         assert desk.copied[0].strip() == text.strip()
         assert [one.strip() for one in desk.copied[1:]] == ["a = 1", "b"]
-        await shown(desk, "Copied with test-copy")
+        await shown(desk, "Block 2 of 2: copied with test-copy")
 
 
 async def test_a_message_without_code_says_so(tmp_path):

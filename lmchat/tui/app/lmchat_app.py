@@ -186,16 +186,17 @@ class LMChatApp(Arrivals):
     @on(CopyText)
     def copy_text(self, event: CopyText) -> None:
         """Put text on the clipboard and say the way it took."""
-        self.copy_to_clipboard(event.text)
+        self.copy_to_clipboard(event.text, event.note)
 
-    def copy_to_clipboard(self, text: str) -> None:
+    def copy_to_clipboard(self, text: str, note: str = "") -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
         remember_copied(self, text)
-        self.begin_work(lambda: self._copy(text), _COPY)
+        self.begin_work(lambda: self._copy(text, note), _COPY)
 
-    async def _copy(self, text: str) -> None:
+    async def _copy(self, text: str, note: str) -> None:
         try:
-            self.notify(safe_line(await self.workspace.outside.copy(text)), markup=False)
+            words = safe_line(await self.workspace.outside.copy(text))
+            self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words, markup=False)
         except LMChatError as error:
             self.chat.tell(error)
 

@@ -70,24 +70,18 @@ class ChatMessages(ChatEditing):
     def act_on_message(self, event: ChatLog.Wanted) -> None:
         """Do what a key of a message asks for."""
         reason = why_not(event.name, event.message, is_busy=self.desk.shown.is_busy)
-        if event.name == "copy_code":
-            self._copy_code(event.text)
+        if event.name == "copy_code" and event.text:
+            self.post_message(CopyText(event.text, event.note))
         elif event.name == "copy" and event.text:
             self.post_message(CopyText(event.text))
         elif event.name == "links" and event.text:
             self.show_links(event.text.split(), event.message.text)
-        elif reason:
-            self.app.notify(reason, markup=False)
+        elif reason or event.name == "copy_code":
+            self.app.notify(reason or "This message has no code block.", markup=False)
         elif event.name == "copy":
             self.post_message(CopyText(words_of(event.message)))
         else:
             self._act(event.name, self.aimed_at() or event.message)
-
-    def _copy_code(self, text: str) -> None:
-        if text:
-            self.post_message(CopyText(text))
-        else:
-            self.app.notify("This message has no code block.", markup=False)
 
     def _act(self, name: str, message: ChatMessage) -> None:
         handlers: dict[str, Callable[[ChatMessage], None]] = {
@@ -100,10 +94,16 @@ class ChatMessages(ChatEditing):
             "next_version": lambda message: self.choose_version(message, 1),
             "tree": lambda _: self.show_tree(),
             "pager": self.page,
+            "stop": lambda _: self.stop_clicked(),
             "links": lambda message: self.show_links((), message.text),
         }
         if name in handlers:
             handlers[name](message)
+
+    def stop_clicked(self) -> None:
+        """Stop the answer whose key for that was clicked."""
+        if self.stop_turn():
+            self.show_action("stopped")
 
     def fork_at(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session and show it."""

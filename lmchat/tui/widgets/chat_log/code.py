@@ -97,7 +97,8 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "
     muted, strong = page.styles["muted"], page.styles["strong"]
     room = max(page.text_width - 3 - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
-    keys: list[Span] = [("c", muted + strong), (" " + hint, muted)]
+    act = Style(meta={"act": "copy_code"})
+    keys: list[Span] = [("c", muted + strong + act), (" " + hint, muted + act)]
     left = page.fit([(words, muted)], max(room - width_of(keys) - 2, 1))
     line.hint = page.line([*_pad(page), *left, ("  ", _NULL), *keys], prefix=prefix, tint="panel").segments
     return line

@@ -84,6 +84,12 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     return lines
 
 
+def _key(page: Page, key: str, words: str, act: str) -> list[Span]:
+    """Return a key with what it does; a click does the same."""
+    meta = Style(meta={"act": act})
+    return [(key, page.styles["strong"] + meta), (f" {words}", page.styles["muted"] + meta)]
+
+
 def _version(page: Page, message: ChatMessage) -> list[Span]:
     if message.versions <= 1:
         return []
@@ -91,7 +97,7 @@ def _version(page: Page, message: ChatMessage) -> list[Span]:
     return [
         (
             f"{signs.before_version}{message.version}/{message.versions}{signs.after_version}  ",
-            page.styles["muted"],
+            page.styles["muted"] + Style(meta={"act": "next_version"}),
         )
     ]
 
@@ -133,9 +139,8 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
     """Return the live line under an answer."""
 
     def make(page: Page) -> list[Line]:
-        muted, strong = page.styles["muted"], page.styles["strong"]
         left = _state_spans(page, turn, now_s, retry_in_s) if turn else [[(Stage.WAITING.value, _NULL)]]
-        return [page.row(left, [("Esc", strong), (" stop", muted)])]
+        return [page.row(left, _key(page, "Esc", "stop", "stop"))]
 
     return made(make)
 
@@ -205,8 +210,10 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
     unusual += [ending] if ending else []
     left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]
-    right = [(text.strip(), style) for text, style in _version(page, message)]
-    return [page.row(left, right, kept=len(unusual))]
+    versions = [(text.strip(), style) for text, style in _version(page, message)]
+    is_cut = receipt.limit is not None and message.text
+    keys = _key(page, "a", "continue" + "  " * bool(versions), "resume") if is_cut else []
+    return [page.row(left, [*keys, *versions], kept=len(unusual))]
 
 
 def _token_words(receipt: Receipt) -> str:
@@ -216,7 +223,7 @@ def _token_words(receipt: Receipt) -> str:
 
 def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the line of an answer that is not complete: why, what is saved, and the keys."""
-    muted, strong = page.styles["muted"], page.styles["strong"]
+    muted = page.styles["muted"]
     if message.state is AnswerState.STOPPED:
         left: list[list[Span]] = [[(message.state.value, _NULL)]]
     else:
@@ -227,9 +234,9 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.model:
         left.append([(_dot(page, safe_line(message.model, limit=80)), muted)])
     if message.state is AnswerState.FAILED:
-        keys: Sequence[Span] = [("r", strong), (" retry", muted)]
+        keys: Sequence[Span] = _key(page, "r", "retry", "regenerate")
     else:
-        keys = [("a", strong), (" continue  ", muted), ("e", strong), (" edit", muted)]
+        keys = [*_key(page, "a", "continue  ", "resume"), *_key(page, "e", "edit", "edit")]
     versions = [("  " + text.strip(), style) for text, style in _version(page, message)]
     return [page.row(left, [*keys, *versions])]
 
@@ -246,8 +253,8 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
     keys: list[list[Span]] = [
-        [("r", strong), (" retry", muted)],
-        [("   ", _NULL), ("y", strong), (" copy details", muted)],
+        _key(page, "r", "retry", "regenerate"),
+        [("   ", _NULL), *_key(page, "y", "copy details", "copy")],
     ]
     shown_id = safe_line(failure.failure_id, limit=16)
     rows.append(page.row(keys, [(f"id {shown_id}", muted)] if shown_id else (), tint="panel"))

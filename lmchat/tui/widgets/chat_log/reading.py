@@ -6,40 +6,21 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.widget import Widget
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure
+from lmchat.domain.message import ChatMessage
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.post import Post
-from lmchat.tui.quirks.typing import hand_over, is_together
 from lmchat.tui.widgets.chat_log.hold import Hold, find, note_around, take
-from lmchat.tui.widgets.chat_log.unseen import UnseenLines
+from lmchat.tui.widgets.chat_log.taking import TakingLog
 
 
-class ReadingLog(UnseenLines, can_focus=True):
+class ReadingLog(TakingLog, can_focus=True):
     """A log that is read; what comes into it is the business of `ChatLog`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
 
-    class Wanted(Post, namespace="chat_log"):
-        """A message key was pressed whose work is done elsewhere."""
-
-        name: str
-        """Which: the last part of the command's id."""
-        message: ChatMessage
-        """The message that has the focus."""
-        text: str = ""
-        """What to copy, or the links, one a line."""
-
     class UndoWanted(Post, namespace="chat_log"):
         """What was deleted last shall come back; no message needs to be left for that."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._copied: tuple[str, int] = ("", 0)
-        self.typed_into: Widget | None = None
-        """Where words go that are typed or pasted while a message has the focus."""
-        self._is_passing_on = False
 
     @property
     def focused_message(self) -> ChatMessage | None:
@@ -192,9 +173,9 @@ class ReadingLog(UnseenLines, can_focus=True):
             case "source":
                 self.toggle("is_source")
             case "copy":
-                self._copy(message)
+                self.copy_next(self._cursor, message)
             case "copy_code":
-                self._copy_code(message)
+                self.copy_code(self._cursor, message)
             case "links":
                 from lmchat.tui.widgets.chat_log.syntax import links
 
@@ -220,79 +201,19 @@ class ReadingLog(UnseenLines, can_focus=True):
         else:
             self.show_at(find(document, hold), hold.offset)
 
-    def _copy(self, message: ChatMessage) -> None:
-        """Copy what is selected, else the message."""
-        if not self.copy_selection():
-            self.post_message(self.Wanted("copy", message, self._next_copy(message)))
-
-    def _next_copy(self, message: ChatMessage) -> str:
-        """Return what to copy: the details of a failure first, as its card says, then the text."""
-        choices = [_details(message.failure)] if message.failure and not _is_complete(message) else []
-        choices += [self.document.entries[self._cursor or 0].source] if message.text or not choices else []
-        return choices[self._turn("copy", message, len(choices))]
-
-    def _copy_code(self, message: ChatMessage) -> None:
-        from lmchat.tui.widgets.chat_log.syntax import code_blocks
-
-        blocks = code_blocks(self.document.entries[self._cursor or 0].source)
-        text = blocks[self._turn("code", message, len(blocks))] if blocks else ""
-        self.post_message(self.Wanted("copy_code", message, text))
-
-    def _turn(self, kind: str, message: ChatMessage, count: int) -> int:
-        """Return which of several things is to be copied: each press takes the next."""
-        key = f"{kind} {message.message_id}"
-        self._copied = (key, (self._copied[1] + 1) % count if self._copied[0] == key else 0)
-        return self._copied[1]
-
-    def on_key(self, event: events.Key) -> None:
-        """Pass on what is no key of a message: a slash, words that came in one piece, and what follows."""
-        focused = self.screen.focused
-        if focused is not None and focused is not self:  # typed before the focus had moved
-            hand_over(event, focused)
-        elif self._is_passing_on and self.typed_into is not None:
-            hand_over(event, self.typed_into)
-        elif event.key == "slash" or (event.is_printable and is_together(event)):
-            self._pass_on(event)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Pass a paste on."""
-        self._pass_on(event)
-
-    def _pass_on(self, event: events.Key | events.Paste) -> None:
-        if self.typed_into is not None:
-            hand_over(event, self.typed_into)
-            self._is_passing_on = True
-            self.call_later(self._follow_words)  # behind the keys that have come with this one
-
-    def _follow_words(self) -> None:
-        self._is_passing_on = False
-        if self.typed_into is not None:
-            self.typed_into.focus()
-
     def on_click(self, event: events.Click) -> None:
-        """Focus the message under the pointer; fold, or ask for a link."""
+        """Focus the message under the pointer; do what is written there, or ask for a link."""
         place = self._place_at(event.y)
         if place is None or self.document.entries[place[0]].message is None:
             return
         self._set_cursor(place[0])
         line, message = self.document.line(place), self.focused_message
-        link = event.style.meta.get("link")
-        if line is not None and line.action:
+        link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
+        if act == "copy_code" and message is not None:
+            self.copy_code(place[0], message, self.code_at(place))
+        elif act:
+            self.action_message(act)
+        elif line is not None and line.action:
             self.action_message(line.action)
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
-
-
-def _is_complete(message: ChatMessage) -> bool:
-    return message.state is AnswerState.COMPLETE
-
-
-def _details(failure: Failure) -> str:
-    """Return a failure as text for a report."""
-    lines = [
-        failure.message,
-        failure.hint,
-        failure.details,
-        f"id {failure.failure_id}" if failure.failure_id else "",
-    ]
-    return "\n".join(line for line in lines if line)

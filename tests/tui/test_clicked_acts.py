@@ -1,0 +1,77 @@
+"""What is written under an answer and above its code can be clicked."""
+
+from __future__ import annotations
+
+from lmchat.domain.event import RequestSent, TextDelta
+from lmchat.errors import StreamInterrupted
+from lmchat.tui.widgets.chat_log import ChatLog
+from tests.support.desktop import desktop
+from tests.support.screen_steps import half, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def click(desk, words: str, *, nth: int = 0) -> None:
+    """Click the n-th place of the log where some words stand."""
+    log = desk.app.screen.query_one(ChatLog)
+    rows = screen_text(desk.app).split("\n")
+    places = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
+    x, y = places[nth]
+    await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y))
+
+
+async def asked(desk) -> None:
+    await desk.ready()
+    await desk.say("one")
+    await desk.answered()
+
+
+async def test_continue_under_a_broken_answer(tmp_path):
+    broken = [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")]
+    async with desktop(tmp_path, ScriptedBackend(broken, answer("tuce."))) as desk:
+        await asked(desk)
+        await click(desk, "a continue")
+        await shown(desk, "Lettuce.")
+
+
+async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
+    broken = [StreamInterrupted("The connection broke.")]
+    async with desktop(tmp_path, ScriptedBackend(broken, answer("There."))) as desk:
+        await asked(desk)
+        await click(desk, "y copy details")
+        await desk.until(lambda: "The connection broke." in "".join(desk.copied), "a copy")
+        await click(desk, "r retry")
+        await shown(desk, "There.")
+
+
+async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
+    backend = ScriptedBackend(answer("Alpha."), answer("Beta."), half("Gam"))
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk)
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Beta.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await click(desk, "2/2")
+        await shown(desk, "Alpha.")
+        await click(desk, "1/2")
+        await shown(desk, "Beta.")
+        await desk.say("two")
+        await shown(desk, "Gam")
+        await click(desk, "Esc stop")
+        await shown(desk, "stopped")
+
+
+async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
+    code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
+    async with desktop(tmp_path, ScriptedBackend(answer(code))) as desk:
+        await asked(desk)
+        await desk.pilot.press("alt+up")
+        await shown(desk, "c copy")
+        for nth, copied, note in (
+            (2, "c", "Block 3 of 3"),
+            (0, "a = 1", "Block 1 of 3"),
+            (1, "b", "Block 2 of 3"),
+        ):
+            await click(desk, "c copy", nth=nth)
+            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
+            await shown(desk, note)
