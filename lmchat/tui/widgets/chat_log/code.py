@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -45,7 +46,7 @@ def code_lines(
     """Yield the lines of a piece of code; the first piece has a head with the language."""
     language = _language(info)
     if is_first:
-        yield head_line(page, language or "code", first)
+        yield head_line(page, _title(info), first)
         first = rest
         if not code:
             return
@@ -56,7 +57,7 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Li
     """Yield the lines of a piece of a fence that is a block of its own."""
     language = _language(block.info)
     if block.is_first:
-        yield head_line(page, language or "code", prefix)
+        yield head_line(page, _title(block.info), prefix)
         if not block.source:
             return
     line: Line | None = None
@@ -66,8 +67,15 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Li
         line.is_wrapped = True
 
 
+def _title(info: str) -> str:
+    """Return what stands above code: its language, and what else its fence says, as a file name."""
+    return safe_line(info, limit=1_000) or "code"
+
+
 def _language(info: str) -> str:
-    return safe_line(info.split(maxsplit=1)[0], limit=40) if info.strip() else ""
+    """Return the language out of `python`, `python:main.py` or `{.python .numbered}`."""
+    found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
+    return found[1] if found else ""
 
 
 def _folded(
