@@ -26,8 +26,9 @@ def copied(document: Document, selected: Selected) -> str:
     for index in range(first.index, min(last.index, len(document) - 1) + 1):
         is_inside = _begins(selected, index) and _ends(selected, index)
         texts.append(_whole(document, index) if is_inside else _part(document, index, selected))
-    said = "\n\n".join(text for text in texts if text)
-    return said or "\n".join(_furniture(document, selected)).strip("\n")
+    if is_said_by_nobody(document, selected):
+        return "\n".join(_furniture(document, selected)).strip("\n")
+    return "\n\n".join(text for text in texts if text)
 
 
 def _begins(selected: Selected, index: int) -> bool:
@@ -57,6 +58,18 @@ def is_said(block: Block) -> bool:
     return bool(block.source)
 
 
+def is_said_by_nobody(document: Document, selected: Selected) -> bool:
+    """Whether nothing is selected but what the log itself tells, as a receipt."""
+    first, last = selected.start.index, min(selected.end.index, len(document) - 1)
+    if last - first > 1:
+        return False
+    return not any(
+        is_said(block) and selected.span(index, number)
+        for index in range(first, last + 1)
+        for number, block in enumerate(document.entries[index].blocks)
+    )
+
+
 def _part(document: Document, index: int, selected: Selected) -> str:
     """Return what is selected of a message."""
     count = document.build(index)
@@ -75,9 +88,10 @@ def _part(document: Document, index: int, selected: Selected) -> str:
         if is_all and (len(chosen) > len(group) or not _is_code(blocks[group[0]])):
             part = _source([blocks[number] for number in group])
         else:
-            parts = [_words(document, (index, number), chosen[number]) for number in inside]
-            part = _joint(blocks[group[-1]]).join(parts)
-        text = _joined(text, part, blocks[inside[0]])
+            within = range(inside[0], inside[-1] + 1)  # with blank lines that are pieces of their own
+            parts = [_words(document, (index, at), chosen[at]) if at in chosen else "" for at in within]
+            part = _pieces([blocks[at] for at in within], parts)
+        text = _joined(text, part, blocks[inside[0] - 1], blocks[inside[0]])
     return text.strip("\n")
 
 
@@ -98,7 +112,7 @@ def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> Iterator[list[in
     """Yield what belongs together: the pieces of one fence, table or text."""
     group: list[int] = []
     for number in numbers:
-        if group and not (group[-1] == number - 1 and _continues(blocks[number])):
+        if group and not _continues(blocks[number]):
             yield group
             group = []
         group.append(number)
@@ -113,7 +127,7 @@ def _continues(block: Block) -> bool:
 
 def _source(group: Sequence[Block]) -> str:
     """Return the Markdown of a block."""
-    code = "\n".join(block.source for block in group)
+    code = _pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
         longest = max((len(ticks) for ticks in _TICKS.findall(code)), default=2)
         fence = "`" * max(longest + 1, 3)
@@ -121,14 +135,16 @@ def _source(group: Sequence[Block]) -> str:
     return "".join(block.source for block in group) if group[0].kind is Kind.MARKDOWN else code
 
 
-def _joint(block: Block) -> str:
-    return "\n" if _is_code(block) or block.kind is Kind.TABLE else ""
+def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
+    """Return what was copied of the pieces of a whole; a line may go on in the next one."""
+    text = "".join(part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True))
+    return text.removesuffix("\n")
 
 
-def _joined(text: str, part: str, block: Block) -> str:
+def _joined(text: str, part: str, before: Block, block: Block) -> str:
     """Return what was copied so far with what follows it."""
-    if not text:
-        return part
+    if not text or before.goes_on:
+        return text + part
     if block.is_first:
         return text.rstrip("\n") + ("\n" if block.is_attached else "\n\n") + part.lstrip("\n")
     return text + part if text.endswith((" ", "\n", "\t")) else f"{text}\n{part}"
@@ -168,7 +184,7 @@ def _cells_of(line: Line, start: int, end: int) -> str:
 def _exact(entry: Entry, number: int, text: str, span: tuple[int, int]) -> str:
     """Return lines of code with the tabs that are shown as blanks."""
     sources = _written(entry, number).split("\n")
-    shown = text.split("\n")[:-1]
+    shown = text.removesuffix("\n").split("\n")
     skipped = len(shown) - len(sources)  # a row of its own above, as that of a tool call
     parts, at = [], 0
     for place, line in enumerate(shown):
@@ -182,13 +198,15 @@ def _exact(entry: Entry, number: int, text: str, span: tuple[int, int]) -> str:
 
 def _written(entry: Entry, number: int) -> str:
     """Return what a block of code or of a prompt was made of, made harmless, with its tabs."""
-    message = entry.message
-    if message is None or message.role is not Role.USER:
-        return safe_text(entry.blocks[number].source)
-    before = [block for block in entry.blocks[:number] if is_said(block)]
-    first = sum(block.source.count("\n") + 1 for block in before)
-    count = entry.blocks[number].source.count("\n") + 1
-    return "\n".join(safe_text(message.text).split("\n")[first : first + count])
+    block, message = entry.blocks[number], entry.message
+    if message is None or message.role is not Role.USER or "\t" not in message.text:
+        return safe_text(block.source)
+    lines, wanted = safe_text(message.text).split("\n"), block.source.split("\n")
+    shown = [line.expandtabs(TAB_CELLS) for line in lines]
+    for first in range(len(lines) - len(wanted) + 1):
+        if shown[first : first + len(wanted)] == wanted:
+            return "\n".join(lines[first : first + len(wanted)])
+    return block.source  # it begins or ends within a line
 
 
 def _unexpanded(source: str, column: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.tui.widgets.chat_log.copying import is_said
+from lmchat.tui.widgets.chat_log.copying import is_said, is_said_by_nobody
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.dragged import DraggedView
 from lmchat.tui.widgets.chat_log.letters import Range
@@ -46,19 +46,11 @@ class MarkedView(DraggedView, can_focus=True):
         """Return which characters of a row are selected, as far as they would be copied."""
         index, number, _ = place
         span = selected.span(index, number)
-        if span is None or not (is_said(self.document.entries[index].blocks[number]) or self._is_alone()):
+        block = self.document.entries[index].blocks[number]
+        if span is None or not (is_said(block) or is_said_by_nobody(self.document, selected)):
             return None
         if span == (0, END):
             return 0, len(line.text)
         at = starts(self.document.entries[index].blocks[number].lines or [])[row]
         first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
         return (first, last) if first < last else None
-
-    def _is_alone(self) -> bool:
-        """Whether nothing that anybody said is selected, but what the log itself tells."""
-        selected = self.selected
-        if selected is None or selected.start.index != selected.end.index:
-            return False
-        index = selected.start.index
-        blocks = self.document.entries[index].blocks
-        return not any(is_said(block) and selected.span(index, number) for number, block in enumerate(blocks))

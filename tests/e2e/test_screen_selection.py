@@ -1,0 +1,111 @@
+"""Selecting with the mouse as terminals report it, and with keys; finding while it lasts."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.lmchat_screen import LMChatScreen
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
+
+ANSWER = "Some **bold** words.\n\n```python\ndef f():\n\treturn 1\n```\n\nThe *end* of it 漢字."
+_OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
+
+
+@contextmanager
+def answered(home, size) -> Iterator[LMChatScreen]:
+    server = llama_cpp(ScriptedServer())
+    server.on(CHAT, sse(delta(role="assistant"), delta(content=ANSWER), finish(), DONE))
+    with server as running, LMChatScreen(home, running.url, size=size) as screen:
+        screen.wait_ready()
+        screen.ask("What is it?")
+        screen.wait_answered()
+        yield screen
+
+
+def place(screen, words, *, behind=False):
+    """Column and row of words as a terminal counts them; or those of their last letter."""
+    for y, row in enumerate(screen.screen(), 1):
+        if words in row:
+            return row.index(words) + 1 + (len(words) - 1 if behind else 0), y
+    raise AssertionError(screen.text)
+
+
+def mouse(screen, code, where, end="M"):
+    screen.type(f"\x1b[<{code};{where[0]};{where[1]}{end}")
+
+
+def drag(screen, first, last):
+    start, end = place(screen, first), place(screen, last, behind=True)
+    mouse(screen, 0, start)
+    mouse(screen, 32, (start[0] + 1, start[1]))
+    mouse(screen, 32, end)
+    mouse(screen, 0, end, "m")
+
+
+def copied(screen):
+    return [base64.b64decode(data).decode() for data in _OSC_52.findall(screen.raw)]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path, size):
+    with answered(tmp_path, size) as screen:
+        drag(screen, "bold", "return")
+        screen.wait_for("^C copy")
+        screen.type("\x03")
+        screen.wait_until(lambda: copied(screen), "the copy")
+        assert copied(screen) == ["bold words.\n\ndef f():\n\treturn"]
+        screen.wait_gone("^C copy")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path, size):
+    with answered(tmp_path, size) as screen:
+        drag(screen, "bold", "words")
+        screen.wait_for("^C copy")
+        screen.type("\x1b")
+        screen.wait_gone("^C copy")
+        where = place(screen, "end")
+        for _ in range(2):
+            mouse(screen, 0, where)
+            mouse(screen, 0, where, "m")
+        screen.wait_for("^C copy")
+        screen.type("\x03")
+        screen.wait_until(lambda: copied(screen), "the copy")
+        assert copied(screen) == ["end"]
+
+
+def test_keys_select_messages_and_y_copies_them(tmp_path):
+    with answered(tmp_path, (120, 40)) as screen:
+        screen.type("\x1b[1;3A")
+        screen.wait_for("regenerate")
+        screen.type("\x1b[1;2A")
+        screen.wait_for("^C copy")
+        screen.type("y")
+        screen.wait_until(lambda: copied(screen), "the copy")
+        assert copied(screen) == [f"What is it?\n\n{ANSWER}"]
+
+
+def test_find_goes_from_hit_to_hit_in_its_bar_and_with_n_in_the_log(tmp_path):
+    with answered(tmp_path, (120, 40)) as screen:
+        screen.type("\x06it")
+        screen.wait_for("1/2")
+        screen.type("\r")
+        screen.wait_for("2/2")
+        screen.type("\x1b[A")
+        screen.wait_for("1/2")
+        screen.type("\t")
+        screen.wait_for("regenerate")
+        screen.type("n")
+        screen.wait_for("2/2")
+        screen.type("N")
+        screen.wait_for("1/2")
+        screen.type("\x1b")
+        screen.wait_gone("1/2")
+        screen.type("words")
+        screen.wait_until(lambda: "words" in screen.prompt_text, "words in the prompt")

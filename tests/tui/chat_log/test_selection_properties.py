@@ -1,0 +1,163 @@
+"""What holds for every selection: it copies what it marks, in order, and nothing else."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lmchat.domain.message_path import MessagePath
+from lmchat.tui.widgets.chat_log.copying import copied, is_said
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.selecting import Selected, Unit, message_ends
+from lmchat.tui.widgets.chat_log.spots import END, found_again, spot_at, text_of
+from tests.support.chat_log_app import LogApp, answer, plain_page, question
+from tests.support.marks import chosen, drag
+
+PIECES = (
+    "A paragraph with **bold** words, `code` and *more* of it, long enough to be wrapped.\n\n",
+    "漢字仮名まじりの文はどこででも折り返される、とても長い文章。 🙂👩\u200d👩\u200d👧 e\u0301\n\n",
+    "# Head\n\n",
+    "- one\n- two **b**\n- three\n\n",
+    "1. first\n2. second\n   - nested\n\n",
+    "> quoted *words*\n> and more\n\n",
+    "```python\ndef f(x):\n\treturn x\n\n\n# 漢字\n```\n\n",
+    "```\n" + "".join(f"line {n}\tof many\n" for n in range(40)) + "```\n\n",
+    "| a | b |\n|---|---|\n| one | two |\n| three | four |\n\n",
+    "word " * 1_200 + "end.\n\n",
+    "x" * 300 + "\n\n",
+    "---\n\n",
+)
+
+
+def solid(text):
+    return "".join(text.split())
+
+
+def is_within(part, whole):
+    """Whether all characters of one text stand in another in the same order."""
+    rest = iter(whole)
+    return all(char in rest for char in part)
+
+
+def talk(chance, count=3):
+    """Prompts and answers of random pieces, laid out at a random width."""
+    messages = [
+        (question if chance.random() < 0.3 else answer)("".join(chance.choices(PIECES, k=3)))
+        for _ in range(count)
+    ]
+    document = Document()
+    document.load(MessagePath(messages))
+    document.set_page(plain_page(chance.choice((30, 44, 60, 97))))
+    return document, messages
+
+
+def said_blocks(document):
+    """All blocks of what was said, with their texts."""
+    for index in range(len(document)):
+        for number in range(document.build(index)):
+            block = document.entries[index].blocks[number]
+            if is_said(block):
+                document.prepare(index, number)
+                yield index, number, text_of(block.lines)
+
+
+def random_places(chance, document, count):
+    blocks = list(said_blocks(document))
+    places = []
+    for _ in range(count):
+        index, number, text = chance.choice(blocks)
+        places.append(spot_at(document, index, number, chance.randrange(len(text) + 1)))
+    return sorted(places, key=lambda spot: spot.order)
+
+
+def between(start, end):
+    return Selected((start, start), (end, end))
+
+
+def shown(document, selected):
+    """What is marked: the text of the rows between the ends."""
+    texts = []
+    for index, number, text in said_blocks(document):
+        span = selected.span(index, number)
+        texts.append(text[slice(*span)] if span else "")
+    return "".join(texts)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_whole(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    document, _ = talk(chance)
+    for _ in range(6):
+        first, second, third = random_places(chance, document, 3)
+        parts = [between(first, second), between(second, third)]
+        for selected in (*parts, between(first, third)):
+            assert is_within(solid(shown(document, selected)), solid(copied(document, selected)))
+        joined = solid("".join(shown(document, part) for part in parts))
+        assert joined == solid(shown(document, between(first, third)))
+        assert is_within(joined, solid("".join(copied(document, part) for part in parts)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whole(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    document, _ = talk(chance, count=1)
+    for index, number, text in said_blocks(document):
+        if len(text) < 8:
+            continue
+        first, second, third = (
+            spot_at(document, index, number, at) for at in sorted(chance.sample(range(1, len(text) - 2), 3))
+        )
+        texts = [
+            copied(document, between(*ends)) for ends in ((first, second), (second, third), (first, third))
+        ]
+        assert solid(texts[0] + texts[1]) == solid(texts[2])
+        assert solid(texts[2]) == solid(text[first.at : third.at])
+        assert not any(line.endswith(" ") for line in texts[2].split("\n")[:-1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_that_is_selected_is_copied_as_it_was_written(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    document, messages = talk(chance)
+    everything = Selected(message_ends(0), message_ends(len(messages) - 1), Unit.MESSAGE)
+    wanted = "\n\n".join(message.text.strip("\n") for message in messages)
+    assert copied(document, everything) == wanted
+    blocks = list(said_blocks(document))
+    first, last = blocks[0], blocks[-1]
+    by_hand = between(spot_at(document, *first[:2], 0), spot_at(document, *last[:2], END))
+    assert copied(document, by_hand) == wanted
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_place_is_found_again_at_another_width_with_the_same_text_before_it(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    document, _ = talk(chance)
+    for _ in range(8):
+        (spot,) = random_places(chance, document, 1)
+        before = text_of(spot.block.lines)[: spot.at]
+        is_table = any(line.cells for line in spot.block.lines)
+        document.set_page(plain_page(chance.randrange(30, 120)))
+        again = found_again(document, spot)
+        if again is None:
+            assert is_table
+        elif not is_table:
+            assert text_of(again.block.lines)[: again.at] == before
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+async def test_the_cells_that_are_marked_are_those_that_are_copied(width):
+    chance = random.Random(width)  # noqa: S311 - not a secret
+    pieces = [piece for piece in PIECES if len(piece) < 200]
+    async with LogApp().run_test(size=(width, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load([answer("".join(chance.choices(pieces, k=4))) for _ in range(5)])
+        await pilot.pause()
+        for _ in range(12):
+            ends = [(chance.randrange(width), chance.randrange(log.size.height)) for _ in range(2)]
+            await drag(pilot, log, *ends)
+            seen, text = solid("".join(chosen(log))), solid(log.selected_text)
+            assert is_within(seen, text)
+            assert bool(seen) == bool(text)
+            if ends[0][1] == ends[1][1]:  # on one row: the text itself, or all of its block as it was written
+                assert seen == text or log.selected_text in "".join(pieces)
