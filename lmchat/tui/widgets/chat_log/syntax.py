@@ -11,6 +11,9 @@ References = MutableMapping[str, Any]
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
 
+_LINE_ENDS = frozenset("\n\r\0")
+"""What the parser takes for the end of a line, or for another character."""
+
 
 class Token(Protocol):
     """What is read of the parser's tokens."""
@@ -51,8 +54,24 @@ def parse_blocks(text: str, references: References, *, shows_definitions: bool =
 
     With `shows_definitions` each definition is a token, too.
     """
+    if (
+        text[:1].isalpha()
+        and _LINE_ENDS.isdisjoint(words := text.rstrip(" \t\n"))
+        and not words[-1].isspace()
+    ):
+        return _paragraph(words)
     environment = {"references": references, "shows_definitions": shows_definitions}
     tokens: list[Token] = _parsers()[0].parse(text, environment)
+    return tokens
+
+
+def _paragraph(words: str) -> list[Token]:
+    """Return the structure of one line that begins with a letter: no kind of block but a paragraph does."""
+    from markdown_it.token import Token as Parsed
+
+    opening = Parsed("paragraph_open", "p", 1, map=[0, 1], block=True)
+    inline = Parsed("inline", "", 0, map=[0, 1], level=1, children=[], content=words, block=True)
+    tokens: list[Any] = [opening, inline, Parsed("paragraph_close", "p", -1, block=True)]
     return tokens
 
 
