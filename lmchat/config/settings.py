@@ -75,7 +75,7 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     """Only ASCII signs."""
     mouse: bool = True
     """Whether the mouse is used."""
-    frames_per_second: int = 25
+    frames_per_second: int = 20
     """Most paints a second while text arrives."""
     sidebar: bool = True
     """Whether telemetry is shown where there is room."""

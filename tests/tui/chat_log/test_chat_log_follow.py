@@ -185,6 +185,23 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         assert screen_text(log).count("word") == 60
 
 
+async def test_frames_are_rarer_where_another_window_has_the_keyboard():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        await pilot.pause()
+        flushed_s = []
+        flush, clock = log.flush, asyncio.get_running_loop().time
+        log.flush = lambda: flushed_s.append(clock()) or flush()
+        pilot.app.app_focus = False
+        log.frames_per_second = 120
+        for number in range(3):
+            await log.apply(TextDelta(text=f"word{number} "))
+            await wait_until(pilot, lambda: log._timer is None)
+        assert all(after - before >= 0.11 for before, after in pairwise(flushed_s))
+        assert "word0 word1 word2" in screen_text(log)
+
+
 async def test_the_first_words_after_a_rest_are_shown_at_once():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view

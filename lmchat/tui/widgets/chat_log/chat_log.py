@@ -33,6 +33,8 @@ from lmchat.tui.widgets.chat_log.unseen import COUNTED_LINES
 
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
+UNWATCHED = 8
+"""Most paints a second where another window has the keyboard."""
 BEHIND_S = 0.05
 """How often is looked whether a terminal that is behind has read what it was sent."""
 EARLY_S = 0.005
@@ -47,7 +49,7 @@ class ChatLog(ReadingLog, can_focus=True):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.frames_per_second = 25
+        self.frames_per_second = 20
         """Most paints a second while text arrives."""
         self.is_whole = True
         """Whether it has all messages of its session, not only the end."""
@@ -117,7 +119,8 @@ class ChatLog(ReadingLog, can_focus=True):
         if self._pending_chars > FAR_BEHIND_CHARS:
             self.flush()
         elif self._timer is None:
-            pause_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
+            rate = self.frames_per_second if self.app.app_focus else min(self.frames_per_second, UNWATCHED)
+            pause_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
             due_s = self._flushed_s + pause_s - EARLY_S
             self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
 
