@@ -68,4 +68,6 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.screen.display]
+        rows = (self.screen.buffer[y] for y in range(self.screen.lines))
+        # the second cell of a wide sign holds nothing: in the middle of a frame it may stand without the first
+        return ["".join(row[x].data for x in range(self.screen.columns)).rstrip() for row in rows]
