@@ -7,7 +7,16 @@ import re
 
 import pytest
 
-from tests.support.hostile import FORBIDDEN, HARMLESS, HOSTILE, MODEL, failure, speak
+from tests.support.hostile import (
+    COMMANDING,
+    DECEIVING,
+    FORBIDDEN,
+    HARMLESS,
+    HOSTILE,
+    MODEL,
+    failure,
+    speak,
+)
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
@@ -15,14 +24,26 @@ from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer
 from tests.support.terminal_bytes import kinds, sequences, titles
 
+OTHERS = {
+    "EDITOR": """sh -c 'cp "$0" "$HOME/edited"; cat "$HOME/words" > "$0"; echo EDITED >> "$0"'""",
+    "PAGER": """sh -c 'cat > "$HOME/paged"'""",
+}
+"""Programs that get the words, and give them."""
+_LEFT = 29
+"""Where prompt and find bar begin; what is told in passing covers their right half."""
+
 
 def journey(home, words: str) -> bytes:
     """Let a person meet these words everywhere; return what the terminal got while the screen was there."""
+    (home / "words").write_bytes(sendable(words))
     with speak(ScriptedServer(), words) as server:
-        with LMChatScreen(home, server.url, "-m", MODEL) as screen:
+        with LMChatScreen(home, server.url, "-m", MODEL, env=OTHERS) as screen:
             screen.wait_ready()
-            screen.type(b"\x1b[200~" + words.replace("\x1b", "\x1b ").encode() + b"\x1b[201~")
+            screen.type(b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~")
             screen.wait_for("END")
+            screen.wait_time(0.2)
+            screen.type("\x07")
+            screen.wait_for("EDITED")
             screen.wait_time(0.2)
             screen.type("\r")
             screen.wait_for("LAST")
@@ -30,6 +51,7 @@ def journey(home, words: str) -> bytes:
             screen.type("\x1b[1;3A")
             screen.wait_for("regenerate")
             walk(screen, server, words)
+            name_files(screen, home, words)
             raw = whole(screen.raw)
             assert screen.process.poll() is None
         with LMChatScreen(home, server.url, "-r", "last", size=(60, 20)) as screen:
@@ -38,13 +60,18 @@ def journey(home, words: str) -> bytes:
     return raw
 
 
+def sendable(words: str) -> bytes:
+    """The words as a terminal or a file has them."""
+    return words.replace("\x00", "").encode("utf-8", "replace")
+
+
 def whole(raw: bytes) -> bytes:
     """Leave out the last sequence, of which only a part may have come."""
     return raw[: raw.rindex(b"\x1b")]
 
 
 def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
-    """See the words as source, in the tree, in the picker and in an error, and copy them."""
+    """See the words as source, in tree, links, pager, finding, picker and an error, and copy them."""
     for key in ("s", "s", "\r"):
         screen.type(key)
         screen.wait_time(0.1)
@@ -52,6 +79,15 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.wait_for("1 branch")
     screen.type("\x1b")
     screen.wait_gone("1 branch")
+    screen.type("l")
+    screen.wait_for("second.example")
+    screen.wait_for("Links")
+    screen.type("\x1b")
+    screen.wait_gone("Links")
+    screen.type("o")
+    screen.wait_until((screen.home / "paged").exists, "the pager has it")
+    screen.wait_for("regenerate")
+    screen.wait_time(0.2)
     screen.type("y")
     screen.wait_for_raw(b"\x1b]52;c;")
     screen.type("\x0f")
@@ -64,12 +100,57 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.wait_for("copy details")
 
 
+def name_files(screen: LMChatScreen, home, words: str) -> None:
+    """Find the words, let them name the session, and meet them in files and in names of files."""
+    screen.type("\x1b")
+    screen.wait_gone("regenerate")
+    command(screen, "/title ", words)
+    screen.wait_for("Renamed")
+    screen.type("\x06")
+    screen.wait_time(0.2)
+    screen.paste("PWNE")
+    screen.wait_until(lambda: has_typed(screen, "PWNE "), "the bar is open")
+    screen.wait_time(0.2)
+    screen.type("\x1b")
+    screen.wait_until(lambda: not has_typed(screen, "PWNE "), "the bar is closed")
+    command(screen, "/file ", f"{home}/missing {words}")
+    screen.wait_for("directory.")
+    screen.type("\x1b[18~\x7f")  # all of it
+    (home / "folder").mkdir()
+    name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")
+    (home / "folder" / f"{name}.md").write_text("\0" + words, errors="replace")
+    command(screen, "/import ", f"{home}/folder")
+    screen.wait_for("formats")
+    screen.type("\x1b[18~\x7f")
+    command(screen, "/file ", f"{home}/words")
+    screen.wait_until(lambda: has_typed(screen, "[words"), "the file is a block in the prompt")
+
+
+def command(screen: LMChatScreen, slash: str, words: str) -> None:
+    """Type a slash command with these words."""
+    screen.type(slash)
+    screen.wait_until(lambda: has_typed(screen, slash.strip()), slash)
+    line = " ".join(words.replace("\x1b", "").splitlines())
+    screen.paste(line.encode("utf-8", "replace").decode())
+    screen.wait_time(0.2)
+    screen.type("\r")
+
+
+def has_typed(screen: LMChatScreen, words: str) -> bool:
+    """Whether a line of prompt or find bar begins like this."""
+    return any(f"{row} "[_LEFT:].startswith(f"▌ {words}") for row in screen.screen())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> set[str]:
+    """What lmchat itself sends on the same way."""
+    return kinds(journey(tmp_path_factory.mktemp("own"), HARMLESS))
+
+
 @pytest.mark.timeout(60)
-def test_hostile_words_reach_the_screen_as_text_alone(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    own = kinds(journey(tmp_path / "a", HARMLESS))
-    raw = journey(tmp_path / "b", HOSTILE)
+@pytest.mark.parametrize("words", [COMMANDING, DECEIVING], ids=["commanding", "deceiving"])
+def test_hostile_words_reach_the_screen_as_text_alone(tmp_path, own, words):
+    raw = journey(tmp_path, words)
     assert kinds(raw) - own == set()
     assert [attack for attack in FORBIDDEN if attack in raw] == []
     assert all("PWNED" not in text for name, text in sequences(raw) if name != "osc")
@@ -78,17 +159,23 @@ def test_hostile_words_reach_the_screen_as_text_alone(tmp_path):
     for text in copied:
         clear = base64.b64decode(text.split(";")[2].rstrip("\x07\x1b\\"))
         assert kinds(clear) == set()
+    assert kinds((tmp_path / "paged").read_bytes()) == set()
+    assert kinds(log_of(tmp_path)) == set()
 
 
 @pytest.mark.timeout(60)
 def test_hostile_words_reach_the_output_of_no_command(tmp_path):
     with speak(ScriptedServer(), HOSTILE) as server:
         commands = {
-            "ask": ["--endpoint", server.url, "-m", MODEL, "ask", "--save", HOSTILE.replace("\x00", "")],
+            "ask": ["--endpoint", server.url, "-m", MODEL, "ask", "--save", sendable(HOSTILE).decode()],
             "models": ["--endpoint", server.url, "-m", MODEL, "models"],
             "sessions": ["sessions"],
             "show": ["sessions", "show", "last"],
             "export": ["export", "last"],
+            "search": ["search", "PWNED"],
+            "ask as JSON": ["--endpoint", server.url, "-m", MODEL, "ask", "--json", "hello"],
+            "models as JSON": ["--endpoint", server.url, "models", "--json"],
+            "show as JSON": ["sessions", "show", "last", "--json"],
         }
         for name, words in commands.items():
             raw = output_of(tmp_path, words)
@@ -98,6 +185,12 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
         raw = output_of(tmp_path, ["--endpoint", server.url, "-m", MODEL, "ask", "hello"], code=2)
         assert b"PWNED" in raw
         assert_harmless(raw)
+        assert kinds(log_of(tmp_path)) == set()
+
+
+def log_of(home) -> bytes:
+    file = home / "lmchat" / "lmchat.log"
+    return file.read_bytes() if file.exists() else b""
 
 
 def output_of(home, words, code: int = 0) -> bytes:
@@ -110,3 +203,31 @@ def output_of(home, words, code: int = 0) -> bytes:
 def assert_harmless(raw: bytes) -> None:
     assert kinds(raw) <= {"csi m"}
     assert [attack for attack in FORBIDDEN if attack in raw] == []
+
+
+ANSWERS = (
+    "\x1b]52;c;UFdORUQ=\x07",  # a clipboard; its end is the key that opens the editor
+    "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
+    "\x1b]lPWNED title\x1b\\",
+    "\x1bP>|PWNED(1)\x1b\\",
+    "\x1b[12;40R",
+    "\x1b[?62;22;52c",
+    "\x1b[I\x1b[O\x1b[I",
+    "\x1b[<0;10;M\x1b[<999;1;M",
+    "\x1b[200~\x1b[201~",
+)
+
+
+def test_what_a_terminal_answers_types_nothing_and_does_nothing(tmp_path):
+    with (
+        speak(ScriptedServer(), HARMLESS) as server,
+        LMChatScreen(tmp_path, server.url, "-m", MODEL, env=OTHERS) as screen,
+    ):
+        screen.wait_ready()
+        for answer in ANSWERS:
+            screen.type(f"a{answer}b")  # whole: a cut one is waited for as long as a slow line takes
+        screen.type(b"\xe6\xbc")  # a character
+        screen.type(b"\xa2 END")  # in two halves
+        screen.wait_for("END")
+        assert screen.prompt_text == "ab" * len(ANSWERS) + "漢 END"
+        assert not (tmp_path / "edited").exists()

@@ -13,30 +13,50 @@ from tests.support.scripted_server import (
     usage,
 )
 
-ATTACKS = (
+SEQUENCES = (
     "\x1b]52;c;UFdORUQ=\x07",  # clipboard
     "\x1b]0;PWNED title\x07",
     "\x1b]2;PWNED title\x1b\\",
     "\x1b]8;;http://pwned.example\x1b\\PWNED\x1b]8;;\x1b\\",
+    "\x1b]9;PWNED\x07\x1b]777;notify;PWNED;PWNED\x07\x1b]1337;File=:QQ==\x07",
     "\x1b[3;5;41mPWNED",
     "\x1b[?1049lPWNED",
     "\x1b[2JPWNED",
-    "\x1b[6n",
-    "\x1bc",
+    "\x1b[6n\x1b[21t\x1b[>c\x1b]11;?\x07",  # questions, whose answers would be typed
+    "\x1b[200~\x1b[201~",
+    "\x1bc\x1b#8\x1b(0\x1b%@",
     "\x1bP$qPWNED\x1b\\",
     "\x1b_GPWNED\x1b\\",
+    "\x1b^PWNED\x1b\\\x1bXPWNED\x1b\\",
     "\x9b5;41mPWNED",
     "\x9d52;c;UFdORUQ=\x9c",
-    "\x90PWNED\x9c",
-    "\x05\x0e\x08\x7f\x00",
-    "\u202ePWNED\u202c\u2066PWNED\u2069\u200f\ufeff",
+    "\x90PWNED\x9c\x84\x85\x8d\x9fPWNED\x9c",
+    "\x05\x0e\x08\x7f\x00\x0b\x0c\x18\x1a",
     "\x07\x07\x08\x07]END",
+    "first\rPWNED\r\rsecond\tthird",
 )
+"""What commands a terminal."""
+UNSEEN = (
+    "\u202ePWNED\u202c\u2066PWNED\u2069\u200f\u200e\u061c",
+    "\ufeff\u200b\u2060\u00ad\u180e\u3164",
+    "".join(map(chr, range(0xE0041, 0xE0050))) + "\U000e0001\U000e007f",  # letters that nobody sees
+    "a\u2028b\u2029c\ufff9d\ufffae\ufffb",
+    "a\ufe0f\ufe0f\ufe0f \U000e0100\U000e0101 \u200d\u200d x\u200c",
+    "\ufffe\uffff\U0001fffe\U0010ffff\ufdd0",
+    "\ud800 \udfff \udc80",
+)
+"""What shows something else than it is, or nothing."""
+MARKUP = (
+    "[/pwned][bold red]PWNED[/] [link=http://pwned.example]PWNED[/link] "
+    "[@click=app.quit]PWNED[/] \\[x] [$text]y"
+)
+"""What commands Textual and rich."""
 FORBIDDEN = (
     b"\x1b]52;c;UFdORUQ=",
     b"PWNED title\x07",
     b"PWNED title\x1b\\",
     b"http://pwned.example\x1b\\",
+    b"\x1b]777",
     b"\x1b[3;5;41m",
     b"\x1b[6n",
     b"\x1bc",
@@ -45,7 +65,9 @@ FORBIDDEN = (
 )
 MODEL = "tiny"
 """The one model whose name can be asked for; the others' names are words of the server."""
-HOSTILE = "PWNED " + " ".join(ATTACKS) + " END"
+COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
+DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
+HOSTILE = "PWNED " + " ".join((*SEQUENCES, MARKUP, *UNSEEN)) + " END"
 HARMLESS = "PWNED harmless words of about the same length, " * 4 + " END"
 
 
@@ -68,16 +90,19 @@ def answer(words: str):
     call = {"index": 0, "id": words, "type": "function", "function": function}
     name = f"model {words}"
     text = (
-        f"# {words}\n\n- {words}\n\n```{words}\n{words}\n```\n\n| a | b |\n|---|---|\n| {words} | x |\n\nLAST"
+        f"# {words}\n\n- {words}\n\n```{words}\n{words}\n```\n\n| a | b |\n|---|---|\n| {words} | x |\n\n"
+        f"> **{words}** `{words}` $ {words} $\n\n![{words}](http://{words}) <b {words}>\n\n"
+        f"<div>\n{words}\n</div>\n\n"
+        f"[{words}](http://first.example/{words.replace(' ', '_')}) [x](http://second.example)\n\nLAST"
     )
     return sse(
         delta(reasoning_content=words, model=name),
-        *(delta(text[start : start + 40], model=name) for start in range(0, len(text), 40)),
+        *(delta(text[start : start + 157], model=name) for start in range(0, len(text), 157)),
         delta(tool_calls=[call], model=name),
         finish(reason=f"stop{words}", model=name),
         usage(model=name),
         DONE,
-        every=7,
+        every=29,  # also between the bytes of a character and of an escape
     )
 
 

@@ -172,10 +172,17 @@ def _event(chunk: str | dict | Step, every: int | None) -> list[Step]:
     if isinstance(chunk, str):
         chunk = delta(chunk)
     if isinstance(chunk, dict):
-        chunk = b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+        chunk = b"data: " + _as_json(chunk) + b"\n\n"
     if not isinstance(chunk, bytes) or every is None:
         return [chunk]
     return [chunk[start : start + every] for start in range(0, len(chunk), every)]
+
+
+def _as_json(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a pair can only be sent as an escape
+        return json.dumps(value).encode()
 
 
 def _frame(data: bytes) -> bytes:

@@ -11,7 +11,9 @@ _TOKEN = re.compile(
     r"|(?P<string>\x1b[PX^_][^\x1b]*(?:\x1b\\)?)"
     r"|(?P<escape>\x1b.?)"
     r"|(?P<control>[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f])"
-    r"|(?P<hidden>[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff])",
+    r"|(?P<hidden>[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e]"
+    r"|[\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e00ff\U000e01f0-\U000e0fff])"
+    r"|(?P<nothing>[\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0010ffff\udc80-\udcff])",  # no characters, no UTF-8
     re.DOTALL,
 )
 _WITH_PARAMETERS = "hlnqtuc"
