@@ -19,7 +19,7 @@ from tests.support.pty_screen import Terminal
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _OF_ALL_THREADS = 2
 """Linux's name of the clock of another process: its number with all bits turned, and this."""
-_REST_S = 0.4
+_REST_S = 0.25
 _REST_SHARE = 0.02
 """Of a core; a program that only polls takes a tenth of it."""
 
