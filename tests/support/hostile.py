@@ -51,6 +51,7 @@ MARKUP = (
     "[@click=app.quit]PWNED[/] \\[x] [$text]y"
 )
 """What commands Textual and rich."""
+ATTACKS = (*SEQUENCES, *UNSEEN)
 FORBIDDEN = (
     b"\x1b]52;c;UFdORUQ=",
     b"PWNED title\x07",
@@ -67,7 +68,7 @@ MODEL = "tiny"
 """The one model whose name can be asked for; the others' names are words of the server."""
 COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
 DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
-HOSTILE = "PWNED " + " ".join((*SEQUENCES, MARKUP, *UNSEEN)) + " END"
+HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"
 HARMLESS = "PWNED harmless words of about the same length, " * 4 + " END"
 
 
