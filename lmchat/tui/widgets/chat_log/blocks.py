@@ -40,7 +40,9 @@ class Code(Struct):
     """Those that begin in the middle of a line."""
     is_whole: bool = False
     """Whether the fence has ended."""
-    colours: list[bytes] | None = None
+    is_read: bool = False
+    """Whether it was asked for to be read as a whole."""
+    colours: list[bytes] = field(default_factory=list)
     """What is painted how in each piece, once it was read as a whole."""
 
     def add(self, block: Block) -> None:

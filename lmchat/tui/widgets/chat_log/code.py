@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.style import Style
 
-from lmchat.safe_text import safe_line, safe_text
-from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.safe_text import safe_line
+from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block
+from lmchat.tui.widgets.chat_log.lexing import Kinds, known_kinds, piece_kinds
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, fold, width_of
 
-_log = logging.getLogger(__name__)
-TAB_CELLS = 4
-MAX_COLOURED_CHARS = 16_000
-"""So much in 32 lines is data rather than code, and colours would cost seconds."""
 _MORE = 2
 """Cells by which the rest of a long line is indented more than the line."""
 _NULL = Style.null()
-_STYLES = (
-    ("Comment", "comment"),
-    ("Keyword", "keyword"),
-    ("Operator.Word", "keyword"),
-    ("Literal.String", "string"),
-    ("Literal.Number", "number"),
-    ("Name.Function", "function"),
-    ("Name.Builtin", "builtin"),
-)
-"""Six quiet colours by kind of token; names and operators stay plain."""
 
 
 def code_lines(
@@ -44,24 +28,33 @@ def code_lines(
     is_first: bool = True,
 ) -> Iterator[Line]:
     """Yield the lines of a piece of code; the first piece has a head with the language."""
-    language = _language(info)
+    language = language_of(info)
     if is_first:
         yield head_line(page, _title(info), first)
         first = rest
         if not code:
             return
-    yield from _folded(page, _lex(code, language), (first, rest))
+    lines = code.split("\n")
+    for start in range(0, len(lines), SEGMENT_LINES):
+        piece = "\n".join(lines[start : start + SEGMENT_LINES])
+        for line in _folded(page, piece_kinds(piece, language), (first, rest)):
+            yield line
+            first = rest
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Line]:
     """Yield the lines of a piece of a fence that is a block of its own."""
-    language = _language(block.info)
+    language = language_of(block.info)
     if block.is_first:
         yield head_line(page, _title(block.info), prefix)
         if not block.source:
             return
     line: Line | None = None
-    for line in _folded(page, _lex(block.source, language), (prefix, prefix), is_inner=bool(block.head)):
+    if block.code is not None and block.code.colours:
+        kinds: Kinds = known_kinds(block.source, block.code.colours[block.piece])
+    else:
+        kinds = piece_kinds(block.source, language)
+    for line in _folded(page, kinds, (prefix, prefix), is_inner=bool(block.head)):
         yield line
     if line is not None and block.goes_on:
         line.is_wrapped = True
@@ -72,7 +65,7 @@ def _title(info: str) -> str:
     return safe_line(info, limit=1_000) or "code"
 
 
-def _language(info: str) -> str:
+def language_of(info: str) -> str:
     """Return the language out of `python`, `python:main.py` or `{.python .numbered}`."""
     found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return found[1] if found else ""
@@ -80,7 +73,7 @@ def _language(info: str) -> str:
 
 def _folded(
     page: Page,
-    kinds: Iterable[tuple[str, str]],
+    kinds: Kinds,
     prefixes: tuple[Sequence[Span], Sequence[Span]],
     *,
     is_inner: bool = False,
@@ -134,7 +127,7 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
-def _split(page: Page, kinds: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
+def _split(page: Page, kinds: Kinds) -> Iterator[list[Span]]:
     """Yield the spans of each line of code."""
     spans: list[Span] = []
     for kind, text in kinds:
@@ -146,33 +139,3 @@ def _split(page: Page, kinds: Iterable[tuple[str, str]]) -> Iterator[list[Span]]
             if part:
                 spans.append((part, style))
     yield spans
-
-
-def _lex(code: str, language: str) -> Iterable[tuple[str, str]]:
-    """Return the pieces of code, harmless, with the names of their styles."""
-    code = safe_text(code).expandtabs(TAB_CELLS)
-    lexer = _lexer(language) if language and len(code) <= MAX_COLOURED_CHARS else None
-    if lexer is None:
-        return [("", code)]
-    try:
-        return [(_style_name(str(kind)[6:]), text) for kind, text in lexer.get_tokens(code)]
-    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
-        _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
-        return [("", code)]
-
-
-@lru_cache(maxsize=32)
-def _lexer(language: str) -> Any:
-    """Return Pygments' lexer for a language, None where it knows none."""
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
-    try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
-
-
-@lru_cache(maxsize=256)
-def _style_name(kind: str) -> str:
-    return next((name for prefix, name in _STYLES if kind.startswith(prefix)), "")

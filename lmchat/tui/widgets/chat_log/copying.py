@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from lmchat.domain.message import ReasoningPart, Role, ToolCallPart
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
-from lmchat.tui.widgets.chat_log.code import TAB_CELLS
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.lexing import TAB_CELLS
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.selecting import Selected, Unit
 from lmchat.tui.widgets.chat_log.spots import END, starts, text_of

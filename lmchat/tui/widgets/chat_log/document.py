@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from lmchat.domain.message_path import MessagePath
-from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.tui.widgets.chat_log.blocks import Block, Code
 from lmchat.tui.widgets.chat_log.entries import Entries
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 from lmchat.tui.widgets.chat_log.heights import Heights
@@ -29,6 +29,8 @@ class Document:
         self.entries = Entries()
         self.heights = Heights()
         self.layout: Layout | None = None
+        self.uncoloured: list[tuple[Code, str]] = []
+        """Fences that were laid out in pieces and have ended, with the words after their marks."""
         self._laid: deque[Block] = deque()
 
     def __len__(self) -> int:
@@ -47,6 +49,7 @@ class Document:
     def load(self, path: MessagePath) -> None:
         """Take these messages, and no others."""
         self.entries = Entries(path)
+        self.uncoloured.clear()
         self._laid.clear()
         self._estimate()
 
@@ -104,6 +107,8 @@ class Document:
         if self._relink(index):
             start = 0
         self.measure(index)
+        if start:
+            self._want_colours(entry.blocks[start - 1])
         if is_exact:
             for number in range(start, len(entry.blocks)):
                 self.prepare(index, number)
@@ -147,7 +152,28 @@ class Document:
             entry.heights[number] = _with_gap(block, number, block.height)
             self.heights[index] = entry.heights.total + _above(index)
             self._laid.append(block)
+            self._want_colours(block)
         return entry.heights[number]
+
+    def _want_colours(self, block: Block) -> None:
+        """Note a fence that can be read as a whole; one piece is the whole."""
+        code = block.code
+        if code is not None and code.is_whole and not code.is_read and block.info and len(code.pieces) > 1:
+            code.is_read = True
+            self.uncoloured.append((code, block.info))
+
+    def recolour(self, code: Code, colours: list[bytes]) -> Place | None:
+        """Take the colours of a fence; return its first line, unless it is not here any more."""
+        code.colours = colours
+        places = [
+            (index, number, 0)
+            for index, entry in self.entries.made()
+            for number, block in enumerate(entry.blocks)
+            if block.code is code
+        ]
+        for index, number, _ in places:
+            self.entries[index].blocks[number].lines = None
+        return min(places, default=None)
 
     def relay(self, index: int, number: int) -> None:
         """Lay a block out again, whose content changed."""

@@ -12,11 +12,11 @@ from textual.worker import Worker
 
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.post import Post
+from lmchat.tui.widgets.chat_log.coloured import ColouredView
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import Entries
 from lmchat.tui.widgets.chat_log.finding import Finder
 from lmchat.tui.widgets.chat_log.hold import Hold
-from lmchat.tui.widgets.chat_log.viewport import Viewport
 
 _AT_ONCE = 300_000
 """So many characters are looked through before the key that asked for it is done with."""
@@ -24,7 +24,7 @@ _SLICE = 100_000
 """So many at a time after that: about 3 ms, then others have their turn."""
 
 
-class FoundView(Viewport, can_focus=True):
+class FoundView(ColouredView, can_focus=True):
     """Looks through the messages, those that come later too; most of it beside all else."""
 
     class Found(Post, namespace="chat_log"):
