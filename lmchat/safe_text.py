@@ -29,7 +29,7 @@ _HOSTILE = re.compile(
     "\ud800-\udfff"  # lone surrogates cannot be written at all
     "]"
 )
-"""Every code point that must not reach a terminal; a table of them takes half a megabyte and five times as long."""
+"""Every code point that must not reach a terminal; a table of them takes 0.5 MB, and five times as long."""
 
 
 def safe_text(text: str) -> str:
