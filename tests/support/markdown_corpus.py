@@ -72,7 +72,9 @@ GIANT = "word and another " * 2_000 + "\n\nafter"
 HOSTILE = (
     "\x1b]0;title\x07 \x1b[2J **\x9b31m** `\x1b[31m`\n\n```\x1b[1m py\n\x07\x07\x08\x07]END\n```\n\n"
     "| \x1b]52;c;aGk=\x07 | b\u202e |\n|---|---|\n| \x00 | \x7f\u200b |\n\n- \x1bP\n> \x1b\\\n\n<b\x1b>\n\n"
-    "[a](http://\x1b[31m) \x85 \u2028 \ud800 \r alone\r\n\x0c"
+    "[a](http://\x1b[31m) \x85 \u2028 \ud800 \r alone\r\n\x0c\n\n"
+    "[bold red]x[/] [@click=app.quit]y[/] [/z] \U000e0041\U000e0042 \u2029 a\ufe0f\ufe0f \ufffe\ufdd0\n\n"
+    "Z\u0301\u0316\u0332\u0301\u0316\u0332 👩\u200d👩\u200d👩\u200d👩\u200d👩 \u1100\u1161\u11a8 🇦🇧🇨 \u200d\n"
 )
 NESTED = (
     """1. one

@@ -34,8 +34,8 @@ from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.tui_host import Host, screen_text
 
-EVIL = "x\x1b]0;o\x07\x9b1m\u202e\u200b\n\r\ty"
-OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e")
+EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
+OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
@@ -159,4 +159,4 @@ async def test_no_word_from_outside_reaches_the_terminal_as_a_command(name, size
         await pilot.pause()
         shown = screen_text(app)
         assert not OBEYED & set(shown)
-        assert "␛" in shown, "the words are there"
+        assert "x[/q]" in shown, "the words are there, and no markup"
