@@ -10,6 +10,7 @@ from lmchat.services.monitor import POLL_S
 from lmchat.tui.app.arrivals import AWAY_FACTOR, LOOK_EVERY_S
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop
 from tests.support.screen_steps import half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
@@ -47,7 +48,7 @@ async def _message_focused(desk):
 async def _find_open(desk):
     await _answered(desk)
     await desk.pilot.press("ctrl+f", *"well")
-    await shown(desk, "1 hit")
+    await desk.until(lambda: desk.chat.query(FindBar) and desk.chat.query_one(FindBar).display, "find")
 
 
 async def _help_open(desk):
