@@ -96,7 +96,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_is_held(t
         await seen.says("Hello?")
         await seen.shows("next Hello?")
         gate.open()
-        await seen.shows("insufficient system resources", "held Hello?", "not loaded")
+        await seen.shows("model qwen3-8b: insufficient", "held Hello?", "not loaded")
     assert server.seen(CHAT) == []
 
 
