@@ -21,6 +21,8 @@ from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_server import ScriptedServer
 
 WORDS = "words of the garden, 漢字 é"
+_ON_MESSAGE = "s source"
+"""In the row of keys while a message has the focus."""
 _OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
 
 
@@ -49,7 +51,7 @@ def focus_answer(screen: PtyProgram) -> None:
     screen.wait_for("LAST")
     screen.wait_for("answer saved")
     screen.type("\x1b[1;3A")
-    screen.wait_for("regenerate")
+    screen.wait_for(_ON_MESSAGE)
 
 
 def source(home: Path) -> str:
@@ -85,7 +87,7 @@ def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:
         screen.type("y")
         screen.wait_until((tmp_path / "begun").exists, "the tool has begun")
         screen.type("\x1b")
-        screen.wait_gone("regenerate")
+        screen.wait_gone(_ON_MESSAGE)
         screen.type("typed while it hangs")
         screen.wait_for("typed while it hangs")
         screen.wait_for("(OSC 52)")  # in the end the next way is taken

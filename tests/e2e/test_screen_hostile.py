@@ -29,6 +29,8 @@ OTHERS = {
     "PAGER": """sh -c 'cat > "$HOME/paged"'""",
 }
 """Programs that get the words, and give them."""
+_ON_MESSAGE = "s source"
+"""In the row of keys while a message has the focus."""
 _LEFT = 29
 """Where prompt and find bar begin; what is told in passing covers their right half."""
 
@@ -49,7 +51,7 @@ def journey(home, words: str) -> bytes:
             screen.wait_for("LAST")
             screen.wait_for("answer saved")
             screen.type("\x1b[1;3A")
-            screen.wait_for("regenerate")
+            screen.wait_for(_ON_MESSAGE)
             walk(screen, server, words)
             name_files(screen, home, words)
             raw = whole(screen.raw)
@@ -86,7 +88,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.wait_gone("Links")
     screen.type("o")
     screen.wait_until((screen.home / "paged").exists, "the pager has it")
-    screen.wait_for("regenerate")
+    screen.wait_for(_ON_MESSAGE)
     screen.wait_time(0.2)
     screen.type("y")
     screen.wait_for_raw(b"\x1b]52;c;")
@@ -103,7 +105,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
 def name_files(screen: LMChatScreen, home, words: str) -> None:
     """Find the words, let them name the session, and meet them in files and in names of files."""
     screen.type("\x1b")
-    screen.wait_gone("regenerate")
+    screen.wait_gone(_ON_MESSAGE)
     command(screen, "/title ", words)
     screen.wait_for("Renamed")
     screen.type("\x06")
