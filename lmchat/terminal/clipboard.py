@@ -15,6 +15,7 @@ from lmchat.safe_text import safe_pieces
 from lmchat.terminal import processes
 from lmchat.terminal.clipboard_ways import (
     TMUX,
+    TMUX_ALONE,
     TMUX_FEATURES,
     TOOLS,
     Copied,
@@ -66,7 +67,8 @@ class Clipboard:
 
     async def set(self, tool: Tool, text: str) -> bool:
         """Let a tool set the clipboard."""
-        return await self.feed(tool.copy, text.encode(tool.encoding, errors="replace"))
+        argv = TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
+        return await self.feed(argv, text.encode(tool.encoding, errors="replace"))
 
     async def feed(self, argv: tuple[str, ...], data: bytes) -> bool:
         """Run a program with data on its stdin; False where it fails or takes too long."""

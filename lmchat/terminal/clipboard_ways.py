@@ -58,6 +58,8 @@ TOOLS = (
 """Native tools, in the order in which they are tried."""
 TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX")
 """Its own buffer, and with `-w` (tmux 3.2) the clipboard of the terminal around it."""
+TMUX_ALONE = ("tmux", "load-buffer", "-")
+"""For a text so long that the terminal around it would not take it, and might not bear it."""
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
 """What tmux knows of the terminal around it; `clipboard` among it lets a text out."""
 

@@ -274,10 +274,14 @@ def test_an_empty_text_is_a_whole_sequence_too() -> None:
 async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(
     place: Place, features: str, text: str, words: str
 ) -> None:
-    place.add("tmux", f"case $1 in load-buffer) cat > buffer;; display*) echo {features};; esac")
+    script = 'case $1 in load-buffer) echo "$@" > args; cat > buffer;; '
+    place.add("tmux", f"{script} display*) echo {features};; esac")
     place.environ["TMUX"] = "socket,1,0"
     assert words in (await place.clipboard().copy(text)).words
     assert place.clip("buffer").decode() == text
+    assert (b"-w" in place.clip("args")) is (len(text) < OSC_52_LIMIT), (
+        "no terminal is sent what it cannot take"
+    )
 
 
 async def test_a_tmux_that_hands_nothing_on_lets_through_what_is_wrapped(place: Place) -> None:
