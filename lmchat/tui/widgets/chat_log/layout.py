@@ -11,9 +11,10 @@ from rich.style import Style
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import GLUE, Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
+from lmchat.tui.widgets.chat_log.half_written import as_it_will_look, without_end_of_code
 from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.nesting import Rest
+from lmchat.tui.widgets.chat_log.nesting import Rest, path
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import (
@@ -32,6 +33,8 @@ _HEAD_LINES = 2
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3
 """Cells that are left for text, however deep it is nested; code has a margin of three."""
+_OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
+"""Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
 _ADDRESS = r"(?i)https?://[^\s<>]+"
 
@@ -59,16 +62,26 @@ class Layout:
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
-        text = block.head + block.source
-        self._source, self._rest = text.split("\n"), Rest(block)
-        tokens = parse_blocks(text, self._references, shows_definitions=True)
-        lines = list(self._walk(tokens, (prefix, prefix), base, block.ordinal))
+        self._rest = Rest(block)
+        lines = list(self._walk(self._tokens(block), (prefix, prefix), base, block.ordinal))
         if block.goes_on and lines:
             lines[-1].is_wrapped = True
             lines[-1].text += " " if block.source[-1:].isspace() else ""
         if block.has_cursor and lines:
             self._put_cursor(lines[-1])
         return lines
+
+    def _tokens(self, block: Block) -> list[Token]:
+        """Return the structure of a block; the last line of one that is open is read as it will look."""
+        text = block.head + block.source
+        tokens = parse_blocks(text, self._references, shows_definitions=True)
+        places = path(tokens) if block.has_cursor else ()
+        if places:
+            whole = block.head + _whole(block.source, tokens[places[-1]].type)
+            if whole != text:
+                text, tokens = whole, parse_blocks(whole, self._references, shows_definitions=True)
+        self._source = text.split("\n")
+        return tokens
 
     def _put_cursor(self, line: Line) -> None:
         """Put a cursor behind the last word, where there is room for it."""
@@ -235,8 +248,16 @@ class Layout:
         key = (block.info, room)
         if key not in self._frames:
             self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
-        rows, _ = self._cells(parse_blocks(head + block.source, self._references))
+        source = as_it_will_look(block.source, is_table=True) if block.has_cursor else block.source
+        rows, _ = self._cells(parse_blocks(head + source, self._references))
         return continued_lines(self.page, rows, self._frames[key], prefix)
+
+
+def _whole(source: str, kind: str) -> str:
+    """Return the text of an open block whose last part is of a kind, as it will look."""
+    if kind in _OF_WORDS:
+        return as_it_will_look(source)
+    return without_end_of_code(source) if kind == "fence" else source
 
 
 def _addressed(text: str, style: Style) -> list[Span]:

@@ -1,0 +1,115 @@
+"""The last line of a text that goes on arriving, as it will look: marks that have no end yet do not flash."""
+
+from __future__ import annotations
+
+import re
+
+_ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
+"""A line that may become a rule, a heading, an item, a fence: it is shown once that is known."""
+_BEGIN = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
+_HALF_LINK = r"!?\[([^\[\]]*)\](?:\([^()]*|\[[^\[\]]*)$"
+_DASHES = r"[|:\- \t]*$"
+_END_OF_CODE = r"[ >]*(?:`+|~+)$"
+_SIGN = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\["
+_FAR = 300
+"""What began so many characters ago and has not ended is taken as it stands."""
+
+
+def as_it_will_look(source: str, *, is_table: bool = False) -> str:
+    """Return the text of an open block with what its last line lacks; a table's head may be elsewhere."""
+    before, end, last = source.rpartition("\n")
+    above = before.rpartition("\n")[2]
+    if re.match(_ONLY_MARKS, last):
+        return before
+    if is_table or _is_row(last) or (not last and _is_row(above)):
+        return before + end + _row(before, last, is_inner=is_table)
+    start = re.match(_BEGIN, last)
+    size = start.end() if start else 0
+    return before + end + last[:size] + _line(last[size:])
+
+
+def without_end_of_code(source: str) -> str:
+    """Return the text of a block that ends in code, without what may become the end of its fence."""
+    before, _, last = source.rpartition("\n")
+    return before if re.match(_END_OF_CODE, last) else source
+
+
+def _is_row(line: str) -> bool:
+    return line.lstrip(" ").startswith("|")
+
+
+def _row(before: str, last: str, *, is_inner: bool) -> str:
+    """Return the last row of a table: below a head its dashes, else with its last cell."""
+    first, _, above = before.rpartition("\n")
+    if not is_inner and not _is_row(above):
+        cells_before, bar, cell = last.rpartition("|")
+        last = cells_before + bar + _line(cell)
+        cells = _cells(last)
+        return f"{last.rstrip(' |')}|\n{_dashes(last, cells, len(cells))}" if any(cells) else ""
+    if not is_inner and not _is_row(first.rpartition("\n")[2]):
+        return _dashes(above, _cells(last), len(_cells(above))) if re.match(_DASHES, last) else last
+    cells_before, bar, cell = last.rpartition("|")
+    return cells_before + bar + _line(cell)
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+def _dashes(head: str, given: list[str], count: int) -> str:
+    """Return the line below the head of a table, of which some is given."""
+    marks = [mark if "-" in mark else "---" for mark in [*given, *["---"] * count][:count]]
+    return " " * (len(head) - len(head.lstrip(" "))) + "|" + "|".join(marks) + "|"
+
+
+def _line(text: str) -> str:
+    """Return a line in which code, links and emphasis that have begun also end."""
+    opened: list[tuple[str, int]] = []
+    place = 0
+    while sign := re.search(_SIGN, text[place:]):
+        start, mark = place + sign.start(), sign[0]
+        place += sign.end()
+        if mark[0] == "`":
+            end = re.search(rf"(?<!`){mark}(?!`)", text[place:])
+            if not end:
+                text = _with_code(text, start, mark)
+                break
+            place += end.end()
+        elif mark[-1] == "[" and (link := re.match(_HALF_LINK, text[start:])):
+            text = text[:start] + link[1]  # it becomes a link when its address is whole
+            break
+        elif not _is_noted(opened, text, start, mark) and place == len(text):
+            text = text[:start]  # half a mark, or one whose words are to come
+    return _with_ends(text, opened)
+
+
+def _with_code(text: str, start: int, mark: str) -> str:
+    """Return text that ends with the end of its code; marks without code are left out."""
+    if len(text) - start > _FAR:
+        return text
+    code = text[start + len(mark) :].rstrip("`")
+    return text[:start] + (mark + code + mark if code.strip() else "")
+
+
+def _is_noted(opened: list[tuple[str, int]], text: str, start: int, mark: str) -> bool:
+    """Note emphasis that begins, and forget what ends; a mark that is neither is not noted."""
+    if mark[0] not in "*_~":
+        return True
+    before, after = text[start - 1 : start], text[start + len(mark) : start + len(mark) + 1]
+    if before.strip() and mark in [one for one, _ in opened]:
+        while opened.pop()[0] != mark:
+            pass
+        return True
+    is_inner = before.isalnum() and (mark[0] == "_" or after.isalnum())
+    if not after.strip() or is_inner or mark == "~":
+        return False
+    opened.append((mark, start))
+    return True
+
+
+def _with_ends(text: str, opened: list[tuple[str, int]]) -> str:
+    """Return text with the ends of the emphasis that is open."""
+    for mark, start in reversed(opened):
+        if len(text) - start <= _FAR and text[start + len(mark) :].strip():
+            text = text.rstrip() + mark
+    return text
