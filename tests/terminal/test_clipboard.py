@@ -452,3 +452,26 @@ async def test_what_was_copied_into_the_file_stays(place: Place) -> None:
     assert [(file.name, file.read_text()) for file in (place.folder / "state").iterdir()] == [
         ("copied.txt", "mine")
     ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "begins"),
+    [
+        ({"TERM": "xterm-256color"}, ["\x1b]52;"]),
+        ({"TERM": "tmux-256color"}, ["\x1b]52;"]),
+        ({"TERM": "screen.xterm-256color"}, ["\x1bP\x1b]52;"]),
+        ({"TERM": "screen-256color"}, ["\x1bP\x1b]52;", "\x1b\\\x1b]52;"]),
+        ({"TERM": "screen-256color", "STY": "1"}, ["\x1bP\x1b]52;"]),
+        ({"TERM": "screen-256color", "TMUX": "1"}, ["\x1b]52;", "\x1bPtmux;\x1b\x1b]52;"]),
+    ],
+)
+def test_each_multiplexer_gets_the_form_that_it_lets_through(
+    environ: dict[str, str], begins: list[str]
+) -> None:
+    assert osc_52("YQ==", environ).split("c;YQ==\x07")[: len(begins)] == begins
+
+
+def test_the_doctor_names_a_tmux_at_the_other_end_of_ssh(place: Place) -> None:
+    place.environ["TERM"] = "tmux-256color"
+    [way] = [way for way in place.clipboard().ways() if way.way == "OSC 52"]
+    assert "tmux set-option -s set-clipboard on" in way.reason
