@@ -8,15 +8,13 @@ from msgspec import Struct
 
 _LONGEST = 160
 _STARTS = ("sure", "certainly", "of course", "okay", "ok", "absolutely", "here", "continu", "sorry", "apolog")
-_GREETING = re.compile(
-    r"""\W{0,3}(?:
+_GREETING = r"""\W{0,3}(?:
         (?:sure|certainly|of\ course|okay|ok|absolutely|sorry|apologies)\b[^\n:]{0,40}[.!:…]?[ \t]*\n+
       | (?:sure|certainly|of\ course|okay|ok|absolutely|here|continu|sorry|apolog)[^\n:]{0,100}?
         (?:continu|left\ off|broke\ off|cut\ off|stopped|rest)[^\n:]{0,80}
         (?::[ \t]*\n*|\.{3}[ \t]*\n+|[.…][ \t]*\n+)
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
+    )"""
+"""Compiled when an answer is gone on with: each start would wait half a millisecond for it."""
 _DOTS = re.compile(r"(?:\.{3}|…)[ \t]?")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _FENCE_LINE = re.compile(r"(?:`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*\n")
@@ -50,7 +48,7 @@ def views(text: str, said: str, *, is_all: bool) -> list[View] | None:
     """Return what has come, and what is left of it without prefaces, the barest last; None: see more."""
     if not is_all and _may_be_greeting(said):
         return None
-    greeting = _GREETING.match(said.lstrip())
+    greeting = re.match(_GREETING, said.lstrip(), re.IGNORECASE | re.VERBOSE)
     rest = said.lstrip()[greeting.end() :] if greeting else said
     found = [View(text=rest, is_sure=True)]
     head, is_in_fence = rest.lstrip(), open_fence(text) is not None
