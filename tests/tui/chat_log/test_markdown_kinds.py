@@ -300,3 +300,81 @@ def test_text_without_marks_is_what_the_parser_would_make_of_it(text):
 )
 def test_the_language_of_a_fence_is_known_however_it_is_written(info):
     assert ("def", "keyword") in styled(f"```{info}\ndef f(): pass\n```")
+
+
+DEFINITION = "[ref]: http://example.org"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{DEFINITION}\n\n[there][ref]",
+        f"[there][ref]\n\n{DEFINITION}",
+        f"[there][ref]\n\ntext\n\n# head\n\n{DEFINITION}\n\nmore",
+        f"[there][ref]\n\n> quoted\n>\n> {DEFINITION}",
+        f"> [there][ref]\n\n- item\n\n  {DEFINITION}",
+        f"- [there][ref]\n- b\n\n{DEFINITION}\n\n```\ncode\n```",
+        f"| [there][ref] | b |\n|---|---|\n| c | d |\n\n{DEFINITION}",
+        f"[there][REF]\n\n```\ncode\n```\n{DEFINITION}\n```\nmore\n```",
+        f"[there][ref]\n\n{DEFINITION}\n[ref]: http://another.example",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 9, 1_000])
+def test_a_reference_is_a_link_wherever_its_definition_stands(text, size):
+    tail = tail_of(*[text[start : start + size] for start in range(0, len(text), size)])
+    links = [
+        segment.style.meta.get("link")
+        for line in laid_out(tail, plain_page())
+        for segment in line.segments
+        if segment.text == "there"
+    ]
+    assert links == ["http://example.org"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen", "target"),
+    [
+        ("[a](http://b.example)", "a", "http://b.example"),
+        ("[](http://b.example)", "http://b.example", "http://b.example"),
+        ("<http://b.example>", "http://b.example", "http://b.example"),
+        ("(http://b.example/c_(d)).", "(http://b.example/c_(d)).", "http://b.example/c_(d)"),
+        ("**http://b.example/c**, then", "http://b.example/c, then", "http://b.example/c"),
+        (
+            "\u770bhttp://b.example/c\u3002\u597d",
+            "\u770bhttp://b.example/c\u3002\u597d",
+            "http://b.example/c",
+        ),
+        ("![a](http://b.example/c.png)", "image: a", "http://b.example/c.png"),
+        ("![](http://b.example/c.png)", "image: http://b.example/c.png", "http://b.example/c.png"),
+        ("[![a](http://b.example/c.png)](http://d.example)", "image: a", "http://d.example"),
+        ("[b.example](http://www.b.example/)", "b.example", "http://www.b.example/"),
+        ("[b.example](http://e.example/)", "b.example (http://e.example/)", "http://e.example/"),
+        ("[http://b.example](http://b.example@e.example/)", None, "http://b.example@e.example/"),
+        ("[read 10.0.0.1](http://e.example)", "read 10.0.0.1 (http://e.example)", "http://e.example"),
+        ("[a](mailto:b@c.example)", "a (mailto:b@c.example)", None),
+        ("<b@c.example>", "b@c.example", None),
+        ("[a](/b) [c](#d)", "a (/b) c (#d)", None),
+        ("[a](javascript:alert(1))", "[a](javascript:alert(1))", None),
+        ("[a](file:///b)", "[a](file:///b)", None),
+        ("[a](data:text/html,b)", "[a](data:text/html,b)", None),
+        ("[a](JaVaScRiPt:b)", "[a](JaVaScRiPt:b)", None),
+        ("[a](vscode://b)", "a (vscode://b)", None),
+        ("http:// https://) ://", "http:// https://) ://", None),
+        ("`http://b.example`", "http://b.example", None),
+    ],
+)
+def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links(text, seen, target):
+    lines = laid_out(tail_of(text), plain_page(90))
+    if seen is not None:
+        assert [shown(line).strip() for line in lines] == [seen]
+    else:
+        assert target in shown(lines[0])
+    targets = {
+        segment.style.meta.get("link") for line in lines for segment in line.segments if segment.style
+    } - {None}
+    assert targets == ({target} if target else set())
+
+
+def test_no_link_is_handed_to_the_terminal_which_would_open_it_unasked():
+    lines = laid_out(tail_of("[a](http://b.example) http://c.example"), plain_page())
+    assert all(segment.style.link is None for line in lines for segment in line.segments)

@@ -106,7 +106,10 @@ class _Writer:
             self._put(f" ({self._shortened(source)})", self._stack[-1] + self._style("muted"))
 
     def _link(self, target: str) -> Style:
-        """Return the look of a link that can be opened, and where it leads; of another none."""
+        """Return the look of a link that can be opened, and where it leads; of another none.
+
+        It is no link to the terminal (OSC 8): that would open it without asking.
+        """
         return self._style("link") + Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
     def _behind(self, target: str) -> Style:
