@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmchat.tui.quirks.frames import FrameClock, call_later, keep_frames, paint_now
+from lmchat.tui.quirks.frames import FrameClock, call_later, keep_frames, paint_now, paint_soon
 
 
 class Frames(App[None]):
@@ -35,7 +36,14 @@ def test_textual_still_has_the_names_that_are_used():
     screen = Screen()
     keep_frames(screen)
     assert isinstance(screen._update_timer, FrameClock)
-    for name in ("_on_timer_update", "_dirty_widgets", "_repaint_required", "_layout_required", "_context"):
+    for name in (
+        "_on_timer_update",
+        "_dirty_widgets",
+        "_repaint_required",
+        "_layout_required",
+        "_set_dirty",
+        "_context",
+    ):
         assert hasattr(screen, name)
     assert callable(App._handle_exception)
 
@@ -62,6 +70,39 @@ async def test_a_widget_can_be_painted_at_once_and_is_not_painted_twice():
         paint_now(app.query(Static).first())
         await pilot.pause()
         assert app.frames == frames + 1
+
+
+async def test_a_widget_can_be_painted_soon_without_a_message():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        one, two = app.query(Static)
+        await pilot.pause()
+        frames, sent = app.frames, []
+        for pump in (app.screen, one, two):
+            pump.post_message = lambda message: sent.append(message) or True
+        paint_soon(one)
+        paint_soon(two, Region(0, 0, 1, 1))
+        for pump in (app.screen, one, two):
+            del pump.post_message
+        while app.frames == frames:
+            await pilot.pause()
+        assert (app.frames, sent) == (frames + 1, [])
+
+
+async def test_what_is_laid_out_anew_or_gone_is_left_to_textual():
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        one, two = app.query(Static)
+        await two.remove()
+        paint_soon(two)
+        one.refresh(layout=True)
+        paint_soon(one)
+        assert one._layout_required
+        frames = app.frames
+        with app.batch_update():
+            paint_soon(one)
+        while app.frames == frames:
+            await pilot.pause()
 
 
 async def test_what_two_widgets_ask_for_is_one_frame():

@@ -8,6 +8,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
+from lmchat.tui.widgets import telemetry_panel
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel, TelemetrySnapshot
 from lmchat.tui.widgets.telemetry_rows import SECTIONS, stage_words, telemetry_rows
 from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
@@ -90,18 +91,17 @@ async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
     assert "Requests" not in text
 
 
-async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row():
+async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row(monkeypatch):
     panel = TelemetryPanel(id="telemetry")
     async with Host(right=panel).run_test(size=WIDE) as pilot:
         panel.show(ANSWERING, 104.1)
         await pilot.pause()
         drawn = []
-        panel.refresh = lambda *regions, **rest: drawn.append((regions, rest))
+        monkeypatch.setattr(telemetry_panel, "paint_soon", lambda _, *regions: drawn.extend(regions))
         panel.show(ANSWERING, 104.1)
         assert drawn == []
         panel.show(ANSWERING, 105.2)
-        assert [regions[0].height for regions, _ in drawn] == [1]
-        assert all(not rest.get("layout") for _, rest in drawn)
+        assert [region.height for region in drawn] == [1]
 
 
 async def test_a_row_is_drawn_with_its_new_figure():

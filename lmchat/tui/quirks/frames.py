@@ -83,6 +83,16 @@ def mark(widget: Widget, *regions: Region) -> None:
     widget._repaint_required = True
 
 
+def paint_soon(widget: Widget, *regions: Region) -> None:
+    """Have a widget painted with the next frame, as `refresh` does, without the messages that lead there."""
+    if not widget.is_attached or widget._layout_required or widget.app._batch_count:
+        widget.refresh(*regions)
+        return
+    widget._set_dirty(*regions)
+    widget.screen._dirty_widgets.add(widget)
+    widget.screen._update_timer.resume()
+
+
 def paint_now(widget: Widget, *others: Widget) -> None:
     """Paint what widgets have asked for without the messages that lead there, where nothing else is due."""
     screen = widget.screen

@@ -12,6 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
+from lmchat.tui.quirks.frames import paint_soon
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import content, cut, cut_middle, fit
 from lmchat.tui.widgets.meter import meter
@@ -52,7 +53,7 @@ class TelemetryPanel(Widget):
         for y in range(max(len(rows), len(self._rows))):
             if _at(rows, y) != _at(self._rows, y):
                 self._strips.pop(y, None)
-                self.refresh(Region(0, y, self.size.width, 1))
+                paint_soon(self, Region(0, y, self.size.width, 1))
         self._rows = rows
 
     def _all_rows(self, height: int) -> tuple[Row | None, ...]:

@@ -21,7 +21,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
-from lmchat.tui.quirks.frames import call_later, mark, paint_now
+from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
 from lmchat.tui.quirks.pace import is_behind
 from lmchat.tui.quirks.painting import adopted, jump
 from lmchat.tui.widgets.chat_log.document import Place
@@ -242,7 +242,7 @@ class ChatLog(ReadingLog, can_focus=True):
         """Paint some lines again, if they are on the screen."""
         y = self.document.position(place)
         if self._has_rows(y, lines):
-            self.refresh_lines(y, lines)
+            paint_soon(self, Region(0, y - self.scroll_offset.y, self.size.width, lines))
 
     def _is_on_screen(self, index: int) -> bool:
         return self._has_rows(self.document.heights.top(index), self.document.heights[index])

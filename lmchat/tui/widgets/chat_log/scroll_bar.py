@@ -12,6 +12,8 @@ from textual.scrollbar import ScrollBar, ScrollTo
 from textual.strip import Strip
 from textual.widget import Widget
 
+from lmchat.tui.quirks.frames import paint_soon
+
 _PARTS = ("scroll_up", "grab", "scroll_down")
 """What a press of the mouse does above, on and below the thumb."""
 
@@ -37,7 +39,7 @@ class QuietScrollBar(ScrollBar):
             super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         elif repaint and (look := (*self._thumb(), *self._state())) != self._painted:
             self._painted = look
-            super().refresh()
+            paint_soon(self)
         return self
 
     def _state(self) -> tuple[object, ...]:
