@@ -139,6 +139,10 @@ class FindWords(Post):
     is_typed: bool = True
     """Whether the first of them is to be shown, too."""
 
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, FindWords)
+
 
 class FindNext(Post):
     """Show the next or previous hit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks.bench import Bench, Row
+from tests.benchmarks.find_rows import find
 from tests.benchmarks.idle_rows import idle
 from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
@@ -24,6 +25,7 @@ ROWS = {
     "echo": echo,
     "stop": stop,
     "scroll": scroll,
+    "find": find,
     "idle": idle,
     "proxy": proxy,
     "models": models,

@@ -103,6 +103,7 @@ def test_find_goes_from_hit_to_hit_in_its_bar_and_with_n_in_the_log(tmp_path):
         screen.wait_for("regenerate")
         screen.type("n")
         screen.wait_for("2/2")
+        screen.wait_time(0.5)  # letters that follow each other faster are a word
         screen.type("N")
         screen.wait_for("1/2")
         screen.type("\x1b")

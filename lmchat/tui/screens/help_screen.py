@@ -25,6 +25,17 @@ _PROMPT: tuple[tuple[str, str], ...] = (
     ("/", "At the start of a line: commands; Tab completes them"),
     ("^Z", "Undo"),
 )
+_FIND: tuple[tuple[str, str], ...] = (
+    ("Enter, ↓", "Next hit"),
+    ("↑, Shift+Enter", "Previous hit"),
+    ("Tab", "Read on at the hit; there n and N go on and back"),
+    ("Esc", "Leave; the words stay for the next time"),
+)
+_MOUSE: tuple[tuple[str, str], ...] = (
+    ("Drag", "Select; beyond the edge the chat scrolls"),
+    ("Twice, three times", "Select a word, a paragraph; a drag goes on by them"),
+    ("Shift+drag", "The terminal's own selection, in most terminals"),
+)
 _NUMBERED = "model_"
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
@@ -85,6 +96,8 @@ class HelpScreen(ListDialog[None]):
         yield "The prompt", [(key, title, "") for key, title in _PROMPT]
         for scope in Scope:
             yield scope.value, [self._entry(command) for command in COMMANDS if _is_listed(command, scope)]
+        yield "Find in this session", [(key, title, "") for key, title in _FIND]
+        yield "The mouse in the chat", [(key, title, "") for key, title in _MOUSE]
 
     def _entry(self, command: Command) -> tuple[str, str, str]:
         if command.command_id.startswith(_NUMBERED):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
+
+Searched = tuple[int, list[str]]
+"""A message, and the texts of its parts."""
+_TOGETHER_CHARS = 30_000
+"""Messages are looked through together until they are so long."""
 
 
 class Entries:
@@ -82,7 +87,7 @@ class Entries:
             return [part.text for part in entry.parts]
         return texts_of(entry.message) if entry.message else []
 
-    def searched(self, first: int) -> Iterator[tuple[int, list[str]]]:
+    def searched(self, first: int) -> Iterator[Searched]:
         """Yield all with what a search looks through, from one on, and then those before it."""
         count = len(self._path)
         yield from self._searched(first, count)
@@ -90,7 +95,7 @@ class Entries:
             yield index, self.texts(index)
         yield from self._searched(0, min(first, count))
 
-    def _searched(self, start: int, stop: int) -> Iterator[tuple[int, list[str]]]:
+    def _searched(self, start: int, stop: int) -> Iterator[Searched]:
         for index, message in enumerate(self._path[start:stop], start):
             yield index, self.texts(index) if index in self._made else texts_of(message)
 
@@ -159,3 +164,17 @@ def switch(previous: str, message: ChatMessage) -> str:
     """Return the model that answers from here on, empty where it is the same as before."""
     model = model_of(message)
     return model if previous and model != previous else ""
+
+
+def together(messages: Iterable[Searched]) -> Iterator[list[Searched]]:
+    """Yield some messages at a time: most hold nothing, and that is seen of all of them at once."""
+    some: list[Searched] = []
+    size = 0
+    for index, texts in messages:
+        some.append((index, texts))
+        size += sum(map(len, texts))
+        if size > _TOGETHER_CHARS:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.entries import together
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.hits import Rows, hits_in
 from lmchat.tui.widgets.chat_log.letters import Query
@@ -91,12 +92,14 @@ class Finder:
         if not query.needles:
             return
         sizes: dict[int, int] = {}
-        for index, texts in document.entries.searched(first):
-            self.counts[index] = sum(map(query.count, texts))
-            size = sum(map(len, texts))
-            if self.counts[index]:
-                sizes[index] = size
-            yield size + _LAYOUT_COST
+        for some in together(document.entries.searched(first)):
+            size = sum(len(text) for _, texts in some for text in texts)
+            if query.count("\0".join(text for _, texts in some for text in texts)):
+                for index, texts in some:
+                    self.counts[index] = sum(map(query.count, texts))
+                    if self.counts[index]:
+                        sizes[index] = sum(map(len, texts))
+            yield size + _LAYOUT_COST * len(some)
         if sum(sizes.values()) <= _FEW_CHARS:
             for index, size in sizes.items():
                 self.counts[index] = self._as_shown(document, index)

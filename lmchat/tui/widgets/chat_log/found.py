@@ -196,9 +196,10 @@ class FoundView(ColouredView, can_focus=True):
     async def _count_rest(self, counting: Generator[int]) -> None:
         """Give way to keys and paints after each slice; another search ends this one."""
         while self._counting is counting:
-            is_more = self._count_on(_SLICE)
+            is_more, was = self._count_on(_SLICE), self.finder.place
             self._seek()
-            self.tell_found()
+            if self.finder.place is not was or not is_more:
+                self.tell_found()
             if not is_more:
                 self.refresh()
                 return
