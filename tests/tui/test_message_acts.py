@@ -20,7 +20,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.message_acts import why_not
+from lmchat.tui.widgets.message_acts import why_not
 
 ACTS = [one.command_id.partition(".")[2] for one in COMMANDS if one.action.startswith("message(")]
 TEXT = TextPart(text="See https://example.org\n\n```py\n1\n```\n")

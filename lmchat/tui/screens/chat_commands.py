@@ -13,9 +13,9 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_files import ChatFiles
-from lmchat.tui.screens.message_acts import NOTHING_YET, words_of
 from lmchat.tui.slash import is_command, parse_slash
 from lmchat.tui.themes import theme_named
+from lmchat.tui.widgets.message_acts import NOTHING_YET, words_of
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 _LEDGER = timedelta(days=90)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.tui.screens.chat_links import ChatLinks
-from lmchat.tui.screens.message_acts import has_words
+from lmchat.tui.widgets.message_acts import has_words
 
 
 class ChatEditing(ChatLinks):

@@ -9,8 +9,8 @@ from textual import on
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.chat_editing import ChatEditing
-from lmchat.tui.screens.message_acts import NOTHING_YET, why_not, words_of
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.message_acts import NOTHING_YET, why_not, words_of
 
 _IN_LOG = ("copy", "copy_code", "fold", "source", "links")
 """What the log does, or begins: it knows which block of code comes next, and how a message is shown."""

@@ -13,9 +13,9 @@ from lmchat.errors import LMChatError
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FindNext, FindWords, LookNow, ReadHit, RememberPanels, StopFinding
 from lmchat.tui.screens.chat_commands import ChatCommands
-from lmchat.tui.screens.message_acts import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow
+from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")

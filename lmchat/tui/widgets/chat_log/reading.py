@@ -12,6 +12,7 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.post import Post
 from lmchat.tui.widgets.chat_log.hold import Hold, find, note_around, take
 from lmchat.tui.widgets.chat_log.taking import TakingLog
+from lmchat.tui.widgets.message_acts import why_not
 
 
 class ReadingLog(TakingLog, can_focus=True):
@@ -168,10 +169,10 @@ class ReadingLog(TakingLog, can_focus=True):
         if message is None or self._cursor is None:
             return
         match name:
-            case "fold":
-                self.toggle("is_folded")
-            case "source":
-                self.toggle("is_source")
+            case "fold" | "source" if why_not(name, message, is_busy=False):
+                self.post_message(self.Wanted(name, message))  # who hears of it says why not
+            case "fold" | "source":
+                self.toggle("is_folded" if name == "fold" else "is_source")
             case "copy":
                 self.copy_next(self._cursor, message)
             case "copy_code":

@@ -1,0 +1,181 @@
+"""Every key of a message on every kind of message, in the whole app: nothing fails, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import Role, new_id, now, text_message
+from lmchat.domain.session import SessionHeader
+from lmchat.errors import StoreUnavailable
+from lmchat.tui.commands import BY_ID
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, half, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+from tests.tui.test_message_acts import ACTS, MESSAGES, SENSIBLE, UNFINISHED
+
+KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
+KINDS = ("prompt", "system", "result of a tool", "thought only", "interrupted", "stopped before a word")
+LOOKS = ("copy", "copy_code", "source", "links", "fold", "pager", "tree", "previous_version", "next_version")
+
+
+async def kept_session(desk, kind: str) -> tuple[str, str]:
+    """Write a session whose last message is of a kind; return the ids of both."""
+    moment = now()
+    header = SessionHeader(session_id=new_id(), title="All", created_at=moment, updated_at=moment)
+    prompt = text_message(Role.USER, "First prompt")
+    last = replace(MESSAGES[kind], message_id=new_id(), parent_id=prompt.message_id)
+    await desk.store.append(header, prompt)
+    await desk.store.append(header, last)
+    return header.session_id, last.message_id
+
+
+async def go_to(desk, session_id: str, message_id: str) -> None:
+    await desk.chat.go_to(session_id, message_id=message_id)
+    await desk.pilot.pause()
+    assert desk.chat.focused is desk.chat.log_view
+    assert desk.chat.log_view.focused_message.message_id == message_id
+
+
+async def press(desk, name: str) -> None:
+    desk.app.clear_notifications()
+    await desk.pilot.press(KEYS[name])
+    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.pilot.pause()
+
+
+@pytest.mark.timeout(60)  # fifteen keys each
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
+    backend = ScriptedBackend(*[answer(f"Answer {number}.") for number in range(9)])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        session_id, message_id = await kept_session(desk, kind)
+        before = [m.message_id for m in await desk.store.tree(session_id)]
+        for name in (*LOOKS, *(one for one in ACTS if one not in LOOKS)):
+            await go_to(desk, session_id, message_id)
+            asked = len(backend.requests)
+            await press(desk, name)
+            told = [one.message for one in desk.app._notifications]
+            if kind not in SENSIBLE[name]:
+                assert len(told) == 1, (name, told)
+                assert len(backend.requests) == asked
+            else:
+                assert not any("went wrong" in words for words in told), (name, told)
+            while len(desk.app.screen_stack) > 1:
+                await desk.pilot.press("escape")
+            if name == "delete":
+                await press(desk, "undo")
+            desk.chat.leave_edit()
+        after = [m.message_id for m in await desk.store.tree(session_id)]
+        assert set(before) <= set(after)  # all that was there is there still
+        expected = 2 if kind in UNFINISHED else 1
+        assert len(backend.requests) == (0 if kind in ("system", "result of a tool") else expected)
+
+
+@pytest.mark.parametrize("name", ["edit", "regenerate", "fork", "delete", "pager"])
+async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
+    gate = asyncio.Event()
+    backend = ScriptedBackend(half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B."))
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await shown(desk, "See https://example.org")
+        session_id = desk.conversation.header.session_id
+        await desk.pilot.press("alt+up", KEYS[name])
+        await desk.pilot.pause()
+        while len(desk.app.screen_stack) > 1:
+            await desk.pilot.press("escape")
+        gate.set()
+        await desk.until(lambda: not desk.app.desk.asking, "the end")
+        await desk.app.desk.settle()
+        tree = await desk.store.tree(session_id)
+        texts = [m.text for m in tree if m.role is Role.ASSISTANT]
+        assert texts == [] if name == "delete" else texts[0].endswith("rest.")
+        assert len(backend.requests) == 1
+
+
+async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.say("two")
+        await desk.answered(2)
+        await desk.pilot.press("alt+up", "d")
+        await gone(desk, "Beta.")
+        await desk.pilot.press("d")
+        await gone(desk, "two")
+        await desk.pilot.press("u")
+        await shown(desk, "two")
+        assert "Beta." not in screen_text(desk.app)
+        await desk.pilot.press("u")
+        await shown(desk, "Beta.")
+        await desk.pilot.press("u")
+        await shown(desk, "Nothing was deleted in this session.")
+
+
+async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_path):
+    async with desktop(
+        tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."), answer("Gamma."))
+    ) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.say("two")
+        await desk.answered(2)
+        await desk.say("/delete")
+        await gone(desk, "Beta.")
+        await desk.say("/retry")
+        await shown(desk, "Gamma.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+        await desk.say("/undo")
+        await shown(desk, "Beta.")
+        await shown(desk, "1/2")
+        tree = await desk.store.tree(desk.conversation.header.session_id)
+        assert [m.text for m in tree] == ["one", "Alpha.", "two", "Beta.", "Gamma."]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
+)
+async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path, monkeypatch, name, method):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Beta.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+
+        async def full(*_: object, **__: object) -> None:
+            raise StoreUnavailable("The disk is full.", hint="Free some space.")
+
+        monkeypatch.setattr(desk.store, method, full)
+        await desk.pilot.press("alt+up", KEYS[name])
+        await shown(desk, "The disk is full. Free some space.")
+        assert "Beta." in screen_text(desk.app)
+        assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
+
+
+async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        session_id = desk.conversation.header.session_id
+        await desk.store.update_session(session_id, {"deleted_at": now()})
+        await desk.store.purge(session_id)
+        for name in ("delete", "fork", "next_version", "tree", "undo"):
+            desk.app.clear_notifications()
+            await desk.pilot.press("alt+up", KEYS[name])
+            await desk.pilot.pause()
+            while len(desk.app.screen_stack) > 1:
+                await desk.pilot.press("escape")
+        assert not any("went wrong" in one.message for one in desk.app._notifications)
+        assert "Alpha." in screen_text(desk.app)
+        await desk.say("two")
+        await shown(desk, "Beta.")
