@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextvars import Context
 from pathlib import Path
 
 import pytest
+from textual._context import active_app
 from textual.app import App, ComposeResult
 from textual.drivers import linux_driver
 from textual.screen import Screen
@@ -226,3 +228,12 @@ def test_a_program_whose_terminal_halts_can_be_left(tmp_path: Path, is_read_agai
             program.read_again()
         program.type(F1)
         assert program.wait_exit() == 7
+
+
+async def test_a_frame_knows_its_app_whoever_asked_for_it() -> None:
+    """What the reader of the terminal asks for comes from a context that knows no app."""
+    app = App[None]()
+    async with app.run_test():
+        seen: list[object] = []
+        Context().run(pace.call_for, app.screen, lambda: seen.append(active_app.get()))
+        assert seen == [app]

@@ -70,8 +70,8 @@ def _send(app: App[Any], driver: TerminalDriver, update: CompositorUpdate) -> No
 
 
 def call_for(widget: Widget, call: Callable[[], object]) -> None:
-    """Call something as if a handler of a widget did."""
-    with widget._context():
+    """Call something as if a handler of a widget did; who asked for it may know of no app."""
+    with widget.app._context(), widget._context():
         try:
             call()
         except Exception as error:  # noqa: BLE001 - as Textual does for a handler of messages
