@@ -56,6 +56,10 @@ KINDS = {
         "7. a\n8. b\n\n1) c\n2) d\n\ntext\n\n0. z",
         ["7. a", "8. b", "", "1) c", "2) d", "", "text", "", "0. z"],
     ),
+    "lists that are nested by too few blanks": (
+        "1. one\n  - a\n  - b\n2. two\n  * c\n\n3. three",
+        ["1. one", "  • a", "  • b", "2. two", "  • c", "", "3. three"],
+    ),
     "a number that is too long is text": ("1234567890. a", ["1234567890. a"]),
     "what an item holds": (
         "1. one\n\n   more\n\n   > quote\n\n   ```py\n   x\n   ```\n2. two",
@@ -71,7 +75,7 @@ KINDS = {
     ),
     "tasks": (
         "- [ ] open\n- [x] done\n  - [X] inner\n1. [ ] first\n2. [no] box\n- [x]none\n- [ ]",
-        ["[ ] open", "[x] done", "    [x] inner", "", "1. [ ] first", "2. [no] box", "", "• [x]none", "[ ]"],
+        ["[ ] open", "[x] done", "    [x] inner", "1. [ ] first", "2. [no] box", "• [x]none", "[ ]"],
     ),
     "quotes": (
         "> a\n> b\n>\n> > c\n> - d\n> - e\n>\n> ```\n> f\n> ```\nlazy",

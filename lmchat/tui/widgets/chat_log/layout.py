@@ -14,7 +14,7 @@ from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.half_written import as_it_will_look, without_end_of_code
 from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.nesting import Rest, path
+from lmchat.tui.widgets.chat_log.nesting import ABOVE_LISTS, Rest, path
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import (
@@ -115,10 +115,10 @@ class Layout:
             first, position, above = rest, end + 1, token
 
     def _is_attached(self, above: Token, token: Token) -> bool:
-        """Whether a list follows its paragraph, or a definition another, without a blank row."""
+        """Whether a list follows a paragraph or a list, or a definition another, without a blank row."""
         if self._rest.is_over(above) and self._rest.is_attached:
             return True
-        is_list = above.type == "paragraph_open" and token.type.endswith("_list_open")
+        is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
         is_definition = above.type == token.type == "definition"
         return (is_list or is_definition) and not self._is_behind_blank(token)
 
@@ -190,8 +190,10 @@ class Layout:
             if position and self._is_behind_blank(inner[position]):
                 yield self.page.line([], prefix=rest)
             item = inner[position + 1 : end]
-            mark = f"{number}{token.markup} " if token.type == "ordered_list_open" else ""
-            mark += self._task(item) or ("" if mark else self.page.signs.fresh + " ")
+            mark = " " * self._indent(token, inner[position])
+            is_ordered = token.type == "ordered_list_open"
+            mark += f"{number}{token.markup} " if is_ordered else ""
+            mark += self._task(item) or ("" if is_ordered else self.page.signs.fresh + " ")
             deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
             if self._rest.goes_on(inner[position]):
                 deeper = deeper[1], deeper[1]
@@ -200,6 +202,11 @@ class Layout:
             elif not self._rest.is_over(inner[position]):
                 yield from self._walk(item, deeper, base)
             first, position, number = rest, end + 1, number + 1
+
+    def _indent(self, token: Token, item: Token) -> int:
+        """Return the blanks before an item of an outermost list: too few to nest it, but meant so by many."""
+        line = self._source[item.map[0]] if item.map and not token.level else ""
+        return len(line) - len(line.lstrip(" "))
 
     def _task(self, item: list[Token]) -> str:
         """Take the box of a task from the words of an item; return it as it is shown."""

@@ -11,6 +11,8 @@ from lmchat.tui.widgets.chat_log.syntax import Token
 
 _CONTAINERS = ("blockquote_open", "list_item_open")
 _INNER = (*_CONTAINERS, "bullet_list_open", "ordered_list_open")
+ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
+"""What a list may follow without a blank row."""
 _QUOTE = re.compile(r" {0,3}> ?")
 _ITEM = re.compile(r"( *(?:[-+*]|\d{1,9}[.)]))( *)")
 _FILLER = "___\n"

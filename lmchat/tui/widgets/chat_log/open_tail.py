@@ -10,6 +10,7 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block
 from lmchat.tui.widgets.chat_log.cutting import cut_place
 from lmchat.tui.widgets.chat_log.fences import OpenFence
 from lmchat.tui.widgets.chat_log.nesting import (
+    ABOVE_LISTS,
     Nest,
     before,
     depths,
@@ -84,7 +85,8 @@ class OpenTail(Struct):
         block.is_first = self._is_first
         block.is_attached = self._is_joined
         if not self._nest.head:
-            pattern = {"paragraph_open": _LIST, "definition": _DEFINITION}.get(self._above)
+            pattern = _DEFINITION if self._above == "definition" else None
+            pattern = _LIST if self._above in ABOVE_LISTS else pattern
             block.is_attached = pattern is not None and pattern.match(block.source) is not None
         if not self._frame:
             block.head, block.numbers = self._nest.head, self._nest.numbers
@@ -193,7 +195,7 @@ class OpenTail(Struct):
 
 def _is_joined(above: Token, token: Token) -> bool:
     """Whether a list follows its paragraph, or a definition another, without a blank line."""
-    is_list = above.type == "paragraph_open" and token.type.endswith("_list_open")
+    is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
     is_definition = above.type == token.type == "definition"
     return (is_list or is_definition) and span(above)[1] == span(token)[0]
 

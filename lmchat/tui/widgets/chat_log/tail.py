@@ -71,7 +71,7 @@ class MarkdownTail(OpenTail):
                 self._close(self._cuts((token, tokens), lines, done, first), lines, (token, tokens), first)
                 done = span(token)[1] - first
                 self._leave()
-                self._above = token.type
+                self._above = "" if _is_blank(lines[done - 1]) else token.type
         if not done:
             return self._cut_lines(tokens, lines, first)
         self._drop(sum(map(len, lines[:done])))
