@@ -169,3 +169,15 @@ async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
         await desk.pilot.press("alt+up", "y")
         await shown(desk, "There is nothing in it to copy yet.")
         assert desk.copied == []
+
+
+async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await asked(desk, "one")
+        await desk.say("/delete")
+        await gone(desk, "Alpha.")
+        await shown(desk, "▌ ^R regenerate")
+        await desk.say("/continue")
+        await shown(desk, "Only an answer can be continued; this is none.")
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Beta.")

@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual import on
 from textual.binding import BindingType
 
+from lmchat.domain.message import Role
 from lmchat.errors import LMChatError
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import FindNext, FindWords, LookNow, ReadHit, RememberPanels, StopFinding
@@ -191,10 +192,13 @@ class ChatScreen(ChatCommands):
     def _ways_on(self) -> list[Hint]:
         """Return what can be done from an empty prompt about a last answer that lacks its end."""
         last = self.desk.last_answer()
-        if last is None or self.prompt_input.text or not is_resumable(last) or self.desk.shown.is_busy:
+        if last is None or self.prompt_input.text or self.desk.shown.is_busy:
             return []
-        again = self.hint("retry")
-        return [("/continue", "it"), again] if has_words(last) else [again]
+        again = [self.hint("retry")]
+        if last.role is Role.USER:  # its answer was deleted, or stopped before it began
+            return again
+        resumed = [("/continue", "it")] if has_words(last) else []
+        return [*resumed, *again] if is_resumable(last) else []
 
     def refresh_figures(self) -> None:
         """Show what is measured, and in an empty prompt the ways on."""

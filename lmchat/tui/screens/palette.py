@@ -56,7 +56,7 @@ class CommandRows(Provider):
 
     def _makes_sense(self, command: Command) -> bool:
         chat = self.screen
-        if command.scope is not Scope.MESSAGE or not isinstance(chat, ChatMessages):
+        if not (command.scope is Scope.MESSAGE and command.is_offered and isinstance(chat, ChatMessages)):
             return False
         kind, _, name = command.command_id.partition(".")
         is_act = command.action == f"{kind}({name!r})"
