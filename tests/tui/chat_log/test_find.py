@@ -6,7 +6,9 @@ import random
 
 import pytest
 from msgspec.structs import replace
+from textual.events import Key
 
+from lmchat.domain.attached import as_attached
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.message_path import MessagePath
@@ -180,6 +182,17 @@ async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
     assert log.find("ferns") == 1
     assert log.next_hit(1) == (1, 1)
     assert marked(log, "hit-now") == ["ferns"]
+
+
+async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
+    log.load(
+        [question("Look at a fern:\n\n" + as_attached("notes.txt", 13, "hay\nfern\nhay")), answer("hay")]
+    )
+    await pilot.pause()
+    assert log.find("fern") == 2
+    assert {log.next_hit(1) for _ in range(2)} == {(1, 2), (2, 2)}
+    seen = [log.next_hit(1) and marked(log, "hit-now") for _ in range(2)]
+    assert seen == [["fern"], ["fern"]]
 
 
 async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
@@ -433,3 +446,39 @@ async def test_a_stopped_answer_is_looked_through_too(log):
     log.load([answer("A fern", state=AnswerState.STOPPED)])
     assert log.find("fern") == 1
     assert log.find("stopped") == 0
+
+
+async def test_a_word_that_begins_with_n_or_v_is_typed_and_neither_looks_nor_selects(pilot, log):
+    log.load([answer("fern")])
+    log.typed_into = pilot.app.query_one("Input")
+    log.find("fern")
+    log.clear_find()
+    for word in ("no", "very"):
+        log.focus()
+        await pilot.pause()
+        for letter in word:
+            log.post_message(Key(letter, letter))
+        await pilot.pause()
+        assert set(word) <= set(log.typed_into.value)
+        assert not log.finder.is_active
+        assert log.selected is None
+
+
+async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_either_way(pilot, log):
+    hay = "hay " * 6_000
+    log.load([answer(f"ab 1\n\n`a*b` and `a*b`\n\nab 2\n\n{hay}\n\n`a*b`\n\nab 3")])
+    await pilot.pause()
+    log.find("ab")
+    log.scroll_home()
+    rows_seen = []
+    for step in (1, 1, 1, 1, -1, -1, -1):
+        log.next_hit(step)
+        rows_seen += [row.strip() for row in rows(log) if row.strip().startswith("ab ")]
+        assert marked(log, "hit-now") == ["ab"]
+    assert {"ab 1", "ab 2", "ab 3"} <= set(rows_seen)
+    assert log.finder.standing[1] == 3
+    log.find("ab")
+    places = [log.next_hit(-1) and log.finder.place for _ in range(4)]
+    assert len(set(places[:3])) == 3
+    assert places[3] == places[0]
+    assert log.finder.standing[1] == 3

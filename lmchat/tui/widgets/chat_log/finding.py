@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 
+from lmchat.domain.attached import AttachedFile, pieces_of
 from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document import Document, Place
@@ -254,6 +255,9 @@ class Finder:
             return 0
         if entry.message.role is Role.SYSTEM:
             return self.query.count(entry.message.text)
+        if entry.message.role is Role.USER:
+            files = (piece for piece in pieces_of(entry.message.text) if isinstance(piece, AttachedFile))
+            return sum(self.query.count(file.text) for file in files)
         return sum(self.query.count(part.text) for part in entry.parts if part.kind is ReasoningPart)
 
     def _likely(self, block: Block) -> int:

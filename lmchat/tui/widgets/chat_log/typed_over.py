@@ -14,7 +14,7 @@ from lmchat.tui.widgets.chat_log.unseen import UnseenLines
 WORD_GAP_S = 0.2
 """Letters of one word come closer; a key that would change something waits so long whether one follows."""
 _NAMES = ("edit", "regenerate", "resume", "fork", "delete", "tree", "links", "pager")
-HELD = frozenset(f"message('{name}')" for name in _NAMES)
+HELD = frozenset({*(f"message('{name}')" for name in _NAMES), "select(0)"})
 """Actions that begin, change or open something."""
 
 
@@ -68,11 +68,15 @@ class TypedOver(UnseenLines, can_focus=True):
                 self._pass_on(event)
             return
         self._typed = [event]
-        if self.word_gap_s and active.binding.action in HELD:
+        if self.word_gap_s and self._is_held(active.binding.action):
             event.stop()
             event.prevent_default()
             self._held_action = active.binding.action
             self._holding = self.set_timer(self.word_gap_s, self._run_held)
+
+    def _is_held(self, action: str) -> bool:
+        """Whether an action waits; one that goes from hit to hit does so only while nothing is marked."""
+        return action in HELD or (action.startswith("hit(") and not self.finder.is_active)
 
     def _run_held(self) -> None:
         """Do what waited."""
