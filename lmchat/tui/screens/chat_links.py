@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Mapping
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.screens.chat_tree import ChatTree
@@ -15,21 +16,27 @@ _MOST_ASKED = 600
 class ChatLinks(ChatTree):
     """Shows where links lead, and opens pages of the web, nothing else, in the user's browser."""
 
-    def show_links(self, found: Iterable[str], text: str) -> None:
-        """List the links of a message with their words in its text; a single one is asked for at once."""
-        from lmchat.tui.screens.links_dialog import LinksDialog
-        from lmchat.tui.widgets.chat_log.addresses import can_be_opened
+    def show_links(self, text: str) -> None:
+        """List the links of a text; a giant one is read beside all else."""
         from lmchat.tui.widgets.chat_log.syntax import links
 
-        addresses = [address for address in dict.fromkeys(found) if can_be_opened(address)]
-        if not addresses:
+        async def work() -> None:
+            self.offer_links(await asyncio.to_thread(links, text))
+
+        self.attempt(work, group="link")
+
+    def offer_links(self, found: Mapping[str, str]) -> None:
+        """List addresses with their words, those that can be opened; a single one is asked for at once."""
+        from lmchat.tui.screens.links_dialog import LinksDialog
+        from lmchat.tui.widgets.chat_log.addresses import can_be_opened
+
+        pages = {address: words for address, words in found.items() if can_be_opened(address)}
+        if not pages:
             self.app.notify("This message has no links.", markup=False)
-        elif len(addresses) == 1:
-            self.ask_to_open(addresses[0])
+        elif len(pages) == 1:
+            self.ask_to_open(*pages)
         else:
-            words: Mapping[str, str] = links(text)
-            named = {address: words.get(address, "") for address in addresses}
-            self.app.push_screen(LinksDialog(named), lambda chosen: self.ask_to_open(chosen or ""))
+            self.app.push_screen(LinksDialog(pages), lambda chosen: self.ask_to_open(chosen or ""))
 
     def ask_to_open(self, address: str) -> None:
         """Ask whether a page shall be opened, and say where it is: an address may pretend to be another."""

@@ -60,9 +60,7 @@ class ChatMessages(ChatEditing):
             self.log_view.show_message(message.message_id)
             self.log_view.action_message(name)
         elif name == "links":
-            from lmchat.tui.widgets.chat_log.syntax import links
-
-            self.show_links(links(message.text), message.text)
+            self.show_links(message.text)
         else:
             self.post_message(CopyText(words_of(message)))
 
@@ -75,7 +73,7 @@ class ChatMessages(ChatEditing):
         elif event.name == "copy" and event.text:
             self.post_message(CopyText(event.text))
         elif event.name == "links" and event.text:
-            self.show_links(event.text.split(), event.message.text)
+            self.offer_links({event.text: ""})
         elif reason or event.name == "copy_code":
             self.app.notify(reason or "This message has no code block.", markup=False)
         elif event.name == "copy":
@@ -95,7 +93,7 @@ class ChatMessages(ChatEditing):
             "tree": lambda _: self.show_tree(),
             "pager": self.page,
             "stop": lambda _: self.stop_clicked(),
-            "links": lambda message: self.show_links((), message.text),
+            "links": lambda message: self.show_links(message.text),
         }
         if name in handlers:
             handlers[name](message)

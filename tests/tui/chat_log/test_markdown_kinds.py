@@ -17,7 +17,7 @@ from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.inline import inline_spans
-from lmchat.tui.widgets.chat_log.syntax import parse_inline
+from lmchat.tui.widgets.chat_log.syntax import links, parse_inline
 from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
 
 RULE = "─"
@@ -377,6 +377,20 @@ def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links(text, se
         segment.style.meta.get("link") for line in lines for segment in line.segments if segment.style
     } - {None}
     assert targets == ({target} if target else set())
+
+
+def test_links_are_found_in_order_each_once_with_their_words():
+    text = (
+        "[a](http://a.example) and http://b.example\n\n- [again](http://a.example) ![p](http://p.example)\n"
+        "> [r][ref] <http://c.example>\n\n`http://no.example`\n\n[ref]: http://d.example\n"
+    )
+    assert links(text) == {
+        "http://a.example": "a",
+        "http://b.example": "http://b.example",
+        "http://p.example": "p",
+        "http://d.example": "r",
+        "http://c.example": "http://c.example",
+    }
 
 
 def test_no_link_is_handed_to_the_terminal_which_would_open_it_unasked():

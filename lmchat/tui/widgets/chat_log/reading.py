@@ -177,10 +177,6 @@ class ReadingLog(TakingLog, can_focus=True):
                 self.copy_next(self._cursor, message)
             case "copy_code":
                 self.copy_code(self._cursor, message)
-            case "links":
-                from lmchat.tui.widgets.chat_log.syntax import links
-
-                self.post_message(self.Wanted(name, message, "\n".join(links(message.text))))
             case _:
                 self.post_message(self.Wanted(name, message))
 

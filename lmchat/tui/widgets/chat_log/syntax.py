@@ -14,6 +14,9 @@ _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 _LINE_ENDS = frozenset("\n\r\0")
 """What the parser takes for the end of a line, or for another character."""
 
+_LINK_SIGNS = ("[", "<", "://")
+"""A block without any of these holds no link."""
+
 
 class Token(Protocol):
     """What is read of the parser's tokens."""
@@ -106,7 +109,7 @@ def links(text: str) -> dict[str, str]:
     references: References = {}
     found: dict[str, str] = {}
     for block in parse_blocks(text, references):
-        if block.type == "inline":
+        if block.type == "inline" and any(sign in block.content for sign in _LINK_SIGNS):
             for target, words in _links(parse_inline(block.content, references)):
                 found[target] = found.get(target) or words.strip()
     return found
