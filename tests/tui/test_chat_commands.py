@@ -149,6 +149,7 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
         await desk.ready()
         await desk.pilot.press("slash")
         await shown(desk, "/model")
+        await shown(desk, "● qwen3-8b")
         rows = screen_text(desk.app).rstrip().split("\n")
         listed = [row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")]
         assert len(listed) == count
