@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
 
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.services.exporting import Exported
+from lmchat.services.exporting import ExportAs, Exported
 from lmchat.services.library import Library
 from lmchat.typed_path import path_of
 
@@ -48,7 +47,7 @@ async def _to_stdout(parts: Parts, library: Library, session_id: str) -> int:
     options = parts.options
     form = options.format or ("json" if options.json else "md")
     session = await library.store.open_session(session_id)
-    text = await library.export_text(session, form=form, **_extras(parts))
+    text = await library.export_text(session, _how(parts, form))
     if options.json and form != "json":
         parts.output.document({"id": session_id, "format": form, "text": text})
     elif form == "json":
@@ -61,22 +60,21 @@ async def _to_stdout(parts: Parts, library: Library, session_id: str) -> int:
 async def _into_file(parts: Parts, library: Library, name: str, session_id: str) -> int:
     options = parts.options
     session = await library.store.open_session(session_id)
-    path = await library.export_file(
-        session, path_of(name), form=options.format, is_forced=options.force, **_extras(parts)
-    )
+    how = _how(parts, options.format)
+    path = await library.export_file(session, path_of(name), how, is_forced=options.force)
     return _told(parts, Exported(paths=(path,), refused=()))
 
 
 async def _into_folder(parts: Parts, library: Library, folder: str, ids: Sequence[str]) -> int:
     options = parts.options
-    exported = await library.export_several(
-        ids, path_of(folder), form=options.format or "md", is_forced=options.force, **_extras(parts)
-    )
+    how = _how(parts, options.format or "md")
+    exported = await library.export_several(ids, path_of(folder), how, is_forced=options.force)
     return _told(parts, exported)
 
 
-def _extras(parts: Parts) -> Mapping[str, Any]:
-    return {"with_reasoning": parts.options.reasoning, "with_branches": parts.options.branches}
+def _how(parts: Parts, form: str) -> ExportAs:
+    options = parts.options
+    return ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
 
 
 def _told(parts: Parts, exported: Exported) -> int:

@@ -13,6 +13,7 @@ from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.services.exporting import ExportAs
 from lmchat.services.library import Library
 
 _SHORT_ID = 8
@@ -49,7 +50,7 @@ async def show(parts: Parts) -> int:
     form = "json" if parts.output.is_json else "txt"
     async with aclosing(make_store(parts)) as store:
         session = await store.open_session(await store.find(parts.options.id))
-        text = await make_library(store).export_text(session, form=form, with_reasoning=True)
+        text = await make_library(store).export_text(session, ExportAs(form=form, with_reasoning=True))
     if parts.output.is_json:
         parts.output.raw_document(text)
     else:

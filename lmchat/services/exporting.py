@@ -28,6 +28,23 @@ class WriteNewFile(Protocol):
         ...
 
 
+class ExportAs(Struct, frozen=True, kw_only=True):
+    """In which form, and with what beside what is said."""
+
+    form: str = ""
+    """`md`, `json`, `html` or `txt`; empty: what the name of the file says, else Markdown."""
+    with_reasoning: bool = False
+    """Whether what was thought goes along."""
+    with_branches: bool = False
+    """Whether all branches do, not the path that is shown alone; in JSON they always do where they can."""
+
+
+MARKDOWN = ExportAs(form="md")
+"""What is said, as Markdown."""
+BY_NAME = ExportAs()
+"""What is said, in the form that the file's name says."""
+
+
 class Exported(Struct, frozen=True, kw_only=True):
     """What became of the export of several sessions."""
 
@@ -54,19 +71,14 @@ class Exporting:
     async def export_text(
         self,
         session: Session,
-        *,
-        form: str = "md",
-        with_reasoning: bool = False,
-        with_branches: bool = False,
+        how: ExportAs = MARKDOWN,
     ) -> str:
-        """Return a session as `md`, `json`, `html` or `txt`; made in a thread, a long one takes its time.
-
-        JSON has all branches, wherever the store can tell them.
-        """
-        if with_branches or form == "json":
-            session = await self._with_tree(session, is_needed=with_branches)
+        """Return a session as text; made in a thread, a long one takes its time."""
+        form = how.form or MARKDOWN.form
+        if how.with_branches or form == "json":
+            session = await self._with_tree(session, is_needed=how.with_branches)
         return await asyncio.to_thread(
-            render, session, form=form, with_reasoning=with_reasoning, zone=self._zone
+            render, session, form=form, with_reasoning=how.with_reasoning, zone=self._zone
         )
 
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
@@ -88,10 +100,8 @@ class Exporting:
         self,
         session: Session,
         path: Path,
+        how: ExportAs = BY_NAME,
         *,
-        form: str = "",
-        with_reasoning: bool = False,
-        with_branches: bool = False,
         is_forced: bool = False,
     ) -> Path:
         """Write a session into a file, or under a name of its own into a folder, and return its path.
@@ -99,20 +109,16 @@ class Exporting:
         Raises:
             FileRefused: the file exists and is not forced, or cannot be written.
         """
-        form = form or form_of(path)
-        text = await self.export_text(
-            session, form=form, with_reasoning=with_reasoning, with_branches=with_branches
-        )
-        return await asyncio.to_thread(self._write, session, path, text, form=form, is_forced=is_forced)
+        how = how if how.form else replace(how, form=form_of(path))
+        text = await self.export_text(session, how)
+        return await asyncio.to_thread(self._write, session, path, text, form=how.form, is_forced=is_forced)
 
     async def export_several(
         self,
         ids: Sequence[str],
         folder: Path,
+        how: ExportAs = MARKDOWN,
         *,
-        form: str = "md",
-        with_reasoning: bool = False,
-        with_branches: bool = False,
         is_forced: bool = False,
     ) -> Exported:
         """Write sessions into a folder, each under a name that no other one gets.
@@ -125,17 +131,8 @@ class Exporting:
         for number, session_id in enumerate(ids, 1):
             try:
                 session = await self.store.open_session(session_id)
-                path = _free_path(folder, session, form, paths)
-                paths.append(
-                    await self.export_file(
-                        session,
-                        path,
-                        form=form,
-                        with_reasoning=with_reasoning,
-                        with_branches=with_branches,
-                        is_forced=is_forced,
-                    )
-                )
+                path = _free_path(folder, session, how.form, paths)
+                paths.append(await self.export_file(session, path, how, is_forced=is_forced))
             except LMChatError as error:
                 refused.append((session_id, error))
                 if isinstance(error, FileRefused) and not isinstance(error, FileExists):
@@ -146,21 +143,12 @@ class Exporting:
     async def export_all(
         self,
         folder: Path,
+        how: ExportAs = MARKDOWN,
         *,
-        form: str = "md",
-        with_reasoning: bool = False,
-        with_branches: bool = False,
         is_forced: bool = False,
     ) -> Exported:
         """Write every session into a folder, archived ones too."""
-        return await self.export_several(
-            await self.every_id(),
-            folder,
-            form=form,
-            with_reasoning=with_reasoning,
-            with_branches=with_branches,
-            is_forced=is_forced,
-        )
+        return await self.export_several(await self.every_id(), folder, how, is_forced=is_forced)
 
     async def every_id(self) -> tuple[str, ...]:
         """Return the ids of all sessions, archived ones too, without those in the trash."""

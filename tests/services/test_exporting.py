@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
-from lmchat.services.exporting import form_of
+from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
 from lmchat.storage.whole_file import write_new_file
 from tests.support.chats import answer, header, reply, say, store_at
@@ -59,13 +59,13 @@ async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, 
     assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
     with pytest.raises(FileRefused, match="exists already"):
         await library.export_file(session, path)
-    await library.export_file(session, path, form="txt", is_forced=True)
+    await library.export_file(session, path, ExportAs(form="txt"), is_forced=True)
     assert path.read_text().startswith("Plan for the garden\n===")
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
     (one,) = await chats(store, "../../etc/passwd")
-    path = await library.export_file(await store.open_session(one), tmp_path, form="json")
+    path = await library.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
 
@@ -108,15 +108,15 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
     (one,) = await chats(store, "one")
     with pytest.raises(WrongUse):
-        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", form="pdf")
+        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", ExportAs(form="pdf"))
     assert not (tmp_path / "a.pdf").exists()
 
 
 async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, library):
     session = await store.open_session(await branched(store))
     for form in ("md", "txt", "html"):
-        plain = await library.export_text(session, form=form)
-        whole = await library.export_text(session, form=form, with_branches=True)
+        plain = await library.export_text(session, ExportAs(form=form))
+        whole = await library.export_text(session, ExportAs(form=form, with_branches=True))
         assert "old answer" not in plain
         assert all(
             whole.count(words) == 1
@@ -131,13 +131,15 @@ async def test_what_a_branch_is_called_stands_above_it(store, library):
     old = next(one for one in await store.tree(session_id) if one.text == "old answer")
     await store.name_branch(session_id, old.message_id, "First \x1b[31midea")
     for form in ("md", "txt", "html"):
-        text = await library.export_text(await store.open_session(session_id), form=form, with_branches=True)
+        text = await library.export_text(
+            await store.open_session(session_id), ExportAs(form=form, with_branches=True)
+        )
         assert "Another branch “First ␛[31midea”, after “first question”" in text
 
 
 async def test_json_always_has_all_branches_and_the_path_apart(store, library):
     session = await store.open_session(await branched(store))
-    data = json.loads(await library.export_text(session, form="json"))
+    data = json.loads(await library.export_text(session, ExportAs(form="json")))
     assert [one["parts"][0]["text"] for one in data["messages"]] == [
         *("first question", "new answer", "after the new one")
     ]
@@ -151,8 +153,10 @@ async def test_json_always_has_all_branches_and_the_path_apart(store, library):
 async def test_a_session_without_branches_is_the_same_with_them(store, library):
     (one,) = await chats(store, "one")
     session = await store.open_session(one)
-    assert await library.export_text(session, with_branches=True) == await library.export_text(session)
-    assert "branches" not in json.loads(await library.export_text(session, form="json"))
+    assert await library.export_text(session, ExportAs(with_branches=True)) == await library.export_text(
+        session
+    )
+    assert "branches" not in json.loads(await library.export_text(session, ExportAs(form="json")))
 
 
 async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
@@ -162,7 +166,7 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library)
     newer = replace(last, parts=(replace(last.parts[0], text="newer words"),))
     unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
     shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
-    text = await library.export_text(shown, with_branches=True)
+    text = await library.export_text(shown, ExportAs(with_branches=True))
     assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (True, True, False)
     assert "> **Still arriving.**" in text
 
@@ -174,10 +178,10 @@ async def test_where_the_store_fails_json_has_what_is_shown(store, library, monk
         raise StoreUnavailable("The disk is gone.")
 
     monkeypatch.setattr(store, "tree", fail)
-    data = json.loads(await library.export_text(session, form="json"))
+    data = json.loads(await library.export_text(session, ExportAs(form="json")))
     assert len(data["messages"]) == 3
     with pytest.raises(StoreUnavailable):
-        await library.export_text(session, with_branches=True)
+        await library.export_text(session, ExportAs(with_branches=True))
 
 
 async def test_several_sessions_get_names_that_are_told_apart_however_alike_they_are(
@@ -211,5 +215,8 @@ async def test_unfinished_answers_are_marked_in_every_form(store, library):
     opened = await store.open_session(session.session_id)
     assert opened.messages[-1].role is Role.ASSISTANT
     for form in ("md", "txt", "html"):
-        assert "Interrupted." in await library.export_text(opened, form=form)
-    assert json.loads(await library.export_text(opened, form="json"))["messages"][1]["state"] == "interrupted"
+        assert "Interrupted." in await library.export_text(opened, ExportAs(form=form))
+    assert (
+        json.loads(await library.export_text(opened, ExportAs(form="json")))["messages"][1]["state"]
+        == "interrupted"
+    )

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
+from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import bringing, chat_files
@@ -96,7 +97,7 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
     assert await other.branch_names(session_id) == await store.branch_names(session_id) != {}
-    again = await library(other).export_text(await other.open_session(session_id), form="json")
+    again = await library(other).export_text(await other.open_session(session_id), ExportAs(form="json"))
     assert again == path.read_text()
 
 
@@ -108,7 +109,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     session_id = await grown(store, seed)
     session = await store.open_session(session_id)
     path = await library(store).export_file(
-        session, tmp_path / "tree.md", with_branches=with_branches, with_reasoning=True
+        session, tmp_path / "tree.md", ExportAs(with_branches=with_branches, with_reasoning=True)
     )
     (one,) = await bring(Importer(other, DiskFiles()), str(path))
     read_back = await other.open_session(session_id)
@@ -124,7 +125,9 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
         ]
         assert await other.branch_names(session_id) == await store.branch_names(session_id)
         assert one.beside == len(await store.tree(session_id)) - len(session.messages)
-    again = await library(other).export_text(read_back, with_branches=with_branches, with_reasoning=True)
+    again = await library(other).export_text(
+        read_back, ExportAs(with_branches=with_branches, with_reasoning=True)
+    )
     # The figures of answers are not in Markdown.
     assert _without_tokens(again) == _without_tokens(path.read_text())
 
@@ -242,7 +245,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     evil = replace(
         kept, header=header("evil"), messages=(replace(asked, parts=(TextPart(text="evil words"),)),)
     )
-    text = await library(store).export_text(evil, form="json")
+    text = await library(store).export_text(evil, ExportAs(form="json"))
     (one,) = await bring(importer, file_of(tmp_path, text))
     assert not one.is_there
     assert (await store.open_session(mine.session_id)) == kept
@@ -390,7 +393,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     await library(store).pin(pinned.session_id)
     await library(store).archive(archived.session_id)
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
-    exported = await library(store).export_all(tmp_path / "backup", form="json")
+    exported = await library(store).export_all(tmp_path / "backup", ExportAs(form="json"))
     assert len(exported.paths) == 5
     await bring(
         Importer(other, DiskFiles(), clock=Clock(pinned.updated_at.replace(year=2030))),

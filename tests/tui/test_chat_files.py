@@ -113,7 +113,7 @@ async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_p
         await desk.ready()
         await desk.say(f"/import {path}")
         await shown(desk, "was not imported")
-        await shown(desk, "line 2, column 10")
+        await shown(desk, "it is no JSON")
         await desk.until(lambda: desk.chat.prompt_input.text == f"/import {path}", "the command")
         assert await desk.store.list_sessions() == ()
 

@@ -8,6 +8,7 @@ from typing import Any
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import FileExists
 from lmchat.safe_text import safe_line
+from lmchat.services.exporting import ExportAs
 from lmchat.tui.screens.chat_messages import ChatMessages
 from lmchat.typed_path import path_of
 
@@ -54,8 +55,7 @@ class ChatFiles(ChatMessages):
             written = await self.workspace.library.export_file(
                 self._session(),
                 path_of(wish.name),
-                with_reasoning=wish.with_reasoning,
-                with_branches=wish.with_branches,
+                ExportAs(with_reasoning=wish.with_reasoning, with_branches=wish.with_branches),
                 is_forced=is_forced,
             )
         except FileExists as error:
