@@ -28,6 +28,8 @@ _LOOKED_BACK = 4_000
 """So much of the end may be said once more before what is new; a whole answer is recognised beside it."""
 _SURE_LETTERS = 16
 """So many letters that stand at the end, and nowhere before, are not said twice by chance."""
+_SAMPLE_CHARS = 500
+"""So much of a text is enough to know whether it has letters, and goes round."""
 _ECHO_LETTERS = 8
 _WORD_LETTERS = 5
 _BEGUN_LETTERS = 3
@@ -164,12 +166,15 @@ def _is_repetition(base: str, end: str, head: str) -> bool:
 
 def _goes_round(end: str) -> bool:
     """Whether a text is the same again and again, as a rule or a row of equal cells: it may go on so."""
-    return any(end.startswith(end[period:]) for period in range(1, len(end) // 2 + 1))
+    begin = end[:_SAMPLE_CHARS]
+    periods = range(1, min(len(end) // 2, _SAMPLE_CHARS) + 1)
+    return any(end.startswith(begin[: len(end) - one], one) and end.startswith(end[one:]) for one in periods)
 
 
 def _letters(text: str) -> int:
-    """Return how many letters and figures a text has; one that is as wide as two counts as two."""
-    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text if char.isalnum())
+    """Return how many letters and figures a text begins with; one that is as wide as two counts as two."""
+    letters = (char for char in text[:_SAMPLE_CHARS] if char.isalnum())
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in letters)
 
 
 def _is_letter(char: str) -> bool:

@@ -183,3 +183,5 @@ def test_the_last_words_are_whole_ones_where_there_are_enough():
 def test_a_long_answer_is_looked_at_no_longer_than_a_short_one_for_each_word():
     text = " ".join(f"word{number}" for number in range(20_000))
     assert continuation(text, "word19998 word19999 and on", is_taken_up=False, is_all=False) == " and on"
+    assert continuation(text, f"{text} and on", is_taken_up=True, is_all=False) == " and on"
+    assert continuation(text * 10, " and on", is_taken_up=True, is_all=False) == " and on"
