@@ -12,7 +12,7 @@ from tests.benchmarks.texts import mixed
 
 _POLLS_S = 10.0
 """Two polls of the sidebar."""
-_LONG_S = 20.0
+_LONG_S = 15.0
 _FOCUS_OUT, _FOCUS_IN, _ESCAPE = "\x1b[O", "\x1b[I", "\x1b"
 _FIND, _PICKER, _HELP, _PREVIOUS_MESSAGE = "\x06", "\x0f", "\x1b[11~", "\x1b[1;3A"
 

@@ -70,7 +70,7 @@ def _logged(bench: Bench, text: str) -> float:
 
 
 def stream(bench: Bench) -> Iterator[Row]:
-    text = mixed(2_800)
+    text = mixed(4_000)
     ours, logs = [], []
     for _ in range(bench.runs):
         ours.append(_stream(bench, text))
@@ -112,12 +112,12 @@ def stop(bench: Bench) -> Iterator[Row]:
         drawn.wait_for(PROMPTED)
         bench.server.text, bench.server.rate = mixed(20_000), 100
         drawn.type("go\r")
-        time.sleep(2)
+        time.sleep(1)
         mark = drawn.count
         at_s = drawn.type("\x1b")
         bench.server.hung_up.wait(5)
         hung.append((bench.server.hung_up_s - at_s) * 1e3)
-        time.sleep(1)
+        time.sleep(0.5)
         rest.append((drawn.shown_s(["stopped"], since=mark)["stopped"] - at_s) * 1e3)
         drawn.end()
     yield row(
@@ -135,10 +135,11 @@ def flood(bench: Bench) -> Iterator[Row]:
         drawn = bench.lmchat()
         drawn.wait_for(PROMPTED)
         bench.server.text, bench.server.rate = mixed(80_000) + "\n\nTHE-END-OF-ALL", 0
+        bench.server.done.clear()
         mark = drawn.count
         drawn.type("go\r")
         bench.server.done.wait(30)
-        time.sleep(1.5)
+        drawn.rest()
         shown_s = drawn.shown_s(["THE-END-OF-ALL"], since=mark)["THE-END-OF-ALL"]
         times.append(shown_s - bench.server.written[-1][0])
         drawn.end()
