@@ -9,6 +9,7 @@ from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.search_rows import search
 from tests.benchmarks.size_rows import sizes
+from tests.benchmarks.soak_rows import soak
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import killed, written
 from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
@@ -27,6 +28,7 @@ ROWS = {
     "scroll": scroll,
     "find": find,
     "idle": idle,
+    "soak": soak,
     "proxy": proxy,
     "models": models,
     "append": append,

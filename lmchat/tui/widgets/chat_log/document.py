@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.blocks import Block, Code
+from lmchat.tui.widgets.chat_log.built import Built
 from lmchat.tui.widgets.chat_log.entries import Entries
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 from lmchat.tui.widgets.chat_log.heights import Heights
@@ -32,6 +33,7 @@ class Document:
         self.uncoloured: list[tuple[Code, str]] = []
         """Fences that were laid out in pieces and have ended, with the words after their marks."""
         self._laid: deque[Block] = deque()
+        self._built = Built()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -51,6 +53,7 @@ class Document:
         self.entries = Entries(path)
         self.uncoloured.clear()
         self._laid.clear()
+        self._built = Built()
         self._estimate()
 
     def prepend(self, earlier: MessagePath) -> None:
@@ -91,6 +94,7 @@ class Document:
         """Make the blocks of a message anew."""
         if self.entries[index].is_built:
             self.entries[index].build()
+            self._built.add(self.entries[index])
             self._relink(index)
         self.measure(index)
 
@@ -140,6 +144,7 @@ class Document:
         if not entry.is_built:
             entry.build()
             self.measure(index)
+            self._built.add(entry)
         return len(entry.blocks)
 
     def prepare(self, index: int, number: int) -> int:
@@ -265,7 +270,7 @@ class Document:
             self._laid.popleft().lines = None
         is_full = self.entries.made_count > KEPT_ENTRIES
         has_forgotten = is_full and self.entries.forget(KEPT_ENTRIES // 2)
-        return excess > 0 or has_forgotten
+        return self._built.forget() or excess > 0 or has_forgotten
 
 
 def _is_same(old: Line, new: Line) -> bool:

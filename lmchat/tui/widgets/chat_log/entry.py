@@ -109,7 +109,7 @@ class Entry(Struct):
         self._base = self._stable = len(self.blocks)
         if self._last_grows:
             last = self.parts[-1]
-            self._base = len(self.blocks) - len(last.blocks())
+            self._base = len(self.blocks) - len(last.tail.closed) - len(last.tail.open)
             self._stable = self._base + len(last.tail.closed)
         self._put_cursor()
         self.blocks += self._foot()
@@ -130,6 +130,8 @@ class Entry(Struct):
                 self._part(RefusalPart).feed(text)
             case ToolCallDelta():
                 part = self._call(delta.index)
+                if part is not self.parts[-1] or (delta.name and not part.name):
+                    self.blocks.clear()  # it stands between others, or its head will look different
                 part.name = part.name or delta.name
                 part.feed(delta.arguments)
 
@@ -192,7 +194,7 @@ class Entry(Struct):
         if not self.parts or not self.is_open or self.is_source:
             return False
         kind = self.parts[-1].kind
-        return kind in _SAID or (kind is ReasoningPart and not self.is_folded)
+        return kind is not ReasoningPart or not self.is_folded
 
     def _part(self, kind: type[Any]) -> LivePart:
         """Return the last part if it is of a kind, else a new one."""

@@ -9,12 +9,12 @@ from functools import partial
 from rich.style import Style
 
 from lmchat.domain.attached import AttachedFile, pieces_of
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, ToolCallPart
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
 from lmchat.domain.turn import Stage, Turn
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, made, plain_blocks
-from lmchat.tui.widgets.chat_log.code import code_lines, head_line
+from lmchat.tui.widgets.chat_log.code import head_line
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import Page, broken, width_of
 
@@ -119,20 +119,16 @@ def refused() -> Block:
     return made(lambda page: [page.row([[("! refused", page.styles["warning"])]])])
 
 
-def tool_block(call: ToolCallPart) -> Block:
-    """Return a call of a tool: shown, never run."""
-    name, arguments = safe_line(call.name, limit=80), call.arguments
+def tool_block(name: str) -> Block:
+    """Return the row above the arguments of a call of a tool: it is shown, never run."""
+    words = f"asks for the tool {safe_line(name, limit=80)}" if name.strip() else "asks for a tool"
 
     def make(page: Page) -> list[Line]:
-        head = head_line(page, f"asks for the tool {name}" if name else "asks for a tool", hint="copy")
+        head = head_line(page, words)
         head.hint = None
-        return (
-            [head, *code_lines(page, arguments.strip("\n"), "json", is_first=False)] if arguments else [head]
-        )
+        return [head]
 
-    block = made(make)
-    block.source = arguments.strip("\n")
-    return block
+    return made(make)
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:

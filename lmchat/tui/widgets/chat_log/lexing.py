@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -18,7 +19,9 @@ Kinds = Iterable[tuple[str, str]]
 """Pieces of code with the names of their styles."""
 TAB_CELLS = 4
 MOST_PIECE_S = 0.05
-"""So much time of a core one piece may take; a language that took more stays plain while it streams."""
+"""So much time of a core one piece may take; a language that took more again and again stays plain."""
+_MOST_STRIKES = 3
+"""Once may be the machine, not the lexer."""
 MOST_WHOLE_CHARS = 1_000_000
 """What is longer keeps the colours of its pieces."""
 MOST_WHOLE_S = 5.0
@@ -49,7 +52,7 @@ _NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
 _RUN_BITS = 12
 _MOST_RUN = (1 << _RUN_BITS) - 1
 """A run of one style is its number and its length in two bytes."""
-_slow: set[str] = set()
+_strikes: Counter[str] = Counter()
 
 
 def harmless(code: str) -> str:
@@ -60,16 +63,19 @@ def harmless(code: str) -> str:
 def piece_kinds(code: str, language: str) -> Kinds:
     """Return a piece of code, harmless, in its colours as far as they are known from the piece alone."""
     code = harmless(code)
-    lexer = _lexer(language) if language and language not in _slow else None
+    lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
     if lexer is None:
         return [("", code)]
     try:
-        return list(_named(_in_time(_exact(lexer, code))))
+        found: Kinds = list(_named(_in_time(_exact(lexer, code))))
     except _TooLongError:
         _log.warning("no colours: the lexer for %s is too slow", language)
-        _slow.add(language)
+        _strikes[language] += 1
     except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
         _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
+    else:
+        _strikes[language] = 0
+        return found
     return [("", code)]
 
 

@@ -21,7 +21,7 @@ class LivePart(Struct):
     chunks: list[str] = field(default_factory=list)
     """Its text, or the arguments of a call, as received."""
     tail: MarkdownTail = field(default_factory=MarkdownTail)
-    """Its blocks, unless it is a call."""
+    """Its blocks; those of a call are code."""
     name: str = ""
     """Name of the tool."""
     index: int = 0
@@ -35,12 +35,15 @@ class LivePart(Struct):
     def feed(self, text: str) -> None:
         """Append text."""
         self.chunks.append(text)
-        if self.kind is not ToolCallPart:
-            self.tail.feed(text)
+        if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
+            self.tail.open_code("json")
+            text = text.lstrip("\n")
+        self.tail.feed(text)
 
     def close(self) -> None:
-        """Say that nothing more comes."""
-        self.tail.feed("", is_final=True)
+        """Say that nothing more comes; of a call more may come while others do."""
+        if self.kind is not ToolCallPart:
+            self.tail.feed("", is_final=True)
 
     def turn_into(self, kind: type[Any], *, is_closed: bool) -> None:
         """Be a part of another kind; its blocks are laid out anew, because that looks different."""
@@ -53,9 +56,8 @@ class LivePart(Struct):
 
     def blocks(self) -> list[Block]:
         """Return all its blocks."""
-        if self.kind is ToolCallPart:
-            return [tool_block(ToolCallPart(call_id="", name=self.name, arguments=self.text))]
-        return self.tail.closed + self.tail.open
+        head = [tool_block(self.name)] if self.kind is ToolCallPart else []
+        return head + self.tail.closed + self.tail.open
 
 
 def live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
@@ -64,7 +66,8 @@ def live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
     for part in parts:
         if isinstance(part, ToolCallPart):
             index = sum(live.kind is ToolCallPart for live in found)
-            found.append(LivePart(ToolCallPart, [part.arguments], name=part.name, index=index))
+            found.append(LivePart(ToolCallPart, name=part.name, index=index))
+            found[-1].feed(part.arguments)
         elif found and found[-1].kind is type(part):
             found[-1].chunks.append(part.text)
         else:
@@ -72,6 +75,8 @@ def live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
     for live in found:
         if live.kind is not ToolCallPart:
             live.tail.feed(live.text, is_final=not (is_open and live is found[-1]))
+        elif not is_open:
+            live.tail.feed("", is_final=True)
     return found
 
 

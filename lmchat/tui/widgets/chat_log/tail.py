@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind
-from lmchat.tui.widgets.chat_log.fences import opening_of
+from lmchat.tui.widgets.chat_log.blocks import GLUE, Block, Kind
+from lmchat.tui.widgets.chat_log.fences import OpenFence, opening_of
 from lmchat.tui.widgets.chat_log.nesting import Nest, span
 from lmchat.tui.widgets.chat_log.open_tail import HEAD_LINES, OPEN_CHARS, OpenTail, fitting
 from lmchat.tui.widgets.chat_log.syntax import Token, parse_blocks
@@ -44,6 +44,10 @@ class MarkdownTail(OpenTail):
             self.closed += self.open
             self.open = []
             self._drop(len(self._tail))
+
+    def open_code(self, language: str) -> None:
+        """Take all that comes for code, which nothing ends but the end."""
+        self._fence = OpenFence("", GLUE, language, is_first=False)
 
     def _normal(self, text: str, *, is_final: bool) -> str:
         """Return text with one kind of line end: the parser also takes a lone CR for one."""

@@ -1,0 +1,124 @@
+"""However long a session lasts, only what was looked at last is more than its text."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log import built
+from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from tests.benchmarks.log_samples import KINDS
+from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
+
+TURNS = 60
+TEXT = KINDS["mixed"](2_000)
+
+
+async def take_turns(log, turns):
+    for turn in range(turns):
+        log.append(question(f"Question {turn}"))
+        log.begin_answer(streaming())
+        text = f"Answer {turn}\n\n{TEXT}"
+        for start in range(0, len(text), 400):
+            await log.apply(TextDelta(text=text[start : start + 400]))
+            log.flush()
+        log.finish(answer(text))
+
+
+def built_chars(log):
+    return sum(len(entry.source) for _, entry in log.document.entries.made() if entry.is_built)
+
+
+@pytest.mark.parametrize("kept", [10_000, 30_000])
+async def test_what_was_answered_long_ago_is_a_message_again(monkeypatch, kept):
+    monkeypatch.setattr(built, "KEPT_CHARS", kept)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        await take_turns(log, TURNS)
+        assert built_chars(log) <= kept + 2 * len(TEXT)
+        assert any("qwen3-8b" in row for row in rows(log))
+
+
+async def test_what_is_a_message_again_looks_as_it_did(monkeypatch):
+    pictures = []
+    for kept in (10_000_000, 5_000):
+        monkeypatch.setattr(built, "KEPT_CHARS", kept)
+        async with LogApp().run_test(size=(80, 24)) as pilot:
+            log = pilot.app.log_view
+            await take_turns(log, 20)
+            seen = [rows(log)]
+            for _ in range(60):
+                log.scroll_to(y=log.scroll_offset.y - 20)
+                seen.append(rows(log))
+            pictures.append(seen)
+    assert pictures[0] == pictures[1]
+
+
+async def test_what_grows_or_was_opened_up_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(built, "KEPT_CHARS", 3_000)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.append(answer("short", thought="opened up"))
+        log.focus_last()
+        log.toggle("is_folded")
+        await take_turns(log, 10)
+        opened = log.document.entries[0]
+        assert not opened.is_folded
+        assert opened.is_built
+        log.begin_answer(streaming())
+        for _ in range(30):
+            await log.apply(TextDelta(text=TEXT))
+            log.flush()
+        assert log.document.entries[-1].is_built
+        assert log.document.entries[-1].source == TEXT * 30
+
+
+async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(monkeypatch):
+    laid = []
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        await log.apply(TextDelta(text="begin\n\n"))
+        log.flush()
+        layout = log.document.layout
+        original = type(layout).lines
+        monkeypatch.setattr(
+            type(layout),
+            "lines",
+            lambda self, block, refs: laid.append(id(block)) or original(self, block, refs),
+        )
+        kept, parsed = [], []
+        feed = MarkdownTail._close_blocks
+        monkeypatch.setattr(
+            MarkdownTail, "_close_blocks", lambda self: parsed.append(len(self._tail)) or feed(self)
+        )
+        for start in range(0, len(TEXT), 4):
+            await log.apply(TextDelta(text=TEXT[start : start + 4]))
+            before = len(laid)
+            log.flush()
+            assert len(laid) - before <= 6  # what ended with these four characters, and what is open
+            kept = log.document.entries[-1].blocks
+        assert len({id(block) for block in kept}) == len(kept)
+        assert max(laid.count(id(block)) for block in kept[:-2]) <= 2  # once while open under its last name
+        assert max(parsed) < len(TEXT) / 3
+
+
+async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeypatch):
+    monkeypatch.setattr(built, "KEPT_CHARS", 20_000)
+    counts = []
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        laid = [0]
+        await take_turns(log, 1)
+        original = type(log.document.layout).lines
+
+        def counted(self, block, references):
+            laid[0] += 1
+            return original(self, block, references)
+
+        monkeypatch.setattr(type(log.document.layout), "lines", counted)
+        for _ in range(TURNS):
+            laid[0] = 0
+            await take_turns(log, 1)
+            counts.append(laid[0])
+    assert max(counts[-10:]) <= 1.5 * max(counts[:10])
