@@ -5,6 +5,7 @@ from __future__ import annotations
 from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.keys_row import KeysRow
 from tests.support.desktop import desktop
 from tests.support.screen_steps import half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -75,3 +76,19 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
             await click(desk, "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
             await shown(desk, note)
+
+
+async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await asked(desk)
+        await desk.pilot.press("ctrl+r")
+        await shown(desk, "Beta.")
+        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await click(desk, "Beta.")
+        await shown(desk, "[ ] versions")
+        row = screen_text(desk.app).split("\n")[-1]
+        await desk.pilot.click(KeysRow, offset=(row.index("[ ]"), 0))
+        await shown(desk, "Alpha.")
+        row = screen_text(desk.app).split("\n")[-1]
+        await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
+        await desk.until(lambda: desk.chat.prompt_input.text == "one", "the prompt")

@@ -57,7 +57,7 @@ class KeysRow(Widget):
         hint = _hint_at(left, x) or _hint_at(right, x - (width - _length(right)))
         if hint is not None and hint[0].startswith("/"):
             self.post_message(self.CommandClicked(hint[0]))
-        elif hint is not None and (key := key_name(hint[0])):
+        elif hint is not None and (key := key_name(hint[0].split(" ")[-1])):  # of `[ ]` the one that goes on
             self.app.simulate_key(key)
 
 
