@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 OPENABLE = ("http://", "https://")
 """What is opened, after asking; all else is only shown."""
@@ -10,6 +11,7 @@ _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MAIL = "mailto:"
 
 
+@lru_cache(maxsize=256)
 def can_be_opened(address: str) -> bool:
     """Whether an address is one of a page on the web."""
     return address.lower().startswith(OPENABLE) and bool(host_of(address))
@@ -25,6 +27,7 @@ def host_of(address: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=256)
 def is_told_by(address: str, words: str) -> bool:
     """Whether a reader of the words knows where the link leads, or is at least not misled.
 

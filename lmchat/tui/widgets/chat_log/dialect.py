@@ -218,11 +218,11 @@ def emphasis(state: StateInline, silent: bool) -> bool:
         return False
     scanned = state.scanDelims(start, marker == "*")
     can_open, can_close = scanned.can_open, scanned.can_close
-    if marker == "*":
-        before = state.src[start - 1 : start] or " "
-        after = state.src[start + scanned.length : start + scanned.length + 1] or " "
+    before = state.src[start - 1 : start].strip()
+    after = state.src[start + scanned.length : start + scanned.length + 1].strip()
+    if marker == "*" and before and after:  # beside a blank the parser is right
         if not (before + after).isascii() and re.search(_IDEOGRAPH, before + after):
-            can_open, can_close = not after.isspace(), not before.isspace()
+            can_open = can_close = True
         elif _ends_operand(before) and _begins_operand(after):
             can_open, can_close = False, can_close and _is_open(state, scanned.length)
         elif before in _STOPS and after.isalnum() and _is_open(state, scanned.length):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from rich.style import Style
 
@@ -61,6 +62,10 @@ class _Writer:
 
     def _put(self, text: str, style: Style) -> None:
         """Add text; what has several lines, as mathematics may, is several pieces."""
+        if "\n" not in text:
+            if text:
+                self.spans.append((safe_span(text), style))
+            return
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -110,14 +115,19 @@ class _Writer:
 
         It is no link to the terminal (OSC 8): that would open it without asking.
         """
-        return self._style("link") + Style(meta={"link": target}) if can_be_opened(target) else _NULL
+        return self._style("link") + _leading_to(target) if can_be_opened(target) else _NULL
 
     def _behind(self, target: str) -> Style:
-        meta = Style(meta={"link": target}) if can_be_opened(target) else _NULL
-        return self._style("muted") + meta
+        return self._style("muted") + (_leading_to(target) if can_be_opened(target) else _NULL)
 
     def _shortened(self, target: str) -> str:
         return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.signs.cut
+
+
+@lru_cache(maxsize=256)
+def _leading_to(target: str) -> Style:
+    """Return a style that only carries where a link leads."""
+    return Style(meta={"link": target})
 
 
 def _is_line_break(token: Token) -> bool:
