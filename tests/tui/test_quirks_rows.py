@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from lmchat.domain.event import TextDelta
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.compositor import paint_frugally
-from lmchat.tui.quirks.row_changes import Painted, changed_cells
+from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, moved
 from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
 
@@ -201,3 +201,62 @@ async def test_a_word_costs_a_few_bytes():
             await pilot.pause()
         assert "Some words more each time" in app.terminal.display[0]
         assert app.sent < 150
+
+
+LOOKS = (RED, GROUND, BOLD, GROUND + BOLD, Style(underline=True), Style(reverse=True), None)
+SIGNS = ("a", "b", " ", "  ", "      ", "漢", "é", "e\u0301", "🙂", "─")
+
+
+def any_row(chance: random.Random, width: int) -> Strip:
+    """A row of words, blanks and wide signs; the terminal of these tests counts as we do."""
+    segments = [
+        Segment("".join(chance.choices(SIGNS, k=chance.randint(1, 5))), chance.choice(LOOKS))
+        for _ in range(chance.randint(0, 4))
+    ]
+    return Strip(segments).adjust_cell_length(width, chance.choice(LOOKS))
+
+
+def cells(screen: pyte.Screen, width: int) -> list[object]:
+    """What stands in the first row; where it is blank, the colour of letters is not seen."""
+    return [
+        char if char.data.strip() or char.underscore or char.reverse else char._replace(fg="", bold=False)
+        for char in (screen.buffer[0][x] for x in range(width))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_row_behind_another_looks_as_if_it_stood_alone(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    width = chance.randint(8, 24)
+    seen = width - chance.choice([0, 0, 1])  # a scrollbar may stand on the last cell
+    pen = Pen(ColorSystem.TRUECOLOR)
+    old, new = Painted(any_row(chance, width)), Painted(any_row(chance, width))
+    wanted = cells(drawn(pen.written((0, new.strip.crop(0, seen)._segments))[1]), seen)
+    for is_moved in (True, False):
+        screen = drawn(pen.written((0, old.segments))[1])
+        if is_moved:
+            piece = moved(old, new, seen, pen)
+        else:
+            run = changed_cells(old, new)
+            piece = run and pen.written(cut(run, seen))
+        if piece is None:
+            assert is_moved or old.segments == new.segments
+            continue
+        drawn(f"\x1b[1;{piece[0] + 1}H{piece[1]}", screen)
+        assert cells(screen, seen) == wanted, (old.segments, new.segments, is_moved)
+
+
+def test_a_row_of_which_a_terminal_may_count_other_cells_is_not_written_in_part():
+    old, new = Painted(row(Segment("  words", GROUND))), Painted(row(Segment("  e\u0301", GROUND)))
+    assert moved(old, new, 20, Pen(ColorSystem.TRUECOLOR)) is None
+    assert moved(new, old, 20, Pen(ColorSystem.TRUECOLOR)) is None
+
+
+def test_a_style_that_is_gone_gives_its_place_to_no_other():
+    pen = Pen(ColorSystem.TRUECOLOR)
+    told = set()
+    for number in range(600):
+        colour = Style.parse(f"#{number:06x}")
+        told.add(pen.written((0, [Segment("x", Style.combine([colour, Style(bold=True)]))]))[1])
+        del colour
+    assert len(told) == 600

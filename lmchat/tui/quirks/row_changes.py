@@ -57,7 +57,7 @@ class Painted:
         self.head, self.start = _blanks(self.segments, str.lstrip)
         self.tail, blanks = _blanks(self.segments[::-1], str.rstrip)
         self.end = width - blanks
-        if self.start >= self.end:
+        if self.start > self.end:  # blanks of one style: they all stand behind
             self.start = self.end = 0
 
 
