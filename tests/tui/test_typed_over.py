@@ -83,3 +83,12 @@ async def test_a_blank_alone_is_not_typed(tmp_path):
         await desk.pilot.press("space")
         assert desk.chat.prompt_input.text == ""
         assert not isinstance(desk.app.focused, PromptInput)
+
+
+async def test_a_key_that_was_pressed_before_is_no_part_of_a_word_that_comes_later(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("```\na\n```")), word_gap_s=SHORT_S) as desk:
+        await focused(desk)
+        await desk.pilot.press("c")  # the pilot rests longer than that behind it
+        await desk.until(lambda: len(desk.copied) == 1, "a copy")
+        await desk.type("hello")
+        await desk.until(lambda: desk.chat.prompt_input.text == "hello", "the word alone")

@@ -53,11 +53,12 @@ class TypedOver(UnseenLines, can_focus=True):
 
     def _is_in_word(self, event: events.Key) -> bool:
         """Whether a key follows another one as letters of a word do."""
-        last = self._typed[-1] if self._typed else None
-        if last is None or event.time - last.time > self.word_gap_s:
-            return False
         is_of_word = event.key == "space" or bool(event.character and event.character.isalpha())
-        return event.key != last.key and is_of_word
+        return is_of_word and any(event.key != last.key for last in self._just_typed(event))
+
+    def _just_typed(self, event: events.Key) -> list[events.Key]:
+        """Return the key that came right before one, if there is any."""
+        return [last for last in self._typed if event.time - last.time <= self.word_gap_s]
 
     def _take_alone(self, event: events.Key) -> None:
         """Let a key be a command: at once, or when no letter has followed; or pass on what is none."""
@@ -92,10 +93,10 @@ class TypedOver(UnseenLines, can_focus=True):
         return action
 
     def _pass_on(self, event: events.Key | events.Paste) -> None:
-        typed = self._typed
+        typed = self._just_typed(event) if isinstance(event, events.Key) else []
         self._forget_typed()
         if self.typed_into is not None:
-            for earlier in typed if isinstance(event, events.Key) else ():
+            for earlier in typed:
                 hand_over(earlier, self.typed_into)
             hand_over(event, self.typed_into)
             self._is_passing_on = True
