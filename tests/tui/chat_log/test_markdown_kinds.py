@@ -253,7 +253,7 @@ def may_be_hidden(text):
 
 
 @given(st.lists(soups() | st.sampled_from(["\r\n", "a\tb  \r\n", "\n\n"]), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_source_of_an_answer_is_shown_letter_by_letter(pieces):
     text = "".join(pieces) + "end"
     document = Document()
@@ -278,7 +278,7 @@ def assert_whole(text, width):
 
 
 @given(soups(), st.integers(15, 120))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_word_is_lost_and_no_line_too_long(text, width):
     assert_whole(text, width)
 
