@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from textual.events import MouseMove
+from textual.events import Click, MouseMove, MouseUp
 from textual.pilot import Pilot
 
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -31,7 +31,7 @@ def marked(log: ChatLog, name: str = "hit") -> list[str]:
 
 def chosen(log: ChatLog) -> list[str]:
     """What is painted as selected, row by row."""
-    ground = log.screen.get_component_rich_style("screen--selection").bgcolor
+    ground = log.get_component_rich_style("chat-log--selected").bgcolor
     rows = (
         "".join(segment.text for segment in strip if segment.style and segment.style.bgcolor == ground)
         for strip in log.render_lines(log.size.region)
@@ -55,7 +55,8 @@ async def drag(
     await pilot.mouse_down(log, offset=start, shift=shift)
     for place in places:
         await move(pilot, log, place)
-    await pilot.mouse_up(log, offset=places[-1] if places else start)
+    end = places[-1] if places else start
+    await pilot._post_mouse_events([MouseUp, Click], log, offset=end, button=1)  # as a terminal has it
     await pilot.pause()
 
 

@@ -12,7 +12,7 @@ from lmchat.domain.attached import as_attached
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.message_path import MessagePath
-from lmchat.tui.widgets.chat_log import found
+from lmchat.tui.widgets.chat_log import ChatLog, found
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.hostile import HOSTILE
 from tests.support.marks import marked, until
@@ -416,6 +416,20 @@ async def test_each_hit_is_reached_once_going_round_either_way(pilot, log):
                 assert "".join(marked(log, "hit-now")).replace(" ", "") == "fern"
                 seen.add(number)
             assert seen == set(range(1, count + 1))
+
+
+async def test_a_log_without_a_size_yet_counts_and_goes_to_hits():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = ChatLog()
+        log.styles.display = "none"
+        await pilot.app.mount(log)
+        log.load([answer("fern **fern**"), answer("fern")])
+        log.find("fern")
+        assert [log.next_hit(1) for _ in range(4)] == [(1, 3), (2, 3), (3, 3), (1, 3)]
+        log.styles.display = "block"
+        await pilot.pause()
+        log.next_hit(1)
+        assert marked(log, "hit-now") == ["fern"]
 
 
 async def test_n_goes_on_after_the_search_was_left(pilot, log):

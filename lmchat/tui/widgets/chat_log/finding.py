@@ -224,7 +224,8 @@ class Finder:
         if not self.is_hidden:
             entry = document.entries[self._index]
             block, rows = entry.blocks[number], self._found(entry.blocks[number])[0]
-            row = next(row for row, found in enumerate(rows) for _, _, one in found if one == within)
+            seen = (row for row, found in enumerate(rows) for _, _, one in found if one == within)
+            row = next(seen, 0)  # where nothing is laid out yet, it is where the block is
             self.place = self._index, number, row + entry.heights[number] - len(rows)
             self._now = block, within
 
@@ -232,6 +233,8 @@ class Finder:
         """Return how many hits a block shows."""
         block = document.entries[index].blocks[number]
         document.prepare(index, number)
+        if block.lines is None:
+            return self._likely(block)
         count = self._found(block)[1]
         self._exact[id(block)] = block, count
         return count

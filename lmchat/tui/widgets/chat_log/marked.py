@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.style import Style
 from textual.strip import Strip
 
@@ -17,6 +19,8 @@ from lmchat.tui.widgets.chat_log.spots import END, starts
 
 class MarkedView(DraggedView, can_focus=True):
     """A viewport that shows what was found and what is selected."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chat-log--selected"}
 
     def has_marks(self) -> bool:
         """Whether anything is marked at all."""
@@ -40,7 +44,7 @@ class MarkedView(DraggedView, can_focus=True):
         return strip
 
     def _selection_style(self) -> Style:
-        return self.screen.get_component_rich_style("screen--selection")
+        return self.get_component_rich_style("chat-log--selected")
 
     def _chosen(self, selected: Selected, place: Place, row: int, line: Line) -> Range | None:
         """Return which characters of a row are selected, as far as they would be copied."""

@@ -34,7 +34,7 @@ class UnseenLines(MarkedView, can_focus=True):
     def restyle(self) -> None:
         """Forget all lines; what is new is counted anew."""
         super().restyle()
-        if self._seen is not None and not self.is_following:
+        if self._seen is not None and not self.is_following and self._page is not None:
             self._lay_out_unseen()
             self.settle()
 
