@@ -207,10 +207,14 @@ LOOKS = (RED, GROUND, BOLD, GROUND + BOLD, Style(underline=True), Style(reverse=
 SIGNS = ("a", "b", " ", "  ", "      ", "漢", "é", "e\u0301", "🙂", "─")
 
 
-def any_row(chance: random.Random, width: int) -> Strip:
+PLAIN_SIGNS = tuple(sign for sign in SIGNS if len(sign) == 1 or sign.isspace())
+"""Those that lose nothing where a row is cut behind them."""
+
+
+def any_row(chance: random.Random, width: int, signs: tuple[str, ...]) -> Strip:
     """A row of words, blanks and wide signs; the terminal of these tests counts as we do."""
     segments = [
-        Segment("".join(chance.choices(SIGNS, k=chance.randint(1, 5))), chance.choice(LOOKS))
+        Segment("".join(chance.choices(signs, k=chance.randint(1, 5))), chance.choice(LOOKS))
         for _ in range(chance.randint(0, 4))
     ]
     return Strip(segments).adjust_cell_length(width, chance.choice(LOOKS))
@@ -224,26 +228,34 @@ def cells(screen: pyte.Screen, width: int) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_row_behind_another_looks_as_if_it_stood_alone(seed):
     chance = random.Random(seed)  # noqa: S311 - not a secret
-    width = chance.randint(8, 24)
-    seen = width - chance.choice([0, 0, 1])  # a scrollbar may stand on the last cell
+    for _ in range(60):
+        width = chance.randint(8, 24)
+        seen = width - chance.choice([0, 0, 1])  # a scrollbar may stand on the last cell
+        signs = SIGNS if seen == width else PLAIN_SIGNS
+        old, new = Painted(any_row(chance, width, signs)), Painted(any_row(chance, width, signs))
+        for is_moved in (True, False):
+            assert_follows(old, new, seen, is_moved=is_moved)
+
+
+def assert_follows(old: Painted, new: Painted, seen: int, *, is_moved: bool) -> None:
     pen = Pen(ColorSystem.TRUECOLOR)
-    old, new = Painted(any_row(chance, width)), Painted(any_row(chance, width))
-    wanted = cells(drawn(pen.written((0, new.strip.crop(0, seen)._segments))[1]), seen)
-    for is_moved in (True, False):
-        screen = drawn(pen.written((0, old.segments))[1])
-        if is_moved:
-            piece = moved(old, new, seen, pen)
-        else:
-            run = changed_cells(old, new)
-            piece = run and pen.written(cut(run, seen))
-        if piece is None:
-            assert is_moved or old.segments == new.segments
-            continue
-        drawn(f"\x1b[1;{piece[0] + 1}H{piece[1]}", screen)
-        assert cells(screen, seen) == wanted, (old.segments, new.segments, is_moved)
+    screen = drawn(pen.written((0, old.segments))[1])
+    if is_moved:
+        piece = moved(old, new, seen, pen)
+    else:
+        run = changed_cells(old, new)
+        piece = run and pen.written(cut(run, seen))
+    if piece is None:
+        assert is_moved or old.segments == new.segments
+        return
+    drawn(f"\x1b[1;{piece[0] + 1}H{piece[1]}", screen)
+    wanted = drawn(pen.written((0, new.segments))[1])
+    if not wanted.buffer[0][seen].data:  # half of a wide sign would be seen
+        seen -= 1
+    assert cells(screen, seen) == cells(wanted, seen), (old.segments, new.segments, is_moved)
 
 
 def test_a_row_of_which_a_terminal_may_count_other_cells_is_not_written_in_part():

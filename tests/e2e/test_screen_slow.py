@@ -1,0 +1,57 @@
+"""A terminal that reads nothing keeps neither keys nor answers nor the way out from their work."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import LMChatScreen, answers, configure
+from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_server import Gate, Pause, ScriptedServer, sse
+
+STILL = "[ui]\nreduced_motion = true\n"
+WORDS = [step for number in range(600) for step in (f"word{number} **and** more of it\n\n", Pause(0.005))]
+"""Three seconds of text, each word with a line of its own: more than any terminal keeps unread."""
+
+
+@pytest.fixture
+def halted(tmp_path):
+    """A screen whose terminal takes no more, while an answer goes on, and comes to a gate without an end."""
+    configure(tmp_path, STILL)
+    gate = Gate()
+    with (
+        llama_cpp(ScriptedServer()).on(CHAT, sse(*WORDS, gate)) as server,
+        LMChatScreen(tmp_path, server.url) as screen,
+    ):
+        screen.wait_ready()
+        screen.ask("go on")
+        screen.wait_for("word")
+        screen.stop_reading()
+        screen.wait_until(screen.is_full, "the terminal takes no more")
+        yield screen, server.seen(CHAT)[0], gate
+
+
+def test_escape_stops_the_answer_though_the_terminal_reads_nothing(halted):
+    screen, request, _ = halted
+    screen.type("\x1b")
+    assert request.client_left.wait(10)
+    screen.read_again()
+    screen.wait_stopped()
+
+
+def test_lmchat_can_be_left_though_the_terminal_never_reads_again(halted):
+    screen, _, _ = halted
+    screen.type("\x11")
+    assert screen.wait_exit() == 0
+    (answer,) = answers(screen.home)
+    assert answer.state is AnswerState.STOPPED
+    assert "word0" in answer.text
+
+
+def test_a_terminal_that_reads_again_is_shown_what_is_new_and_nothing_of_what_it_missed(halted):
+    screen, _, gate = halted
+    assert gate.reached.wait(20)
+    drawn = len(screen.raw)
+    screen.read_again()
+    screen.wait_for("word599")
+    assert len(screen.raw) - drawn < 100_000  # the frames of three seconds are some 400 000
