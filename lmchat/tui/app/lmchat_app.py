@@ -121,6 +121,8 @@ class LMChatApp(Arrivals):
         """Tell one thing in passing at a time, in place of what was told before; warnings add up."""
         if severity == "information":
             self.clear_notifications()
+            for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each that is replaced
+                screen.query("ToastHolder").remove()
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
