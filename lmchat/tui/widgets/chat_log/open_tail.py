@@ -125,7 +125,9 @@ class OpenTail(Struct):
             outer = depths(self._nest, tokens, places[:depth], lines, self._ordinal)
             end = without_blanks(outer, lines, span(tokens[other])[1] - first)
             if end:
-                is_joined = _is_joined(tokens[other], tokens[places[depth]])
+                is_joined = first + end == span(tokens[places[depth]])[0] and _is_joined(
+                    tokens[other], tokens[places[depth]]
+                )
                 inner = [*places[:depth], *([other] if tokens[other].type == "list_item_open" else [])]
                 nest = nest_of(depths(self._nest, tokens, inner, lines, self._ordinal))
                 return self._cut(sum(map(len, lines[:end])), nest, is_joined=is_joined)
@@ -194,10 +196,10 @@ class OpenTail(Struct):
 
 
 def _is_joined(above: Token, token: Token) -> bool:
-    """Whether a list follows its paragraph, or a definition another, without a blank line."""
+    """Whether a list follows a paragraph or a list, or a definition another, where there is no blank line."""
     is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
     is_definition = above.type == token.type == "definition"
-    return (is_list or is_definition) and span(above)[1] == span(token)[0]
+    return is_list or is_definition
 
 
 def _glued(nest: Nest, leaf: Token | None, *, is_word: bool) -> Nest:

@@ -171,7 +171,7 @@ class MarkdownTail(OpenTail):
 
 
 def _is_blank(line: str) -> bool:
-    return not line.strip()
+    return not line.strip("> \t\n")
 
 
 def _items(token: Token, tokens: list[Token]) -> list[int]:
