@@ -251,7 +251,8 @@ def assert_follows(old: Painted, new: Painted, seen: int, *, is_moved: bool) -> 
     if piece is None:
         assert is_moved or old.segments == new.segments
         return
-    drawn(f"\x1b[1;{piece[0] + 1}H{piece[1]}", screen)
+    drawn(f"\x1b[1;{seen + 1}H|\x1b[1;{piece[0] + 1}H{piece[1]}", screen)
+    assert screen.buffer[0][seen].data == "|", "what stands behind is not ours"
     wanted = drawn(pen.written((0, new.segments))[1])
     if not wanted.buffer[0][seen].data:  # half of a wide sign would be seen
         seen -= 1
