@@ -32,6 +32,20 @@ def paint_frugally(screen: Screen[Any]) -> None:
     keep_frames(screen)
 
 
+class PaintedBelow(Screen[None]):
+    """A screen that paints what changed, and no more, also while a dialog lies over it.
+
+    Textual 8.2.8 notes what it has just painted of such a screen as still to be painted: all of it, once the
+    dialog has come, with each change.
+    """
+
+    def _compositor_refresh(self) -> None:
+        super()._compositor_refresh()
+        if self is not self.app.screen:
+            self._repaint_required = False
+            self._exchange_repaint_regions()
+
+
 class RowsUpdate(CompositorUpdate):
     """What is to be written, each piece behind its place, and what Textual paints in its own way."""
 

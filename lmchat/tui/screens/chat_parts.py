@@ -8,7 +8,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Center, Horizontal, Vertical
 from textual.getters import query_one
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
@@ -17,7 +16,7 @@ from lmchat.services.library import Listed
 from lmchat.services.resting_count import AtRest, RestingCount
 from lmchat.services.speedometer import Speedometer
 from lmchat.services.workspace import Workspace
-from lmchat.tui.quirks.compositor import paint_frugally
+from lmchat.tui.quirks.compositor import PaintedBelow, paint_frugally
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import Line
@@ -27,7 +26,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 
 
-class ChatParts(Screen[None]):
+class ChatParts(PaintedBelow):
     """Three columns and a row of keys; knows the workspace and shows what is on its desk."""
 
     AUTO_FOCUS = "PromptInput"

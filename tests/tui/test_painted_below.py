@@ -1,0 +1,45 @@
+"""What changes below a dialog: the dimmed chat goes on, and is not painted whole for that."""
+
+from __future__ import annotations
+
+from textual.geometry import Region
+
+from lmchat.tui.screens.help_screen import HelpScreen
+from tests.support.desktop import desktop
+from tests.support.screen_steps import shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        await desk.pilot.press("f1")
+        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
+        await desk.pilot.pause()
+        help_screen, painted = desk.app.screen, []
+        refresh = help_screen.refresh
+
+        def note(*regions, **more):
+            painted.extend(regions)
+            return refresh(*regions, **more)
+
+        help_screen.refresh = note
+        for _ in range(3):
+            painted.clear()
+            desk.chat.title_line.refresh()
+            await desk.until(lambda: painted, "a change below the help")
+        title = desk.chat.title_line.region
+        assert Region.from_union(painted) == title
+
+
+async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce does well."))) as desk:
+        await desk.ready()
+        await desk.pilot.press("f1")
+        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
+        desk.chat.show_action("something else")
+        await desk.pilot.pause()
+        await desk.pilot.press("escape")
+        await shown(desk, "something else")
+        assert "F1 help" in screen_text(desk.app)
