@@ -9,11 +9,13 @@ from itertools import chain
 import pytest
 
 from tests.support.lmchat_screen import LMChatScreen
+from tests.support.random_talk import chance_of
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
 
 WHEEL_UP, WHEEL_DOWN = "\x1b[<64;60;12M", "\x1b[<65;60;12M"
-PAGE_UP, HOME, END, UP, ALT_UP, ESC = "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b[A", "\x1b[1;3A", "\x1b"
+PAGE_UP, HOME, END, ESC = "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b"
+UP, DOWN, ALT_UP = "\x1b[A", "\x1b[B", "\x1b[1;3A"
 FIRST = "\n\n".join(f"Paragraph {number} with a [word][late] in it." for number in range(60)) + "\n\n"
 TABLE = "| a | b |\n|---|---|\n" + "".join(f"| {'x' * number} | {number} |\n" for number in range(40)) + "\n"
 CODE = "```python\n" + "x = 1\n" * 80 + "```\n\n"
@@ -28,9 +30,9 @@ PILL = re.compile(r"(↓ [\d,]+ new lines?)  End")
 
 
 def log_rows(screen: LMChatScreen) -> list[str]:
-    """The rows of the log, without the bars of the focus and what a focused message offers."""
-    rows = screen.screen()[2:34]
-    return [re.sub(r" +c copy$", "", row[30:88].replace("▌", " ").rstrip()).rstrip() for row in rows]
+    """The rows of the log, without the bars of the focus, what a focused message offers, and links."""
+    rows = (row[30:88].replace("▌", " ").replace("[word][late]", "word") for row in screen.screen()[2:34])
+    return [re.sub(r" +c copy$", "", row.rstrip()).rstrip() for row in rows]
 
 
 class Talk:
@@ -123,3 +125,52 @@ def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
         screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
     answer.go_on()
     screen.wait_answered()
+
+
+@pytest.mark.timeout(60)
+def test_a_storm_of_sizes_while_text_streams_leaves_the_reader_at_his_line(talk):
+    screen, answer = talk
+    screen.type(PAGE_UP)
+    screen.wait_for("more below")
+    before = settled(screen)
+    chance = chance_of(3)
+    for number in range(50):
+        if number % 10 == 5:
+            answer.go_on()
+        screen.resize(chance.randint(30, 200), chance.randint(8, 60))
+    screen.resize(120, 40)
+    answer.gates[-1].reached.wait(10)
+    screen.wait_until(lambda: log_rows(screen) == before and bool(PILL.search(screen.text)), "the old rows")
+    still_until(screen, PILL, answer.gates[-1], "nothing moves")
+    screen.type(END)
+    screen.wait_answered()
+
+
+@pytest.mark.timeout(60)
+def test_the_wheel_and_the_keys_go_on_while_text_streams_at_full_speed(talk):
+    screen, answer = talk
+    screen.type(WHEEL_UP * 5)
+    screen.wait_for("more below")
+    upper = settled(screen)
+    for _ in MORE:
+        answer.go_on()
+        screen.type(WHEEL_UP * 20 + WHEEL_DOWN * 20)
+    answer.gates[-1].reached.wait(10)
+    screen.wait_until(lambda: log_rows(screen) == upper, "the same rows again")
+    screen.type(ALT_UP + HOME)
+    screen.wait_for("Paragraph 0 ")
+    screen.type(DOWN * 30 + UP * 30)
+    screen.wait_for("Tell me.")
+    screen.type(END)
+    screen.wait_answered()
+    screen.type(ESC)
+    screen.put("back in the prompt")
+
+
+def test_a_size_that_comes_and_goes_at_once_leaves_nothing_of_it_on_the_screen(talk):
+    screen, _ = talk
+    before = settled(screen)[:-1]  # the last tells the time
+    for columns, lines in ((60, 20), (119, 39), (121, 41), (10, 3)) * 3:
+        screen.resize(columns, lines)
+        screen.resize(120, 40)
+        screen.wait_until(lambda: log_rows(screen)[:-1] == before and "  / search" in screen.text, "all rows")

@@ -94,3 +94,29 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         await shown(desk, "One way.")
         assert "One way." in screen_text(desk.app).splitlines()[row]
         assert desk.chat.log_view.focused_message.text == "One way."
+
+
+async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        for size in ((39, 30), (90, 11), (20, 6)):
+            await desk.pilot.resize_terminal(*size)
+            await shown(desk, "40 × 12 wanted")
+            await desk.pilot.resize_terminal(size[0] + 40, 12)
+            await gone(desk, "wanted")
+
+
+@pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
+async def test_the_size_may_change_while_something_lies_over_the_log(tmp_path, over):
+    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ready()
+        await desk.say("First")
+        await desk.answered()
+        await desk.pilot.press("pageup")
+        await desk.pilot.pause()
+        before = log_rows(desk)
+        await desk.pilot.press(over)
+        for size in ((50, 14), (30, 9), (200, 60), (120, 40)):
+            await desk.pilot.resize_terminal(*size)
+        await desk.pilot.press("escape")
+        await desk.until(lambda: log_rows(desk) == before, "the same rows")

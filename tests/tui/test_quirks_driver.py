@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
-from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
+from lmchat.tui.quirks.driver import TerminalDriver, lend_terminal, remember_copied, write_to_terminal
 from tests.support.pty_program import PtyProgram
 
 APP = [sys.executable, "-m", "tests.support.keys_app"]
@@ -329,3 +331,15 @@ async def test_the_private_names_of_app_and_driver_are_still_there() -> None:
             assert app.is_running
     for name in ("run_input_thread", "disable_input", "stop_application_mode", "close", "write"):
         assert callable(getattr(LinuxDriver, name))
+
+
+async def test_the_size_that_is_told_last_is_that_of_now_however_handlers_of_signals_interrupt_each_other():
+    told: list[tuple[int, int]] = []
+    driver = object.__new__(TerminalDriver)
+    driver._loop, driver._in_band_window_resize = asyncio.get_running_loop(), False
+    driver._app = SimpleNamespace(post_message=lambda event: told.append(tuple(event.size)))
+    driver._get_terminal_size = lambda: (120, 40)
+    driver._resized(signal.SIGWINCH, None)
+    driver._get_terminal_size = lambda: (60, 20)
+    await asyncio.sleep(0)
+    assert told == [(60, 20)]

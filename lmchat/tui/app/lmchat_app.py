@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 from textual.driver import Driver
@@ -254,6 +254,14 @@ class LMChatApp(Arrivals):
         sequence = self.workspace.outside.notification(words)
         if sequence:
             write_to_terminal(self, sequence)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Paint all where a size comes back before anything was laid out for another.
+
+        The terminal has cut its rows meanwhile; for Textual nothing has changed.
+        """
+        if self.screen_stack and self.screen.outer_size == event.size:
+            self.screen.refresh()
 
     def on_app_focus(self) -> None:
         """Look more often while somebody looks, and at once for a server where there is none."""

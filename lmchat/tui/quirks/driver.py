@@ -7,6 +7,7 @@ import atexit
 import logging
 import os
 import selectors
+import signal
 import termios
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +21,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 from textual.message import Message
 
 from lmchat.terminal.guard import SignalGuard
@@ -149,7 +151,21 @@ class TerminalDriver(LinuxDriver):
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual gives it no types
+        signal.signal(signal.SIGWINCH, self._resized)
         self._guard.watch()
+
+    def _resized(self, _number: int, _frame: object) -> None:
+        """Have the size read by the event loop.
+
+        Handlers of signals interrupt each other: of two that read it here, the older may tell it last.
+        """
+        if not self._in_band_window_resize:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._tell_size)
+
+    def _tell_size(self) -> None:
+        size = Size(*self._get_terminal_size())
+        self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
         """Give the terminal back in order."""

@@ -85,6 +85,10 @@ class ChatParts(PaintedBelow):
             classes.append("-telemetry-hidden")
         return classes
 
+    def on_resize(self) -> None:
+        """Say where the terminal has become too small, or no longer is."""
+        self.keys_row.refresh()
+
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Keep the styles that all widgets were given when they were mounted a moment ago."""
         event.refresh_styles &= self.is_painted

@@ -18,6 +18,9 @@ Hint = tuple[str, str]
 """A key as it is written, or a slash command, and the word for what it does."""
 
 _BETWEEN = 2
+_LEAST_COLUMNS, _LEAST_ROWS = 40, 12
+_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "wanted")
+"""Said on a smaller terminal, where not all can be seen."""
 
 
 class KeysRow(Widget):
@@ -44,7 +47,7 @@ class KeysRow(Widget):
     def render(self) -> Content:
         """Return the hints that fit."""
         width = self.content_size.width
-        left, right = fitting(self._left, self._right, width)
+        left, right = self._fitting(width)
         gap = width - _length(left) - _length(right)
         line = _join(left) + " " * max(gap, 0) + _join(right)
         return plain(line) if signs_for(self).cut.isascii() else line
@@ -52,13 +55,19 @@ class KeysRow(Widget):
     def on_click(self, event: events.Click) -> None:
         """Press the key of the hint that was clicked."""
         width = self.content_size.width
-        left, right = fitting(self._left, self._right, width)
+        left, right = self._fitting(width)
         x = event.get_content_offset_capture(self).x
         hint = _hint_at(left, x) or _hint_at(right, x - (width - _length(right)))
         if hint is not None and hint[0].startswith("/"):
             self.post_message(self.CommandClicked(hint[0]))
         elif hint is not None and (key := key_name(hint[0].split(" ")[-1])):  # of `[ ]` the one that goes on
             self.app.simulate_key(key)
+
+    def _fitting(self, width: int) -> tuple[list[Hint], list[Hint]]:
+        columns, rows = self.app.size
+        if columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS:
+            return fitting(self._left, self._right, width)
+        return fitting((_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width)
 
 
 def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
