@@ -169,7 +169,9 @@ class ReadingLog(TakingLog, can_focus=True):
         if message is None or self._cursor is None:
             return
         match name:
-            case "fold" | "source" if why_not(name, message, is_busy=False):
+            case "fold" | "source" if not self._is_open(self._cursor) and why_not(
+                name, message, is_busy=False
+            ):
                 self.post_message(self.Wanted(name, message))  # who hears of it says why not
             case "fold" | "source":
                 self.toggle("is_folded" if name == "fold" else "is_source")
@@ -179,6 +181,10 @@ class ReadingLog(TakingLog, can_focus=True):
                 self.copy_code(self._cursor, message)
             case _:
                 self.post_message(self.Wanted(name, message))
+
+    def _is_open(self, index: int) -> bool:
+        """Whether it is the answer that is on its way, which has more than its message tells."""
+        return self.document.entries[index].is_open
 
     def toggle(self, attribute: str) -> None:
         """Turn a way of showing the focused message over; its first row stays where it is."""
