@@ -92,3 +92,27 @@ async def test_what_stands_behind_others_is_not_rendered():
         assert screen.region == frame.region
         regions = [region for region, _, _ in screen._compositor._get_renders(screen.region)]
         assert regions.count(screen.region) == 1
+
+
+async def test_after_a_whole_paint_and_after_another_layout_nothing_is_taken_for_written():
+    async with Frugal().run_test(size=(40, 10)) as pilot:
+        app, compositor = pilot.app, pilot.app.screen._compositor
+        left = app.query_one("#left", Painted)
+
+        def paint(text):
+            left.update(text, layout=False)
+            compositor.update_widgets({left})
+            return compositor.render_partial_update()
+
+        await pilot.pause()
+        assert paint("one") is not None
+        assert compositor._written
+        compositor.render_full_update()
+        assert not compositor._written
+        assert paint("two") is not None
+        compositor.reflow(app.screen, app.size)
+        assert not compositor._written
+        assert paint("three") is not None
+        compositor._dirty_regions.add(app.screen.region.shrink((0, 0, 1, 0)))
+        compositor.render_partial_update()
+        assert {y for _, y in compositor._written} == {9}, "the others Textual has painted"
