@@ -206,8 +206,9 @@ class ChatScreen(ChatCommands):
         self.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
 
     @on(PromptInput.Drafted)
+    @on(ChatLog.FocusMoved)
     def show_ways_on(self) -> None:
-        """Name the ways on in the row of keys as long as nothing is typed."""
+        """Name the keys of use to what has the focus: a message, or a prompt as long as nothing is typed."""
         self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
 
     @on(KeysRow.CommandClicked)

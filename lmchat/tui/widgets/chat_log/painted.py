@@ -45,8 +45,22 @@ class PaintedView(LateComponents, can_focus=True):
         self._page: Page | None = None
         self._base = Style.null()
         self._left = 0
-        self._cursor: int | None = None
+        self._focused: int | None = None
         self._look: tuple[int, tuple[LineFilter, ...], Color | None] = (0, (), None)
+
+    @property
+    def _cursor(self) -> int | None:
+        """The message that has the focus where the log has it."""
+        return self._focused
+
+    @_cursor.setter
+    def _cursor(self, index: int | None) -> None:
+        if index != self._focused:
+            self._focused = index
+            self.cursor_moved()
+
+    def cursor_moved(self) -> None:
+        """Tell that another message has the focus; a bare view tells nobody."""
 
     def take_page(self) -> None:
         """Lay all out on a page of the width and the styles of now."""

@@ -23,10 +23,17 @@ class ReadingLog(TakingLog, can_focus=True):
     class UndoWanted(Post, namespace="chat_log"):
         """What was deleted last shall come back; no message needs to be left for that."""
 
+    class FocusMoved(Post, namespace="chat_log"):
+        """Another message has the focus: other keys are of use."""
+
     @property
     def focused_message(self) -> ChatMessage | None:
         """The message that the message keys act on."""
         return None if self._cursor is None else self.document.entries[self._cursor].message
+
+    def cursor_moved(self) -> None:
+        """Tell that another message has the focus."""
+        self.post_message(self.FocusMoved())
 
     def focus_message(self, step: int) -> bool:
         """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""

@@ -1,0 +1,40 @@
+"""The row of keys names what can be done with the message that has the focus, however it came there."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.tui.widgets.chat_log import ChatLog
+from tests.support.desktop import desktop
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+CODE = "Like this:\n\n```python\nx = 1\n```\n"
+
+
+def row_of_keys(desk) -> str:
+    return screen_text(desk.app).rstrip().split("\n")[-1]
+
+
+async def click_on(desk, words: str) -> None:
+    region = desk.app.screen.query_one(ChatLog).region
+    rows = screen_text(desk.app).split("\n")[region.y : region.bottom]
+    y = next(y for y, row in enumerate(rows) if words in row[region.x : region.right])
+    await desk.pilot.click(ChatLog, offset=(10, y))
+
+
+@pytest.mark.parametrize("way", ["keys", "clicks"])
+async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
+    async with desktop(tmp_path, ScriptedBackend(answer(CODE))) as desk:
+        await desk.ready()
+        await desk.say("Show me")
+        await desk.answered()
+        await desk.pilot.press("alt+up")
+        await desk.until(lambda: "c copy code" in row_of_keys(desk), "keys of an answer")
+        for key, words, has_code in [("alt+up", "Show me", False), ("alt+down", "Like this", True)]:
+            if way == "keys":
+                await desk.pilot.press(key)
+            else:
+                await click_on(desk, words)
+            await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
+            assert ("c copy code" in row_of_keys(desk)) is has_code
