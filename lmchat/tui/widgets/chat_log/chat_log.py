@@ -10,23 +10,17 @@ from typing import Any, Self
 from textual import events
 from textual.geometry import Region
 
-from lmchat.domain.event import (
-    ReasoningDelta,
-    RefusalDelta,
-    RetryScheduled,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-)
+from lmchat.domain.event import RetryScheduled, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
 from lmchat.tui.quirks.pace import is_behind
 from lmchat.tui.quirks.painting import adopted, jump
+from lmchat.tui.widgets.chat_log.deltas import Delta, merged, text_of
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entries import switch
-from lmchat.tui.widgets.chat_log.entry import Delta, Entry
+from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.hold import note_around
 from lmchat.tui.widgets.chat_log.reading import ReadingLog
 from lmchat.tui.widgets.chat_log.unseen import COUNTED_LINES
@@ -39,7 +33,6 @@ BEHIND_S = 0.05
 """How often is looked whether a terminal that is behind has read what it was sent."""
 EARLY_S = 0.005
 """So much too early a frame may come: what arrives at its pace is not put off by a hair."""
-_DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 FAR_BEHIND_CHARS = 200_000
 """So much text may wait for its frame; more is taken up at once."""
 
@@ -112,10 +105,10 @@ class ChatLog(ReadingLog, can_focus=True):
 
     async def apply(self, event: StreamEvent) -> None:
         """Take an event: text, thought and tool calls are painted with the next frame."""
-        if self._open is None or not isinstance(event, _DELTAS):
+        if self._open is None or not isinstance(event, Delta):
             return
         self._pending.append(event)
-        self._pending_chars += len(event.arguments if isinstance(event, ToolCallDelta) else event.text)
+        self._pending_chars += len(text_of(event))
         if self._pending_chars > FAR_BEHIND_CHARS:
             self.flush()
         elif self._timer is None:
@@ -284,19 +277,3 @@ class ChatLog(ReadingLog, can_focus=True):
     def _entry(self, message: ChatMessage) -> Entry:
         previous = self.document.entries.model_before(len(self.document))
         return Entry(message, switch=switch(previous, message))
-
-
-def merged(deltas: Sequence[Delta]) -> list[Delta]:
-    """Return the same with neighbours of one kind joined: tokens come in hundreds."""
-    result: list[Delta] = []
-    texts: list[str] = []
-    for index, delta in enumerate(deltas):
-        if isinstance(delta, ToolCallDelta):
-            result.append(delta)
-            continue
-        texts.append(delta.text)
-        following = deltas[index + 1] if index + 1 < len(deltas) else None
-        if type(following) is not type(delta):
-            result.append(type(delta)(text="".join(texts)))
-            texts.clear()
-    return result

@@ -13,6 +13,7 @@ from lmchat.domain.turn import Turn
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.tui import figures
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
+from lmchat.tui.widgets.chat_log.deltas import Delta
 from lmchat.tui.widgets.chat_log.furniture import (
     end_blocks,
     prompt_blocks,
@@ -25,7 +26,6 @@ from lmchat.tui.widgets.chat_log.heights import Heights
 from lmchat.tui.widgets.chat_log.parts import LivePart, live_parts, restated
 from lmchat.tui.widgets.chat_log.syntax import References
 
-Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _SAID = (TextPart, RefusalPart)
 _SHORT = 300
 
