@@ -116,3 +116,6 @@ async def test_after_a_whole_paint_and_after_another_layout_nothing_is_taken_for
         compositor._dirty_regions.add(app.screen.region.shrink((0, 0, 1, 0)))
         compositor.render_partial_update()
         assert {y for _, y in compositor._written} == {9}, "the others Textual has painted"
+        compositor._free_of = None  # widgets stand elsewhere, as where a container was scrolled
+        compositor._free_widgets()
+        assert not compositor._written

@@ -269,7 +269,7 @@ def test_a_style_that_is_gone_gives_its_place_to_no_other():
     pen = Pen(ColorSystem.TRUECOLOR)
     told = set()
     for number in range(600):
-        colour = Style.parse(f"#{number:06x}")
-        told.add(pen.written((0, [Segment("x", Style.combine([colour, Style(bold=True)]))]))[1])
-        del colour
+        style = Style(color=f"#{number:06x}", bold=True)
+        told.add(pen.written((0, [Segment("x", style)]))[1])
+        del style
     assert len(told) == 600
