@@ -140,16 +140,6 @@ class Exporting:
                     return Exported(paths=tuple(paths), refused=tuple(refused), untried=untried)
         return Exported(paths=tuple(paths), refused=tuple(refused))
 
-    async def export_all(
-        self,
-        folder: Path,
-        how: ExportAs = MARKDOWN,
-        *,
-        is_forced: bool = False,
-    ) -> Exported:
-        """Write every session into a folder, archived ones too."""
-        return await self.export_several(await self.every_id(), folder, how, is_forced=is_forced)
-
     async def every_id(self) -> tuple[str, ...]:
         """Return the ids of all sessions, archived ones too, without those in the trash."""
         headers = await self.store.list_sessions(limit=_EVERY)

@@ -73,7 +73,7 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
     ids = await chats(store, "same", "same", "other")
     await library.archive(ids[0])
-    first = await library.export_all(tmp_path / "all")
+    first = await library.export_several(await library.every_id(), tmp_path / "all")
     assert (len(set(first.paths)), first.refused) == (3, ())
     assert all(path.exists() for path in first.paths)
 
@@ -81,12 +81,13 @@ async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
 async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
     one, two = await chats(store, "one", "two")
     await library.export_file(await store.open_session(one), tmp_path)
-    exported = await library.export_all(tmp_path)
+    exported = await library.export_several(await library.every_id(), tmp_path)
     assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
     ((refused, error),) = exported.refused
     assert refused == one
     assert isinstance(error, FileRefused)
-    assert len((await library.export_all(tmp_path, is_forced=True)).paths) == 2
+    forced = await library.export_several(await library.every_id(), tmp_path, is_forced=True)
+    assert len(forced.paths) == 2
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,8 @@ async def test_several_sessions_get_names_that_are_told_apart_however_alike_they
 async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(tmp_path, store):
     await chats(store, *(f"chat {number}" for number in range(6)))
     room = NoRoomAfter(2)
-    exported = await Library(store, write_file=room.write).export_all(tmp_path / "all")
+    library = Library(store, write_file=room.write)
+    exported = await library.export_several(await library.every_id(), tmp_path / "all")
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2

@@ -393,7 +393,8 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     await library(store).pin(pinned.session_id)
     await library(store).archive(archived.session_id)
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
-    exported = await library(store).export_all(tmp_path / "backup", ExportAs(form="json"))
+    every_id, how = await library(store).every_id(), ExportAs(form="json")
+    exported = await library(store).export_several(every_id, tmp_path / "backup", how)
     assert len(exported.paths) == 5
     await bring(
         Importer(other, DiskFiles(), clock=Clock(pinned.updated_at.replace(year=2030))),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.message import AnswerState, Failure
-from lmchat.tui.widgets.chat_log.viewport import pack, unpack
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text
 
 CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
@@ -192,11 +191,6 @@ async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):
     assert log.find("x") == 0
     assert log.next_hit(1) == (0, 0)
     assert log.selected_text == ""
-
-
-@pytest.mark.parametrize("place", [(0, -1, 0), (0, 0, 0), (9_999, 1_000, 500), (1, 2, 3)])
-def test_a_place_survives_being_packed(place):
-    assert unpack(pack(place)) == place
 
 
 async def test_a_log_that_has_the_focus_gives_it_to_the_last_message_of_another_session(pilot, log):

@@ -33,7 +33,6 @@ _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)]
 """What begins a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
 _BY_LINES = ("fence", "code_block", "html_block", "math_block")
-_MIN_CUT = 2
 
 
 class OpenTail(Struct):

@@ -105,6 +105,10 @@ class PaintedView(LateComponents, can_focus=True):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
+    def render_line(self, y: int) -> Strip:
+        """Return a row as it is painted, where Textual wants to know what stands under the mouse."""
+        return self._rows(y, 1)[0]
+
     def _rows(self, y: int, count: int) -> list[Strip]:
         """Return rows of the screen."""
         width, look = self.size.width, self._look

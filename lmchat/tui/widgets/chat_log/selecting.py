@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from enum import IntEnum
 
 from msgspec import Struct
@@ -139,8 +138,3 @@ def word(text: str, at: int, within: Range) -> Range:
 def clusters_in(text: str, within: Range) -> list[Range]:
     """Return the characters of a part of a text, as a reader counts them."""
     return [(start + within[0], end + within[0]) for start, end in clusters(text[slice(*within)])]
-
-
-def row_of(before: list[int], at: int) -> int:
-    """Return the row that a character of a block stands in."""
-    return max(bisect_right(before, at) - 1, 0)

@@ -6,15 +6,12 @@ from typing import Any
 
 from textual import events
 from textual.geometry import Size
-from textual.strip import Strip
 
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.quirks.painting import grow
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.hold import Hold, find, laid, take
 from lmchat.tui.widgets.chat_log.painted import PaintedView
-
-_ENTRY_BITS, _BLOCK_BITS = 40, 20
 
 
 class Viewport(PaintedView, can_focus=True):
@@ -191,28 +188,8 @@ class Viewport(PaintedView, can_focus=True):
         self.settle()
         self.count_new_lines()
 
-    def render_line(self, y: int) -> Strip:
-        """Return a row with the places of its characters, from which a selection is made."""
-        place = self._place_at(y)
-        strip = self._rows(y, 1)[0]
-        if place is None:
-            return strip
-        line = self.document.line(place)
-        return strip.apply_offsets(-self._left - 1 - (line.start if line else 0), pack(place))
-
     def _place_at(self, y: int) -> Place | None:
         y += self.scroll_offset.y
         if self._page is None or not 0 <= y < self.document.total:
             return None
         return self.document.locate(y)
-
-
-def pack(place: Place) -> int:
-    """Return a place as one number that grows downwards and does not shift while the log grows."""
-    index, number, line = place
-    return index << _ENTRY_BITS | (number + 1) << _BLOCK_BITS | line
-
-
-def unpack(key: int) -> Place:
-    """Return the place of such a number."""
-    return key >> _ENTRY_BITS, (key >> _BLOCK_BITS & (1 << _BLOCK_BITS) - 1) - 1, key & (1 << _BLOCK_BITS) - 1
