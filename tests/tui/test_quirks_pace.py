@@ -181,6 +181,19 @@ async def test_only_the_newest_of_what_came_meanwhile_is_painted(halting):
         assert set(app.shown) == {"number 4"}
 
 
+async def test_a_frame_that_had_to_wait_is_due_as_soon_as_the_terminal_has_read(halting):
+    async with Paced().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        clock = app.screen._update_timer
+        app.is_behind = True
+        clock._paint()
+        clock.resume()
+        assert clock._handle is None
+        app.go_on()
+        assert clock._handle is not None
+
+
 async def test_a_whole_paint_that_was_dropped_is_done_later(halting):
     async with Paced().run_test() as pilot:
         app = pilot.app

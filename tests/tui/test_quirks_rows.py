@@ -267,9 +267,10 @@ def test_a_row_of_which_a_terminal_may_count_other_cells_is_not_written_in_part(
 
 def test_a_style_that_is_gone_gives_its_place_to_no_other():
     pen = Pen(ColorSystem.TRUECOLOR)
-    told = set()
-    for number in range(600):
-        style = Style(color=f"#{number:06x}", bold=True)
-        told.add(pen.written((0, [Segment("x", style)]))[1])
-        del style
-    assert len(told) == 600
+    for number in range(200):
+        same = Style(color="#ff0000", bold=True)
+        assert "38;2;255;0;0" in pen.written((0, [Segment("x", same)]))[1]
+        del same
+        other = Style(color=f"#0000{number:02x}", bold=True)  # mostly where the other one was
+        assert f"38;2;0;0;{number}m" in pen.written((0, [Segment("x", other)]))[1]
+        del other
