@@ -119,6 +119,11 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """What cut it short, where the server's word is `length` and the figures tell."""
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the server broke it off where it would have gone on, whatever the figures tell of why."""
+        return self.limit is not None or self.finish_reason == "length"
+
+    @property
     def ending(self) -> str:
         """Why it ended, where that is worth a word: what cut it short, an unusual word, or none at all."""
         return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason or _NO_REASON)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerUnavailable, StreamInterrupted
@@ -65,14 +67,16 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
         await shown(desk, "There.")
 
 
-async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path):
+@pytest.mark.parametrize("max_tokens", [5, None])  # without one the server has a limit of its own
+async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
     cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]
     backend = ScriptedBackend(cut, answer("tuce."))
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
-        desk.app.desk.chat = type(desk.app.desk.chat)(max_tokens=5)
+        desk.app.desk.chat = type(desk.app.desk.chat)(max_tokens=max_tokens)
         await desk.say("one")
         await desk.answered()
+        await shown(desk, "▌ /continue it, ^R regenerate")
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
 

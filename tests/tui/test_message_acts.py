@@ -91,3 +91,8 @@ def test_no_second_answer_is_asked_for_while_one_is_on_its_way(kind):
 def test_versions_of_prompts_are_versions_too():
     prompt = replace(MESSAGES["prompt"], version=1, versions=3)
     assert why_not("next_version", prompt, is_busy=False) == ""
+
+
+def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():
+    cut = reply(TEXT, receipt=Receipt(finish_reason="length"))
+    assert why_not("resume", cut, is_busy=False) == ""

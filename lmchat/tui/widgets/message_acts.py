@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lmchat.domain.attached import has_files
-from lmchat.domain.message import AnswerState, ChatMessage, Limit, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 
 NOTHING_YET = "Nothing was said in this session yet."
 _BUSY = "An answer is still on its way. Stop it with Esc, or wait."
@@ -31,7 +31,7 @@ def is_resumable(message: ChatMessage) -> bool:
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
-        return bool(message.text) and message.receipt is not None and message.receipt.ending in tuple(Limit)
+        return bool(message.text) and message.receipt is not None and message.receipt.is_cut
     return message.state is not AnswerState.STREAMING
 
 

@@ -83,7 +83,8 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
     log.load([answer("a"), answer("b", receipt=replace(RECEIPT, finish_reason="length"))])
     first, second = (row for row in rows(log) if "qwen3" in row)
     assert "stop" not in first
-    assert second.endswith("2.4\u00a0s · length")
+    assert second.endswith(" a continue")
+    assert "96\u00a0tok · length  " in second
 
 
 @pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
@@ -95,8 +96,8 @@ async def test_what_cut_an_answer_short_stands_in_place_of_the_word_of_the_serve
 
 
 async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
-    log.load([answer("a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="length"))])
-    assert rows(log)[2].replace(GAP, " ").endswith(" tok/s · asked for /models/ti␛ny · length")
+    log.load([answer("a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation"))])
+    assert rows(log)[2].replace(GAP, " ").endswith(" · asked for /models/ti␛ny · moderation")
 
 
 async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):

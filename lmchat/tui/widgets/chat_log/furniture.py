@@ -207,7 +207,7 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     unusual += [ending] if ending else []
     left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]
     versions = [(text.strip(), style) for text, style in _version(page, message)]
-    is_cut = receipt.limit is not None and message.text
+    is_cut = receipt.is_cut and message.text
     keys = _key(page, "a", "continue" + "  " * bool(versions), "resume") if is_cut else []
     return [page.row(left, [*keys, *versions], kept=len(unusual))]
 
