@@ -10,6 +10,7 @@ from textual import events
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.domain.message_path import MessagePath
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.random_talk import chance_of, talk, text
 
@@ -306,3 +307,39 @@ async def test_thoughts_that_arrive_unfolded_move_nothing_above(pilot, log):
         log.flush()
     await pour(log, LINES)
     assert rows(log)[:10] == before[:10]
+
+
+async def test_the_count_outlives_other_widths_with_all_that_came_meanwhile(pilot, log):
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-120)
+    await pour(log, "\n\n" + text(chance_of(11), 12) + "\n\n" + "漢字と emoji🙂 " * 90)
+    await pilot.pause()
+    count = pilot.app.new_lines()[-1]
+    for width in (50, 133, 80):
+        await pilot.resize_terminal(width, 24)
+        await pilot.pause()
+    assert pilot.app.new_lines()[-1] == count
+
+
+async def test_what_is_read_from_the_disk_above_is_not_new(pilot):
+    log = pilot.app.log_view
+    whole = MessagePath(talk(chance_of(2), 30))
+    log.load(whole[-8:], is_whole=False)
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-9)
+    await pour(log, "\n\none\n\ntwo")
+    await pilot.pause()
+    log.fill(whole)
+    await pilot.pause()
+    assert pilot.app.new_lines()[-1] == 4
+
+
+async def test_a_mouse_that_moved_on_before_the_thumb_was_grabbed_drags_it_as_far(pilot, log):
+    bar = log.vertical_scrollbar
+    await pilot.mouse_down(bar, offset=(0, bar.size.height - 1))
+    bar.grabbed = bar.region.offset  # where the mouse is when Textual comes to it
+    await pilot.hover(bar, offset=(0, 0))
+    await pilot.pause()
+    assert not log.scroll_offset.y
