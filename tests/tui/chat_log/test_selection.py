@@ -256,6 +256,18 @@ async def test_wide_and_joined_characters_are_selected_whole(pilot, log):
     assert log.selected_text == "f "
 
 
+@pytest.mark.parametrize("one", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"])
+async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, one):
+    log.load([answer(f"a {one}{one}z b")])
+    await pilot.pause()
+    x, y = find(log, one)
+    await drag(pilot, log, (x, y), (x + cell_len(one), y))
+    assert log.selected_text == one * 2
+    await press(pilot, log, (0, 20))
+    await press(pilot, log, (x, y), 2)
+    assert log.selected_text == (one if one[0] > "\uffff" else one * 2 + "z")
+
+
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
     log.load([answer(f"line {n}") for n in range(100)])
     await pilot.pause()

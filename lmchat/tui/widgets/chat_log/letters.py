@@ -96,7 +96,10 @@ def _with_places(text: str) -> tuple[str, dict[int, int]]:
 
 
 def clusters(text: str) -> Iterator[Range]:
-    """Yield what a reader takes for one character: a letter with its accents, joined emoji."""
+    """Yield what a search takes for one character: a letter with its accents, joined emoji.
+
+    Less than a grapheme: in scripts of India the stem of a word is found without the vowel that follows it.
+    """
     start = 0
     for place in range(1, len(text)):
         char = text[place]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import IntEnum
+from itertools import pairwise
+from unicodedata import category
 
 from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.letters import Range, clusters
+from lmchat.tui.widgets.chat_log.letters import Range
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.spots import END, Spot, found_again, spot_at, starts, text_of
+from lmchat.tui.widgets.chat_log.wrapping import graphemes
 
 Ends = tuple[Spot, Spot]
 """Where something begins and ends."""
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|\s+")
+_MARK = "\u0301"
+_LETTERS = rf"\w[\w{_MARK}]*"
+_WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
+_JOINERS = "\u200c\u200d"
 
 
 class Unit(IntEnum):
@@ -104,7 +111,7 @@ def _both(spot: Spot) -> Ends:
 
 def _cluster(line: Line, cell: int) -> Range:
     """Return the character that a cell belongs to; nothing at the end of the text for what is beside it."""
-    lead, size = "", 0
+    lead = ""
     for segment in line.segments:
         lead += segment.text
         if len(lead) >= line.start:
@@ -112,11 +119,10 @@ def _cluster(line: Line, cell: int) -> Range:
     at = cell_len(lead[: line.start])
     if cell < at:
         return 0, 0
-    for start, end in clusters(line.text):
-        size = cell_len(line.text[start:end])
-        if cell < at + size:
+    for start, end in characters(line.text):
+        at += cell_len(line.text[start:end])
+        if cell < at:
             return start, end
-        at += size
     return len(line.text), len(line.text)
 
 
@@ -129,12 +135,21 @@ def paragraph(text: str, at: int) -> Range:
 
 def word(text: str, at: int, within: Range) -> Range:
     """Return the word that a place is in, or the blanks, or the sign."""
-    for match in _WORD.finditer(text, *within):
+    for match in _WORD.finditer(_with_one_mark(text), *within):
         if match.start() <= at < match.end():
             return match.span()
-    return next((one for one in clusters_in(text, within) if one[0] <= at < one[1]), (within[1], within[1]))
+    first, last = within
+    spans = ((start + first, end + first) for start, end in characters(text[first:last]))
+    return next((span for span in spans if span[0] <= at < span[1]), (last, last))
 
 
-def clusters_in(text: str, within: Range) -> list[Range]:
-    """Return the characters of a part of a text, as a reader counts them."""
-    return [(start + within[0], end + within[0]) for start, end in clusters(text[slice(*within)])]
+def _with_one_mark(text: str) -> str:
+    """Return a text with one sign for all that goes on with a letter: to Python no mark is part of a word."""
+    if text.isascii():
+        return text
+    return "".join(_MARK if category(char)[0] == "M" or char in _JOINERS else char for char in text)
+
+
+def characters(text: str) -> Iterator[Range]:
+    """Yield what a reader takes for one character: a letter with its accents, joined emoji, a flag."""
+    return pairwise([*(start for start, _ in graphemes(text)), len(text)])
