@@ -15,7 +15,7 @@ class Scope(StrEnum):
 
     APP = "Everywhere"
     CHAT = "Chat"
-    MESSAGE = "A message that has the focus; as a slash command, the last answer"
+    MESSAGE = "A message that has the focus"
     SESSIONS = "The list of sessions"
     QUEUE = "The queue above the prompt"
     PICKER = "The model picker"

@@ -36,6 +36,8 @@ _MOUSE: tuple[tuple[str, str], ...] = (
     ("Twice, three times", "Select a word, a paragraph; a drag goes on by them"),
     ("Shift+drag", "The terminal's own selection, in most terminals"),
 )
+_ALSO = {Scope.MESSAGE: "; as a slash command, the last answer"}
+"""What else commands act on, and how."""
 _NUMBERED = "model_"
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
@@ -95,7 +97,8 @@ class HelpScreen(ListDialog[None]):
     def _groups(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         yield "The prompt", [(key, title, "") for key, title in _PROMPT]
         for scope in Scope:
-            yield scope.value, [self._entry(command) for command in COMMANDS if _is_listed(command, scope)]
+            rows = [self._entry(command) for command in COMMANDS if _is_listed(command, scope)]
+            yield scope.value + _ALSO.get(scope, ""), rows
         yield "Find in this session", [(key, title, "") for key, title in _FIND]
         yield "The mouse in the chat", [(key, title, "") for key, title in _MOUSE]
 
