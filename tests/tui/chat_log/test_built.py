@@ -10,7 +10,8 @@ from lmchat.tui.widgets.chat_log.tail import MarkdownTail
 from tests.benchmarks.log_samples import KINDS
 from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
 
-TURNS = 60
+pytestmark = pytest.mark.timeout(120)
+TURNS = 40
 TEXT = KINDS["mixed"](2_000)
 
 
@@ -45,9 +46,9 @@ async def test_what_is_a_message_again_looks_as_it_did(monkeypatch):
         monkeypatch.setattr(built, "KEPT_CHARS", kept)
         async with LogApp().run_test(size=(80, 24)) as pilot:
             log = pilot.app.log_view
-            await take_turns(log, 20)
+            await take_turns(log, 10)
             seen = [rows(log)]
-            for _ in range(60):
+            for _ in range(30):
                 log.scroll_to(y=log.scroll_offset.y - 20)
                 seen.append(rows(log))
             pictures.append(seen)

@@ -14,6 +14,7 @@ from tests.support.chat_log_app import laid_out, plain_page, shown
 from tests.support.markdown_corpus import CORPUS
 
 PAGE = plain_page(90)
+pytestmark = pytest.mark.timeout(120)
 WORD = re.compile(r"[^\W\d_]{2,}")
 STREAMED = ("mixed", "nested", "definitions", "tables", "fences", "texts", "signs")
 MARKED = (

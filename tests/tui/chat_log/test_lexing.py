@@ -17,6 +17,7 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
 from lmchat.tui.widgets.chat_log.lexing import harmless, known_kinds, piece_kinds, read_whole
 from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
 
+pytestmark = pytest.mark.timeout(120)
 STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * SEGMENT_LINES + '"""\n'
 CODE = f"x = 1\ny = {STRING}z = 2  # note\n"
 

@@ -34,6 +34,7 @@ _OTHERS = [
 ]
 LINES = st.lists(st.tuples(st.sampled_from(_STARTS), st.sampled_from([*_WORDS, *_OTHERS])), max_size=14)
 PAGE = coloured_page()
+pytestmark = pytest.mark.timeout(120)
 
 
 def uncut(text):
@@ -50,7 +51,7 @@ def without_double_blanks(rows):
 
 
 @given(LINES, st.lists(st.integers(1, 12), min_size=1, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, sizes):
     text = "\n".join(start + words for start, words in lines) + "\n"
     with pytest.MonkeyPatch.context() as patch:

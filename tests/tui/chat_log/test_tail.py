@@ -102,6 +102,14 @@ def test_a_half_written_end_of_a_fence_does_not_flash():
         assert [block.source for block in tail.open] == ["x"]
 
 
+@pytest.mark.parametrize("sizes", [[1_000_000], [700], [1, 4_003]])
+def test_the_rest_of_a_long_line_of_code_is_no_end_of_its_fence(sizes):
+    line = "x" * PIECE_CHARS + "```"
+    text = f"```\n{line}\nstill code\n```\nafter"
+    blocks = tail_of(*split(text, sizes)).closed
+    assert [block.source for block in blocks] == ["x" * PIECE_CHARS, "```\nstill code", "after\n"]
+
+
 def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
     assert words("These:\n1. one\n2. two\n\nThose:\n\n- three") == [
         " These:", " 1. one", " 2. two", "", " Those:", "", " • three",

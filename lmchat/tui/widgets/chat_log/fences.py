@@ -25,7 +25,7 @@ class OpenFence(Struct):
     is_first: bool = True
     """Whether nothing of it is closed yet."""
     is_inner: bool = False
-    """Whether what comes next stands in the middle of a line."""
+    """Whether the next piece begins in the middle of a line."""
     _lines: list[str] = field(default_factory=list)
     _done: list[Block] = field(default_factory=list)
 
@@ -33,7 +33,7 @@ class OpenFence(Struct):
         """Take complete lines; return how many were taken, and whether the fence ended with the last."""
         closing = re.compile(rf" {{0,3}}{re.escape(self.mark[0])}{{{len(self.mark)},}}[ \t]*$")
         for number, line in enumerate(lines):
-            if not self.is_inner and len(line) <= PIECE_CHARS and closing.match(line):
+            if not self._is_in_line and len(line) <= PIECE_CHARS and closing.match(line):
                 self.end()
                 return number + 1, True
             self._take_line(line)
@@ -47,7 +47,7 @@ class OpenFence(Struct):
 
     def cut(self, start: str) -> None:
         """Take the beginning of a line that is too long to wait for its end."""
-        self._lines.append(start if self.is_inner else self._dedented(start))
+        self._lines.append(start if self._is_in_line else self._dedented(start))
         self._close(goes_on=True)
 
     def done(self) -> list[Block]:
@@ -57,16 +57,21 @@ class OpenFence(Struct):
 
     def open(self, tail: str) -> list[Block]:
         """Return what may still change, given the line that is not complete."""
-        is_ending = not self.is_inner and not tail.strip(" ").strip(self.mark[0])
-        shown = tail if self.is_inner else self._dedented(tail)
+        is_ending = not self._is_in_line and not tail.strip(" ").strip(self.mark[0])
+        shown = tail if self._is_in_line else self._dedented(tail)
         lines = self._lines if is_ending else [*self._lines, shown]
         return [self._block(lines)] if lines or self.is_first else []
+
+    @property
+    def _is_in_line(self) -> bool:
+        """Whether what comes next stands in the middle of a line."""
+        return self.is_inner and not self._lines
 
     def _take_line(self, line: str) -> None:
         while len(line) > PIECE_CHARS:
             self.cut(line[:PIECE_CHARS])
             line = line[PIECE_CHARS:]
-        self._lines.append(line if self.is_inner else self._dedented(line))
+        self._lines.append(line if self._is_in_line else self._dedented(line))
         if len(self._lines) >= SEGMENT_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
             self._close()
 
