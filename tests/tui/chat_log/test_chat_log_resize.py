@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 
 import pytest
+from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
@@ -116,13 +117,18 @@ async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot_at_rest):
     assert pilot.app.new_lines()[-1] == 9 * 3 * 2
 
 
-async def test_on_a_screen_that_was_made_larger_the_wheel_follows_the_end_again(pilot_at_rest):
+@pytest.mark.parametrize("has_wheel", [True, False])
+async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(pilot_at_rest, has_wheel):
     pilot, log = pilot_at_rest
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
     assert log.is_at_end
     assert not log.is_following
-    log.scroll_relative(y=2)
+    if has_wheel:
+        await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
+    else:
+        log.scroll_relative(y=2)
+    await pilot.pause()
     assert log.is_following
 
 
@@ -194,3 +200,18 @@ async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
             log.scroll_relative(y=1)
             seen.append(plain(log))
         assert all(after[:-1] == before[1:] for before, after in pairwise(seen))
+
+
+async def test_a_table_that_turns_into_a_list_of_values_keeps_its_row_at_the_top():
+    head = "| " + " | ".join(f"a long name {n}" for n in range(8)) + " |\n" + "|---" * 8 + "|\n"
+    table = head + "".join(f"| N{n} |" + " some words |" * 7 + "\n" for n in range(22))
+    async with LogApp().run_test(size=(120, 12)) as pilot:
+        log = pilot.app.log_view
+        log.load([question("Go on."), answer(table + "\n\n" + NUMBERED)])
+        await pilot.pause()
+        log.scroll_to(y=20)
+        first = int(re.findall(r"N(\d+)", screen_text(log))[0])
+        await resize(pilot, 44, 30)
+        found = [int(number) for number in re.findall(r"N(\d+)", screen_text(log))]
+        assert found
+        assert abs(found[0] - first) <= 1
