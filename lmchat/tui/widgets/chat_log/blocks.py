@@ -14,6 +14,8 @@ SEGMENT_LINES = 32
 """Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
 PIECE_CHARS = 4_000
 """A paragraph or a line of plain text that is longer goes on as another piece."""
+HEAD_LINES = 2
+"""Lines of the head of a table."""
 GLUE = "\ufdd0"
 """Stands before what is the rest of a line, so that it is not read as the beginning of one; never shown."""
 

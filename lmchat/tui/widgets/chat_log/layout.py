@@ -9,12 +9,12 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.widgets.chat_log.blocks import GLUE, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.half_written import as_it_will_look, without_end_of_code
 from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.nesting import ABOVE_LISTS, Rest, path
+from lmchat.tui.widgets.chat_log.nesting import Rest, is_joined, path
 from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import (
@@ -29,7 +29,6 @@ from lmchat.tui.widgets.chat_log.table import (
 )
 
 _NULL = Style.null()
-_HEAD_LINES = 2
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3
 """Cells that are left for text, however deep it is nested; code has a margin of three."""
@@ -115,12 +114,10 @@ class Layout:
             first, position, above = rest, end + 1, token
 
     def _is_attached(self, above: Token, token: Token) -> bool:
-        """Whether a list follows a paragraph or a list, or a definition another, without a blank row."""
+        """Whether a token follows another without a blank row."""
         if self._rest.is_over(above) and self._rest.is_attached:
             return True
-        is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-        is_definition = above.type == token.type == "definition"
-        return (is_list or is_definition) and not self._is_behind_blank(token)
+        return is_joined(above, token) and not self._is_behind_blank(token)
 
     def _is_behind_blank(self, token: Token) -> bool:
         """Whether there is a blank line above a token in the source; in a quote it is marked."""
@@ -251,7 +248,7 @@ class Layout:
     def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
         """Return the lines of rows that continue a table; its first rows decide about the columns."""
         room = self.page.text_width - width_of(prefix)
-        head = "\n".join(block.info.split("\n", _HEAD_LINES)[:_HEAD_LINES]) + "\n"
+        head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
             self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from lmchat.tui.widgets.chat_log.blocks import GLUE, Block
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block
 from lmchat.tui.widgets.chat_log.syntax import Token
 
 _CONTAINERS = ("blockquote_open", "list_item_open")
@@ -19,7 +19,6 @@ _FILLER = "___\n"
 """A rule: it ends where its line ends, and no mark of a list can be taken for a part of it."""
 _BOX = re.compile(r"\[[ xX]\](?=[ \t]|$)")
 _MAX_PAD = 4
-_TABLE_HEAD = 2
 _HTML_OPENINGS = (
     (re.compile(r"<(script|pre|style|textarea)(?=\s|>|$)", re.IGNORECASE), "<pre>"),
     (re.compile(r"<!--"), "<!--"),
@@ -89,6 +88,12 @@ class Depth(Struct):
     """The line that it begins on."""
     size: int
     """Characters that open it there."""
+
+
+def is_joined(above: Token, token: Token) -> bool:
+    """Whether a list follows a paragraph or a list, or a definition another, where there is no blank line."""
+    is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
+    return is_list or above.type == token.type == "definition"
 
 
 def path(tokens: list[Token]) -> list[int]:
@@ -164,7 +169,7 @@ def reopened(found: list[Depth], token: Token, lines: list[str]) -> Nest:
     nest, start = nest_of(found), span(token)[0]
     texts = [
         line[_inside(line, found, start + number) :]
-        for number, line in enumerate(map(_plain, lines[:_TABLE_HEAD]))
+        for number, line in enumerate(map(_plain, lines[:HEAD_LINES]))
     ]
     match token.type:
         case "fence":

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct, field
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import HEAD_LINES, PIECE_CHARS, SEGMENT_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.cutting import cut_place
 from lmchat.tui.widgets.chat_log.fences import OpenFence
 from lmchat.tui.widgets.chat_log.nesting import (
@@ -14,6 +14,7 @@ from lmchat.tui.widgets.chat_log.nesting import (
     Nest,
     before,
     depths,
+    is_joined,
     nest_of,
     path,
     reopened,
@@ -27,8 +28,6 @@ OPEN_CHARS = 600
 LOOK_AT_CHARS = PIECE_CHARS + 1
 """A tail of this length is looked at whether it can be cut, and again after so many more."""
 LOOK_AGAIN_CHARS = 1_000
-HEAD_LINES = 2
-"""Lines of the head of a table."""
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """What begins a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
@@ -124,12 +123,11 @@ class OpenTail(Struct):
             outer = depths(self._nest, tokens, places[:depth], lines, self._ordinal)
             end = without_blanks(outer, lines, span(tokens[other])[1] - first)
             if end:
-                is_joined = first + end == span(tokens[places[depth]])[0] and _is_joined(
-                    tokens[other], tokens[places[depth]]
-                )
+                token = tokens[places[depth]]
+                goes_on = first + end == span(token)[0] and is_joined(tokens[other], token)
                 inner = [*places[:depth], *([other] if tokens[other].type == "list_item_open" else [])]
                 nest = nest_of(depths(self._nest, tokens, inner, lines, self._ordinal))
-                return self._cut(sum(map(len, lines[:end])), nest, is_joined=is_joined)
+                return self._cut(sum(map(len, lines[:end])), nest, is_joined=goes_on)
         return False
 
     def _cut_leaf(self, tokens: list[Token], places: list[int], lines: list[str], first: int) -> bool:
@@ -192,13 +190,6 @@ class OpenTail(Struct):
             self._frame = ""
         place, is_word = cut_place(self._tail[begin:])
         self._cut(begin + place, _glued(nest, leaf, is_word=is_word))
-
-
-def _is_joined(above: Token, token: Token) -> bool:
-    """Whether a list follows a paragraph or a list, or a definition another, where there is no blank line."""
-    is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-    is_definition = above.type == token.type == "definition"
-    return is_list or is_definition
 
 
 def _glued(nest: Nest, leaf: Token | None, *, is_word: bool) -> Nest:

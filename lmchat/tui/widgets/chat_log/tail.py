@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from lmchat.tui.widgets.chat_log.blocks import GLUE, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.fences import OpenFence, opening_of
 from lmchat.tui.widgets.chat_log.nesting import Nest, span
-from lmchat.tui.widgets.chat_log.open_tail import HEAD_LINES, OPEN_CHARS, OpenTail, fitting
+from lmchat.tui.widgets.chat_log.open_tail import OPEN_CHARS, OpenTail, fitting
 from lmchat.tui.widgets.chat_log.syntax import Token, parse_blocks
 
 TABLE_ROWS = 24
