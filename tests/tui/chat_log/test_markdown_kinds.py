@@ -365,6 +365,8 @@ def test_a_reference_is_a_link_wherever_its_definition_stands(text, size):
         ("[a](vscode://b)", "a (vscode://b)", None),
         ("http:// https://) ://", "http:// https://) ://", None),
         ("`http://b.example`", "http://b.example", None),
+        ('<p title="http://b.example/c">', '<p title="http://b.example/c">', "http://b.example/c"),
+        ("<p>(http://b.example/c).", "<p>(http://b.example/c).", "http://b.example/c"),
     ],
 )
 def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links(text, seen, target):

@@ -1,4 +1,4 @@
-"""Where a link leads: what may be opened, and whether its words say so."""
+"""Addresses: where one ends in a text, what may be opened, and whether words say where a link leads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,29 @@ OPENABLE = ("http://", "https://")
 """What is opened, after asking; all else is only shown."""
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MAIL = "mailto:"
+_REST = (
+    '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
+)
+_ENDS = ".,;:!?*_~'"
+_PAIRS = {")": "(", "]": "["}
+
+
+def rest_of_address(text: str) -> str:
+    """Return what of a text that follows `://` belongs to the address; empty where there is none."""
+    found = re.match(_REST, text)
+    rest = _trimmed(found[0]) if found else ""
+    return rest if rest[:1].isalnum() or rest.startswith("[") else ""
+
+
+def _trimmed(text: str) -> str:
+    """Return an address without stops, marks and unpaired brackets at its end."""
+    end = len(text)
+    excess = {closing: text.count(closing) - text.count(opening) for closing, opening in _PAIRS.items()}
+    while end and (text[end - 1] in _ENDS or excess.get(text[end - 1], 0) > 0):
+        end -= 1
+        if text[end] in excess:
+            excess[text[end]] -= 1
+    return text[:end]
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,8 @@ from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 
+from lmchat.tui.widgets.chat_log.addresses import rest_of_address
+
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
 MOST_LEVELS = 40
 """What is nested deeper (a list takes two levels) is shown as it stands; the parser would drop it."""
@@ -21,11 +23,6 @@ _MOST_DOLLARS = 304
 _BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
 _SCHEME_CHARS = len("-https")
-_ADDRESS_PART = (
-    '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
-)
-_ADDRESS_END = ".,;:!?*_~'"
-_PAIRS = {")": "(", "]": "["}
 _DUNDER = r"__[a-z][a-z0-9_]*__(?=\(|\.[a-z])"
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]*__"
 _STOPS = ".:!?,;)]%\u2026"
@@ -170,30 +167,18 @@ def address(state: StateInline, silent: bool) -> bool:
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
     scheme = re.search(_SCHEME, state.pending[-_SCHEME_CHARS:])
-    rest = re.match(_ADDRESS_PART, state.src[pos + 3 : state.posMax]) if scheme else None
-    text = _trimmed(rest[0]) if rest else ""
-    if not scheme or not (text[:1].isalnum() or text.startswith("[")):
+    rest = rest_of_address(state.src[pos + 3 : state.posMax]) if scheme else ""
+    if not scheme or not rest:
         return False
-    shown = f"{scheme[1]}://{text}"
+    shown = f"{scheme[1]}://{rest}"
     if not silent:
         state.pending = state.pending[: -len(scheme[1])]
         token = state.push("link_open", "a", 1)
         token.attrs = {"href": state.md.normalizeLink(shown)}
         state.push("text", "", 0).content = shown
         state.push("link_close", "a", -1)
-    state.pos = pos + 3 + len(text)
+    state.pos = pos + 3 + len(rest)
     return True
-
-
-def _trimmed(text: str) -> str:
-    """Return an address without stops, marks and unpaired brackets at its end."""
-    end = len(text)
-    excess = {closing: text.count(closing) - text.count(opening) for closing, opening in _PAIRS.items()}
-    while end and (text[end - 1] in _ADDRESS_END or excess.get(text[end - 1], 0) > 0):
-        end -= 1
-        if text[end] in excess:
-            excess[text[end]] -= 1
-    return text[:end]
 
 
 def dunder(state: StateInline, silent: bool) -> bool:

@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.safe_text import safe_text
+from lmchat.tui.widgets.chat_log.addresses import rest_of_address
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.half_written import as_it_will_look, without_end_of_code
@@ -35,7 +36,7 @@ _LEAST_ROOM = MIN_WIDTH + 3
 _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 """Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
-_ADDRESS = r"(?i)https?://[^\s<>]+"
+_SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
 
 
 class Layout:
@@ -268,7 +269,10 @@ def _addressed(text: str, style: Style) -> list[Span]:
     """Return text with the addresses in it as links."""
     spans: list[Span] = []
     end = 0
-    for found in re.finditer(_ADDRESS, text):
-        spans += [(text[end : found.start()], style), (found[0], style + Style(meta={"link": found[0]}))]
-        end = found.end()
+    for found in re.finditer(_SCHEME, text):
+        rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
+        if rest:
+            address = found[0] + rest
+            spans += [(text[end : found.start()], style), (address, style + Style(meta={"link": address}))]
+            end = found.end() + len(rest)
     return [*spans, (text[end:], style)]
