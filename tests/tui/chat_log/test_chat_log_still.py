@@ -343,3 +343,19 @@ async def test_a_mouse_that_moved_on_before_the_thumb_was_grabbed_drags_it_as_fa
     await pilot.hover(bar, offset=(0, 0))
     await pilot.pause()
     assert not log.scroll_offset.y
+
+
+async def test_lines_that_were_on_the_screen_are_new_no_more(pilot, log):
+    log.begin_answer(streaming("Begun."))
+    await pilot.pause()
+    log.scroll_relative(y=-5)
+    await pour(log, "\n\n" + LINES)
+    await pilot.pause()
+    first = pilot.app.new_lines()[-1]
+    log.scroll_relative(y=45)
+    await pilot.pause()
+    later = pilot.app.new_lines()[-1]
+    assert 0 < later < first
+    log.scroll_relative(y=-45)
+    await pilot.pause()
+    assert pilot.app.new_lines()[-1] == later
