@@ -30,10 +30,15 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
     """What it holds."""
 
 
+def fence_for(text: str) -> str:
+    """Return the marks of a fence that nothing in a text ends."""
+    ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
+    return "`" * (ticks + 1)
+
+
 def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> str:
     """Return a file as it stands in a prompt, in a fence that nothing in it ends."""
-    ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
-    fence = "`" * (ticks + 1)
+    fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 

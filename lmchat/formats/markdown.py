@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from itertools import count
 
+from lmchat.domain.attached import fence_for
 from lmchat.domain.message import (
     ChatMessage,
     Part,
@@ -149,8 +150,7 @@ def _mark(word: str, facts: Mapping[str, object]) -> str:
 
 def _call(part: ToolCallPart) -> str:
     arguments = safe_text(part.arguments)
-    longest = max((len(run) for run in re.findall(r"`+", arguments)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = fence_for(arguments)
     name = safe_line(part.name).replace("`", "'")
     return f"Tool call `{name}`\n\n{fence}json\n{arguments}\n{fence}"
 

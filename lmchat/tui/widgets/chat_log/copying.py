@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from lmchat.domain.attached import fence_for
 from lmchat.domain.message import ReasoningPart, Role, ToolCallPart
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.lexing import TAB_CELLS
 from lmchat.tui.widgets.chat_log.line import Line
+from lmchat.tui.widgets.chat_log.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.selecting import Selected, Unit
 from lmchat.tui.widgets.chat_log.spots import END, starts, text_of
 
 _PADDING = re.compile(r"[ \t]+\n")
-_TICKS = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
 
 
 def copied(document: Document, selected: Selected) -> str:
@@ -129,8 +129,7 @@ def _source(group: Sequence[Block]) -> str:
     """Return the Markdown of a block."""
     code = _pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
-        longest = max((len(ticks) for ticks in _TICKS.findall(code)), default=2)
-        fence = "`" * max(longest + 1, 3)
+        fence = fence_for(code)
         return f"{fence}{group[0].info}\n{code}\n{fence}"
     return "".join(block.source for block in group) if group[0].kind is Kind.MARKDOWN else code
 

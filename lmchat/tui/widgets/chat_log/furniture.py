@@ -11,12 +11,12 @@ from rich.style import Style
 from lmchat.domain.attached import AttachedFile, pieces_of
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
 from lmchat.domain.turn import Stage, Turn
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line
 from lmchat.tui import figures
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, made, plain_blocks
 from lmchat.tui.widgets.chat_log.code import head_line
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.page import Page, broken, width_of
+from lmchat.tui.widgets.chat_log.page import Page, broken, harmless, width_of
 
 _NULL = Style.null()
 _TIME_CELLS = 7
@@ -44,7 +44,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
 
 def _typed_blocks(text: str, message: ChatMessage | None = None, before: Sequence[Block] = ()) -> list[Block]:
     blocks = []
-    for block in plain_blocks(safe_text(text).expandtabs(4)):
+    for block in plain_blocks(harmless(text)):
         block.kind = Kind.MADE
         is_very_first = block.is_first and message is not None and not before
         block.make = partial(_prompt_lines, block.source, message if is_very_first else None)

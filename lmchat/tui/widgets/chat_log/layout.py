@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.addresses import rest_of_address
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.code import code_lines, piece_lines
@@ -16,7 +15,7 @@ from lmchat.tui.widgets.chat_log.half_written import as_it_will_look, without_en
 from lmchat.tui.widgets.chat_log.inline import inline_spans
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.nesting import Rest, is_joined, path
-from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, safe_span, width_of
+from lmchat.tui.widgets.chat_log.page import MIN_WIDTH, Page, harmless, safe_span, width_of
 from lmchat.tui.widgets.chat_log.syntax import References, Token, closing, parse_blocks
 from lmchat.tui.widgets.chat_log.table import (
     Cell,
@@ -94,7 +93,7 @@ class Layout:
             ]
 
     def _plain(self, text: str) -> Iterator[Line]:
-        for line in safe_text(text).expandtabs(4).split("\n"):
+        for line in harmless(text).split("\n"):
             yield from self.page.wrap([(line, _NULL)])
 
     def _walk(

@@ -11,13 +11,12 @@ from itertools import islice
 from time import sleep, thread_time
 from typing import Any
 
-from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Code
+from lmchat.tui.widgets.chat_log.page import harmless
 
 _log = logging.getLogger(__name__)
 Kinds = Iterable[tuple[str, str]]
 """Pieces of code with the names of their styles."""
-TAB_CELLS = 4
 MOST_PIECE_S = 0.05
 """So much time of a core one piece may take; a language that took more again and again stays plain."""
 _MOST_STRIKES = 3
@@ -53,11 +52,6 @@ _RUN_BITS = 12
 _MOST_RUN = (1 << _RUN_BITS) - 1
 """A run of one style is its number and its length in two bytes."""
 _strikes: Counter[str] = Counter()
-
-
-def harmless(code: str) -> str:
-    """Return code as it is shown: without anything that a terminal obeys, and without tabs."""
-    return safe_text(code).expandtabs(TAB_CELLS)
 
 
 def piece_kinds(code: str, language: str) -> Kinds:

@@ -17,6 +17,7 @@ from lmchat.tui.widgets.chat_log.wrapping import cuts_in, wrap_points
 
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
+TAB_CELLS = 4
 
 
 class Page(Struct):
@@ -171,6 +172,11 @@ def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]
         yield spans
         return
     yield from split(spans, [0, *cuts_in(text, width, rest_width), len(text)])
+
+
+def harmless(text: str) -> str:
+    """Return lines as they are shown: without anything that a terminal obeys, and without tabs."""
+    return safe_text(text).expandtabs(TAB_CELLS)
 
 
 def safe_span(text: str) -> str:
