@@ -123,3 +123,27 @@ async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeyp
             await take_turns(log, 1)
             counts.append(laid[0])
     assert max(counts[-10:]) <= 1.5 * max(counts[:10])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_what_is_on_the_screen_is_kept_however_long_it_is(monkeypatch, count):
+    monkeypatch.setattr(built, "KEPT_CHARS", 3_000)
+    long = [answer(f"Answer {turn}\n\n{TEXT * 3}") for turn in range(count)]
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(tuple(long))
+        assert log.document.entries[-1].is_built
+        for _ in range(12):
+            log.scroll_to(y=log.scroll_offset.y - log.size.height)
+            assert log.document.entries[log.document.locate(log.scroll_offset.y)[0]].is_built
+            assert any(row.strip() for row in rows(log))
+
+
+async def test_two_long_messages_side_by_side_are_kept_both(monkeypatch):
+    monkeypatch.setattr(built, "KEPT_CHARS", 10)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load((question("What is long?"), answer("Not much."), question("And now?"), answer("Nothing.")))
+        assert all(entry.is_built for _, entry in log.document.entries.made())
+        assert any("What is long?" in row for row in rows(log))
+        assert any("Nothing." in row for row in rows(log))

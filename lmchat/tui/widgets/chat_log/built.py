@@ -16,6 +16,7 @@ class Built:
     def __init__(self) -> None:
         self._entries: deque[tuple[Entry, int]] = deque()
         self._chars = 0
+        self._in_use: dict[int, Entry] = {}
 
     def add(self, entry: Entry) -> None:
         """Note a message that is cut into blocks."""
@@ -23,8 +24,13 @@ class Built:
         self._entries.append((entry, chars))
         self._chars += chars
 
+    def use(self, entry: Entry) -> None:
+        """Note a message that is looked at: what is near the screen is kept, however long it is."""
+        self._in_use[id(entry)] = entry
+
     def forget(self) -> bool:
         """Where there is too much, let half of it be messages again; return whether any are."""
+        in_use, self._in_use = self._in_use, {}
         if self._chars <= KEPT_CHARS:
             return False
         has_forgotten = False
@@ -33,7 +39,10 @@ class Built:
                 break
             entry, chars = self._entries.popleft()
             self._chars -= chars
-            if entry.is_changed:
+            if id(entry) in in_use:
+                self._entries.append((entry, chars))
+                self._chars += chars
+            elif entry.is_changed:
                 self._entries.append((entry, 0))
             else:
                 _unbuild(entry)

@@ -145,6 +145,7 @@ class Document:
             entry.build()
             self.measure(index)
             self._built.add(entry)
+        self._built.use(entry)
         return len(entry.blocks)
 
     def prepare(self, index: int, number: int) -> int:

@@ -61,21 +61,25 @@ class Viewport(PaintedView, can_focus=True):
             self.restyle()
             return
         self._settled_size = self.outer_size
+        self._is_settling = True
+        try:
+            target = self._lay_out()
+            if self.document.trim():  # what was forgotten may be on the screen, which is said once
+                target = self._lay_out()
+            self._show(target, changed)
+        finally:
+            self._is_settling = False
+
+    def _lay_out(self) -> int:
+        """Lay out what is near the screen; return its first row."""
         document, height = self.document, max(self.size.height, 1)
         if self.is_following:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             target = max(document.total - height, 0)
         else:
             target = self._held(height)
-        self._is_settling = True
-        try:
-            grow(self, Size(1, document.total))
-            if document.trim():
-                self.settle(changed=changed)
-            else:
-                self._show(target, changed)
-        finally:
-            self._is_settling = False
+        grow(self, Size(1, document.total))
+        return target
 
     def _held(self, height: int) -> int:
         """Return the first row of the screen with which what is held stands where it stood."""
