@@ -1,11 +1,8 @@
-"""Texts to stream, each cut to a length, and sessions to open."""
+"""Texts to stream, each cut to a length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from lmchat.domain.message import ChatMessage
-from tests.support.chat_log_app import answer, question
 
 PARAGRAPH = (
     "The **quick** brown fox jumps over the `lazy` dog while [the link](https://example.org/x) stays *calm*, "
@@ -48,10 +45,3 @@ KINDS: dict[str, Callable[[int], str]] = {
     "list": lambda n: _grow(n, _item)[:n],
     "quote": lambda n: _grow(n, lambda i: f"> quoted line {i} with `code` in it\n")[:n],
 }
-
-
-def talk(count: int) -> list[ChatMessage]:
-    """Questions of one line and answers of one section (about 1 kB), in turn."""
-    return [
-        answer(_section(n)) if n % 2 else question(f"Question {n}: {PARAGRAPH[:60]}?") for n in range(count)
-    ]
