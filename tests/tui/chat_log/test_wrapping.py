@@ -95,6 +95,20 @@ def test_only_a_word_that_no_line_holds_is_cut(words, width):
             assert start >= first or text[start:first].strip(" ") == ""
 
 
+@given(
+    st.lists(st.text(alphabet="ab-\u00e9", min_size=1, max_size=7), min_size=1, max_size=40),
+    st.sampled_from(["", "\u2019", "\ud55c"]),
+    st.integers(10, 30),
+)
+@settings(deadline=None)
+def test_each_line_holds_the_words_that_fit_and_no_more(words, other, width):
+    words.append(other or "a")  # not all ways of breaking are taken by plain letters alone
+    made = [line.rstrip(" ") for line in lines(" ".join(words), width)]
+    assert " ".join(made) == " ".join(words)
+    assert all(cell_len(line) <= width for line in made)
+    assert all(cell_len(f"{line} {after.split(' ')[0]}") > width for line, after in pairwise(made))
+
+
 @given(st.text(alphabet="ab \u00e9\u2019\u2026", max_size=200), WIDTHS)
 @settings(deadline=None)
 def test_counting_characters_and_measuring_cells_break_at_the_same_places(text, width):
