@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 from textual.events import Click, MouseMove, MouseUp
 from textual.pilot import Pilot
 
@@ -66,9 +63,3 @@ async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int 
         await pilot.mouse_down(log, offset=offset)
         await pilot.mouse_up(log, offset=offset)
     await pilot.pause()
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Give way to all else until something is so."""
-    while not is_so():  # noqa: ASYNC110 - it is seen from outside, as a user would
-        await asyncio.sleep(0)

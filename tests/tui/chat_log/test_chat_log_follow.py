@@ -13,6 +13,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
+from tests.support.waiting import until
 
 
 def talk(count):
@@ -26,11 +27,6 @@ def talk(count):
 async def pour(log, text, size=20):
     for start in range(0, len(text), size):
         await log.apply(TextDelta(text=text[start : start + size]))
-
-
-async def wait_until(pilot, condition):
-    while not condition():
-        await pilot.pause()
 
 
 async def test_a_session_opens_at_its_end():
@@ -60,7 +56,7 @@ async def test_the_log_follows_what_streams_in():
         log.load(talk(2))
         log.begin_answer(streaming())
         await pour(log, LONG_LIST)
-        await wait_until(pilot, lambda: "after" in screen_text(log))
+        await until(lambda: "after" in screen_text(log), "the end is shown")
         assert "39. item" in screen_text(log)
         assert rows(log)[-1].lstrip().startswith("waiting")
         assert pilot.app.new_lines() == []
@@ -179,7 +175,7 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         for _ in range(60):
             await log.apply(TextDelta(text="word "))
             await asyncio.sleep(0)
-        await wait_until(pilot, lambda: log._timer is None)
+        await until(lambda: log._timer is None, "what has come is shown")
         assert len(flushed_s) >= 2
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
         assert screen_text(log).count("word") == 60
@@ -197,7 +193,7 @@ async def test_frames_are_rarer_where_another_window_has_the_keyboard():
         log.frames_per_second = 120
         for number in range(3):
             await log.apply(TextDelta(text=f"word{number} "))
-            await wait_until(pilot, lambda: log._timer is None)
+            await until(lambda: log._timer is None, "what has come is shown")
         assert all(after - before >= 0.11 for before, after in pairwise(flushed_s))
         assert "word0 word1 word2" in screen_text(log)
 
@@ -208,7 +204,7 @@ async def test_the_first_words_after_a_rest_are_shown_at_once():
         log.begin_answer(streaming())
         log.frames_per_second = 0.01
         await log.apply(TextDelta(text="first"))
-        await wait_until(pilot, lambda: log._timer is None)
+        await until(lambda: log._timer is None, "what has come is shown")
         assert "first" in screen_text(log)
         await log.apply(TextDelta(text=" second"))
         await pilot.pause()

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.message import AnswerState, Failure
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text
+from tests.support.chat_log_app import answer, question, rows, screen_text
 
 CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
-
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        yield pilot
-
-
-@pytest.fixture
-def log(pilot):
-    return pilot.app.log_view
 
 
 def bars(log):

@@ -48,17 +48,6 @@ def plain(log):
     return screen_text(log).replace(GAP, " ")
 
 
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        yield pilot
-
-
-@pytest.fixture
-def log(pilot):
-    return pilot.app.log_view
-
-
 async def test_words_of_the_user_have_a_bar_and_the_time(log):
     log.load([question("Is it too late?\n  indented **as it is**")])
     first, second, *_ = rows(log)

@@ -15,22 +15,12 @@ from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog, found
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.hostile import HOSTILE
-from tests.support.marks import marked, until
-
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        yield pilot
-
-
-@pytest.fixture
-def log(pilot):
-    return pilot.app.log_view
+from tests.support.marks import marked
+from tests.support.waiting import until
 
 
 async def all_counted(pilot, log):
-    await until(lambda: log.finder.is_whole)
+    await until(lambda: log.finder.is_whole, "all is counted")
     await pilot.pause()
 
 

@@ -17,6 +17,7 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
 from lmchat.tui.widgets.chat_log.lexing import known_kinds, piece_kinds, read_whole
 from lmchat.tui.widgets.chat_log.page import harmless
 from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * SEGMENT_LINES + '"""\n'
@@ -136,11 +137,6 @@ def styles_of(log, words):
     }
 
 
-async def until(pilot, is_true):
-    while not is_true():
-        await pilot.pause(0.01)
-
-
 @pytest.mark.parametrize("is_loaded", [True, False])
 async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is_loaded):
     async with LogApp().run_test(size=(80, 30)) as pilot:
@@ -154,10 +150,10 @@ async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is
                 await log.apply(TextDelta(text=text[start : start + 500]))
                 log.flush()
         string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
-        await until(pilot, lambda: styles_of(log, "none of this") == {string})
+        await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
         assert not log.document.uncoloured
         log.scroll_home()
-        await until(pilot, lambda: styles_of(log, "none of this") == {string})
+        await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
 
 
 async def test_a_fence_of_one_piece_is_never_read_twice(monkeypatch):

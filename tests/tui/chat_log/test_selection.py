@@ -11,7 +11,8 @@ from lmchat.domain.message import TextPart, ToolCallPart
 from lmchat.domain.message_path import MessagePath
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.hostile import ATTACKS
-from tests.support.marks import chosen, drag, move, press, until
+from tests.support.marks import chosen, drag, move, press
+from tests.support.waiting import until
 
 CODE = (
     "```python\ndef f():\n\treturn 1  # 漢字 and so on and so on, for longer than a row of sixty cells is\n"
@@ -33,11 +34,6 @@ class CopyApp(LogApp):
 async def pilot():
     async with CopyApp().run_test(size=(80, 30)) as pilot:
         yield pilot
-
-
-@pytest.fixture
-def log(pilot):
-    return pilot.app.log_view
 
 
 def find(log, words, *, behind=False):
@@ -275,11 +271,11 @@ async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log)
     await pilot.pause()
     await pilot.mouse_down(log, offset=(5, 10))
     await move(pilot, log, (20, log.size.height + 90))
-    await until(lambda: log.scroll_offset.y == log.max_scroll_y)
+    await until(lambda: log.scroll_offset.y == log.max_scroll_y, "the end")
     await pilot.pause()
     assert log.selected_text.endswith("line 99")
     await move(pilot, log, (0, -90))
-    await until(lambda: log.scroll_offset.y == 0)
+    await until(lambda: log.scroll_offset.y == 0, "the beginning")
     await pilot.pause()
     assert log.selected_text.startswith("line 0\n\nline 1\n\n")
     await pilot.mouse_up(log, offset=(0, 0))
