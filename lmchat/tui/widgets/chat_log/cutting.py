@@ -16,6 +16,7 @@ _WORD = re.compile(r"[ \t](?=[^\W\d_])")
 _LETTER = re.compile(r"(?<=\w)(?=[^\W\d_])")
 """Within a word, as in languages that know no blanks."""
 _TRIES = 3
+_MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
 
@@ -32,6 +33,7 @@ def cut_place(text: str) -> tuple[int, bool]:
         places = [place for place in places if place <= PIECE_CHARS and not _is_inner(window, place)]
         if places:
             whole = list(_looks(window))
+            places = [place for place in places[-_MOST_PLACES:] if _is_outside(window[:place])] or places
             for place in places[: -1 - _TRIES : -1]:
                 if whole == list(_joined(window[:place], window[place:])):
                     return place, True
@@ -48,6 +50,11 @@ def _is_inner(text: str, place: int) -> bool:
         return True
     char = text[place]
     return char == _JOINER or unicodedata.category(char)[0] == "M" or "\U0001f3fb" <= char <= "\U0001f3ff"
+
+
+def _is_outside(text: str) -> bool:
+    """Whether what follows a text is likely not within bold words, code or a link."""
+    return not (text.count("**") % 2 or text.count("`") % 2) and text.count("[") == text.count("]")
 
 
 def _looks(text: str) -> Iterator[tuple[str, str]]:

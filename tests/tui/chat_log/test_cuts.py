@@ -1,0 +1,78 @@
+"""Nobody sees where something long was cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.cutting import cut_place
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.layout import Layout
+from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
+from tests.support.painted_lines import coloured_page, painted
+
+PAGE = coloured_page()
+
+
+def uncut(text):
+    return painted(Layout(PAGE).lines(Block(Kind.MARKDOWN, text), {}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [x] a task\n\n" + "  of many paragraphs\n\n" * 60,
+        "1. one\n2. two\n\n" + "   of many paragraphs\n\n" * 60 + "3. three\n",
+        "> - a\n>   - [ ] b\n" + ">     - c and more words\n" * 60,
+    ],
+)
+def test_what_goes_on_in_an_item_stands_where_it_stood(text):
+    rows = [row for row in painted(laid_out(tail_of(text), PAGE)) if row[1]]
+    assert rows == [row for row in uncut(text) if row[1]]
+
+
+@pytest.mark.parametrize("blanks", [1, 2, 5])
+def test_blank_lines_stay_where_indented_code_is_cut(blanks):
+    text = "    a\n" * (SEGMENT_LINES - 1) + "\n" * blanks + "    b\n" * SEGMENT_LINES
+    assert len(tail_of(text).closed) > 1
+    assert [line.text for line in laid_out(tail_of(text), PAGE)] == [row[1] for row in uncut(text)]
+
+
+def test_a_very_long_line_of_code_is_one_line_to_whoever_copies_it():
+    lines = laid_out(tail_of("```\n" + "x" * 2 * PIECE_CHARS + "y\n```\n"), PAGE)[1:]
+    assert [line.is_wrapped for line in lines] == [True] * (len(lines) - 1) + [False]
+
+
+def test_a_very_long_paragraph_is_one_line_to_whoever_copies_it():
+    text = "word and " * PIECE_CHARS
+    lines = laid_out(tail_of(text), PAGE)
+    assert "".join(line.text + ("" if line.is_wrapped else "\n") for line in lines).split() == text.split()
+    assert sum(not line.is_wrapped for line in lines) == 1
+
+
+def test_no_bold_words_are_torn_apart_where_another_place_is_near():
+    text = "ab " * 1_320 + "**bold words** " + "ab " * 300
+    bold = "cd " * 1_325 + "**bold words that go on** " + "ab " * 300
+    assert cut_place(text)[0] > text.index("**")
+    assert cut_place(bold)[0] <= bold.index("**")
+
+
+def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
+    document = Document()
+    document.set_page(plain_page())
+    entry = Entry(streaming(), is_open=True)
+    document.append(entry)
+    entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
+    document.grow(0, is_exact=True)
+    assert not document.uncoloured
+    entry.feed(TextDelta(text="```\n"))
+    document.grow(0, is_exact=True)
+    assert [info for _, info in document.uncoloured] == ["python"]
+
+
+def test_a_list_of_a_thousand_items_keeps_its_numbers_in_any_depth():
+    text = "1. a\n" + "   1. word and word\n" * 300
+    marks = [shown(line).split(".")[0].strip() for line in laid_out(tail_of(text), PAGE)]
+    assert marks[1:] == [str(number) for number in range(1, 301)]
