@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.code import code_lines
-from lmchat.tui.widgets.chat_log.marking import mark
+from lmchat.tui.widgets.chat_log.marked import mark
 from lmchat.tui.widgets.chat_log.page import fold, split, width_of
 from lmchat.tui.widgets.chat_log.table import measured
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of

@@ -1,4 +1,4 @@
-"""The chat log: what is done with its messages."""
+"""The chat log: what comes into it, and how often that is painted."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
@@ -12,9 +14,10 @@ from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.dragged import DraggedView
 from lmchat.tui.widgets.chat_log.letters import Range
 from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.marking import mark
 from lmchat.tui.widgets.chat_log.selecting import Selected
 from lmchat.tui.widgets.chat_log.spots import END, starts
+
+_NULL = Style.null()
 
 
 class MarkedView(DraggedView, can_focus=True):
@@ -58,3 +61,23 @@ class MarkedView(DraggedView, can_focus=True):
         at = starts(self.document.entries[index].blocks[number].lines or [])[row]
         first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
         return (first, last) if first < last else None
+
+
+def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
+    """Return a row in which the characters from `start` to `end` have a style, too."""
+    return Strip(_marked(strip, start, end, style), strip.cell_length)
+
+
+def _marked(strip: Strip, start: int, end: int, style: Style) -> Iterator[Segment]:
+    position = 0
+    for text, look, _ in strip:
+        first, last = max(start - position, 0), max(end - position, 0)
+        for part, is_chosen in (
+            (text[:first], False),
+            (text[first:last], True),
+            (text[max(first, last) :], False),
+        ):
+            if part:
+                # the style comes last: it must win over the colours of the row
+                yield Segment(part, (look or _NULL) + style if is_chosen else look)
+        position += len(text)

@@ -1,4 +1,4 @@
-"""Reading the log: focus of messages and their keys, marks, copying, folding, what came below."""
+"""Reading the log: which message has the focus, what its keys and clicks do, folding."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class ReadingLog(TakingLog, can_focus=True):
         self.post_message(self.FocusMoved())
 
     def focus_message(self, step: int) -> bool:
-        """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""
+        """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one.
+
+        What is read stays where it is when the focus comes; the next step up goes to where the message begins.
+        """
         is_here = self.screen.focused is self  # `has_focus` follows a message later
         first = self._message_from(0, 1)
         if first is None or (step > 0 and not is_here):
@@ -44,6 +47,8 @@ class ReadingLog(TakingLog, can_focus=True):
         if self._cursor is None or not is_here:
             last = len(self.document) - 1 if self.is_following else self._last_in_view()
             found = self._message_from(last, -1)
+        elif step < 0 and self._is_read(self._cursor):
+            found = self._cursor
         else:
             found = self._message_from(self._cursor + step, step)
             if found is None and step > 0:
@@ -53,8 +58,14 @@ class ReadingLog(TakingLog, can_focus=True):
         found = first if found is None else found
         self.screen.set_focus(self, scroll_visible=False)
         self._set_cursor(found)
-        self.show_entry(found)
+        if is_here or not self._is_read(found):
+            self.show_entry(found)
         return True
+
+    def _is_read(self, index: int) -> bool:
+        """Whether the screen begins within a message."""
+        top, y = self.document.heights.top(index), self.scroll_offset.y
+        return top + int(index > 0) < y < top + self.document.heights[index]
 
     def _message_from(self, index: int, step: int) -> int | None:
         """Return the next message from a place on, notices are passed over."""
