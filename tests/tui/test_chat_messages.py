@@ -176,6 +176,33 @@ async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
         assert [m.text for m in await desk.on_disk()] == ["one", "A.", "two", "B."]
 
 
+async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("A."), answer("B."))) as desk:
+        await asked(desk, "one")
+        await desk.pilot.press("alt+up", "e")
+        await shown(desk, "Enter send it anew  Esc leave the edit")
+        await desk.pilot.press("alt+up", "escape")
+        await desk.pilot.press("escape")
+        await gone(desk, "leave the edit")
+        await desk.pilot.press("alt+up", "e", "enter")
+        await shown(desk, "B.")
+        await gone(desk, "leave the edit")
+
+
+async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
+    tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
+    async with desktop(tmp_path, ScriptedBackend(answer(tall), answer("B."))) as desk:
+        await asked(desk, "one", "two")
+        await desk.pilot.press("alt+up", "alt+up", "d")
+        await gone(desk, "B.")
+        await shown(desk, "Paragraph 59.")
+        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.focused_message.text == tall
+        await desk.pilot.press("u")
+        await shown(desk, "B.")
+        assert desk.chat.log_view.focused_message.text == "B."
+
+
 async def test_the_last_message_can_be_brought_back_too(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await asked(desk, "one")

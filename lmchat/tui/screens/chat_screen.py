@@ -24,6 +24,7 @@ _MESSAGE_HINTS = (
     *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
     *("versions", "source", "pager", "delete", "undo"),
 )
+_EDIT_HINTS: Sequence[Hint] = (("Enter", "send it anew"), ("Esc", "leave the edit"))
 _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 LOOK_AFTER_S = 5.0
@@ -186,6 +187,8 @@ class ChatScreen(ChatCommands):
             return [*running, *(self._message_hint(name) for name in _MESSAGE_HINTS if self._is_of_use(name))]
         if self.sessions.has_focus_within:
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
+        if self._edited_id:
+            return [*running, *_EDIT_HINTS[: 1 if running else None]]  # Esc stops first
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
         return [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
 

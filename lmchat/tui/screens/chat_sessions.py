@@ -188,11 +188,9 @@ class ChatSessions(ChatTurns):
             await self.desk.drafts.write()
 
     def show_path(self, session: Session) -> None:
-        """Show another path of the session, or a fork."""
+        """Show another path of the session, or a fork, at its end."""
         self.desk.adopt(session)
         self.show_session()
-        if self.log_view.has_focus and session.messages:
-            self.log_view.show_message(session.messages[-1].message_id)
 
     @on(SessionList.Opened)
     def open_chosen(self, event: SessionList.Opened) -> None:
