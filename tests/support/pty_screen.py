@@ -69,5 +69,5 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         rows = (self.screen.buffer[y] for y in range(self.screen.lines))
-        # the second cell of a wide sign holds nothing: in the middle of a frame it may stand without the first
+        # the second cell of a wide sign holds nothing: in the middle of a frame it may stand alone
         return ["".join(row[x].data for x in range(self.screen.columns)).rstrip() for row in rows]
