@@ -217,7 +217,9 @@ async def test_the_focus_goes_along_with_what_is_scrolled(pilot):
 
 async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(pilot, log):
     assert log.focus_message(-1)
+    assert log.focus_message(-1)
     await pilot.pause()
+    assert "Paragraph 0." in screen_text(log)
     seen = screen_text(log)
     while not log.is_at_end:
         await pilot.press("down")
@@ -359,3 +361,35 @@ async def test_lines_that_were_on_the_screen_are_new_no_more(pilot, log):
     log.scroll_relative(y=-45)
     await pilot.pause()
     assert pilot.app.new_lines()[-1] == later
+
+
+async def test_the_focus_comes_to_the_answer_that_is_read_without_moving_it_and_then_goes_to_where_it_begins(
+    pilot, log
+):
+    lines = "\n\n".join(f"Line {n}" for n in range(100))
+    log.load([question("one"), answer(lines), question("two"), answer(lines)])
+    log.scroll_to(y=70)
+    await pilot.pause()
+    seen = rows(log)
+    assert log.focus_message(-1)
+    await pilot.pause()
+    assert log.focused_message.text == lines
+    assert [row.replace("▌", " ").rstrip() for row in rows(log)] == [
+        row.replace("▌", " ").rstrip() for row in seen
+    ]
+    assert log.focus_message(-1)
+    await pilot.pause()
+    assert rows(log)[0].endswith("Line 0") or rows(log)[1].endswith("Line 0")
+    assert log.focused_message.text == lines
+    assert log.focus_message(-1)
+    assert log.focused_message.text == "one"
+
+
+async def test_the_end_of_a_long_answer_is_followed_on_when_the_focus_comes_to_it(pilot, log):
+    log.load([question("one"), answer("\n\n".join(f"Line {n}" for n in range(100)))])
+    await pilot.pause()
+    assert log.is_following
+    assert log.focus_message(-1)
+    await pilot.pause()
+    assert log.is_following
+    assert any("Line 99" in row for row in rows(log))
