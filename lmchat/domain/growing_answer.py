@@ -47,6 +47,8 @@ class GrowingAnswer(Struct):
     """Pieces of the words in which the model refuses."""
     calls: dict[int, ToolCallPart] = field(default_factory=dict)
     """Tool calls by their index."""
+    begun_tokens: int = 0
+    """Tokens of the unfinished answer that this one goes on with."""
     _begun: tuple[int, int] = (0, 0)
 
     @classmethod
@@ -54,7 +56,9 @@ class GrowingAnswer(Struct):
         """Return the beginning of an answer that goes on with another one."""
         texts = [begun.text] if begun and begun.text else []
         thoughts = [begun.reasoning] if begun and begun.reasoning else []
-        return cls(texts=texts, thoughts=thoughts, _begun=(len(texts), len(thoughts)))
+        figures = begun.receipt if begun else None
+        tokens = figures.begun_tokens + (figures.completion_tokens or 0) if figures else 0
+        return cls(texts=texts, thoughts=thoughts, begun_tokens=tokens, _begun=(len(texts), len(thoughts)))
 
     def add(self, event: StreamEvent) -> tuple[Piece, ...]:
         """Take an event; return the pieces to keep on the disk, if it brought any."""

@@ -117,6 +117,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """The model asked for, where another one answered."""
     limit: Limit | None = None
     """What cut it short, where the server's word is `length` and the figures tell."""
+    begun_tokens: int = 0
+    """Tokens of the unfinished answer that this one goes on with, which are in no other figure."""
 
     @property
     def is_cut(self) -> bool:

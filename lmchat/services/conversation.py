@@ -258,9 +258,8 @@ class Conversation:
             return
         self.turn, self.sent = turn.end(state, self._clock()), plan
         turn = self.turn
-        final = replace(
-            running, parts=self._answer.parts, state=state, receipt=receipt_of(turn, how), failure=failure
-        )
+        receipt = receipt_of(turn, how, self._answer.begun_tokens)
+        final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from msgspec.structs import replace
+
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import ChatMessage, Failure, Receipt, new_id
 from lmchat.domain.server import Target
@@ -37,10 +39,11 @@ def failure_of(error: Exception) -> Failure:
     )
 
 
-def receipt_of(turn: Turn, how: HowToAsk) -> Receipt:
-    """Return the figures of a turn, given what it was asked with."""
+def receipt_of(turn: Turn, how: HowToAsk, begun_tokens: int = 0) -> Receipt:
+    """Return the figures of a turn, given what it was asked with, and what it went on with."""
     context = how.target.model.context if how.target.model else None
-    return turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
+    receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
+    return replace(receipt, begun_tokens=begun_tokens) if begun_tokens else receipt
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:

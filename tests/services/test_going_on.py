@@ -139,3 +139,14 @@ async def test_what_was_held_back_is_kept_where_the_user_stops(store):
     headers = await store.list_sessions()
     answer = (await store.open_session(headers[0].session_id)).messages[-1]
     assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.STOPPED)
+
+
+async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
+    parts = [
+        [TextDelta(text=text, pieces=count), CUT] for text, count in (("One, ", 3), ("two, ", 4), ("", 0))
+    ]
+    conversation, _ = await gone_on(store, Product.LLAMA_CPP, *parts)
+    assert (await last_on_disk(store, conversation)).receipt.begun_tokens == 3
+    await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
+    last = await last_on_disk(store, conversation)
+    assert (last.text, last.receipt.begun_tokens) == ("One, two, ", 7)

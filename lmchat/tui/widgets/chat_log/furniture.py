@@ -225,8 +225,11 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     else:
         left = [[(f"{page.signs.down} {message.state.value}", page.styles["error"])]]
     receipt = message.receipt or Receipt()
-    if receipt.completion_tokens:
-        left.append([(_dot(page, _token_words(receipt) + " saved"), muted)])
+    saved = receipt.begun_tokens + (receipt.completion_tokens or 0)
+    if saved:
+        is_estimated = receipt.is_estimated or receipt.begun_tokens > 0
+        count = figures.tokens(saved, is_estimated=is_estimated)
+        left.append([(_dot(page, f"{count}{figures.GAP}tok saved"), muted)])
     if message.model:
         left.append([(_dot(page, safe_line(message.model, limit=80)), muted)])
     if message.state is AnswerState.FAILED:
