@@ -92,6 +92,14 @@ async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(p
     )
 
 
+async def test_code_that_holds_the_marks_of_a_fence_is_copied_in_a_longer_one(pilot, log):
+    code = "````md\n```js\nlet x\n```\nafter it\n````"
+    log.load([answer(f"First part.\n\n{code}\n\nLast part.")])
+    await pilot.pause()
+    await select(pilot, log, "part.", "Last")
+    assert log.selected_text == f"part.\n\n{code}\n\nLast"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 async def test_everything_is_copied_as_it_was_written_at_any_width(pilot, log, width):
     await pilot.resize_terminal(width, 60)
