@@ -34,6 +34,7 @@ class ChatLike(Screen[None]):
     @on(PromptInput.Submitted)
     @on(PromptInput.Drafted)
     @on(PromptInput.Paged)
+    @on(PromptInput.HomePressed)
     @on(QueueCard.Edit)
     @on(QueueCard.Remove)
     @on(Pill.Pressed)

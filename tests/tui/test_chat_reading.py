@@ -67,6 +67,20 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         assert desk.chat.prompt_input.has_focus
 
 
+async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ready()
+        await desk.say("First of all")
+        await desk.answered()
+        await gone(desk, "Paragraph 0 of")
+        await desk.pilot.press("home")
+        await shown(desk, "Paragraph 0 of")
+        assert desk.app.focused is desk.chat.prompt_input
+        await desk.pilot.press("end")
+        await gone(desk, "Paragraph 0 of")
+        assert desk.chat.log_view.is_following
+
+
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
 async def test_the_pill_fits_into_any_width(tmp_path, size):
     async with desktop(tmp_path, size=size) as desk:

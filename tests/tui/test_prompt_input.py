@@ -363,6 +363,13 @@ async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it() 
         assert [fact.direction for fact in app.of(PromptInput.Paged)] == [-1, 1]
 
 
+async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log() -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        await pilot.press("home", "a", "home")
+        assert len(app.of(PromptInput.HomePressed)) == 1
+
+
 async def test_the_cursor_blinks_only_where_things_may_move() -> None:
     app = PromptApp()
     async with app.run_test():

@@ -159,6 +159,11 @@ class ChatBase(ChatFigures):
         else:
             self.log_view.scroll_page_down()
 
+    @on(PromptInput.HomePressed)
+    def show_beginning(self) -> None:
+        """Go to the first message; the prompt keeps the focus."""
+        self.log_view.scroll_home()
+
     @on(PromptInput.Drafted)
     def count_draft(self) -> None:
         """Show the estimate of what is typed; the server counts it once typing pauses."""

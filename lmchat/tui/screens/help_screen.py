@@ -25,6 +25,12 @@ _PROMPT: tuple[tuple[str, str], ...] = (
     ("/", "At the start of a line: commands; Tab completes them"),
     ("^Z", "Undo"),
 )
+_READING: tuple[tuple[str, str], ...] = (
+    ("PageUp, PageDown", "Scroll, also from the prompt; what is read stays still"),
+    ("Home, End", "To the beginning, to the end; from an empty prompt, too"),
+    ("↑ ↓", "With a message focused: scroll by a line"),
+    ("Wheel", "Scroll; at the end the answer is followed again"),
+)
 _FIND: tuple[tuple[str, str], ...] = (
     ("Enter, ↓", "Next hit"),
     ("↑, Shift+Enter", "Previous hit"),
@@ -96,6 +102,7 @@ class HelpScreen(ListDialog[None]):
 
     def _groups(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         yield "The prompt", [(key, title, "") for key, title in _PROMPT]
+        yield "Reading", [(key, title, "") for key, title in _READING]
         for scope in Scope:
             rows = [self._entry(command) for command in COMMANDS if _is_listed(command, scope)]
             yield scope.value + _ALSO.get(scope, ""), rows

@@ -72,6 +72,9 @@ class PromptInput(CalmTextArea):
     class EndPressed(Post):
         """End was pressed in an empty prompt: it means the end of the log."""
 
+    class HomePressed(Post):
+        """Home was pressed in an empty prompt: it means the beginning of the log."""
+
     class QueueAsked(Post):
         """The key of a queued message was pressed in an empty prompt."""
 
@@ -210,6 +213,8 @@ class PromptInput(CalmTextArea):
             self.post_message(self.Paged(1 if key == "pagedown" else -1))
         elif key == "end" and not self.text:
             self.post_message(self.EndPressed())
+        elif key == "home" and not self.text:
+            self.post_message(self.HomePressed())
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueAsked(_QUEUE_KEYS[key]))
         else:

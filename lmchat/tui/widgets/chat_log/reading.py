@@ -38,7 +38,7 @@ class ReadingLog(TakingLog, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one.
 
-        What is read stays where it is when the focus comes; the next step up goes to where the message begins.
+        What is read stays where it is when the focus comes; the next step up goes to where it begins.
         """
         is_here = self.screen.focused is self  # `has_focus` follows a message later
         first = self._message_from(0, 1)
