@@ -198,6 +198,30 @@ async def test_frames_are_rarer_where_another_window_has_the_keyboard():
         assert "word0 word1 word2" in screen_text(log)
 
 
+async def test_frames_are_rarer_where_each_costs_much():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        await pilot.pause()
+        flushed_s = []
+        flush, clock = log.flush, asyncio.get_running_loop().time
+
+        def flush_dearly():
+            flushed_s.append(clock())
+            while clock() < flushed_s[-1] + 0.05:
+                pass
+            flush()
+
+        log.flush = flush_dearly
+        log.frames_per_second = 120
+        for number in range(4):
+            await log.apply(TextDelta(text=f"word{number} "))
+            await until(lambda: log._timer is None, "what has come is shown")
+        # one that is dear may be the first fence; from the second on a quarter of the core is the most
+        assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
+        assert len(flushed_s) == 4
+
+
 async def test_the_first_words_after_a_rest_are_shown_at_once():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
