@@ -11,14 +11,20 @@ from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
+from tests.support.acted_messages import ACTS, MESSAGES, SENSIBLE, UNFINISHED
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
-from tests.tui.test_message_acts import ACTS, MESSAGES, SENSIBLE, UNFINISHED
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
-KINDS = ("prompt", "system", "result of a tool", "thought only", "interrupted", "stopped before a word")
+KINDS = (
+    *("prompt", "thought only", "interrupted"),
+    *(
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ("system", "result of a tool", "stopped before a word")
+    ),
+)
 LOOKS = ("copy", "copy_code", "source", "links", "fold", "pager", "tree", "previous_version", "next_version")
 
 
