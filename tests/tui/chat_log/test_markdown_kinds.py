@@ -219,6 +219,21 @@ def test_rows_of_a_long_table_are_apart_from_the_first_to_the_last():
     assert all(one or other for one, other in pairwise(made))
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_numbers_and_names_that_grow_down_a_long_table_stay_whole(width):
+    names = ["Ann", "Konrad"]
+    lines = [f"| {n} | {n * n} | {names[n > 60]} |\n" for n in range(1, 1000)]
+    made = [row.split() for row in rows("| n | square | who |\n|--:|---|---|\n" + "".join(lines), width)]
+    assert made[2:] == [[str(n), str(n * n), names[n > 60]] for n in range(1, 1000)]
+
+
+def test_numbers_that_grow_take_their_room_from_what_is_said_beside_them():
+    lines = [f"| {n} | {'word ' * 8}| {n * n} |\n" for n in range(1, 400)]
+    made = rows("| n | said | square |\n|---|---|---|\n" + "".join(lines), 40)
+    first = [row.split()[0] for row in made[2:] if row.split() and row.split()[0].isdecimal()]
+    assert first == [str(n) for n in range(1, 400)]
+
+
 # what is written can be read
 
 

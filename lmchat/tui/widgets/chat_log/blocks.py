@@ -16,6 +16,8 @@ PIECE_CHARS = 4_000
 """A paragraph or a line of plain text that is longer goes on as another piece."""
 HEAD_LINES = 2
 """Lines of the head of a table."""
+TABLE_ROWS = 24
+"""Rows that decide about the widths of a table; those that follow are cut off one by one."""
 GLUE = "\ufdd0"
 """Stands before what is the rest of a line, so that it is not read as the beginning of one; never shown."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 from msgspec import Struct
 from rich.cells import cell_len
 from rich.style import Style
 
+from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS
 from lmchat.tui.widgets.chat_log.inline import BREAK
 from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.page import Page, split, width_of
@@ -18,6 +19,8 @@ Cell = list[Span]
 Prefix = Sequence[Span]
 Prefixes = tuple[Prefix, Prefix]
 """What stands before the first line, and before the others."""
+NO_WORDS = "\0"
+"""Stands between the lines of a cell that are lines in the source, too: no words go over it."""
 _NULL = Style.null()
 _GAPS = (3, 2, 1)
 """Cells between two columns, the best first."""
@@ -27,6 +30,8 @@ _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
 """A column that holds more than so many cells has at least as many."""
+_TO_COME = 4
+"""Cells for longer numbers and names further down, where the first rows of a long table decide."""
 
 
 class Columns(Struct):
@@ -50,13 +55,29 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
         min(width, max(_LEAST, min(_LONGEST_WORD, max(map(_longest_word, column)))))
         for width, column in zip(wanted, columns, strict=True)
     ]
-    for sizes in (wanted, least):
+    more = [_TO_COME * (len(rows) > TABLE_ROWS and _is_of_words(column[1:])) for column in columns]
+    roomy, roomy_least = _sums(wanted, more), _sums(least, more)
+    for sizes, widest, narrowest in (
+        (roomy, roomy, roomy_least),
+        (wanted, wanted, least),
+        (roomy_least, roomy, roomy_least),
+        (least, wanted, least),
+    ):
         for gap in _GAPS:
             space = room - gap * (len(columns) - 1)
             if sum(sizes) <= space:
-                is_apart = sum(wanted) > space or any(_has_break(cell) for cell in chain(*columns))
-                return Columns(_shrunk(wanted, least, space), aligns, gap, is_apart)
+                is_apart = sum(widest) > space or any(_has_break(cell) for cell in chain(*columns))
+                return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_apart)
     return Columns([], aligns)
+
+
+def _sums(widths: list[int], more: list[int]) -> list[int]:
+    return [width + added for width, added in zip(widths, more, strict=True)]
+
+
+def _is_of_words(cells: Sequence[Cell]) -> bool:
+    """Whether each cell is one word or number, which looks bad when it is broken."""
+    return all(len("".join(text for text, _ in cell).split()) <= 1 for cell in cells)
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
@@ -133,17 +154,20 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
     gap = _gap(page, columns.gap)
     prefix = prefixes[0]
-    for number in range(max(map(len, cells), default=0)):
+    last = max(map(len, cells), default=0) - 1
+    for number in range(last + 1):
         spans: list[Span] = []
         places: list[tuple[int, int]] = []
         for column, parts in enumerate(cells):
             spans += [gap] if column else []
             begin = sum(len(text) for text, _ in spans)
-            part = parts[number] if number < len(parts) else []
+            part = parts[number][0] if number < len(parts) else []
             spans += page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
             places.append((begin, sum(len(text) for text, _ in spans)))
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.cells = tuple(places)
+        if number < last:
+            line.tails = tuple(parts[number][1] if number < len(parts) else NO_WORDS for parts in cells)
         yield line
         prefix = prefixes[1]
 
@@ -166,10 +190,14 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
                 first = rest
 
 
-def _broken(cell: Cell, width: int) -> Iterator[Cell]:
+def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
+    """Yield the lines of a cell, with what stands between each and the next: blanks, or nothing."""
     for line in split_lines(cell):
         text = "".join(part for part, _ in line)
-        yield from split(line, [0, *wrap_points(text, width), len(text)])
+        bounds = [0, *wrap_points(text, width), len(text)]
+        for part, (start, end) in zip(split(line, bounds), pairwise(bounds), strict=True):
+            words = text[start:end]
+            yield part, words[len(words.rstrip()) :] if end < len(text) else NO_WORDS
 
 
 def _trimmed(cell: Cell) -> Cell:

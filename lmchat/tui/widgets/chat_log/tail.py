@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, TABLE_ROWS, Block, Kind
 from lmchat.tui.widgets.chat_log.fences import OpenFence, opening_of
 from lmchat.tui.widgets.chat_log.nesting import Nest, span
 from lmchat.tui.widgets.chat_log.open_tail import OPEN_CHARS, OpenTail, fitting
 from lmchat.tui.widgets.chat_log.syntax import Token, parse_blocks
-
-TABLE_ROWS = 24
-"""Rows that decide about the widths of a table; those that follow are cut off one by one."""
 
 
 class MarkdownTail(OpenTail):
