@@ -24,6 +24,7 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.quirks.gone import is_for_what_went
 from lmchat.tui.quirks.pace import keep_pace
 from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
@@ -130,6 +131,18 @@ class LMChatApp(Arrivals):
         if action in ("command_palette", "show_help") and isinstance(self.screen, ModalScreen):
             return False
         return super().check_action(action, parameters)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Pass on what comes for something that is there."""
+        if not is_for_what_went(self, event):
+            await super().on_event(event)
+
+    def action_command_palette(self) -> None:
+        """Show the palette, which closes once however often it is told to."""
+        from lmchat.tui.quirks.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_show_help(self) -> None:
         """Show every command with its key."""

@@ -1,0 +1,83 @@
+"""The palette closes once, and runs one command, however often one clicks or presses Enter."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.command import CommandList
+from textual.widgets._toast import Toast
+
+from lmchat.tui.quirks.palette import Palette
+from tests.support.desktop import Desktop, desktop
+
+
+async def opened(desk: Desktop) -> None:
+    await desk.ready()
+    await desk.pilot.press("ctrl+p")
+    await desk.until(lambda: isinstance(desk.app.screen, Palette), "the palette")
+    await desk.pilot.pause()
+
+
+def together(desk: Desktop, *sent: events.InputEvent) -> None:
+    """Hand over what one read of a busy app brings: before it has done anything with the first."""
+    for event in sent:
+        event.set_sender(desk.app)
+        desk.app._driver.send_message(event)
+
+
+def clicked(x: int, y: int) -> list[events.InputEvent]:
+    kinds = (events.MouseDown, events.MouseUp)
+    return [kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y) for kind in kinds]
+
+
+async def test_a_double_click_beside_the_palette_closes_it_alone(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await opened(desk)
+        together(desk, *clicked(2, 38), *clicked(2, 38))
+        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
+        await desk.pilot.press("h", "i")
+        assert desk.chat.prompt_input.text == "hi"
+
+
+async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await opened(desk)
+        was = desk.app.theme
+        await desk.type("change the theme")
+        rows = desk.app.screen.query_one(CommandList)
+        await desk.until(lambda: rows.option_count == 1 and rows.highlighted == 0, "the row")
+        together(desk, *(events.Key("enter", None) for _ in range(3)))
+        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
+        await desk.until(lambda: desk.app.theme != was, "another theme")
+        await desk.pilot.pause()
+        assert len({one.theme for one in desk.remembered} - {was, None, ""}) == 1
+
+
+async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await opened(desk)
+        together(desk, events.Key("escape", None), events.Key("escape", None))
+        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
+
+
+async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        desk.app.notify("Saved.", markup=False)
+        await desk.until(lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words")
+        await desk.pilot.pause()
+        toast = desk.app.screen.query_one(Toast)
+        x, y = toast.region.offset
+        with desk.app.batch_update():  # as when the next frame is not due yet
+            await toast.remove()
+            together(desk, *clicked(x + 1, y))
+            await desk.pilot.pause()
+        await desk.pilot.press("h", "i")
+        assert desk.chat.prompt_input.text == "hi"
+
+
+async def test_keys_that_come_after_the_way_out_are_for_nothing(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await opened(desk)
+        together(desk, *(events.Key("escape", None) for _ in range(3)))
+        await desk.app._shutdown()
+    assert desk.app._exception is None
