@@ -90,6 +90,50 @@ async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_bo
     assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
 
 
+_LONG = "supercalifragilistic" * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "rows_of_it"),
+    [
+        ("shade, and never in a very sunlit corner of", 1, 2),
+        (_LONG, 1, 2),
+        ("moss", 2, 1),
+        ("first line", 0, 0),
+        ("shade mosaic", 0, 0),
+    ],
+)
+async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_all(
+    log, words, count, rows_of_it
+):
+    place = "A fern grows in deep shade, and never in a very sunlit corner of a garden"
+    log.load(
+        [
+            answer(
+                f"| plant | where | word |\n|---|---:|---|\n| moss | {place} | moss |\n"
+                f"| x | first<br>line | {_LONG} |\n| shade | mosaic | - |"
+            )
+        ]
+    )
+    assert log.find(words) == count
+    assert log.next_hit(1) == (min(count, 1), count)
+    parts = marked(log, "hit-now")
+    assert len(parts) >= rows_of_it
+    assert "".join("".join(parts).split()) == ("".join(words.split()) if count else "")
+
+
+async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_end_of_a_line(pilot, log):
+    await pilot.resize_terminal(40, 24)
+    head = "|".join(f"column{n}" for n in range(9))
+    cells = "|".join(["a word and another, sunlit corner of all"] * 9)
+    log.load([answer(f"|{head}|\n|{'---|' * 9}\n|{cells}|")])
+    await pilot.pause()
+    assert log.find("sunlit corner") == 9
+    log.next_hit(1)
+    assert " ".join(" ".join(marked(log, "hit-now")).split()) == "sunlit corner"
+    assert log.next_hit(-1) == (9, 9)
+
+
 async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):
     log.load([answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)])
     await pilot.pause()

@@ -118,7 +118,7 @@ class Finder:
         count = 0
         for block in copy.blocks:
             if self._likely(block):
-                count += hits_in(document.layout.lines(block, copy.references), self.query)[1]
+                count += hits_in(document.layout.lines(block, copy.references), self.query or Query(()))[1]
         return count
 
     def has_hit(self, index: int) -> bool:
@@ -284,7 +284,7 @@ class Finder:
         known = self._rows.get(id(block))
         if known is not None and known[0] is lines:
             return known[1:]
-        rows, count = hits_in(lines, self.query)
+        rows, count = hits_in(lines, self.query or Query(()))
         if len(self._rows) > _KEPT_BLOCKS:
             self._rows.clear()
         self._rows[id(block)] = lines, rows, count

@@ -24,6 +24,8 @@ class Line(Struct):
     """Whether the next line continues this one."""
     cells: tuple[tuple[int, int], ...] = ()
     """Of a row of a table: where in the text each cell begins and ends."""
+    tails: tuple[str, ...] = ()
+    """What stands between each cell and its rest on the next row; empty where the row of a table ends."""
     tint: str = "base"
     """Style of the ground at its left edge."""
     bar: str = ""
