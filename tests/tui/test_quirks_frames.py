@@ -8,6 +8,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.tui.quirks.frames import FrameClock, call_later, keep_frames, paint_now, paint_soon
@@ -17,6 +18,10 @@ class Frames(App[None]):
     """Counts its frames."""
 
     frames = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.painted = asyncio.Event()
 
     def get_default_screen(self) -> Screen:
         screen = Screen()
@@ -30,6 +35,23 @@ class Frames(App[None]):
     def _display(self, screen, renderable):
         self.frames += renderable is not None
         super()._display(screen, renderable)
+        self.painted.set()
+
+
+class Told(Widget):
+    """Renders what it was told last, as widgets do that are no lines of their own."""
+
+    words = "old"
+
+    def render(self) -> str:
+        return self.words
+
+
+class Telling(Frames):
+    """Has such a widget."""
+
+    def compose(self) -> ComposeResult:
+        yield Told()
 
 
 def test_textual_still_has_the_names_that_are_used():
@@ -42,9 +64,11 @@ def test_textual_still_has_the_names_that_are_used():
         "_repaint_required",
         "_layout_required",
         "_set_dirty",
+        "_layout_cache",
         "_context",
     ):
         assert hasattr(screen, name)
+    assert hasattr(screen._compositor, "visible_widgets")
     assert callable(App._handle_exception)
 
 
@@ -87,6 +111,45 @@ async def test_a_widget_can_be_painted_soon_without_a_message():
         while app.frames == frames:
             await pilot.pause()
         assert (app.frames, sent) == (frames + 1, [])
+
+
+async def test_what_is_painted_soon_is_rendered_anew():
+    async with Telling().run_test() as pilot:
+        app, told = pilot.app, pilot.app.query_one(Told)
+        await pilot.pause()
+        for words in ("new", "newest"):
+            frames, told.words = app.frames, words
+            paint_soon(told)
+            while app.frames == frames:
+                await pilot.pause()
+            assert told.render_line(0).text.rstrip() == words
+
+
+async def test_what_stands_nowhere_on_the_screen_is_no_frame():
+    async with Telling().run_test() as pilot:
+        app, told = pilot.app, pilot.app.query_one(Told)
+        await pilot.pause()
+        told.display = False
+        while told in app.screen._compositor.visible_widgets:
+            await pilot.pause()
+        paint_soon(told)
+        assert told not in app.screen._dirty_widgets
+
+
+async def test_what_falls_into_a_batch_is_painted_behind_it(monkeypatch):
+    async with Frames().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()  # not in the batch: it paints by itself
+        was_due, paint = asyncio.Event(), FrameClock._paint
+        monkeypatch.setattr(FrameClock, "_paint", lambda clock: (paint(clock), was_due.set()))
+        frames = app.frames
+        paint_soon(app.query(Static).first())
+        with app.batch_update():
+            await was_due.wait()
+            assert app.frames == frames
+            app.painted.clear()
+        await app.painted.wait()
+        assert app.frames == frames + 1
 
 
 async def test_what_is_laid_out_anew_or_gone_is_left_to_textual():

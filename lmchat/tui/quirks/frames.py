@@ -61,6 +61,8 @@ class FrameClock:
         if is_behind(self._screen.app):
             self._is_waiting = True
             when_read(self._screen.app, self._go_on)
+        elif self._screen.app._batch_count:
+            self._handle = call_later(self._screen, _PERIOD_S, self._paint)  # Textual would forget of it
         else:
             self._is_waiting = False
             self._screen._on_timer_update()
@@ -79,18 +81,32 @@ def call_later(widget: Widget, pause_s: float, callback: Callable[[], object]) -
 
 def mark(widget: Widget, *regions: Region) -> None:
     """Note what is to be painted, as `refresh` does, but send no message: `paint_now` follows."""
-    widget._set_dirty(*regions)
+    _forget(widget, *regions)
     widget._repaint_required = True
 
 
+def _forget(widget: Widget, *regions: Region) -> None:
+    """Forget what a widget has rendered: a row that is rendered by `render` would be painted as it was."""
+    widget._layout_cache.clear()
+    widget.clear_cached_dimensions()
+    widget._set_dirty(*regions)
+
+
 def paint_soon(widget: Widget, *regions: Region) -> None:
-    """Have a widget painted with the next frame, as `refresh` does, without the messages that lead there."""
+    """Have a widget painted with the next frame, as `refresh` does, without the messages that lead there.
+
+    One that is not on the screen yet, or not now, is left to Textual: so is what waits for a layout.
+    """
     if not widget.is_attached or widget._layout_required or widget.app._batch_count:
         widget.refresh(*regions)
         return
-    widget._set_dirty(*regions)
-    widget.screen._dirty_widgets.add(widget)
-    widget.screen._update_timer.resume()
+    screen = widget.screen
+    if widget not in screen._compositor.visible_widgets:
+        widget.refresh(*regions)
+        return
+    _forget(widget, *regions)
+    screen._dirty_widgets.add(widget)
+    screen._update_timer.resume()
 
 
 def paint_now(widget: Widget, *others: Widget) -> None:

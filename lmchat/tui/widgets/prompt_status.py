@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
+from lmchat.tui.quirks.frames import paint_soon
 from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, Line, Part, content, fit
 
@@ -29,7 +30,7 @@ class PromptStatus(Line):
         state = (dot, tuple(left), right, narrow or right)
         if state != self._state:
             self._state = state
-            self.refresh()
+            paint_soon(self)
 
     def render(self) -> Content:
         """Return the row in exactly the width there is."""
