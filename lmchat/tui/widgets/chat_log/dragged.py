@@ -210,12 +210,13 @@ class DraggedView(FoundView, can_focus=True):
             self._select(Selected(ends, ends, Unit.MESSAGE))
 
     def _neighbour(self, index: int, step: int) -> int:
-        """Return the message so many further on, or the last one there is; notices are passed over."""
-        document = self.document
-        places = range(index + 1, len(document)) if step > 0 else range(index - 1, -1, -1)
+        """Return the message that is a step further on, or with a large step the last one there is."""
+        entries = self.document.entries
         if abs(step) > 1:
-            places = places[::-1]
-        return next((place for place in places if document.entries.is_message(place)), index)
+            found = entries.message_from(len(entries) - 1, -1) if step > 0 else entries.message_from(0, 1)
+        else:
+            found = entries.message_from(index + step, step)
+        return index if found is None else found
 
     def show_entry(self, index: int) -> None:
         """Scroll a message into view."""

@@ -112,6 +112,14 @@ class Entries:
         """Whether one is more than a notice."""
         return index < len(self._path) or self[index].message is not None
 
+    def message_from(self, index: int, step: int) -> int | None:
+        """Return the next message from a place on, in steps of 1 or -1; notices are passed over."""
+        while 0 <= index < len(self):
+            if self.is_message(index):
+                return index
+            index += step
+        return None
+
     def place(self, message_id: str) -> int | None:
         """Return where a message is, the newest first."""
         for number in range(len(self._later) - 1, -1, -1):

@@ -41,16 +41,16 @@ class ReadingLog(TakingLog, can_focus=True):
         What is read stays where it is when the focus comes; the next step up goes to where it begins.
         """
         is_here = self.screen.focused is self  # `has_focus` follows a message later
-        first = self._message_from(0, 1)
+        first = self.document.entries.message_from(0, 1)
         if first is None or (step > 0 and not is_here):
             return False
         if self._cursor is None or not is_here:
             last = len(self.document) - 1 if self.is_following else self._last_in_view()
-            found = self._message_from(last, -1)
+            found = self.document.entries.message_from(last, -1)
         elif step < 0 and self._is_read(self._cursor):
             found = self._cursor
         else:
-            found = self._message_from(self._cursor + step, step)
+            found = self.document.entries.message_from(self._cursor + step, step)
             if found is None and step > 0:
                 self.is_following = self.is_at_end
                 self.count_new_lines()
@@ -66,14 +66,6 @@ class ReadingLog(TakingLog, can_focus=True):
         """Whether the screen begins within a message."""
         top, y = self.document.heights.top(index), self.scroll_offset.y
         return top + int(index > 0) < y < top + self.document.heights[index]
-
-    def _message_from(self, index: int, step: int) -> int | None:
-        """Return the next message from a place on, notices are passed over."""
-        while 0 <= index < len(self.document):
-            if self.document.entries.is_message(index):
-                return index
-            index += step
-        return None
 
     def _last_in_view(self) -> int:
         return self.document.locate(self.scroll_offset.y + self.size.height - 1)[0]
@@ -107,7 +99,7 @@ class ReadingLog(TakingLog, can_focus=True):
     def focus_last(self) -> None:
         """Give the focus to the last message, if none has it."""
         if self._cursor is None:
-            self._cursor = self._message_from(len(self.document) - 1, -1)
+            self._cursor = self.document.entries.message_from(len(self.document) - 1, -1)
 
     def on_blur(self, _event: events.Blur) -> None:
         """Take the bar away: the focus is elsewhere."""
@@ -116,10 +108,10 @@ class ReadingLog(TakingLog, can_focus=True):
     def _set_cursor(self, index: int) -> None:
         """Give the focus to a message; it stays in view: the end is followed with the last one alone."""
         self._cursor = index
-        if self.is_following and self._message_from(index + 1, 1) is not None:
+        if self.is_following and self.document.entries.message_from(index + 1, 1) is not None:
             self.leave_end()
         elif self.is_at_end and not self.is_following:
-            self.is_following = self._message_from(index + 1, 1) is None
+            self.is_following = self.document.entries.message_from(index + 1, 1) is None
         if not self.is_following:
             self._hold = self.grip()
         self.count_new_lines()
@@ -145,9 +137,9 @@ class ReadingLog(TakingLog, can_focus=True):
         last, number, _ = document.locate(top + self.size.height - 1)
         first, last = document.locate(top)[0], last - int(number < 0)
         if self._cursor < first:
-            found = self._message_from(first, 1)
+            found = self.document.entries.message_from(first, 1)
         else:
-            found = self._message_from(last, -1) if self._cursor > last else None
+            found = self.document.entries.message_from(last, -1) if self._cursor > last else None
         if found is not None:
             self._cursor = found
             if not self.is_following:
