@@ -26,6 +26,12 @@ def test_no_control_character_passes(text: str):
     assert not [char for char in safe_text(text) if unicodedata.category(char) == "Cc"]
 
 
+def test_of_all_controls_and_surrogates_there_are_newline_and_tab_alone_pass():
+    there_are = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cs")]
+    assert len(there_are) == 65 + 2048
+    assert [char for char in there_are if char in safe_text(f"é{char}é")] == ["\t", "\n"]
+
+
 @pytest.mark.parametrize(
     "char", "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041"
 )

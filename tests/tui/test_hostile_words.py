@@ -134,7 +134,7 @@ SCREENS = {
     "end": (partial(EndDialog, START, log_file=EVIL), None),
     "fetch": (partial(FetchDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
-    "help": (partial(HelpScreen, {"new": EVIL, "model": f"ctrl+{EVIL}"}), None),
+    "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),
     "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_verdict(EVIL)),
     "models": (picker, None),
     "search": (partial(SearchDialog, EVIL), show_hits),
