@@ -24,7 +24,21 @@ async def focused(desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["delete", "retry", "edit", "a dragon", "fork", "tell me", "links", "open", "dad"]
+    "word",
+    [
+        "delete",
+        "retry",
+        "edit",
+        "a dragon",
+        "fork",
+        "tell me",
+        "links",
+        "open",
+        "dad",
+        "llama",
+        "eerie",
+        "rrr!x",
+    ],
 )
 async def test_a_word_runs_none_of_its_letters_as_a_command(tmp_path, word):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha.")), word_gap_s=PATIENT_S) as desk:
@@ -75,6 +89,18 @@ async def test_the_same_key_twice_is_no_word(tmp_path):
         await desk.until(lambda: [one.strip() for one in desk.copied] == ["a", "b"], "two copies")
         await shown(desk, "Block 2 of 2: copied with test-copy")
         assert desk.chat.prompt_input.text == ""
+
+
+async def test_what_changes_something_is_done_once_when_its_key_is_pressed_twice_or_held(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha.")), word_gap_s=PATIENT_S) as desk:
+        await focused(desk)
+        for letter in "dddd":
+            await desk.pilot.press(letter)
+        await shown(desk, "Alpha.")
+        await desk.pilot.press("down")
+        await gone(desk, "Alpha.")
+        await desk.pilot.press("y")
+        await desk.until(lambda: desk.copied == ["one"], "the question is still there")
 
 
 async def test_a_blank_alone_is_not_typed(tmp_path):

@@ -57,11 +57,15 @@ class TypedOver(UnseenLines, can_focus=True):
         return is_of_word and any(event.key != last.key for last in self._just_typed(event))
 
     def _just_typed(self, event: events.Key) -> list[events.Key]:
-        """Return the key that came right before one, if there is any."""
-        return [last for last in self._typed if event.time - last.time <= self.word_gap_s]
+        """Return what came right before a key: the one before it, and that one again."""
+        is_near = self._typed and event.time - self._typed[-1].time <= self.word_gap_s
+        return self._typed if is_near else []
 
     def _take_alone(self, event: events.Key) -> None:
         """Let a key be a command: at once, or when no letter has followed; or pass on what is none."""
+        if self._held_action and any(event.key == last.key for last in self._just_typed(event)):
+            self._hold_on(event)
+            return
         self._run_held()
         active = self.screen.active_bindings.get(event.key)
         if active is None:
@@ -70,10 +74,18 @@ class TypedOver(UnseenLines, can_focus=True):
             return
         self._typed = [event]
         if self.word_gap_s and self._is_held(active.binding.action):
-            event.stop()
-            event.prevent_default()
+            self._typed = []
             self._held_action = active.binding.action
-            self._holding = self.set_timer(self.word_gap_s, self._run_held)
+            self._hold_on(event)
+
+    def _hold_on(self, event: events.Key) -> None:
+        """Wait for what follows a key; pressed again at once it is no second command: `dd` deletes once."""
+        event.stop()
+        event.prevent_default()
+        self._typed.append(event)
+        if self._holding is not None:
+            self._holding.stop()
+        self._holding = self.set_timer(self.word_gap_s, self._run_held)
 
     def _is_held(self, action: str) -> bool:
         """Whether an action waits; one that goes from hit to hit does so only while nothing is marked."""
