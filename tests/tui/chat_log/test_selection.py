@@ -143,9 +143,9 @@ async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
     log.load([answer(f"Look.\n\n{table}\nEnd.")])
     await pilot.resize_terminal(80, 80)
     await pilot.pause()
-    await select(pilot, log, "a    b", "59   x")
+    await select(pilot, log, "a        b", "59       x")
     assert log.selected_text == table.strip("\n")
-    await select(pilot, log, "10   x", "59   x")
+    await select(pilot, log, "10       x", "59       x")
     assert log.selected_text == "\n".join(f"{n}\tx" for n in range(10, 60))
 
 
