@@ -37,7 +37,6 @@ async def focused(desk) -> None:
         "dad",
         "llama",
         "eerie",
-        "rrr!x",
     ],
 )
 async def test_a_word_runs_none_of_its_letters_as_a_command(tmp_path, word):
