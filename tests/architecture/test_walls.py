@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.programs import PYTHON, run
@@ -7,6 +9,7 @@ from tests.support.pty_program import ROOT
 
 _MODULES = sorted((ROOT / "lmchat").rglob("*.py"))
 _LONGEST = 300
+_CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
 
 
 def _name(path):
@@ -35,3 +38,14 @@ def test_nothing_names_the_place_where_it_was_made():
         if path.is_file() and path.suffix in (".py", ".md", ".toml", ".tcss", "") and home in path.read_text()
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("folder", ["lmchat/tui/quirks", "lmchat/tui/widgets/chat_log"])
+def test_architecture_names_each_room_of_the_largest_folders(folder):
+    words = (ROOT / "docs" / "architecture.md").read_text()
+    unnamed = [
+        path.name
+        for path in (ROOT / folder).glob("[a-z]*.py")
+        if not any(f"`{name}`" in words for name in (path.stem, *_CLASS.findall(path.read_text())))
+    ]
+    assert unnamed == []
