@@ -52,11 +52,6 @@ class Query(Struct, frozen=True, kw_only=True):
         """The search in the language of FTS5; quotes keep what people type from being syntax."""
         return " ".join(map(quoted, self.terms)) + ("*" if self.is_last_open else "")
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The terms, folded, as patterns of `like` with the backslash as escape."""
-        return tuple(pattern(term) for term in self.terms)
-
 
 def quoted(term: str) -> str:
     """Return a term as FTS5 reads it, whatever it holds."""
