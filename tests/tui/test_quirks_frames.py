@@ -68,7 +68,7 @@ def test_textual_still_has_the_names_that_are_used():
         "_context",
     ):
         assert hasattr(screen, name)
-    assert hasattr(screen._compositor, "visible_widgets")
+    assert screen._compositor._visible_widgets is None
     assert callable(App._handle_exception)
 
 
@@ -134,6 +134,26 @@ async def test_what_stands_nowhere_on_the_screen_is_no_frame():
             await pilot.pause()
         paint_soon(told)
         assert told not in app.screen._dirty_widgets
+
+
+async def test_what_is_asked_for_in_the_middle_of_a_layout_leaves_it_whole():
+    class Asking(Static):
+        def get_content_height(self, container, viewport, width):
+            paint_soon(self)
+            return super().get_content_height(container, viewport, width)
+
+    class Laid(App[None]):
+        def compose(self) -> ComposeResult:
+            yield from (Asking(f"row {number}") for number in range(20))
+
+    async with Laid().run_test(size=(40, 30)) as pilot:
+        for height in (30, 5, 12, 1, 30):
+            await pilot.resize_terminal(40, height)
+            await pilot.pause()
+            assert pilot.app.is_running
+            compositor = pilot.app.screen._compositor
+            rows = {region.y for region, _clip in compositor.visible_widgets.values()}
+            assert rows == set(range(min(height, 20)))
 
 
 async def test_what_falls_into_a_batch_is_painted_behind_it(monkeypatch):

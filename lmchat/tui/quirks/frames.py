@@ -101,7 +101,10 @@ def paint_soon(widget: Widget, *regions: Region) -> None:
         widget.refresh(*regions)
         return
     screen = widget.screen
-    if widget not in screen._compositor.visible_widgets:
+    visible = (
+        screen._compositor._visible_widgets
+    )  # asked for in the middle of a layout, it would stay the old one
+    if visible is not None and widget not in visible:
         widget.refresh(*regions)
         return
     _forget(widget, *regions)
