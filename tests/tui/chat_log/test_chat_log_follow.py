@@ -9,7 +9,7 @@ import pytest
 from textual import events
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log import ChatLog, chat_log
 from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
@@ -220,6 +220,26 @@ async def test_frames_are_rarer_where_each_costs_much():
         # one that is dear may be the first fence; from the second on a quarter of the core is the most
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
         assert len(flushed_s) == 4
+
+
+async def test_nothing_is_laid_out_while_the_terminal_has_not_read_what_was_painted(monkeypatch):
+    looks = []
+
+    def is_behind(_app):
+        looks.append(len(looks) < 2)
+        return looks[-1]
+
+    monkeypatch.setattr(chat_log, "is_behind", is_behind)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.begin_answer(streaming())
+        flushed = []
+        flush = log.flush
+        log.flush = lambda: flushed.append(len(looks)) or flush()
+        await log.apply(TextDelta(text="word"))
+        await until(lambda: log._timer is None, "what has come is shown")
+        assert (flushed, looks) == ([3], [True, True, False])
+        assert "word" in screen_text(log)
 
 
 async def test_the_first_words_after_a_rest_are_shown_at_once():
