@@ -5,6 +5,7 @@ import inspect
 from textual._compositor import Compositor
 from textual.app import App
 from textual.containers import Vertical
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -119,3 +120,32 @@ async def test_after_a_whole_paint_and_after_another_layout_nothing_is_taken_for
         compositor._free_of = None  # widgets stand elsewhere, as where a container was scrolled
         compositor._free_widgets()
         assert not compositor._written
+
+
+class Asking(Painted):
+    """Asks what is on the screen while that is arranged."""
+
+    def get_content_height(self, *sizes):
+        assert isinstance(self.screen._compositor.visible_widgets, dict)
+        self.screen._compositor.cuts  # noqa: B018 - a property that keeps what it finds
+        return super().get_content_height(*sizes)
+
+
+class Asked(Frugal):
+    CSS = "Screen { layout: vertical; } Asking { width: 1fr; height: auto; }"
+
+    def compose(self):
+        yield Asking("one")
+        yield Asking("two")
+
+
+async def test_who_asks_what_is_on_the_screen_while_it_is_arranged_changes_nothing():
+    async with Asked().run_test(size=(40, 10)) as pilot:
+        await pilot.pause()
+        screen, compositor = pilot.app.screen, pilot.app.screen._compositor
+        screen._clear_arrangement_cache()
+        compositor.reflow(screen, Size(60, 12))
+        for widget, (region, _) in compositor.visible_widgets.items():
+            assert region == compositor.full_map[widget].region
+        assert all(cut[-1] == 60 for cut in compositor.cuts)
+        compositor.render_full_update().render_segments(pilot.app.console)

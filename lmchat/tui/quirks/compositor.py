@@ -77,7 +77,19 @@ class FrugalCompositor(Compositor):
     def reflow(self, parent: Widget, size: Size) -> Any:
         """Forget what was written: everything may stand elsewhere."""
         self._written.clear()
-        return super().reflow(parent, size)
+        found = super().reflow(parent, size)
+        self._forget_places()
+        return found
+
+    def reflow_visible(self, parent: Widget, size: Size) -> set[Widget]:
+        """Arrange what is in sight."""
+        found = super().reflow_visible(parent, size)
+        self._forget_places()
+        return found
+
+    def _forget_places(self) -> None:
+        """Forget where widgets stood: who asked while they were arranged made that known for good."""
+        self._cuts = self._layers = self._layers_visible = self._visible_widgets = None
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         """Forget what was written: something else may stand on the screen."""
