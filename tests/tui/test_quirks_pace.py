@@ -14,9 +14,9 @@ from textual.drivers import linux_driver
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmchat.tui.quirks import driver, frames, pace
+from lmchat.tui.quirks import frames, pace
 from lmchat.tui.quirks.compositor import paint_frugally
-from lmchat.tui.quirks.driver import guard_terminal
+from lmchat.tui.quirks.driver import TerminalDriver, guard_terminal
 from lmchat.tui.quirks.pace import keep_pace
 from lmchat.tui.quirks.writer import LATE_S, Writer
 from tests.support.pty_program import PtyProgram
@@ -224,9 +224,41 @@ async def test_a_terminal_that_was_taken_anew_is_painted_though_nobody_told_of_t
             await pilot.pause()
 
 
+class Recorder(TerminalDriver):
+    """Keeps what would be written, and has no terminal."""
+
+    is_behind = False
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def write(self, data: str) -> None:
+        self.texts.append(data)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_in_sync", [False, True])
+async def test_a_frame_is_what_textual_writes_but_in_one_piece(monkeypatch, is_in_sync):
+    async with Paced().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        update = app.screen._compositor.render_full_update()
+        ours, theirs = Recorder(), Recorder()
+        with monkeypatch.context() as patch:
+            patch.setattr(app, "_sync_available", is_in_sync)
+            patch.setattr(app, "_driver", ours)
+            app._display(app.screen, update)
+            patch.setattr(app, "_driver", theirs)
+            App._display(app, app.screen, update)
+        assert len(ours.texts) == 1
+        assert ours.texts == ["".join(theirs.texts)]
+        assert "first" in ours.texts[0]
+
+
 def test_a_headless_app_is_never_behind():
     assert not pace.is_behind(App[None]())
-    assert not isinstance(None, driver.TerminalDriver)
 
 
 @pytest.mark.parametrize("is_read_again", [False, True])
