@@ -17,7 +17,7 @@ from lmchat.tui import signs
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.inline import inline_spans
-from lmchat.tui.widgets.chat_log.syntax import links, parse_inline
+from lmchat.tui.widgets.chat_log.syntax import links, parse_blocks, parse_inline
 from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
 
 RULE = "─"
@@ -413,3 +413,11 @@ def test_links_are_found_in_order_each_once_with_their_words():
 def test_no_link_is_handed_to_the_terminal_which_would_open_it_unasked():
     lines = laid_out(tail_of("[a](http://b.example) http://c.example"), plain_page())
     assert all(segment.style.link is None for line in lines for segment in line.segments)
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [(32, True), (33, False), (1500, False)])
+def test_a_table_of_more_columns_than_anybody_reads_is_shown_as_it_stands(columns, is_table):
+    text = "|" + "a|" * columns + "\n|" + "-|" * columns + "\n" + "|x\n" * 20
+    assert any(token.type == "table_open" for token in parse_blocks(text, {})) is is_table
+    lines = laid_out(tail_of(text), plain_page())
+    assert len(lines) <= 40 * 32

@@ -18,6 +18,8 @@ HEAD_LINES = 2
 """Lines of the head of a table."""
 TABLE_ROWS = 24
 """Rows that decide about the widths of a table; those that follow are cut off one by one."""
+MOST_COLUMNS = 32
+"""A table with more is shown as it stands: short rows of it would be thousands of empty cells."""
 GLUE = "\ufdd0"
 """Stands before what is the rest of a line, so that it is not read as the beginning of one; never shown."""
 

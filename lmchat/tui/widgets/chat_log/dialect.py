@@ -11,6 +11,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 
 from lmchat.tui.widgets.chat_log.addresses import rest_of_address
+from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
 MOST_LEVELS = 40
@@ -102,6 +103,9 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
 def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a table; what is too much for a row stays in its last cell, where the parser would drop it."""
     count = len(state.tokens)
+    below = min(first + 1, last - 1)
+    if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
+        return False
     if not table(state, first, last, silent):
         return False
     if silent:

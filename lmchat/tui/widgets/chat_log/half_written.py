@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
+
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
 """A line that may become a rule, a heading, an item, a fence: it is shown once that is known."""
 _BEGIN = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
@@ -41,6 +43,8 @@ def _is_row(line: str) -> bool:
 def _row(before: str, last: str, *, is_inner: bool) -> str:
     """Return the last row of a table: below a head its dashes, else with its last cell."""
     first, _, above = before.rpartition("\n")
+    if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
+        return last  # too many columns, or nearly
     if not is_inner and not _is_row(above):
         cells_before, bar, cell = last.rpartition("|")
         last = cells_before + bar + _line(cell)
