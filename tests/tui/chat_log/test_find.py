@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -132,6 +133,100 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
     log.next_hit(1)
     assert " ".join(" ".join(marked(log, "hit-now")).split()) == "sunlit corner"
     assert log.next_hit(-1) == (9, 9)
+
+
+_HAY = " ".join(f"word{n}" for n in range(2_000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _HAY,
+        "".join(f"x{n}" for n in range(4_000)),
+        f"```\n{_HAY}\n```",
+        f"> - {_HAY}",
+        f"- ```\n  {_HAY}\n  ```",
+    ],
+)
+async def test_a_hit_that_lies_across_the_cut_of_a_giant_line_is_one_and_is_marked_on_both_sides(
+    pilot, log, text
+):
+    log.load([answer(text), answer("x1 word1.")])
+    await pilot.pause()
+    log.document.build(0)
+    blocks = [block for block in log.document.entries[0].blocks if block.source]
+    cuts = [pair for pair in pairwise(blocks) if pair[0].goes_on]
+    assert len(cuts) > 1
+    for before, after in cuts:
+        words = (before.source[-6:] + after.source[:6]).strip()
+        assert log.find(words) == 1
+        assert log.next_hit(1) == (1, 1)
+        assert "".join("".join(marked(log, "hit-now")).split()) == "".join(words.split())
+        assert marked(log) == []
+        assert log.next_hit(-1) == (1, 1)
+
+
+async def test_hits_on_both_sides_of_a_cut_are_each_reached_once(pilot, log):
+    log.load([answer("aab" * 5_000)])
+    await pilot.pause()
+    log.find("aabaab")
+    count = log.next_hit(-1)[1]
+    places = []
+    for _ in range(count):
+        assert log.next_hit(-1)[1] <= count
+        places.append((log.finder.place, log.finder.standing))
+    assert len(set(places)) == count
+    assert log.finder.standing[1] == pytest.approx(2_500, abs=5)  # a cut may begin the count anew
+
+
+async def test_a_hit_across_a_cut_is_found_while_an_answer_comes(pilot, log):
+    log.begin_answer(streaming())
+    words = ""
+    log.find("qqqqq")
+    for start in range(0, len(_HAY), 700):
+        await log.apply(TextDelta(text=_HAY[start : start + 700]))
+        log.flush()
+        blocks = log.document.entries[0].blocks
+        for before, after in pairwise(blocks):
+            if before.goes_on and not words:
+                words = before.source[-6:] + after.source[:2]
+                assert log.find(words) == 1
+    assert words
+    assert log.finder.standing == (0, 1)
+    assert log.next_hit(1) == (1, 1)
+    log.finish(answer(_HAY))
+    assert log.finder.standing == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "words", "hits"),
+    [
+        (question("a [b](fern)"), "fern", 1),
+        (question("a*b*c"), "abc", 0),
+        (question("```fern\nx\n```"), "fern", 1),
+        (answer("```fern\nx\n```"), "fern", 0),
+        (answer("`a[b](fern)`"), "fern", 1),
+        (answer("```\non[b](fern)\n```"), "fern", 1),
+        (answer("[b](http://fern.example)"), "fern", 0),
+        (answer("a&nbsp;b"), "a b", 1),
+        (answer("one\ntwo"), "one two", 0),
+        (answer("Nothing.", thought="`a[b](fern)`"), "fern", 1),
+        (answer("Nothing.", thought="[b](http://fern.example)"), "fern", 0),
+    ],
+)
+@pytest.mark.parametrize("is_long", [False, True])
+async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
+    pilot, log, one, words, hits, is_long
+):
+    more = [answer(f"{words} " + "hay " * 6_000) for _ in range(6 if is_long else 0)]
+    log.load([one, *more, *(answer(f"{n}") for n in range(40))])
+    await pilot.pause()
+    log.find(words)
+    await all_counted(pilot, log)
+    assert log.finder.standing == (0, hits + len(more))
+    assert log.document.entries.known(0) is None or not log.document.entries.known(0).is_built
+    seen = {log.next_hit(1)[0] for _ in range(hits + len(more))}
+    assert seen == set(range(1, hits + len(more) + 1))
 
 
 async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):

@@ -74,7 +74,12 @@ def test_words_that_stand_in_others_are_not_looked_for_twice():
         ("example", "[link](http://example.org) http://example.org", 1),
         ("snake_case", "snake_case", 1),
         ("**kwargs", "f(**kwargs)", 1),
-        ("x y", "x\ny", 1),
+        ("x y", "x  y", 1),
+        ("x y", "x\ny", 0),
+        ("x y", "x&nbsp;y", 1),
+        ("event", "```js\non[name](event)\n```", 1),
+        ("python", "```python\nx\n```\n\n- ~~~python x\n  y\n  ~~~", 0),
+        ("ab", "```\na*b\n```\n**a**b", 1),
     ],
 )
 def test_hits_are_counted_in_markdown_as_it_will_be_shown(words, source, count):

@@ -8,8 +8,8 @@ from lmchat.domain.message import ChatMessage, Role, ToolCallPart
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
 
-Searched = tuple[int, list[str]]
-"""A message, and the texts of its parts."""
+Searched = tuple[int, list[str], bool]
+"""A message, the texts of its parts, and whether they are shown as they were written."""
 _TOGETHER_CHARS = 30_000
 """Messages are looked through together until they are so long."""
 
@@ -92,12 +92,20 @@ class Entries:
         count = len(self._path)
         yield from self._searched(first, count)
         for index in range(count, len(self)):
-            yield index, self.texts(index)
+            yield index, self.texts(index), self.is_plain(index)
         yield from self._searched(0, min(first, count))
 
     def _searched(self, start: int, stop: int) -> Iterator[Searched]:
         for index, message in enumerate(self._path[start:stop], start):
-            yield index, self.texts(index) if index in self._made else texts_of(message)
+            texts = self.texts(index) if index in self._made else texts_of(message)
+            yield index, texts, self.is_plain(index) if index in self._made else _is_plain(message)
+
+    def is_plain(self, index: int) -> bool:
+        """Whether one is shown as it was written, and not as Markdown."""
+        entry = self.known(index)
+        if entry is None:
+            return _is_plain(self._path[index])
+        return entry.is_source or (entry.message is not None and _is_plain(entry.message))
 
     def source(self, index: int) -> str:
         """Return what is said in one."""
@@ -163,6 +171,10 @@ def texts_of(message: ChatMessage) -> list[str]:
     return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in message.parts]
 
 
+def _is_plain(message: ChatMessage) -> bool:
+    return message.role is not Role.ASSISTANT
+
+
 def model_of(message: ChatMessage) -> str:
     """Return who answered; empty for what is no answer."""
     return message.model if message.role is Role.ASSISTANT else ""
@@ -178,9 +190,9 @@ def together(messages: Iterable[Searched]) -> Iterator[list[Searched]]:
     """Yield some messages at a time: most hold nothing, and that is seen of all of them at once."""
     some: list[Searched] = []
     size = 0
-    for index, texts in messages:
-        some.append((index, texts))
-        size += sum(map(len, texts))
+    for one in messages:
+        some.append(one)
+        size += sum(map(len, one[1]))
         if size > _TOGETHER_CHARS:
             yield some
             some, size = [], 0

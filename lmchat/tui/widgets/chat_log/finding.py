@@ -7,21 +7,22 @@ from collections.abc import Generator, Iterable, Iterator
 from lmchat.domain.attached import AttachedFile, pieces_of
 from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.tui.widgets.chat_log.counting import BlockHits, following
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entries import together
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.hits import Rows, hits_in
+from lmchat.tui.widgets.chat_log.hits import CARRIED
+from lmchat.tui.widgets.chat_log.layout import Layout
 from lmchat.tui.widgets.chat_log.letters import Query
-from lmchat.tui.widgets.chat_log.line import Line
 
 SMALL_CHARS = 20_000
 """All hits of such a message are counted as shown when one of them is; of a longer one, block by block."""
 _FEW_CHARS = 100_000
 """Where messages with hits are no longer than this together, all are counted as they are shown."""
+_FEW_DOUBTS_CHARS = 300_000
+"""Where more messages have hits, those are whose markup has hits, too, if they are no longer than this."""
 _LAYOUT_COST = 20
 """To lay a text out costs so many times what it costs to look through its source."""
-_KEPT_BLOCKS = 400
-"""Blocks whose hits are kept as they stand in their rows."""
 _LAST = 1 << 40
 _HIDDEN = -1
 
@@ -50,9 +51,9 @@ class Finder:
         self._first = 0
         self._index, self._nth = -1, -1
         self._now: tuple[Block, int] | None = None
+        self._now_behind: Block | None = None
         self._grown = -1, 0, 0
-        self._exact: dict[int, tuple[Block, int]] = {}
-        self._rows: dict[int, tuple[list[Line], Rows, int]] = {}
+        self._hits = BlockHits(Query(()))
 
     @property
     def is_active(self) -> bool:
@@ -80,6 +81,7 @@ class Finder:
         query = Query(words := tuple(words))
         if query.needles:
             self.query, self.words, self._first = query, words, first
+            self._hits = BlockHits(query)
         return self._count_all(document, query, first)
 
     def count_again(self, document: Document) -> Generator[int]:
@@ -93,18 +95,21 @@ class Finder:
         if not query.needles:
             return
         sizes: dict[int, int] = {}
+        doubts: dict[int, int] = {}
         for some in together(document.entries.searched(first)):
-            size = sum(len(text) for _, texts in some for text in texts)
-            if query.count("\0".join(text for _, texts in some for text in texts)):
-                for index, texts in some:
-                    self.counts[index] = sum(map(query.count, texts))
-                    if self.counts[index]:
+            size = sum(len(text) for _, texts, _ in some for text in texts)
+            if query.may_be_in("\0".join(text for _, texts, _ in some for text in texts)):
+                for index, texts, is_plain in some:
+                    self.counts[index], is_sure = _together(query, texts, is_plain=is_plain)
+                    if self.counts[index] or not is_sure:
                         sizes[index] = sum(map(len, texts))
+                        doubts |= {} if is_sure else {index: sizes[index]}
             yield size + _LAYOUT_COST * len(some)
-        if sum(sizes.values()) <= _FEW_CHARS:
-            for index, size in sizes.items():
-                self.counts[index] = self._as_shown(document, index)
-                yield size * _LAYOUT_COST
+        if sum(sizes.values()) > _FEW_CHARS:
+            sizes = doubts if sum(doubts.values()) <= _FEW_DOUBTS_CHARS else {}
+        for index, size in sizes.items():
+            self.counts[index] = self._as_shown(document, index)
+            yield size * _LAYOUT_COST
         self.is_whole = True
         self.resolve(document)
 
@@ -115,11 +120,7 @@ class Finder:
             return self.counts[index]
         copy = Entry(entry.message, is_folded=False, is_source=entry.is_source)
         copy.build()
-        count = 0
-        for block in copy.blocks:
-            if self._likely(block):
-                count += hits_in(document.layout.lines(block, copy.references), self.query or Query(()))[1]
-        return count
+        return self._hits.shown(document.layout, copy)
 
     def has_hit(self, index: int) -> bool:
         """Whether a message holds what is to be found."""
@@ -146,9 +147,10 @@ class Finder:
             return
         entry = document.entries.known(index)
         if entry is not None and entry.is_built:
-            self.counts[index] = self._folded_away(entry) + sum(map(self._likely, entry.blocks))
+            self.counts[index] = self._folded_away(document.layout, entry) + self._hits.likely_sum(entry)
         else:
-            self.counts[index] = sum(map(self.query.count, document.entries.texts(index)))
+            texts, is_plain = document.entries.texts(index), document.entries.is_plain(index)
+            self.counts[index] = _together(self.query, texts, is_plain=is_plain)[0]
 
     def grown(self, document: Document, index: int, start: int) -> None:
         """Count the hits of an answer again that has grown from a block on."""
@@ -158,9 +160,10 @@ class Finder:
         if self._grown[0] != index or self._grown[1] > start:
             self._grown = index, 0, 0
         _, known, count = self._grown
-        count += sum(map(self._likely, entry.blocks[known:start]))
+        count += self._hits.likely_sum(entry, known, start)
         self._grown = index, start, count
-        self.counts[index] = count + sum(map(self._likely, entry.blocks[start:])) + self._folded_away(entry)
+        self.counts[index] = count + self._hits.likely_sum(entry, start)
+        self.counts[index] += self._folded_away(document.layout, entry)
         if index == self.index and self.place is not None and self.place[1] >= start:
             self.resolve(document)
 
@@ -220,72 +223,71 @@ class Finder:
         """Remember the current hit: the n-th of its message, and so many hits of its block are before it."""
         self._index, number = at
         self._nth, self.is_hidden = nth, number == _HIDDEN
-        self.place, self._now = (self._index, 0, 0), None
+        self.place, self._now, self._now_behind = (self._index, 0, 0), None, None
         if not self.is_hidden:
             entry = document.entries[self._index]
-            block, rows = entry.blocks[number], self._found(entry.blocks[number])[0]
+            block, (rows, count) = entry.blocks[number], self._hits.found(document.layout, entry, number)
             seen = (row for row, found in enumerate(rows) for _, _, one in found if one == within)
             row = next(seen, 0)  # where nothing is laid out yet, it is where the block is
             self.place = self._index, number, row + entry.heights[number] - len(rows)
             self._now = block, within
+            self._now_behind = following(entry, number) if within == count - 1 else None
 
     def _shown(self, document: Document, index: int, number: int) -> int:
         """Return how many hits a block shows."""
-        block = document.entries[index].blocks[number]
+        entry = document.entries[index]
         document.prepare(index, number)
-        if block.lines is None:
-            return self._likely(block)
-        count = self._found(block)[1]
-        self._exact[id(block)] = block, count
-        return count
+        if entry.blocks[number].lines is None:
+            return self._hits.likely(entry, number)
+        return self._hits.looked_at(document.layout, entry, number)
 
     def _inside(self, document: Document, index: int) -> list[tuple[int, int]]:
         """Return the blocks of a message, what is folded first, with the hits that each is likely to show."""
         entry = document.entries[index]
         document.build(index)
         is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
-        parts = [(_HIDDEN, self._folded_away(entry))]
-        for number, block in enumerate(entry.blocks):
-            count = self._likely(block)
-            if count and is_small and not entry.is_open and id(block) not in self._exact:
-                count = self._shown(document, index, number)
-            parts.append((number, count))
+        parts = [(_HIDDEN, self._folded_away(document.layout, entry))]
+        for number in range(len(entry.blocks)):
+            is_known = not is_small or entry.is_open or self._hits.is_exact(entry, number)
+            if not is_known and self._hits.may_show(entry, number):
+                parts.append((number, self._shown(document, index, number)))
+            else:
+                parts.append((number, self._hits.likely(entry, number)))
         return parts
 
-    def _folded_away(self, entry: Entry) -> int:
-        """Return how many hits are likely to be in what a message only tells of."""
-        if self.query is None or entry.message is None or not entry.is_folded or entry.is_source:
+    def _folded_away(self, layout: Layout | None, entry: Entry) -> int:
+        """Return how many hits are in what a message only tells of."""
+        message = entry.message
+        if self.query is None or message is None or not entry.is_folded or entry.is_source:
             return 0
-        if entry.message.role is Role.SYSTEM:
-            return self.query.count(entry.message.text)
-        if entry.message.role is Role.USER:
-            files = (piece for piece in pieces_of(entry.message.text) if isinstance(piece, AttachedFile))
-            return sum(self.query.count(file.text) for file in files)
-        return sum(self.query.count(part.text) for part in entry.parts if part.kind is ReasoningPart)
+        if message.role is Role.SYSTEM:
+            return self.query.counts(message.text, is_plain=True)[0]
+        if message.role is Role.USER:
+            files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
+            return sum(self.query.counts(file.text, is_plain=True)[0] for file in files)
+        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
+        count, is_sure = _together(self.query, thoughts)
+        if is_sure or entry.is_open or layout is None:
+            return count
+        copy = Entry(message, is_folded=False)
+        copy.build()
+        return self._hits.shown(layout, copy, is_thought=True)
 
-    def _likely(self, block: Block) -> int:
-        """Return how many hits a block shows; where it was not looked at as it is shown, by its source."""
-        known = self._exact.get(id(block))
-        if known is not None:
-            return known[1]
-        return self.query.count(block.source) if self.query and block.source else 0
-
-    def marks(self, block: Block, row: int) -> Iterator[Mark]:
+    def marks(self, layout: Layout | None, entry: Entry, number: int, row: int) -> Iterator[Mark]:
         """Yield what is to be marked in a row of a block that is laid out; a hit may go over its end."""
+        block = entry.blocks[number]
         if self.query is None or not block.source or block.lines is None:
             return
-        rows, _ = self._found(block)
+        rows, _ = self._hits.found(layout, entry, number)
         for start, end, nth in rows[row]:
-            yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
+            if nth == CARRIED:
+                yield start, end, self._now_behind is block
+            else:
+                yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
 
-    def _found(self, block: Block) -> tuple[Rows, int]:
-        """Return the hits by rows of a block, and how many it has."""
-        lines = block.lines or []
-        known = self._rows.get(id(block))
-        if known is not None and known[0] is lines:
-            return known[1:]
-        rows, count = hits_in(lines, self.query or Query(()))
-        if len(self._rows) > _KEPT_BLOCKS:
-            self._rows.clear()
-        self._rows[id(block)] = lines, rows, count
-        return rows, count
+
+def _together(query: Query, texts: Iterable[str], *, is_plain: bool = False) -> tuple[int, bool]:
+    """Return how many hits some texts are likely to show, and whether that is sure."""
+    counts = [query.counts(text, is_plain=is_plain) for text in texts]
+    likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
+    return likely, likely == most

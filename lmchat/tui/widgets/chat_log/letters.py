@@ -16,11 +16,17 @@ _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _JOINER = "\u200d"
 _JAMO = "\u1160", "\u11ff"
 _TONES = "\U0001f3fb", "\U0001f3ff"
-_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_TARGET = re.compile(r"`[^`\n\x01]*`|\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+"""Where a link leads, which is not shown; in code it is."""
 _MARKUP = "*_`~\\[]<>"
 _LAST_ALONE = "\u02ff"
 """Up to here no character belongs to the one before it."""
 _BLANKS = re.compile(r"\s+")
+_INFO = re.compile(r"^([ \t>]*(?:[-*+]|\d+[.)])?[ \t]*~~~+)[^\n]+", re.MULTILINE)
+"""A fence, and the words behind it, which are not looked through."""
+_FENCE = "```"
+_LINE_END = "\x01"
+"""Stands for the end of a line while blanks are made alike: no hit goes over it."""
 
 
 def folded(text: str) -> str:
@@ -48,21 +54,59 @@ class Query:
         is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can stand within one letter
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
+        self._has_ticks = "`" in together
+        self.reach = 2 * max(map(len, self.needles), default=0) + 16
+        """A hit takes no more characters than these, however its accents are written."""
 
     def count(self, source: str) -> int:
         """Return how many hits Markdown is likely to show; it is not laid out for that."""
+        return self.counts(source)[0]
+
+    def counts(self, source: str, *, is_plain: bool = False) -> tuple[int, int]:
+        """Return how many hits a text is likely to show, and how many are in its source.
+
+        Where both are the same, the first is hardly ever wrong.
+        """
         text = folded(source)
+        if is_plain:
+            count = self._sum(self._with_one_blank(text))
+            return count, count
+        prose, code = (text, "") if self._has_ticks else _divided(text)
+        prose, code = self._with_one_blank(prose), self._with_one_blank(code)
+        in_code = self._sum(code)
+        return self._sum(self._shown(prose)) + in_code, self._sum(prose) + in_code
+
+    def may_be_in(self, source: str) -> bool:
+        """Whether anything is found in a source, or in what it is likely to show."""
+        text = self._with_one_blank(folded(source))
+        return self._sum(text) > 0 or self._sum(self._shown(text)) > 0
+
+    def _sum(self, text: str) -> int:
+        return sum(map(text.count, self.needles))
+
+    def _with_one_blank(self, text: str) -> str:
+        """Return text with its blanks made alike, if they matter."""
+        return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
+
+    def _shown(self, text: str) -> str:
+        """Return folded Markdown without what is not shown of it."""
         if "](" in text and not self._has_targets:
-            text = _TARGET.sub("]", text)
+            text = _TARGET.sub(_without_target, text)
         for mark in self._marks:
             text = text.replace(mark, "")
         if "&" in text:
             from html import unescape
 
-            text = unescape(text)
-        if self._has_blank:
-            text = " ".join(text.split())
-        return sum(map(text.count, self.needles))
+            text = self._with_one_blank(unescape(text))
+        return text
+
+    def across(self, before: str, after: str) -> tuple[int, int]:
+        """Return how many characters of each of two texts a hit takes that goes over their border."""
+        border = len(before)
+        for start, end in self.spans(before + after):
+            if start < border < end:
+                return border - start, end - border
+        return 0, 0
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield where the hits stand in a text as it is shown; none begins or ends within a character."""
@@ -80,6 +124,21 @@ class Query:
             else:
                 last = first + 1
             match = self._pattern.search(letters, last)
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """Return Markdown without its fences, and the code in them, whose markup is shown."""
+    if "~~~" in text:
+        text = _INFO.sub(r"\1", text)
+    if _FENCE not in text:
+        return text, ""
+    parts = text.split(_FENCE)
+    code = (part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
+    return "\0".join(parts[::2]), "\0".join(code)
+
+
+def _without_target(found: re.Match[str]) -> str:
+    return found[0] if found[0][0] == "`" else "]"
 
 
 def _with_places(text: str) -> tuple[str, dict[int, int]]:

@@ -39,7 +39,7 @@ class MarkedView(DraggedView, can_focus=True):
         lines = entry.blocks[number].lines or []
         row -= entry.heights[number] - len(lines)
         start = self._left + 1 + line.start
-        for first, last, is_now in self.finder.marks(entry.blocks[number], row):
+        for first, last, is_now in self.finder.marks(self.document.layout, entry, number, row):
             strip = mark(strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"])
         chosen = self.selected and self._chosen(self.selected, place, row, line)
         if chosen:
