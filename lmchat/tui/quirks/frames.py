@@ -101,9 +101,8 @@ def paint_soon(widget: Widget, *regions: Region) -> None:
         widget.refresh(*regions)
         return
     screen = widget.screen
-    visible = (
-        screen._compositor._visible_widgets
-    )  # asked for in the middle of a layout, it would stay the old one
+    # the property would find it anew, and keep it: in the middle of a layout, from the places of before
+    visible = screen._compositor._visible_widgets
     if visible is not None and widget not in visible:
         widget.refresh(*regions)
         return
