@@ -324,6 +324,17 @@ async def test_the_count_outlives_other_widths_with_all_that_came_meanwhile(pilo
     assert pilot.app.new_lines()[-1] == count
 
 
+@pytest.mark.parametrize("count", [301, 305])
+async def test_nothing_is_new_where_nothing_came_whatever_the_width(pilot, log, count):
+    log.load([question("Go on."), answer("many words " * count)])
+    await pilot.pause()
+    await pilot.press("tab", "pageup")
+    for width in (50, 133, 41, 200, 67, 80):
+        await pilot.resize_terminal(width, 24)
+        await pilot.pause()
+    assert not any(pilot.app.new_lines())
+
+
 async def test_what_is_read_from_the_disk_above_is_not_new(pilot):
     log = pilot.app.log_view
     whole = MessagePath(talk(chance_of(2), 30))

@@ -33,9 +33,14 @@ class UnseenLines(MarkedView, can_focus=True):
 
     def restyle(self) -> None:
         """Forget all lines; what is new is counted anew."""
+        has_new = self._told[0] > 0
+        if not has_new:
+            self._seen = None  # up to the end, whatever the last line becomes
         super().restyle()
         if self._seen is not None and not self.is_following and self._page is not None:
             self._lay_out_unseen()
+            if not has_new:
+                self._see_up_to(self._text_end)
             self.settle()
 
     def prepend(self, earlier: MessagePath) -> None:
