@@ -16,8 +16,10 @@ _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _JOINER = "\u200d"
 _JAMO = "\u1160", "\u11ff"
 _TONES = "\U0001f3fb", "\U0001f3ff"
-_TARGET = re.compile(r"`[^`\n\x01]*`|\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
-"""Where a link leads, which is not shown; in code it is."""
+_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+"""Where a link leads, which is not shown."""
+_TARGET_OR_CODE = re.compile(r"`[^`\n\x01]*`|" + _TARGET.pattern)
+"""In code it is shown."""
 _MARKUP = "*_`~\\[]<>"
 _LAST_ALONE = "\u02ff"
 """Up to here no character belongs to the one before it."""
@@ -73,8 +75,10 @@ class Query:
             return count, count
         prose, code = (text, "") if self._has_ticks else _divided(text)
         prose, code = self._with_one_blank(prose), self._with_one_blank(code)
-        in_code = self._sum(code)
-        return self._sum(self._shown(prose)) + in_code, self._sum(prose) + in_code
+        most, likely, in_code = self._sum(prose), self._sum(self._shown(prose)), self._sum(code)
+        if most and not likely and "`" in prose:
+            likely = self._sum(self._shown(prose, is_careful=True))
+        return likely + in_code, most + in_code
 
     def may_be_in(self, source: str) -> bool:
         """Whether anything is found in a source, or in what it is likely to show."""
@@ -88,10 +92,10 @@ class Query:
         """Return text with its blanks made alike, if they matter."""
         return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, text: str, *, is_careful: bool = False) -> str:
         """Return folded Markdown without what is not shown of it."""
         if "](" in text and not self._has_targets:
-            text = _TARGET.sub(_without_target, text)
+            text = _TARGET_OR_CODE.sub(_without_target, text) if is_careful else _TARGET.sub("]", text)
         for mark in self._marks:
             text = text.replace(mark, "")
         if "&" in text:
