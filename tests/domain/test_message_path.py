@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.context import plan_context
+from lmchat.domain.context import needed_tokens, plan_context
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
@@ -121,6 +121,7 @@ def test_what_is_sent_does_not_depend_on_how_messages_are_held(count, limit, fac
     of_path = plan_context(MessagePath.packed(messages), limit=limit, factor=factor)
     assert of_list == of_path
     assert of_list.messages == tuple(m for m in messages if m.text)[of_list.left_out :]
+    assert needed_tokens(MessagePath.packed(messages), factor=factor) == of_list.needed_tokens
 
 
 def test_what_is_beyond_the_end_is_told_as_a_list_tells_it():

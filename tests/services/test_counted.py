@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.message_path import MessagePath, Stretch
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.services import counting
@@ -76,6 +77,23 @@ async def test_a_conversation_that_was_estimated_is_counted_once(desk, resting, 
     await count(resting)
     assert (desk.context_use().tokens, desk.context_use().is_estimated) == (77, False)
     assert [said(one) for one in backend.counts] == [["Be short.", "Hello", "Yes."]]
+
+
+@pytest.mark.parametrize("window", [200, None])
+async def test_a_conversation_far_beyond_the_window_is_not_read_to_learn_that(
+    desk, resting, backend, monkeypatch, window
+):
+    words = "word " * 1_000
+    desk.shown.conversation.messages = MessagePath.packed(
+        text_message(Role.USER, f"{n} {words}") for n in range(640)
+    )
+    desk.target = target(context_loaded=window, context_max=window)
+    read, unpack = [], Stretch.unpack
+    monkeypatch.setattr(Stretch, "unpack", lambda stretch: read.append(stretch) or unpack(stretch))
+    await count(resting)
+    await count(resting, "Hello")
+    assert backend.counts == []
+    assert len({id(stretch) for stretch in read}) <= 2  # that of the last message is
 
 
 async def test_a_count_is_not_taken_for_what_comes_after_it(desk, resting, backend):
