@@ -352,3 +352,19 @@ async def test_the_scrollbar_can_be_dragged_and_tells_the_ends():
         assert log.scroll_offset.y < log.max_scroll_y / 4
         log.scroll_home()
         assert thumb()[0] == 0
+
+
+async def test_an_emptied_log_has_nothing_to_scroll_over():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(talk(6))
+        await pilot.pause()
+        log.load([])
+        log.scroll_home()
+        log.scroll_up()
+        await pilot.pause()
+        assert (log.virtual_size.height, log.scroll_offset.y) == (0, 0)
+        assert screen_text(log).strip() == ""
+        log.load(talk(6))
+        await pilot.pause()
+        assert any("End 5" in row for row in rows(log))

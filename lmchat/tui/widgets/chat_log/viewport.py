@@ -8,7 +8,7 @@ from textual import events
 from textual.geometry import Size
 
 from lmchat.domain.message_path import MessagePath
-from lmchat.tui.quirks.painting import grow
+from lmchat.tui.quirks.painting import grow, jump
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.hold import Hold, find, laid, take
 from lmchat.tui.widgets.chat_log.painted import PaintedView
@@ -56,7 +56,10 @@ class Viewport(PaintedView, can_focus=True):
         `changed` is the first line that may look different.
         """
         if not len(self.document):
-            return  # an empty log needs no page: the first paint does not wait for its styles
+            if self.virtual_size.height:  # else it need not wait for its styles, as the first paint does not
+                grow(self, Size(1, 0))
+                jump(self, 0)
+            return
         if self._page is None:
             self.restyle()
             return
@@ -144,6 +147,8 @@ class Viewport(PaintedView, can_focus=True):
         """Follow the end from when it is reached until it is left."""
         super().watch_scroll_y(old_value, new_value)
         if self._page is None or self._is_settling or round(old_value) == round(new_value):
+            return
+        if not len(self.document):
             return
         if self._settled_size != self.outer_size:
             return  # a larger screen pushed it; `on_resize` puts it right
