@@ -10,6 +10,7 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat.tui.intents import FindNext, FindWords, ReadHit, StopFinding
+from lmchat.tui.widgets.chat_log.letters import MAX_CHARS
 from lmchat.tui.widgets.field import Field
 
 
@@ -56,6 +57,8 @@ class FindBar(Horizontal):
             words = "no hits" if is_whole else "…"
         else:
             words = f"{place}/{count}{more}" if place else f"{count}{more} hit{'' if count == 1 else 's'}"
+        if words and len(self._field.value) > MAX_CHARS:
+            words += f" for the first {MAX_CHARS} characters"
         self._field.show_note(words)
 
     def action_close(self) -> None:
