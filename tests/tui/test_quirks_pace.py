@@ -17,7 +17,7 @@ from textual.widgets import Static
 from lmchat.tui.quirks import frames, pace
 from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.quirks.driver import TerminalDriver, guard_terminal
-from lmchat.tui.quirks.pace import keep_pace
+from lmchat.tui.quirks.pace import call_for, keep_pace
 from lmchat.tui.quirks.writer import LATE_S, Writer
 from tests.support.pty_program import PtyProgram
 
@@ -282,3 +282,9 @@ async def test_a_frame_knows_its_app_whoever_asked_for_it() -> None:
         seen: list[object] = []
         Context().run(pace.call_for, app.screen, lambda: seen.append(active_app.get()))
         assert seen == [app]
+
+
+def test_what_is_called_for_a_widget_after_its_app_has_ended_is_not_called():
+    called = []
+    Context().run(call_for, Static(), lambda: called.append(1))
+    assert not called

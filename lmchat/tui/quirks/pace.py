@@ -7,6 +7,7 @@ from typing import Any
 
 from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import CompositorUpdate
+from textual._context import NoActiveAppError
 from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
@@ -71,8 +72,12 @@ def _send(app: App[Any], driver: TerminalDriver, update: CompositorUpdate) -> No
 
 def call_for(widget: Widget, call: Callable[[], object]) -> None:
     """Call something as if a handler of a widget did; who asked for it may know of no app."""
-    with widget.app._context(), widget._context():
+    try:
+        app = widget.app
+    except NoActiveAppError:
+        return  # it has ended meanwhile
+    with app._context(), widget._context():
         try:
             call()
         except Exception as error:  # noqa: BLE001 - as Textual does for a handler of messages
-            widget.app._handle_exception(error)
+            app._handle_exception(error)
