@@ -87,11 +87,12 @@ def _check_local(options: Options) -> None:
 
 
 def _chat(parts: Parts) -> int:
-    # Textual reads from stdin and draws on stderr
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        raise WrongUse(
-            "The chat screen needs a terminal.", hint='For one answer without a screen: lmchat ask "PROMPT".'
-        )
+    for stream, use in ((sys.stdin, "reads from stdin"), (sys.stderr, "is drawn on stderr")):
+        if stream is None or not stream.isatty():
+            raise WrongUse(
+                f"The chat screen needs a terminal: it {use}, which is not one.",
+                hint='For one answer without a screen: lmchat ask "PROMPT".',
+            )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
     from lmchat.tui.quirks.classes import quicken_classes
 

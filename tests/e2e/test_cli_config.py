@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pty
 import shutil
 import stat
 
@@ -7,7 +9,7 @@ import pytest
 
 from lmchat.config.example import example_text
 from tests.support.cli import Cli
-from tests.support.programs import run
+from tests.support.programs import WAIT_S, run
 
 
 @pytest.fixture
@@ -197,8 +199,22 @@ def test_the_other_shells_complete_too(cli, shell):
 def test_the_screen_needs_a_terminal_and_names_ask(cli):
     done = cli()
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lmchat: The chat screen needs a terminal.\n")
+    assert done.stderr.startswith(
+        "lmchat: The chat screen needs a terminal: it reads from stdin, which is not one.\n"
+    )
     assert "lmchat ask" in done.stderr
+
+
+def test_the_screen_says_that_it_cannot_be_drawn_into_a_file(cli):
+    ours, theirs = pty.openpty()
+    try:
+        program = cli.start(stdin=theirs)
+        _, told = program.communicate(timeout=WAIT_S)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert program.returncode == 2
+    assert b"it is drawn on stderr, which is not one." in told
 
 
 def test_wrong_use_with_json_is_one_document(cli):
