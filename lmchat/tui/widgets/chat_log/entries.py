@@ -70,14 +70,6 @@ class Entries:
         """Return the heights that all may have."""
         return likely_heights(self._path.extents(), width) + [entry.estimate(width) for entry in self._later]
 
-    def sources(self) -> Iterator[str]:
-        """Yield what is said in each, without making any."""
-        for index, message in enumerate(self._path):
-            entry = self._made.get(index)
-            yield entry.source if entry else message.text
-        for entry in self._later:
-            yield entry.source
-
     def texts(self, index: int) -> list[str]:
         """Return all that a search looks through in one: thoughts and calls, too."""
         if index < len(self._path) and index not in self._made:
