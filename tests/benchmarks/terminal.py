@@ -116,6 +116,24 @@ class Drawn:
         """Return what the program had used when it drew what `wait_for` found: load does not touch that."""
         return self._used_s[drawn_s]
 
+    def shown_since(self, since: int, quiet_s: float = 0.1, timeout_s: float = 10) -> float:
+        """Wait until something was drawn and nothing more comes; return the time of the last of it."""
+        pause_s = timeout_s
+        while self._is_drawn(since, pause_s):
+            since, pause_s = self.count, quiet_s
+        if pause_s == timeout_s:
+            raise TimeoutError("nothing was drawn")
+        return self.chunks[since - 1][0]
+
+    def _is_drawn(self, since: int, timeout_s: float) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: self.count > since, timeout_s)
+
+    def waited_s(self) -> float:
+        """Return how long its threads, those that still are, were kept from a core of a busy machine."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
+
     def rest(self, timeout_s: float = 20) -> float:
         """Wait until the program does next to nothing, and return its CPU time then."""
         end_s, before_s = time.perf_counter() + timeout_s, self.cpu_s()
