@@ -121,6 +121,20 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
     assert log.selected_text == "def f():\n\tr"
 
 
+@pytest.mark.parametrize(("first", "indent"), [("- ", "  "), ("1. ", "   "), ("> ", "> "), ("> - ", ">   ")])
+async def test_a_part_of_code_in_a_list_or_a_quote_is_copied_with_its_tabs(pilot, log, first, indent):
+    code = "if x:\n\tone\n\n\tif y:\n\t\ttwo\tthree\n    four"
+    fenced = "".join(f"{indent}{line}\n" for line in f"Go\ton:\n\n```make\n{code}\n```".split("\n"))
+    log.load([answer(f"{first}{fenced.removeprefix(indent)}{indent}End of it.")])
+    await pilot.pause()
+    await select(pilot, log, "if x", "four")
+    assert log.selected_text == code
+    await select(pilot, log, "two", "thr")
+    assert log.selected_text == "two\tthr"
+    await select(pilot, log, "two", "End")
+    assert log.selected_text == "two\tthree\n    four\n\nEnd"
+
+
 async def test_a_prompt_is_copied_with_its_tabs(pilot, log):
     log.load([question("a\n\tb\tc\nd")])
     await pilot.pause()

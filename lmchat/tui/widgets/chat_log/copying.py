@@ -11,6 +11,8 @@ from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.hits import texts_in
+from lmchat.tui.widgets.chat_log.letters import Range
 from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.selecting import Selected, Unit
@@ -162,7 +164,8 @@ def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) ->
     span = span[0], min(span[1], len(text))
     if _is_code(block):
         return _exact(entry, number, text, span)
-    return _PADDING.sub("\n", text[slice(*span)]).rstrip("\n")
+    words = _with_tabs(block, lines, span) if "\t" in block.source else text[slice(*span)]
+    return _PADDING.sub("\n", words).rstrip("\n")
 
 
 def _cells(lines: Sequence[Line], span: tuple[int, int]) -> Iterator[str]:
@@ -193,6 +196,31 @@ def _exact(entry: Entry, number: int, text: str, span: tuple[int, int]) -> str:
             parts.append(source[_unexpanded(source, begin) : _unexpanded(source, min(end, len(line)))])
         at += len(line) + 1
     return "\n".join(parts)
+
+
+def _with_tabs(block: Block, lines: Sequence[Line], span: Range) -> str:
+    """Return words of Markdown, with the tabs of code in a list or a quote that are shown as blanks."""
+    sources = safe_text(block.source).split("\n")
+    parts, at = "", 0
+    for pieces in texts_in(lines):
+        shown = "".join(text for _, _, text, _ in pieces)
+        source = _source_of(shown, sources) if shown.strip() else shown
+        begin, end = max(span[0] - at, 0), min(span[1] - at, len(shown))
+        if begin <= end:
+            parts += source[_unexpanded(source, begin) : _unexpanded(source, end)]
+            parts += "\n" * (at + len(shown) < span[1] and not lines[pieces[-1][0]].is_wrapped)
+        at += len(shown) + 1
+    return parts
+
+
+def _source_of(shown: str, sources: list[str]) -> str:
+    """Return a line of code as it was written, and forget the lines up to it; its indent in a list goes."""
+    for place, line in enumerate(sources):
+        for start in range(len(line) - len(line.lstrip(" \t>")), -1, -1):
+            if line[start:].expandtabs(TAB_CELLS) == shown:
+                del sources[: place + 1]
+                return line[start:]
+    return shown
 
 
 def _written(entry: Entry, number: int) -> str:
