@@ -172,6 +172,17 @@ async def test_what_falls_into_a_batch_is_painted_behind_it(monkeypatch):
         assert app.frames == frames + 1
 
 
+async def test_no_frame_is_waited_for_while_the_app_ends():
+    async with Frames().run_test() as pilot:
+        app, clock = pilot.app, pilot.app.screen._update_timer
+        await pilot.pause()
+        with app.batch_update(), pytest.MonkeyPatch.context() as ending:
+            ending.setattr(app, "_running", False)  # as it stands while its screens are closed
+            clock.pause()
+            clock._paint()
+            assert clock._handle is None
+
+
 async def test_what_is_laid_out_anew_or_gone_is_left_to_textual():
     async with Frames().run_test() as pilot:
         app = pilot.app

@@ -55,13 +55,13 @@ class FrameClock:
             self.resume()
 
     def _paint(self) -> None:
-        self._handle = None
-        if not self._screen.is_attached:
-            return
-        if is_behind(self._screen.app):
+        self._handle, app = None, self._screen.app
+        if not self._screen.is_attached or not app.is_running:
+            return  # an app that ends begins a batch that has no end
+        if is_behind(app):
             self._is_waiting = True
-            when_read(self._screen.app, self._go_on)
-        elif self._screen.app._batch_count:
+            when_read(app, self._go_on)
+        elif app._batch_count:
             self._handle = call_later(self._screen, _PERIOD_S, self._paint)  # Textual would forget of it
         else:
             self._is_waiting = False
