@@ -127,3 +127,19 @@ def test_joining_pieces_loses_and_reorders_nothing(pieces):
         texts = ["".join(one.text for one in some if isinstance(one, kind)) for some in (deltas, joined)]
         assert texts[0] == texts[1]
     assert all(type(one) is not type(other) for one, other in pairwise(joined))
+
+
+def test_a_late_link_lays_out_what_is_new_and_no_more():
+    document, laid = Document(), []
+    document.set_page(plain_page())
+    document.layout.lines = lambda block, links, lines=document.layout.lines: (
+        laid.append(block.source) or lines(block, links)
+    )
+    entry = Entry(message=streaming(), is_open=True)
+    document.append(entry)
+    document.build(0)
+    for number in range(100):
+        laid.clear()
+        entry.feed(TextDelta(text=f"[r{number}] text\n\n[r{number}]: /{number}\n\n"))
+        document.grow(0, is_exact=True)
+        assert len(laid) < 8

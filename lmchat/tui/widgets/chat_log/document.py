@@ -107,14 +107,14 @@ class Document:
         last, old = entry.first_open, None
         if last < len(entry.blocks):
             old = entry.blocks[last].lines
-        start = entry.grow()
+        start = new_from = entry.grow()
         if self._relink(index):
-            start = 0
+            start = 0  # what was laid out above is laid out again when it comes near the screen
         self.measure(index)
         if start:
             self._want_colours(entry.blocks[start - 1])
         if is_exact:
-            for number in range(start, len(entry.blocks)):
+            for number in range(new_from, len(entry.blocks)):
                 self.prepare(index, number)
         if old is None or start != last or self.layout is None:
             return index, start, 0
