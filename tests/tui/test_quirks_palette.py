@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from textual import events
 from textual.command import CommandList
 from textual.widgets._toast import Toast
@@ -81,3 +82,13 @@ async def test_keys_that_come_after_the_way_out_are_for_nothing(tmp_path):
         together(desk, *(events.Key("escape", None) for _ in range(3)))
         await desk.app._shutdown()
     assert desk.app._exception is None
+
+
+@pytest.mark.parametrize("key", ["pageup", "pagedown"])
+async def test_a_page_of_rows_that_no_terminal_has_room_for_is_nothing(tmp_path, key):
+    async with desktop(tmp_path, size=(1, 1)) as desk:
+        await opened(desk)
+        rows = desk.app.screen.query_one(CommandList)
+        await desk.until(lambda: rows.option_count > 0, "the rows")
+        await desk.pilot.press("down", key, key)
+        assert isinstance(desk.app.screen, Palette)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from textual import events
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
@@ -31,3 +33,8 @@ class Palette(CommandPalette):
         """Take nothing that was clicked or entered after it has left."""
         if not (self._has_left and isinstance(message, _CHOOSING)):
             await super()._on_message(message)
+
+    def _action_command_list(self, action: str) -> None:
+        """Move in the list; it fails over a page where it has no room, or has not measured its rows yet."""
+        with suppress(KeyError, IndexError):
+            super()._action_command_list(action)
