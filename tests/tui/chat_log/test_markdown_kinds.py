@@ -14,6 +14,7 @@ from rich.style import Style
 
 from lmchat.safe_text import safe_text
 from lmchat.tui import signs
+from lmchat.tui.widgets.chat_log.addresses import is_told_by
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.inline import inline_spans
@@ -421,3 +422,11 @@ def test_a_table_of_more_columns_than_anybody_reads_is_shown_as_it_stands(column
     assert any(token.type == "table_open" for token in parse_blocks(text, {})) is is_table
     lines = laid_out(tail_of(text), plain_page())
     assert len(lines) <= 40 * 32
+
+
+@pytest.mark.parametrize(
+    "words", ["bank\u3002example", "bank\uff0eexample", "bank\u2060.example", "\uff42ank.example"]
+)
+def test_words_that_a_browser_would_take_for_another_host_do_not_tell_where_a_link_leads(words):
+    assert not is_told_by("https://evil.example", words)
+    assert is_told_by("https://bank.example", words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 OPENABLE = ("http://", "https://")
@@ -61,9 +62,18 @@ def is_told_by(address: str, words: str) -> bool:
     if not can_be_opened(address):
         return False
     host = host_of(address)
+    words = _as_a_browser_reads(words)
     if "://" in words:
         return host_of(words) == host
     return all(_names(found[0].lower(), host) for found in re.finditer(_HOST_LIKE, words))
+
+
+def _as_a_browser_reads(words: str) -> str:
+    """Return words with the letters and dots that a browser takes for plain ones, without unseen ones."""
+    if words.isascii():
+        return words
+    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")
+    return "".join(char for char in plain if unicodedata.category(char) != "Cf")
 
 
 def _names(found: str, host: str) -> bool:
