@@ -149,3 +149,28 @@ async def test_who_asks_what_is_on_the_screen_while_it_is_arranged_changes_nothi
             assert region == compositor.full_map[widget].region
         assert all(cut[-1] == 60 for cut in compositor.cuts)
         compositor.render_full_update().render_segments(pilot.app.console)
+
+
+class Late(Static):
+    """Has fewer rows and cells than it has room: it does not know its new size yet."""
+
+    def render_lines(self, crop):
+        return [strip.crop(0, 3) for strip in super().render_lines(crop)[:1]]
+
+
+class Unready(Frugal):
+    CSS = "Screen { layout: horizontal; } Late { width: 10; height: 4; } Painted { width: 1fr; }"
+
+    def compose(self):
+        yield Late("late")
+        yield Painted("right")
+
+
+async def test_what_no_widget_has_painted_is_blank():
+    async with Unready().run_test(size=(40, 4)) as pilot:
+        await pilot.pause()
+        compositor = pilot.app.screen._compositor
+        compositor.visible_widgets.pop(pilot.app.screen)  # the last that would paint it
+        update = compositor.render_full_update()
+        assert all(sum(strip.cell_length for strip in line) == 40 for line in update.strips[1:])
+        assert "right" in update.render_segments(pilot.app.console)

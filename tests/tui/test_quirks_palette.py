@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.style import Style
 from textual import events
 from textual.command import CommandList
 from textual.widgets._toast import Toast
@@ -92,3 +93,19 @@ async def test_a_page_of_rows_that_no_terminal_has_room_for_is_nothing(tmp_path,
         await desk.until(lambda: rows.option_count > 0, "the rows")
         await desk.pilot.press("down", key, key)
         assert isinstance(desk.app.screen, Palette)
+
+
+async def test_a_click_on_a_row_that_has_gone_meanwhile_is_for_nothing(tmp_path):
+    async with desktop(tmp_path) as desk:
+        await opened(desk)
+        rows = desk.app.screen.query_one(CommandList)
+        await desk.until(lambda: rows.option_count > 0 and rows.region.height > 0, "the rows")
+        await desk.pilot.pause()
+        x, y = rows.region.x + 3, rows.region.y + 1
+        gone = Style(meta={"option": 999})
+        click = events.Click(rows, 3, 1, 0, 0, 1, False, False, False, screen_x=x, screen_y=y, style=gone)
+        rows.post_message(click)
+        await desk.pilot.pause()
+        assert isinstance(desk.app.screen, Palette)
+        together(desk, *clicked(x, y))
+        await desk.until(lambda: not isinstance(desk.app.screen, Palette), "what was clicked")

@@ -92,9 +92,19 @@ class FrugalCompositor(Compositor):
         self._cuts = self._layers = self._layers_visible = self._visible_widgets = None
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
-        """Forget what was written: something else may stand on the screen."""
+        """Forget what was written: something else may stand on the screen.
+
+        What no widget has painted is blank: one that does not know its new size yet has too few rows.
+        """
         self._written.clear()
-        return super().render_full_update(simplify)
+        update = super().render_full_update(simplify)
+        if not simplify:
+            rows: Any = update.strips  # values of a dictionary each
+            update.strips = [
+                _without_holes(row.mapping, cuts) if None in row else row
+                for row, cuts in zip(rows, self.cuts, strict=False)
+            ]
+        return update
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """Return the cells that look different; the rest is painted in Textual's way."""
@@ -180,6 +190,11 @@ class FrugalCompositor(Compositor):
                 unseen = [rest for free in unseen for rest in _around(shown, free)]
             if not unseen:
                 return
+
+
+def _without_holes(strips: Mapping[int, Strip | None], cuts: Sequence[int]) -> list[Strip]:
+    """Return the pieces of a row, by where they begin, with blanks for those that are missing."""
+    return [strip or Strip.blank(end - x) for (x, strip), end in zip(strips.items(), cuts[1:], strict=False)]
 
 
 def _pen(console: Console) -> Pen:

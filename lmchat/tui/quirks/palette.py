@@ -6,11 +6,20 @@ from contextlib import suppress
 
 from textual import events
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.message import Message
 from textual.widgets import Button, Input, OptionList
 
 _CHOOSING = (events.Click, Input.Submitted, Button.Pressed, OptionList.OptionSelected)
+
+
+class _Rows(CommandList):
+    """Takes no click on a row that has gone since it was shown; Textual's own would fail."""
+
+    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]  # Textual's own is a coroutine
+        place = event.style.meta.get("option")
+        if place is not None and place >= self.option_count:
+            event.prevent_default()
 
 
 class Palette(CommandPalette):
@@ -28,6 +37,10 @@ class Palette(CommandPalette):
             return AwaitComplete()
         self._has_left = True
         return super().dismiss(result)  # type: ignore[arg-type]  # whatever Textual's own has for one
+
+    def on_mount(self) -> None:
+        """Let its list take clicks on rows that are there."""
+        self.query_one(CommandList).__class__ = _Rows
 
     async def _on_message(self, message: Message) -> None:
         """Take nothing that was clicked or entered after it has left."""
