@@ -135,6 +135,19 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
     assert log.next_hit(-1) == (9, 9)
 
 
+async def test_a_hit_that_goes_on_below_the_last_row_is_brought_into_view_whole(pilot, log):
+    log.load([answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60)])
+    await pilot.pause()
+    log.find("wonderful shade")
+    log.next_hit(1)
+    row = log.document.position(log.finder.place)
+    log.scroll_to(y=row - log.size.height + 1)
+    await pilot.pause()
+    assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful"]
+    log.next_hit(1)
+    assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
+
+
 _HAY = " ".join(f"word{n}" for n in range(2_000))
 
 

@@ -48,6 +48,8 @@ class Finder:
         """Whether the current hit is folded away."""
         self.place: Place | None = None
         """Row of the current hit; None where there is none."""
+        self.rows_below = 0
+        """On how many more rows it goes on."""
         self._first = 0
         self._index, self._nth = -1, -1
         self._now: tuple[Block, int] | None = None
@@ -227,11 +229,13 @@ class Finder:
         if not self.is_hidden:
             entry = document.entries[self._index]
             block, (rows, count) = entry.blocks[number], self._hits.found(document.layout, entry, number)
-            seen = (row for row, found in enumerate(rows) for _, _, one in found if one == within)
-            row = next(seen, 0)  # where nothing is laid out yet, it is where the block is
+            seen = [row for row, found in enumerate(rows) for _, _, one in found if one == within]
+            row = seen[0] if seen else 0  # where nothing is laid out yet, it is where the block is
+            self.rows_below = seen[-1] - row if seen else 0
             self.place = self._index, number, row + entry.heights[number] - len(rows)
             self._now = block, within
             self._now_behind = following(entry, number) if within == count - 1 else None
+            self.rows_below += self._now_behind is not None
 
     def _shown(self, document: Document, index: int, number: int) -> int:
         """Return how many hits a block shows."""

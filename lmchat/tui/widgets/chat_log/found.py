@@ -155,7 +155,7 @@ class FoundView(ColouredView, can_focus=True):
             self._unfolded, is_moved = index, True
         if finder.place is None:
             return
-        if not 0 <= was < self.size.height:
+        if not 0 <= was < self.size.height - finder.rows_below:
             self.show_at(finder.place, self.size.height // 3)
         elif is_moved:
             self.show_at(finder.place, was)
