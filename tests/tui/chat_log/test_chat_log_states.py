@@ -72,16 +72,27 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
     log.load([answer("a"), answer("b", receipt=replace(RECEIPT, finish_reason="length"))])
     first, second = (row for row in rows(log) if "qwen3" in row)
     assert "stop" not in first
-    assert second.endswith(" a continue")
-    assert "96\u00a0tok · length  " in second
+    assert second.endswith("96\u00a0tok · 2.4\u00a0s")
+    [below] = [row for row in rows(log) if row.strip().startswith("length  ")]
+    assert below.endswith(" a continue")
 
 
 @pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
 async def test_what_cut_an_answer_short_stands_in_place_of_the_word_of_the_server(log, limit):
     log.load([answer("a", receipt=replace(RECEIPT, finish_reason="length", limit=limit))])
-    assert f"· {limit.value}  " in rows(log)[2]
-    assert rows(log)[2].endswith(" a continue")
-    assert "length" not in rows(log)[2]
+    assert rows(log)[3].strip().startswith(f"{limit.value}  ")
+    assert rows(log)[3].endswith(" a continue")
+    assert "length" not in plain(log)
+
+
+async def test_the_figures_of_an_answer_that_was_cut_short_have_a_row_of_their_own_where_the_keys_need_one(
+    log,
+):
+    receipt = replace(RECEIPT, finish_reason="length", limit=Limit.MAX_TOKENS)
+    log.load([answer("a", model="a-model-with-a-name-of-some-length-q8", receipt=receipt)])
+    assert "TTFT" in rows(log)[2]
+    assert rows(log)[3].strip().startswith("max tokens reached  ")
+    assert rows(log)[3].endswith(" a continue")
 
 
 async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):

@@ -199,17 +199,25 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
         pieces.append(_token_words(receipt))
     if receipt.elapsed_ms:
         pieces.append(figures.elapsed(receipt.elapsed_ms / 1e3))
-    left: list[list[Span]] = [
-        [(piece if not index else _dot(page, piece), muted)] for index, piece in enumerate(pieces)
-    ]
+    left = _dotted(page, pieces, muted)
     ending = safe_line(message.receipt.ending, limit=40) if message.receipt else ""
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
     unusual += [ending] if ending else []
-    left += [[(_dot(page, words), page.styles["warning"])] for words in unusual]
+    warning = page.styles["warning"]
+    ends = [[(_dot(page, words), warning)] for words in unusual]
     versions = [(text.strip(), style) for text, style in _version(page, message)]
-    is_cut = receipt.is_cut and message.text
-    keys = _key(page, "a", "continue" + "  " * bool(versions), "resume") if is_cut else []
-    return [page.row(left, [*keys, *versions], kept=len(unusual))]
+    if not (receipt.is_cut and message.text):
+        return [page.row([*left, *ends], versions, kept=len(ends))]
+    keys = _key(page, "a", "continue", "resume")
+    right = [*keys, ("  ", muted), *versions] if versions else keys
+    if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
+        return [page.row([*left, *ends], right)]
+    # the figures are not given up for the keys
+    return [page.row(left, versions), page.row(_dotted(page, unusual, warning), keys)]
+
+
+def _dotted(page: Page, pieces: Sequence[str], style: Style) -> list[list[Span]]:
+    return [[(_dot(page, piece) if index else piece, style)] for index, piece in enumerate(pieces)]
 
 
 def _token_words(receipt: Receipt) -> str:
