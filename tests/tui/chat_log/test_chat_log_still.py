@@ -215,6 +215,7 @@ async def test_the_focus_goes_along_with_what_is_scrolled(pilot):
         assert log.focused_message.text in screen_text(log)
 
 
+@pytest.mark.timeout(120)
 async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(pilot, log):
     assert log.focus_message(-1)
     assert log.focus_message(-1)
