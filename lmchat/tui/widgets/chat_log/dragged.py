@@ -218,10 +218,6 @@ class DraggedView(FoundView, can_focus=True):
             found = entries.message_from(index + step, step)
         return index if found is None else found
 
-    def show_entry(self, index: int) -> None:
-        """Scroll a message into view."""
-        raise NotImplementedError
-
     def action_scroll_up(self) -> None:
         """Scroll, or select one more."""
         if self._is_extending:

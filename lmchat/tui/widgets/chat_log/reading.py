@@ -157,19 +157,6 @@ class ReadingLog(TakingLog, can_focus=True):
                 return take(document, place, offset)
         return super().grip(y)
 
-    def show_entry(self, index: int) -> None:
-        """Scroll a message into view, by as little as possible."""
-        document, height = self.document, self.size.height
-        document.sweep(index, 0, 1, height)
-        document.sweep(index - 1, None, -1, height)
-        self.settle()
-        top, rows = document.heights.top(index), document.heights[index]
-        bottom = top + rows
-        if top < self.scroll_offset.y or rows >= height:
-            self.show_at((index, -1, 0))
-        elif bottom > self.scroll_offset.y + height:
-            self.scroll_to(y=bottom - height)
-
     def action_message(self, name: str) -> None:
         """Do what a message key says, or ask for it."""
         if name == "undo":

@@ -176,6 +176,19 @@ class Viewport(PaintedView, can_focus=True):
         self.count_new_lines()
         self.refresh()
 
+    def show_entry(self, index: int) -> None:
+        """Scroll a message into view, by as little as possible."""
+        document, height = self.document, self.size.height
+        document.sweep(index, 0, 1, height)
+        document.sweep(index - 1, None, -1, height)
+        self.settle()
+        top, rows = document.heights.top(index), document.heights[index]
+        bottom = top + rows
+        if top < self.scroll_offset.y or rows >= height:
+            self.show_at((index, -1, 0))
+        elif bottom > self.scroll_offset.y + height:
+            self.scroll_to(y=bottom - height)
+
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False}))
