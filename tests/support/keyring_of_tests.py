@@ -10,6 +10,7 @@ import os
 import threading
 
 from keyring.backend import KeyringBackend
+from keyring.errors import PasswordDeleteError, PasswordSetError
 
 NAME = "tests.support.keyring_of_tests.Ring"
 
@@ -26,7 +27,7 @@ class Ring(KeyringBackend):
         return json.loads(os.environ["KEYRING_OF_TESTS"]).get(username)
 
     def set_password(self, service, username, password):
-        raise NotImplementedError
+        raise PasswordSetError("the keys of tests are only read")
 
     def delete_password(self, service, username):
-        raise NotImplementedError
+        raise PasswordDeleteError("the keys of tests are only read")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 
 import pytest
 
@@ -75,6 +74,6 @@ def test_who_is_asked_depends_on_the_place(environ, platform, expected):
     assert list(browser_commands(environ, platform)) == expected
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has it")
-async def test_a_windows_without_its_call_opens_nothing():
+async def test_a_windows_without_its_call_opens_nothing(monkeypatch):
+    monkeypatch.delattr(os, "startfile", raising=False)
     assert not await open_page(PAGE, environ={}, platform="win32")

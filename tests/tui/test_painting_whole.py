@@ -12,7 +12,6 @@ from textual._context import visible_screen_stack
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
-from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -23,6 +22,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
 
+pytestmark = pytest.mark.usefixtures("colours_of_no_other_test")
 WIDE_SIGNS = "漢字漢字漢字 全角 文字 が 端 に 来る。 Ends: 漢 x 漢 xx 漢 xxx 漢字。 🙂 🙂🙂 x🙂\n\n" * 3
 TEXT = MIXED.replace("\u200d", "") + WIDE_SIGNS  # the terminal here and rich do not agree about joined emoji
 COLOURS = (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD)
@@ -222,21 +222,6 @@ _RARE = (
     "resize",
     "halt",
 )
-
-
-@pytest.fixture(autouse=True)
-def _any_colours(monkeypatch):
-    """Styles and blank rows keep what they look like in the colours that were asked for first."""
-    rendered = Strip.render_style
-
-    def rendered_anew(style, text, color_system):
-        style._ansi = None
-        return rendered(style, text, color_system)
-
-    monkeypatch.setattr(Strip, "render_style", staticmethod(rendered_anew))
-    Strip.blank.cache_clear()
-    yield
-    Strip.blank.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -23,21 +23,9 @@ from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
 
 WIDTH, HEIGHT = 80, 24
+pytestmark = pytest.mark.usefixtures("colours_of_no_other_test")
 TEXT = MIXED.replace("\u200d", "")  # the terminal of these tests and rich do not agree about joined emoji
 RED, BOLD, GROUND = Style.parse("#ff0000 on #000000"), Style.parse("bold"), Style.parse("on #202020")
-
-
-@pytest.fixture(autouse=True)
-def _colours_of_no_other_test(monkeypatch):
-    """Styles keep what they look like in the colours that were asked for first, in whatever test that was."""
-    rendered = Strip.render_style
-
-    def rendered_anew(style, text, color_system):
-        style._ansi = None
-        return rendered(style, text, color_system)
-
-    monkeypatch.setattr(Strip, "render_style", staticmethod(rendered_anew))
-    Strip.blank.cache_clear()
 
 
 def drawn(text: str, screen: pyte.Screen | None = None) -> pyte.Screen:
