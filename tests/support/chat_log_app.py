@@ -27,11 +27,11 @@ from lmchat.domain.message import (
 from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout import Layout
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.page import Page
-from lmchat.tui.widgets.chat_log.painted import PARTIAL_STYLES
-from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.view.painted import PARTIAL_STYLES
 
 _STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
 NOON = datetime(2026, 11, 20, 14, 2).astimezone()

@@ -35,7 +35,7 @@ from lmchat.storage.text_file import read_as_block
 from lmchat.storage.whole_file import write_new_file
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.failures import keep_tracebacks_off
-from lmchat.tui.widgets.chat_log.typed_over import TypedOver
+from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.scripted_engine import ScriptedEngine
 

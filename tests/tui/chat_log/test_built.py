@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import built
-from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.document import built
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.benchmarks.log_samples import KINDS
 from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
 

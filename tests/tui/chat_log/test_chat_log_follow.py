@@ -10,7 +10,7 @@ from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log import ChatLog, chat_log
-from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
+from lmchat.tui.widgets.chat_log.document.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.waiting import until

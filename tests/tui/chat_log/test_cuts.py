@@ -6,10 +6,10 @@ import pytest
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.cutting import cut_place
-from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout import Layout
+from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place
 from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
 from tests.support.painted_lines import coloured_page, painted
 

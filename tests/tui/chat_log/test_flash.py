@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.layout import Layout
-from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import laid_out, plain_page, shown
 from tests.support.markdown_corpus import CORPUS
 

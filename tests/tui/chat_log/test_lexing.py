@@ -12,10 +12,10 @@ from pygments.lexers import PythonLexer
 from pygments.token import Token
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import lexing
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
-from lmchat.tui.widgets.chat_log.lexing import known_kinds, piece_kinds, read_whole
-from lmchat.tui.widgets.chat_log.page import harmless
+from lmchat.tui.widgets.chat_log.layout import lexing
+from lmchat.tui.widgets.chat_log.layout.lexing import known_kinds, piece_kinds, read_whole
+from lmchat.tui.widgets.chat_log.layout.page import harmless
 from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
 from tests.support.waiting import until
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log import open_tail
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Kind
-from lmchat.tui.widgets.chat_log.layout import Layout
-from lmchat.tui.widgets.chat_log.nesting import Level, Nest
-from lmchat.tui.widgets.chat_log.syntax import parse_blocks
-from lmchat.tui.widgets.chat_log.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown import open_tail
+from lmchat.tui.widgets.chat_log.markdown.nesting import Level, Nest
+from lmchat.tui.widgets.chat_log.markdown.syntax import parse_blocks
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import laid_out, tail_of
 from tests.support.markdown_corpus import GIANTS
 from tests.support.painted_lines import coloured_page, painted

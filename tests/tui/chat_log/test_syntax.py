@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log import syntax
-from lmchat.tui.widgets.chat_log.syntax import parse_blocks
+from lmchat.tui.widgets.chat_log.markdown import syntax
+from lmchat.tui.widgets.chat_log.markdown.syntax import parse_blocks
 
 _WORDS = st.text(
     st.sampled_from('aZé漢9 \t.:|`*_#>-+=~[]()<!$\\&"{}🙂\u200d\u00a0\u2028\x0b\x0c\x1c\x85\n'), max_size=25

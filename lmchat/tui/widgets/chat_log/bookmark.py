@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.tui.widgets.chat_log.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.hold import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take
 
 _PARTS = (3, 5)
 """Message, block, line; and, where it was laid out, characters before the line and in the block."""

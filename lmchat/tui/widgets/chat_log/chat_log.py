@@ -17,13 +17,13 @@ from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
 from lmchat.tui.quirks.pace import is_behind
 from lmchat.tui.quirks.painting import adopted, jump
-from lmchat.tui.widgets.chat_log.deltas import Delta, merged, text_of
-from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.entries import switch
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.hold import note_around
-from lmchat.tui.widgets.chat_log.reading import ReadingLog
-from lmchat.tui.widgets.chat_log.unseen import COUNTED_LINES
+from lmchat.tui.widgets.chat_log.document.deltas import Delta, merged, text_of
+from lmchat.tui.widgets.chat_log.document.document import Place
+from lmchat.tui.widgets.chat_log.document.entries import switch
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document.hold import note_around
+from lmchat.tui.widgets.chat_log.view.reading import ReadingLog
+from lmchat.tui.widgets.chat_log.view.unseen import COUNTED_LINES
 
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""

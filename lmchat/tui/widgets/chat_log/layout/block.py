@@ -1,0 +1,277 @@
+"""Lay a block out as lines of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rich.segment import Segment
+from rich.style import Style
+
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
+from lmchat.tui.widgets.chat_log.layout.inline import inline_spans
+from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, harmless, safe_span, width_of
+from lmchat.tui.widgets.chat_log.layout.table import (
+    Cell,
+    Columns,
+    Prefix,
+    Prefixes,
+    continued_lines,
+    measured,
+    split_lines,
+    table_lines,
+)
+from lmchat.tui.widgets.chat_log.line import Line, Span
+from lmchat.tui.widgets.chat_log.markdown.addresses import rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.half_written import as_it_will_look, without_end_of_code
+from lmchat.tui.widgets.chat_log.markdown.nesting import Rest, is_joined, path
+from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, closing, parse_blocks
+
+_NULL = Style.null()
+_INDENT = "  "
+_LEAST_ROOM = MIN_WIDTH + 3
+"""Cells that are left for text, however deep it is nested; code has a margin of three."""
+_OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
+"""Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
+_TASK = r"\[([ xX])\](?:[ \t]+|$)"
+_SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
+
+
+class Layout:
+    """Turns blocks into lines of one page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._frames: dict[tuple[str, int], Columns] = {}
+        self._references: References = {}
+        self._source: list[str] = []
+        self._rest = Rest()
+
+    def lines(self, block: Block, references: References) -> list[Line]:
+        """Return the lines of one block; half a definition in it must not stay, so `references` is copied."""
+        if block.make is not None:
+            return block.make(self.page)
+        prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
+        if block.kind is Kind.PLAIN:
+            return list(self._plain(block.source))
+        if block.kind is Kind.FENCE:
+            return list(piece_lines(self.page, block, prefix))
+        self._references = dict(references)
+        base = self.page.styles["muted"] if block.is_thought else _NULL
+        if block.kind is Kind.TABLE:
+            return list(self._rows(block, prefix))
+        self._rest = Rest(block)
+        lines = list(self._walk(self._tokens(block), (prefix, prefix), base, block.ordinal))
+        if block.goes_on and lines:
+            lines[-1].is_wrapped = True
+            lines[-1].text += " " if block.source[-1:].isspace() else ""
+        if block.has_cursor and lines:
+            self._put_cursor(lines[-1])
+        return lines
+
+    def _tokens(self, block: Block) -> list[Token]:
+        """Return the structure of a block; the last line of one that is open is read as it will look."""
+        text = block.head + block.source
+        tokens = parse_blocks(text, self._references, shows_definitions=True)
+        places = path(tokens) if block.has_cursor else ()
+        if places:
+            whole = block.head + _whole(block.source, tokens[places[-1]].type)
+            if whole != text:
+                text, tokens = whole, parse_blocks(whole, self._references, shows_definitions=True)
+        self._source = text.split("\n")
+        return tokens
+
+    def _put_cursor(self, line: Line) -> None:
+        """Put a cursor behind the last word, where there is room for it."""
+        padding = line.segments[-1]
+        is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
+        if line.text and is_free and not line.cells:
+            line.segments[-1:] = [
+                Segment(" ", self.page.style("base", "cursor")),
+                Segment(padding.text[1:], padding.style),
+            ]
+
+    def _plain(self, text: str) -> Iterator[Line]:
+        for line in harmless(text).split("\n"):
+            yield from self.page.wrap([(line, _NULL)])
+
+    def _walk(
+        self, tokens: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None = None
+    ) -> Iterator[Line]:
+        """Yield the lines of tokens that stand one below the other."""
+        position = 0
+        first, rest = prefixes
+        above: Token | None = None
+        while position < len(tokens):
+            token, end = tokens[position], closing(tokens, position)
+            if not self._rest.is_over(token):
+                goes_on = self._rest.goes_on(token)
+                if above and not (goes_on or self._is_attached(above, token)):
+                    yield self.page.line([], prefix=rest)
+                inner = tokens[position + 1 : end]
+                yield from self._block(token, inner, (rest if goes_on else first, rest), base, ordinal)
+            first, position, above = rest, end + 1, token
+
+    def _is_attached(self, above: Token, token: Token) -> bool:
+        """Whether a token follows another without a blank row."""
+        if self._rest.is_over(above) and self._rest.is_attached:
+            return True
+        return is_joined(above, token) and not self._is_behind_blank(token)
+
+    def _is_behind_blank(self, token: Token) -> bool:
+        """Whether there is a blank line above a token in the source; in a quote it is marked."""
+        line = token.map[0] - 1 if token.map else -1
+        return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
+
+    def _block(
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
+    ) -> Iterator[Line]:
+        """Return the lines of one token and what is in it."""
+        match token.type:
+            case "paragraph_open" | "heading_open":
+                return self._inline(inner[0], prefixes, base + self._heading(token))
+            case "fence" | "code_block":
+                code, is_first = self._rest.content(token), not self._rest.goes_on(token)
+                code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
+                return code_lines(
+                    self.page, code, token.info, first=prefixes[0], rest=prefixes[1], is_first=is_first
+                )
+            case "blockquote_open":
+                mark = (self.page.signs.column + " ", self.page.styles["faint"])
+                deeper = self._deeper(prefixes, mark, mark)
+                empty = iter((self.page.line([], prefix=deeper[0]),))
+                return self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
+            case "bullet_list_open" | "ordered_list_open":
+                return self._list(token, inner, prefixes, base, ordinal)
+            case "table_open":
+                return self._table(inner, prefixes)
+            case _:
+                return self._raw(token, prefixes)
+
+    def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
+        """Return prefixes with a mark more; where no room is left for text they begin anew at the edge."""
+        if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
+            return [mark], [below]
+        return [*prefixes[0], mark], [*prefixes[1], below]
+
+    def _heading(self, token: Token) -> Style:
+        if token.type != "heading_open":
+            return _NULL
+        return self.page.styles[token.tag if token.tag in ("h1", "h2") else "h3"]
+
+    def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
+        """Yield rules, and what is shown as it stands: mathematics, definitions, HTML and the like."""
+        first, rest = prefixes
+        if token.type == "hr":
+            rule = self.page.signs.rule * (self.page.text_width - width_of(rest))
+            yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
+            return
+        is_math = token.type == "math_block"
+        style = self.page.styles["builtin" if is_math else "muted"]
+        if is_math:
+            first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
+        for text in self._rest.content(token).removesuffix("\n").split("\n"):
+            yield from self.page.wrap(_addressed(safe_span(text), style), first=first, rest=rest)
+            first = rest
+
+    def _list(
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
+    ) -> Iterator[Line]:
+        """Yield the lines of the items; those that are apart in the source are apart on the page."""
+        first, rest = prefixes
+        number = self._rest.number(token, ordinal)
+        position = 0
+        while position < len(inner):
+            end = closing(inner, position)
+            if position and self._is_behind_blank(inner[position]):
+                yield self.page.line([], prefix=rest)
+            item = inner[position + 1 : end]
+            mark = " " * self._indent(token, inner[position])
+            is_ordered = token.type == "ordered_list_open"
+            mark += f"{number}{token.markup} " if is_ordered else ""
+            mark += self._task(item) or ("" if is_ordered else self.page.signs.fresh + " ")
+            deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
+            if self._rest.goes_on(inner[position]):
+                deeper = deeper[1], deeper[1]
+            if not item:
+                yield self.page.line([], prefix=deeper[0])
+            elif not self._rest.is_over(inner[position]):
+                yield from self._walk(item, deeper, base)
+            first, position, number = rest, end + 1, number + 1
+
+    def _indent(self, token: Token, item: Token) -> int:
+        """Return the blanks before an item of an outermost list: too few to nest it, but meant so by many."""
+        line = self._source[item.map[0]] if item.map and not token.level else ""
+        return len(line) - len(line.lstrip(" "))
+
+    def _task(self, item: list[Token]) -> str:
+        """Take the box of a task from the words of an item; return it as it is shown."""
+        found = (
+            re.match(_TASK, item[1].content) if len(item) > 1 and item[0].type == "paragraph_open" else None
+        )
+        if found is None:
+            return ""
+        item[1].content = item[1].content[found.end() :]
+        return f"[{found[1].lower()}] "
+
+    def _inline(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines of a paragraph; where its source has another line, so has the page."""
+        first, rest = prefixes
+        for spans in split_lines(self._spans(token, style)):
+            yield from self.page.wrap(spans, first=first, rest=rest)
+            first = rest
+
+    def _spans(self, token: Token, style: Style) -> list[Span]:
+        content = token.content.removeprefix(GLUE)
+        return inline_spans(self.page, content, self._references, style)
+
+    def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
+        """Return the cells of a table by rows, and how its columns are aligned."""
+        rows: list[list[Cell]] = []
+        aligns: list[str] = []
+        for token in tokens:
+            if token.type == "tr_open":
+                rows.append([])
+            elif token.type == "th_open":
+                aligns.append(str(token.attrs.get("style", "")).removeprefix("text-align:"))
+            elif token.type == "inline":
+                style = self.page.style("strong", "muted") if len(rows) == 1 else _NULL
+                rows[-1].append(self._spans(token, style))
+        return rows, aligns
+
+    def _table(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
+        rows, aligns = self._cells(tokens)
+        columns = measured(rows, aligns, self.page.text_width - width_of(prefixes[1]))
+        return table_lines(self.page, rows, columns, prefixes)
+
+    def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
+        """Return the lines of rows that continue a table; its first rows decide about the columns."""
+        room = self.page.text_width - width_of(prefix)
+        head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
+        key = (block.info, room)
+        if key not in self._frames:
+            self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
+        source = as_it_will_look(block.source, is_table=True) if block.has_cursor else block.source
+        rows, _ = self._cells(parse_blocks(head + source, self._references))
+        return continued_lines(self.page, rows, self._frames[key], prefix)
+
+
+def _whole(source: str, kind: str) -> str:
+    """Return the text of an open block whose last part is of a kind, as it will look."""
+    if kind in _OF_WORDS:
+        return as_it_will_look(source)
+    return without_end_of_code(source) if kind == "fence" else source
+
+
+def _addressed(text: str, style: Style) -> list[Span]:
+    """Return text with the addresses in it as links."""
+    spans: list[Span] = []
+    end = 0
+    for found in re.finditer(_SCHEME, text):
+        rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
+        if rest:
+            address = found[0] + rest
+            spans += [(text[end : found.start()], style), (address, style + Style(meta={"link": address}))]
+            end = found.end() + len(rest)
+    return [*spans, (text[end:], style)]

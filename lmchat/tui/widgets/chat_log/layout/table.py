@@ -1,0 +1,208 @@
+"""Tables: columns that fit, or a row for each value where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+
+from msgspec import Struct
+from rich.cells import cell_len
+from rich.style import Style
+
+from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS
+from lmchat.tui.widgets.chat_log.layout.inline import BREAK
+from lmchat.tui.widgets.chat_log.layout.page import Page, split, width_of
+from lmchat.tui.widgets.chat_log.layout.wrapping import wrap_points
+from lmchat.tui.widgets.chat_log.line import Line, Span
+
+Cell = list[Span]
+Prefix = Sequence[Span]
+Prefixes = tuple[Prefix, Prefix]
+"""What stands before the first line, and before the others."""
+NO_WORDS = "\0"
+"""Stands between the lines of a cell that are lines in the source, too: no words go over it."""
+_NULL = Style.null()
+_GAPS = (3, 2, 1)
+"""Cells between two columns, the best first."""
+_HANGING = "  "
+"""Before what continues a `name: value`."""
+_LONGEST_WORD = 14
+"""A column is as wide as its longest word, but no wider than this: what is longer is cut."""
+_LEAST = 6
+"""A column that holds more than so many cells has at least as many."""
+_TO_COME = 4
+"""Cells for longer numbers and names further down, where the first rows of a long table decide."""
+
+
+class Columns(Struct):
+    """The columns of a table, for one width of the page."""
+
+    widths: list[int]
+    """Their widths; empty where they do not fit."""
+    aligns: list[str]
+    """`left`, `center` or `right`, or nothing."""
+    gap: int = _GAPS[0]
+    """Cells between two of them."""
+    is_apart: bool = False
+    """Whether there is a blank row between rows, because some have several lines."""
+
+
+def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
+    """Return columns with the widest shrunk first, so far as their words allow."""
+    columns = [[row[place] for row in rows if place < len(row)] for place in range(max(map(len, rows)))]
+    wanted = [max((_width(cell) for cell in column), default=0) or 1 for column in columns]
+    least = [
+        min(width, max(_LEAST, min(_LONGEST_WORD, max(map(_longest_word, column)))))
+        for width, column in zip(wanted, columns, strict=True)
+    ]
+    more = [_TO_COME * (len(rows) > TABLE_ROWS and _is_of_words(column[1:])) for column in columns]
+    roomy, roomy_least = _sums(wanted, more), _sums(least, more)
+    for sizes, widest, narrowest in (
+        (roomy, roomy, roomy_least),
+        (wanted, wanted, least),
+        (roomy_least, roomy, roomy_least),
+        (least, wanted, least),
+    ):
+        for gap in _GAPS:
+            space = room - gap * (len(columns) - 1)
+            if sum(sizes) <= space:
+                is_apart = sum(widest) > space or any(_has_break(cell) for cell in chain(*columns))
+                return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_apart)
+    return Columns([], aligns)
+
+
+def _sums(widths: list[int], more: list[int]) -> list[int]:
+    return [width + added for width, added in zip(widths, more, strict=True)]
+
+
+def _is_of_words(cells: Sequence[Cell]) -> bool:
+    """Whether each cell is one word or number, which looks bad when it is broken."""
+    return all(len("".join(text for text, _ in cell).split()) <= 1 for cell in cells)
+
+
+def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
+    """Return widths that fit into a space: the widest that may shrink give first, and all of them alike."""
+    widths = list(wanted)
+    while (excess := sum(widths) - space) > 0:
+        free = [place for place, width in enumerate(widths) if width > least[place]]
+        top = max(widths[place] for place in free)
+        widest = [place for place in free if widths[place] == top]
+        floor = max(
+            [widths[place] for place in free if widths[place] < top] + [least[place] for place in widest]
+        )
+        step = max(min(excess // len(widest), top - floor), 1)
+        for place in widest[:excess]:
+            widths[place] -= step
+    return widths
+
+
+def _width(cell: Cell) -> int:
+    return max(map(width_of, split_lines(cell)))
+
+
+def _longest_word(cell: Cell) -> int:
+    return max(map(cell_len, "".join(text for text, _ in cell).split()), default=0)
+
+
+def _has_break(cell: Cell) -> bool:
+    return any(text == BREAK for text, _ in cell)
+
+
+def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
+    """Return the lines that spans hold."""
+    lines: list[list[Span]] = [[]]
+    for span in spans:
+        if span[0] == BREAK:
+            lines.append([])
+        else:
+            lines[-1].append(span)
+    return lines
+
+
+def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+    """Yield the lines of a table: its head, a rule, its rows; or a list of values where no columns fit."""
+    if not columns.widths:
+        return _records(page, rows, prefixes)
+    return _columns(page, rows, columns, prefixes)
+
+
+def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
+    """Yield the lines of rows that follow others; the first of `rows` is the head and not shown."""
+    if not columns.widths:
+        yield page.line([], prefix=prefix)
+        yield from _records(page, rows, (prefix, prefix))
+        return
+    for row in rows[1:]:
+        if columns.is_apart:
+            yield page.line([], prefix=prefix)
+        yield from _row(page, row, columns, (prefix, prefix))
+
+
+def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+    rest = prefixes[1]
+    yield from _row(page, rows[0], columns, prefixes)
+    width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
+    yield page.line([(page.signs.rule * width, page.styles["faint"])], prefix=rest)
+    for number, row in enumerate(rows[1:]):
+        if number and columns.is_apart:
+            yield page.line([], prefix=rest)
+        yield from _row(page, row, columns, (rest, rest))
+
+
+def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+    """Yield the lines of one row: cells that are too long are broken inside their column."""
+    cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
+    gap = _gap(page, columns.gap)
+    prefix = prefixes[0]
+    last = max(map(len, cells), default=0) - 1
+    for number in range(last + 1):
+        spans: list[Span] = []
+        places: list[tuple[int, int]] = []
+        for column, parts in enumerate(cells):
+            spans += [gap] if column else []
+            begin = sum(len(text) for text, _ in spans)
+            part = parts[number][0] if number < len(parts) else []
+            spans += page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
+            places.append((begin, sum(len(text) for text, _ in spans)))
+        line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
+        line.cells = tuple(places)
+        if number < last:
+            line.tails = tuple(parts[number][1] if number < len(parts) else NO_WORDS for parts in cells)
+        yield line
+        prefix = prefixes[1]
+
+
+def _gap(page: Page, width: int) -> Span:
+    """Return what stands between two columns: one blank alone would join their words."""
+    return (page.signs.column, page.styles["faint"]) if width == 1 else (" " * width, _NULL)
+
+
+def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
+    """Yield rows as lines of `name: value`, with a blank line between rows."""
+    first, rest = prefixes
+    for number, row in enumerate(rows[1:]):
+        if number:
+            yield page.line([], prefix=rest)
+        for name, value in zip(rows[0], row, strict=False):
+            label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
+            for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
+                yield from page.wrap(spans, first=first, rest=[*rest, (_HANGING, _NULL)])
+                first = rest
+
+
+def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
+    """Yield the lines of a cell, with what stands between each and the next: blanks, or nothing."""
+    for line in split_lines(cell):
+        text = "".join(part for part, _ in line)
+        bounds = [0, *wrap_points(text, width), len(text)]
+        for part, (start, end) in zip(split(line, bounds), pairwise(bounds), strict=True):
+            words = text[start:end]
+            yield part, words[len(words.rstrip()) :] if end < len(text) else NO_WORDS
+
+
+def _trimmed(cell: Cell) -> Cell:
+    """Return a cell without blanks at its end, which could push it over the width."""
+    if not cell:
+        return []
+    *rest, (text, style) = cell
+    return [*rest, (text.rstrip(), style)]

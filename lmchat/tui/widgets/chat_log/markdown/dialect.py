@@ -1,0 +1,245 @@
+"""What our Markdown knows beyond the parser's: mathematics, addresses, and letters that must not vanish."""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, reference, table
+from markdown_it.rules_block.table import escapedSplit
+from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline.state_inline import Delimiter
+
+from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
+from lmchat.tui.widgets.chat_log.markdown.addresses import rest_of_address
+
+# Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
+MOST_LEVELS = 40
+"""What is nested deeper (a list takes two levels) is shown as it stands; the parser would drop it."""
+_MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
+_MATH_END = r"\s*[.,;:]?\s*$"
+_MOST_MATH = 2_000
+_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+_MOST_DOLLARS = 304
+_BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
+_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
+_SCHEME_CHARS = len("-https")
+_DUNDER = r"__[a-z][a-z0-9_]*__(?=\(|\.[a-z])"
+_DUNDER_MEMBER = r"__[a-z][a-z0-9_]*__"
+_STOPS = ".:!?,;)]%\u2026"
+_ASTERISK = ord("*")
+_MOST_LOOKED_AT = 60
+_IDEOGRAPH = "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
+
+
+def teach(parser: MarkdownIt) -> MarkdownIt:
+    """Give a parser these rules, and return it."""
+    block, inline = parser.block.ruler, parser.inline.ruler
+    block.before("table", "deep", deep)
+    block.before("table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
+    block.at("reference", shown_reference)
+    inline.after("text", "address", address)
+    inline.before("escape", "math", math)
+    inline.before("emphasis", "dunder", dunder)
+    inline.at("emphasis", emphasis)
+    return parser
+
+
+def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take what is nested too deep as one piece of text."""
+    if state.level < MOST_LEVELS or silent:
+        return False
+    token = state.push("deep", "", 0)
+    token.content, token.map = state.getLines(first, last, state.blkIndent, keepLastLF=True), [first, last]
+    state.line = last
+    return True
+
+
+def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or to a blank line."""
+    if state.is_code_block(first):
+        return False
+    begin = state.bMarks[first] + state.tShift[first]
+    is_likely = state.src.startswith(("$$", "\\"), begin)
+    found = re.match(_MATH_BEGINS, state.src[begin : state.eMarks[first]]) if is_likely else None
+    if not found:
+        return False
+    end = "$$" if found[1] else "\\]" if found[2] else f"\\end{{{found[3]}}}"
+    place = state.src.find(end, begin + found.end(), state.eMarks[first])
+    if place >= 0 and not re.match(_MATH_END, state.src[place + len(end) : state.eMarks[first]]):
+        return False
+    if not silent:
+        state.line = _math_end(state, (first, last), end) if place < 0 else first + 1
+        token = state.push("math_block", "", 0)
+        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=True)
+        token.map = [first, state.line]
+    return True
+
+
+def _math_end(state: StateBlock, lines: tuple[int, int], end: str) -> int:
+    """Return the line behind the last one of mathematics."""
+    line = lines[0] + 1
+    while line < lines[1] and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent:
+        begin = state.bMarks[line] + state.tShift[line]
+        line += 1
+        if state.src.find(end, begin, state.eMarks[line - 1]) >= 0:
+            break
+    return line
+
+
+def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a definition as the parser does, but no footnote, and say where it stands if that is asked for."""
+    begin = state.bMarks[first] + state.tShift[first]
+    if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
+        return False
+    if not silent and state.env.get("shows_definitions"):
+        token = state.push("definition", "", 0)
+        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=False)
+        token.map = [first, state.line]
+    return True
+
+
+def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a table; what is too much for a row stays in its last cell, where the parser would drop it."""
+    count = len(state.tokens)
+    below = min(first + 1, last - 1)
+    if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
+        return False
+    if not table(state, first, last, silent):
+        return False
+    if silent:
+        return True
+    tokens = state.tokens[count:]
+    columns = sum(token.type == "th_open" for token in tokens)
+    cells = [token for token in tokens if token.type == "inline" and token.map]
+    for place in range(columns, len(cells), columns):
+        line = (cells[place].map or [0])[0]
+        text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+        if text.count("|") >= columns:
+            for cell, content in zip(cells[place : place + columns], _row(text, columns), strict=False):
+                cell.content = content
+    return True
+
+
+def _row(text: str, columns: int) -> list[str]:
+    """Return the cells of a row: a bar within code divides none if there would be too many else."""
+    cells = _inner(escapedSplit(text))
+    if len(cells) > columns:
+        parts = re.split(r"(`+)(?=[^`])(.*?[^`])\1(?!`)", text)
+        for place in range(1, len(parts), 3):
+            parts[place + 1] = parts[place] + parts[place + 1].replace("|", "\\|") + parts[place]
+            parts[place] = ""
+        coded = _inner(escapedSplit("".join(parts)))
+        cells = coded if len(coded) >= columns else cells
+    return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
+
+
+def _inner(cells: list[str]) -> list[str]:
+    """Return cells without the empty ones before the first bar and behind the last."""
+    cells = cells[1:] if cells and not cells[0] else cells
+    cells = cells[:-1] if cells and not cells[-1] else cells
+    return [cell.strip() for cell in cells]
+
+
+def math(state: StateInline, silent: bool) -> bool:
+    """Take mathematics as it stands."""
+    start, source = state.pos, state.src
+    if source[start] not in "$\\":
+        return False
+    end = _BRACKETS.get(source[start : start + 2])
+    if end is not None:
+        place = source.find(end, start + 3, min(start + _MOST_MATH, state.posMax))
+        stop = place + 2 if place >= 0 else 0
+        if end == "\\]" and source.startswith("(", stop):
+            return False
+    else:
+        is_apart = not (start and source[start - 1].isalnum())
+        found = re.match(_DOLLARS, source[start : start + _MOST_DOLLARS]) if is_apart else None
+        stop = start + found.end() if found and "](" not in found[0] else 0
+    if not stop:
+        return False
+    if not silent:
+        state.push("math_inline", "", 0).content = source[start:stop]
+    state.pos = stop
+    return True
+
+
+def address(state: StateInline, silent: bool) -> bool:
+    """Take `https://…` as a link, without what ends the sentence around it."""
+    pos = state.pos
+    if state.linkLevel > 0 or not state.src.startswith("://", pos):
+        return False
+    scheme = re.search(_SCHEME, state.pending[-_SCHEME_CHARS:])
+    rest = rest_of_address(state.src[pos + 3 : state.posMax]) if scheme else ""
+    if not scheme or not rest:
+        return False
+    shown = f"{scheme[1]}://{rest}"
+    if not silent:
+        state.pending = state.pending[: -len(scheme[1])]
+        token = state.push("link_open", "a", 1)
+        token.attrs = {"href": state.md.normalizeLink(shown)}
+        state.push("text", "", 0).content = shown
+        state.push("link_close", "a", -1)
+    state.pos = pos + 3 + len(rest)
+    return True
+
+
+def dunder(state: StateInline, silent: bool) -> bool:
+    """Take names like `__init__.py` as they stand."""
+    start = state.pos
+    if not state.src.startswith("__", start):
+        return False
+    is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
+    found = re.match(_DUNDER_MEMBER if is_member else _DUNDER, state.src[start : state.posMax])
+    if not found:
+        return False
+    if not silent:
+        state.pending += found[0]
+    state.pos += found.end()
+    return True
+
+
+def emphasis(state: StateInline, silent: bool) -> bool:
+    """Take `*` and `_` as the parser does, except between two operands, and as is right beside ideographs."""
+    start, marker = state.pos, state.src[state.pos]
+    if silent or marker not in "_*":
+        return False
+    scanned = state.scanDelims(start, marker == "*")
+    can_open, can_close = scanned.can_open, scanned.can_close
+    before = state.src[start - 1 : start].strip()
+    after = state.src[start + scanned.length : start + scanned.length + 1].strip()
+    if marker == "*" and before and after:  # beside a blank the parser is right
+        if not (before + after).isascii() and re.search(_IDEOGRAPH, before + after):
+            can_open = can_close = True
+        elif _ends_operand(before) and _begins_operand(after):
+            can_open, can_close = False, can_close and _is_open(state, scanned.length)
+        elif before in _STOPS and after.isalnum() and _is_open(state, scanned.length):
+            can_open, can_close = False, True  # as in `**Note:**text`
+    for _ in range(scanned.length):
+        token = state.push("text", "", 0)
+        token.content = marker
+        place = len(state.tokens) - 1
+        state.delimiters.append(Delimiter(ord(marker), scanned.length, place, -1, can_open, can_close))
+    state.pos += scanned.length
+    return True
+
+
+def _is_open(state: StateInline, length: int) -> bool:
+    """Whether emphasis with as many asterisks has begun and not ended."""
+    depth = 0
+    for one in state.delimiters[-_MOST_LOOKED_AT:]:
+        if one.marker == _ASTERISK and one.length == length:
+            if one.close and depth:
+                depth -= 1
+            elif one.open:
+                depth += 1
+    return depth > 0
+
+
+def _ends_operand(char: str) -> bool:
+    return char.isascii() and (char.isalnum() or char in ")]")
+
+
+def _begins_operand(char: str) -> bool:
+    return char.isascii() and (char.isalnum() or char == "(")

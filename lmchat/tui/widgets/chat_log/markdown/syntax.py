@@ -1,0 +1,130 @@
+"""The Markdown parser, imported with the first message that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
+from typing import Any, Protocol
+
+References = MutableMapping[str, Any]
+"""Link reference definitions by name, in the parser's own form."""
+_NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
+"""Core rules that only matter for the text inside blocks: without them cutting costs half."""
+
+_LINE_ENDS = frozenset("\n\r\0")
+"""What the parser takes for the end of a line, or for another character."""
+
+_LINK_SIGNS = ("[", "<", "://")
+"""A block without any of these holds no link."""
+
+
+class Token(Protocol):
+    """What is read of the parser's tokens."""
+
+    type: str
+    """What it is, as in HTML, with `_open` and `_close`."""
+    tag: str
+    """Name of the element, as in HTML."""
+    level: int
+    """How deep it is nested."""
+    nesting: int
+    """1 opens, -1 closes, 0 stands alone."""
+    map: list[int] | None
+    """First line, and the line behind the last."""
+    content: str
+    """Its text."""
+    markup: str
+    """The marks that made it: of a list, the sign behind its numbers."""
+    info: str
+    """The words after the opening of a fence."""
+    attrs: Mapping[str, Any]
+    """Attributes, as in HTML."""
+
+
+@cache
+def _parsers() -> tuple[Any, Any]:
+    from markdown_it import MarkdownIt
+
+    from lmchat.tui.widgets.chat_log.markdown.dialect import MOST_LEVELS, teach
+
+    blocks = teach(MarkdownIt("gfm-like", {"linkify": False, "maxNesting": 2 * MOST_LEVELS}))
+    blocks.core.ruler.disable(_NOT_NEEDED)
+    return blocks, teach(MarkdownIt("gfm-like", {"linkify": False}))
+
+
+def parse_blocks(text: str, references: References, *, shows_definitions: bool = False) -> list[Token]:
+    """Return the block structure; `references` gains the definitions that are found.
+
+    With `shows_definitions` each definition is a token, too.
+    """
+    if (
+        text[:1].isalpha()
+        and _LINE_ENDS.isdisjoint(words := text.rstrip(" \t\n"))
+        and not words[-1].isspace()
+    ):
+        return _paragraph(words)
+    environment = {"references": references, "shows_definitions": shows_definitions}
+    tokens: list[Token] = _parsers()[0].parse(text, environment)
+    return tokens
+
+
+def _paragraph(words: str) -> list[Token]:
+    """Return the structure of one line that begins with a letter: no kind of block but a paragraph does."""
+    from markdown_it.token import Token as Parsed
+
+    opening = Parsed("paragraph_open", "p", 1, map=[0, 1], block=True)
+    inline = Parsed("inline", "", 0, map=[0, 1], level=1, children=[], content=words, block=True)
+    tokens: list[Any] = [opening, inline, Parsed("paragraph_close", "p", -1, block=True)]
+    return tokens
+
+
+def parse_inline(text: str, references: References) -> list[Token]:
+    """Return the structure inside a block."""
+    tokens: list[Token] = []
+    parser = _parsers()[1]
+    parser.inline.parse(text, parser, {"references": references}, tokens)
+    return tokens
+
+
+def closing(tokens: list[Token], position: int) -> int:
+    """Return where the token that closes one stands; its own place if it stands alone."""
+    if tokens[position].nesting != 1:
+        return position
+    level = tokens[position].level
+    return next(
+        index
+        for index in range(position + 1, len(tokens))
+        if tokens[index].nesting == -1 and tokens[index].level == level
+    )
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the code of all fences, in order."""
+    tokens = parse_blocks(text, {})
+    return [token.content for token in tokens if token.type in ("fence", "code_block")]
+
+
+def links(text: str) -> dict[str, str]:
+    """Return all links and pictures, each once, in order: where they lead, and the words that say so."""
+    references: References = {}
+    found: dict[str, str] = {}
+    for block in parse_blocks(text, references):
+        if block.type == "inline" and any(sign in block.content for sign in _LINK_SIGNS):
+            for target, words in _links(parse_inline(block.content, references)):
+                found[target] = found.get(target) or words.strip()
+    return found
+
+
+def _links(tokens: list[Token]) -> Iterator[tuple[str, str]]:
+    """Yield the links among the tokens of a block, with their words."""
+    target, words = "", ""
+    for token in tokens:
+        if token.type == "link_open":
+            target, words = str(token.attrs.get("href", "")), ""
+        elif token.type == "link_close":
+            if target:
+                yield target, words
+            target = ""
+        elif token.type == "image" and token.attrs.get("src"):
+            yield str(token.attrs["src"]), token.content
+        words += token.content

@@ -1,0 +1,297 @@
+"""Find in the messages of a log: how many hits there are, and where each is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+
+from lmchat.domain.attached import AttachedFile, pieces_of
+from lmchat.domain.message import ReasoningPart, Role
+from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.tui.widgets.chat_log.document.document import Document, Place
+from lmchat.tui.widgets.chat_log.document.entries import together
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.search.counting import BlockHits, following
+from lmchat.tui.widgets.chat_log.search.hits import CARRIED
+from lmchat.tui.widgets.chat_log.search.letters import Query
+
+SMALL_CHARS = 20_000
+"""All hits of such a message are counted as shown when one of them is; of a longer one, block by block."""
+_FEW_CHARS = 100_000
+"""Where messages with hits are no longer than this together, all are counted as they are shown."""
+_FEW_DOUBTS_CHARS = 300_000
+"""Where more messages have hits, those are whose markup has hits, too, if they are no longer than this."""
+_LAYOUT_COST = 20
+"""To lay a text out costs so many times what it costs to look through its source."""
+_LAST = 1 << 40
+_HIDDEN = -1
+
+Mark = tuple[int, int, bool]
+"""First character in a line, the one behind the last, and whether it is the hit that is shown."""
+
+
+class Finder:
+    """Counts hits, first in the source of each message, then as they are shown; goes from one to the next.
+
+    What the log itself says (receipts, states, cards) is not looked through.
+    """
+
+    def __init__(self) -> None:
+        self.query: Query | None = None
+        self.words: tuple[str, ...] = ()
+        """What is looked for, as it was typed."""
+        self.counts: list[int] = []
+        """Hits of each message: those that its source is likely to show, until it was looked at."""
+        self.is_whole = False
+        """Whether all messages were counted."""
+        self.is_hidden = False
+        """Whether the current hit is folded away."""
+        self.place: Place | None = None
+        """Row of the current hit; None where there is none."""
+        self.rows_below = 0
+        """On how many more rows it goes on."""
+        self._first = 0
+        self._index, self._nth = -1, -1
+        self._now: tuple[Block, int] | None = None
+        self._now_behind: Block | None = None
+        self._grown = -1, 0, 0
+        self._hits = BlockHits(Query(()))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is something to find."""
+        return self.query is not None
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """The number of the hit that is shown, 0 for none, and how many there are."""
+        number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
+        return number, sum(self.counts)
+
+    @property
+    def index(self) -> int:
+        """The message of the current hit, -1 for none."""
+        return self._index if self.place else -1
+
+    def clear(self) -> None:
+        """Find nothing any more."""
+        self.__init__()  # type: ignore[misc]
+
+    def find(self, document: Document, words: Iterable[str], *, first: int) -> Generator[int]:
+        """Count the hits of all messages, from the message `first` on; yield what each step has cost."""
+        self.clear()
+        query = Query(words := tuple(words))
+        if query.needles:
+            self.query, self.words, self._first = query, words, first
+            self._hits = BlockHits(query)
+        return self._count_all(document, query, first)
+
+    def count_again(self, document: Document) -> Generator[int]:
+        """Count the hits of all messages, while the current one stays where it is."""
+        if self.query is None:
+            return self._count_all(document, Query(()), 0)
+        return self._count_all(document, self.query, self._first)
+
+    def _count_all(self, document: Document, query: Query, first: int) -> Generator[int]:
+        self.counts, self.is_whole = [0] * len(document), False
+        if not query.needles:
+            return
+        sizes: dict[int, int] = {}
+        doubts: dict[int, int] = {}
+        for some in together(document.entries.searched(first)):
+            size = sum(len(text) for _, texts, _ in some for text in texts)
+            if query.may_be_in("\0".join(text for _, texts, _ in some for text in texts)):
+                for index, texts, is_plain in some:
+                    self.counts[index], is_sure = _together(query, texts, is_plain=is_plain)
+                    if self.counts[index] or not is_sure:
+                        sizes[index] = sum(map(len, texts))
+                        doubts |= {} if is_sure else {index: sizes[index]}
+            yield size + _LAYOUT_COST * len(some)
+        if sum(sizes.values()) > _FEW_CHARS:
+            sizes = doubts if sum(doubts.values()) <= _FEW_DOUBTS_CHARS else {}
+        for index, size in sizes.items():
+            self.counts[index] = self._as_shown(document, index)
+            yield size * _LAYOUT_COST
+        self.is_whole = True
+        self.resolve(document)
+
+    def _as_shown(self, document: Document, index: int) -> int:
+        """Return how many hits a message shows, without making it a part of the log."""
+        entry = document.entries[index]
+        if entry.message is None or entry.is_open or document.layout is None or index == self.index:
+            return self.counts[index]
+        copy = Entry(entry.message, is_folded=False, is_source=entry.is_source)
+        copy.build()
+        return self._hits.shown(document.layout, copy)
+
+    def has_hit(self, index: int) -> bool:
+        """Whether a message holds what is to be found."""
+        return index < len(self.counts) and self.counts[index] > 0
+
+    def move(self, by: int) -> None:
+        """Say that so many messages were put before all others."""
+        self.counts[:0] = [0] * by
+        self._first += by
+        if self._index >= 0:
+            self._index += by
+        if self.place is not None:
+            self.place = self.place[0] + by, *self.place[1:]
+
+    def recount(self, document: Document, index: int) -> None:
+        """Count the hits of one message that is new, or changed; the current one stays with its words."""
+        self._grown = -1, 0, 0
+        if self.query is None:
+            return
+        self.counts += [0] * (len(document) - len(self.counts))
+        if index == self.index:
+            if not self._settle(document, index, self._nth, 1):
+                self.place = self._now = None
+            return
+        entry = document.entries.known(index)
+        if entry is not None and entry.is_built:
+            self.counts[index] = self._folded_away(document.layout, entry) + self._hits.likely_sum(entry)
+        else:
+            texts, is_plain = document.entries.texts(index), document.entries.is_plain(index)
+            self.counts[index] = _together(self.query, texts, is_plain=is_plain)[0]
+
+    def grown(self, document: Document, index: int, start: int) -> None:
+        """Count the hits of an answer again that has grown from a block on."""
+        if self.query is None or index >= len(self.counts):
+            return
+        entry = document.entries[index]
+        if self._grown[0] != index or self._grown[1] > start:
+            self._grown = index, 0, 0
+        _, known, count = self._grown
+        count += self._hits.likely_sum(entry, known, start)
+        self._grown = index, start, count
+        self.counts[index] = count + self._hits.likely_sum(entry, start)
+        self.counts[index] += self._folded_away(document.layout, entry)
+        if index == self.index and self.place is not None and self.place[1] >= start:
+            self.resolve(document)
+
+    def step(self, document: Document, by: int) -> bool:
+        """Go to the next or previous hit; return whether there is any."""
+        index, nth = self._index, self._nth
+        if index < 0:
+            index, nth = self._first, -1 if by > 0 else 0
+        for _ in range(len(self.counts) + 2):
+            if self.has_hit(index) and self._settle(document, index, nth + by, by):
+                return True
+            following = self._neighbour(index, by)
+            if following is None:
+                break
+            index, nth = following, -1 if by > 0 else _LAST
+        self._index, self.place, self._now = -1, None, None
+        return False
+
+    def go_to(self, document: Document, index: int) -> bool:
+        """Go to the first hit that a message has said, or else has thought; return whether there is any."""
+        if not self.has_hit(index):
+            return False
+        folded_away = self._inside(document, index)[0][1]
+        return self._settle(document, index, folded_away, 1) or self._settle(document, index, 0, 1)
+
+    def resolve(self, document: Document) -> None:
+        """Find out anew where the current hit is shown."""
+        if self._index >= 0:
+            self._settle(document, self._index, self._nth, 1)
+
+    def _neighbour(self, index: int, by: int) -> int | None:
+        """Return the next message with hits, round the end; it may be the same."""
+        count = len(self.counts)
+        places = (place % count for place in range(index + by, index + by * (count + 1), by))
+        return next((place for place in places if self.counts[place]), None)
+
+    def _settle(self, document: Document, index: int, nth: int, by: int) -> bool:
+        """Make the n-th hit of a message the current one, or the next that is there; False where none is."""
+        while True:
+            parts = self._inside(document, index)
+            self.counts[index] = total = sum(count for _, count in parts)
+            nth = total - 1 if nth >= _LAST - 1 else nth
+            if not 0 <= nth < total:
+                return False
+            before, number = 0, _HIDDEN
+            for number, count in parts:  # noqa: B007 - the one that holds it
+                if nth < before + count:
+                    break
+                before += count
+            if number == _HIDDEN or nth - before < self._shown(document, index, number):
+                self._take(document, (index, number), nth, nth - before)
+                return True
+            # its source promised more than a block shows
+            nth = before + self._shown(document, index, number) - (by < 0)
+
+    def _take(self, document: Document, at: tuple[int, int], nth: int, within: int) -> None:
+        """Remember the current hit: the n-th of its message, and so many hits of its block are before it."""
+        self._index, number = at
+        self._nth, self.is_hidden = nth, number == _HIDDEN
+        self.place, self._now, self._now_behind = (self._index, 0, 0), None, None
+        if not self.is_hidden:
+            entry = document.entries[self._index]
+            block, (rows, count) = entry.blocks[number], self._hits.found(document.layout, entry, number)
+            seen = [row for row, found in enumerate(rows) for _, _, one in found if one == within]
+            row = seen[0] if seen else 0  # where nothing is laid out yet, it is where the block is
+            self.rows_below = seen[-1] - row if seen else 0
+            self.place = self._index, number, row + entry.heights[number] - len(rows)
+            self._now = block, within
+            self._now_behind = following(entry, number) if within == count - 1 else None
+            self.rows_below += self._now_behind is not None
+
+    def _shown(self, document: Document, index: int, number: int) -> int:
+        """Return how many hits a block shows."""
+        entry = document.entries[index]
+        document.prepare(index, number)
+        if entry.blocks[number].lines is None:
+            return self._hits.likely(entry, number)
+        return self._hits.looked_at(document.layout, entry, number)
+
+    def _inside(self, document: Document, index: int) -> list[tuple[int, int]]:
+        """Return the blocks of a message, what is folded first, with the hits that each is likely to show."""
+        entry = document.entries[index]
+        document.build(index)
+        is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
+        parts = [(_HIDDEN, self._folded_away(document.layout, entry))]
+        for number in range(len(entry.blocks)):
+            is_known = not is_small or entry.is_open or self._hits.is_exact(entry, number)
+            if not is_known and self._hits.may_show(entry, number):
+                parts.append((number, self._shown(document, index, number)))
+            else:
+                parts.append((number, self._hits.likely(entry, number)))
+        return parts
+
+    def _folded_away(self, layout: Layout | None, entry: Entry) -> int:
+        """Return how many hits are in what a message only tells of."""
+        message = entry.message
+        if self.query is None or message is None or not entry.is_folded or entry.is_source:
+            return 0
+        if message.role is Role.SYSTEM:
+            return self.query.counts(message.text, is_plain=True)[0]
+        if message.role is Role.USER:
+            files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
+            return sum(self.query.counts(file.text, is_plain=True)[0] for file in files)
+        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
+        count, is_sure = _together(self.query, thoughts)
+        if is_sure or entry.is_open or layout is None:
+            return count
+        copy = Entry(message, is_folded=False)
+        copy.build()
+        return self._hits.shown(layout, copy, is_thought=True)
+
+    def marks(self, layout: Layout | None, entry: Entry, number: int, row: int) -> Iterator[Mark]:
+        """Yield what is to be marked in a row of a block that is laid out; a hit may go over its end."""
+        block = entry.blocks[number]
+        if self.query is None or not block.source or block.lines is None:
+            return
+        rows, _ = self._hits.found(layout, entry, number)
+        for start, end, nth in rows[row]:
+            if nth == CARRIED:
+                yield start, end, self._now_behind is block
+            else:
+                yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
+
+
+def _together(query: Query, texts: Iterable[str], *, is_plain: bool = False) -> tuple[int, bool]:
+    """Return how many hits some texts are likely to show, and whether that is sure."""
+    counts = [query.counts(text, is_plain=is_plain) for text in texts]
+    likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
+    return likely, likely == most

@@ -1,0 +1,259 @@
+"""The text that a selection copies: the source of what is selected whole, the words of what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lmchat.domain.attached import fence_for
+from lmchat.domain.message import ReasoningPart, Role, ToolCallPart
+from lmchat.safe_text import safe_text
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind
+from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document.spots import END, starts, text_of
+from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
+from lmchat.tui.widgets.chat_log.line import Line
+from lmchat.tui.widgets.chat_log.search.hits import texts_in
+from lmchat.tui.widgets.chat_log.search.letters import Range
+from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit
+
+_PADDING = re.compile(r"[ \t]+\n")
+
+
+def copied(document: Document, selected: Selected) -> str:
+    """Return what is selected, with a blank line between messages; what the log says itself only if alone."""
+    first, last = selected.start, selected.end
+    texts = []
+    for index in range(first.index, min(last.index, len(document) - 1) + 1):
+        is_inside = _begins(selected, index) and _ends(selected, index)
+        texts.append(_whole(document, index) if is_inside else _part(document, index, selected))
+    if is_said_by_nobody(document, selected):
+        return "\n".join(_furniture(document, selected)).strip("\n")
+    return "\n\n".join(text for text in texts if text)
+
+
+def _begins(selected: Selected, index: int) -> bool:
+    return selected.start.order <= (index, -1, 0)
+
+
+def _ends(selected: Selected, index: int) -> bool:
+    return selected.end.order >= (index, END, 0)
+
+
+def _whole(document: Document, index: int) -> str:
+    """Return all that is said in a message, and what was thought where that is shown."""
+    entry = document.entries.known(index)
+    if entry is None:
+        return document.entries.source(index).strip("\n")
+    texts = [entry.source]
+    message = entry.message
+    if message is not None and message.role is Role.ASSISTANT and entry.is_built and not entry.is_source:
+        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
+        calls = [part.text for part in entry.parts if part.kind is ToolCallPart]
+        texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
+    return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
+
+
+def is_said(block: Block) -> bool:
+    """Whether a block shows what somebody said, and not what the log itself tells of it."""
+    return bool(block.source)
+
+
+def is_said_by_nobody(document: Document, selected: Selected) -> bool:
+    """Whether nothing is selected but what the log itself tells, as a receipt."""
+    first, last = selected.start.index, min(selected.end.index, len(document) - 1)
+    if last - first > 1:
+        return False
+    return not any(
+        is_said(block) and selected.span(index, number)
+        for index in range(first, last + 1)
+        for number, block in enumerate(document.entries[index].blocks)
+    )
+
+
+def _part(document: Document, index: int, selected: Selected) -> str:
+    """Return what is selected of a message."""
+    count = document.build(index)
+    blocks = document.entries[index].blocks
+    numbers = [number for number in range(count) if is_said(blocks[number])]
+    chosen = {number: span for number in numbers if (span := selected.span(index, number)) is not None}
+    whole = {number for number, span in chosen.items() if _is_whole(document, index, number, span)}
+    if numbers and len(whole) == len(numbers) and selected.unit is not Unit.WORD:
+        return _whole(document, index)
+    text = ""
+    for group in _groups(blocks, numbers):
+        inside = [number for number in group if number in chosen]
+        if not inside:
+            continue
+        is_all = len(whole & set(group)) == len(group) and selected.unit is not Unit.WORD
+        if is_all and (len(chosen) > len(group) or not _is_code(blocks[group[0]])):
+            part = _source([blocks[number] for number in group])
+        else:
+            within = range(inside[0], inside[-1] + 1)  # with blank lines that are pieces of their own
+            parts = [_words(document, (index, at), chosen[at]) if at in chosen else "" for at in within]
+            part = _pieces([blocks[at] for at in within], parts)
+        text = _joined(text, part, blocks[inside[0] - 1], blocks[inside[0]])
+    return text.strip("\n")
+
+
+def _is_code(block: Block) -> bool:
+    return block.kind is not Kind.MARKDOWN and block.kind is not Kind.TABLE
+
+
+def _is_whole(document: Document, index: int, number: int, span: tuple[int, int]) -> bool:
+    """Whether nothing that is seen of a block is left out."""
+    if span == (0, END):
+        return True
+    document.prepare(index, number)
+    text = text_of(document.entries[index].blocks[number].lines or [])
+    return not text[: span[0]].strip() and not text[span[1] :].strip()
+
+
+def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Yield what belongs together: the pieces of one fence, table or text."""
+    group: list[int] = []
+    for number in numbers:
+        if group and not _continues(blocks[number]):
+            yield group
+            group = []
+        group.append(number)
+    if group:
+        yield group
+
+
+def _continues(block: Block) -> bool:
+    """Whether a block is a further piece of what its predecessor began."""
+    return block.kind is Kind.TABLE or (_is_code(block) and (not block.is_first or block.is_attached))
+
+
+def _source(group: Sequence[Block]) -> str:
+    """Return the Markdown of a block."""
+    code = _pieces(group, [block.source for block in group])
+    if group[0].kind is Kind.FENCE:
+        fence = fence_for(code)
+        return f"{fence}{group[0].info}\n{code}\n{fence}"
+    return "".join(block.source for block in group) if group[0].kind is Kind.MARKDOWN else code
+
+
+def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
+    """Return what was copied of the pieces of a whole; a line may go on in the next one."""
+    text = "".join(part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True))
+    return text.removesuffix("\n")
+
+
+def _joined(text: str, part: str, before: Block, block: Block) -> str:
+    """Return what was copied so far with what follows it."""
+    if not text or before.goes_on:
+        return text + part
+    if block.is_first:
+        return text.rstrip("\n") + ("\n" if block.is_attached else "\n\n") + part.lstrip("\n")
+    return text + part if text.endswith((" ", "\n", "\t")) else f"{text}\n{part}"
+
+
+def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) -> str:
+    """Return a part of a block as it is shown, unwrapped; code as it was written."""
+    index, number = place
+    document.prepare(index, number)
+    entry = document.entries[index]
+    block = entry.blocks[number]
+    lines = block.lines or []
+    if any(line.cells for line in lines):
+        return "\n".join(_cells(lines, span))
+    text = text_of(lines)
+    span = span[0], min(span[1], len(text))
+    if _is_code(block):
+        return _exact(entry, number, text, span)
+    words = _with_tabs(block, lines, span) if "\t" in block.source else text[slice(*span)]
+    return _PADDING.sub("\n", words).rstrip("\n")
+
+
+def _cells(lines: Sequence[Line], span: tuple[int, int]) -> Iterator[str]:
+    """Yield rows of a table, whose gaps stand for tabs."""
+    for line, at in zip(lines, starts(lines), strict=False):
+        start, end = max(span[0] - at, 0), max(span[1] - at, 0)
+        if line.text[start:end].strip():
+            yield _cells_of(line, start, end) if line.cells else line.text[start:end].strip()
+
+
+def _cells_of(line: Line, start: int, end: int) -> str:
+    chosen = [
+        (max(first, start), min(last, end)) for first, last in line.cells if first < end and last > start
+    ]
+    return "\t".join(line.text[first:last].strip() for first, last in chosen).rstrip("\t")
+
+
+def _exact(entry: Entry, number: int, text: str, span: tuple[int, int]) -> str:
+    """Return lines of code with the tabs that are shown as blanks."""
+    sources = _written(entry, number).split("\n")
+    shown = text.removesuffix("\n").split("\n")
+    skipped = len(shown) - len(sources)  # a row of its own above, as that of a tool call
+    parts, at = [], 0
+    for place, line in enumerate(shown):
+        begin, end = max(span[0] - at, 0), span[1] - at
+        if end > 0 and begin <= len(line) and place >= skipped:
+            source = sources[place - skipped]
+            parts.append(source[_unexpanded(source, begin) : _unexpanded(source, min(end, len(line)))])
+        at += len(line) + 1
+    return "\n".join(parts)
+
+
+def _with_tabs(block: Block, lines: Sequence[Line], span: Range) -> str:
+    """Return words of Markdown, with the tabs of code in a list or a quote that are shown as blanks."""
+    sources = safe_text(block.source).split("\n")
+    parts, at = "", 0
+    for pieces in texts_in(lines):
+        shown = "".join(text for _, _, text, _ in pieces)
+        source = _source_of(shown, sources) if shown.strip() else shown
+        begin, end = max(span[0] - at, 0), min(span[1] - at, len(shown))
+        if begin <= end:
+            parts += source[_unexpanded(source, begin) : _unexpanded(source, end)]
+            parts += "\n" * (at + len(shown) < span[1] and not lines[pieces[-1][0]].is_wrapped)
+        at += len(shown) + 1
+    return parts
+
+
+def _source_of(shown: str, sources: list[str]) -> str:
+    """Return a line of code as it was written, and forget the lines up to it; its indent in a list goes."""
+    for place, line in enumerate(sources):
+        for start in range(len(line) - len(line.lstrip(" \t>")), -1, -1):
+            if line[start:].expandtabs(TAB_CELLS) == shown:
+                del sources[: place + 1]
+                return line[start:]
+    return shown
+
+
+def _written(entry: Entry, number: int) -> str:
+    """Return what a block of code or of a prompt was made of, made harmless, with its tabs."""
+    block, message = entry.blocks[number], entry.message
+    if message is None or message.role is not Role.USER or "\t" not in message.text:
+        return safe_text(block.source)
+    lines, wanted = safe_text(message.text).split("\n"), block.source.split("\n")
+    shown = [line.expandtabs(TAB_CELLS) for line in lines]
+    for first in range(len(lines) - len(wanted) + 1):
+        if shown[first : first + len(wanted)] == wanted:
+            return "\n".join(lines[first : first + len(wanted)])
+    return block.source  # it begins or ends within a line
+
+
+def _unexpanded(source: str, column: int) -> int:
+    """Return the place in a line that stands before a column when its tabs are blanks."""
+    if "\t" not in source:
+        return column
+    at = 0
+    for place, char in enumerate(source):
+        if at >= column:
+            return place
+        at += TAB_CELLS - at % TAB_CELLS if char == "\t" else 1
+    return len(source)
+
+
+def _furniture(document: Document, selected: Selected) -> Iterator[str]:
+    """Yield what the log itself tells of a message, where nothing else is selected."""
+    for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
+        for number in range(document.build(index)):
+            span = selected.span(index, number)
+            if span is not None and not is_said(document.entries[index].blocks[number]):
+                document.prepare(index, number)
+                text = text_of(document.entries[index].blocks[number].lines or [])
+                yield text[slice(*span)].strip()
