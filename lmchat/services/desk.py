@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.profiles import with_profile
@@ -16,60 +15,18 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk, still_answering
+from lmchat.services.asking import HowToAsk
 from lmchat.services.bookmarks import Bookmarks
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import Drafts
 from lmchat.services.fitted_stream import fitting_plan
 from lmchat.services.keeper import Keeper
+from lmchat.services.open_session import OpenSession, Queued
 from lmchat.services.ports import Backend, SessionStore
 
 FIRST_READ = 64
 """Messages of a session that are read before it is shown: more than a screen holds."""
-
-
-class Queued(Struct, frozen=True, kw_only=True):
-    """A message that waits for the end of the running answer."""
-
-    text: str
-    """What will be said."""
-    is_held: bool = False
-    """Whether it stays because the answer before it failed."""
-
-
-class OpenSession(Struct):
-    """A session that is open, with what waits in it."""
-
-    conversation: Conversation
-    """What was said."""
-    queue: list[Queued] = field(default_factory=list)
-    """What waits, first in first out."""
-    is_asking: bool = False
-    """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
-    is_followed: bool = False
-    """Whether that turn has taken its first step: only from there on can it be cancelled and end in order."""
-    is_stopping: bool = False
-    """Whether that turn was told to stop."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a prompt has to wait."""
-        return self.is_asking or self.conversation.is_running
-
-    def require_rest(self) -> None:
-        """Refuse to begin a second turn.
-
-        Raises:
-            RequestInvalid: an answer is on its way.
-        """
-        if self.is_busy:
-            raise still_answering()
-
-    def hold(self, text: str = "") -> None:
-        """Send nothing of what waits by itself; a text that could not be sent waits first."""
-        waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
-        self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
 
 
 class Desk:

@@ -23,8 +23,8 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
 from lmchat.services.conversation import Conversation
-from lmchat.services.desk import OpenSession
 from lmchat.services.drafts import BETWEEN
+from lmchat.services.open_session import OpenSession
 from lmchat.tui.intents import AnswerEnded
 from lmchat.tui.screens.chat_base import ChatBase
 from lmchat.tui.widgets.queue_card import QueueCard
