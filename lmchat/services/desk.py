@@ -210,8 +210,8 @@ class Desk:
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether what is said now goes out later: after the running answer, or once the model is loaded."""
-        return self.shown.is_busy or (self.target is not None and self.target.is_loading)
+        """Whether what is said now goes out later: after an answer, or with a server and its model."""
+        return self.shown.is_busy or self.target is None or self.target.is_loading
 
     def enqueue(self, text: str) -> None:
         """Let a message wait."""
@@ -219,10 +219,7 @@ class Desk:
 
     def take_waiting(self) -> list[tuple[OpenSession, str]]:
         """Take out what waited for a model, one message a session; the others follow its answer."""
-        ready = [
-            one for one in self._open.values() if one.queue and not one.queue[0].is_held and not one.is_busy
-        ]
-        return [(one, one.queue.pop(0).text) for one in ready]
+        return [(one, one.queue.pop(one.first_waiting).text) for one in self._open.values() if one.is_waiting]
 
     def hold_waiting(self) -> None:
         """Send nothing by itself of what waited for a model: it cannot be had."""

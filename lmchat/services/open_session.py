@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec import Struct, field
 
 from lmchat.services.asking import still_answering
@@ -9,7 +11,7 @@ from lmchat.services.conversation import Conversation
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """A message that waits for the end of the running answer."""
+    """A message that waits: for the end of the running answer, for a server, or for a model."""
 
     text: str
     """What will be said."""
@@ -35,6 +37,16 @@ class OpenSession(Struct):
     def is_busy(self) -> bool:
         """Whether a prompt has to wait."""
         return self.is_asking or self.conversation.is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what was said last waits for a server or a model, and for nothing else."""
+        return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
+
+    @property
+    def first_waiting(self) -> int:
+        """Place of the first message that is not held; the number of all where every one is."""
+        return sum(1 for _ in takewhile(lambda one: one.is_held, self.queue))
 
     def require_rest(self) -> None:
         """Refuse to begin a second turn.

@@ -66,19 +66,6 @@ async def test_these_keys_break_the_line_and_enter_sends_both(tmp_path, key):
         assert sent(backend) == ["a\nb"]
 
 
-async def test_a_prompt_before_a_server_was_found_goes_back_into_the_prompt(tmp_path):
-    backend, gate = ScriptedBackend(), asyncio.Event()
-
-    async def never(**_more):
-        await gate.wait()
-
-    backend.detect = never
-    async with desktop(tmp_path, backend) as desk:
-        await desk.say("hello")
-        await desk.until(lambda: desk.chat.prompt_input.text == "hello", "the prompt again")
-        assert backend.requests == []
-
-
 async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Chives."))

@@ -173,6 +173,7 @@ class Arrivals(Entrances):
             self.push_screen(WelcomeScreen(self.workspace, clock=self.workspace.clock))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
+                screen.has_waiting = self.desk.shown.is_waiting
                 screen.show(candidates, 0.0, self.pause_s)
 
     def _leave_welcome(self) -> None:

@@ -49,6 +49,7 @@ class ChatEditing(ChatLinks):
             return
         try:
             self.desk.shown.require_rest()
+            self.desk.how_to_ask()
         except LMChatError as error:
             self.prompt_input.put(text)
             self.tell(error)

@@ -24,6 +24,7 @@ _MESSAGE_HINTS = (
     *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
     *("versions", "source", "pager", "delete", "undo"),
 )
+_TAKE_BACK_HINT: Hint = ("Esc", "take back")
 _EDIT_HINTS: Sequence[Hint] = (("Enter", "send it anew"), ("Esc", "leave the edit"))
 _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
@@ -66,7 +67,7 @@ class ChatScreen(ChatCommands):
         self.prompt_input.history_of_prompts = (*self.prompt_input.history_of_prompts, *earlier)
 
     async def _resume(self, resume_id: str) -> None:
-        await self.go_to(await self.workspace.library.find(resume_id))
+        await self.go_to(await self.workspace.library.find(resume_id), is_resumed=True)
 
     def action_stop_or_leave(self) -> None:
         """Stop the answer; else leave what lies over the chat, else go back to the prompt."""
@@ -76,6 +77,8 @@ class ChatScreen(ChatCommands):
         if self.leave_edit() or self.leave_command():
             return
         if self.log_view.drop_selection():
+            return
+        if self.focused is self.prompt_input and self.take_back():
             return
         self.close_find_bar()
         self.remove_class("-sessions-over", "-telemetry-over")
@@ -189,6 +192,8 @@ class ChatScreen(ChatCommands):
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
         if self._edited_id:
             return [*running, *_EDIT_HINTS[: 1 if running else None]]  # Esc stops first
+        if self.desk.shown.is_waiting:
+            running = [_TAKE_BACK_HINT]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
         return [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
 

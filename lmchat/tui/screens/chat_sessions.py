@@ -12,6 +12,8 @@ from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.services.asking import AnswerBegun
 from lmchat.services.conversation import Conversation
+from lmchat.services.drafts import BETWEEN
+from lmchat.services.open_session import OpenSession
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
@@ -83,21 +85,35 @@ class ChatSessions(ChatTurns):
         """Show another session, at a message where one is named, with words marked."""
         self.attempt(lambda: self.go_to(session_id, message_id=message_id, words=words), group="open")
 
-    async def go_to(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
-        """Show another session; all is read before anything changes."""
+    async def go_to(
+        self, session_id: str, *, message_id: str = "", words: Sequence[str] = (), is_resumed: bool = False
+    ) -> None:
+        """Show another session; all is read before anything changes.
+
+        Args:
+            session_id: Which.
+            message_id: Where in it; empty for its end, or where it was left.
+            words: What to mark there.
+            is_resumed: Whether it is the one that lmchat was started with: what was said before it came
+                is meant for it.
+        """
         await self.desk.drafts.load(session_id)
         mark = ""
         if message_id:
             session = await self.workspace.store.set_leaf(session_id, message_id)
             self._leave_prompt()
+            left = self.desk.shown
             self.desk.adopt(session)
+            self._bring_along(left, is_resumed=False)
         else:
             opened = await self.desk.fetch(session_id)
             mark = await self.desk.bookmarks.find(session_id)
             if opened.conversation.find(message_of(mark)) is None and message_of(mark):
                 await opened.conversation.fill()
             self._leave_prompt()
+            left = self.desk.shown
             self.desk.show(opened)
+            self._bring_along(left, is_resumed=is_resumed)
         self.prompt_input.load_draft(self.desk.drafts.text(session_id))
         self.show_session()
         self.prompt_input.focus()
@@ -108,6 +124,27 @@ class ChatSessions(ChatTurns):
         if words:
             self.close_find_bar()
             self.log_view.mark_words(message_id, words)
+
+    def _bring_along(self, left: OpenSession, *, is_resumed: bool) -> None:
+        """Let nothing wait where nobody sees it: a session without a first message is not listed."""
+        if left.conversation.messages or not left.is_waiting:
+            return
+        waiting, left.queue = left.queue, []
+        typed = self.desk.drafts.text("")
+        if is_resumed:
+            self.desk.shown.queue += waiting
+            self.desk.drafts.note("", typed)
+            if not self.desk.has_to_wait:  # the server was found meanwhile
+                self.send_waiting()
+        else:
+            texts = [*(one.text for one in waiting), typed]
+            self.desk.drafts.note("", BETWEEN.join(one for one in texts if one))
+
+    def _send(self, opened: OpenSession, text: str) -> None:
+        """Send what waited; where it begins its session, it is no draft of a new one any more."""
+        if not opened.conversation.messages:
+            self.desk.drafts.note("", "" if opened is self.desk.shown else self.desk.drafts.text(""))
+        super()._send(opened, text)
 
     def _leave_prompt(self) -> None:
         self.leave_edit()

@@ -34,6 +34,10 @@ Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, Non
 
 _NOTE_S = 12.0
 """How long what a server does not take is told: it is told once."""
+_WAITS_FOR_SERVER = (
+    "No model server was found yet. Your message waits above the prompt and goes out when one answers; "
+    "Esc takes it back."
+)
 _ENDED_WORDS = {
     AnswerState.COMPLETE: "answer saved",
     AnswerState.STOPPED: "stopped, text saved",
@@ -47,17 +51,23 @@ class ChatTurns(ChatBase):
     """Runs turns; one worker a session, so that an answer goes on while another session is shown."""
 
     def say(self, text: str) -> None:
-        """Send a prompt, or let it wait for the end of the running answer, or for a model that is loading."""
+        """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
         self.log_view.scroll_end()  # now, and not when what waits goes out: one may be reading then
         if self.desk.has_to_wait:
             self.desk.enqueue(text)
             self.show_queue()
             self.show_action("queued")
+            self._tell_waiting()
             return
         self.run_turn(lambda conversation, how: conversation.send(text, how), text=text)
 
+    def _tell_waiting(self) -> None:
+        """Say so where what was sent waits for a server, and none was found."""
+        if self.desk.target is None and self.workspace.catalogue.candidates:
+            self.app.notify(_WAITS_FOR_SERVER, markup=False)
+
     def send_waiting(self) -> None:
-        """Send what waited for a model."""
+        """Send what waited for a server or a model."""
         for opened, text in self.desk.take_waiting():
             self._send(opened, text)
         self.show_queue()
@@ -257,6 +267,15 @@ class ChatTurns(ChatBase):
         self.prompt_input.put(BETWEEN.join(part for part in parts if part))
         self.show_queue()
         self.prompt_input.focus()
+
+    def take_back(self) -> bool:
+        """Put what waits for a server or a model back into the prompt; tell whether anything did."""
+        opened = self.desk.shown
+        if not opened.is_waiting:
+            return False
+        self.edit_queued(QueueCard.Edit(len(opened.queue) - 1))
+        self.show_action("taken back")
+        return True
 
     @on(QueueCard.Remove)
     def remove_queued(self, event: QueueCard.Remove) -> None:

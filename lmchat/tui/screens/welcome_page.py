@@ -29,6 +29,7 @@ from lmchat.tui.widgets.row_list import ListRow, RowList
 _HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _ADVICE = "Start one, or {}. This page goes on by itself when a server appears."
+_WAITING = "Your message waits, and goes out when a server answers."
 _WAYS = ("type an address", "try the built-in engine")
 _WAIT_S = 0.5
 """How long rows may wait for each other, so that they all come at once."""
@@ -62,6 +63,8 @@ class WelcomePage(PatientScreen[None]):
         """Whether the user has chosen a row: until then, the first one is."""
         self.is_known = True
         """Whether enough is known to show rows."""
+        self.has_waiting = False
+        """Whether something was said that waits for a server."""
 
     def compose(self) -> ComposeResult:
         """Headline, what can be done, what was found, keys."""
@@ -128,7 +131,8 @@ class WelcomePage(PatientScreen[None]):
         if not self.can_show or not self.is_known:
             return
         near = [replace(one.candidate, next_step=one.next_step) for one in self.places]
-        words = headline(near), advice(near) or _ADVICE.format(_WAYS[self.here.offer is not None])
+        next_step = advice(near) or _ADVICE.format(_WAYS[self.here.offer is not None])
+        words = headline(near), f"{_WAITING} {next_step}" if self.has_waiting else next_step
         if words != self._words:
             self._words = words
             self._headline.update(content(((safe_line(words[0]), STRONG),)))

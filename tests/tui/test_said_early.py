@@ -1,0 +1,163 @@
+"""What is said before there is a server: it waits above the prompt, and is lost on no way."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.domain.server import LoadState, Verdict
+from lmchat.storage.sessions import SessionStore
+from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from tests.support.chats import header, prompt
+from tests.support.desktop import desktop
+from tests.support.screen_steps import gone, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
+
+
+class SlowBackend(ScriptedBackend):
+    """Finds nothing out before it is told to."""
+
+    def __init__(self, **more) -> None:
+        super().__init__(**more)
+        self.gate = asyncio.Event()
+
+    async def detect(self, **more):
+        await self.gate.wait()
+        return await super().detect(**more)
+
+
+def off():
+    return candidate(Verdict.REFUSED, next_step="Open its Developer tab, then Start server.")
+
+
+async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_found(tmp_path):
+    backend = SlowBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one")
+        await shown(desk, "next  one")
+        assert desk.chat.prompt_input.text == ""
+        await desk.say("two")
+        await shown(desk, "next  two")
+        backend.gate.set()
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+        await gone(desk, "next  ")
+
+
+async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
+    backend = SlowBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one")
+        await shown(desk, "Esc take back")
+        await desk.type("two")
+        await desk.pilot.press("escape")
+        assert desk.chat.prompt_input.text == "one\n\ntwo"
+        await gone(desk, "next  one")
+        backend.gate.set()
+        await desk.ready()
+        await shown(desk, "qwen3-8b")
+        assert sent(backend) == []
+
+
+async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(tmp_path):
+    backend = SlowBackend(candidates=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one")
+        backend.gate.set()
+        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        await shown(desk, "Your message waits")
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        desk.app.look_now()
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.answered()
+        assert sent(backend) == ["one"]
+
+
+async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_path):
+    backend = ScriptedBackend(candidates=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        assert "Your message" not in str(desk.app.screen._advice.content)
+        desk.app.screen.dismiss(None)
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.say("one")
+        await shown(desk, "goes out when one")
+        await shown(desk, "next  one")
+
+
+async def test_it_waits_for_a_model_that_is_chosen_in_the_picker(tmp_path):
+    backend = SlowBackend(candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+
+    async def load(wanted, **_more):
+        backend.candidates = (candidate(Verdict.READY, model()),)
+
+    backend.load = load
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one")
+        await shown(desk, "next  one")
+        backend.gate.set()
+        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+        await shown(desk, "qwen3-8b")
+        await desk.pilot.press("enter")
+        await desk.answered()
+        assert sent(backend) == ["one"]
+
+
+async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
+    async with desktop(tmp_path, SlowBackend()) as desk:
+        await desk.say("one")
+        await shown(desk, "next  one")
+        await desk.type("two")
+    async with desktop(tmp_path, SlowBackend()) as desk:
+        await desk.until(lambda: desk.chat.prompt_input.text == "one\n\ntwo", "what was typed and said")
+
+
+async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
+    backend = SlowBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one")
+        await desk.until(lambda: desk.app.desk.drafts._written.get("") == "one", "a draft on the disk")
+        backend.gate.set()
+        await desk.answered()
+    store = SessionStore(tmp_path / "sessions.db")
+    assert await store.draft("") == ""
+    await store.aclose()
+
+
+async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    backend = SlowBackend()
+    fetch, gate = store.open_end, asyncio.Event()
+
+    async def slow(session_id, **more):
+        await gate.wait()
+        return await fetch(session_id, **more)
+
+    store.open_end = slow
+    async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
+        await desk.say("and in shade?")
+        await shown(desk, "next  and in shade?")
+        gate.set()
+        await shown(desk, "what grows?")
+        await shown(desk, "next  and in shade?")
+        backend.gate.set()
+        await desk.answered()
+        assert [one.text for one in await desk.on_disk()][:2] == ["what grows?", "and in shade?"]
+
+
+async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
+    backend = ScriptedBackend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.ready()
+        await desk.say("one")
+        await desk.answered()
+        desk.chat.edit_message(desk.conversation.messages[0])
+        desk.app.desk.target = None
+        await desk.pilot.press("x", "enter")
+        await shown(desk, "No model server was found yet.")
+        assert desk.chat.prompt_input.text == "onex"
+        await desk.pilot.press("escape")
+        assert desk.chat.prompt_input.text == ""
