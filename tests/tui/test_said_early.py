@@ -13,6 +13,7 @@ from tests.support.chats import header, prompt
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.tui_host import screen_text
 
 
 class SlowBackend(ScriptedBackend):
@@ -77,8 +78,8 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
 async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_path):
     backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
-        assert "Your message" not in str(desk.app.screen._advice.content)
+        await shown(desk, "This page goes on by itself")
+        assert "Your message" not in screen_text(desk.app)
         desk.app.screen.dismiss(None)
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         await desk.say("one")
