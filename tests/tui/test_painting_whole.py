@@ -6,25 +6,30 @@ import random
 
 import pyte
 import pytest
+import textual.screen
 from rich.color import ColorSystem
 from textual._compositor import CompositorUpdate
 from textual._context import visible_screen_stack
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.tui.quirks import frames, pace
 from lmchat.tui.quirks.compositor import paint_frugally
+from lmchat.tui.quirks.places import PlacedCompositor, placed
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
 
 pytestmark = pytest.mark.usefixtures("colours_of_no_other_test")
 WIDE_SIGNS = "漢字漢字漢字 全角 文字 が 端 に 来る。 Ends: 漢 x 漢 xx 漢 xxx 漢字。 🙂 🙂🙂 x🙂\n\n" * 3
-TEXT = MIXED.replace("\u200d", "") + WIDE_SIGNS  # the terminal here and rich do not agree about joined emoji
+UNSURE = "⚠️ 1️⃣ ❤️ 🏳️‍🌈 x 👨‍👩‍👧 and नमस्ते, e\u0301\n\n- ✔️ done\n- ⚠️ not\n\n---\n\n"
+"""Signs that the terminal here counts otherwise than we do."""
+TEXT = MIXED + UNSURE + WIDE_SIGNS
 COLOURS = (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD)
 
 
@@ -75,6 +80,7 @@ class Painting(LogApp):
     def soiled(self) -> pyte.Screen:
         """A terminal with something in each cell that must not stay."""
         screen = pyte.Screen(self.columns, self.lines)
+        screen.reset_mode(7, private=True)
         rows = ("#" * self.columns for _ in range(self.lines))
         pyte.Stream(screen).feed("\x1b[45m" + "".join(f"\x1b[{y};1H{row}" for y, row in enumerate(rows, 1)))
         return screen
@@ -91,7 +97,7 @@ class Painting(LogApp):
         chops = self.screen._compositor._render_chops(self.screen.size.region, lambda _: True)
         whole = self.soiled()
         pieces = (
-            f"\x1b[{y};{x + 1}H{strip.render(self.console)}"
+            f"\x1b[{y};{x + 1}H{Strip(placed(strip._segments, x)).render(self.console)}"
             for y, row in enumerate(chops, 1)
             for x, strip in row.items()
         )
@@ -225,8 +231,9 @@ _RARE = (
 
 
 @pytest.fixture(autouse=True)
-def _may_halt(monkeypatch):
-    """Lets the app of a test say whether its terminal is behind."""
+def _as_in_lmchat(monkeypatch):
+    """Has dialogs paint as there, and lets the app of a test say whether its terminal is behind."""
+    monkeypatch.setattr(textual.screen, "Compositor", PlacedCompositor)
     for module in (pace, frames):
         monkeypatch.setattr(module, "is_behind", lambda app: app.is_behind)
         monkeypatch.setattr(module, "when_read", lambda app, call: app.waiting.append(call))

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.color import ColorSystem
 from rich.console import Console
-from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.frames import keep_frames
+from lmchat.tui.quirks.places import PlacedCompositor, placed
 from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, moved
 
 Regions = Mapping[Widget, tuple[Region, Region]]
@@ -60,7 +61,7 @@ class RowsUpdate(CompositorUpdate):
         return "".join([*self.texts, self.others.render_segments(console)])
 
 
-class FrugalCompositor(Compositor):
+class FrugalCompositor(PlacedCompositor):
     """Writes only the cells that look different, and renders only the rows of the widgets that changed.
 
     Textual 8.2.8 renders what the smallest rectangle around all changes touches, cuts it into pieces
@@ -92,19 +93,9 @@ class FrugalCompositor(Compositor):
         self._cuts = self._layers = self._layers_visible = self._visible_widgets = None
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
-        """Forget what was written: something else may stand on the screen.
-
-        What no widget has painted is blank: one that does not know its new size yet has too few rows.
-        """
+        """Forget what was written: something else may stand on the screen."""
         self._written.clear()
-        update = super().render_full_update(simplify)
-        if not simplify:
-            rows: Any = update.strips  # values of a dictionary each
-            update.strips = [
-                _without_holes(row.mapping, cuts) if None in row else row
-                for row, cuts in zip(rows, self.cuts, strict=False)
-            ]
-        return update
+        return super().render_full_update(simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """Return the cells that look different; the rest is painted in Textual's way."""
@@ -165,7 +156,10 @@ class FrugalCompositor(Compositor):
                 run = changed_cells(old, new)
                 if run is None:
                     continue
-                piece = pen.written(cut(run, area.width))
+                start, segments = cut(run, area.width)
+                if not new.is_sure:
+                    segments = list(placed(segments, area.x + start))
+                piece = pen.written((start, segments))
             out.append(f"\x1b[{y + 1};{area.x + piece[0] + 1}H{piece[1]}")
 
     def _forget(self, regions: Iterable[Region]) -> None:
@@ -190,11 +184,6 @@ class FrugalCompositor(Compositor):
                 unseen = [rest for free in unseen for rest in _around(shown, free)]
             if not unseen:
                 return
-
-
-def _without_holes(strips: Mapping[int, Strip | None], cuts: Sequence[int]) -> list[Strip]:
-    """Return the pieces of a row, by where they begin, with blanks for those that are missing."""
-    return [strip or Strip.blank(end - x) for (x, strip), end in zip(strips.items(), cuts[1:], strict=False)]
 
 
 def _pen(console: Console) -> Pen:

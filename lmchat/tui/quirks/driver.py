@@ -28,6 +28,7 @@ from lmchat.terminal.guard import SignalGuard
 from lmchat.terminal.output import TerminalOutput
 from lmchat.tui.quirks.key_stream import KeyStream
 from lmchat.tui.quirks.keys import mend_keys
+from lmchat.tui.quirks.places import place_everywhere
 from lmchat.tui.quirks.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     Where the event loop hangs, the process ends with the same status all the same.
     """
     mend_keys()
+    place_everywhere()
     setattr(linux_driver, "WriterThread", Writer)  # noqa: B010 - a name that it does not export
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
