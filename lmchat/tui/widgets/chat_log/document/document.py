@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from lmchat.domain.message_path import MessagePath
 from lmchat.tui.widgets.chat_log.blocks import Block, Code
@@ -11,42 +10,28 @@ from lmchat.tui.widgets.chat_log.document.built import Built
 from lmchat.tui.widgets.chat_log.document.entries import Entries
 from lmchat.tui.widgets.chat_log.document.entry import Entry, likely_heights
 from lmchat.tui.widgets.chat_log.document.heights import Heights
+from lmchat.tui.widgets.chat_log.document.rows import Place, Rows, above
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.line import Line
 
-Place = tuple[int, int, int]
-"""Entry, block (-1 for the blank row above the entry), and line in the block with the blank row above it."""
+__all__ = ["KEPT_BLOCKS", "KEPT_ENTRIES", "Document", "Place"]
+
 KEPT_BLOCKS = 3_000
 """Blocks whose lines are kept; the oldest of the others are laid out again when they are looked at."""
 KEPT_ENTRIES = 1_000
 """Messages of those that were there at first that stay more than their text once they were looked at."""
 
 
-class Document:
+class Document(Rows):
     """Heights are exact for what was laid out, and estimates for the rest."""
 
     def __init__(self) -> None:
-        self.entries = Entries()
-        self.heights = Heights()
-        self.layout: Layout | None = None
+        super().__init__()
         self.uncoloured: list[tuple[Code, str]] = []
         """Fences that were laid out in pieces and have ended, with the words after their marks."""
         self._laid: deque[Block] = deque()
         self._built = Built()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    @property
-    def total(self) -> int:
-        """Lines of all of it."""
-        return self.heights.total
-
-    @property
-    def width(self) -> int:
-        """Cells of a line of text."""
-        return self.layout.page.text_width if self.layout else 80
 
     def load(self, path: MessagePath) -> None:
         """Take these messages, and no others."""
@@ -63,7 +48,7 @@ class Document:
         if not heights:
             return
         if len(self.heights):
-            self.heights[0] += _above(1)
+            self.heights[0] += above(1)
         self.heights.prepend(heights)
         for index in changed:
             self.rebuild(index)
@@ -131,12 +116,12 @@ class Document:
         """Bring the height of a message up to date."""
         entry = self.entries[index]
         if not entry.is_built:
-            self.heights[index] = entry.estimate(self.width) + _above(index)
+            self.heights[index] = entry.estimate(self.width) + above(index)
             return
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             entry.heights.append(_with_gap(block, number, block.estimate(self.width)))
-        self.heights[index] = entry.heights.total + _above(index)
+        self.heights[index] = entry.heights.total + above(index)
 
     def build(self, index: int) -> int:
         """Cut a message into blocks, once; return how many there are."""
@@ -156,7 +141,7 @@ class Document:
             block.lines = self.layout.lines(block, entry.references)
             block.height = len(block.lines)
             entry.heights[number] = _with_gap(block, number, block.height)
-            self.heights[index] = entry.heights.total + _above(index)
+            self.heights[index] = entry.heights.total + above(index)
             self._laid.append(block)
             self._want_colours(block)
         return entry.heights[number]
@@ -197,52 +182,6 @@ class Document:
                 block.lines = None
         return True
 
-    def locate(self, y: int) -> Place:
-        """Return what stands on a line."""
-        index, line = self.heights.find(y)
-        entry = self.entries[index]
-        if line < _above(index) or not len(entry.heights):
-            return index, -1, line
-        return index, *entry.heights.find(line - _above(index))
-
-    def position(self, place: Place) -> int:
-        """Return the line on which something stands."""
-        index, number, line = place
-        top = self.heights.top(index)
-        if number < 0:
-            return top + line
-        heights = self.entries[index].heights
-        return top + _above(index) + heights.top(min(number, len(heights))) + line
-
-    def line(self, place: Place) -> Line | None:
-        """Return the line at a place; None for a blank row and for what is not laid out."""
-        index, number, row = place
-        entry = self.entries[index]
-        if not 0 <= number < len(entry.blocks):
-            return None
-        lines = entry.blocks[number].lines
-        if lines is None:
-            return None
-        row -= entry.heights[number] - len(lines)
-        return lines[row] if 0 <= row < len(lines) else None
-
-    def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
-        """Yield so many lines from one on; None for blank rows. It ends with the document."""
-        if not self.entries or y >= self.total:
-            return
-        index, number, row = self.locate(y)
-        while count > 0 and index < len(self.entries):
-            entry = self.entries[index]
-            height = _above(index) if number < 0 else entry.heights[number]
-            lines = (entry.blocks[number].lines or []) if number >= 0 else []
-            for line in range(row, min(height, row + count)):
-                place = line - height + len(lines)
-                yield (index, number, line), lines[place] if place >= 0 and lines else None
-            count -= max(height - row, 0)
-            number, row = number + 1, 0
-            if number >= len(entry.heights):
-                index, number = index + 1, -1
-
     def surround(self, place: Place, above: int, below: int) -> None:
         """Lay out so many lines above and below a place, and the block that it is in."""
         index, number, line = place
@@ -278,14 +217,9 @@ def _is_same(old: Line, new: Line) -> bool:
     return old.segments == new.segments and old.text == new.text and old.is_wrapped == new.is_wrapped
 
 
-def _above(index: int) -> int:
-    """Return the blank rows above a message."""
-    return int(index > 0)
-
-
 def _with_rows_above(heights: list[int]) -> list[int]:
     """Return heights of messages from the first on, with the blank rows above each."""
-    return heights[:1] + [height + _above(1) for height in heights[1:]]
+    return heights[:1] + [height + above(1) for height in heights[1:]]
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:

@@ -5,62 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct, field
-
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
-from lmchat.domain.turn import Turn
-from lmchat.safe_text import safe_line, safe_text
-from lmchat.tui import figures
+from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.document.deltas import Delta
-from lmchat.tui.widgets.chat_log.document.heights import Heights
 from lmchat.tui.widgets.chat_log.document.parts import LivePart, live_parts, restated
+from lmchat.tui.widgets.chat_log.document.told import SAID, Told
 from lmchat.tui.widgets.chat_log.layout.furniture import (
-    end_blocks,
     prompt_blocks,
     refused,
     rule,
-    state_block,
     thought,
 )
 from lmchat.tui.widgets.chat_log.markdown.syntax import References
 
-_SAID = (TextPart, RefusalPart)
-_SHORT = 300
 
-
-class Entry(Struct):
+class Entry(Told):
     """A message, or a notice; its blocks are made when it comes near the screen."""
 
-    message: ChatMessage | None
-    """What it shows; None for a notice."""
-    note: str = ""
-    """The words of a notice."""
-    switch: str = ""
-    """The model that answers from here on, where it is another one than before."""
-    left_out: int = 0
-    """Messages before it that the next request leaves out."""
-    is_open: bool = False
-    """Whether it is the answer that is on its way."""
-    is_folded: bool = True
-    """Whether reasoning, a system prompt, or a file in a prompt is only told and not shown."""
-    is_source: bool = False
-    """Whether it is shown as source."""
-    turn: Turn | None = None
-    """Figures of the running turn."""
-    now_s: float = 0.0
-    """When they were taken."""
-    retry_in_s: float = 0.0
-    """Seconds to the next try."""
-    known_links: int = 0
-    """Link definitions that its lines were laid out with."""
-    parts: list[LivePart] = field(default_factory=list)
-    """What it holds, cut into blocks; empty until it is needed."""
-    blocks: list[Block] = field(default_factory=list)
-    """All its blocks, in order; empty until they are needed."""
-    heights: Heights = field(default_factory=Heights)
-    """Height of each block with the blank row before it."""
     _stable: int = 0
     _base: int = 0
     _thought_at: int | None = None
@@ -75,22 +38,10 @@ class Entry(Struct):
         """The link definitions that hold in it."""
         return next((part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {})
 
-    @property
-    def source(self) -> str:
-        """What is said, as received."""
-        if self.is_open:
-            return "".join(part.text for part in self.parts if part.kind in _SAID)
-        return self.message.text if self.message else ""
-
     def estimate(self, width: int) -> int:
         """Return the height that it may have before its blocks are known."""
         text = self.source
         return likely_heights([(len(text), text.count("\n"))], width)[0]
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether it is shown in another way than its message alone would be."""
-        return self.is_open or self.is_source or not self.is_folded or bool(self.left_out)
 
     def forget(self) -> None:
         """Forget all lines; blocks stay."""
@@ -104,7 +55,7 @@ class Entry(Struct):
     def build(self) -> None:
         """Make all blocks anew; those of Markdown that are laid out stay as they are."""
         self._thought_at = None
-        self.blocks = self._heads()
+        self.blocks = self.heads()
         self.blocks += self._body(len(self.blocks))
         self._base = self._stable = len(self.blocks)
         if self._last_grows:
@@ -112,7 +63,7 @@ class Entry(Struct):
             self._base = len(self.blocks) - len(last.tail.closed) - len(last.tail.open)
             self._stable = self._base + len(last.tail.closed)
         self._put_cursor()
-        self.blocks += self._foot()
+        self.blocks += self.foot()
         if not self.blocks:
             self.blocks.append(rule(""))
         self.heights.truncate(0)
@@ -175,9 +126,9 @@ class Entry(Struct):
         if not self.is_open or not self.blocks:
             return []
         changed = [len(self.blocks) - 1]
-        self.blocks[-1] = self._foot()[0]
+        self.blocks[-1] = self.foot()[0]
         if self._thought_at is not None:
-            block = thought(self._thought_words(), is_folded=self.is_folded)
+            block = thought(self.thought_words(), is_folded=self.is_folded)
             block.is_first = self.blocks[self._thought_at].is_first
             self.blocks[self._thought_at] = block
             changed.append(self._thought_at)
@@ -212,31 +163,17 @@ class Entry(Struct):
         self.parts.append(LivePart(ToolCallPart, index=index))
         return self.parts[-1]
 
-    def _heads(self) -> list[Block]:
-        heads = []
-        if self.left_out:
-            plural = "" if self.left_out == 1 else "s"
-            heads.append(rule(f"! {self.left_out} message{plural} left out", style="warning"))
-        if self.switch:
-            heads.append(rule(f"{safe_line(self.switch, limit=80)} answers from here"))
-        return heads
-
     def _body(self, heads: int) -> list[Block]:
         message = self.message
         if message is None:
             return [rule(self.note)]
         match message.role:
             case Role.SYSTEM:
-                return self._system(message)
+                return self.system(message)
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case _:
                 return self._answer(message, heads)
-
-    def _system(self, message: ChatMessage) -> list[Block]:
-        words = safe_line(message.text, limit=_SHORT)
-        blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
-        return blocks if self.is_folded else blocks + list(plain_blocks(safe_text(message.text)))
 
     def _answer(self, message: ChatMessage, heads: int) -> list[Block]:
         if not self.parts:
@@ -247,7 +184,7 @@ class Entry(Struct):
         for part in self.parts:
             if part.kind is ReasoningPart:
                 self._thought_at = heads + len(blocks)
-                blocks.append(thought(self._thought_words(), is_folded=self.is_folded))
+                blocks.append(thought(self.thought_words(), is_folded=self.is_folded))
                 if self.is_folded:
                     continue
             elif part.kind is RefusalPart:
@@ -263,33 +200,8 @@ class Entry(Struct):
 
     def _put_cursor(self) -> None:
         """Show where the next words will come."""
-        if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
+        if self.is_open and self.parts and self.parts[-1].kind in SAID and self.parts[-1].tail.open:
             self.parts[-1].tail.open[-1].has_cursor = True
-
-    def _thought_words(self) -> str:
-        if self.is_open:
-            thought_s = self.turn.thought_s(self.now_s) if self.turn else None
-            if self.is_thinking:
-                return (
-                    "Thinking…" if thought_s is None else f"Thinking… {max(thought_s, 0):.0f}{figures.GAP}s"
-                )
-        else:
-            receipt = self.message.receipt if self.message else None
-            thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
-        return "Thought" if thought_s is None else f"Thought for {figures.elapsed(thought_s)}"
-
-    def _foot(self) -> list[Block]:
-        if self.is_open:
-            return [state_block(self.turn, self.now_s, retry_in_s=self.retry_in_s)]
-        if self.message is None or self.message.role is not Role.ASSISTANT:
-            return []
-        return end_blocks(self.message)
-
-    @property
-    def is_thinking(self) -> bool:
-        """Whether reasoning is what comes now."""
-        has_ended = self.turn is not None and self.turn.thought_to_s is not None
-        return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart and not has_ended
 
 
 def likely_heights(extents: Iterable[tuple[int, int]], width: int) -> list[int]:

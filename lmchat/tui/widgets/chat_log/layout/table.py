@@ -158,12 +158,15 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     for number in range(last + 1):
         spans: list[Span] = []
         places: list[tuple[int, int]] = []
+        end = 0
         for column, parts in enumerate(cells):
             spans += [gap] if column else []
-            begin = sum(len(text) for text, _ in spans)
+            begin = end + len(gap[0]) * bool(column)
             part = parts[number][0] if number < len(parts) else []
-            spans += page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
-            places.append((begin, sum(len(text) for text, _ in spans)))
+            fitted = page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
+            end = begin + sum(len(text) for text, _ in fitted)
+            spans += fitted
+            places.append((begin, end))
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.cells = tuple(places)
         if number < last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, reference, table
@@ -24,8 +25,15 @@ _MOST_DOLLARS = 304
 _BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
 _SCHEME_CHARS = len("-https")
-_DUNDER = r"__[a-z][a-z0-9_]*__(?=\(|\.[a-z])"
-_DUNDER_MEMBER = r"__[a-z][a-z0-9_]*__"
+_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
+_DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
+_MOST_DUNDER = 90
+_MAY_END = frozenset("`~>*+-_#<$\\[0123456789")
+"""What a line begins with that can end a paragraph, a quote or an item, unless it is the head of a table."""
+_BlockRule = Callable[[StateBlock, int, int, bool], bool]
+_CHAINS = ("paragraph", "reference", "blockquote", "list")
+_OF_TABLES = ("paragraph", "reference")
+"""What a table may end."""
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
 _MOST_LOOKED_AT = 60
@@ -37,13 +45,39 @@ def teach(parser: MarkdownIt) -> MarkdownIt:
     block, inline = parser.block.ruler, parser.inline.ruler
     block.before("table", "deep", deep)
     block.before("table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
+    block.at("table", whole_table, {"alt": list(_OF_TABLES)})
     block.at("reference", shown_reference)
     inline.after("text", "address", address)
     inline.before("escape", "math", math)
     inline.before("emphasis", "dunder", dunder)
     inline.at("emphasis", emphasis)
+    _ask_once(parser)
     return parser
+
+
+def _ask_once(parser: MarkdownIt) -> None:
+    """Let one rule say whether a line ends what is above it: most begin with a letter, and end nothing.
+
+    The parser asks eight rules of each line, once for each quote around it, and twice for a paragraph.
+    """
+    ruler = parser.block.ruler
+    ending = [(f"ends {chain}", _ends(chain, ruler.getRules(chain)), {"alt": [chain]}) for chain in _CHAINS]
+    for name, rule in zip(ruler.get_active_rules(), ruler.getRules(""), strict=True):
+        ruler.at(name, rule)
+    for name, rule, options in ending:
+        ruler.push(name, rule, options)
+
+
+def _ends(chain: str, rules: list[_BlockRule]) -> _BlockRule:
+    """Return a rule that takes a line where one of some rules would, without asking those that cannot."""
+
+    def ends(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+        begin = state.bMarks[first] + state.tShift[first]
+        if begin < state.eMarks[first] and state.src[begin] not in _MAY_END:
+            return chain in _OF_TABLES and whole_table(state, first, last, silent)
+        return any(rule(state, first, last, silent) for rule in rules)
+
+    return ends
 
 
 def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -191,7 +225,8 @@ def dunder(state: StateInline, silent: bool) -> bool:
     if not state.src.startswith("__", start):
         return False
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
-    found = re.match(_DUNDER_MEMBER if is_member else _DUNDER, state.src[start : state.posMax])
+    end = min(start + _MOST_DUNDER, state.posMax)
+    found = re.match(_DUNDER_MEMBER if is_member else _DUNDER, state.src[start:end])
     if not found:
         return False
     if not silent:
