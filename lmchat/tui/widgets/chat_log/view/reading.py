@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from msgspec import Struct
 from textual import events
 from textual.binding import BindingType
 
 from lmchat.domain.message import ChatMessage
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.post import Post
+from lmchat.tui.widgets.chat_log.document.document import Place
+from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, note_around, take
 from lmchat.tui.widgets.chat_log.view.taking import TakingLog
 from lmchat.tui.widgets.message_acts import why_not
+
+
+class _Read(Struct):
+    """What was read when something was unfolded elsewhere in its message."""
+
+    entry: Entry
+    """The message."""
+    hold: Hold
+    """The row that the screen began with."""
+    was_following: bool
+    """Whether the end was followed."""
 
 
 class ReadingLog(TakingLog, can_focus=True):
     """A log that is read; what comes into it is the business of `ChatLog`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
+
+    _read: _Read | None = None
 
     class UndoWanted(Post, namespace="chat_log"):
         """What was deleted last shall come back; no message needs to be left for that."""
@@ -184,22 +200,64 @@ class ReadingLog(TakingLog, can_focus=True):
         return self.document.entries[index].is_open
 
     def toggle(self, attribute: str) -> None:
-        """Turn a way of showing the focused message over; its first row stays where it is."""
+        """Turn a way of showing the focused message over; its first row stays where it is.
+
+        What unfolds above or below the screen is brought there: it would not be seen that anything changed.
+        Folding it again brings back what was read.
+        """
         if self._cursor is None:
             return
         index, document = self._cursor, self.document
         entry = document.entries[index]
+        is_unseen = attribute == "is_folded" and self._is_fold_unseen(index)
+        is_back = attribute == "is_folded" and not entry.is_folded and self._is_in_fold(index)
         setattr(entry, attribute, not getattr(entry, attribute))
         offset = document.heights.top(index) - self.scroll_offset.y
         place = document.locate(self.scroll_offset.y) if offset < 0 else (index, -1, 0)
         hold = take(document, place, max(offset, 0))
         note_around(document, hold)
+        was_following = self.is_following
         document.rebuild(index)
-        if entry.is_open and self.is_following:
+        if is_unseen and not entry.is_folded:
+            self._read = _Read(entry, hold, was_following)
+            self.show_at(self._fold_rows(index)[0])
+        elif is_back and self._read is not None and self._read.entry is entry:
+            self._read_on(self._read)
+        elif entry.is_open and self.is_following:
             self.settle(changed=(index, -1, 0))
             self.refresh()
         else:
             self.show_at(find(document, hold), hold.offset)
+
+    def _read_on(self, read: _Read) -> None:
+        """Show what was read before a thought was unfolded."""
+        self._read = None
+        self.show_at(find(self.document, read.hold), read.hold.offset)
+        if read.was_following:
+            self.scroll_end()
+
+    def _fold_rows(self, index: int) -> list[Place]:
+        """Return where the rows stand that thought and files fold into; a system prompt has none."""
+        document = self.document
+        found = []
+        for number in range(document.build(index)):
+            block = document.entries[index].blocks[number]
+            if not block.source:
+                height = document.prepare(index, number)
+                if any(line.action == "fold" for line in block.lines or ()):
+                    found.append((index, number, height - 1))
+        return found
+
+    def _is_fold_unseen(self, index: int) -> bool:
+        """Whether all rows that a message folds into are off the screen."""
+        rows = [self.document.position(place) - self.scroll_offset.y for place in self._fold_rows(index)]
+        return bool(rows) and not any(0 <= row < self.size.height for row in rows)
+
+    def _is_in_fold(self, index: int) -> bool:
+        """Whether the screen begins with what would be folded away, or with the row that it folds into."""
+        at, number, _ = self.document.locate(self.scroll_offset.y)
+        block = self.document.entries[at].blocks[number] if at == index and number >= 0 else None
+        return block is not None and (block.is_thought or not self._is_fold_unseen(index))
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; do what is written there, or ask for a link."""
