@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import chain, groupby
+from operator import itemgetter
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.markdown.syntax import parse_inline
@@ -19,27 +22,51 @@ _TRIES = 3
 _MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
+MOST_WEIGHT = 600
+"""Signs that may be markup, and lines: what has as many before it has `PIECE_CHARS` is cut there."""
+_SIGNS = "*_`~[]<&\\$!:"
+_LEVELS_A_LINE = 4
+"""A line in as many quotes weighs as much as another line more: the parser goes over it once for each."""
 
 
-def cut_place(text: str) -> tuple[int, bool]:
+def weight_of(text: str, levels: int = 0) -> int:
+    """Return what parsing the text of a paragraph costs beside its characters; it grows with each character.
+
+    `levels` are those of the quotes and lists that it is known to stand in.
+    """
+    lines = text.count("\n")
+    quotes = max(line.count(">") for line in text.split("\n")) if lines and ">" in text else 0
+    return sum(map(text.count, _SIGNS)) + lines * (1 + (levels + quotes) // _LEVELS_A_LINE)
+
+
+def reach(text: str, levels: int = 0) -> int:
+    """Return after how many characters a paragraph that goes on is cut: fewer than usual if it is heavy."""
+    window = text[:PIECE_CHARS]
+    if weight_of(window, levels) < MOST_WEIGHT:
+        return PIECE_CHARS
+    return bisect_left(range(len(window)), MOST_WEIGHT, key=lambda end: weight_of(window[:end], levels))
+
+
+def cut_place(text: str, levels: int = 0) -> tuple[int, bool]:
     """Return where the first piece of a paragraph ends, and whether its rest begins with a letter.
 
-    Only its first `PIECE_CHARS` characters decide, however much of it is there. A place where no bold
+    Only the characters up to its `reach` decide, however much of it is there. A place where no bold
     words and no link are torn apart is better than a later one.
     """
-    window = text[: PIECE_CHARS + 1]
+    most = reach(text, levels)
+    window = text[: most + 1]
     for pattern in (_LINE, _WORD, _LETTER):
-        places = [match.end() for match in pattern.finditer(window, PIECE_CHARS // 2)]
-        places = [place for place in places if place <= PIECE_CHARS and not _is_inner(window, place)]
+        places = [match.end() for match in pattern.finditer(window, most // 2)]
+        places = [place for place in places if place <= most and not _is_inner(window, place)]
         if places:
-            whole = list(_looks(window))
+            whole = _looks(window)
             places = [place for place in places[-_MOST_PLACES:] if _is_outside(window[:place])] or places
             for place in places[: -1 - _TRIES : -1]:
-                if whole == list(_joined(window[:place], window[place:])):
+                if whole == _looks(window[:place], window[place:]):
                     return place, True
             return places[-1], True
-    place = PIECE_CHARS
-    while place > PIECE_CHARS - _MAX_CLUSTER and _is_inner(window, place):
+    place = most
+    while place > max(most - _MAX_CLUSTER, 1) and _is_inner(window, place):
         place -= 1
     return place, False
 
@@ -57,20 +84,20 @@ def _is_outside(text: str) -> bool:
     return not (text.count("**") % 2 or text.count("`") % 2) and text.count("[") == text.count("]")
 
 
-def _looks(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each character of a paragraph with what makes its style."""
+def _looks(*texts: str) -> list[tuple[str, str]]:
+    """Return the words of paragraphs one behind the other, with what makes the style of each run of them."""
+    found: list[tuple[str, str]] = []
+    for look, group in groupby(chain.from_iterable(map(_styled, texts)), key=itemgetter(1)):
+        found.append(("".join(words for words, _ in group), look))
+    return found
+
+
+def _styled(text: str) -> Iterator[tuple[str, str]]:
     stack = [""]
     for token in parse_inline(text, {}):
         if token.nesting == 1:
             stack.append(f"{stack[-1]} {token.type}")
         elif token.nesting == -1:
             stack.pop()
-        else:
-            look = stack[-1] if token.type in ("text", "softbreak") else f"{stack[-1]} {token.type}"
-            for char in token.content or token.type:
-                yield char, look
-
-
-def _joined(first: str, second: str) -> Iterator[tuple[str, str]]:
-    yield from _looks(first)
-    yield from _looks(second)
+        elif words := token.content or token.type:
+            yield words, stack[-1] if token.type in ("text", "softbreak") else f"{stack[-1]} {token.type}"

@@ -7,7 +7,7 @@ import re
 from msgspec import Struct, field
 
 from lmchat.tui.widgets.chat_log.blocks import HEAD_LINES, PIECE_CHARS, SEGMENT_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place
+from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place, reach
 from lmchat.tui.widgets.chat_log.markdown.fences import OpenFence
 from lmchat.tui.widgets.chat_log.markdown.nesting import (
     ABOVE_LISTS,
@@ -25,9 +25,6 @@ from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, parse
 
 OPEN_CHARS = 600
 """What is in a quote or an item of a list is closed one by one when the open tail is longer."""
-LOOK_AT_CHARS = PIECE_CHARS + 1
-"""A tail of this length is looked at whether it can be cut, and again after so many more."""
-LOOK_AGAIN_CHARS = 1_000
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """What begins a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
@@ -45,7 +42,7 @@ class OpenTail(Struct):
     """Link reference definitions so far; the text inside blocks needs them all."""
     _tail: str = ""
     _held: str = ""
-    _look_at: int = LOOK_AT_CHARS
+    _looked_at: int = 0
     _fence: OpenFence | None = None
     _is_first: bool = True
     _above: str = ""
@@ -63,7 +60,17 @@ class OpenTail(Struct):
     def _drop(self, chars: int) -> None:
         """Take so much from the beginning of the tail."""
         self._tail = self._tail[chars:]
-        self._look_at = LOOK_AT_CHARS
+        self._looked_at = 0
+
+    def _room(self, text: str = "") -> int:
+        """Return after how many characters of a text the tail is looked at whether it can be cut.
+
+        What is in no long paragraph was looked at before, and is not looked at again.
+        """
+        begun = self._tail[self._looked_at :]
+        if self._fence:
+            return PIECE_CHARS + 1 - len(begun)
+        return reach(begun + text[: PIECE_CHARS + 1], len(self._nest.levels)) + 1 - len(begun)
 
     def _leave(self) -> None:
         """Begin another block, within nothing."""
@@ -177,9 +184,9 @@ class OpenTail(Struct):
         if leaf is not None and leaf.type == "paragraph_open":
             count = max(span(leaf)[0] - head.count("\n"), 0)
         begin = sum(len(line) + 1 for line in lines[:count])
-        if len(self._tail) - begin <= PIECE_CHARS:
-            limit = begin + LOOK_AT_CHARS
-            self._look_at = limit if limit > len(self._tail) else len(self._tail) + LOOK_AGAIN_CHARS
+        levels = len(self._nest.levels)
+        if len(self._tail) - begin <= reach(self._tail[begin:], levels):
+            self._looked_at = begin
             return
         nest = nest_of(depths(self._nest, tokens, places, lines, self._ordinal))
         if self._frame:
@@ -188,7 +195,7 @@ class OpenTail(Struct):
                 self._drop(begin)
                 self._is_first, begin = False, 0
             self._frame = ""
-        place, is_word = cut_place(self._tail[begin:])
+        place, is_word = cut_place(self._tail[begin:], levels)
         self._cut(begin + place, _glued(nest, leaf, is_word=is_word))
 
 

@@ -18,19 +18,19 @@ class MarkdownTail(OpenTail):
         """Append text; afterwards `closed` and `open` cover all of it.
 
         What is cut may not depend on how a text was split: a tail is looked at where it has a certain
-        length, even if more came at once.
+        length or weight, even if more came at once.
         """
         text = self._normal(text, is_final=is_final)
         if is_final and not (text or self._tail or "\n").endswith("\n"):
             text += "\n"
         while text:
-            room = max(self._look_at - len(self._tail), 1)
+            room = max(self._room(text), 1)
             part, text = text[:room], text[room:]
             self._tail += part
             if "\n" in part:
                 while self._close_fence_lines() if self._fence else self._close_blocks():
                     pass
-            if len(self._tail) >= self._look_at:
+            if self._room() <= 0:
                 self._cut_giant()
         if is_final and self._fence:
             self._fence.end()
