@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.message_path import MessagePath
-from lmchat.domain.tokens import estimate_tokens
+from lmchat.domain.tokens import estimate_tokens, raw_tokens
 
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around a message, about."""
@@ -41,6 +41,20 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
 def estimate_message(message: ChatMessage, *, factor: float = 1.0) -> int:
     """Estimate the tokens that a message takes in a request."""
     return estimate_tokens(message.text, factor=factor) + MESSAGE_OVERHEAD_TOKENS
+
+
+def said_tokens(message: ChatMessage) -> int:
+    """Return the tokens of what an answer says, as far as its turn has seen them come; 0 for what is none.
+
+    What was thought, and calls of tools, were counted with it: the share of the text is what is sent again.
+    """
+    receipt = message.receipt
+    said = raw_tokens(message.text)
+    if message.role is not Role.ASSISTANT or receipt is None or not said:
+        return 0
+    seen = receipt.begun_tokens + (receipt.completion_tokens or 0)
+    rest = raw_tokens(message.reasoning) + sum(raw_tokens(call.arguments) for call in message.tool_calls)
+    return round(seen * said / (said + rest))
 
 
 def answer_reserve(limit: int | None, max_tokens: int | None) -> int:

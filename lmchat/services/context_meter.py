@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message, sizes_of
+from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message, said_tokens, sizes_of
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.message_path import MessagePath
 from lmchat.domain.server import Target
@@ -147,12 +147,16 @@ class ContextMeter:
     ) -> ContextUse:
         after: list[float] = []
         tokens = 0
-        for estimate, counted, model in MessagePath(messages).counts():
+        path = MessagePath(messages)
+        for estimate, counted, model in path.counts():
             if counted and (target is None or model == target.model_id):
                 tokens = counted
                 break
             after.append(estimate)
-        tokens += sum(sizes_of(after, factor))
+        sizes = sizes_of(after, factor)
+        newest = zip(sizes[:_RECALLED], reversed(path), strict=False)
+        least = [max(size, said_tokens(message)) for size, message in newest]
+        tokens += sum(least) + sum(sizes[_RECALLED:])
         return ContextUse(tokens=tokens, limit=limit, is_estimated=bool(after))
 
     def drafted(self, target: Target | None, messages: Sequence[ChatMessage], text: str) -> Drafted:

@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import Role, text_message
+from lmchat.domain.context import said_tokens
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.message_path import MessagePath, Stretch
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
@@ -242,3 +243,36 @@ async def test_an_answer_does_not_wait_for_a_count_that_does_not_come(desk, back
     desk.target = target(context_loaded=WINDOW)
     await say(desk, DIGITS * 3)
     assert desk.shown.conversation.messages[-1].text == "Yes."
+
+
+async def stopped_after(desk, *deltas):
+    """Ask, and stop once so much has come."""
+    desk._backend.scripts = [[RequestSent(), *deltas, asyncio.Event()]]
+    left = len(deltas)
+    async with aclosing(desk.shown.conversation.send("Go", desk.how_to_ask())) as events:
+        async for event in events:
+            left -= isinstance(event, TextDelta | ReasoningDelta)
+            if not left:
+                break
+    return desk.shown.conversation.messages[-1]
+
+
+async def test_what_a_stopped_answer_takes_is_never_less_than_the_tokens_that_came_of_it(desk):
+    before = desk.context_use().tokens
+    await stopped_after(desk, TextDelta(text="0x7f, " * 100, pieces=600))
+    use = desk.context_use()
+    assert before + 600 <= use.tokens < before + 700
+    assert use.is_estimated
+
+
+async def test_what_was_thought_is_no_part_of_what_is_taken(desk):
+    half = "0x7f, " * 100
+    await stopped_after(desk, ReasoningDelta(text=half, pieces=600), TextDelta(text=half, pieces=600))
+    assert 600 <= desk.context_use().tokens < 700
+
+
+async def test_an_answer_that_was_gone_on_with_takes_the_tokens_of_both_parts():
+    begun = replace(Receipt(completion_tokens=400), begun_tokens=600)
+    message = replace(text_message(Role.ASSISTANT, "0x7f, " * 100), receipt=begun)
+    assert said_tokens(message) == 1000
+    assert said_tokens(text_message(Role.USER, "0x7f, ")) == 0
