@@ -36,6 +36,8 @@ _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "
 """Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
 _SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
+_TAKEN_FOR_BLANKS = "[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
+"""Controls that the parser strips from the ends of a text, although they are to be seen."""
 
 
 class Layout:
@@ -73,14 +75,18 @@ class Layout:
     def _tokens(self, block: Block) -> list[Token]:
         """Return the structure of a block; the last line of one that is open is read as it will look."""
         text = block.head + block.source
-        tokens = parse_blocks(text, self._references, shows_definitions=True)
+        tokens = self._parsed(text)
         places = path(tokens) if block.has_cursor else ()
         if places:
             whole = block.head + _whole(block.source, tokens[places[-1]].type)
             if whole != text:
-                text, tokens = whole, parse_blocks(whole, self._references, shows_definitions=True)
+                text, tokens = whole, self._parsed(whole)
         self._source = text.split("\n")
         return tokens
+
+    def _parsed(self, text: str) -> list[Token]:
+        text = re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
+        return parse_blocks(text, self._references, shows_definitions=True)
 
     def _put_cursor(self, line: Line) -> None:
         """Put a cursor behind the last word, where there is room for it."""
@@ -153,7 +159,7 @@ class Layout:
         """Return prefixes with a mark more; where no room is left for text they begin anew at the edge."""
         if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [below]
-        return [*prefixes[0], mark], [*prefixes[1], below]
+        return _joined(prefixes[0], mark), _joined(prefixes[1], below)
 
     def _heading(self, token: Token) -> Style:
         if token.type != "heading_open":
@@ -251,10 +257,17 @@ class Layout:
         head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
-            self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
+            self._frames[key] = measured(*self._cells(self._parsed(block.info)), room)
         source = as_it_will_look(block.source, is_table=True) if block.has_cursor else block.source
-        rows, _ = self._cells(parse_blocks(head + source, self._references))
+        rows, _ = self._cells(self._parsed(head + source))
         return continued_lines(self.page, rows, self._frames[key], prefix)
+
+
+def _joined(prefix: Prefix, mark: Span) -> Prefix:
+    """Return a prefix with a mark more; marks of one style are one piece, however deep they are nested."""
+    if prefix and prefix[-1][1] == mark[1]:
+        return [*prefix[:-1], (prefix[-1][0] + mark[0], mark[1])]
+    return [*prefix, mark]
 
 
 def _whole(source: str, kind: str) -> str:

@@ -1,0 +1,166 @@
+"""Every character of an answer but Markdown's own signs is on the screen, and every one is in the copy."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
+from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.selection.copying import copied
+from lmchat.tui.widgets.chat_log.selection.selecting import Selected, message_ends
+from tests.support import hostile
+from tests.support.captures import NAMES, reads
+from tests.support.chat_log_app import LogApp, answer, plain_page, streaming
+from tests.support.markdown_corpus import CORPUS, GIANTS
+from tests.support.source_signs import must_be_seen, solid
+
+SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"
+SOUP = [
+    *("- {}\n", "  - {}\n", "    {}\n", "\t{}\n", "* {}", "1. {}\n", "7) {}\n", "- [ ] {}\n", "# {}\n"),
+    *("```{}\n", "~~~ {}\n", "```\n", "~~~\n", "`{}", "`", "> {}\n", ">{}\n", "---\n", "===\n"),
+    *("**{}**", "**{}", "_{}", "*{}", "~~{}~~", "\\{}", "&amp;{}", "&{};", "{} ", "{}\n", "\n", "\n\n"),
+    *("[{}]: http://y\n", "[{}]", "[{}](u)", "![{}](u)", "](", "[", "![", "{}: ", "[^{}]", "[^{}]: {}\n"),
+    *("<b>{}</b>", "<div {}>\n", "<!-- {}", "--> {}", "<br>{}", "<{}", "<details>\n{}\n", "<pre>{}\n\n"),
+    *("| {} | {} |\n", "|-|-|\n", "|a|{}|\n|-|-|\n", "http://{}.example ", "<http://{}>", "  \n", "\\\n"),
+    *("\\[ {} \\]", "\\[", "$${}$$", "$$\n", "${}$", "\\begin{{a}}{}\n", "\\end{{a}}"),
+    *("\r\n{}", "\x0c{}\x0c", "\x0b\n", "\x1f{}\n", "\u2028{}\u2028\n", "\x00{}", "\x85\n{}"),
+]
+"""Pieces of Markdown; each word in them is one of its own."""
+WIDTHS = (80, 30, 200)
+
+
+def recorded():
+    """The answers of the recordings."""
+    for name in NAMES:
+        body = b"".join(reads(name)).decode(errors="replace")
+        lines = [line[5:].strip() for line in body.splitlines() if line.startswith("data:")]
+        deltas = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        choices = [choice for one in deltas for choice in one.get("choices") or ()]
+        text = "".join(choice.get("delta", {}).get("content") or "" for choice in choices)
+        if text:
+            yield f"recorded {name}", text
+
+
+GIANT_CHARS = {"backticks": 800}  # where more of them is cut, other ticks make a pair
+
+TEXTS = {
+    **CORPUS,
+    "sheet": SHEET.read_text(),
+    **{f"giant {name}": made(GIANT_CHARS.get(name, PIECE_CHARS + 500)) for name, made in GIANTS.items()},
+    "footnotes": "A note[^1] and[^two].\n\n[^1]: Short\n[^two]: <b>More</b>\n",
+    "too many cells": "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |\n| \\| | `x` | <i>y</i> |\n",
+    "attacks": hostile.HOSTILE,
+    "attacks line by line": "\n\n".join((*hostile.ATTACKS, hostile.MARKUP)),
+    **dict(recorded()),
+}
+
+
+def on_screen(document):
+    """All rows as they are painted, without blanks; a row of a table cell by cell."""
+    document.sweep(0, None, 1, 1 << 40)
+    seen, cells = "", []
+    for _, line in document.rows(0, document.total):
+        if line is None:
+            continue
+        painted = "".join(segment.text for segment in line.segments)
+        parts = [painted[line.start + first : line.start + last] for first, last in line.cells]
+        cells = [one + two for one, two in zip(cells, parts, strict=True)] if cells else parts
+        if not line.tails:
+            seen += "".join(cells) or painted
+            cells = []
+    return solid(seen)
+
+
+def missing(source, seen, **options):
+    """What has to be seen from the first character on that is not; empty where nothing is missing."""
+    at = 0
+    for words, is_head in must_be_seen(source, **options):
+        place = at
+        for done, char in enumerate(words):
+            place = seen.find(char, place) + 1
+            if not place:
+                return words[done:]
+        at = at if is_head else place
+    return ""
+
+
+def document_with(entry):
+    document = Document()
+    document.set_page(plain_page(WIDTHS[0]))
+    document.append(entry)
+    return document
+
+
+def assert_all_is_there(document, source):
+    for width in (*WIDTHS, WIDTHS[0]):
+        document.set_page(plain_page(width))
+        assert not missing(source, on_screen(document)), width
+    whole = message_ends(0)
+    if source.strip():  # of an answer without words its receipt is copied
+        assert copied(document, Selected(whole, whole)) == source.strip("\n")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy(name):
+    assert_all_is_there(document_with(Entry(answer(TEXTS[name]))), TEXTS[name])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("giant ")) for name in TEXTS]
+)
+def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(name):
+    source, chance = TEXTS[name], random.Random(name)  # noqa: S311 - not a secret
+    document = document_with(Entry(streaming(), is_open=True))
+    entry, start, looks = document.entries[0], 0, {chance.randrange(len(source) + 1) for _ in range(3)}
+    while start < len(source):
+        size = chance.choice((1, 3, 20, 200, 1_000))
+        entry.feed(TextDelta(text=source[start : start + size]))
+        document.grow(0, is_exact=chance.random() < 0.5)
+        if any(place in looks for place in range(start, start + size)):
+            document.set_page(plain_page(chance.choice(WIDTHS)))
+            so_far = source[: start + size].rpartition("\n\n")[
+                0
+            ]  # in a last paragraph marks may lack their ends
+            assert not missing(so_far, on_screen(document), defined_in=source[: start + size])
+            assert entry.source == source[: start + size]
+        start += size
+    entry.finish(answer(source))
+    document.rebuild(0)
+    assert_all_is_there(document, source)
+
+
+async def test_every_character_is_in_the_copy_of_a_key_and_of_all_that_is_selected():
+    messages = [answer(text) for text in TEXTS.values() if text.strip()]
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = pilot.app.log_view
+        log.load(messages)
+        for message in messages:
+            log.show_message(message.message_id)
+            log.action_message("copy")  # as `y` does
+        await pilot.pause()
+        assert pilot.app.wanted() == [("copy", message.text) for message in messages]
+        log.action_select(-99)
+        assert log.selected_text == "\n\n".join(message.text.strip("\n") for message in messages)
+        await pilot.resize_terminal(33, 12)
+        assert log.selected_text == "\n\n".join(message.text.strip("\n") for message in messages)
+
+
+@given(st.lists(st.sampled_from(SOUP), min_size=2, max_size=14))
+@settings(max_examples=100, deadline=None)
+def test_no_word_of_a_soup_of_markdown_is_swallowed(pieces):
+    numbers = count(1)
+    parts = [(piece, [f"qz{next(numbers)}q" for _ in range(piece.count("{}"))]) for piece in pieces]
+    source = "".join(piece.format(*words) for piece, words in parts)
+    document = document_with(Entry(answer(source)))
+    document.set_page(plain_page(400))  # words of code are cut where a row ends
+    seen = on_screen(document)
+    assert [word for _, words in parts for word in words if word not in seen] == []
