@@ -52,7 +52,7 @@ def said_tokens(message: ChatMessage) -> int:
     said = raw_tokens(message.text)
     if message.role is not Role.ASSISTANT or receipt is None or not said:
         return 0
-    seen = receipt.begun_tokens + (receipt.completion_tokens or 0)
+    seen = receipt.whole.completion_tokens or 0
     rest = raw_tokens(message.reasoning) + sum(raw_tokens(call.arguments) for call in message.tool_calls)
     return round(seen * said / (said + rest))
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamEvent, TextDelta, ToolCallDelta
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    Receipt,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+)
 
 Piece = tuple[str, str]
 """A kind and a text, as the disk keeps them of an answer that is on its way."""
@@ -47,8 +55,8 @@ class GrowingAnswer(Struct):
     """Pieces of the words in which the model refuses."""
     calls: dict[int, ToolCallPart] = field(default_factory=dict)
     """Tool calls by their index."""
-    begun_tokens: int = 0
-    """Tokens of the unfinished answer that this one goes on with."""
+    begun: Receipt | None = None
+    """Figures of the unfinished answer that this one goes on with."""
     _begun: tuple[int, int] = (0, 0)
 
     @classmethod
@@ -57,8 +65,7 @@ class GrowingAnswer(Struct):
         texts = [begun.text] if begun and begun.text else []
         thoughts = [begun.reasoning] if begun and begun.reasoning else []
         figures = begun.receipt if begun else None
-        tokens = figures.begun_tokens + (figures.completion_tokens or 0) if figures else 0
-        return cls(texts=texts, thoughts=thoughts, begun_tokens=tokens, _begun=(len(texts), len(thoughts)))
+        return cls(texts=texts, thoughts=thoughts, begun=figures, _begun=(len(texts), len(thoughts)))
 
     def add(self, event: StreamEvent) -> tuple[Piece, ...]:
         """Take an event; return the pieces to keep on the disk, if it brought any."""

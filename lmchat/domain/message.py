@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Role(StrEnum):
@@ -92,6 +93,13 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Short id under which the log file has more."""
 
 
+def _joint_rate(*pieces: tuple[int, float | None]) -> float | None:
+    """Return the tokens a second of all pieces together, as far as it is known of them."""
+    known = [(tokens, rate) for tokens, rate in pieces if tokens and rate]
+    spans_s = sum(tokens / rate for tokens, rate in known)
+    return sum(tokens for tokens, _ in known) / spans_s if known else None
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """The figures of one answer; None where nothing was measured."""
 
@@ -119,6 +127,50 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """What cut it short, where the server's word is `length` and the figures tell."""
     begun_tokens: int = 0
     """Tokens of the unfinished answer that this one goes on with, which are in no other figure."""
+    begun_ttft_ms: float | None = None
+    """Time to the first token of that answer."""
+    begun_tokens_per_second: float | None = None
+    """Speed of that answer."""
+    begun_ms: float = 0.0
+    """Time that it took."""
+    begun_reasoning_ms: float | None = None
+    """How long the model thought in it."""
+
+    @property
+    def whole(self) -> Receipt:
+        """The figures of the whole answer: with those of what it goes on with, when its first token came."""
+        if not (self.begun_tokens or self.begun_ms):
+            return self
+        own = self.completion_tokens or 0
+        thought_ms = [ms for ms in (self.begun_reasoning_ms, self.reasoning_ms) if ms is not None]
+        return Receipt(
+            ttft_ms=self.ttft_ms if self.begun_ttft_ms is None else self.begun_ttft_ms,
+            tokens_per_second=_joint_rate(
+                (self.begun_tokens, self.begun_tokens_per_second), (own, self.tokens_per_second)
+            ),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.begun_tokens + own,
+            elapsed_ms=self.begun_ms + self.elapsed_ms,
+            reasoning_ms=sum(thought_ms) if thought_ms else None,
+            finish_reason=self.finish_reason,
+            retries=self.retries,
+            asked=self.asked,
+            limit=self.limit,
+        )
+
+    def after(self, begun: Receipt | None) -> Receipt:
+        """Return these figures as those of an answer that goes on with another one."""
+        if begun is None:
+            return self
+        whole = begun.whole
+        return replace(
+            self,
+            begun_tokens=whole.completion_tokens or 0,
+            begun_ttft_ms=whole.ttft_ms,
+            begun_tokens_per_second=whole.tokens_per_second,
+            begun_ms=whole.elapsed_ms,
+            begun_reasoning_ms=whole.reasoning_ms,
+        )
 
     @property
     def is_cut(self) -> bool:

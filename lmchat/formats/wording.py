@@ -44,14 +44,13 @@ def ending(message: ChatMessage) -> tuple[str, str] | None:
 
 def thought(message: ChatMessage) -> str:
     """Return the head above what a model thought."""
-    if message.receipt is None or message.receipt.reasoning_ms is None:
-        return "Thought"
-    return f"Thought for {message.receipt.reasoning_ms / 1e3:.1f} s"
+    thought_ms = message.receipt.whole.reasoning_ms if message.receipt else None
+    return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
 def answer_tokens(session: Session) -> tuple[int, bool]:
     """Return the tokens of all answers, and whether any of them is an estimate."""
-    receipts = [message.receipt for message in session.messages if message.receipt is not None]
+    receipts = [message.receipt.whole for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
     total = sum(receipt.completion_tokens or 0 for receipt in counted)
     return total, any(receipt.is_estimated for receipt in counted)

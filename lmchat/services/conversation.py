@@ -258,7 +258,7 @@ class Conversation:
             return
         self.turn, self.sent = turn.end(state, self._clock()), plan
         turn = self.turn
-        receipt = receipt_of(turn, how, self._answer.begun_tokens)
+        receipt = receipt_of(turn, how, self._answer.begun)
         final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)

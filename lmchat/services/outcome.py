@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from msgspec.structs import replace
-
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import ChatMessage, Failure, Receipt, new_id
 from lmchat.domain.server import Target
@@ -39,11 +37,10 @@ def failure_of(error: Exception) -> Failure:
     )
 
 
-def receipt_of(turn: Turn, how: HowToAsk, begun_tokens: int = 0) -> Receipt:
+def receipt_of(turn: Turn, how: HowToAsk, begun: Receipt | None = None) -> Receipt:
     """Return the figures of a turn, given what it was asked with, and what it went on with."""
     context = how.target.model.context if how.target.model else None
-    receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
-    return replace(receipt, begun_tokens=begun_tokens) if begun_tokens else receipt
+    return turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(begun)
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:

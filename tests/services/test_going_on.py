@@ -5,11 +5,12 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
+from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role, new_id, now
 from lmchat.domain.server import Product, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.formats.json_format import from_json, to_json
 from lmchat.services.asking import CONTINUE, HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
@@ -150,3 +151,27 @@ async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
     await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
     last = await last_on_disk(store, conversation)
     assert (last.text, last.receipt.begun_tokens) == ("One, two, ", 7)
+
+
+async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_its_requests(store):
+    counts = [
+        UsageReported(prompt_tokens=9, completion_tokens=tokens, tokens_per_second=rate)
+        for tokens, rate in ((100, 50.0), (60, 20.0), (40, 40.0))
+    ]
+    scripts = [[ReasoningDelta(text="So: "), TextDelta(text="One, "), counts[0], CUT]]
+    scripts += [[TextDelta(text="two, "), counts[1], CUT], [TextDelta(text="three."), counts[2], END]]
+    conversation, _ = await gone_on(store, Product.LLAMA_CPP, *scripts)
+    before = conversation.messages[-1].receipt
+    await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
+    session = await store.open_session(conversation.header.session_id)
+    last = session.messages[-1].receipt
+    assert (
+        last.completion_tokens == 40
+    )  # what the server counted last stays apart, for the ledger and the window
+    assert last.whole.completion_tokens == 200
+    assert last.whole.tokens_per_second == pytest.approx(200 / (2 + 3 + 1))
+    assert last.whole.elapsed_ms == before.begun_ms + before.elapsed_ms + last.elapsed_ms
+    assert last.whole.ttft_ms == before.begun_ttft_ms is not None
+    assert last.whole.reasoning_ms == before.begun_reasoning_ms is not None
+    assert last.whole.finish_reason == "stop"
+    assert from_json(to_json(session)).messages[-1].receipt == last

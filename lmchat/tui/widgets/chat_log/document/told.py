@@ -93,7 +93,7 @@ class Told(Struct):
                     "Thinking…" if thought_s is None else f"Thinking… {max(thought_s, 0):.0f}{figures.GAP}s"
                 )
         else:
-            receipt = self.message.receipt if self.message else None
+            receipt = self.message.receipt.whole if self.message and self.message.receipt else None
             thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
         return "Thought" if thought_s is None else f"Thought for {figures.elapsed(thought_s)}"
 

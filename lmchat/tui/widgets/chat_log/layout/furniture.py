@@ -190,7 +190,7 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     muted = page.styles["muted"]
     pieces = [safe_line(message.model, limit=80) or "answer"]
-    receipt = message.receipt or Receipt()
+    receipt = (message.receipt or Receipt()).whole
     if receipt.ttft_ms is not None:
         pieces.append(f"TTFT {figures.first_token(receipt.ttft_ms / 1e3)}")
     if receipt.tokens_per_second is not None:
@@ -232,12 +232,9 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
         left: list[list[Span]] = [[(message.state.value, _NULL)]]
     else:
         left = [[(f"{page.signs.down} {message.state.value}", page.styles["error"])]]
-    receipt = message.receipt or Receipt()
-    saved = receipt.begun_tokens + (receipt.completion_tokens or 0)
-    if saved:
-        is_estimated = receipt.is_estimated or receipt.begun_tokens > 0
-        count = figures.tokens(saved, is_estimated=is_estimated)
-        left.append([(_dot(page, f"{count}{figures.GAP}tok saved"), muted)])
+    receipt = (message.receipt or Receipt()).whole
+    if receipt.completion_tokens:
+        left.append([(_dot(page, f"{_token_words(receipt)} saved"), muted)])
     if message.model:
         left.append([(_dot(page, safe_line(message.model, limit=80)), muted)])
     if message.state is AnswerState.FAILED:

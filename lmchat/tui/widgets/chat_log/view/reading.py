@@ -34,7 +34,7 @@ class ReadingLog(TakingLog, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
 
-    _read: _Read | None = None
+    _read_before: _Read | None = None
 
     class UndoWanted(Post, namespace="chat_log"):
         """What was deleted last shall come back; no message needs to be left for that."""
@@ -219,19 +219,19 @@ class ReadingLog(TakingLog, can_focus=True):
         was_following = self.is_following
         document.rebuild(index)
         if is_unseen and not entry.is_folded:
-            self._read = _Read(entry, hold, was_following)
+            self._read_before = _Read(entry, hold, was_following)
             self.show_at(self._fold_rows(index)[0])
-        elif is_back and self._read is not None and self._read.entry is entry:
-            self._read_on(self._read)
+        elif is_back and self._read_before is not None and self._read_before.entry is entry:
+            self._read_again(self._read_before)
         elif entry.is_open and self.is_following:
             self.settle(changed=(index, -1, 0))
             self.refresh()
         else:
             self.show_at(find(document, hold), hold.offset)
 
-    def _read_on(self, read: _Read) -> None:
+    def _read_again(self, read: _Read) -> None:
         """Show what was read before a thought was unfolded."""
-        self._read = None
+        self._read_before = None
         self.show_at(find(self.document, read.hold), read.hold.offset)
         if read.was_following:
             self.scroll_end()
