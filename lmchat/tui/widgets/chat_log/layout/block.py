@@ -10,7 +10,7 @@ from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
-from lmchat.tui.widgets.chat_log.layout.inline import inline_spans
+from lmchat.tui.widgets.chat_log.layout.inline import addressed, inline_spans
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, harmless, safe_span, width_of
 from lmchat.tui.widgets.chat_log.layout.table import (
     Cell,
@@ -23,10 +23,16 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     table_lines,
 )
 from lmchat.tui.widgets.chat_log.line import Line, Span
-from lmchat.tui.widgets.chat_log.markdown.addresses import rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.half_written import as_it_will_look, without_end_of_code
 from lmchat.tui.widgets.chat_log.markdown.nesting import Rest, is_joined, path
-from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, closing, parse_blocks
+from lmchat.tui.widgets.chat_log.markdown.syntax import (
+    References,
+    Token,
+    cells_of,
+    closing,
+    is_row,
+    parse_blocks,
+)
 
 _NULL = Style.null()
 _INDENT = "  "
@@ -35,7 +41,6 @@ _LEAST_ROOM = MIN_WIDTH + 3
 _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 """Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
-_SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
 _TAKEN_FOR_BLANKS = "[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
 """Controls that the parser strips from the ends of a text, although they are to be seen."""
 
@@ -85,8 +90,7 @@ class Layout:
         return tokens
 
     def _parsed(self, text: str) -> list[Token]:
-        text = re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
-        return parse_blocks(text, self._references, shows_definitions=True)
+        return parse_blocks(_without_blanks(text), self._references, shows_definitions=True)
 
     def _put_cursor(self, line: Line) -> None:
         """Put a cursor behind the last word, where there is room for it."""
@@ -178,7 +182,7 @@ class Layout:
         if is_math:
             first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         for text in self._rest.content(token).removesuffix("\n").split("\n"):
-            yield from self.page.wrap(_addressed(safe_span(text), style), first=first, rest=rest)
+            yield from self.page.wrap(addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
     def _list(
@@ -229,8 +233,10 @@ class Layout:
             first = rest
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
-        content = token.content.removeprefix(GLUE)
-        return inline_spans(self.page, content, self._references, style)
+        return self._words(token.content, style)
+
+    def _words(self, content: str, style: Style) -> list[Span]:
+        return inline_spans(self.page, content.removeprefix(GLUE), self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         """Return the cells of a table by rows, and how its columns are aligned."""
@@ -258,9 +264,20 @@ class Layout:
         key = (block.info, room)
         if key not in self._frames:
             self._frames[key] = measured(*self._cells(self._parsed(block.info)), room)
+        columns = self._frames[key]
         source = as_it_will_look(block.source, is_table=True) if block.has_cursor else block.source
-        rows, _ = self._cells(self._parsed(head + source))
-        return continued_lines(self.page, rows, self._frames[key], prefix)
+        lines = _without_blanks(source).removesuffix("\n").split("\n")
+        if columns.widths and all(map(is_row, lines)):
+            cells = (cells_of(line, len(columns.widths)) for line in lines)
+            rows = [[], *([self._words(cell, _NULL) for cell in row] for row in cells)]
+        else:
+            rows, _ = self._cells(self._parsed(head + source))
+        return continued_lines(self.page, rows, columns, prefix)
+
+
+def _without_blanks(text: str) -> str:
+    """Return text with what the controls look like that are taken for blanks."""
+    return re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
 
 
 def _joined(prefix: Prefix, mark: Span) -> Prefix:
@@ -275,16 +292,3 @@ def _whole(source: str, kind: str) -> str:
     if kind in _OF_WORDS:
         return as_it_will_look(source)
     return without_end_of_code(source) if kind == "fence" else source
-
-
-def _addressed(text: str, style: Style) -> list[Span]:
-    """Return text with the addresses in it as links."""
-    spans: list[Span] = []
-    end = 0
-    for found in re.finditer(_SCHEME, text):
-        rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
-        if rest:
-            address = found[0] + rest
-            spans += [(text[end : found.start()], style), (address, style + Style(meta={"link": address}))]
-            end = found.end() + len(rest)
-    return [*spans, (text[end:], style)]

@@ -9,7 +9,7 @@ from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.layout.page import Page, safe_span
 from lmchat.tui.widgets.chat_log.line import Span
-from lmchat.tui.widgets.chat_log.markdown.addresses import can_be_opened, is_told_by
+from lmchat.tui.widgets.chat_log.markdown.addresses import can_be_opened, is_told_by, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, parse_inline
 
 BREAK = "\n"
@@ -18,6 +18,7 @@ _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
+_SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _MOST_SHOWN = 200
 """Characters of an address that are shown behind words which do not tell where they lead."""
@@ -28,6 +29,19 @@ def inline_spans(page: Page, text: str, references: References, style: Style) ->
     if _MARKS.isdisjoint(text) and "://" not in text:
         return [(safe_span(text), style)] if text else []
     return _Writer(page, style).write(parse_inline(text, references))
+
+
+def addressed(text: str, style: Style) -> list[Span]:
+    """Return text with the addresses in it as links."""
+    spans: list[Span] = []
+    end = 0
+    for found in re.finditer(_SCHEME, text):
+        rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
+        if rest:
+            address = found[0] + rest
+            spans += [(text[end : found.start()], style), (address, style + Style(meta={"link": address}))]
+            end = found.end() + len(rest)
+    return [*spans, (text[end:], style)]
 
 
 class _Writer:

@@ -30,6 +30,8 @@ _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
 """A column that holds more than so many cells has at least as many."""
+_MOST_CELLS = 2
+"""What one character takes at most."""
 _TO_COME = 4
 """Cells for longer numbers and names further down, where the first rows of a long table decide."""
 
@@ -154,7 +156,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
     gap = _gap(page, columns.gap)
     prefix = prefixes[0]
-    last = max(map(len, cells), default=0) - 1
+    last = max(map(len, cells), default=1) - 1
     for number in range(last + 1):
         spans: list[Span] = []
         places: list[tuple[int, int]] = []
@@ -167,12 +169,28 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
             end = begin + sum(len(text) for text, _ in fitted)
             spans += fitted
             places.append((begin, end))
+        _put_empty(spans, places, columns.widths[len(cells) :], gap)
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.cells = tuple(places)
         if number < last:
             line.tails = tuple(parts[number][1] if number < len(parts) else NO_WORDS for parts in cells)
+            line.tails += (NO_WORDS,) * (len(places) - len(cells))
         yield line
         prefix = prefixes[1]
+
+
+def _put_empty(spans: list[Span], places: list[tuple[int, int]], widths: list[int], gap: Span) -> None:
+    """Add the cells that a row lacks, all of them as one piece."""
+    if not widths:
+        return
+    end = places[-1][1] if places else 0
+    before = gap[0] if places else ""
+    for width in widths:
+        begin = end + len(before)
+        end, before = begin + width, gap[0]
+        places.append((begin, end))
+    blanks = gap[0].join(" " * width for width in widths)
+    spans.append(((gap[0] if len(places) > len(widths) else "") + blanks, gap[1]))
 
 
 def _gap(page: Page, width: int) -> Span:
@@ -186,7 +204,8 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
     for number, row in enumerate(rows[1:]):
         if number:
             yield page.line([], prefix=rest)
-        for name, value in zip(rows[0], row, strict=False):
+        values = [*row, *([] for _ in rows[0][len(row) :])]
+        for name, value in zip(rows[0], values, strict=False):
             label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
             for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
                 yield from page.wrap(spans, first=first, rest=[*rest, (_HANGING, _NULL)])
@@ -195,6 +214,9 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
 
 def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
     """Yield the lines of a cell, with what stands between each and the next: blanks, or nothing."""
+    if len(cell) == 1 and len(cell[0][0]) * _MOST_CELLS <= width and cell[0][0] != BREAK:
+        yield cell, NO_WORDS  # it surely fits
+        return
     for line in split_lines(cell):
         text = "".join(part for part, _ in line)
         bounds = [0, *wrap_points(text, width), len(text)]

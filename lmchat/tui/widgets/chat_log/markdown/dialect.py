@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock, reference, table
-from markdown_it.rules_block.table import escapedSplit
+from markdown_it.rules_block import StateBlock, reference
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 
-from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 from lmchat.tui.widgets.chat_log.markdown.addresses import rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.tables import whole_table
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
 MOST_LEVELS = 40
@@ -61,11 +60,11 @@ def _ask_once(parser: MarkdownIt) -> None:
     The parser asks eight rules of each line, once for each quote around it, and twice for a paragraph.
     """
     ruler = parser.block.ruler
-    ending = [(f"ends {chain}", _ends(chain, ruler.getRules(chain)), {"alt": [chain]}) for chain in _CHAINS]
+    ending = [(chain, _ends(chain, ruler.getRules(chain))) for chain in _CHAINS]
     for name, rule in zip(ruler.get_active_rules(), ruler.getRules(""), strict=True):
         ruler.at(name, rule)
-    for name, rule, options in ending:
-        ruler.push(name, rule, options)
+    for chain, rule in ending:
+        ruler.push(f"ends {chain}", rule, {"alt": [chain]})
 
 
 def _ends(chain: str, rules: list[_BlockRule]) -> _BlockRule:
@@ -132,48 +131,6 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
         token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=False)
         token.map = [first, state.line]
     return True
-
-
-def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table; what is too much for a row stays in its last cell, where the parser would drop it."""
-    count = len(state.tokens)
-    below = min(first + 1, last - 1)
-    if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
-        return False
-    if not table(state, first, last, silent):
-        return False
-    if silent:
-        return True
-    tokens = state.tokens[count:]
-    columns = sum(token.type == "th_open" for token in tokens)
-    cells = [token for token in tokens if token.type == "inline" and token.map]
-    for place in range(columns, len(cells), columns):
-        line = (cells[place].map or [0])[0]
-        text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
-        if text.count("|") >= columns:
-            for cell, content in zip(cells[place : place + columns], _row(text, columns), strict=False):
-                cell.content = content
-    return True
-
-
-def _row(text: str, columns: int) -> list[str]:
-    """Return the cells of a row: a bar within code divides none if there would be too many else."""
-    cells = _inner(escapedSplit(text))
-    if len(cells) > columns:
-        parts = re.split(r"(`+)(?=[^`])(.*?[^`])\1(?!`)", text)
-        for place in range(1, len(parts), 3):
-            parts[place + 1] = parts[place] + parts[place + 1].replace("|", "\\|") + parts[place]
-            parts[place] = ""
-        coded = _inner(escapedSplit("".join(parts)))
-        cells = coded if len(coded) >= columns else cells
-    return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
-
-
-def _inner(cells: list[str]) -> list[str]:
-    """Return cells without the empty ones before the first bar and behind the last."""
-    cells = cells[1:] if cells and not cells[0] else cells
-    cells = cells[:-1] if cells and not cells[-1] else cells
-    return [cell.strip() for cell in cells]
 
 
 def math(state: StateInline, silent: bool) -> bool:

@@ -25,6 +25,8 @@ from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, parse
 
 OPEN_CHARS = 600
 """What is in a quote or an item of a list is closed one by one when the open tail is longer."""
+_CELL_CHARS = 10
+"""A cell costs as much as so many characters of prose, also where it is empty."""
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """What begins a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
@@ -148,7 +150,8 @@ class OpenTail(Struct):
             while count and leaf.type == "code_block" and not lines[begin + count - 1].strip(" >\t\n"):
                 count -= 1  # blank lines at the end of code are none of it
         elif leaf.type == "table_open" and len(places) > 1:
-            count = fitting(lines[begin:])
+            columns = sum(token.type == "th_open" for token in tokens[places[-1] :])
+            count = fitting(lines[begin:], columns)
         else:
             return False
         if not count or begin + count >= len(lines):
@@ -206,11 +209,11 @@ def _glued(nest: Nest, leaf: Token | None, *, is_word: bool) -> Nest:
     return nest.glued(is_word=is_word)
 
 
-def fitting(lines: list[str]) -> int:
+def fitting(lines: list[str], columns: int) -> int:
     """Return how many lines of a table are as long as a piece; 0 where all are shorter."""
     size = 0
     for number, line in enumerate(lines):
-        size += len(line)
+        size += max(len(line), columns * _CELL_CHARS)
         if size > PIECE_CHARS:
             return max(number, HEAD_LINES + 1)
     return 0

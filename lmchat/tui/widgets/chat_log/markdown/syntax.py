@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ _LINE_ENDS = frozenset("\n\r\0")
 
 _LINK_SIGNS = ("[", "<", "://")
 """A block without any of these holds no link."""
+
+
+_ROW = re.compile(r" {0,3}(?:\||[^\W\d_])")
 
 
 class Token(Protocol):
@@ -84,6 +88,18 @@ def parse_inline(text: str, references: References) -> list[Token]:
     parser = _parsers()[1]
     parser.inline.parse(text, parser, {"references": references}, tokens)
     return tokens
+
+
+def is_row(line: str) -> bool:
+    """Whether a line below a table is a row of it, whatever follows: no other block begins like this."""
+    return _ROW.match(line) is not None
+
+
+def cells_of(row: str, columns: int) -> list[str]:
+    """Return the cells of a row of a table; those at its end may lack."""
+    from lmchat.tui.widgets.chat_log.markdown.tables import row_cells
+
+    return row_cells(row, columns)
 
 
 def closing(tokens: list[Token], position: int) -> int:

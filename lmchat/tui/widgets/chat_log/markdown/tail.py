@@ -8,7 +8,7 @@ from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, TABLE_ROWS, Blo
 from lmchat.tui.widgets.chat_log.markdown.fences import OpenFence, opening_of
 from lmchat.tui.widgets.chat_log.markdown.nesting import Nest, span
 from lmchat.tui.widgets.chat_log.markdown.open_tail import OPEN_CHARS, OpenTail, fitting
-from lmchat.tui.widgets.chat_log.markdown.syntax import Token, parse_blocks
+from lmchat.tui.widgets.chat_log.markdown.syntax import Token, is_row, parse_blocks
 
 
 class MarkdownTail(OpenTail):
@@ -57,6 +57,8 @@ class MarkdownTail(OpenTail):
     def _close_blocks(self) -> bool:
         """Close all blocks but the last, which more lines may still change; look only at complete lines."""
         lines = [line + "\n" for line in self._tail.split("\n")[:-1]]
+        if self._frame and all(map(is_row, lines)):
+            return self._close_rows(lines[:-1])
         head = self._head
         first = head.count("\n")
         is_glued = not head.endswith("\n") and bool(head)
@@ -66,7 +68,7 @@ class MarkdownTail(OpenTail):
         for token in top:
             if head and not self._frame and span(token)[0] >= first + is_glued:
                 self._leave()  # what the tail stood in ends before it
-            if token is top[-1]:
+            if token is top[-1] and not (self._frame and lines[-1].isspace()):
                 done = self._close_part(token, tokens, lines, (done, first))
             else:
                 self._close(self._cuts((token, tokens), lines, done, first), lines, (token, tokens), first)
@@ -77,6 +79,14 @@ class MarkdownTail(OpenTail):
             return self._cut_lines(tokens, lines, first)
         self._drop(sum(map(len, lines[:done])))
         return self._fence is not None or len(self._tail) > OPEN_CHARS
+
+    def _close_rows(self, rows: list[str]) -> bool:
+        """Close rows of a table that need no parser; what is below the last one may still end it."""
+        for row in rows:
+            self._put(Block(Kind.TABLE, row, self._frame))
+            self._is_first = False
+        self._drop(sum(map(len, rows)))
+        return False
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], place: tuple[int, int]) -> int:
         """Close what is certain of the last block: all items or rows but one, or the opening of a fence."""
@@ -183,4 +193,5 @@ def _items(token: Token, tokens: list[Token]) -> list[int]:
 
 def _framed(lines: list[str]) -> list[str]:
     """Return head and first rows of a table: those that decide about its widths."""
-    return lines[: fitting(lines) or HEAD_LINES + TABLE_ROWS][: HEAD_LINES + TABLE_ROWS]
+    columns = max(line.count("|") for line in lines[:HEAD_LINES])
+    return lines[: fitting(lines, columns) or HEAD_LINES + TABLE_ROWS][: HEAD_LINES + TABLE_ROWS]
