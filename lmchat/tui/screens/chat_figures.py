@@ -55,7 +55,7 @@ class ChatFigures(ChatParts):
         now_s = self.workspace.clock()
         self.telemetry.show(self._snapshot(now_s), now_s)
         self._show_status()
-        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
+        self.show_keys()
         self._set_pace()
         self._count_at_rest()
 
@@ -172,6 +172,11 @@ class ChatFigures(ChatParts):
         command = BY_ID[command_id]
         keys = keys_of(command, self.workspace.settings.keys)
         return written(keys.partition(",")[0]), command.label
+
+    def show_keys(self) -> None:
+        """Show what the keys do now; a message has more of them than words have room."""
+        has_bare = self.focused is self.log_view and self.log_view.selected is None
+        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")), has_bare=has_bare)
 
     def _hints(self) -> Sequence[Hint]:
         """What the keys do now; here nothing has keys yet, `ChatScreen` says what its own do."""

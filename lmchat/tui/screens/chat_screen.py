@@ -21,8 +21,8 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _MESSAGE_HINTS = (
-    *("copy", "copy_code", "edit", "regenerate", "resume", "fold", "fork"),
-    *("versions", "source", "pager", "delete", "undo"),
+    *("copy", "edit", "regenerate", "resume", "fold", "fork", "copy_code", "versions"),
+    *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _TAKE_BACK_HINT: Hint = ("Esc", "take back")
 _EDIT_HINTS: Sequence[Hint] = (("Enter", "send it anew"), ("Esc", "leave the edit"))
@@ -217,7 +217,7 @@ class ChatScreen(ChatCommands):
     @on(ChatLog.FocusMoved)
     def show_ways_on(self) -> None:
         """Name the keys of use to what has the focus: a message, or a prompt as long as nothing is typed."""
-        self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")))
+        self.show_keys()
 
     @on(KeysRow.CommandClicked)
     def run_clicked(self, event: KeysRow.CommandClicked) -> None:

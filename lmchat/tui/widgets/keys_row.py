@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from textual import events
@@ -18,13 +18,17 @@ Hint = tuple[str, str]
 """A key as it is written, or a slash command, and the word for what it does."""
 
 _BETWEEN = 2
+_BETWEEN_BARE = 1
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
 _TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "wanted")
 """Said on a smaller terminal, where not all can be seen."""
 
 
 class KeysRow(Widget):
-    """Hints that go whole where there is no room: the left ones from their end, then the right ones."""
+    """Hints that go whole where there is no room: the left ones from their end, then the right ones.
+
+    Where there are more keys than room, as those of a message, the last ones may stand without their words.
+    """
 
     class CommandClicked(Post):
         """A slash command was clicked."""
@@ -36,12 +40,13 @@ class KeysRow(Widget):
         super().__init__()
         self._left: tuple[Hint, ...] = ()
         self._right: tuple[Hint, ...] = ()
+        self._has_bare = False
 
-    def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
-        """Show other hints."""
-        new = (tuple(hints), tuple(right))
-        if new != (self._left, self._right):
-            self._left, self._right = new
+    def show(self, hints: Sequence[Hint], right: Sequence[Hint] = (), *, has_bare: bool = False) -> None:
+        """Show other hints; `has_bare` lets the last ones stand without words where these do not fit."""
+        new = (tuple(hints), tuple(right), has_bare)
+        if new != (self._left, self._right, self._has_bare):
+            self._left, self._right, self._has_bare = new
             self.refresh()
 
     def render(self) -> Content:
@@ -66,13 +71,17 @@ class KeysRow(Widget):
     def _fitting(self, width: int) -> tuple[list[Hint], list[Hint]]:
         columns, rows = self.app.size
         if columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS:
-            return fitting(self._left, self._right, width)
+            return fitting(self._left, self._right, width, has_bare=self._has_bare)
         return fitting((_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width)
 
 
-def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
-    """Return the hints that have room."""
+def fitting(
+    left: Sequence[Hint], right: Sequence[Hint], width: int, *, has_bare: bool = False
+) -> tuple[list[Hint], list[Hint]]:
+    """Return the hints that have room; with `has_bare` the last ones lose their words first."""
     kept, last = list(left), list(right)
+    if has_bare:
+        kept = _with_bare(kept, width - _length(last) - (_BETWEEN if last else 0))
     while kept and _length(kept) + _length(last) + (_BETWEEN if last else 0) > width:
         kept.pop()
     while last and _length(last) > width:
@@ -80,22 +89,39 @@ def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[li
     return kept, last
 
 
+def _with_bare(hints: Sequence[Hint], room: int) -> list[Hint]:
+    """Return all hints, as many with their words as fit; where not even the keys do, all with their words."""
+    for worded in range(len(hints), -1, -1):
+        tried = [*hints[:worded], *((key, "") for key, _ in hints[worded:])]
+        if _length(tried) <= room:
+            return tried
+    return list(hints)
+
+
 def _length(hints: Sequence[Hint]) -> int:
-    return sum(_width(hint) for hint in hints) + _BETWEEN * max(len(hints) - 1, 0)
+    return max((start + _width(hint) for start, hint in _placed(hints)), default=0)
 
 
 def _width(hint: Hint) -> int:
-    return cell_len(hint[0]) + 1 + cell_len(hint[1])
+    return cell_len(hint[0]) + (1 + cell_len(hint[1]) if hint[1] else 0)
+
+
+def _placed(hints: Sequence[Hint]) -> Iterator[tuple[int, Hint]]:
+    """Yield each hint with the column where it begins; keys without words stand close together."""
+    end, is_bare = -_BETWEEN, False
+    for hint in hints:
+        start = end + (_BETWEEN_BARE if is_bare and not hint[1] else _BETWEEN)
+        yield start, hint
+        end, is_bare = start + _width(hint), not hint[1]
 
 
 def _hint_at(hints: Sequence[Hint], x: int) -> Hint | None:
-    start = 0
-    for hint in hints:
-        if start <= x < start + _width(hint):
-            return hint
-        start += _width(hint) + _BETWEEN
-    return None
+    return next((hint for start, hint in _placed(hints) if start <= x < start + _width(hint)), None)
 
 
 def _join(hints: Sequence[Hint]) -> Content:
-    return Content(" " * _BETWEEN).join(content(((key, STRONG), (f" {word}", MUTED))) for key, word in hints)
+    line = Content("")
+    for start, (key, word) in _placed(hints):
+        gap = " " * (start - line.cell_length)
+        line += content(((gap, ""), (key, STRONG), (f" {word}" if word else "", MUTED)))
+    return line
