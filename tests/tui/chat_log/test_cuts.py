@@ -9,6 +9,7 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown import cutting
 from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place
 from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
 from tests.support.painted_lines import coloured_page, painted
@@ -57,6 +58,16 @@ def test_no_bold_words_are_torn_apart_where_another_place_is_near():
     bold = "cd " * 1_325 + "**bold words that go on** " + "ab " * 300
     assert cut_place(text)[0] > text.index("**")
     assert cut_place(bold)[0] <= bold.index("**")
+
+
+@pytest.mark.parametrize("text", ["x" * 9_000, "words " * 1_500, "line\n" * 1_800])
+def test_only_the_last_places_are_looked_at(monkeypatch, text):
+    asked = []
+    for name in ("_is_inner", "_is_outside"):
+        real = getattr(cutting, name)
+        monkeypatch.setattr(cutting, name, lambda *about, real=real: (asked.append(about), real(*about))[1])
+    cut_place(text)
+    assert len(asked) < 250  # of 2 000 letters between which it might be cut
 
 
 def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():

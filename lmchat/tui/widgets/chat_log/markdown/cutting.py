@@ -6,7 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
@@ -24,8 +24,9 @@ _MAX_CLUSTER = 64
 _JOINER = "\u200d"
 MOST_WEIGHT = 600
 """Signs that may be markup, and lines: what has as many before it has `PIECE_CHARS` is cut there."""
-_SIGNS = "*_`~[]<&\\$!:"
-_LEVELS_A_LINE = 4
+_SIGNS = "*_`~[]<<&\\$!:"
+"""What may begin markup; what may begin a link within angles counts twice."""
+_LEVELS_A_LINE = 3
 """A line in as many quotes weighs as much as another line more: the parser goes over it once for each."""
 
 
@@ -56,15 +57,17 @@ def cut_place(text: str, levels: int = 0) -> tuple[int, bool]:
     most = reach(text, levels)
     window = text[: most + 1]
     for pattern in (_LINE, _WORD, _LETTER):
-        places = [match.end() for match in pattern.finditer(window, most // 2)]
-        places = [place for place in places if place <= most and not _is_inner(window, place)]
+        ends = [match.end() for match in pattern.finditer(window, most // 2)]
+        fit = (place for place in reversed(ends) if place <= most and not _is_inner(window, place))
+        places = list(islice(fit, _MOST_PLACES))
         if places:
             whole = _looks(window)
-            places = [place for place in places[-_MOST_PLACES:] if _is_outside(window[:place])] or places
-            for place in places[: -1 - _TRIES : -1]:
+            outside = (place for place in places if _is_outside(window[:place]))
+            tried = list(islice(outside, _TRIES)) or places[:_TRIES]
+            for place in tried:
                 if whole == _looks(window[:place], window[place:]):
                     return place, True
-            return places[-1], True
+            return tried[0], True
     place = most
     while place > max(most - _MAX_CLUSTER, 1) and _is_inner(window, place):
         place -= 1
