@@ -102,9 +102,15 @@ def _in_time(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
 
 
 def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
-    """Yield style names instead of Pygments' kinds."""
+    """Yield style names instead of Pygments' kinds; neighbours of one style are one, a third of all."""
+    last, parts = "", [""]
     for kind, text in tokens:
-        yield _style_name(str(kind)[6:]), text
+        name = _style_of(kind)
+        if name != last:
+            yield last, "".join(parts)
+            last, parts = name, []
+        parts.append(text)
+    yield last, "".join(parts)
 
 
 def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
@@ -206,5 +212,6 @@ def _new_lexer(language: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _style_name(kind: str) -> str:
-    return next((name for prefix, name in _STYLES if kind.startswith(prefix)), "")
+def _style_of(kind: Any) -> str:
+    words = str(kind).removeprefix("Token.")
+    return next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
