@@ -60,7 +60,9 @@ def test_no_bold_words_are_torn_apart_where_another_place_is_near():
     assert cut_place(bold)[0] <= bold.index("**")
 
 
-@pytest.mark.parametrize("text", ["x" * 9_000, "words " * 1_500, "line\n" * 1_800])
+@pytest.mark.parametrize(
+    "text", ["x" * 9_000, "words " * 1_500, "line\n" * 1_800], ids=["x", "words", "lines"]
+)
 def test_only_the_last_places_are_looked_at(monkeypatch, text):
     asked = []
     for name in ("_is_inner", "_is_outside"):
