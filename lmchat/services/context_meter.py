@@ -23,6 +23,8 @@ _MOST_FACTOR = 4.0
 """No tokenizer differs more from our estimate; a count beyond this is a server's own mistake."""
 _MOST_COUNTS = 64
 """Conversations that the server's count is kept of."""
+_SEEN_SHARE = 0.6
+"""Fewer pieces than this share of our estimate held several tokens each: then the estimate tells more."""
 _CUT_SHARE = 0.6
 """A server that counts less than this share of our estimate has left something out."""
 _CUT_TOKENS = 1000
@@ -154,9 +156,8 @@ class ContextMeter:
                 break
             after.append(estimate)
         sizes = sizes_of(after, factor)
-        newest = zip(sizes[:_RECALLED], reversed(path), strict=False)
-        least = [max(size, said_tokens(message)) for size, message in newest]
-        tokens += sum(least) + sum(sizes[_RECALLED:])
+        newest = zip(after[:_RECALLED], sizes, reversed(path), strict=False)
+        tokens += sum(_size(*one) for one in newest) + sum(sizes[_RECALLED:])
         return ContextUse(tokens=tokens, limit=limit, is_estimated=bool(after))
 
     def drafted(self, target: Target | None, messages: Sequence[ChatMessage], text: str) -> Drafted:
@@ -167,6 +168,12 @@ class ContextMeter:
             return Drafted(tokens=max(total - use.tokens, 1), total=total, is_estimated=use.is_estimated)
         tokens = estimate_tokens(text, factor=self.factor(target))
         return Drafted(tokens=tokens, total=None, is_estimated=True)
+
+
+def _size(estimate: float, corrected: int, message: ChatMessage) -> int:
+    """Return what a message takes: what was seen of an answer as it came, else the estimate as corrected."""
+    seen = said_tokens(message)
+    return seen + MESSAGE_OVERHEAD_TOKENS if seen > _SEEN_SHARE * estimate else corrected
 
 
 def _key(target: Target) -> tuple[str, str]:

@@ -276,3 +276,16 @@ async def test_an_answer_that_was_gone_on_with_takes_the_tokens_of_both_parts():
     message = replace(text_message(Role.ASSISTANT, "0x7f, " * 100), receipt=begun)
     assert said_tokens(message) == 1000
     assert said_tokens(text_message(Role.USER, "0x7f, ")) == 0
+
+
+async def test_what_came_is_counted_and_not_corrected_by_what_was_learnt_of_a_short_prompt(desk):
+    await stopped_after(desk, TextDelta(text="ten chars " * 200, pieces=500))
+    before = desk.context_use().tokens
+    desk.meter.learn(desk.target, [text_message(Role.USER, "word " * 40)], 150)
+    assert desk.meter.factor(desk.target) > 2
+    assert 0 <= desk.context_use().tokens - before < 20
+
+
+async def test_pieces_of_several_tokens_each_are_no_count(desk):
+    await stopped_after(desk, TextDelta(text="ten chars " * 200, pieces=20))
+    assert desk.context_use().tokens >= 500

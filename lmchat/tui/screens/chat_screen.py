@@ -21,7 +21,7 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _MESSAGE_HINTS = (
-    *("copy", "edit", "regenerate", "resume", "fold", "fork", "copy_code", "versions"),
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "versions"),
     *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _TAKE_BACK_HINT: Hint = ("Esc", "take back")
