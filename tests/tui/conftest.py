@@ -3,6 +3,14 @@ from __future__ import annotations
 import pytest
 from textual.strip import Strip
 
+from tests.support.pilot_waits import shortened
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shortened_waits():
+    with shortened():
+        yield
+
 
 @pytest.fixture
 def colours_of_no_other_test(monkeypatch):
