@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
@@ -100,6 +101,24 @@ async def test_what_changes_something_is_done_once_when_its_key_is_pressed_twice
         await gone(desk, "Alpha.")
         await desk.pilot.press("y")
         await desk.until(lambda: desk.copied == ["one"], "the question is still there")
+
+
+async def test_a_key_that_is_held_until_it_repeats_does_once_what_it_does(tmp_path):
+    def press(key: str, time: float) -> None:
+        event = events.Key(key, key)
+        event.time = time
+        desk.app._driver.send_message(event)
+
+    async with desktop(tmp_path, ScriptedBackend(answer("Alpha.")), word_gap_s=0.05) as desk:
+        await focused(desk)
+        press("d", 100.0)
+        await gone(desk, "Alpha.")
+        for repeat in range(20):
+            press("d", 100.5 + 0.03 * repeat)
+        await desk.pilot.press("down", "y")
+        await desk.until(lambda: desk.copied == ["one"], "the question is still there")
+        press("d", 101.6)  # this time it is pressed
+        await desk.until(lambda: not desk.conversation.messages, "an empty session")
 
 
 async def test_a_blank_alone_is_not_typed(tmp_path):

@@ -1,4 +1,10 @@
-"""Words that are typed while a message has the focus: they belong into the prompt, and run no commands."""
+"""Words that are typed while a message has the focus: they belong into the prompt, and run no commands.
+
+Keys that begin, change or open something wait 0.2 s for a second letter. Doing at once and taking back would
+be felt less and harm more: `e` and `f` change prompt and session, `r` and `a` cost a request, `o` gives the
+terminal away, and what `t` and `l` open takes the next letters for itself, flashing at everyone who types.
+The other keys (`y`, `c`, `s`, Enter, `[`, `]`, `u`) act at once: a word that follows is whole in the prompt.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,10 @@ from lmchat.tui.widgets.chat_log.view.unseen import UnseenLines
 
 WORD_GAP_S = 0.2
 """Letters of one word come closer; a key that would change something waits so long whether one follows."""
+_REPEAT_GAP_S = 0.06
+"""What comes again in less is a key that is held: terminals repeat it every 20 to 50 ms, fingers take 80."""
+_REPEAT_DELAY_S = 1.0
+"""The longest time, as keyboards are set, from the press of a key to where it begins to repeat."""
 _NAMES = ("edit", "regenerate", "resume", "fork", "delete", "tree", "links", "pager")
 HELD = frozenset({*(f"message('{name}')" for name in _NAMES), "select(0)"})
 """Actions that begin, change or open something."""
@@ -32,6 +42,9 @@ class TypedOver(UnseenLines, can_focus=True):
         self._typed: list[events.Key] = []
         self._held_action = ""
         self._holding: Timer | None = None
+        self._is_repeating = False
+        self._last_done: events.Key | None = None
+        """The last press of the key that was done last."""
 
     def on_key(self, event: events.Key) -> None:
         """Pass on what is no key of a message: a slash, words, what no command has, and what follows them."""
@@ -82,6 +95,7 @@ class TypedOver(UnseenLines, can_focus=True):
         """Wait for what follows a key; pressed again at once it is no second command: `dd` deletes once."""
         event.stop()
         event.prevent_default()
+        self._is_repeating |= bool(self._typed) and event.time - self._typed[-1].time < _REPEAT_GAP_S
         self._typed.append(event)
         if self._holding is not None:
             self._holding.stop()
@@ -92,13 +106,24 @@ class TypedOver(UnseenLines, can_focus=True):
         return action in HELD or (action.startswith("hit(") and not self.finder.is_active)
 
     def _run_held(self) -> None:
-        """Do what waited."""
+        """Do what waited; a key that is still held since it was done is no second press."""
+        pressed, is_repeating = self._typed, self._is_repeating
         action = self._forget_typed()
-        if action:
+        if not action:
+            return
+        is_done = is_repeating and self._is_after_done(pressed[0])
+        self._last_done = pressed[-1]
+        if not is_done:
             self.call_later(self.app.run_action, action, self)
+
+    def _is_after_done(self, event: events.Key) -> bool:
+        """Whether a key comes so soon after it was done that it may have been held all the time."""
+        last = self._last_done
+        return last is not None and last.key == event.key and event.time - last.time <= _REPEAT_DELAY_S
 
     def _forget_typed(self) -> str:
         action, self._held_action, self._typed = self._held_action, "", []
+        self._is_repeating = False
         if self._holding is not None:
             self._holding.stop()
             self._holding = None
