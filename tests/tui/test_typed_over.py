@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import pytest
 from textual import events
 
@@ -111,13 +113,14 @@ async def test_a_key_that_is_held_until_it_repeats_does_once_what_it_does(tmp_pa
 
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha.")), word_gap_s=0.05) as desk:
         await focused(desk)
-        press("d", 100.0)
+        pressed_s = monotonic()
+        press("d", pressed_s)
         await gone(desk, "Alpha.")
         for repeat in range(20):
-            press("d", 100.5 + 0.03 * repeat)
+            press("d", pressed_s + 0.5 + 0.03 * repeat)
         await desk.pilot.press("down", "y")
         await desk.until(lambda: desk.copied == ["one"], "the question is still there")
-        press("d", 101.6)  # this time it is pressed
+        press("d", pressed_s + 1000)  # this time it is pressed
         await desk.until(lambda: not desk.conversation.messages, "an empty session")
 
 
