@@ -1,4 +1,8 @@
-"""A row of the log, known by what stands on it: it is found again however the log is laid out since."""
+"""A row of the log, known by what stands on it: it is found again however the log is laid out since.
+
+It is looked for as a spot is (see `spots`), but always found: where what stood on it is gone, one reads on
+next to that. A spot that is not found exactly is none: nobody copies what stands next to what was selected.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,8 @@ from msgspec import Struct
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document.document import Document, Place
 from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document.spots import carried, is_as_it_was, number_now, solid
 from lmchat.tui.widgets.chat_log.line import Line
-
-_HEAD_CHARS = 24
-"""So many first characters tell whether a block is one that has grown."""
 
 
 class Hold(Struct):
@@ -79,37 +81,27 @@ def find(document: Document, hold: Hold) -> Place:
         return hold.index, hold.number, hold.row
     document.build(hold.index)
     entry = document.entries[hold.index]
-    number = _number(entry, hold)
-    is_same = entry.blocks[number] is hold.block or entry.blocks[number].source == hold.block.source
-    before = _laid(document, hold.index, number)
-    chars = hold.chars
+    number = number_now(entry, hold.number, hold.block)
+    number = _nearest(entry, hold, hold.block) if number is None else number
+    chars, is_same = hold.chars, is_as_it_was(entry.blocks[number], hold.block)
+    if not is_same:
+        number, chars = carried(document, (hold.index, number), chars, is_row=True)
+    height = document.prepare(hold.index, number)
+    block = entry.blocks[number]
+    before = _before(block.lines or [])
     if is_same and hold.width != document.width and hold.total:
         chars = chars * before[-1] // hold.total
-    while not is_same and 0 < before[-1] <= chars and _goes_on(entry.blocks, number):
-        chars -= before[-1]  # the block that was open then is several by now
-        number += 1
-        before = _laid(document, hold.index, number)
     row = _row(before, chars, hold.row)
     if number != hold.number or not is_same:
-        hold.number, hold.block, hold.row, hold.chars = number, entry.blocks[number], row, chars
+        hold.number, hold.row, hold.chars = number, row, chars
         hold.total, hold.width = before[-1], document.width
-    else:
-        hold.block = entry.blocks[number]
-    return hold.index, number, row + entry.heights[number] - (len(before) - 1)
-
-
-def _goes_on(blocks: Sequence[Block], number: int) -> bool:
-    return number + 1 < len(blocks) and bool(blocks[number + 1].source)
-
-
-def _laid(document: Document, index: int, number: int) -> Sequence[int]:
-    document.prepare(index, number)
-    return _before(document.entries[index].blocks[number].lines or [])
+    hold.block = block
+    return hold.index, number, row + height - (len(before) - 1)
 
 
 def _before(lines: Sequence[Line]) -> list[int]:
     """Return how many characters stand before each line, and in all."""
-    return list(accumulate((len(line.text) - line.text.count(" ") for line in lines), initial=0))
+    return list(accumulate((solid(line.text) for line in lines), initial=0))
 
 
 def _row(before: Sequence[int], chars: int, row: int) -> int:
@@ -122,27 +114,12 @@ def _row(before: Sequence[int], chars: int, row: int) -> int:
     return max((place for place in range(count) if before[place] <= chars), default=0)
 
 
-def _number(entry: Entry, hold: Hold) -> int:
-    """Return the block that it is in now."""
-    blocks, block, number = entry.blocks, hold.block, min(hold.number, len(entry.blocks) - 1)
-    if block is None or blocks[number] is block:
+def _nearest(entry: Entry, hold: Hold, was: Block) -> int:
+    """Return the block that stands where one stood of which nothing is left."""
+    number = min(hold.number, len(entry.blocks) - 1)
+    if not was.source or hold.said < 0:
         return number
-    same = [place for place, one in enumerate(blocks) if one is block]
-    if same:
-        return same[0]
-    head = block.source[:_HEAD_CHARS]
-    if not head or (_is_alike(blocks[number], block) and blocks[number].source.startswith(head)):
-        return number
-    same = [place for place, one in enumerate(blocks) if _is_alike(one, block) and one.source == block.source]
-    if same:
-        return min(same, key=lambda place: abs(place - number))
-    if hold.said < 0:
-        return number
-    return min(hold.fold, number) if block.is_thought else _around(blocks, hold.said)
-
-
-def _is_alike(one: Block, other: Block) -> bool:
-    return one.kind is other.kind and one.is_thought == other.is_thought
+    return min(hold.fold, number) if was.is_thought else _around(entry.blocks, hold.said)
 
 
 def _around(blocks: Sequence[Block], said: int) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.line import Line
 
 END = 1 << 30
@@ -43,83 +45,94 @@ def spot_at(document: Document, index: int, number: int, at: int) -> Spot:
     block = document.entries[index].blocks[number]
     text = text_of(block.lines or [])
     at = min(max(at, 0), len(text))
-    return Spot(index, number, at, block, len(text), _solid(text[:at]))
+    return Spot(index, number, at, block, len(text), solid(text[:at]))
 
 
 def found_again(document: Document, spot: Spot) -> Spot | None:
     """Return where a place is now; None where what it stood in is shown no more, or in another way."""
-    if spot.block is None:
-        return spot if spot.index < len(document) else None
     if spot.index >= len(document):
         return None
+    if spot.block is None:
+        return spot
     document.build(spot.index)
-    blocks = document.entries[spot.index].blocks
-    if spot.number < len(blocks) and blocks[spot.number] is spot.block and spot.block.lines is not None:
-        return spot if _size(spot.block.lines) == spot.size else None
-    number = _number(blocks, spot)
+    entry = document.entries[spot.index]
+    number = number_now(entry, spot.number, spot.block)
     if number is None:
         return None
     document.prepare(spot.index, number)
-    block, text = blocks[number], text_of(blocks[number].lines or [])
-    if block is spot.block or block.source == spot.block.source:
-        is_same = len(text) == spot.size
-        return Spot(spot.index, number, spot.at, block, spot.size, spot.solid) if is_same else None
-    return _in_what_has_grown(document, spot, number)
-
-
-def _number(blocks: Sequence[Block], spot: Spot) -> int | None:
-    """Return which block a place is in now."""
-    was = spot.block
-    if was is None:
+    block = entry.blocks[number]
+    if not is_as_it_was(block, spot.block):
+        number, behind = carried(document, (spot.index, number), spot.solid)
+        place = _behind(text_of(entry.blocks[number].lines or []), behind)
+        return None if place is None else spot_at(document, spot.index, number, place)
+    if starts(block.lines or [])[-1] != spot.size:
         return None
-    same = [number for number, block in enumerate(blocks) if block is was]
-    same = same or [number for number, block in enumerate(blocks) if _is_same(block, was)]
-    if same:
-        return min(same, key=lambda number: abs(number - spot.number))
-    is_there = spot.number < len(blocks) and blocks[spot.number].kind is was.kind
-    return spot.number if is_there and _begins_as(blocks[spot.number].source, was.source) else None
+    return replace(spot, number=number, block=block)
 
 
-def _begins_as(source: str, other: str) -> bool:
+def number_now(entry: Entry, number: int, was: Block) -> int | None:
+    """Return which block of a message one is now that had a number; None where none is likely to be it."""
+    blocks = entry.blocks
+    if number < len(blocks) and blocks[number] is was:
+        return number
+    same = [at for at, block in enumerate(blocks) if block is was]
+    has_grown = number < len(blocks) and _is_alike(blocks[number], was) and _begins_as(blocks[number], was)
+    # an open end may be for a while as another block is
+    if was.source and not same and not (has_grown and entry.is_open):
+        equal = (at for at, block in enumerate(blocks) if block.source == was.source)
+        same = [at for at in equal if _is_alike(blocks[at], was)]
+    nearest = min(same, key=lambda at: abs(at - number), default=None)
+    return number if nearest is None and has_grown else nearest
+
+
+def is_as_it_was(block: Block, was: Block) -> bool:
+    """Whether a block holds what it held."""
+    return block is was or block.source == was.source
+
+
+def _is_alike(block: Block, was: Block) -> bool:
+    return block.kind is was.kind and block.is_thought == was.is_thought
+
+
+def _begins_as(block: Block, was: Block) -> bool:
     """Whether one may be what has become of the other: it has grown, or its end is in other blocks."""
+    source, other = block.source, was.source
     size = min(len(source.rstrip()), len(other.rstrip()), _HEAD_CHARS)
     return size > 0 and source[:size] == other[:size]
 
 
-def _is_same(block: Block, other: Block) -> bool:
-    return bool(other.source) and (block.kind, block.source) == (other.kind, other.source)
+def carried(
+    document: Document, block: tuple[int, int], count: int, *, is_row: bool = False
+) -> tuple[int, int]:
+    """Return the block that so many characters of an open end reach into by now, and how many are in it.
+
+    Where they end with a block, a place is behind its last character, a row before the first of the next.
+    """
+    index, number = block
+    blocks = document.entries[index].blocks
+    while True:
+        document.prepare(index, number)
+        size = solid(text_of(blocks[number].lines or []))
+        is_inside = count < size or count == (0 if is_row else size)
+        if is_inside or number + 1 == len(blocks) or not blocks[number + 1].source:
+            return number, count
+        number, count = number + 1, count - size
 
 
-def _in_what_has_grown(document: Document, spot: Spot, number: int) -> Spot | None:
-    """Return where a place is that was in the open end of an answer: it may be in several blocks by now."""
-    blocks, solid = document.entries[spot.index].blocks, spot.solid
-    while number < len(blocks) and blocks[number].source:
-        document.prepare(spot.index, number)
-        text = text_of(blocks[number].lines or [])
-        count = _solid(text)
-        if solid <= count:
-            return spot_at(document, spot.index, number, _behind(text, solid))
-        solid, number = solid - count, number + 1
-    return None
-
-
-def _behind(text: str, solid: int) -> int:
-    """Return the place behind so many characters that are no blanks."""
+def _behind(text: str, count: int) -> int | None:
+    """Return the place behind so many characters that are no blanks; None where there are fewer."""
     counts = accumulate((not char.isspace() for char in text), initial=0)
-    return next((place for place, count in enumerate(counts) if count == solid), len(text))
+    return next((place for place, one in enumerate(counts) if one == count), None)
 
 
-def _solid(text: str) -> int:
-    return sum(not char.isspace() for char in text)
+def solid(text: str) -> int:
+    """Return how many characters are no blanks: those stay when a block is cut, or wrapped in another way."""
+    return sum(map(len, text.split()))
 
 
 def text_of(lines: Sequence[Line]) -> str:
     """Return the text of a block, whatever it is wrapped to."""
     return "".join(line.text if line.is_wrapped else line.text + "\n" for line in lines)
-
-
-def _size(lines: Sequence[Line]) -> int:
-    return sum(len(line.text) + (not line.is_wrapped) for line in lines)
 
 
 def starts(lines: Sequence[Line]) -> list[int]:
