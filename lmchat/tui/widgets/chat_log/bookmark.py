@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lmchat.tui.widgets.chat_log.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take
 
@@ -10,7 +12,9 @@ _PARTS = (3, 5)
 
 
 def bookmark(log: ChatLog) -> str:
-    """Return what stands at the top of the screen; empty at the end."""
+    """Return what stands at the top of the screen, or is to stand there soon; empty at the end."""
+    if log.awaited_mark:
+        return log.awaited_mark
     if log.is_at_end or not len(log.document):
         return ""
     hold = take(log.document, log.document.locate(log.scroll_offset.y))
@@ -33,6 +37,9 @@ def go_to_bookmark(log: ChatLog, mark: str) -> bool:
     if index is None:
         return False
     number, row, *chars = map(int, mark.split(" ")[1:])
+    if not log.is_read(index, number):
+        log.wait_for(index, number, partial(go_to_bookmark, log, mark), mark=mark)
+        return True
     place = laid(log.document, (index, max(number, -1), max(row, 0)))
     if chars and place[1] >= 0:
         there = take(log.document, place)

@@ -21,7 +21,7 @@ from lmchat.tui.widgets.chat_log.document.deltas import Delta, merged, text_of
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.document.entries import switch
 from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.hold import note_around
+from lmchat.tui.widgets.chat_log.document.hold import Hold, note_around
 from lmchat.tui.widgets.chat_log.view.reading import ReadingLog
 from lmchat.tui.widgets.chat_log.view.unseen import COUNTED_LINES
 
@@ -59,6 +59,7 @@ class ChatLog(ReadingLog, can_focus=True):
     def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True) -> None:
         """Show other messages, from their end; those before them come with `fill` where they are not all."""
         self._drop_pending()
+        self.give_up_waiting()
         self._open = self._cursor = None
         self.is_whole, self._wants_top = is_whole, False
         self.finder.clear()
@@ -205,7 +206,7 @@ class ChatLog(ReadingLog, can_focus=True):
             return False
         entry = self.document.entries[index]
         if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
-            entry.parts.clear()
+            entry.take_parts(message)
         self.document.entries.replace(index, message)
         self._rebuilt(index)
         return True
@@ -266,13 +267,17 @@ class ChatLog(ReadingLog, can_focus=True):
     def _rebuilt(self, index: int) -> None:
         """Take up that a message is shown in another way; what is on the screen stays where it is."""
         self.keep_still()
-        holds = [hold for hold in (self._hold, self._seen) if hold is not None and hold.index == index]
-        for hold in holds:
-            note_around(self.document, hold)
+        for hold in self.holds():
+            if hold.index == index:
+                note_around(self.document, hold)
         self.document.rebuild(index)
         if not self.is_following:
             self._lay_out_unseen()
         self.settle(changed=(index, -1, 0))
+
+    def holds(self) -> list[Hold]:
+        """Return the places that are kept: of what is read, and of what was not on the screen yet."""
+        return [*super().holds(), *([self._seen] if self._seen is not None else [])]
 
     def _entry(self, message: ChatMessage) -> Entry:
         previous = self.document.entries.model_before(len(self.document))

@@ -11,6 +11,7 @@ from lmchat.tui.widgets.chat_log.document.entries import Entries
 from lmchat.tui.widgets.chat_log.document.entry import Entry, likely_heights
 from lmchat.tui.widgets.chat_log.document.heights import Heights
 from lmchat.tui.widgets.chat_log.document.rows import Place, Rows, above
+from lmchat.tui.widgets.chat_log.document.unread import StillReadingError, Unread
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.line import Line
@@ -32,6 +33,7 @@ class Document(Rows):
         """Fences that were laid out in pieces and have ended, with the words after their marks."""
         self._laid: deque[Block] = deque()
         self._built = Built()
+        self.unread = Unread()
 
     def load(self, path: MessagePath) -> None:
         """Take these messages, and no others."""
@@ -39,6 +41,7 @@ class Document(Rows):
         self.uncoloured.clear()
         self._laid.clear()
         self._built = Built()
+        self.unread = Unread()
         self._estimate()
 
     def prepend(self, earlier: MessagePath) -> None:
@@ -81,6 +84,7 @@ class Document(Rows):
             self.entries[index].build()
             self._built.add(self.entries[index])
             self._relink(index)
+            self.unread.use(self.entries[index])
         self.measure(index)
 
     def grow(self, index: int, *, is_exact: bool) -> Place:
@@ -93,6 +97,7 @@ class Document(Rows):
         if last < len(entry.blocks):
             old = entry.blocks[last].lines
         start = new_from = entry.grow()
+        self.unread.use(entry)
         if self._relink(index):
             start = 0  # what was laid out above is laid out again when it comes near the screen
         self.measure(index)
@@ -131,7 +136,32 @@ class Document(Rows):
             self.measure(index)
             self._built.add(entry)
         self._built.use(entry)
+        self.unread.use(entry)
         return len(entry.blocks)
+
+    def whole(self, index: int) -> int:
+        """Cut a message into blocks; return how many there are.
+
+        Raises:
+            StillReadingError: It is long, and not all of it was read by now.
+        """
+        count = self.build(index)
+        if self.entries[index].read_up_to >= 0:
+            raise StillReadingError(index)
+        return count
+
+    def is_read(self, index: int) -> bool:
+        """Whether no block of a message stands for what is not yet read."""
+        entry = self.entries.known(index)
+        return entry is None or entry.read_up_to < 0
+
+    def take_read(self, index: int) -> tuple[int, int] | None:
+        """Show what was read of a message by now; return the first block that is new, and how many are."""
+        changed = self.entries[index].take_read()
+        if changed is not None:
+            self._relink(index)
+            self.measure(index)
+        return changed
 
     def prepare(self, index: int, number: int) -> int:
         """Lay a block out, if it is not; return its height."""

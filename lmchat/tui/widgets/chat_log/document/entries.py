@@ -55,6 +55,10 @@ class Entries:
         yield from self._made.items()
         yield from enumerate(self._later, len(self._path))
 
+    def index(self, entry: Entry) -> int | None:
+        """Return where an entry is; None where it is not among these any more."""
+        return next((index for index, one in self.made() if one is entry), None)
+
     @property
     def first_id(self) -> str:
         """The id of the first message; empty where there is none."""

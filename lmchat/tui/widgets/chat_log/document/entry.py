@@ -10,7 +10,8 @@ from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role,
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.document.deltas import Delta
-from lmchat.tui.widgets.chat_log.document.parts import LivePart, live_parts, restated
+from lmchat.tui.widgets.chat_log.document.parts import LivePart, completed, live_parts, restated
+from lmchat.tui.widgets.chat_log.document.rest import AT_ONCE_CHARS
 from lmchat.tui.widgets.chat_log.document.told import SAID, Told
 from lmchat.tui.widgets.chat_log.layout.furniture import (
     prompt_blocks,
@@ -48,7 +49,7 @@ class Entry(Told):
         for block in self.blocks:
             block.forget()
         for part in self.parts:
-            for block in part.blocks():
+            for block in part.tail.closed + part.tail.open:
                 block.forget()
         self.heights.truncate(0)
 
@@ -60,13 +61,22 @@ class Entry(Told):
         self._base = self._stable = len(self.blocks)
         if self._last_grows:
             last = self.parts[-1]
-            self._base = len(self.blocks) - len(last.tail.closed) - len(last.tail.open)
+            self._base = len(self.blocks) - len(last.tail.closed) - len(last.ending())
             self._stable = self._base + len(last.tail.closed)
         self._put_cursor()
         self.blocks += self.foot()
         if not self.blocks:
             self.blocks.append(rule(""))
         self.heights.truncate(0)
+
+    def build_whole(self) -> None:
+        """Make all blocks at once, however long that takes."""
+        self.build()
+        while (part := self.unread) is not None:
+            part.read(AT_ONCE_CHARS)
+            self.blocks.clear()
+        if not self.blocks:
+            self.build()
 
     def feed(self, delta: Delta) -> None:
         """Take what arrived; `grow` or `build` shows it."""
@@ -100,13 +110,15 @@ class Entry(Told):
         if not self._last_grows or not self.blocks:
             self.build()
             return 0
-        start, tail, foot = self._stable, self.parts[-1].tail, self.blocks[-1]
+        start, part, foot = self._stable, self.parts[-1], self.blocks[-1]
+        tail = part.tail
         known = start - self._base
         del self.blocks[start:]
         self.heights.truncate(start)
         self.blocks += self._mark(tail.closed[known:])
         self._stable = self._base + len(tail.closed)
-        self.blocks += self._mark(tail.open)
+        part.at, part.shown = self._stable, len(tail.closed)
+        self.blocks += self._mark(part.ending())
         self._put_cursor()
         self.blocks.append(foot)  # what it tells changes with `tell`, not with the words
         return start
@@ -114,12 +126,47 @@ class Entry(Told):
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of an answer; blocks that are right already stay."""
         self.close()
-        kinds = [part.kind for part in self.parts]
-        is_same = self.source == message.text and not message.tool_calls and len(kinds) == len({*kinds})
-        was = "".join(part.text for part in self.parts if part.kind is ReasoningPart)
-        if not (is_same and was == message.reasoning):
-            self.parts.clear()
+        self.take_parts(message)
         self.message, self.is_open, self.turn = message, False, None
+
+    def take_parts(self, message: ChatMessage) -> None:
+        """Take the parts of another value of its message, if any were taken; `build` shows them."""
+        if self.parts:
+            self.parts = completed(self.parts, message.parts)
+
+    @property
+    def unread(self) -> LivePart | None:
+        """The part that is to be read next: what nobody wanted to see need not be."""
+        return next((part for part in self.parts if part.is_begun and part.is_unread), None)
+
+    @property
+    def read_up_to(self) -> int:
+        """The first block that stands for what is not yet read; -1 where there is none."""
+        return next((part.at for part in self.parts if part.at >= 0 and part.is_unread), -1)
+
+    def take_read(self) -> tuple[int, int] | None:
+        """Put blocks that were read in place of one that stood for them; return the first, and how many.
+
+        Of several parts the first is shown that has some, so this is to be called as soon as one is read.
+        """
+        place = next((n for n, part in enumerate(self.parts) if part.at >= 0 and part.is_behind), None)
+        if place is None:
+            return None
+        part, is_last = self.parts[place], place == len(self.parts) - 1
+        first, new = part.at, part.tail.closed[part.shown :]
+        come = self._mark(new + part.ending(), is_thought=part.kind is ReasoningPart)
+        self.blocks[first : first + 1] = come
+        self.heights.truncate(first)
+        part.at, part.shown = first + len(new), len(part.tail.closed)
+        by = len(come) - 1
+        for other in self.parts[place + 1 :]:
+            other.at += by if other.at >= 0 else 0
+        if self._thought_at is not None and self._thought_at > first:
+            self._thought_at += by
+        self._base += 0 if is_last else by
+        self._stable = part.at if is_last else self._stable + by
+        self._put_cursor()
+        return first, len(come)
 
     def tell(self) -> list[int]:
         """Make the rows anew that tell about the running turn; return which blocks they are."""
@@ -178,9 +225,12 @@ class Entry(Told):
     def _answer(self, message: ChatMessage, heads: int) -> list[Block]:
         if not self.parts:
             self.parts = live_parts(message.parts, is_open=self.is_open)
+        for part in self.parts:
+            part.at = -1
         if self.is_source:
             return list(plain_blocks(safe_text(self.source)))
         blocks: list[Block] = []
+        room = AT_ONCE_CHARS
         for part in self.parts:
             if part.kind is ReasoningPart:
                 self._thought_at = heads + len(blocks)
@@ -189,7 +239,9 @@ class Entry(Told):
                     continue
             elif part.kind is RefusalPart:
                 blocks.append(refused())
+            room = part.begin(room)
             blocks += self._mark(part.blocks(), is_thought=part.kind is ReasoningPart)
+            part.at, part.shown = heads + len(blocks) - len(part.ending()), len(part.tail.closed)
         return blocks
 
     def _mark(self, blocks: list[Block], *, is_thought: bool | None = None) -> list[Block]:

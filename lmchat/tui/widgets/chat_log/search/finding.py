@@ -121,7 +121,7 @@ class Finder:
         if entry.message is None or entry.is_open or document.layout is None or index == self.index:
             return self.counts[index]
         copy = Entry(entry.message, is_folded=False, is_source=entry.is_source)
-        copy.build()
+        copy.build_whole()
         return self._hits.shown(document.layout, copy)
 
     def has_hit(self, index: int) -> bool:
@@ -140,7 +140,7 @@ class Finder:
     def recount(self, document: Document, index: int) -> None:
         """Count the hits of one message that is new, or changed; the current one stays with its words."""
         self._grown = -1, 0, 0
-        if self.query is None:
+        if self.query is None or not document.is_read(index):
             return
         self.counts += [0] * (len(document) - len(self.counts))
         if index == self.index:
@@ -156,7 +156,7 @@ class Finder:
 
     def grown(self, document: Document, index: int, start: int) -> None:
         """Count the hits of an answer again that has grown from a block on."""
-        if self.query is None or index >= len(self.counts):
+        if self.query is None or index >= len(self.counts) or not document.is_read(index):
             return
         entry = document.entries[index]
         if self._grown[0] != index or self._grown[1] > start:
@@ -193,7 +193,7 @@ class Finder:
 
     def resolve(self, document: Document) -> None:
         """Find out anew where the current hit is shown."""
-        if self._index >= 0:
+        if self._index >= 0 and document.is_read(self._index):
             self._settle(document, self._index, self._nth, 1)
 
     def _neighbour(self, index: int, by: int) -> int | None:
@@ -248,7 +248,7 @@ class Finder:
     def _inside(self, document: Document, index: int) -> list[tuple[int, int]]:
         """Return the blocks of a message, what is folded first, with the hits that each is likely to show."""
         entry = document.entries[index]
-        document.build(index)
+        document.whole(index)
         is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
         parts = [(_HIDDEN, self._folded_away(document.layout, entry))]
         for number in range(len(entry.blocks)):
@@ -274,7 +274,7 @@ class Finder:
         if is_sure or entry.is_open or layout is None:
             return count
         copy = Entry(message, is_folded=False)
-        copy.build()
+        copy.build_whole()
         return self._hits.shown(layout, copy, is_thought=True)
 
     def marks(self, layout: Layout | None, entry: Entry, number: int, row: int) -> Iterator[Mark]:

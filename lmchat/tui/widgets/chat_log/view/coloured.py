@@ -11,10 +11,10 @@ from textual.worker import Worker
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.layout.code import language_of
 from lmchat.tui.widgets.chat_log.layout.lexing import read_whole
-from lmchat.tui.widgets.chat_log.view.viewport import Viewport
+from lmchat.tui.widgets.chat_log.view.long import LongView
 
 
-class ColouredView(Viewport, can_focus=True):
+class ColouredView(LongView, can_focus=True):
     """A viewport that has code lexed as a whole, on a thread, when its fence has ended."""
 
     def __init__(self, **options: Any) -> None:

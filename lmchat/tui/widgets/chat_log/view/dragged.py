@@ -59,6 +59,8 @@ class DraggedView(FoundView, can_focus=True):
 
     def copy_selection(self) -> bool:
         """Copy what is selected, and select it no more; return whether there was any text."""
+        if self.selected is not None:
+            self.read_all(self.selected.start.index, self.selected.end.index)
         text = self.selected_text
         if text:
             self.post_message(CopyText(text))

@@ -58,6 +58,7 @@ class FoundView(ColouredView, can_focus=True):
     def find(self, *words: str, first: int | None = None) -> int:
         """Mark all hits, also in what comes later; return how many there are, as far as was looked by now."""
         self._is_seeking = False
+        self.give_up_waiting()
         self._wanted = words
         self._last = words if any(words) else self._last
         if first is None:
@@ -72,8 +73,13 @@ class FoundView(ColouredView, can_focus=True):
             return
         self.find(*words, first=index)
         self._wanted = ()  # they belong to this session alone
-        self._show_hit(has_hit=self.finder.go_to(self.document, index))
-        self._unfolded = -1
+        self.when_read(partial(self._show_words, message_id))
+
+    def _show_words(self, message_id: str) -> None:
+        index = self.document.entries.place(message_id)
+        if index is not None:
+            self._show_hit(has_hit=self.finder.go_to(self.document, index))
+            self._unfolded = -1
 
     def seek(self, words: str) -> None:
         """Mark all hits and show the first one from here on; go back where there is none."""
@@ -109,6 +115,7 @@ class FoundView(ColouredView, can_focus=True):
     def clear_find(self) -> None:
         """Mark hits no more; the view stays where it is."""
         self.finder.clear()
+        self.give_up_waiting()
         self._counting, self._begun_at, self._unfolded, self._is_seeking = None, None, -1, False
         self._wanted = ()
         self.refresh()
@@ -137,7 +144,11 @@ class FoundView(ColouredView, can_focus=True):
         self.refresh()
 
     def _step(self, step: int) -> None:
+        self.when_read(partial(self._step_now, step))
+
+    def _step_now(self, step: int) -> None:
         self._show_hit(has_hit=self.finder.step(self.document, step))
+        self.tell_found()
 
     def _show_hit(self, *, has_hit: bool) -> None:
         """Bring the current hit into view, and unfold what it is in."""
@@ -151,8 +162,11 @@ class FoundView(ColouredView, can_focus=True):
         if finder.is_hidden:
             document.entries[index].is_folded = False
             document.rebuild(index)
-            finder.recount(document, index)
             self._unfolded, is_moved = index, True
+            if not document.is_read(index):
+                self.wait_for(index, None, partial(self._show_hit, has_hit=True))
+                return
+            finder.recount(document, index)
         if finder.place is None:
             return
         if not 0 <= was < self.size.height - finder.rows_below:

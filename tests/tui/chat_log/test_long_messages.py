@@ -1,0 +1,426 @@
+"""A long message is read piece by piece: never much at once, and in the end it looks the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.message import RefusalPart, TextPart, ToolCallPart
+from lmchat.domain.message_path import MessagePath
+from lmchat.tui.intents import CopyText
+from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
+from lmchat.tui.widgets.chat_log.document import entry as entries
+from lmchat.tui.widgets.chat_log.document import parts, unread
+from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit, ends_at, message_ends
+from lmchat.tui.widgets.chat_log.view import long
+from tests.support.chat_log_app import LogApp, answer, plain_page, question, rows, screen_text, streaming
+from tests.support.markdown_corpus import CORPUS, GIANTS
+from tests.support.random_talk import chance_of, prose, text
+
+pytestmark = pytest.mark.timeout(120)
+PARAGRAPHS = "\n\n".join(f"Paragraph {n} of a long answer." for n in range(400))
+MOST_CHARS = 150
+DEFINED = "[r]: http://example.org/r\n[other]: http://example.org/other\n\n"
+"""Links that are defined later look different from then on, which moves what stands below."""
+READING = "reading a long message"
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """What is rather short counts as long, so that a test is quick."""
+    monkeypatch.setattr(entries, "AT_ONCE_CHARS", MOST_CHARS)
+    monkeypatch.setattr(parts, "AT_ONCE_CHARS", MOST_CHARS)
+    monkeypatch.setattr(parts, "FIRST_CHARS", 60)
+    monkeypatch.setattr(unread, "READ_CHARS", 70)
+    monkeypatch.setattr(long, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(long, "SLICE_S", 0)
+
+
+@pytest.fixture
+def by_hand(short, monkeypatch):
+    """Nothing is read but what a test has read."""
+
+    async def nothing(_):
+        return
+
+    monkeypatch.setattr(long.LongView, "_read_long", nothing)
+
+
+def step(log):
+    """Read a piece and show it."""
+    log.document.unread.read()
+    log._show_read()
+
+
+def read_to_end(log):
+    while log.document.unread:
+        step(log)
+
+
+async def until_read(pilot):
+    while pilot.app.log_view.document.unread or pilot.app.log_view._is_reading_long:
+        await pilot.pause()
+
+
+def looks(document, index=0):
+    """Rows of a message, all laid out; where it is cut into blocks is not seen."""
+    document.sweep(index, 0, 1, 1_000_000)
+    entry, found = document.entries[index], []
+    for number, block in enumerate(entry.blocks):
+        lines = [line.text for line in block.lines or []]
+        found += [""] * (entry.heights[number] - len(lines)) + lines
+    return found
+
+
+def document_of(*messages, page):
+    document = Document()
+    document.load(MessagePath(messages))
+    document.set_page(page)
+    return document
+
+
+def at_once(message, *, page, **changes):
+    """Rows of a message that is cut into blocks at once."""
+    document = document_of(page=page)
+    index = document.append(Entry(message, **changes))
+    document.entries[index].build_whole()
+    document.measure(index)
+    return looks(document)
+
+
+MESSAGES = {
+    **{name: answer(words) for name, words in CORPUS.items() if words},
+    **{name: answer(grown(1_500)) for name, grown in GIANTS.items()},
+    "thought": answer(PARAGRAPHS[:2_000], thought=PARAGRAPHS[:1_500]),
+    "several": replace(
+        answer(""),
+        parts=(
+            TextPart(text=PARAGRAPHS[:700]),
+            ToolCallPart(call_id="1", name="look", arguments='{"a": [' + "1, 2,\n" * 200 + "3]}"),
+            RefusalPart(text=PARAGRAPHS[:600]),
+            TextPart(text="The end."),
+        ),
+    ),
+}
+
+
+def show_read(document):
+    for _ in document.unread.entries():
+        document.take_read(0)
+    assert document.heights.total == document.entries[0].heights.total
+    assert len(document.entries[0].heights) == len(document.entries[0].blocks)
+
+
+def refold(document, *, is_folded):
+    document.entries[0].is_folded = is_folded
+    document.rebuild(0)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_that_is_read_in_pieces_looks_as_one_that_is_read_at_once(short, name):
+    message, chance, width = MESSAGES[name], chance_of(len(name)), 60
+    document = document_of(message, page=plain_page(width))
+    document.build(0)
+    while document.unread:
+        is_more = document.unread.read()
+        match chance.randrange(10):
+            case 0:
+                document.set_page(plain_page(width := chance.choice([30, 60, 90])))
+            case 1:
+                document.sweep(0, None, -1, chance.randrange(60))
+            case 2:
+                refold(document, is_folded=chance.choice([True, False]))
+        if not is_more or chance.random() < 0.5:
+            show_read(document)
+    refold(document, is_folded=False)
+    while document.unread:
+        document.unread.read()
+        show_read(document)
+    assert looks(document) == at_once(message, page=plain_page(width), is_folded=False)
+
+
+@pytest.fixture
+def stretches(monkeypatch):
+    """How many characters are cut in one go of the event loop, each time."""
+    monkeypatch.setattr(long, "SLICE_S", 0)
+    stretches, feed = [0], MarkdownTail.feed
+
+    def counted(tail, words, *, is_final=False):
+        if not stretches[-1]:
+            asyncio.get_running_loop().call_soon(stretches.append, 0)
+        stretches[-1] += len(words)
+        feed(tail, words, is_final=is_final)
+
+    monkeypatch.setattr(MarkdownTail, "feed", counted)
+    return stretches
+
+
+async def _opened(log, giant):
+    log.load([question("Go on."), answer(giant)])
+
+
+async def _streamed(log, giant):
+    log.load([question("Go on.")])
+    log.begin_answer(streaming())
+    await log.apply(TextDelta(text=giant))
+    log.flush()
+    log.finish(answer(giant))
+
+
+async def _shown_as_source_and_back(log, giant):
+    log.load([question("Go on."), answer(giant)])
+    log._cursor = 1
+    log.toggle("is_source")
+    await asyncio.sleep(0)
+    log.toggle("is_source")
+
+
+async def _thought(log, giant):
+    log.load([question("Go on."), answer("Said.", thought=giant)])
+    log._cursor = 1
+    log.toggle("is_folded")
+
+
+@pytest.mark.parametrize("way", [_opened, _streamed, _shown_as_source_and_back, _thought])
+async def test_no_stretch_of_the_loop_cuts_more_than_a_few_characters(pilot, log, stretches, way):
+    giant = PARAGRAPHS * 10
+    await way(log, giant)
+    await until_read(pilot)
+    assert sum(len(block.source) for block in log.document.entries[1].blocks) > 0.9 * len(giant)
+    assert max(stretches) <= parts.FIRST_CHARS + unread.READ_CHARS
+
+
+async def test_a_message_of_common_length_is_there_at_once(pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS)])
+    assert "Paragraph 399" in screen_text(log)
+    assert not log.document.unread
+
+
+async def test_what_is_not_read_yet_is_told_and_the_end_is_followed(by_hand, pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS)])
+    assert READING in screen_text(log)
+    assert "qwen3-8b" in screen_text(log)
+    seen = set()
+    while log.document.unread:
+        assert log.is_at_end
+        seen.add(READING in screen_text(log))
+        step(log)
+    assert seen == {True}
+    assert "Paragraph 399" in screen_text(log)
+    assert READING not in screen_text(log)
+
+
+def said(log):
+    """Rows but those that say that something is read."""
+    return [(row, words) for row, words in enumerate(rows(log)) if words.strip() and READING not in words]
+
+
+def held(log):
+    """Rows that have to stay: with text above what is not read, that; else all."""
+    top, shown, found = log.scroll_offset.y, said(log), []
+    for row, words in shown:
+        between = range(top + shown[0][0], top + row)
+        if any(log.document.locate(y)[1] == log.document.entries[1].read_up_to for y in between):
+            break
+        found.append((row, words))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_what_is_read_stays_where_it_is_while_the_rest_comes(by_hand, pilot, log, seed):
+    chance = chance_of(seed)
+    log.load(
+        [
+            question("Go on."),
+            answer(DEFINED + text(chance, 12), thought=prose(chance, 300)),
+            question("And?"),
+            answer(DEFINED + text(chance, 6)),
+        ]
+    )
+    await pilot.pause()
+    while log.document.unread:
+        log.scroll_to(y=chance.randrange(max(log.max_scroll_y, 1)))
+        for _ in range(chance.randrange(6)):
+            before = held(log)
+            step(log)
+            assert set(before) <= set(said(log))
+    assert log.document.is_read(1)
+
+
+async def test_one_who_waits_within_what_is_not_read_sees_it_come_where_he_is(by_hand, pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS)])
+    await pilot.pause()
+    log.scroll_relative(y=-120)
+    assert not said(log)
+    read_to_end(log)
+    assert READING not in screen_text(log)
+    numbers = [int(words.split()[1]) for _, words in said(log) if "Paragraph" in words]
+    assert 320 < numbers[0] < 345  # two rows each, so 60 and a screen before the last
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_is_done_meanwhile_the_log_looks_as_if_it_had_been_read_at_once(
+    short, monkeypatch, seed
+):
+    chance = chance_of(seed)
+    messages = [question("Go on."), answer(text(chance, 8), thought=prose(chance, 200)), question("And?")]
+    streamed = text(chance, 6)
+    async with LogApp().run_test(size=(80, 30)) as pilot:
+        log = pilot.app.log_view
+        log.load(messages)
+        log.begin_answer(streaming())
+        acts = [
+            lambda: pilot.resize_terminal(chance.choice([50, 80, 110]), 30),
+            lambda: log.scroll_to(y=chance.randrange(max(log.max_scroll_y, 1))),
+            log.scroll_home,
+            log.scroll_end,
+            lambda: log.find("alpha"),
+            lambda: log.next_hit(chance.choice([1, -1])),
+            log.clear_find,
+            lambda: log.toggle("is_folded"),
+            lambda: log.toggle("is_source"),
+        ]
+        for start in range(0, len(streamed), 200):
+            await log.apply(TextDelta(text=streamed[start : start + 200]))
+            log.flush()
+            log._cursor = 1
+            done = chance.choice(acts)()
+            if asyncio.iscoroutine(done):
+                await done
+            await asyncio.sleep(0)
+        log.finish(answer(streamed))
+        log.clear_find()
+        for name, wanted in (("is_source", False), ("is_folded", True)):
+            if getattr(log.document.entries[1], name) is not wanted:
+                log._cursor = 1
+                log.toggle(name)
+        await pilot.resize_terminal(80, 30)
+        await until_read(pilot)
+        shown = [looks(log.document, index) for index in range(len(log.document))]
+        page = log.document.layout.page
+        last = log.document.entries[3].message
+    assert shown == [at_once(message, page=page) for message in (*messages, last)]
+
+
+async def test_a_bookmark_in_the_middle_is_gone_to_as_soon_as_it_is_read(by_hand, pilot, log):
+    messages = [question("Go on."), answer(PARAGRAPHS)]
+    log.load(messages)
+    read_to_end(log)
+    log.scroll_to(y=301)
+    mark, seen = bookmark(log), rows(log)
+    log.load([question("Other.")])
+    log.load(messages)
+    assert go_to_bookmark(log, mark)
+    assert not said(log)
+    step(log)
+    assert bookmark(log) == mark  # one may leave before it is reached
+    read_to_end(log)
+    assert rows(log) == seen
+    assert bookmark(log) == mark
+
+
+async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilot, log):
+    messages = [question("Go on."), answer(PARAGRAPHS)]
+    log.load(messages)
+    read_to_end(log)
+    log.scroll_to(y=301)
+    mark = bookmark(log)
+    log.load(messages)
+    go_to_bookmark(log, mark)
+    step(log)
+    log.scroll_home(animate=False)
+    await pilot.pause()
+    read_to_end(log)
+    assert log.scroll_offset.y == 0
+
+
+@pytest.mark.parametrize("by", [1, -1])
+async def test_a_hit_in_what_is_not_read_is_gone_to_as_soon_as_it_is(by_hand, pilot, log, by):
+    log.load([question("Go on."), answer(PARAGRAPHS.replace("Paragraph 250 ", "needle 250 "))])
+    log.find("needle")
+    log.next_hit(by)
+    assert log.finder.standing == (0, 1)
+    read_to_end(log)
+    assert log.finder.standing == (1, 1)
+    assert "needle 250" in screen_text(log)
+
+
+async def test_a_hit_in_a_long_thought_unfolds_it_and_is_shown(by_hand, pilot, log):
+    thought = PARAGRAPHS.replace("Paragraph 250 ", "needle 250 ")
+    log.load([question("Go on."), answer("Said.", thought=thought)])
+    log.find("needle")
+    log.next_hit(1)
+    read_to_end(log)
+    assert "needle 250" in screen_text(log)
+
+
+async def test_a_long_thought_that_is_folded_is_not_read(by_hand, pilot, log):
+    log.load([question("Go on."), answer("Said.", thought=PARAGRAPHS)])
+    assert not log.document.unread
+    assert "Said." in screen_text(log)
+
+
+async def test_a_copy_has_all_of_a_message_that_is_still_being_read(by_hand, pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS)])
+    log.focus()
+    await pilot.press("y")
+    assert pilot.app.wanted()[-1] == ("copy", PARAGRAPHS)
+    assert log.document.unread
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_selection_over_what_is_not_read_copies_it(by_hand, pilot, log, monkeypatch, is_whole):
+    log.load([question("Go on."), answer(PARAGRAPHS), question("And?")])
+    log.scroll_home(animate=False)
+    start = message_ends(1)
+    if not is_whole:
+        step(log)
+        place = log.document.locate(log.document.heights.top(1) + 1)
+        start = ends_at(log.document, place, 0, Unit.PARAGRAPH)
+    log._select(Selected(start, message_ends(2), Unit.CHARACTER))
+    posted = []
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "post_message", posted.append)
+        assert log.copy_selection()
+    assert [one.text for one in posted if isinstance(one, CopyText)] == [PARAGRAPHS + "\n\nAnd?"]
+
+
+async def test_another_session_ends_the_reading_and_nothing_is_left(short, pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS * 3)])
+    await asyncio.sleep(0)
+    assert log._is_reading_long
+    left = log.document.entries[1]
+    log.load([question("Other.")])
+    was = left.read_up_to
+    await until_read(pilot)
+    assert left.read_up_to == was >= 0
+    assert not [worker for worker in pilot.app.workers if worker.group == "reading" and worker.is_running]
+
+
+async def test_the_final_form_of_a_long_answer_keeps_what_was_read(by_hand, pilot, log):
+    log.load([question("Go on.")])
+    log.begin_answer(streaming())
+    for start in range(0, 4_000, 100):
+        await log.apply(ReasoningDelta(text=PARAGRAPHS[start : start + 100]))
+        log.flush()
+    for start in range(0, 4_000, 100):
+        await log.apply(TextDelta(text=PARAGRAPHS[start : start + 100]))
+        log.flush()
+    log.finish(answer(PARAGRAPHS[:4_000], thought=PARAGRAPHS[:4_000]))
+    assert not log.document.unread
+    assert READING not in screen_text(log)
+
+
+async def test_lmchat_is_left_while_a_message_is_read(short):
+    async with LogApp().run_test(size=(80, 30)) as pilot:
+        log = pilot.app.log_view
+        log.load([question("Go on."), answer(PARAGRAPHS * 3)])
+        await asyncio.sleep(0)
+        assert log._is_reading_long
+    assert not log._is_reading_long
