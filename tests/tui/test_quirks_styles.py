@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from typing import ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
 from textual.css import stylesheet
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lmchat.tui.quirks.styles import LateComponents, begin_with_theme
@@ -83,3 +86,20 @@ async def test_component_styles_are_made_when_they_are_wanted_and_then_follow_th
             await pilot.pause()
             seen.add(view.get_component_rich_style("worded--word").color)
         assert len(seen) == 2
+
+
+class Closed(ModalScreen[None]):
+    def compose(self) -> ComposeResult:
+        yield Static("words")
+
+
+async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
+    app = Themed(THEMES[0].name, is_assigned=False)
+    async with app.run_test() as pilot:
+        await app.push_screen(Closed())
+        await pilot.pause()
+        painted = [weakref.ref(one._styles_cache) for one in app.screen.walk_children(with_self=True)]
+        await app.pop_screen()
+        await pilot.pause()
+        gc.collect()
+        assert [one() for one in painted] == [None] * 2

@@ -1,11 +1,15 @@
-"""What Textual does with styles before the first paint, done once instead of twice."""
+"""What Textual does with styles before the first paint, done once instead of twice; what it keeps."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.color import Color
 from textual.scroll_view import ScrollView
+from textual.style import Style
 
 
 def begin_with_theme(app: App[Any], name: str) -> None:
@@ -13,6 +17,7 @@ def begin_with_theme(app: App[Any], name: str) -> None:
 
     Assigning `theme` parses all styles, forgets what was parsed, and parses them again with the first widget.
     """
+    _keep_no_widgets()
     app.set_reactive(App.theme, name)
     theme = app.current_theme
     app.add_class(f"-theme-{theme.name}", update=False)
@@ -20,6 +25,20 @@ def begin_with_theme(app: App[Any], name: str) -> None:
     app.set_class(not theme.dark, "-light-mode", update=False)
     app._refresh_truecolor_filter(app.ansi_theme)
     app.stylesheet.set_variables(app.get_css_variables())
+
+
+def _keep_no_widgets() -> None:
+    """Keep the grounds of widgets by their colours alone.
+
+    Textual 8.2.8 keeps them by the widgets too: the last 1 024, with every row that they had painted, of
+    dialogs long closed, 0.1 to 0.7 MB each.
+    """
+    setattr(StylesCache, "get_inner_outer", lambda _, base, ground: _grounds(base, ground))  # noqa: B010 - mypy
+
+
+@lru_cache(1024)
+def _grounds(base: Color, ground: Color) -> tuple[Style, Style]:
+    return Style(background=base + ground), Style(background=base)
 
 
 class LateComponents(ScrollView):
