@@ -17,6 +17,7 @@ from lmchat.safe_text import safe_line
 from lmchat.services.headline import NOTHING, advice, headline
 from lmchat.services.places import Here, Place, first_step, places
 from lmchat.tui import figures
+from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.screens.welcome_choices import choices
@@ -47,6 +48,7 @@ class WelcomePage(PatientScreen[None]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        paint_frugally(self)
         self._clock = clock
         self._shown_s = 0.0
         self._looked_s_ago: float | None = None
