@@ -75,6 +75,14 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         assert sent(backend) == ["one"]
 
 
+async def test_on_the_smallest_screen_the_page_says_that_a_message_waits(tmp_path):
+    backend = SlowBackend(candidates=[off()])
+    async with desktop(tmp_path, backend, size=(40, 12)) as desk:
+        await desk.say("one")
+        backend.gate.set()
+        await shown(desk, "Your message waits")
+
+
 async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_path):
     backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:

@@ -134,7 +134,9 @@ class WelcomePage(PatientScreen[None]):
             return
         near = [replace(one.candidate, next_step=one.next_step) for one in self.places]
         next_step = advice(near) or _ADVICE.format(_WAYS[self.here.offer is not None])
-        words = headline(near), f"{_WAITING} {next_step}" if self.has_waiting else next_step
+        words = headline(near), next_step
+        if self.has_waiting:  # said where there is room for one of the two, too
+            words = (words[0], f"{_WAITING} {next_step}") if self._advice.display else (_WAITING, "")
         if words != self._words:
             self._words = words
             self._headline.update(content(((safe_line(words[0]), STRONG),)))
