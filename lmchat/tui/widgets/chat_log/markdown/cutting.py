@@ -24,7 +24,7 @@ _MAX_CLUSTER = 64
 _JOINER = "\u200d"
 MOST_WEIGHT = 600
 """Signs that may be markup, and lines: what has as many before it has `PIECE_CHARS` is cut there."""
-_SIGNS = "*_`~[]<<&\\$!:"
+_SIGNS = "*_`~[]<<&\\$!:|"
 """What may begin markup; what may begin a link within angles counts twice."""
 _LEVELS_A_LINE = 3
 """A line in as many quotes weighs as much as another line more: the parser goes over it once for each."""

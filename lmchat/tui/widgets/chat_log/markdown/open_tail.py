@@ -150,16 +150,22 @@ class OpenTail(Struct):
             while count and leaf.type == "code_block" and not lines[begin + count - 1].strip(" >\t\n"):
                 count -= 1  # blank lines at the end of code are none of it
         elif leaf.type == "table_open" and len(places) > 1:
-            columns = sum(token.type == "th_open" for token in tokens[places[-1] :])
-            count = fitting(lines[begin:], columns)
+            count = fitting(lines[begin:])
         else:
             return False
         if not count or begin + count >= len(lines):
             return False
-        nest = self._nest
-        if start >= first:
-            nest = reopened(depths(nest, tokens, places, lines, self._ordinal), leaf, lines[start - first :])
+        nest = self._nest_within(tokens, places, lines, first)
         return self._cut(sum(map(len, lines[: begin + count])), nest)
+
+    def _nest_within(self, tokens: list[Token], places: list[int], lines: list[str], first: int) -> Nest:
+        """Return what stands around the next line of a block of lines."""
+        leaf = tokens[places[-1]]
+        start = span(leaf)[0] - first
+        if start < 0:
+            return self._nest
+        found = depths(self._nest, tokens, places, lines, self._ordinal)
+        return reopened(found, leaf, lines[start:])
 
     def _let_go(self, lines: list[str]) -> None:
         """Drop all blank lines but one where nothing else is."""
@@ -187,6 +193,11 @@ class OpenTail(Struct):
         if leaf is not None and leaf.type == "paragraph_open":
             count = max(span(leaf)[0] - head.count("\n"), 0)
         begin = sum(len(line) + 1 for line in lines[:count])
+        if leaf is not None and leaf.type == "table_open" and len(places) > 1 and not self._frame:
+            first = head.count("\n")
+            if count > max(span(leaf)[0] - first, 0) + HEAD_LINES:
+                self._cut(begin, self._nest_within(tokens, places, lines, first))
+                return
         levels = len(self._nest.levels)
         if len(self._tail) - begin <= reach(self._tail[begin:], levels):
             self._looked_at = begin
@@ -209,7 +220,7 @@ def _glued(nest: Nest, leaf: Token | None, *, is_word: bool) -> Nest:
     return nest.glued(is_word=is_word)
 
 
-def fitting(lines: list[str], columns: int) -> int:
+def fitting(lines: list[str], columns: int = 0) -> int:
     """Return how many lines of a table are as long as a piece; 0 where all are shorter."""
     size = 0
     for number, line in enumerate(lines):

@@ -78,7 +78,8 @@ class MarkdownTail(OpenTail):
         if not done:
             return self._cut_lines(tokens, lines, first)
         self._drop(sum(map(len, lines[:done])))
-        return self._fence is not None or len(self._tail) > OPEN_CHARS
+        is_table_over = bool(self._frame) and lines[-1].isspace()
+        return self._fence is not None or is_table_over or len(self._tail) > OPEN_CHARS
 
     def _close_rows(self, rows: list[str]) -> bool:
         """Close rows of a table that need no parser; what is below the last one may still end it."""

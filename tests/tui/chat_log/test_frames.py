@@ -1,0 +1,122 @@
+"""No frame of an answer that streams costs much more than another, whatever the answer is made of."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, Block, Kind
+from lmchat.tui.widgets.chat_log.document.document import Document
+from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.layout import block, lexing
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown import tail
+from lmchat.tui.widgets.chat_log.markdown.cutting import MOST_WEIGHT, cut_place, reach, weight_of
+from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
+from tests.support.hostile_markdown import DEAR
+from tests.support.painted_lines import coloured_page, painted
+
+PAGE = coloured_page(200)
+AT_ONCE_CHARS = 3_000
+FRAME_CHARS = 200
+"""What comes in half a second at 100 tokens a second; a frame usually has a tenth of it."""
+MOST_CALLS = 320_000
+"""Functions called for one frame, those in C too: 30 ms of a core, 60 times what prose takes."""
+TABLE = "| many words | other words |\n|---|---|\n" + "| a | b |\n" * TABLE_ROWS
+CELLS = st.lists(
+    st.sampled_from(["a", "|", " | ", "\\|", "`x|y`", "b c", "**d**", "漢", "\\", "`"]), max_size=8
+)
+pytestmark = pytest.mark.timeout(120)
+
+
+def pieces(text, size):
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def most_calls(text):
+    """How many functions are called for the dearest of some frames, behind what came before."""
+    document = Document()
+    document.set_page(plain_page(117))
+    entry = Entry(streaming(), is_open=True)
+    document.append(entry)
+    entry.feed(TextDelta(text=text[:AT_ONCE_CHARS]))
+    document.grow(0, is_exact=True)
+    count, most = 0, 0
+
+    def note(_frame, event, _argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    for piece in pieces(text[AT_ONCE_CHARS:], FRAME_CHARS):
+        count = 0
+        sys.setprofile(note)
+        try:
+            entry.feed(TextDelta(text=piece))
+            document.grow(0, is_exact=True)
+        finally:
+            sys.setprofile(before)
+        most = max(most, count)
+    return most
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_no_frame_costs_more_than_it_may(name, monkeypatch):
+    monkeypatch.setattr(
+        lexing, "MOST_PIECE_S", 60
+    )  # counting slows a lexer down, which is no fault of its own
+    assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
+
+
+@pytest.mark.parametrize("name", DEAR)
+@given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=12))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])  # shrinking takes minutes
+def test_what_is_dear_looks_the_same_however_it_was_split(name, sizes):
+    text, parts, start = DEAR[name](1_500) + "\n\nafter *it*\n", [], 0
+    while start < len(text):
+        parts.append(text[start : start + sizes[len(parts) % len(sizes)]])
+        start += len(parts[-1])
+    assert painted(laid_out(tail_of(*parts), PAGE)) == painted(laid_out(tail_of(text), PAGE))
+
+
+@pytest.mark.parametrize("name", ["lines of a letter", "lazy lines in 30 quotes", "short lines in an item"])
+def test_nobody_sees_where_many_short_lines_were_cut(name):
+    text = DEAR[name](3_000)
+    cut = tail_of(text)
+    assert len(cut.closed) > 1
+    assert painted(laid_out(cut, PAGE)) == painted(Layout(PAGE).lines(Block(Kind.MARKDOWN, text), {}))
+
+
+@given(st.text(alphabet="ab *_`[]<>\\$\n", max_size=1_500), st.integers(0, 40))
+@settings(deadline=None)
+def test_a_piece_is_as_long_as_its_weight_allows_whatever_follows(text, levels):
+    most = reach(text, levels)
+    assert reach(text + "**\n" * 900, levels) <= most
+    if most < PIECE_CHARS:
+        assert weight_of(text[: most - 1], levels) < MOST_WEIGHT <= weight_of(text[:most], levels)
+        assert 0 < cut_place(text, levels)[0] <= most
+        assert reach(text[: most + 1] + "words", levels) == most
+
+
+@given(st.lists(st.tuples(st.sampled_from(["| ", "a", "  |", "    |", "- "]), CELLS), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_rows_that_need_no_parser_look_as_it_would_have_them(rows):
+    text = TABLE + "".join(start + "".join(cells) + "\n" for start, cells in rows) + "\nafter"
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (block, tail):
+            patch.setattr(module, "is_row", lambda _: False)
+        parsed = painted(laid_out(tail_of(text), PAGE))
+    assert painted(laid_out(tail_of(text), PAGE)) == parsed
+
+
+def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
+    growing = tail.MarkdownTail()
+    for piece in pieces(TABLE + "| a | b |\n\nThis comes after", 7):
+        growing.feed(piece)
+    (words,) = growing.open
+    words.has_cursor = True
+    assert [shown(line) for line in Layout(PAGE).lines(words, {})] == [" This comes after"]
