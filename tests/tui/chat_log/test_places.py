@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from tests.support.chat_log_app import LogApp, rows, streaming
 from tests.support.marks import drag
 
 FENCE = "```py\nx = 1\n```\n\n"
 FAR = "\n\n".join(f"line {n}" for n in range(30)) + "\n\n"
+
+
+def words(first, last):
+    return "".join(f"w{n} " for n in range(first, last))
+
+
+TWO_LINES = words(0, 640).rstrip() + "\n" + words(1_000, 1_140)
+"""A paragraph that is nearly too long; it will be cut where its lines meet."""
 
 
 @pytest.fixture
@@ -31,37 +38,41 @@ async def pour(log, words):
     log.flush()
 
 
-def words(first, last):
-    return "".join(f"w{n} " for n in range(first, last))
-
-
 def count_of_blocks(log):
     return sum(bool(block.source) for block in log.document.entries[0].blocks)
 
 
-async def test_rows_in_an_open_paragraph_stay_when_it_is_cut_above_them(pilot, log):
-    bold = "**" + words(0, 900) + "**"  # it is not cut within bold words as long as there is another place
-    await pour(log, words(0, 600) + bold[: PIECE_CHARS - 3_000])
+def row_of_second_line(log):
+    return next(y for y, (_, line) in enumerate(log.document.rows(0, 99)) if "w1000" in line.text)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+async def test_rows_in_an_open_paragraph_stay_when_it_is_cut_above_them(pilot, log, row):
+    await pour(log, TWO_LINES)
     await pilot.pause()
-    log.scroll_relative(y=-12)
-    before = rows(log)
+    log.scroll_to(y=row_of_second_line(log) + row)
+    before = rows(log)[: 8 - row]  # the last row of text is not full
     assert count_of_blocks(log) == 1
-    await pour(log, bold[PIECE_CHARS - 3_000 :])
+    for first in (1_140, 1_200, 1_300):
+        await pour(log, words(first, first + 60))
+        await pilot.pause()
+        assert rows(log)[: 8 - row] == before
+    assert count_of_blocks(log) > 1
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 4), (3, 7)])
+async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(pilot, log, start, end):
+    await pour(log, TWO_LINES)
+    await pilot.pause()
+    log.scroll_to(y=row_of_second_line(log) - 5)
+    await drag(pilot, log, (3, start), (79, end))
+    chosen = log.selected_text
+    assert chosen.startswith("w")
+    await pour(log, words(1_140, 1_500))
     await pilot.pause()
     assert count_of_blocks(log) > 1
-    assert rows(log) == before
-
-
-async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_above_it(pilot, log):
-    bold = "**" + words(0, 900) + "**"
-    await pour(log, words(0, 600) + bold[: PIECE_CHARS - 3_000])
-    await pilot.pause()
-    await drag(pilot, log, (10, 3), (30, 5))
-    chosen = log.selected_text
-    assert chosen
-    await pour(log, bold[PIECE_CHARS - 3_000 :])
-    await pilot.pause()
-    assert log.selected_text == chosen
+    assert log.selected_text.rstrip() == chosen.rstrip()
+    assert log.selected.end.number == int(end > 4)
 
 
 async def test_code_that_begins_like_other_code_above_is_not_taken_for_it(pilot, log):

@@ -33,6 +33,8 @@ class Spot(Struct):
     """Characters of the block."""
     solid: int = 0
     """Characters before it that are no blanks: those stay when a block is cut in two."""
+    blanks: int = 0
+    """Blanks directly before it."""
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -45,7 +47,8 @@ def spot_at(document: Document, index: int, number: int, at: int) -> Spot:
     block = document.entries[index].blocks[number]
     text = text_of(block.lines or [])
     at = min(max(at, 0), len(text))
-    return Spot(index, number, at, block, len(text), solid(text[:at]))
+    before = text[:at]
+    return Spot(index, number, at, block, len(text), solid(before), at - len(before.rstrip()))
 
 
 def found_again(document: Document, spot: Spot) -> Spot | None:
@@ -63,7 +66,7 @@ def found_again(document: Document, spot: Spot) -> Spot | None:
     block = entry.blocks[number]
     if not is_as_it_was(block, spot.block):
         number, behind = carried(document, (spot.index, number), spot.solid)
-        place = _behind(text_of(entry.blocks[number].lines or []), behind)
+        place = _behind(text_of(entry.blocks[number].lines or []), behind, spot.blanks)
         return None if place is None else spot_at(document, spot.index, number, place)
     if starts(block.lines or [])[-1] != spot.size:
         return None
@@ -119,10 +122,14 @@ def carried(
         number, count = number + 1, count - size
 
 
-def _behind(text: str, count: int) -> int | None:
-    """Return the place behind so many characters that are no blanks; None where there are fewer."""
+def _behind(text: str, count: int, blanks: int) -> int | None:
+    """Return the place behind so many characters, then blanks if there are any; None where it ends before."""
     counts = accumulate((not char.isspace() for char in text), initial=0)
-    return next((place for place, one in enumerate(counts) if one == count), None)
+    place = next((place for place, one in enumerate(counts) if one == count), None)
+    if place is None:
+        return None
+    rest = text[place : place + blanks]
+    return place + len(rest) - len(rest.lstrip())
 
 
 def solid(text: str) -> int:
