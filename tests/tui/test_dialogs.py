@@ -10,6 +10,7 @@ from lmchat.tui.intents import CopyText, TryKey
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import WHERE, KeyDialog
+from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.tui_host import Host, screen_text
 
@@ -280,3 +281,13 @@ async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
         await pilot.pause()
         assert "Enter fetch it" in screen_text(app)
         assert "word9" in screen_text(app)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_list_is_as_high_as_its_rows_also_where_there_is_one(count):
+    links = {f"https://{n}.example": "" for n in range(count)}
+    app = Host(screen=lambda: LinksDialog(links))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        assert app.screen.list.size.height == count
