@@ -59,8 +59,11 @@ class Code(Struct):
         self.pieces.append(block.source)
 
 
-class Block(Struct):
-    """A piece of a message that is laid out on its own."""
+class Block(Struct, gc=False):
+    """A piece of a message that is laid out on its own.
+
+    Nothing in it leads back to it: the collector need not go through the thousands of a long message.
+    """
 
     kind: Kind
     """How."""

@@ -17,6 +17,9 @@ FIRST_CHARS = 4_000
 TOLD_EVERY = 12
 """Rows between the words, so that some are on each screen."""
 
+MOST_ROWS = 50_000
+"""A text of nothing but line ends is estimated no higher."""
+
 
 class Rest(Block):
     """Stands for text that is not yet read, as high as that is likely to be."""
@@ -28,7 +31,7 @@ class Rest(Block):
 
     def estimate(self, width: int) -> int:
         """Return its height."""
-        return max(self.line_ends + self.chars // width, 1)
+        return _rows(self.line_ends, self.chars, width)
 
     def stand_for(self, text: str, at: int, size: int) -> None:
         """Stand for a text from a place on, of a part that has so many characters."""
@@ -36,6 +39,10 @@ class Rest(Block):
         self.chars, self.line_ends = len(text) - at, text.count("\n", at)
         fraction = max(size - self.chars, 0) / max(size, 1)
         self.make = partial(_lines, self.line_ends, self.chars, int(100 * fraction))
+
+
+def _rows(line_ends: int, chars: int, width: int) -> int:
+    return min(max(line_ends + chars // width, 1), MOST_ROWS)
 
 
 def rest() -> Rest:
@@ -48,7 +55,7 @@ def _lines(line_ends: int, chars: int, percent: int, page: Page) -> list[Line]:
     signs = page.signs
     words = f"{signs.cut} reading a long message {signs.dot} {percent} %"
     told, blank = page.row([[(words, page.styles["muted"])]]), page.row([[("", Style.null())]])
-    count = max(line_ends + chars // page.text_width, 1)
+    count = _rows(line_ends, chars, page.text_width)
     above, rest_of = divmod(count, TOLD_EVERY)
     return (
         [blank] * max(rest_of - 1, 0) + [told] * (rest_of > 0) + ([blank] * (TOLD_EVERY - 1) + [told]) * above
