@@ -72,15 +72,6 @@ class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
         around = _AROUND if self.size.height >= _TALL else 0
         fit_height(grown, wanted, self.size.height - around)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Do nothing but leave before its widgets are there, and nothing more when they go.
-
-        A key that was pressed on the chat, and that nothing there had a use for, comes here at any moment.
-        """
-        if not (self.can_act or action == "leave"):
-            return False
-        return super().check_action(action, parameters)
-
     def action_leave(self) -> None:
         """Leave all as it was."""
         self.dismiss(None)
@@ -132,9 +123,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 def fit_height(grown: Widget, wanted: int, room: int) -> None:
     """Give a widget the rows that it wants, so that it and the rows of its siblings fit into `room`."""
     height = max(min(wanted, free_height(grown, room)), 1)
-    given = (
-        grown.styles.inline.height
-    )  # a share of the room, as `1fr` in the stylesheet, is no number of rows
+    given = grown.styles.inline.height  # `1fr` of the stylesheet is a share of the room, and no row
     if given is None or given.value != height:
         grown.styles.height = height
 
