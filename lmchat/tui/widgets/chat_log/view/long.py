@@ -136,7 +136,9 @@ class LongView(Viewport, can_focus=True):
         """Do something as soon as a block of a message is read, or all; until then show that it is read."""
         self.document.build(index)
         entry = self.document.entries[index]
-        self.show_at((index, entry.read_up_to, 0))
+        number_now = entry.read_up_to
+        rows = self.document.prepare(index, number_now)  # text would come into view at the beginning of them
+        self.show_at((index, number_now, max(rows - self.size.height, 0)))
         self._awaited = _Awaited(entry, number, act, mark)
 
     def is_read(self, index: int, number: int) -> bool:
