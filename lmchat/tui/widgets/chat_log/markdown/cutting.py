@@ -42,8 +42,9 @@ def weight_of(text: str, levels: int = 0) -> int:
 
 def reach(text: str, levels: int = 0) -> int:
     """Return after how many characters a paragraph that goes on is cut: fewer than usual if it is heavy."""
+    is_light = 2 * len(text) < MOST_WEIGHT and not levels and ">" not in text  # no sign counts more than twice
     window = text[:PIECE_CHARS]
-    if weight_of(window, levels) < MOST_WEIGHT:
+    if is_light or weight_of(window, levels) < MOST_WEIGHT:
         return PIECE_CHARS
     return bisect_left(range(len(window)), MOST_WEIGHT, key=lambda end: weight_of(window[:end], levels))
 

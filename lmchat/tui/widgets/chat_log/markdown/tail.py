@@ -30,7 +30,7 @@ class MarkdownTail(OpenTail):
             if "\n" in part:
                 while self._close_fence_lines() if self._fence else self._close_blocks():
                     pass
-            if self._room() <= 0:
+            if (len(part) == room or "\n" in part) and self._room() <= 0:
                 self._cut_giant()
         if is_final and self._fence:
             self._fence.end()
