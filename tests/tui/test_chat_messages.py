@@ -118,12 +118,12 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(code, answer("Done.")), size=(140, 40)) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up")
-        await shown(desk, "y copy  c copy code  e edit  r regenerate  a continue  f fork  s source")
+        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree  s source")
         await desk.pilot.press("r")
         await shown(desk, "2/2")
-        await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  s source")
+        await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source")
         await desk.pilot.press("alt+up")
-        await shown(desk, "y copy  e edit  r regenerate  f fork  o pager")
+        await shown(desk, "y copy  e edit  r regenerate  f fork  d delete  t tree  o pager")
 
 
 async def test_a_continues_an_interrupted_answer(tmp_path):
@@ -180,13 +180,13 @@ async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_pat
     async with desktop(tmp_path, ScriptedBackend(answer("A."), answer("B."))) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up", "e")
-        await shown(desk, "Enter send it anew  Esc leave the edit")
+        await shown(desk, "Esc leave edit  Enter send it anew")
         await desk.pilot.press("alt+up", "escape")
         await desk.pilot.press("escape")
-        await gone(desk, "leave the edit")
+        await gone(desk, "leave edit")
         await desk.pilot.press("alt+up", "e", "enter")
         await shown(desk, "B.")
-        await gone(desk, "leave the edit")
+        await gone(desk, "leave edit")
 
 
 async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):

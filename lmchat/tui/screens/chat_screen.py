@@ -25,7 +25,7 @@ _MESSAGE_HINTS = (
     *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _TAKE_BACK_HINT: Hint = ("Esc", "take back")
-_EDIT_HINTS: Sequence[Hint] = (("Enter", "send it anew"), ("Esc", "leave the edit"))
+_EDIT_HINTS: Sequence[Hint] = (("Esc", "leave edit"), ("Enter", "send it anew"))
 _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 LOOK_AFTER_S = 5.0
@@ -191,7 +191,7 @@ class ChatScreen(ChatCommands):
         if self.sessions.has_focus_within:
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
         if self._edited_id:
-            return [*running, *_EDIT_HINTS[: 1 if running else None]]  # Esc stops first
+            return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if self.desk.shown.is_waiting:
             running = [_TAKE_BACK_HINT]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
