@@ -42,7 +42,7 @@ def weight_of(text: str, levels: int = 0) -> int:
 
 def reach(text: str, levels: int = 0) -> int:
     """Return after how many characters a paragraph that goes on is cut: fewer than usual if it is heavy."""
-    is_light = 2 * len(text) < MOST_WEIGHT and not levels and ">" not in text  # no sign counts more than twice
+    is_light = 2 * len(text) < MOST_WEIGHT and not levels and ">" not in text  # none counts more than twice
     window = text[:PIECE_CHARS]
     if is_light or weight_of(window, levels) < MOST_WEIGHT:
         return PIECE_CHARS
