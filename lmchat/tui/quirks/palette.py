@@ -30,10 +30,14 @@ class Palette(CommandPalette):
     """
 
     _has_left = False
+    _is_early = False
 
     def dismiss(self, result: object = None) -> AwaitComplete:
-        """Leave; a second call does nothing."""
+        """Leave, as soon as it is all there; a second call does nothing."""
         if self._has_left or not self.is_active:
+            return AwaitComplete()
+        if not self.is_mounted:
+            self._is_early = True
             return AwaitComplete()
         self._has_left = True
         return super().dismiss(result)  # type: ignore[arg-type]  # whatever Textual's own has for one
@@ -41,6 +45,17 @@ class Palette(CommandPalette):
     def on_mount(self) -> None:
         """Let its list take clicks on rows that are there."""
         self.query_one(CommandList).__class__ = _Rows
+        if self._is_early:
+            self.call_later(self._leave)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Do nothing but leave before its list is there and after it has left; Textual's own would fail."""
+        if not self.is_mounted or self._has_left:
+            return action == "escape"
+        return super().check_action(action, parameters)
+
+    def _leave(self) -> None:
+        self.dismiss()  # not returned: its own handlers must not wait for it
 
     async def _on_message(self, message: Message) -> None:
         """Take nothing that was clicked or entered after it has left."""

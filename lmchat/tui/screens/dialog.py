@@ -72,6 +72,15 @@ class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
         around = _AROUND if self.size.height >= _TALL else 0
         fit_height(grown, wanted, self.size.height - around)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Do nothing but leave before its widgets are there, and nothing more when they go.
+
+        A key that was pressed on the chat, and that nothing there had a use for, comes here at any moment.
+        """
+        if not (self.can_act or action == "leave"):
+            return False
+        return super().check_action(action, parameters)
+
     def action_leave(self) -> None:
         """Leave all as it was."""
         self.dismiss(None)
@@ -105,8 +114,12 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def on_resize(self, event: events.Resize) -> None:
         """Use the room of the new size."""
         del event
-        self.call_after_refresh(self.fit_list)
-        self.call_after_refresh(self.draw)
+        self.call_after_refresh(self._use_room)
+
+    def _use_room(self) -> None:
+        if self.can_act:
+            self.fit_list()
+            self.draw()
 
     def draw(self) -> None:
         """Draw the rows for the width there is; here they are the same at any."""

@@ -21,9 +21,14 @@ class PatientScreen(Screen[ResultT], Generic[ResultT]):
         """Whether its widgets are there."""
         return self.is_attached and bool(self.children) and not self._has_left
 
+    @property
+    def can_act(self) -> bool:
+        """Whether all its widgets are there, also those inside others."""
+        return self.is_mounted and not self._has_left
+
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave at once, or as soon as no other screen lies above."""
-        if self.is_active:
+        """Leave at once, or as soon as it is all there and no other screen lies above."""
+        if self.is_active and self.is_mounted:
             self._has_left = True  # its widgets go one by one from here on
             return super().dismiss(result)
         self._wish = (result,)
