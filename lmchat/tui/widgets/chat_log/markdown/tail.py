@@ -10,6 +10,9 @@ from lmchat.tui.widgets.chat_log.markdown.nesting import Nest, span
 from lmchat.tui.widgets.chat_log.markdown.open_tail import OPEN_CHARS, OpenTail, fitting
 from lmchat.tui.widgets.chat_log.markdown.syntax import Token, is_row, parse_blocks
 
+_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open")
+"""What nothing can change below a blank line; while it waited, it was laid out again with what came below."""
+
 
 class MarkdownTail(OpenTail):
     """Feed text, read `closed` (only ever grows) and `open` (replaced with each feed)."""
@@ -26,8 +29,9 @@ class MarkdownTail(OpenTail):
         while text:
             room = max(self._room(text), 1)
             part, text = text[:room], text[room:]
+            is_behind_blank = self._tail.endswith("\n\n") and not part.isspace()
             self._tail += part
-            if "\n" in part:
+            if "\n" in part or is_behind_blank:
                 while self._close_fence_lines() if self._fence else self._close_blocks():
                     pass
             if (len(part) == room or "\n" in part) and self._room() <= 0:
@@ -56,7 +60,9 @@ class MarkdownTail(OpenTail):
 
     def _close_blocks(self) -> bool:
         """Close all blocks but the last, which more lines may still change; look only at complete lines."""
-        lines = [line + "\n" for line in self._tail.split("\n")[:-1]]
+        *complete, begun = self._tail.split("\n")
+        lines = [line + "\n" for line in complete]
+        is_over = bool(begun.strip() and lines) and lines[-1].isspace()
         if self._frame and all(map(is_row, lines)):
             return self._close_rows(lines[:-1])
         head = self._head
@@ -68,7 +74,7 @@ class MarkdownTail(OpenTail):
         for token in top:
             if head and not self._frame and span(token)[0] >= first + is_glued:
                 self._leave()  # what the tail stood in ends before it
-            if token is top[-1] and not (self._frame and lines[-1].isspace()):
+            if token is top[-1] and not (is_over and token.type in _OVER_AT_BLANK):
                 done = self._close_part(token, tokens, lines, (done, first))
             else:
                 self._close(self._cuts((token, tokens), lines, done, first), lines, (token, tokens), first)
@@ -78,7 +84,7 @@ class MarkdownTail(OpenTail):
         if not done:
             return self._cut_lines(tokens, lines, first)
         self._drop(sum(map(len, lines[:done])))
-        is_table_over = bool(self._frame) and lines[-1].isspace()
+        is_table_over = bool(self._frame) and is_over
         return self._fence is not None or is_table_over or len(self._tail) > OPEN_CHARS
 
     def _close_rows(self, rows: list[str]) -> bool:
