@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.telemetry import Metrics
+from lmchat.safe_text import safe_line
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.desk import Desk
 from lmchat.services.late_backend import LateBackend
@@ -64,9 +65,19 @@ async def _run(settings: Settings, parts: Parts) -> int:
         finally:
             await workspace.desk.settle()
             await _let_go(starts)
+            _tell_unsaved(parts, workspace.desk)
     if (error := failure_of(app)) is not None:
         raise error
     return app.return_code or 0
+
+
+def _tell_unsaved(parts: Parts, desk: Desk) -> None:
+    """Say what is lost because it could not be written to the last; the screen that warned of it is gone."""
+    titles = ", ".join(f"“{safe_line(one.title)}”" for one in desk.unsaved())
+    if titles:
+        why = f": {desk.keeper.warning.message}" if desk.keeper.warning is not None else "."
+        with suppress(OSError):  # the terminal may be gone, too
+            parts.output.note(f"lmchat: the last words of {titles} could not be saved{why}")
 
 
 def make_workspace(

@@ -149,3 +149,21 @@ def test_a_file_in_place_of_the_folder_costs_nothing_once_the_folder_is_back(tmp
         screen.type("\x11")
         assert screen.wait_exit() == 0
     assert stored_texts(tmp_path) == ["Where is it?", "begun without a folder and with it"]
+
+
+@pytest.mark.timeout(60)
+def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, server):
+    disk = FileLimit(tmp_path)
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("Before.")
+        screen.wait_answered()
+        disk.fill(screen.process.pid)
+        server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
+        screen.ask("While it is full.")
+        screen.wait_for("OVER")
+        screen.wait_for("Nothing is saved")
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert "the last words of “Before.” could not be saved: " in " ".join(screen.text.split())
+        assert screen.left_behind() == []
