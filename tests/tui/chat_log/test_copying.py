@@ -60,3 +60,17 @@ def test_a_copy_that_begins_behind_a_cell_or_ends_before_one_has_no_tab_for_it()
     assert between(document, (0, head.cells[0][1]), (0, head.cells[1][1])) == "two"
     at = len(text_of(document.entries[0].blocks[0].lines[:-1]))
     assert between(document, (0, at + last.cells[1][0]), (0, at + last.cells[2][0])) == "five"
+
+
+def test_an_empty_cell_at_the_end_of_a_row_is_no_tab_in_a_copy():
+    document = document_of("| one | two |\n|---|---|\n| three | |\n\nAfter.")
+    document.build(0)
+    document.prepare(0, 0)
+    at = len(text_of(document.entries[0].blocks[0].lines[:-1]))
+    assert between(document, (0, at), (1, 2)) == "three\n\nAf"
+
+
+def test_a_press_on_the_blank_row_above_a_message_selects_from_its_beginning():
+    document = document_of("first", "second")
+    start, end = ends_at(document, (1, -1, 0), 3, Unit.CHARACTER)
+    assert (start.index, start.number, start.at, end.at) == (1, 0, 0, 0)

@@ -1,7 +1,9 @@
-"""Hits are counted once: those in a folded thought are not those in the answer."""
+"""Hits are counted once, and the one that is shown stays the same one."""
 
 from __future__ import annotations
 
+from lmchat.domain.message_path import MessagePath
+from lmchat.tui.widgets.chat_log.search.letters import Query
 from tests.support.chat_log_app import answer, question
 
 
@@ -14,3 +16,21 @@ async def test_hits_of_a_folded_thought_and_of_its_answer_are_counted_once_each(
     log.finder.step(log.document, 1)
     assert log.finder.is_hidden
     assert log.finder.standing == (1, 3)
+
+
+async def test_the_hit_that_is_shown_stays_when_older_messages_come_above(pilot, log):
+    log.load([answer(f"owl {n}") for n in range(4)])
+    await pilot.pause()
+    log.find("owl")
+    log.next_hit(1)
+    assert log.next_hit(1) == (2, 4)
+    shown = log.document.entries[log.finder.index].message
+    log.prepend(MessagePath([answer("an owl"), answer("no bird")]))
+    await pilot.pause()
+    assert log.finder.standing == (3, 5)
+    assert log.document.entries[log.finder.index].message is shown
+    assert log.next_hit(1) == (4, 5)
+
+
+def test_what_looks_like_the_address_of_a_link_is_found_in_code():
+    assert Query(["owl"]).count("In `[a](owl)` and [a](owl)") == 1
