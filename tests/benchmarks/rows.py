@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks.bench import Bench, Row
 from tests.benchmarks.find_rows import find
 from tests.benchmarks.idle_rows import idle
+from tests.benchmarks.long_rows import long
 from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.search_rows import search
@@ -27,6 +28,7 @@ ROWS = {
     "stop": stop,
     "scroll": scroll,
     "find": find,
+    "long": long,
     "idle": idle,
     "soak": soak,
     "proxy": proxy,

@@ -98,6 +98,7 @@ MESSAGES = {
     **{name: answer(words) for name, words in CORPUS.items() if words},
     **{name: answer(grown(1_500)) for name, grown in GIANTS.items()},
     "thought": answer(PARAGRAPHS[:2_000], thought=PARAGRAPHS[:1_500]),
+    "late link": answer("See [late] here.\n\n" * 30 + "[late]: http://late.example"),
     "several": replace(
         answer(""),
         parts=(
@@ -143,6 +144,40 @@ def test_a_message_that_is_read_in_pieces_looks_as_one_that_is_read_at_once(shor
         document.unread.read()
         show_read(document)
     assert looks(document) == at_once(message, page=plain_page(width), is_folded=False)
+
+
+@pytest.mark.parametrize("name", ["thought", "several", "late link"])
+def test_each_part_of_a_message_is_read_in_its_place(short, name):
+    page = plain_page()
+    document = document_of(page=page)
+    index = document.append(Entry(MESSAGES[name], is_folded=False))
+    document.build(index)
+    while document.unread:
+        document.sweep(index, 0, 1, 20)
+        if not document.unread.read():
+            show_read(document)
+    assert looks(document) == at_once(MESSAGES[name], page=page, is_folded=False)
+
+
+def test_words_that_stream_behind_a_long_thought_come_in_their_place(short):
+    page, said, thought = plain_page(), PARAGRAPHS[:900], PARAGRAPHS[:1_500]
+    document = document_of(page=page)
+    index = document.append(Entry(streaming(), is_open=True, is_folded=False))
+    entry = document.entries[index]
+    document.build(index)
+    for delta in [
+        ReasoningDelta(text=thought),
+        *(TextDelta(text=said[n : n + 30]) for n in range(0, 900, 30)),
+    ]:
+        entry.feed(delta)
+        document.grow(index, is_exact=True)
+        document.unread.read()
+        show_read(document)
+    message = answer(said, thought=thought)
+    while document.unread:
+        document.unread.read()
+        show_read(document)
+    assert looks(document)[:-1] == at_once(replace(message, receipt=None), page=page, is_folded=False)[:-1]
 
 
 @pytest.fixture
@@ -308,6 +343,20 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_it_had_been_read_a
     assert shown == [at_once(message, page=page) for message in (*messages, last)]
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_stands_below_stays_where_it_is_while_what_is_above_is_read(by_hand, pilot, log, seed):
+    log.load(
+        [question("Go on."), answer(text(chance_of(seed), 12)), *(question(f"And {n}?") for n in "abcdefgh")]
+    )
+    await pilot.pause()
+    log.scroll_to(y=log.document.heights.top(2) - 26)
+    before = said(log)
+    assert any("And a?" in words for _, words in before)
+    while log.document.unread:
+        step(log)
+        assert set(before) <= set(said(log))
+
+
 async def test_a_bookmark_in_the_middle_is_gone_to_as_soon_as_it_is_read(by_hand, pilot, log):
     messages = [question("Go on."), answer(PARAGRAPHS)]
     log.load(messages)
@@ -383,16 +432,17 @@ async def test_a_selection_over_what_is_not_read_copies_it(by_hand, pilot, log, 
     log.load([question("Go on."), answer(PARAGRAPHS), question("And?")])
     log.scroll_home(animate=False)
     start = message_ends(1)
-    if not is_whole:
-        step(log)
-        place = log.document.locate(log.document.heights.top(1) + 1)
+    if not is_whole:  # from the second paragraph on
+        for _ in range(4):
+            step(log)
+        place = log.document.locate(log.document.heights.top(1) + 3)
         start = ends_at(log.document, place, 0, Unit.PARAGRAPH)
     log._select(Selected(start, message_ends(2), Unit.CHARACTER))
-    posted = []
+    posted, wanted = [], PARAGRAPHS if is_whole else PARAGRAPHS.partition("\n\n")[2]
     with monkeypatch.context() as patch:
         patch.setattr(log, "post_message", posted.append)
         assert log.copy_selection()
-    assert [one.text for one in posted if isinstance(one, CopyText)] == [PARAGRAPHS + "\n\nAnd?"]
+    assert [one.text for one in posted if isinstance(one, CopyText)] == [wanted + "\n\nAnd?"]
 
 
 async def test_another_session_ends_the_reading_and_nothing_is_left(short, pilot, log):
