@@ -118,7 +118,7 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(code, answer("Done.")), size=(140, 40)) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up")
-        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree  s source")
+        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree")
         await desk.pilot.press("r")
         await shown(desk, "2/2")
         await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source")
