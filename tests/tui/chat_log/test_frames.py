@@ -122,7 +122,9 @@ def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
     assert [shown(line) for line in Layout(PAGE).lines(words, {})] == [" This comes after"]
 
 
-@pytest.mark.parametrize("above", ["A paragraph.", "# A heading", "***", "| a | b |\n|---|---|\n| 1 | 2 |"])
+@pytest.mark.parametrize(
+    "above", ["A paragraph.", "# A heading", "***", "> A\nquote", "| a | b |\n|---|---|"]
+)
 def test_what_stands_above_a_blank_line_is_not_laid_out_again_with_what_comes_below(above):
     growing = tail.MarkdownTail()
     for piece in (above, "\n\n", "Words"):

@@ -10,7 +10,7 @@ from lmchat.tui.widgets.chat_log.markdown.nesting import Nest, span
 from lmchat.tui.widgets.chat_log.markdown.open_tail import OPEN_CHARS, OpenTail, fitting
 from lmchat.tui.widgets.chat_log.markdown.syntax import Token, is_row, parse_blocks
 
-_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open")
+_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 """What nothing can change below a blank line; while it waited, it was laid out again with what came below."""
 
 
