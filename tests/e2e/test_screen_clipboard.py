@@ -21,7 +21,7 @@ from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_server import ScriptedServer
 
 WORDS = "words of the garden, 漢字 é"
-_ON_MESSAGE = "s source"
+_ON_MESSAGE = "d delete"
 """In the row of keys while a message has the focus."""
 _OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
 

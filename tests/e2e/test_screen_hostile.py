@@ -29,7 +29,7 @@ OTHERS = {
     "PAGER": """sh -c 'cat > "$HOME/paged"'""",
 }
 """Programs that get the words, and give them."""
-_ON_MESSAGE = "s source"
+_ON_MESSAGE = "d delete"
 """In the row of keys while a message has the focus."""
 _LEFT = 29
 """Where prompt and find bar begin; what is told in passing covers their right half."""
