@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.message_path import STRETCH, MessagePath
 from lmchat.tui.widgets.chat_log.document.entry import Entry, likely_heights
 
 Searched = tuple[int, list[str], bool]
@@ -15,7 +15,7 @@ _TOGETHER_CHARS = 30_000
 
 
 class Entries:
-    """What was there when a session was shown is made into entries one by one; what came later is a list."""
+    """A path of messages that are made into entries one by one, and a list of what came lately."""
 
     def __init__(self, path: MessagePath | None = None) -> None:
         self._path = path or MessagePath()
@@ -36,8 +36,22 @@ class Entries:
         return entry
 
     def append(self, entry: Entry) -> None:
-        """Add one at the end."""
+        """Add one at the end; what came long before it is packed."""
         self._later.append(entry)
+        if len(self._later) > 3 * STRETCH:
+            self._pack(self._later[:STRETCH])
+
+    def _pack(self, oldest: list[Entry]) -> None:
+        """Put the oldest of the list at the end of the path, up to what is no finished message."""
+        messages: list[ChatMessage] = []
+        for entry in oldest:
+            if entry.message is None or entry.is_open:
+                break
+            if entry.is_built or entry.is_changed:
+                self._made[len(self._path) + len(messages)] = entry
+            messages.append(entry.message)
+        self._path = self._path.joined(MessagePath.packed(messages))
+        del self._later[: len(messages)]
 
     def prepend(self, earlier: MessagePath) -> list[int]:
         """Put what was read later before all; return which of the first ones look different now."""
@@ -67,7 +81,7 @@ class Entries:
 
     @property
     def made_count(self) -> int:
-        """How many of those that were there at first are more than a message."""
+        """How many of the path are more than a message."""
         return len(self._made)
 
     def likely_heights(self, width: int) -> list[int]:
