@@ -81,7 +81,7 @@ class ChatBase(ChatFigures):
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.query(FindBar):
-            bar.show_place(event.place, event.count, is_whole=event.is_whole)
+            bar.show_place(event.place, event.count, is_whole=event.is_whole, is_sure=event.is_sure)
 
     def close_find_bar(self) -> None:
         """Hide the find bar, if it is shown, and unmark what was found."""

@@ -48,15 +48,18 @@ class FindBar(Horizontal):
         self.display = False
         self.post_message(StopFinding())
 
-    def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
-        """Say which of how many hits is shown, 0 for none; more may come until all is counted."""
-        more = "" if is_whole else "+"
+    def show_place(self, place: int, count: int, *, is_whole: bool = True, is_sure: bool = True) -> None:
+        """Say which of how many hits is shown, 0 for none; more may come until all is counted.
+
+        What is only likely has a `~`: hits in markup that nobody has laid out.
+        """
+        found = f"{'' if is_sure else '~'}{count}{'' if is_whole else '+'}"
         if not self._field.value:
             words = ""
         elif not count:
             words = "no hits" if is_whole else "…"
         else:
-            words = f"{place}/{count}{more}" if place else f"{count}{more} hit{'' if count == 1 else 's'}"
+            words = f"{place}/{found}" if place else f"{found} hit{'' if count == 1 else 's'}"
         if words and len(self._field.value) > MAX_CHARS:
             words += f" for the first {MAX_CHARS} characters"
         self._field.show_note(words)

@@ -639,3 +639,19 @@ async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_eith
     assert len(set(places[:3])) == 3
     assert places[3] == places[0]
     assert log.finder.standing[1] == 3
+
+
+@pytest.mark.parametrize(("count", "is_sure"), [(25, False), (15, True)])
+async def test_a_count_that_goes_by_the_source_alone_says_so_until_all_was_seen(pilot, log, count, is_sure):
+    one = "A fern, [see](http://fern.example). " + "hay " * 3_700
+    log.load([answer(one) for _ in range(count)])
+    log.find("fern")
+    await all_counted(pilot, log)
+    assert log.finder.is_sure is is_sure
+    log.prepend(MessagePath([question("And first?")]))
+    await all_counted(pilot, log)
+    assert log.finder.is_sure is is_sure
+    for _ in range(count):
+        log.next_hit(1)
+    assert log.finder.is_sure
+    assert log.finder.standing[1] == count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
@@ -132,3 +134,10 @@ def following(entry: Entry, number: int) -> Block | None:
 def _size_behind(entry: Entry, number: int) -> int:
     follower = following(entry, number)
     return 0 if follower is None else len(follower.source)
+
+
+def likely_in(query: Query, texts: Iterable[str], *, is_plain: bool = False) -> tuple[int, bool]:
+    """Return how many hits some texts are likely to show, and whether that is sure."""
+    counts = [query.counts(text, is_plain=is_plain) for text in texts]
+    likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
+    return likely, likely == most

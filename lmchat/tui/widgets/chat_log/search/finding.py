@@ -11,7 +11,7 @@ from lmchat.tui.widgets.chat_log.document.document import Document, Place
 from lmchat.tui.widgets.chat_log.document.entries import together
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.search.counting import BlockHits, following
+from lmchat.tui.widgets.chat_log.search.counting import BlockHits, following, likely_in
 from lmchat.tui.widgets.chat_log.search.hits import CARRIED
 from lmchat.tui.widgets.chat_log.search.letters import Query
 
@@ -55,7 +55,13 @@ class Finder:
         self._now: tuple[Block, int] | None = None
         self._now_behind: Block | None = None
         self._grown = -1, 0, 0
+        self._doubts: set[int] = set()
         self._hits = BlockHits(Query(()))
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the counts are those of what is shown, and none an estimate by the source alone."""
+        return not self._doubts
 
     @property
     def is_active(self) -> bool:
@@ -93,7 +99,7 @@ class Finder:
         return self._count_all(document, self.query, self._first)
 
     def _count_all(self, document: Document, query: Query, first: int) -> Generator[int]:
-        self.counts, self.is_whole = [0] * len(document), False
+        self.counts, self.is_whole, self._doubts = [0] * len(document), False, set()
         if not query.needles:
             return
         sizes: dict[int, int] = {}
@@ -102,13 +108,14 @@ class Finder:
             size = sum(len(text) for _, texts, _ in some for text in texts)
             if query.may_be_in("\0".join(text for _, texts, _ in some for text in texts)):
                 for index, texts, is_plain in some:
-                    self.counts[index], is_sure = _together(query, texts, is_plain=is_plain)
+                    self.counts[index], is_sure = likely_in(query, texts, is_plain=is_plain)
                     if self.counts[index] or not is_sure:
                         sizes[index] = sum(map(len, texts))
                         doubts |= {} if is_sure else {index: sizes[index]}
             yield size + _LAYOUT_COST * len(some)
         if sum(sizes.values()) > _FEW_CHARS:
-            sizes = doubts if sum(doubts.values()) <= _FEW_DOUBTS_CHARS else {}
+            are_few = sum(doubts.values()) <= _FEW_DOUBTS_CHARS
+            sizes, self._doubts = (doubts, set()) if are_few else ({}, {*doubts})
         for index, size in sizes.items():
             self.counts[index] = self._as_shown(document, index)
             yield size * _LAYOUT_COST
@@ -132,6 +139,7 @@ class Finder:
         """Say that so many messages were put before all others."""
         self.counts[:0] = [0] * by
         self._first += by
+        self._doubts = {index + by for index in self._doubts}
         if self._index >= 0:
             self._index += by
         if self.place is not None:
@@ -152,7 +160,7 @@ class Finder:
             self.counts[index] = self._folded_away(document.layout, entry) + self._hits.likely_sum(entry)
         else:
             texts, is_plain = document.entries.texts(index), document.entries.is_plain(index)
-            self.counts[index] = _together(self.query, texts, is_plain=is_plain)[0]
+            self.counts[index] = likely_in(self.query, texts, is_plain=is_plain)[0]
 
     def grown(self, document: Document, index: int, start: int) -> None:
         """Count the hits of an answer again that has grown from a block on."""
@@ -250,6 +258,8 @@ class Finder:
         entry = document.entries[index]
         document.whole(index)
         is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
+        if is_small and not entry.is_open:
+            self._doubts.discard(index)
         parts = [(_HIDDEN, self._folded_away(document.layout, entry))]
         for number in range(len(entry.blocks)):
             is_known = not is_small or entry.is_open or self._hits.is_exact(entry, number)
@@ -270,7 +280,7 @@ class Finder:
             files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
             return sum(self.query.counts(file.text, is_plain=True)[0] for file in files)
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        count, is_sure = _together(self.query, thoughts)
+        count, is_sure = likely_in(self.query, thoughts)
         if is_sure or entry.is_open or layout is None:
             return count
         copy = Entry(message, is_folded=False)
@@ -288,10 +298,3 @@ class Finder:
                 yield start, end, self._now_behind is block
             else:
                 yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
-
-
-def _together(query: Query, texts: Iterable[str], *, is_plain: bool = False) -> tuple[int, bool]:
-    """Return how many hits some texts are likely to show, and whether that is sure."""
-    counts = [query.counts(text, is_plain=is_plain) for text in texts]
-    likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
-    return likely, likely == most

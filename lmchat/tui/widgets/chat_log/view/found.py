@@ -36,6 +36,8 @@ class FoundView(ColouredView, can_focus=True):
         """How many there are so far."""
         is_whole: bool
         """Whether all was looked through."""
+        is_sure: bool = True
+        """Whether all hits were counted as they are shown; else it is likely that there are so many."""
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
@@ -221,7 +223,8 @@ class FoundView(ColouredView, can_focus=True):
 
     def tell_found(self) -> None:
         """Tell how many hits there are, and which is shown."""
-        self.post_message(self.Found(*self.finder.standing, self.finder.is_whole))
+        finder = self.finder
+        self.post_message(self.Found(*finder.standing, finder.is_whole, finder.is_sure))
 
     def settle(self, *, changed: Place | None = None) -> None:
         """Count hits again in what has changed, and in all where that is another session."""
