@@ -139,7 +139,6 @@ class Finder:
         """Say that so many messages were put before all others."""
         self.counts[:0] = [0] * by
         self._first += by
-        self._doubts = {index + by for index in self._doubts}
         if self._index >= 0:
             self._index += by
         if self.place is not None:
