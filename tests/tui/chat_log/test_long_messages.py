@@ -13,7 +13,7 @@ from lmchat.domain.message_path import MessagePath
 from lmchat.tui.intents import CopyText
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
 from lmchat.tui.widgets.chat_log.document import entry as entries
-from lmchat.tui.widgets.chat_log.document import parts, unread
+from lmchat.tui.widgets.chat_log.document import hold, parts, unread
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
@@ -297,6 +297,18 @@ async def test_one_who_waits_within_what_is_not_read_sees_it_come_where_he_is(by
     assert READING not in screen_text(log)
     numbers = [int(words.split()[1]) for _, words in said(log) if "Paragraph" in words]
     assert 320 < numbers[0] < 345  # two rows each, so 60 and a screen before the last
+
+
+async def test_rows_that_are_not_read_are_not_gone_through_to_know_where_one_is(
+    by_hand, pilot, log, monkeypatch
+):
+    log.load([question("Go on."), answer(PARAGRAPHS)])
+    await pilot.pause()
+    log.scroll_relative(y=-120)
+    words = []
+    monkeypatch.setattr(hold, "solid", lambda text: words.append(text) or len(text))
+    step(log)
+    assert not [text for text in words if READING in text]
 
 
 @pytest.mark.parametrize("seed", range(6))

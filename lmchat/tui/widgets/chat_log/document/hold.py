@@ -14,8 +14,8 @@ from msgspec import Struct
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document.document import Document, Place
 from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document.rest import Rest
 from lmchat.tui.widgets.chat_log.document.spots import carried, is_as_it_was, number_now, solid
-from lmchat.tui.widgets.chat_log.line import Line
 
 
 class Hold(Struct):
@@ -51,8 +51,9 @@ def take(document: Document, place: Place, offset: int = 0) -> Hold:
     if lines is None:
         return Hold(index, number, line, offset)
     row = line - (entry.heights[number] - len(lines))
-    before = _before(lines)
-    hold = Hold(index, number, row, offset, entry.blocks[number], total=before[-1], width=document.width)
+    block = entry.blocks[number]
+    before = _before(block)
+    hold = Hold(index, number, row, offset, block, total=before[-1], width=document.width)
     hold.chars = before[min(max(row, 0), len(lines))]
     return hold
 
@@ -88,7 +89,7 @@ def find(document: Document, hold: Hold) -> Place:
         number, chars = carried(document, (hold.index, number), chars, is_row=True)
     height = document.prepare(hold.index, number)
     block = entry.blocks[number]
-    before = _before(block.lines or [])
+    before = _before(block)
     if is_same and hold.width != document.width and hold.total:
         chars = chars * before[-1] // hold.total
     row = _row(before, chars, hold.row)
@@ -99,8 +100,14 @@ def find(document: Document, hold: Hold) -> Place:
     return hold.index, number, row + height - (len(before) - 1)
 
 
-def _before(lines: Sequence[Line]) -> list[int]:
-    """Return how many characters stand before each line, and in all."""
+def _before(block: Block) -> Sequence[int]:
+    """Return how many characters stand before each line of a block that is laid out, and in all.
+
+    What is not yet read has thousands of lines without words: there each counts as one character.
+    """
+    lines = block.lines or []
+    if isinstance(block, Rest):
+        return range(len(lines) + 1)
     return list(accumulate((solid(line.text) for line in lines), initial=0))
 
 
