@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from lmchat.domain.message import now
 from lmchat.storage.connection import Connection, connect, transaction
 from lmchat.storage.faults import BROKEN, closed, explain, is_damage, is_passing, name_of
 from lmchat.storage.gram_table import renew_grams
+from lmchat.storage.own_thread import OwnThread
 from lmchat.storage.salvage import begin_anew, is_sound
 from lmchat.storage.schema import renew_words
 from lmchat.storage.words import catch_up
@@ -29,7 +30,7 @@ _STEPS_BETWEEN_LOOKS = 100
 """Steps of SQLite between two looks whether a query is still wanted: some rows of a search through texts."""
 
 
-class Database:
+class Database(OwnThread):
     """Runs jobs, functions of the connection, one after the other on its own thread.
 
     The file is opened with the first job. A job that fails leaves nothing half-written, and after a
@@ -43,15 +44,12 @@ class Database:
         prepare: Callable[[Connection, datetime], None],
         clock: Callable[[], datetime] = now,
     ) -> None:
+        super().__init__("lmchat-disk")
         self.path = path
         self.clock = clock
         self.notice = ""
         """One sentence for the user about what opening the file had to do; empty where all was well."""
         self._prepare = prepare
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
-        self._connection: Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._is_closed = False
         self._is_catching_up = False
 
     async def read(self, job: Callable[[Connection], T]) -> T:
@@ -74,15 +72,6 @@ class Database:
                 return job(connection)
 
         return await asyncio.shield(asyncio.wrap_future(self._submit(in_transaction, None)))
-
-    async def aclose(self) -> None:
-        """Wait for what is pending and close the file."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        future = self._thread.submit(self._disconnect)
-        self._thread.shutdown(wait=False)
-        await asyncio.shield(asyncio.wrap_future(future))
 
     def _submit(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> Future[T]:
         if self._is_closed:
@@ -189,9 +178,3 @@ class Database:
         except OSError:
             return None
         return stat.st_dev, stat.st_ino
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None

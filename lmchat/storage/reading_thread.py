@@ -7,8 +7,6 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -18,6 +16,7 @@ from lmchat.storage.database import Database
 from lmchat.storage.faults import BROKEN, closed, name_of
 from lmchat.storage.gram_table import has_grams
 from lmchat.storage.grams import make_gram_list
+from lmchat.storage.own_thread import OwnThread
 from lmchat.storage.schema import has_words, refuse_other_versions
 
 log = logging.getLogger(__name__)
@@ -28,15 +27,12 @@ _STEPS_BETWEEN_LOOKS = 1000
 """Steps of SQLite between two looks whether a query is still wanted: well below a millisecond."""
 
 
-class ReadingThread:
+class ReadingThread(OwnThread):
     """Runs jobs that change nothing beside the database; what goes wrong here is done, and mended, there."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__("lmchat-search")
         self._database = database
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-search")
-        self._connection: Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._is_closed = False
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job; cancelling the caller ends it."""
@@ -50,15 +46,6 @@ class ReadingThread:
             return await self._database.read(job)
         finally:
             is_unwanted.set()
-
-    async def aclose(self) -> None:
-        """End what runs and close the connection."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        future = self._thread.submit(self._disconnect)
-        self._thread.shutdown(wait=False)
-        await asyncio.shield(asyncio.wrap_future(future))
 
     def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool]) -> T:
         try:
@@ -108,12 +95,6 @@ class ReadingThread:
             connection.close()
             raise
         return connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
 
 
 class _NotHereError(Exception):
