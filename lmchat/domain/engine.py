@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+
 
 class EngineState(Enum):
     """What the child process is doing; the value is the word on the screen."""
@@ -40,6 +42,19 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     """Files that it consists of."""
     is_demo: bool = False
     """Whether it is the demo model that lmchat has fetched."""
+
+    def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
+        """Return it as a model that the built-in engine serves, or would serve, at an address."""
+        return ModelInfo(
+            model_id=self.name,
+            endpoint=endpoint,
+            product=Product.BUILT_IN,
+            state=state,
+            quantization=self.quantization,
+            context_max=self.context_max,
+            size_bytes=self.size_bytes,
+            owned_by=self.source,
+        )
 
 
 class DemoOffer(Struct, frozen=True, kw_only=True):

@@ -221,18 +221,16 @@ def _model(file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo 
     if engine.model is not None and engine.model.path == file.path:
         state = _STATES.get(engine.state, LoadState.NOT_LOADED)
     known = told if told is not None and state is LoadState.LOADED and told.model_id == file.name else None
-    return ModelInfo(
-        model_id=file.name,
-        endpoint=endpoint,
-        product=Product.BUILT_IN,
-        state=state,
-        params=known.params if known else "",
-        quantization=file.quantization or (known.quantization if known else ""),
-        context_loaded=known.context_loaded if known else None,
-        context_max=file.context_max or (known.context_max if known else None),
-        size_bytes=file.size_bytes,
-        capabilities=known.capabilities if known else (),
-        owned_by=file.source,
+    model = file.info(endpoint, state)
+    if known is None:
+        return model
+    return replace(
+        model,
+        params=known.params,
+        quantization=model.quantization or known.quantization,
+        context_loaded=known.context_loaded,
+        context_max=model.context_max or known.context_max,
+        capabilities=known.capabilities,
     )
 
 

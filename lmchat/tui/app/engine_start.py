@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import LoadState, ModelInfo, Product, Target
+from lmchat.domain.server import LoadState, Product, Target
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.engine_port import Engine
@@ -123,13 +123,5 @@ def offer_words(offer: DemoOffer, why: str = "") -> str:
 
 def _target(engine: Engine, model: ModelFile) -> Target:
     endpoint = engine.reserve()
-    info = ModelInfo(
-        model_id=model.name,
-        endpoint=endpoint,
-        product=Product.BUILT_IN,
-        state=LoadState.LOADING,
-        quantization=model.quantization,
-        context_max=model.context_max,
-        size_bytes=model.size_bytes,
-    )
+    info = model.info(endpoint, LoadState.LOADING)
     return Target(endpoint=endpoint, product=Product.BUILT_IN, model=info)

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.server import Endpoint, ModelInfo, Product
+from lmchat.domain.server import Endpoint
 from lmchat.safe_text import safe_line
 from lmchat.services.catalogue import ModelRow
 from lmchat.tui import figures
@@ -92,12 +92,4 @@ class FilePicker(ListDialog[ModelFile | None]):
 
 
 def _row(file: ModelFile) -> ModelRow:
-    model = ModelInfo(
-        model_id=file.name,
-        endpoint=_NOWHERE,
-        product=Product.BUILT_IN,
-        quantization=file.quantization,
-        context_max=file.context_max,
-        size_bytes=file.size_bytes,
-    )
-    return ModelRow(model=model, server_name=file.source or "Others")
+    return ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")
