@@ -94,11 +94,16 @@ class Conversation:
         return self.turn is not None and self.turn.is_running
 
     @property
+    def running(self) -> ChatMessage | None:
+        """The answer that is on its way, as it began."""
+        return self._running if self.is_running else None
+
+    @property
     def shown_messages(self) -> MessagePath:
         """The path with what has arrived of a running answer."""
-        if self._running is None or not self.is_running:
+        if self.running is None:
             return self.messages
-        return self.messages.replaced(replace(self._running, parts=self._answer.parts))
+        return self.messages.replaced(replace(self.running, parts=self._answer.parts))
 
     async def settled(self) -> None:
         """Wait until an answer that has ended is on the disk."""
@@ -109,8 +114,8 @@ class Conversation:
         """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier = earlier_of(self._keeper.store, session)
-        if self.is_running and self._running is not None:
-            self.messages = self.messages.replaced(self._running)
+        if self.running is not None:
+            self.messages = self.messages.replaced(self.running)
 
     def rename(self, title: str) -> None:
         """Take over a title that was written to the store."""
@@ -220,7 +225,8 @@ class Conversation:
                     yield event
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
-            state, failure = self._unfinished(error)
+            state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
+            failure = failure_of(error)
         finally:
             for event in asking.left():
                 self._answer.add(event)
@@ -279,10 +285,6 @@ class Conversation:
         """Let the header tell of one more message."""
         changes |= {"updated_at": now(), "message_count": self.header.message_count + 1}
         self.header = replace(self.header, **changes)
-
-    def _unfinished(self, error: Exception) -> tuple[AnswerState, Failure]:
-        state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
-        return state, failure_of(error)
 
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None

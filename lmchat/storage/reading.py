@@ -102,6 +102,13 @@ def stretch(
     return MessagePath.packed(found), earlier_id
 
 
+def answer_now(connection: Connection, session_id: str, message_id: str) -> ChatMessage | None:
+    """Return one message as it is now; None where it is hidden, removed or damaged."""
+    _settle(connection, session_id)
+    found, _ = walking.newest(connection, session_id, message_id, 1)
+    return found[0] if found else None
+
+
 def _settle(connection: Connection, session_id: str) -> None:
     if not connection.is_read_only:
         end_orphans(connection, session_id)  # their process may have gone since the file was opened

@@ -93,6 +93,13 @@ class SessionStore:
         """Read a message and those before it, and return where to go on; None at the root."""
         return await self._database.read(lambda c: reading.stretch(c, session_id, message_id, count))
 
+    async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
+        """Read one message with what has come of it by now; None where it is gone.
+
+        Where its process is gone, it is ended first.
+        """
+        return await self._database.read(lambda c: reading.answer_now(c, session_id, message_id))
+
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
 

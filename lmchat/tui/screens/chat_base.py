@@ -8,6 +8,7 @@ from lmchat.domain.message import Role
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
+from lmchat.services.elsewhere import written_elsewhere
 from lmchat.services.library import with_unsaved
 from lmchat.tui.screens.chat_figures import RUNNING_TICK_S, WAITING_TICK_S, ChatFigures
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -50,7 +51,11 @@ class ChatBase(ChatFigures):
 
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages of a session from their end; what was not read yet follows a moment later."""
-        self.log_view.load(conversation.shown_messages, is_whole=conversation.is_whole)
+        self.log_view.load(
+            conversation.shown_messages,
+            is_whole=conversation.is_whole,
+            elsewhere=written_elsewhere(conversation),
+        )
         if not conversation.is_whole:
             self.set_timer(FILL_AFTER_S, lambda: self._begin_fill(conversation))
 

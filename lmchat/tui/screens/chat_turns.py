@@ -26,7 +26,7 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.drafts import BETWEEN
 from lmchat.services.open_session import OpenSession
 from lmchat.tui.intents import AnswerEnded
-from lmchat.tui.screens.chat_base import ChatBase
+from lmchat.tui.screens.chat_elsewhere import ChatElsewhere
 from lmchat.tui.widgets.queue_card import QueueCard
 
 Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
@@ -47,7 +47,7 @@ _ENDED_WORDS = {
 }
 
 
-class ChatTurns(ChatBase):
+class ChatTurns(ChatElsewhere):
     """Runs turns; one worker a session, so that an answer goes on while another session is shown."""
 
     def say(self, text: str) -> None:

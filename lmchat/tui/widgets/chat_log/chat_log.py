@@ -21,8 +21,7 @@ from lmchat.tui.widgets.chat_log.document.deltas import Delta, merged, text_of
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.document.entries import switch
 from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.hold import Hold, note_around
-from lmchat.tui.widgets.chat_log.view.reading import ReadingLog
+from lmchat.tui.widgets.chat_log.view.changing import ChangingLog
 from lmchat.tui.widgets.chat_log.view.unseen import COUNTED_LINES
 
 LOAD_LIMIT = 0.25
@@ -37,7 +36,7 @@ FAR_BEHIND_CHARS = 200_000
 """So much text may wait for its frame; more is taken up at once."""
 
 
-class ChatLog(ReadingLog, can_focus=True):
+class ChatLog(ChangingLog, can_focus=True):
     """The messages of a session, in one widget."""
 
     def __init__(self, **options: Any) -> None:
@@ -56,15 +55,25 @@ class ChatLog(ReadingLog, can_focus=True):
         self._is_painting = False
         self._retry: tuple[RetryScheduled, float] | None = None
 
-    def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True) -> None:
-        """Show other messages, from their end; those before them come with `fill` where they are not all."""
+    def load(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        is_whole: bool = True,
+        elsewhere: Sequence[ChatMessage] = (),
+    ) -> None:
+        """Show other messages, from their end; those before them come with `fill` where they are not all.
+
+        Those of `elsewhere` are answers that another lmchat writes; what comes of them comes with `arrive`.
+        """
         self._drop_pending()
         self.give_up_waiting()
         self._open = self._cursor = None
         self.is_whole, self._wants_top = is_whole, False
         self.finder.clear()
         self.document.load(MessagePath(messages))
-        if messages and messages[-1].state is AnswerState.STREAMING:
+        self.write_elsewhere(elsewhere)
+        if messages and messages[-1].state is AnswerState.STREAMING and messages[-1] not in elsewhere:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
         if self.has_focus:
@@ -199,29 +208,6 @@ class ChatLog(ReadingLog, can_focus=True):
             entry.restate(message)
             self._rebuilt(self._open)
 
-    def replace(self, message: ChatMessage) -> bool:
-        """Show another value of a message; return whether it is in the log."""
-        index = self.document.entries.place(message.message_id)
-        if index is None:
-            return False
-        entry = self.document.entries[index]
-        if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
-            entry.take_parts(message)
-        self.document.entries.replace(index, message)
-        self._rebuilt(index)
-        return True
-
-    def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Tell above a message that so many before it are left out of the next request."""
-        entries = self.document.entries
-        place = entries.place(before_id) if before_id and count else None
-        marked = [index for index, entry in entries.made() if entry.left_out]
-        for index in {*marked, *([] if place is None else [place])}:
-            wanted = count if index == place else 0
-            if entries[index].left_out != wanted:
-                entries[index].left_out = wanted
-                self._rebuilt(index)
-
     def prepend(self, earlier: MessagePath) -> None:
         """Put messages above all others; what is on the screen stays where it is."""
         if self._open is not None:
@@ -263,21 +249,6 @@ class ChatLog(ReadingLog, can_focus=True):
             self.document.sweep(index, 0, 1, COUNTED_LINES)
         self.settle(changed=(index, -1, 0))
         return index
-
-    def _rebuilt(self, index: int) -> None:
-        """Take up that a message is shown in another way; what is on the screen stays where it is."""
-        self.keep_still()
-        for hold in self.holds():
-            if hold.index == index:
-                note_around(self.document, hold)
-        self.document.rebuild(index)
-        if not self.is_following:
-            self._lay_out_unseen()
-        self.settle(changed=(index, -1, 0))
-
-    def holds(self) -> list[Hold]:
-        """Return the places that are kept: of what is read, and of what was not on the screen yet."""
-        return [*super().holds(), *([self._seen] if self._seen is not None else [])]
 
     def _entry(self, message: ChatMessage) -> Entry:
         previous = self.document.entries.model_before(len(self.document))

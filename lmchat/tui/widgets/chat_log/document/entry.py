@@ -9,7 +9,7 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCal
 from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
-from lmchat.tui.widgets.chat_log.document.deltas import Delta
+from lmchat.tui.widgets.chat_log.document.deltas import Delta, since
 from lmchat.tui.widgets.chat_log.document.parts import LivePart, completed, live_parts, restated
 from lmchat.tui.widgets.chat_log.document.rest import AT_ONCE_CHARS
 from lmchat.tui.widgets.chat_log.document.told import SAID, Told
@@ -96,6 +96,21 @@ class Entry(Told):
                 part.name = part.name or delta.name
                 part.feed(delta.arguments)
 
+    def write_elsewhere(self) -> None:
+        """Be an answer that another lmchat writes: `arrive` brings more of it."""
+        self.is_open = self.is_elsewhere = True
+        self.parts = live_parts(self.message.parts if self.message else (), is_open=True)
+
+    def arrive(self, message: ChatMessage) -> bool:
+        """Take a later value of its message; return whether all that is new is at its end, to `grow` by."""
+        fresh = since(self.message.parts if self.message else (), message.parts)
+        if fresh is None:
+            self.parts = live_parts(message.parts, is_open=True)
+            return False
+        for delta in fresh:
+            self.feed(delta)
+        return True
+
     def restate(self, message: ChatMessage) -> None:
         """Take anew what of an open answer is thought and what is text; `build` shows it."""
         self.parts = restated(self.parts, message.parts)
@@ -127,7 +142,8 @@ class Entry(Told):
         """Take the final form of an answer; blocks that are right already stay."""
         self.close()
         self.take_parts(message)
-        self.message, self.is_open, self.turn = message, False, None
+        self.message, self.turn = message, None
+        self.is_open = self.is_elsewhere = False
 
     def take_parts(self, message: ChatMessage) -> None:
         """Take the parts of another value of its message, if any were taken; `build` shows them."""

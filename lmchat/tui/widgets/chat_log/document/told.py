@@ -11,7 +11,7 @@ from lmchat.tui import figures
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.document.heights import Heights
 from lmchat.tui.widgets.chat_log.document.parts import LivePart
-from lmchat.tui.widgets.chat_log.layout.furniture import end_blocks, rule, state_block
+from lmchat.tui.widgets.chat_log.layout.furniture import elsewhere_block, end_blocks, rule, state_block
 
 SAID = (TextPart, RefusalPart)
 """Kinds of parts that hold what is said."""
@@ -31,6 +31,8 @@ class Told(Struct):
     """Messages before it that the next request leaves out."""
     is_open: bool = False
     """Whether it is the answer that is on its way."""
+    is_elsewhere: bool = False
+    """Whether another lmchat writes that answer."""
     is_folded: bool = True
     """Whether reasoning, a system prompt, or a file in a prompt is only told and not shown."""
     is_source: bool = False
@@ -99,6 +101,8 @@ class Told(Struct):
 
     def foot(self) -> list[Block]:
         """Return the rows under it."""
+        if self.is_open and self.is_elsewhere:
+            return [elsewhere_block()]
         if self.is_open:
             return [state_block(self.turn, self.now_s, retry_in_s=self.retry_in_s)]
         if self.message is None or self.message.role is not Role.ASSISTANT:

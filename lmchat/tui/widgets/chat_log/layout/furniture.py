@@ -141,6 +141,11 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
     return made(make)
 
 
+def elsewhere_block() -> Block:
+    """Return the line under an answer that another lmchat writes: nothing that is pressed here stops it."""
+    return made(lambda page: [page.row([[("another lmchat writes this", page.styles["muted"])]])])
+
+
 def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
     muted, strong, warning = page.styles["muted"], page.styles["strong"], page.styles["warning"]
     clock: list[Span] = [("  " + figures.elapsed(max(turn.elapsed_s(now_s), 0.0)), strong)]
