@@ -25,6 +25,19 @@ MARKED = (
     "1. `one`\n   - [l](<http://hidden.example>)\n"
 )
 
+AS_THEY_STAND = [
+    "matrix[i][j] = 3, a[i] = b[j]*c[k]",
+    "see [1][2] and ![this][that].",
+    "[a]: http://hidden.example\n\nmatrix[i][j] = x[i][j]",
+    "a*b*c, 5 * 3 * 2 and x_1 and y_2",
+    "in \\(a_1\\{b\\} * c*\\) and \\[x\\] or $$y_1\\$$",
+    "$a_1$, $\\{b\\}$ costs $5 or $\\{c\\}",
+    "<tag of ~50 ~60 <b c",
+    "**bold \\(x\\{y",
+    "| a \\(b\\) | c[i][j] |\n|---|---|\n| d[i][j] | e |\n",
+]
+"""In none of these does a sign stand for anything but itself, once it has been seen."""
+
 
 def grow(tail, text):
     tail.feed(text)
@@ -82,3 +95,43 @@ def test_no_mark_of_what_will_be_closed_is_ever_seen():
         grow(tail, char)
         page = "\n".join(shown(line) for line in laid_out(tail, PAGE))
         assert not re.search(r"\*\*|\*\w|`|~~|__|\]\(|hidden|Title|http", page), page
+
+
+@pytest.mark.parametrize("text", AS_THEY_STAND)
+def test_a_sign_that_was_seen_stays(text):
+    before: Counter[str] = Counter()
+    for so_far, seen in pictures(text):
+        signs = Counter(re.sub(r"[\s\u2500]", "", seen))
+        assert not before - signs, so_far
+        before = signs
+
+
+def test_of_words_in_brackets_behind_others_none_waits_for_the_bracket_to_end():
+    *_, (_, seen) = pictures("as f[i](x, y in one) and [here](this is an aside that goes on")
+    assert seen.endswith("[here](this is an aside that goes on")
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "(http://hidden.example/a_(b",
+        '(hidden "Title',
+        "(hidden (Title",
+        "(<hidden a",
+        "[hid",
+        "[hidden  title",
+    ],
+)
+def test_an_address_that_may_be_one_waits_to_be_whole(half):
+    *_, (_, seen) = pictures("[hidden Title]: http://x.example\n\nsome [words]" + half)
+    assert seen.endswith("some words")
+
+
+def pictures(text):
+    """What is seen after each character."""
+    tail, layout = MarkdownTail(), Layout(PAGE)
+    for end, char in enumerate(text, 1):
+        grow(tail, char)
+        blocks = tail.closed + tail.open
+        rows = [shown(line) for block in blocks for line in layout.lines(block, tail.references)]
+        yield text[:end], "\n".join(rows)

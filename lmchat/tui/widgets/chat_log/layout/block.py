@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rich.segment import Segment
 from rich.style import Style
@@ -83,7 +83,7 @@ class Layout:
         tokens = self._parsed(text)
         places = path(tokens) if block.has_cursor else ()
         if places:
-            whole = block.head + _whole(block.source, tokens[places[-1]].type)
+            whole = block.head + _whole(block.source, tokens[places[-1]].type, self._references)
             if whole != text:
                 text, tokens = whole, self._parsed(whole)
         self._source = text.split("\n")
@@ -265,7 +265,9 @@ class Layout:
         if key not in self._frames:
             self._frames[key] = measured(*self._cells(self._parsed(block.info)), room)
         columns = self._frames[key]
-        source = as_it_will_look(block.source, is_table=True) if block.has_cursor else block.source
+        source = block.source
+        if block.has_cursor:
+            source = as_it_will_look(source, self._references, is_table=True)
         lines = _without_blanks(source).removesuffix("\n").split("\n")
         if columns.widths and all(map(is_row, lines)):
             cells = (cells_of(line, len(columns.widths)) for line in lines)
@@ -287,8 +289,8 @@ def _joined(prefix: Prefix, mark: Span) -> Prefix:
     return [*prefix, mark]
 
 
-def _whole(source: str, kind: str) -> str:
+def _whole(source: str, kind: str, labels: Collection[str]) -> str:
     """Return the text of an open block whose last part is of a kind, as it will look."""
     if kind in _OF_WORDS:
-        return as_it_will_look(source)
+        return as_it_will_look(source, labels)
     return without_end_of_code(source) if kind == "fence" else source

@@ -11,6 +11,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 
 from lmchat.tui.widgets.chat_log.markdown.addresses import rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.mathematics import end_of_math
 from lmchat.tui.widgets.chat_log.markdown.tables import whole_table
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
@@ -18,10 +19,6 @@ MOST_LEVELS = 40
 """What is nested deeper (a list takes two levels) is shown as it stands; the parser would drop it."""
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
-_MOST_MATH = 2_000
-_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
-_MOST_DOLLARS = 304
-_BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
 _SCHEME_CHARS = len("-https")
 _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
@@ -136,18 +133,7 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
 def math(state: StateInline, silent: bool) -> bool:
     """Take mathematics as it stands."""
     start, source = state.pos, state.src
-    if source[start] not in "$\\":
-        return False
-    end = _BRACKETS.get(source[start : start + 2])
-    if end is not None:
-        place = source.find(end, start + 3, min(start + _MOST_MATH, state.posMax))
-        stop = place + 2 if place >= 0 else 0
-        if end == "\\]" and source.startswith("(", stop):
-            return False
-    else:
-        is_apart = not (start and source[start - 1].isalnum())
-        found = re.match(_DOLLARS, source[start : start + _MOST_DOLLARS]) if is_apart else None
-        stop = start + found.end() if found and "](" not in found[0] else 0
+    stop = end_of_math(source, start, state.posMax) if source[start] in "$\\" else 0
     if not stop:
         return False
     if not silent:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
+from lmchat.tui.widgets.chat_log.markdown.mathematics import BRACKETS, end_of_math
 
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
 """A line that may become a rule, a heading, an item, a fence: it is shown once that is known."""
 _BEGIN = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
-_HALF_LINK = r"!?\[([^\[\]]*)\](?:\([^()]*|\[[^\[\]]*)$"
+_HALF_LINK = r"!?\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](?:(\(.*)|\[([^\[\]]*))$"
+_HALF_TARGET = (
+    r"\([ \t]*(?:<[^<>]*>?|(?!<)(?:[^\s()]|\([^\s()]*(?:\)|$))*)"
+    r"(?:[ \t]+(?:\"[^\"]{0,300}\"?|'[^']{0,300}'?|\([^()]{0,300}\)?)?[ \t]*)?$"
+)
+"""An address that has no end yet, and its title: of other words in brackets none is hidden."""
 _DASHES = r"[|:\- \t]*$"
 _END_OF_CODE = r"[ >]*(?:`+|~+)$"
-_SIGN = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\["
+_SIGN = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\[|\$\$?"
+_HALF_ESCAPE = r"(?<!\\)((?:\\\\)*)\\$"
+"""A backslash at the end: it would be taken for one before the marks that are added."""
+_PUNCTUATION = r"([!-/:-@\[-`{-~])"
 _FAR = 300
 """What began so many characters ago and has not ended is taken as it stands."""
 
 
-def as_it_will_look(source: str, *, is_table: bool = False) -> str:
-    """Return the text of an open block with what its last line lacks; a table's head may be elsewhere."""
+def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool = False) -> str:
+    """Return the text of an open block with what its last line lacks; a table's head may be elsewhere.
+
+    `labels` are those of the links that are defined, in capitals as the parser keeps them.
+    """
     before, end, last = source.rpartition("\n")
     above = before.rpartition("\n")[2]
     if re.match(_ONLY_MARKS, last):
         return before
     if is_table or _is_row(last) or (not last and _is_row(above)):
-        return before + end + _row(before, last, is_inner=is_table)
+        return before + end + _row(before, last, labels, is_inner=is_table)
     start = re.match(_BEGIN, last)
     size = start.end() if start else 0
-    return before + end + last[:size] + _line(last[size:])
+    return before + end + last[:size] + _line(last[size:], labels)
 
 
 def without_end_of_code(source: str) -> str:
@@ -40,20 +53,20 @@ def _is_row(line: str) -> bool:
     return line.lstrip(" ").startswith("|")
 
 
-def _row(before: str, last: str, *, is_inner: bool) -> str:
+def _row(before: str, last: str, labels: Collection[str], *, is_inner: bool) -> str:
     """Return the last row of a table: below a head its dashes, else with its last cell."""
     first, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
         return last  # too many columns, or nearly
     if not is_inner and not _is_row(above):
         cells_before, bar, cell = last.rpartition("|")
-        last = cells_before + bar + _line(cell)
+        last = cells_before + bar + _line(cell, labels)
         cells = _cells(last)
         return f"{last.rstrip(' |')}|\n{_dashes(last, cells, len(cells))}" if any(cells) else ""
     if not is_inner and not _is_row(first.rpartition("\n")[2]):
         return _dashes(above, _cells(last), len(_cells(above))) if re.match(_DASHES, last) else last
     cells_before, bar, cell = last.rpartition("|")
-    return cells_before + bar + _line(cell)
+    return cells_before + bar + _line(cell, labels)
 
 
 def _cells(row: str) -> list[str]:
@@ -66,10 +79,11 @@ def _dashes(head: str, given: list[str], count: int) -> str:
     return " " * (len(head) - len(head.lstrip(" "))) + "|" + "|".join(marks) + "|"
 
 
-def _line(text: str) -> str:
+def _line(text: str, labels: Collection[str]) -> str:
     """Return a line in which code, links and emphasis that have begun also end."""
     opened: list[tuple[str, int]] = []
     place = 0
+    text = re.sub(_HALF_ESCAPE, r"\1", text)
     while sign := re.search(_SIGN, text[place:]):
         start, mark = place + sign.start(), sign[0]
         place += sign.end()
@@ -79,12 +93,40 @@ def _line(text: str) -> str:
                 text = _with_code(text, start, mark)
                 break
             place += end.end()
-        elif mark[-1] == "[" and (link := re.match(_HALF_LINK, text[start:])):
-            text = text[:start] + link[1]  # it becomes a link when its address is whole
+        elif mark[0] == "$" or mark in BRACKETS:
+            text, place = _with_math(text, start, mark)
+        elif mark[-1] == "[" and (words := _half_link(text[start:], labels)) is not None:
+            text = text[:start] + words  # it becomes a link when its address is whole
             break
         elif not _is_noted(opened, text, start, mark) and place == len(text):
             text = text[:start]  # half a mark, or one whose words are to come
     return _with_ends(text, opened)
+
+
+def _half_link(text: str, labels: Collection[str]) -> str | None:
+    """Return the words of a link whose address or label is half written; None where it is likely none."""
+    link = re.match(_HALF_LINK, text)
+    if not link:
+        return None
+    label = " ".join((link[3] or "").split()).upper()
+    is_label = bool(label) and any(known.startswith(label) for known in labels)
+    return link[1] if is_label or re.match(_HALF_TARGET, link[2] or "") else None
+
+
+def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
+    """Return text in which mathematics that have no end yet look as they stand, and where to go on.
+
+    A lone `$` may be one of money: then only its backslashes are kept, and marks are marks.
+    """
+    end = end_of_math(text, start)
+    rest = text[start:]
+    if end or len(rest) > _FAR:
+        return text, end or start + len(mark)
+    if mark != "$":
+        return text[:start] + re.sub(_PUNCTUATION, r"\\\1", rest), len(text) + len(rest)
+    if not text[start - 1 : start].isalnum() and "$" not in rest[1:]:
+        text = text[:start] + re.sub(r"\\" + _PUNCTUATION, r"\\\\\\\1", rest)
+    return text, start + 1
 
 
 def _with_code(text: str, start: int, mark: str) -> str:
