@@ -161,9 +161,11 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         await gate.wait()
         return await detect(**more)
 
+    async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
+        await desk.pilot.press("h", "i")
     backend.detect = slow
     async with desktop(tmp_path, backend) as desk:
-        await desk.pilot.press("h", "i")
+        await desk.until(lambda: desk.chat.prompt_input.text == "hi", "the draft")
         gate.set()
         await on(desk, WelcomeScreen)
         backend.candidates = (candidate(Verdict.READY, model()),)

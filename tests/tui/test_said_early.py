@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens.chat_screen import ChatScreen
@@ -73,6 +75,35 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         await desk.answered()
         assert sent(backend) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [off(), candidate(Verdict.NEEDS_KEY), candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))],
+    ids=["nothing", "a server that wants a key", "a server without a model"],
+)
+async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_path, found):
+    backend = SlowBackend(candidates=[found])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.type("what grows ")
+        await desk.until(lambda: desk.chat.prompt_input.text == "what grows ", "the first words")
+        backend.gate.set()
+        await shown(desk, "Write on: what you send waits")
+        await desk.say("in shade?")
+        await shown(desk, "next  what grows in shade?")
+        desk.app.look_now()
+        await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "what is asked for")
+
+
+async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_path):
+    async with desktop(tmp_path, SlowBackend()) as desk:
+        await desk.type("what grows")
+        await desk.until(lambda: desk.chat.prompt_input.text == "what grows", "a draft")
+    backend = SlowBackend(candidates=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.until(lambda: desk.chat.prompt_input.text == "what grows", "the draft")
+        backend.gate.set()
+        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
 
 
 async def test_on_the_smallest_screen_the_page_says_that_a_message_waits(tmp_path):

@@ -26,6 +26,7 @@ AWAY_FACTOR = 2
 """So many times as long is waited while the terminal has no focus."""
 LOOK_AT_LOADING_S = 1.0
 """Between two looks at a server that loads its model."""
+_WRITE_ON = "No model is ready yet. Write on: what you send waits for one."
 
 
 class Arrivals(Entrances):
@@ -41,6 +42,7 @@ class Arrivals(Entrances):
         self._has_left_welcome = False
         self._has_welcome = False
         self._has_tried_engine = False
+        self._has_told_to_write_on = False
 
     @property
     def pause_s(self) -> float:
@@ -144,16 +146,18 @@ class Arrivals(Entrances):
                 map(has_model, (empty, *candidates))
             ):
                 self._show_welcome(known)
-            case Arrival(need=Need.MODEL) if isinstance(self.screen, ModalScreen):
-                self._show_welcome(known)  # what is typed into a dialog is not meant for the picker
+            case Arrival(need=Need.MODEL) if isinstance(self.screen, ModalScreen) or self._is_writing:
+                self._show_welcome(
+                    known
+                )  # what is typed into a dialog or a prompt is not meant for the picker
             case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
                 self._leave_picker()
                 self.use(target)
                 self._leave_welcome()
                 if arrival.need is Need.MODEL and self._is_first(arrival):
                     self.open_picker(f"{target.product} has no model loaded: choose one")
-            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if not isinstance(
-                self.screen, ModalScreen
+            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if not (
+                isinstance(self.screen, ModalScreen) or self._is_writing
             ) and self._is_first(arrival):
                 self.ask_for_key(candidate)
             case _:
@@ -165,16 +169,31 @@ class Arrivals(Entrances):
         if target.model_id:
             self._leave_welcome()
 
+    @property
+    def _is_writing(self) -> bool:
+        """Whether a prompt is being written: what came over it would take the rest, and its Enter.
+
+        It comes with the next look after the prompt was sent or is empty.
+        """
+        return isinstance(self.screen, ChatScreen) and self.chat.prompt_input.is_being_written
+
     def _show_welcome(self, candidates: Sequence[Candidate]) -> None:
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
 
-        if isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
+        if self._is_writing:
+            self._tell_to_write_on()
+        elif isinstance(self.screen, ChatScreen) and not self._has_left_welcome:
             self._has_welcome = True
             self.push_screen(WelcomeScreen(self.workspace, clock=self.workspace.clock))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
                 screen.has_waiting = self.desk.shown.is_waiting
                 screen.show(candidates, 0.0, self.pause_s)
+
+    def _tell_to_write_on(self) -> None:
+        if not self._has_told_to_write_on:
+            self._has_told_to_write_on = True
+            self.notify(_WRITE_ON, markup=False)
 
     def _leave_welcome(self) -> None:
         if not self._has_welcome:  # who finds a server at once need not wait for the page's import

@@ -94,6 +94,7 @@ class PromptInput(CalmTextArea):
         self._offered_for = ""
         self._place = _DRAFT
         self._edited: dict[int, str] = {}
+        self._loaded = ""
 
     def on_mount(self) -> None:
         """Blink only where things may move."""
@@ -103,6 +104,11 @@ class PromptInput(CalmTextArea):
     def full_text(self) -> str:
         """What is typed, with folded blocks in full: what would be sent."""
         return self._blocks.unfold(self.text)
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether there is a text, and it is not a draft that nobody has touched since it was loaded."""
+        return bool(self.text) and self.text != self._loaded
 
     def invite(self, words: str) -> None:
         """Say in an empty prompt what can be done from here."""
@@ -126,7 +132,8 @@ class PromptInput(CalmTextArea):
         """Show the draft of another session; what was typed in the old one cannot be undone here."""
         self._place, self._edited = _DRAFT, {}
         self._is_list_dismissed = text.startswith("/")
-        self.load_text(self._blocks.fold_files(safe_text(text)))
+        self._loaded = self._blocks.fold_files(safe_text(text))
+        self.load_text(self._loaded)
         self.move_cursor(self.document.end)
 
     def submit(self) -> None:
