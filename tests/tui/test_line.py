@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -41,6 +42,12 @@ def test_a_line_fills_exactly_its_width_unless_the_right_part_alone_is_wider(lef
 def test_a_cut_text_is_never_wider_than_asked(text, width, ellipsis):
     assert cut(Content(text), width, ellipsis).cell_length <= width
     assert cell_len(cut_middle(text, width, ellipsis)) <= width
+
+
+@pytest.mark.parametrize("text", ["models/✔️✔️✔️✔️.gguf", "🇩🇪🇫🇷 ❤️‍🔥 x 👨‍👩‍👧1️⃣", "नमस्ते/नमस्ते/e\u0301e\u0301"])
+def test_a_text_without_its_middle_is_as_wide_as_asked_whatever_signs_it_has(text):
+    for width in range(3, cell_len(text) + 1):
+        assert cell_len(cut_middle(text, width)) == width, width
 
 
 def test_an_address_loses_its_middle():

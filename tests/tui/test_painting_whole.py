@@ -8,6 +8,7 @@ import pyte
 import pytest
 import textual.screen
 from rich.color import ColorSystem
+from rich.segment import Segment
 from textual._compositor import CompositorUpdate
 from textual._context import visible_screen_stack
 from textual.app import ComposeResult
@@ -20,7 +21,7 @@ from textual.widgets import Input, Static
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.tui.quirks import frames, pace
 from lmchat.tui.quirks.compositor import paint_frugally
-from lmchat.tui.quirks.places import PlacedCompositor, placed
+from lmchat.tui.quirks.places import place_everywhere, placed
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.chat_log_app import LogApp, answer, question, streaming
 from tests.support.markdown_corpus import MIXED
@@ -233,7 +234,9 @@ _RARE = (
 @pytest.fixture(autouse=True)
 def _as_in_lmchat(monkeypatch):
     """Has dialogs paint as there, and lets the app of a test say whether its terminal is behind."""
-    monkeypatch.setattr(textual.screen, "Compositor", PlacedCompositor)
+    monkeypatch.setattr(textual.screen, "Compositor", textual.screen.Compositor)
+    monkeypatch.setattr(Segment, "_split_cells", Segment._split_cells)
+    place_everywhere()
     for module in (pace, frames):
         monkeypatch.setattr(module, "is_behind", lambda app: app.is_behind)
         monkeypatch.setattr(module, "when_read", lambda app, call: app.waiting.append(call))

@@ -126,8 +126,10 @@ async def test_nothing_of_a_row_stays_behind_a_sign_and_nothing_beside_it_moves(
 
 def test_every_screen_is_painted_like_this(monkeypatch):
     monkeypatch.setattr(screen, "Compositor", screen.Compositor)  # put right again afterwards
+    monkeypatch.setattr(Segment, "_split_cells", Segment._split_cells)
     place_everywhere()
     assert isinstance(ModalScreen()._compositor, PlacedCompositor)
+    assert Segment("✔️ done").split_cells(1)[1].text == "  done"
 
 
 def assert_beside(app: Beside, rules: str) -> None:

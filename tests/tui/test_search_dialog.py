@@ -169,9 +169,10 @@ async def test_found_text_cannot_write_to_the_terminal():
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(screen_text(app))
 
 
-@pytest.mark.parametrize("width", [100, 60, 36, 20, 8])
-def test_the_match_is_in_view_at_every_width(width):
-    hit = replace(HITS[0], before="word " * 60, after=" word" * 60)
+@pytest.mark.parametrize("word", ["word", "✔️", "🇩🇪"])
+@pytest.mark.parametrize("width", [100, 60, 37, 36, 20, 8])
+def test_the_match_is_in_view_at_every_width(width, word):
+    hit = replace(HITS[0], before=f"{word} " * 60, after=f" {word}" * 60)
     parts = around(hit, width, "…")
     before = sum(cell_len(text) for text, _ in parts[:2])
     assert parts[2][0] == "shade"

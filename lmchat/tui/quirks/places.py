@@ -19,6 +19,8 @@ from textual import screen
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.strip import Strip
 
+from lmchat.tui.quirks.cuts import cut_whole_signs
+
 _SURE = (
     *(0x20, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2400, 0x2500, 0x27C0),
     *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
@@ -70,8 +72,9 @@ class PlacedCompositor(Compositor):
 
 
 def place_everywhere() -> None:
-    """Let every screen that is made from now on paint like this."""
+    """Let every screen that is made from now on paint like this, and every row be cut without loss."""
     setattr(screen, "Compositor", PlacedCompositor)  # noqa: B010 - a name that it does not export
+    cut_whole_signs()
 
 
 class PlacedChops(ChopsUpdate):

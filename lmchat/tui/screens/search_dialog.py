@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -19,6 +19,7 @@ from lmchat.domain.session import SearchHit
 from lmchat.safe_text import safe_line
 from lmchat.tui import figures
 from lmchat.tui.intents import ExportHit, Search
+from lmchat.tui.quirks.cuts import cut_at
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.field import Field
@@ -162,7 +163,7 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
         if cell_len(before) > kept:
             mark = f"{ellipsis} "
             left = max(kept - cell_len(mark), 0)
-            before = mark + (set_cell_size(before[::-1], left)[::-1] if left else "")
+            before = mark + cut_at(before, cell_len(before) - left)[1]
     return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
 
 

@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
+from lmchat.tui.quirks.cuts import cut_at
 from lmchat.tui.signs import in_ascii, signs_for
 
 Part = tuple[str, str]
@@ -53,8 +54,8 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
     room = width - cell_len(ellipsis)
     if room < _GAP:
         return set_cell_size(text, max(width, 0))
-    tail = set_cell_size(text[::-1], room // 2)[::-1]
-    return set_cell_size(text, room - room // 2) + ellipsis + tail
+    head, tail = room - room // 2, room // 2
+    return cut_at(text, head)[0] + ellipsis + cut_at(text, cell_len(text) - tail)[1]
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:

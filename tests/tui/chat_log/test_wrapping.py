@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, graphemes, wrap_points
+from lmchat.tui.quirks.cuts import graphemes
+from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, wrap_points
 
 WHOLE = [
     "\U0001f469\u200d\U0001f469\u200d\U0001f467",

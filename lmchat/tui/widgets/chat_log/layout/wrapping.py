@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
 from functools import cache
 
-from rich.cells import cell_len, split_graphemes
+from rich.cells import cell_len
+
+from lmchat.tui.quirks.cuts import graphemes
 
 _SINGLE = "[\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e]*"
 """What is one cell wide, and no mark on the letter before it."""
@@ -30,8 +30,6 @@ _CLOSING = (
 )
 """What may not begin a line: it stays with the ideograph before it."""
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_SPACING = "\u0e33\u0eb3"
-"""Letters by name that are marks on the one before."""
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
 """Blanks at which a line may end; those that hold two words together are not among them."""
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
@@ -115,20 +113,3 @@ def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
             used, width = 0, rest_width or width
         used += size
     return points
-
-
-def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each grapheme begins and how many cells it takes: flags and marks stay together."""
-    spans, _ = split_graphemes(text)
-    begin, total, is_half_flag = 0, 0, False
-    for start, _end, size in spans:
-        is_flag = "\U0001f1e6" <= text[start] <= "\U0001f1ff"
-        is_mark = text[start] in _SPACING or unicodedata.category(text[start])[0] == "M"
-        is_joined = is_mark or (is_flag and is_half_flag)
-        if start and not is_joined:
-            yield begin, total
-            begin, total = start, 0
-        total += size
-        is_half_flag = is_flag and not is_half_flag
-    if text:
-        yield begin, total

@@ -1,0 +1,83 @@
+"""Wherever a row is cut, its parts have as many cells as the whole."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+
+from lmchat.tui.quirks.cuts import cut_at, cut_whole_signs
+
+TEXTS = (
+    "✔️ done",
+    "⚠️⚠️ not",
+    "1️⃣ x",
+    "x🏳️‍🌈 x",
+    "👨‍👩‍👧 and 👨‍👩‍👧",
+    "🇩🇪🇫🇷🇩🇪 x",
+    "👍🏽 ☝🏽☝️",
+    "❤️‍🔥❤️",
+    "नमस्ते जी",
+    "e\u0301\u0301 e\u0301",
+    "漢字 漢 한글",
+    "a\ufe0f b\ufe0f\ufe0f",
+    "\u200dab \u200d\u200d x\u200d",
+    "\ufe0f✔️ a",
+    "\u200d\ufe0f✔️",
+    "plain",
+    "",
+)
+LETTERS = st.sampled_from(sorted({*"".join(TEXTS)}))
+
+
+@pytest.fixture
+def mended(monkeypatch):
+    monkeypatch.setattr(Segment, "_split_cells", Segment._split_cells)  # put right again afterwards
+    cut_whole_signs()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_cells_of_both_parts_add_up_wherever_a_row_is_cut(mended, text):
+    cells = cell_len(text)
+    for cut in range(cells + 1):
+        before, behind = Segment(text).split_cells(cut)
+        assert (before.cell_length, behind.cell_length) == (cut, cells - cut), cut
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_row_that_something_stands_in_front_of_keeps_its_place(mended, text):
+    row = Strip([Segment("漢"), Segment(text), Segment("│ side")])
+    width = row.cell_length
+    for start in range(1, width - 1):
+        for end in range(start + 1, width):
+            parts = [cells(part) for part in row.divide([start, end, width])]
+            assert parts == [start, end - start, width - end]
+            assert cells(row.crop(start, end)) == end - start
+
+
+def cells(row: Strip) -> int:
+    """What the parts have, not what the row believes."""
+    return sum(part.cell_length for part in row)
+
+
+@given(st.lists(LETTERS, max_size=12).map("".join), st.integers(0, 30))
+@example("\u200d", 0)
+@example("\u200d", 1)
+def test_no_text_is_too_strange_to_be_cut(text, cut):
+    before, behind = cut_at(text, cut)
+    assert cell_len(before) == min(cut, cell_len(text))
+    assert cell_len(before) + cell_len(behind) == cell_len(text)
+
+
+@pytest.mark.parametrize("whole", ["✔️", "漢", "🇩🇪", "👨‍👩‍👧", "❤️‍🔥"])
+def test_what_a_cut_goes_through_is_seen_on_neither_side(whole):
+    assert cut_at(f"a{whole}b", 2) == ("a ", " b")
+
+
+def test_a_cut_beside_a_sign_leaves_it_whole():
+    assert cut_at("a✔️b", 1) == ("a", "✔️b")
+    assert cut_at("a✔️b", 3) == ("a✔️", "b")
+    assert cut_at("a🇩🇪🇫🇷", 3) == ("a🇩🇪", "🇫🇷")
