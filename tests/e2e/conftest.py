@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.lmchat_screen import STEADY, configure
+from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
@@ -26,6 +26,14 @@ def server():
 def cli(tmp_path, server):
     """The command line against the scripted server."""
     return Cli(home=tmp_path, url=server.url)
+
+
+@pytest.fixture
+def screen(tmp_path, server):
+    """The chat, with the scripted server."""
+    with LMChatScreen(tmp_path, server.url) as program:
+        program.wait_ready()
+        yield program
 
 
 @pytest.fixture

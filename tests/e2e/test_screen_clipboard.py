@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import shutil
 import stat
 import sys
@@ -19,11 +17,11 @@ from tests.support.lmchat_screen import WIDE, LMChatScreen, stored
 from tests.support.programs import run
 from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_server import ScriptedServer
+from tests.support.terminal_bytes import copied
 
 WORDS = "words of the garden, 漢字 é"
 _ON_MESSAGE = "d delete"
 """In the row of keys while a message has the focus."""
-_OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
 
 
 @contextmanager
@@ -58,16 +56,11 @@ def source(home: Path) -> str:
     return stored(home).messages[-1].text
 
 
-def sent(raw: bytes) -> list[str]:
-    """What was sent to the clipboard of the terminal."""
-    return [base64.b64decode(data).decode() for data in _OSC_52.findall(raw)]
-
-
 def test_a_terminal_alone_is_sent_the_source_and_nothing_is_promised(tmp_path: Path) -> None:
     with answered(tmp_path) as screen:
         screen.type("y")
         screen.wait_for("it does not")
-        assert sent(screen.raw) == [source(tmp_path)]
+        assert copied(screen.raw) == [source(tmp_path)]
         assert "Copied" not in screen.text
 
 
@@ -78,7 +71,7 @@ def test_without_any_clipboard_it_is_a_private_file_whose_path_is_told(tmp_path:
         screen.wait_for("No clipboard can be reached; saved as")
         assert file.read_text() == source(tmp_path)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert sent(screen.raw) == []
+        assert copied(screen.raw) == []
 
 
 def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:
@@ -91,7 +84,7 @@ def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:
         screen.type("typed while it hangs")
         screen.wait_for("typed while it hangs")
         screen.wait_for("(OSC 52)")  # in the end the next way is taken
-        assert sent(screen.raw) == [source(tmp_path)]
+        assert copied(screen.raw) == [source(tmp_path)]
 
 
 def test_leaving_waits_until_what_was_copied_has_arrived(tmp_path: Path) -> None:
@@ -119,8 +112,8 @@ def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_
                 focus_answer(screen)
                 screen.type("y")
                 screen.wait_for("Copied (tmux, and handed to its terminal)")
-                screen.wait_until(lambda: bool(sent(screen.raw)), "the terminal is sent the text")
-                assert sent(screen.raw) == [source(tmp_path)]
+                screen.wait_until(lambda: bool(copied(screen.raw)), "the terminal is sent the text")
+                assert copied(screen.raw) == [source(tmp_path)]
                 assert run([*client, "show-buffer"]).stdout == source(tmp_path)
             finally:
                 run([*client, "kill-server"])

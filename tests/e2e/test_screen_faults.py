@@ -75,17 +75,22 @@ def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end
     assert answer.state is (AnswerState.INTERRUPTED if end == "a kill" else AnswerState.COMPLETE)
 
 
+def talk_until_it_is_full(screen, disk, server) -> None:
+    """Have one answer kept, and another come while there is no room."""
+    screen.wait_ready()
+    screen.ask("Before.")
+    screen.wait_answered()
+    disk.fill(screen.process.pid)
+    server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
+    screen.ask("While it is full.")
+    screen.wait_for("Nothing is saved")
+    screen.wait_for("OVER")
+
+
 @pytest.mark.timeout(60)
 def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
     with LMChatScreen(disk.folder, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Before.")
-        screen.wait_answered()
-        disk.fill(screen.process.pid)
-        server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
-        screen.ask("While it is full.")
-        screen.wait_for("Nothing is saved")
-        screen.wait_for("OVER")
+        talk_until_it_is_full(screen, disk, server)
         disk.make_room(screen.process.pid)
         server.on(CHAT, sse("after", finish(), DONE))
         screen.ask("With room again.")
@@ -155,14 +160,7 @@ def test_a_file_in_place_of_the_folder_costs_nothing_once_the_folder_is_back(tmp
 def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, server):
     disk = FileLimit(tmp_path)
     with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Before.")
-        screen.wait_answered()
-        disk.fill(screen.process.pid)
-        server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
-        screen.ask("While it is full.")
-        screen.wait_for("OVER")
-        screen.wait_for("Nothing is saved")
+        talk_until_it_is_full(screen, disk, server)
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert "the last words of “Before.” could not be saved: " in " ".join(screen.text.split())

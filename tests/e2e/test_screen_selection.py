@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,9 +10,9 @@ import pytest
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
+from tests.support.terminal_bytes import copied
 
 ANSWER = "Some **bold** words.\n\n```python\ndef f():\n\treturn 1\n```\n\nThe *end* of it 漢字."
-_OSC_52 = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
 
 
 @contextmanager
@@ -48,18 +46,14 @@ def drag(screen, first, last):
     mouse(screen, 0, end, "m")
 
 
-def copied(screen):
-    return [base64.b64decode(data).decode() for data in _OSC_52.findall(screen.raw)]
-
-
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path, size):
     with answered(tmp_path, size) as screen:
         drag(screen, "bold", "return")
         screen.wait_for("^C copy")
         screen.type("\x03")
-        screen.wait_until(lambda: copied(screen), "the copy")
-        assert copied(screen) == ["bold words.\n\ndef f():\n\treturn"]
+        screen.wait_until(lambda: copied(screen.raw), "the copy")
+        assert copied(screen.raw) == ["bold words.\n\ndef f():\n\treturn"]
         screen.wait_gone("^C copy")
 
 
@@ -76,8 +70,8 @@ def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path, size):
             mouse(screen, 0, where, "m")
         screen.wait_for("^C copy")
         screen.type("\x03")
-        screen.wait_until(lambda: copied(screen), "the copy")
-        assert copied(screen) == ["end"]
+        screen.wait_until(lambda: copied(screen.raw), "the copy")
+        assert copied(screen.raw) == ["end"]
 
 
 def test_keys_select_messages_and_y_copies_them(tmp_path):
@@ -87,8 +81,8 @@ def test_keys_select_messages_and_y_copies_them(tmp_path):
         screen.type("\x1b[1;2A")
         screen.wait_for("^C copy")
         screen.type("y")
-        screen.wait_until(lambda: copied(screen), "the copy")
-        assert copied(screen) == [f"What is it?\n\n{ANSWER}"]
+        screen.wait_until(lambda: copied(screen.raw), "the copy")
+        assert copied(screen.raw) == [f"What is it?\n\n{ANSWER}"]
 
 
 def test_find_goes_from_hit_to_hit_in_its_bar_and_with_n_in_the_log(tmp_path):

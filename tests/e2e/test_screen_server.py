@@ -23,13 +23,6 @@ def server():
         yield scripted
 
 
-@pytest.fixture
-def screen(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as program:
-        program.wait_ready()
-        yield program
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_server_that_is_killed_turns_red_within_6_s_and_green_again_by_itself(tmp_path):

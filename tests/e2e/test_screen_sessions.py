@@ -20,13 +20,6 @@ def server():
         yield scripted
 
 
-@pytest.fixture
-def screen(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as program:
-        program.wait_ready()
-        yield program
-
-
 def test_an_answer_goes_on_behind_a_new_session_and_is_marked_in_the_list(screen, server):
     gate = Gate()
     server.on(CHAT, sse("begun here ", gate, "ended behind", finish(), DONE))

@@ -13,6 +13,7 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import Input
 
+from lmchat.domain.event import TextDelta
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
@@ -96,6 +97,12 @@ def answer(text: str, *, thought: str = "", **changes: object) -> ChatMessage:
 
 def streaming(text: str = "", **changes: object) -> ChatMessage:
     return answer(text, **({"state": AnswerState.STREAMING, "receipt": None} | changes))
+
+
+async def pour(log: ChatLog, words: str) -> None:
+    """Let words of the open answer come, and show them."""
+    await log.apply(TextDelta(text=words))
+    log.flush()
 
 
 def rows(log: ChatLog) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ _TOKEN = re.compile(
     r"|(?P<nothing>[\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0010ffff\udc80-\udcff])",  # no characters, no UTF-8
     re.DOTALL,
 )
+_TO_CLIPBOARD = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]*)(?:\x07|\x1b\\)")
 _WITH_PARAMETERS = "hlnqtuc"
 """Finals of CSI that switch or ask something: their parameters belong to their kind."""
 
@@ -43,3 +45,8 @@ def _kind(name: str, text: str) -> str:
     if name == "osc":
         return "osc " + text[2:].partition(";")[0]
     return f"{name} {text[1:]!r}" if name != "control" else f"control {text!r}"
+
+
+def copied(raw: bytes) -> list[str]:
+    """Return what was sent to the clipboard of the terminal."""
+    return [base64.b64decode(data).decode() for data in _TO_CLIPBOARD.findall(raw)]

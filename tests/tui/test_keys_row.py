@@ -14,6 +14,15 @@ from tests.support.tui_host import Host, text_of
 TOO_SMALL = ("40", "×", "12", "wanted")
 
 
+class Noting(Host):
+    """Notes which of its keys were pressed."""
+
+    noted = ()
+
+    def action_note(self, word: str) -> None:
+        self.noted = (*self.noted, word)
+
+
 def test_whole_hints_go_from_the_right_and_the_last_ones_stay():
     left, right = fitting(KEYS, LAST_KEYS, 76)
     assert [word for _, word in left] == ["stop", "model", "new", "find", "export"]
@@ -37,12 +46,8 @@ async def test_no_hint_is_ever_cut(width):
 
 
 async def test_a_click_on_a_hint_presses_its_key():
-    class Pressed(Host):
+    class Pressed(Noting):
         BINDINGS: ClassVar = [Binding("ctrl+o", "note('model')"), Binding("f1", "note('help')")]
-        noted = ()
-
-        def action_note(self, word: str) -> None:
-            self.noted = (*self.noted, word)
 
     row = KeysRow()
     app = Pressed(last=row)
@@ -97,12 +102,8 @@ def test_where_keys_may_stand_without_words_the_last_ones_do_and_none_is_left_ou
 
 
 async def test_a_click_on_a_key_without_a_word_presses_it():
-    class Pressed(Host):
+    class Pressed(Noting):
         BINDINGS: ClassVar = [Binding(key, f"note('{key}')") for key in ("l", "t", "right_square_bracket")]
-        noted = ()
-
-        def action_note(self, word: str) -> None:
-            self.noted = (*self.noted, word)
 
     row = KeysRow()
     app = Pressed(last=row)

@@ -162,15 +162,20 @@ async def test_what_was_at_the_top_stays_there_when_the_width_changes():
             assert top in marks[:2]
 
 
+def times_of_frames(log):
+    """A list that fills with the times, in seconds of the loop, at which what has come is taken up."""
+    flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
+    log.flush = lambda: flushed_s.append(clock()) or flush()
+    return flushed_s
+
+
 async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.load([])
         log.begin_answer(streaming())
         await pilot.pause()
-        flushed_s = []
-        flush, clock = log.flush, asyncio.get_running_loop().time
-        log.flush = lambda: flushed_s.append(clock()) or flush()
+        flushed_s = times_of_frames(log)
         log.frames_per_second = 5
         for _ in range(60):
             await log.apply(TextDelta(text="word "))
@@ -186,9 +191,7 @@ async def test_frames_are_rarer_where_another_window_has_the_keyboard():
         log = pilot.app.log_view
         log.begin_answer(streaming())
         await pilot.pause()
-        flushed_s = []
-        flush, clock = log.flush, asyncio.get_running_loop().time
-        log.flush = lambda: flushed_s.append(clock()) or flush()
+        flushed_s = times_of_frames(log)
         pilot.app.app_focus = False
         log.frames_per_second = 120
         for number in range(3):

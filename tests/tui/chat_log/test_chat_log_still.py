@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.domain.message_path import MessagePath
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.chat_log_app import LogApp, answer, pour, question, rows, screen_text, streaming
 from tests.support.random_talk import chance_of, talk, text
 
 LINES = "\n\n".join(f"Paragraph {n}." for n in range(100))
@@ -29,11 +29,6 @@ async def log(pilot):
     log.load([question("Go on."), answer(LINES)])
     await pilot.pause()
     return log
-
-
-async def pour(log, words):
-    await log.apply(TextDelta(text=words))
-    log.flush()
 
 
 def lines_below(log):

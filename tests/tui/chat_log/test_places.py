@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.event import TextDelta
-from tests.support.chat_log_app import LogApp, rows, streaming
+from tests.support.chat_log_app import LogApp, pour, rows, streaming
 from tests.support.marks import drag
 
 FENCE = "```py\nx = 1\n```\n\n"
@@ -31,11 +30,6 @@ def log(pilot):
     log = pilot.app.log_view
     log.begin_answer(streaming())
     return log
-
-
-async def pour(log, words):
-    await log.apply(TextDelta(text=words))
-    log.flush()
 
 
 def count_of_blocks(log):
