@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage
@@ -17,7 +19,7 @@ def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
     own = conversation.running
     return tuple(
         message
-        for message in conversation.messages[-_LOOKED_AT:]
+        for message in islice(reversed(conversation.messages), _LOOKED_AT)
         if message.state is AnswerState.STREAMING and (own is None or own.message_id != message.message_id)
     )
 
