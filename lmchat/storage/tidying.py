@@ -31,6 +31,8 @@ _ENDED = Failure(
     message="lmchat ended while this answer was arriving.",
     hint="Continue it, or ask again.",
 )
+_ENDED_EMPTY = replace(_ENDED, hint="Ask again.")
+"""There is nothing to go on with."""
 
 
 def tidy(connection: Connection, moment: datetime) -> None:
@@ -154,7 +156,7 @@ def _was_ended_without_its_text(connection: Connection, number: int) -> bool:
     row = connection.execute(
         """select 1 from messages m where number = ? and state = ? and failure = ?
             and not exists (select 1 from parts p where p.number = m.number)""",
-        (number, AnswerState.FAILED, json_of(_ENDED)),
+        (number, AnswerState.FAILED, json_of(_ENDED_EMPTY)),
     ).fetchone()
     return row is not None
 
@@ -180,4 +182,4 @@ def _remove(path: Path) -> None:
 def _ended(message: ChatMessage) -> ChatMessage:
     has_come = bool(message.text or message.reasoning or message.tool_calls)
     state = AnswerState.INTERRUPTED if has_come else AnswerState.FAILED
-    return replace(message, state=state, failure=_ENDED)
+    return replace(message, state=state, failure=_ENDED if has_come else _ENDED_EMPTY)

@@ -62,6 +62,7 @@ async def test_a_killed_process_loses_no_piece_that_was_written(tmp_path, seed):
     assert count <= len(words) <= count + 1
     assert said.state is AnswerState.INTERRUPTED
     assert said.failure.message == "lmchat ended while this answer was arriving."
+    assert said.failure.hint == "Continue it, or ask again."
 
 
 async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
@@ -71,6 +72,7 @@ async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
         assert (await opened(path, session_id)).messages[1].state is AnswerState.STREAMING
     said = (await opened(path, session_id)).messages[1]
     assert (said.state, said.parts) == (AnswerState.FAILED, ())
+    assert said.failure.hint == "Ask again."
 
 
 async def test_thoughts_alone_are_kept_as_an_interrupted_answer(tmp_path):

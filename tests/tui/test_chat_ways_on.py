@@ -67,6 +67,16 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
         await shown(desk, "There.")
 
 
+async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
+    backend = ScriptedBackend([ServerUnavailable("Nothing answers.")])
+    async with desktop(tmp_path, backend) as desk:
+        await asked(desk, "one")
+        backend.candidates = ()
+        desk.app.look_now()
+        await shown(desk, "F5 look now")
+        assert str(desk.chat.query_one(KeysRow).render()).count("regenerate") == 1
+
+
 @pytest.mark.parametrize("max_tokens", [5, None])  # without one the server has a limit of its own
 async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
     cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]

@@ -195,7 +195,8 @@ class ChatScreen(ChatCommands):
         if self.desk.shown.is_waiting:
             running = [_TAKE_BACK_HINT]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
-        return [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
+        hints = [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
+        return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
 
     def _ways_on(self) -> list[Hint]:
         """Return what can be done from an empty prompt about a last answer that lacks its end."""
