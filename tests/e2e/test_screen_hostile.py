@@ -17,7 +17,7 @@ from tests.support.hostile import (
     failure,
     speak,
 )
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import WIDE, LMChatScreen
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
@@ -31,6 +31,7 @@ OTHERS = {
 """Programs that get the words, and give them."""
 _ON_MESSAGE = "d delete"
 """In the row of keys while a message has the focus."""
+SMALL = (60, 20)
 _LEFT = 29
 """Where prompt and find bar begin; what is told in passing covers their right half."""
 
@@ -56,10 +57,20 @@ def journey(home, words: str) -> bytes:
             name_files(screen, home, words)
             raw = whole(screen.raw)
             assert screen.process.poll() is None
-        with LMChatScreen(home, server.url, "-r", "last", size=(60, 20)) as screen:
+        assert_within(raw, WIDE[0])
+        with LMChatScreen(home, server.url, "-r", "last", size=SMALL) as screen:
             screen.wait_for("END")
-            raw += whole(screen.raw)
-    return raw
+            again = whole(screen.raw)
+        assert_within(again, SMALL[0])
+    return raw + again
+
+
+def assert_within(raw: bytes, columns: int) -> None:
+    """Hold the cursor, where it is set in its row, to the cells of the screen, and to behind the last."""
+    asked = [text for name, text in sequences(raw) if name == "csi" and text.endswith("G")]
+    assert asked
+    places = [re.fullmatch(r"\x1b\[([1-9][0-9]{0,3})G", text) for text in asked]
+    assert all(place and int(place[1]) <= columns + 1 for place in places), asked
 
 
 def sendable(words: str) -> bytes:

@@ -69,7 +69,9 @@ MODEL = "tiny"
 COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
 DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
 HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"
-HARMLESS = "PWNED harmless words of about the same length, " * 4 + " END"
+_SIGNS = "\u241b \ufffd ⚠️ a\u200cb 👨\u200d👩\u200d👧"
+"""What hostile words are shown as, and what terminals count otherwise than lmchat does."""
+HARMLESS = "PWNED harmless words of about the same length, " * 3 + _SIGNS + " END"
 
 
 def speak(server: ScriptedServer, words: str) -> ScriptedServer:

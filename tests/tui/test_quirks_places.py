@@ -55,7 +55,7 @@ def test_two_flags_without_a_gap_are_written_at_once():
     assert "🇩🇪🇫🇷" in written("🇩🇪🇫🇷")
 
 
-@pytest.mark.parametrize("text", ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸"])
+@pytest.mark.parametrize("text", ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸", "␛[2J ␀␡"])
 def test_where_terminals_agree_nothing_is_added(text):
     assert written(text) == text
 
