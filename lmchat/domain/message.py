@@ -141,21 +141,25 @@ class Receipt(Struct, frozen=True, kw_only=True):
         """The figures of the whole answer: with those of what it goes on with, when its first token came."""
         if not (self.begun_tokens or self.begun_ms):
             return self
-        own = self.completion_tokens or 0
         thought_ms = [ms for ms in (self.begun_reasoning_ms, self.reasoning_ms) if ms is not None]
-        return Receipt(
+        pieces = (
+            (self.begun_tokens, self.begun_tokens_per_second),
+            (self.completion_tokens or 0, self.tokens_per_second),
+        )
+        return replace(
+            self,
             ttft_ms=self.ttft_ms if self.begun_ttft_ms is None else self.begun_ttft_ms,
-            tokens_per_second=_joint_rate(
-                (self.begun_tokens, self.begun_tokens_per_second), (own, self.tokens_per_second)
-            ),
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.begun_tokens + own,
+            tokens_per_second=_joint_rate(*pieces),
+            completion_tokens=sum(tokens for tokens, _ in pieces) or self.completion_tokens,
+            # what was broken off is rarely counted by the server
+            is_estimated=self.is_estimated or self.begun_tokens > 0,
             elapsed_ms=self.begun_ms + self.elapsed_ms,
             reasoning_ms=sum(thought_ms) if thought_ms else None,
-            finish_reason=self.finish_reason,
-            retries=self.retries,
-            asked=self.asked,
-            limit=self.limit,
+            begun_tokens=0,
+            begun_ttft_ms=None,
+            begun_tokens_per_second=None,
+            begun_ms=0.0,
+            begun_reasoning_ms=None,
         )
 
     def after(self, begun: Receipt | None) -> Receipt:
