@@ -390,7 +390,8 @@ async def test_a_bookmark_in_the_middle_is_gone_to_as_soon_as_it_is_read(by_hand
     assert bookmark(log) == mark
 
 
-async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilot, log):
+@pytest.mark.parametrize("to_end", [False, True])
+async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilot, log, to_end):
     messages = [question("Go on."), answer(PARAGRAPHS)]
     log.load(messages)
     read_to_end(log)
@@ -399,10 +400,45 @@ async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilo
     log.load(messages)
     go_to_bookmark(log, mark)
     step(log)
-    log.scroll_home(animate=False)
+    if to_end:
+        log.scroll_end(animate=False)
+    else:
+        log.scroll_home(animate=False)
     await pilot.pause()
     read_to_end(log)
-    assert log.scroll_offset.y == 0
+    assert log.is_at_end if to_end else log.scroll_offset.y == 0
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+async def test_what_looks_different_since_a_link_was_defined_below_is_painted_at_once(
+    by_hand, pilot, log, monkeypatch, at_end
+):
+    defined = "[late]: http://late.example\n\n"
+    log.load(
+        [
+            question("Go on."),
+            answer(f"See [late].\n\n{PARAGRAPHS}\n\n{defined}{'' if at_end else PARAGRAPHS}"),
+        ]
+    )
+    await pilot.pause()
+    log.scroll_home(animate=False)
+    await pilot.pause()
+    painted: set[int] = set()
+    refresh = log.refresh
+
+    def noted(*regions, **more):
+        whole = [log.size.region]
+        painted.update(row for region in regions or whole for row in region.line_range)
+        return refresh(*regions, **more)
+
+    monkeypatch.setattr(log, "refresh", noted)
+    while log.document.unread:
+        before = rows(log)
+        painted.clear()
+        step(log)
+        pairs = zip(before, rows(log), strict=True)
+        assert {row for row, (old, new) in enumerate(pairs) if old != new} <= painted
+    assert "See late." in screen_text(log)
 
 
 @pytest.mark.parametrize("by", [1, -1])

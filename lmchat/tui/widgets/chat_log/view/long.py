@@ -83,6 +83,8 @@ class LongView(Viewport, can_focus=True):
         self.keep_still()
         self._hold_what_is_seen()
         held = [(hold, self._rows_to_end(hold)) for hold in self.holds() if _is_in_rest(hold, index)]
+        entry = document.entries[index]
+        links = entry.known_links
         changed = document.take_read(index)
         if changed is None:
             return
@@ -92,8 +94,9 @@ class LongView(Viewport, can_focus=True):
             now = take(document, document.locate(max(end - rows, 0)), hold.offset)
             for name, value in asdict(now).items():
                 setattr(hold, name, value)
-        is_whole = document.entries[index].read_up_to < 0
-        self.settle(changed=(index, -1, 0) if is_whole else (index, first, 0))
+        # words above it may be links from now on
+        is_all_new = entry.read_up_to < 0 or entry.known_links != links
+        self.settle(changed=(index, -1, 0) if is_all_new else (index, first, 0))
 
     def _hold_what_is_seen(self) -> None:
         """Hold what follows on what is not read, where that begins on the screen: it is all that is seen."""
@@ -111,10 +114,6 @@ class LongView(Viewport, can_focus=True):
     def _rows_to_end(self, hold: Hold) -> int:
         index, number, line = find(self.document, hold)
         return self.document.position((index, number + 1, 0)) - self.document.position((index, number, line))
-
-    def holds(self) -> list[Hold]:
-        """Return the places that are kept."""
-        return [self._hold] if self._hold is not None else []
 
     def read_all(self, first: int, last: int) -> None:
         """Read some messages to their end at once: they are to be copied."""
