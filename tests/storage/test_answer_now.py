@@ -47,6 +47,7 @@ async def test_it_has_what_has_come_by_now_and_then_its_end(store, other, runnin
 async def test_of_a_process_that_is_gone_it_is_ended(store, other, running):
     session, said = running
     await store.add_pieces(said.message_id, [("text", "it begins")])
+    await other.open()  # which puts the file in order: after that each look has to
     await store._database.write(
         lambda c: c.execute("update messages set owner = ? where owner <> ''", (GONE,))
     )

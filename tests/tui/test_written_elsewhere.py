@@ -124,6 +124,7 @@ async def test_thought_text_and_calls_come_each_as_what_they_are(tmp_path):
         await writer.add(("tool_call 0 arguments", "17}"))
         await shown(desk, '{"a": 17}')
         assert "Hmm" not in screen_text(desk.app)
+        assert screen_text(desk.app).count("The answer") == 1
         await writer.end(
             ReasoningPart(text="Hmm, so"),
             "The answer",
@@ -145,12 +146,13 @@ async def test_text_that_turns_out_to_be_thought_there_is_thought_here(tmp_path)
 async def test_once_it_lacks_its_end_the_ways_on_are_offered_and_a_goes_on(tmp_path):
     async with watching(tmp_path, "half of ") as (desk, writer):
         assert "continue" not in screen_text(desk.app)
-        await desk.pilot.press("escape", "alt+up", "a")
+        await desk.pilot.press("alt+up", "a")
         await shown(desk, "This answer is still on its way.")
+        await desk.pilot.press("escape")
         await writer.end("half of ", state=AnswerState.STOPPED)
-        await gone(desk, ELSEWHERE)
-        await shown(desk, "a continue")
-        await desk.pilot.press("a")
+        await shown(desk, "/continue it")
+        assert ELSEWHERE not in screen_text(desk.app)
+        await desk.pilot.press("alt+up", "a")
         await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
 
 
@@ -186,6 +188,13 @@ async def test_above_an_answer_of_ones_own_that_is_read_it_grows_without_moving_
         await desk.until(lambda: "Theirs 79" in desk.conversation.messages[place].text, "more of theirs")
         await desk.pilot.pause()
         assert log_rows(desk) == before
+        await desk.pilot.press("pageup")
+        await desk.pilot.pause()
+        before = log_rows(desk)
+        await writer.add(("text", " and more of theirs\n\n" * 30))
+        await desk.until(lambda: "of theirs" in desk.conversation.messages[place].text, "still more")
+        await desk.pilot.pause()
+        assert log_rows(desk) == before
         await writer.end("short")
         await desk.until(lambda: desk.conversation.messages[place].text == "short", "their end")
         await desk.pilot.pause()
@@ -206,12 +215,18 @@ async def test_nothing_is_looked_at_once_it_has_ended_or_another_session_is_show
         await desk.until(lambda: desk.chat._looking is None, "no timer")
 
 
-async def test_without_an_answer_from_elsewhere_nothing_is_ever_looked_at(tmp_path):
+async def test_an_answer_of_ones_own_is_never_looked_at(tmp_path):
     store = Counting(tmp_path / "sessions.db")
     async with desktop(tmp_path, ScriptedBackend(half("Half of it")), store=store) as desk:
         await desk.ready()
         await desk.say("hello")
         await shown(desk, "Half of it")
+        session_id = desk.chat.conversation_id
+        await desk.pilot.press("ctrl+n")
+        await gone(desk, "Half of it")
+        desk.chat.open_session(session_id)
+        await shown(desk, "Half of it")
+        assert "Esc stop" in screen_text(desk.app)
         assert (store.looks, desk.chat._looking) == (0, None)
 
 

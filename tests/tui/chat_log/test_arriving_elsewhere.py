@@ -1,0 +1,62 @@
+"""In the log: an answer that another lmchat writes, and one of its own below it, are two."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, TextPart
+from lmchat.domain.turn import Turn
+from tests.support.chat_log_app import answer, pour, question, rows, streaming
+
+ELSEWHERE = "another lmchat writes this"
+
+
+async def test_figures_of_a_turn_are_never_those_of_an_answer_from_elsewhere(pilot):
+    log, theirs = pilot.app.log_view, streaming("theirs")
+    log.load([question("Go on."), theirs], elsewhere=[theirs])
+    log.show_turn(Turn(model="tiny", started_s=0.0), 7.0)
+    await pilot.pause()
+    assert any(ELSEWHERE in row for row in rows(log))
+    assert not any("Esc stop" in row or "7.0" in row for row in rows(log))
+
+
+async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the_other(pilot):
+    log, theirs = pilot.app.log_view, streaming("theirs")
+    log.load([question("Go on."), theirs], elsewhere=[theirs])
+    log.append(question("And on."))
+    mine = streaming()
+    log.begin_answer(mine)
+    await pour(log, "mine")
+    log.arrive(replace(theirs, parts=(TextPart(text="theirs goes on"),)))
+    await pour(log, " too")
+    await pilot.pause()
+    said = [row.strip() for row in rows(log)]
+    assert said.index("theirs goes on") < said.index("mine too")
+    log.finish(replace(answer("mine too"), message_id=mine.message_id))
+    await pilot.pause()
+    assert sum(ELSEWHERE in row for row in rows(log)) == 1
+    log.arrive(replace(theirs, parts=(TextPart(text="theirs goes on"),), state=AnswerState.STOPPED))
+    await pilot.pause()
+    assert not any(ELSEWHERE in row for row in rows(log))
+    said = [row.strip() for row in rows(log)]
+    assert said.index("theirs goes on") < said.index("mine too")
+
+
+async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
+    log, theirs = pilot.app.log_view, streaming("theirs")
+    log.load([question("Go on."), theirs], elsewhere=[theirs])
+    log.finish(answer("mine"))
+    await pilot.pause()
+    said = [row.strip() for row in rows(log)]
+    assert said.index("theirs") < said.index(ELSEWHERE) < said.index("mine")
+
+
+async def test_what_is_not_in_the_log_or_has_ended_there_changes_nothing(pilot):
+    log, ended = pilot.app.log_view, answer("It ended.")
+    log.load([question("Go on."), ended])
+    await pilot.pause()
+    before = rows(log)
+    log.arrive(streaming("of another session"))
+    log.arrive(replace(ended, parts=(TextPart(text="no more"),)))
+    await pilot.pause()
+    assert rows(log) == before
