@@ -68,6 +68,58 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(rows_up):
         assert log.focused_message == focused
 
 
+async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read():
+    whole = talk(200)
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.scroll_relative(y=-30)
+        await pilot.pause()
+        before = rows(log)
+        log.seek("Question 199")
+        assert rows(log) != before
+        log.fill(whole)
+        await pilot.pause()
+        log.seek("Question 1999")
+        await pilot.pause()
+        assert rows(log) == before
+
+
+async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above():
+    whole = talk(200)
+    thinking = answer("Said.", thought="A needle.", parent_id=whole[-1].message_id)
+    whole = MessagePath([*whole, thinking])
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.find("needle")
+        log.next_hit(1)
+        assert any("A needle." in row for row in rows(log))
+        log.fill(whole)
+        await pilot.pause()
+        log.find("Question 199")
+        log.next_hit(1)
+        await pilot.pause()
+        assert log.document.entries[len(whole) - 1].is_folded
+
+
+async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read():
+    whole = talk(200)
+    asked = question("Why?", parent_id=whole[-1].message_id)
+    thought = "\n\n".join(f"Step {n}." for n in range(40))
+    said = "\n\n".join(f"Row {n}." for n in range(60))
+    whole = MessagePath([*whole, asked, answer(said, thought=thought, parent_id=asked.message_id)])
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        log = await begin(pilot, whole)
+        log.focus_message(-1)
+        await pilot.press("pageup")
+        before = rows(log)
+        await pilot.press("enter")
+        assert any("Step 0." in row for row in rows(log))
+        log.fill(whole)
+        await pilot.pause()
+        await pilot.press("enter")
+        assert rows(log) == before
+
+
 async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there():
     whole = talk(200)
     async with LogApp().run_test(size=(80, 24)) as pilot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage
-from lmchat.tui.widgets.chat_log.document.hold import Hold, note_around
+from lmchat.tui.widgets.chat_log.document.hold import note_around
 from lmchat.tui.widgets.chat_log.view.reading import ReadingLog
 
 
@@ -69,7 +69,3 @@ class ChangingLog(ReadingLog, can_focus=True):
         if not self.is_following:
             self._lay_out_unseen()
         self.settle(changed=(index, -1, 0))
-
-    def holds(self) -> list[Hold]:
-        """Return the places that are kept: of what is read, and of what was not on the screen yet."""
-        return [*super().holds(), *([self._seen] if self._seen is not None else [])]

@@ -250,9 +250,15 @@ class FoundView(ColouredView, can_focus=True):
         else:
             self.clear_find()
 
+    def kept_places(self) -> list[Hold | None]:
+        """Return what is to be found again, also where one was reading before hits were gone to."""
+        return [*super().kept_places(), self._begun_at[1] if self._begun_at is not None else None]
+
     def prepend(self, earlier: MessagePath) -> None:
         """Put messages above all others, and look through them."""
         super().prepend(earlier)
+        if self._unfolded >= 0:
+            self._unfolded += len(earlier)
         if self.finder.is_active:
             self.finder.move(len(earlier))
             self._begin_count(self.finder.count_again(self.document))

@@ -173,6 +173,15 @@ class ReadingLog(TakingLog, can_focus=True):
                 return take(document, place, offset)
         return super().grip(y)
 
+    def kept_places(self) -> list[Hold | None]:
+        """Return what is to be found again, also what was read before something was unfolded."""
+        return [*super().kept_places(), self._read_before.hold if self._read_before is not None else None]
+
+    def take_other_messages(self) -> None:
+        """Go back to nothing of other messages."""
+        super().take_other_messages()
+        self._read_before = None
+
     def action_message(self, name: str) -> None:
         """Do what a message key says, or ask for it."""
         if name == "undo":

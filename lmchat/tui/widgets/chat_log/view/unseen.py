@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.domain.message import Role
-from lmchat.domain.message_path import MessagePath
 from lmchat.tui.post import Post
 from lmchat.tui.widgets.chat_log.blocks import Kind
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, take
@@ -43,11 +42,9 @@ class UnseenLines(MarkedView, can_focus=True):
                 self._see_up_to(self._text_end)
             self.settle()
 
-    def prepend(self, earlier: MessagePath) -> None:
-        """Put messages above all others; what is on the screen stays where it is."""
-        if self._seen is not None:
-            self._seen.index += len(earlier)
-        super().prepend(earlier)
+    def kept_places(self) -> list[Hold | None]:
+        """Return what is to be found again, also how far one has seen."""
+        return [*super().kept_places(), self._seen]
 
     def leave_end(self) -> None:
         """Follow the end no more: what comes behind it is new."""

@@ -114,10 +114,18 @@ class Viewport(PaintedView, can_focus=True):
         self.keep_still()
         if self._cursor is not None:
             self._cursor += count
-        if self._hold is not None:
-            self._hold.index += count
+        for hold in self.holds():
+            hold.index += count
         self.document.prepend(earlier)
         self.settle()
+
+    def holds(self) -> list[Hold]:
+        """Return the places that are kept, each once: what changes elsewhere must not move them."""
+        return list({id(one): one for one in self.kept_places() if one is not None}.values())
+
+    def kept_places(self) -> list[Hold | None]:
+        """Return what is to be found again, some of it perhaps twice: here what is read."""
+        return [self._hold]
 
     def _show(self, target: int, changed: Place | None) -> None:
         if target != round(self.scroll_y):
