@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
+from rich.style import Style
 from textual import screen
 from textual._compositor import CompositorUpdate
 from textual.app import App, ComposeResult
@@ -53,6 +54,11 @@ def test_what_belongs_together_is_written_at_once(whole):
 
 def test_two_flags_without_a_gap_are_written_at_once():
     assert "🇩🇪🇫🇷" in written("🇩🇪🇫🇷")
+
+
+def test_what_stands_behind_a_sign_whose_parts_differ_in_style_is_where_we_count_it():
+    parts = placed([Segment("⚠", Style(bold=True)), Segment("\ufe0f and on")], 0)
+    assert "".join(text for text, _, _ in parts) == "⚠\ufe0f\x1b[2G and on"
 
 
 @pytest.mark.parametrize("text", ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸", "␛[2J ␀␡"])
@@ -122,6 +128,27 @@ async def test_nothing_of_a_row_stays_behind_a_sign_and_nothing_beside_it_moves(
         rows.update(f"{sign} and more\n{RULE}\n{sign}")
         await pilot.pause()
         assert_beside(app, "x-x")  # it was cut in pieces
+
+
+class InPieces(Beside):
+    """Where something stands in front, Textual cuts the rows and writes the pieces."""
+
+    def get_default_screen(self) -> Screen:
+        base = Screen()
+        base._compositor = PlacedCompositor()
+        return base
+
+
+@pytest.mark.parametrize("kind", [Beside, InPieces])
+@pytest.mark.parametrize("sign", SIGNS)
+async def test_a_sign_at_the_edge_of_a_widget_leaves_its_neighbour_whole(sign, kind):
+    async with kind().run_test(size=(WIDTH, 3)) as pilot:
+        rows, app = pilot.app.query_one("#rows", Static), pilot.app
+        await pilot.pause()
+        room = len(RULE) - cell_len(sign)
+        rows.update(f"{RULE}\n{'x' * room}{sign}\n{'x' * (room - 1)}{sign}y")
+        await pilot.pause()
+        assert [row[-len(SIDE) :] for row in app.rows()] == [SIDE] * 3
 
 
 def test_every_screen_is_painted_like_this(monkeypatch):

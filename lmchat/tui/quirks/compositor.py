@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from lmchat.tui.quirks.ansi import Pen
 from lmchat.tui.quirks.frames import keep_frames
-from lmchat.tui.quirks.places import PlacedCompositor, placed
+from lmchat.tui.quirks.places import PlacedCompositor, placed, reaches_beyond
 from lmchat.tui.quirks.row_changes import Painted, changed_cells, cut, moved
 
 Regions = Mapping[Widget, tuple[Region, Region]]
@@ -110,12 +110,13 @@ class FrugalCompositor(PlacedCompositor):
                 others.add(region)
             else:
                 changed.setdefault(widget, []).append(region)
+        beside: set[Region] = set()
         for widget, its_regions in changed.items():
-            self._paint(widget, its_regions, texts)
+            self._paint(widget, its_regions, texts, beside)
         update = None
-        if others:
+        if others or beside:
             self._forget(others)
-            self._dirty_regions.update(others)
+            self._dirty_regions.update(others, beside)
             update = super().render_partial_update()
         return RowsUpdate(texts, update) if texts or update else None  # type: ignore[return-value]  # the screen draws either
 
@@ -134,8 +135,8 @@ class FrugalCompositor(PlacedCompositor):
             self._written.clear()
         return self._free
 
-    def _paint(self, widget: Widget, regions: list[Region], out: list[str]) -> None:
-        """Write the cells of a widget that look different."""
+    def _paint(self, widget: Widget, regions: list[Region], out: list[str], beside: set[Region]) -> None:
+        """Write the cells of a widget that look different; tell what a sign at its edge may reach into."""
         area, shown, place = self._free[widget]
         # All rows from the first to the last in one call, for widgets keep what they have drawn; whole rows,
         # though a scrollbar may stand before their end: what was not cut need not be made anew.
@@ -158,6 +159,8 @@ class FrugalCompositor(PlacedCompositor):
                     continue
                 start, segments = cut(run, area.width)
                 if not new.is_sure:
+                    if area.right < self.size.width and reaches_beyond(segments, area.x + start, area.right):
+                        beside.add(self.rest_of_row(area.right, y))
                     segments = list(placed(segments, area.x + start))
                 piece = pen.written((start, segments))
             out.append(f"\x1b[{y + 1};{area.x + piece[0] + 1}H{piece[1]}")

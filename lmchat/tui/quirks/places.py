@@ -17,6 +17,7 @@ from rich.control import Control
 from rich.segment import Segment
 from textual import screen
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual.geometry import Region
 from textual.strip import Strip
 
 from lmchat.tui.quirks.cuts import cut_whole_signs
@@ -49,6 +50,21 @@ def placed(segments: Iterable[Segment], x: int) -> Iterator[Segment]:
         x += segment.cell_length
 
 
+def reaches_beyond(segments: Iterable[Segment], x: int, right: int) -> bool:
+    """Whether a terminal may use the cell `right`, or one behind, for what we count to end before it."""
+    for text, _, control in segments:
+        if control:
+            continue
+        if x + len(text) * 2 > right and not (text.isascii() or _is_sure(text)):
+            place = x
+            for group in _groups(text):
+                if not _is_sure(group) and place + _most_cells(group) > right:
+                    return True
+                place += cell_len(group)
+        x += cell_len(text)
+    return False
+
+
 class PlacedCompositor(Compositor):
     """Writes what Textual does, with the places of what is unsure."""
 
@@ -66,9 +82,22 @@ class PlacedCompositor(Compositor):
         return update
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        """Return what changed."""
+        """Return what changed, and what stands beside it where a sign may reach over its edge."""
+        regions = self._dirty_regions.copy()
+        update = self._changed()
+        beside = {self.rest_of_row(right, y) for right, y in update.crossed_edges()} if update else set()
+        if any(beside):
+            self._dirty_regions.update(regions, filter(None, beside))
+            return self._changed()
+        return update
+
+    def _changed(self) -> PlacedChops | None:
         update = super().render_partial_update()
         return None if update is None else PlacedChops(update.chops, update.spans, update.chop_ends)
+
+    def rest_of_row(self, x: int, y: int) -> Region:
+        """Return the cells of a row from one on, none where the screen ends before it."""
+        return Region(x, y, max(self.size.width - x, 0), 1)
 
 
 def place_everywhere() -> None:
@@ -83,13 +112,23 @@ class PlacedChops(ChopsUpdate):
     def render_segments(self, console: Console) -> str:
         """Return all of it for the terminal."""
         out: list[str] = []
+        for x, y, _, piece in self._pieces():
+            out += (Control.move_to(x, y).segment.text, _placed_strip(piece, x).render(console))
+        return "".join(out)
+
+    def crossed_edges(self) -> Iterator[tuple[int, int]]:
+        """Yield where it ends, cell and row, as we count, and may go on for the terminal."""
+        for x, y, right, piece in self._pieces():
+            if reaches_beyond(piece._segments, x, right):
+                yield right, y
+
+    def _pieces(self) -> Iterator[tuple[int, int, int, Strip]]:
+        """Yield the first cell of each piece, its row, where what is written there ends, and the piece."""
         for y, left, right in self.spans:
             for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
                 if strip is None or x > right or end <= left:
                     continue
-                piece = strip if end <= right else strip.crop(0, right - x)
-                out += (Control.move_to(x, y).segment.text, _placed_strip(piece, x).render(console))
-        return "".join(out)
+                yield x, y, right, strip if end <= right else strip.crop(0, right - x)
 
 
 def _placed_row(strips: Mapping[int, Strip | None], cuts: Sequence[int]) -> list[Strip]:
@@ -113,11 +152,13 @@ def _placed(text: str, x: int) -> str:
     out: list[str] = []
     for group in _groups(text):
         cells = cell_len(group)
-        if cells and not _is_sure(group):
+        if _is_sure(group):
+            out.append(group)
+        elif cells:
             # blanks first: where it takes fewer cells than we count, something else may stand in the others
             out.append(f"{' ' * cells}\x1b[{x + 1}G{group}\x1b[{x + cells + 1}G")
-        else:
-            out.append(group)
+        else:  # it belongs to a sign in another style, and may make that wider
+            out.append(f"{group}\x1b[{x + 1}G")
         x += cells
     return "".join(out)
 
@@ -134,6 +175,11 @@ def _groups(text: str) -> Iterator[str]:
         group, kind = group + part, its_kind
     if group:
         yield group
+
+
+def _most_cells(group: str) -> int:
+    """Return what a terminal takes at most: for each character of a word one cell, of a sign two."""
+    return len(group) * (1 if _kind(group) == "word" else 2)
 
 
 def _kind(part: str) -> str:
