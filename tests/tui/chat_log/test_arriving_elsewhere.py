@@ -42,6 +42,20 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     assert said.index("theirs goes on") < said.index("mine too")
 
 
+async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_named_its_own(pilot):
+    log, theirs = pilot.app.log_view, streaming("theirs", model="tiny.gguf")
+    log.load([question("Go on."), theirs], elsewhere=[theirs])
+    log.append(question("And on."))
+    mine = streaming(model="tiny")
+    log.begin_answer(mine)
+    log.finish(replace(answer("mine"), message_id=mine.message_id, model="tiny"))
+    await pilot.pause()
+    assert any("tiny answers from here" in row for row in rows(log))
+    log.arrive(replace(theirs, model="tiny", state=AnswerState.STOPPED))
+    await pilot.pause()
+    assert not any("answers from here" in row for row in rows(log))
+
+
 async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs")
     log.load([question("Go on."), theirs], elsewhere=[theirs])

@@ -47,6 +47,15 @@ class ChangingLog(ReadingLog, can_focus=True):
             self.settle(changed=self.document.grow(index, is_exact=not self.is_following))
         else:
             self._rebuilt(index)
+            self._tell_models_after(index)
+
+    def _tell_models_after(self, index: int) -> None:
+        """Tell anew below a message where another model answers: it may have named its own only now."""
+        entries = self.document.entries
+        for later, entry in [one for one in entries.made() if one[0] > index]:
+            was, entry.switch = entry.switch, entries.switch_at(later)
+            if entry.switch != was:
+                self._rebuilt(later)
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Tell above a message that so many before it are left out of the next request."""
