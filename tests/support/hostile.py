@@ -20,6 +20,7 @@ SEQUENCES = (
     "\x1b]8;;http://pwned.example\x1b\\PWNED\x1b]8;;\x1b\\",
     "\x1b]9;PWNED\x07\x1b]777;notify;PWNED;PWNED\x07\x1b]1337;File=:QQ==\x07",
     "\x1b[3;5;41mPWNED",
+    "\x1b[7777GPWNED",  # lmchat sets the cursor so itself
     "\x1b[?1049lPWNED",
     "\x1b[2JPWNED",
     "\x1b[6n\x1b[21t\x1b[>c\x1b]11;?\x07",  # questions, whose answers would be typed
@@ -59,6 +60,7 @@ FORBIDDEN = (
     b"http://pwned.example\x1b\\",
     b"\x1b]777",
     b"\x1b[3;5;41m",
+    b"\x1b[7777G",
     b"\x1b[6n",
     b"\x1bc",
     b"\x1b_G",
