@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, TextPart
 from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import answer, pour, question, rows, streaming
+from tests.tui.chat_log.test_selection import select
 
 ELSEWHERE = "another lmchat writes this"
 
@@ -54,6 +55,43 @@ async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_n
     log.arrive(replace(theirs, model="tiny", state=AnswerState.STOPPED))
     await pilot.pause()
     assert not any("answers from here" in row for row in rows(log))
+
+
+async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and_when_it_ends(pilot):
+    log, theirs = pilot.app.log_view, streaming("theirs begins")
+    log.load([question("Go on."), theirs, question("And on."), answer("mine it is")], elsewhere=[theirs])
+    await pilot.pause()
+    for first, last in (("theirs", "begins"), ("mine", "it is"), ("begins", "mine")):
+        await select(pilot, log, first, last)
+        selected = log.selected_text
+        assert selected.startswith(first)
+        assert selected.endswith(last)
+        theirs = replace(theirs, parts=(TextPart(text=f"{theirs.text}\n\nmore"),))
+        log.arrive(theirs)
+        await pilot.pause()
+        grown = selected.count("more") + (first == "begins")
+        assert (log.selected_text.count("more"), log.selected_text.split()[0]) == (grown, first)
+        assert log.selected_text.endswith(last)
+    await select(pilot, log, "mine", "it is")
+    log.arrive(replace(theirs, state=AnswerState.STOPPED))
+    await pilot.pause()
+    assert log.selected_text == "mine it is"
+
+
+async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_where_it_is(pilot):
+    log, theirs = pilot.app.log_view, streaming("a heron")
+    log.load([question("Go on."), theirs, question("And on."), answer("one heron more")], elsewhere=[theirs])
+    await pilot.pause()
+    log.find("heron")
+    log.next_hit(1)
+    log.next_hit(1)
+    assert log.finder.standing == (2, 2)
+    log.arrive(replace(theirs, parts=(TextPart(text="a heron and another heron"),)))
+    await pilot.pause()
+    assert log.finder.standing == (3, 3)
+    log.arrive(replace(theirs, parts=(TextPart(text="a heron"),), state=AnswerState.STOPPED))
+    await pilot.pause()
+    assert log.finder.standing == (2, 2)
 
 
 async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
