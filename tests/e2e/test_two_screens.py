@@ -11,7 +11,7 @@ import pytest
 from lmchat.domain.message import AnswerState
 from lmchat.storage.sessions import SessionStore
 from tests.storage.test_store_versions import STORED
-from tests.support.lmchat_screen import LMChatScreen, stored, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, leave, stored, stored_titles
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
@@ -35,13 +35,6 @@ def two_screens(home, server, *words):
         one.wait_ready()
         other.wait_ready()
         yield one, other
-
-
-def leave(*screens) -> None:
-    for screen in screens:
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-        assert "Traceback" not in screen.log_text
 
 
 def begin(home, server) -> None:

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.lmchat_screen import LMChatScreen, leave, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Cut, Gate, ScriptedServer, finish, sse
 
@@ -28,13 +28,6 @@ def writer(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_ready()
         yield screen
-
-
-def leave(*screens) -> None:
-    for screen in screens:
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-        assert "Traceback" not in screen.log_text
 
 
 def watched(writer, server) -> LMChatScreen:

@@ -97,6 +97,14 @@ class LMChatScreen(PtyProgram):
         return " ".join(row[28:92].strip() for row in self.screen())
 
 
+def leave(*screens: LMChatScreen) -> None:
+    """End each with Ctrl+Q, as one that has had no failure."""
+    for screen in screens:
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert "Traceback" not in screen.log_text
+
+
 def configure(home: Path, text: str) -> None:
     """Write the configuration file."""
     folder = home / "lmchat"
