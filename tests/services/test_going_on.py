@@ -165,9 +165,8 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
     await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
     session = await store.open_session(conversation.header.session_id)
     last = session.messages[-1].receipt
-    assert (
-        last.completion_tokens == 40
-    )  # what the server counted last stays apart, for the ledger and the window
+    # what the server counted last stays apart, for the ledger and the window
+    assert last.completion_tokens == 40
     assert last.whole.completion_tokens == 200
     assert last.whole.tokens_per_second == pytest.approx(200 / (2 + 3 + 1))
     assert last.whole.elapsed_ms == before.begun_ms + before.elapsed_ms + last.elapsed_ms

@@ -147,9 +147,8 @@ class Arrivals(Entrances):
             ):
                 self._show_welcome(known)
             case Arrival(need=Need.MODEL) if isinstance(self.screen, ModalScreen) or self._is_writing:
-                self._show_welcome(
-                    known
-                )  # what is typed into a dialog or a prompt is not meant for the picker
+                # what is typed into a dialog or a prompt is not meant for the picker
+                self._show_welcome(known)
             case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
                 self._leave_picker()
                 self.use(target)

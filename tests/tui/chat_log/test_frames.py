@@ -66,9 +66,8 @@ def most_calls(text):
 
 @pytest.mark.parametrize("name", DEAR)
 def test_no_frame_costs_more_than_it_may(name, monkeypatch):
-    monkeypatch.setattr(
-        lexing, "MOST_PIECE_S", 60
-    )  # counting slows a lexer down, which is no fault of its own
+    # counting slows a lexer down, which is no fault of its own
+    monkeypatch.setattr(lexing, "MOST_PIECE_S", 60)
     assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
 
 

@@ -13,12 +13,7 @@ from lmchat.tui.widgets.chat_log.document.deltas import Delta, since
 from lmchat.tui.widgets.chat_log.document.parts import LivePart, completed, live_parts, restated
 from lmchat.tui.widgets.chat_log.document.rest import AT_ONCE_CHARS
 from lmchat.tui.widgets.chat_log.document.told import SAID, Told
-from lmchat.tui.widgets.chat_log.layout.furniture import (
-    prompt_blocks,
-    refused,
-    rule,
-    thought,
-)
+from lmchat.tui.widgets.chat_log.layout.furniture import prompt_blocks, refused, rule, thought
 from lmchat.tui.widgets.chat_log.markdown.syntax import References
 
 

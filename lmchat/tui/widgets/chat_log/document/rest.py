@@ -16,7 +16,6 @@ FIRST_CHARS = 4_000
 """So much of a longer one is read at once: more than a screen."""
 TOLD_EVERY = 12
 """Rows between the words, so that some are on each screen."""
-
 MOST_ROWS = 50_000
 """A text of nothing but line ends is estimated no higher."""
 

@@ -58,7 +58,7 @@ class MarkedView(DraggedView, can_focus=True):
             return None
         if span == (0, END):
             return 0, len(line.text)
-        at = starts(self.document.entries[index].blocks[number].lines or [])[row]
+        at = starts(block.lines or [])[row]
         first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
         return (first, last) if first < last else None
 
