@@ -60,6 +60,28 @@ def test_no_bold_words_are_torn_apart_where_another_place_is_near():
     assert cut_place(bold)[0] <= bold.index("**")
 
 
+def test_soft_words_are_not_torn_apart_where_another_place_is_near():
+    text = "cd " * ((PIECE_CHARS - 7) // 3 - 1) + "*go on now* " + "ab " * 300
+    assert text.index("*") + len("*go on ") <= PIECE_CHARS
+    assert 0 < cut_place(text)[0] <= text.index("*")
+
+
+@pytest.mark.parametrize("lead", range(3))
+@pytest.mark.parametrize(
+    "one", ["\\*", "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}", "e\u0301", "\U0001f44d\U0001f3fd"]
+)
+def test_what_is_one_sign_to_a_reader_is_cut_nowhere(one, lead):
+    place, _ = cut_place("!" * lead + one * PIECE_CHARS)
+    assert (place - lead) % len(one) == 0
+
+
+def test_a_giant_heading_is_a_heading_to_its_end():
+    tail = tail_of("# " + "word " * PIECE_CHARS)
+    assert len(tail.closed) > 1
+    styles = {style for row in painted(laid_out(tail, PAGE)) for words, style, _ in row[0] if words.strip()}
+    assert len(styles) == 1
+
+
 @pytest.mark.parametrize(
     "text", ["x" * 9_000, "words " * 1_500, "line\n" * 1_800], ids=["x", "words", "lines"]
 )

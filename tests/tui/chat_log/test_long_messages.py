@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from lmchat.tui.widgets.chat_log.document import entry as entries
 from lmchat.tui.widgets.chat_log.document import hold, parts, unread
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document.rest import MOST_ROWS
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit, ends_at, message_ends
 from lmchat.tui.widgets.chat_log.view import long
@@ -237,16 +239,48 @@ async def test_a_message_of_common_length_is_there_at_once(pilot, log):
     assert not log.document.unread
 
 
+async def test_what_was_looked_at_last_is_read_first(by_hand, pilot, log):
+    log.load([question("Go on."), answer(PARAGRAPHS), question("And?"), answer(PARAGRAPHS)])
+    await pilot.pause()
+    log.scroll_home(animate=False)
+    await pilot.pause()
+    while not log.document.is_read(1):
+        assert not log.document.is_read(3)
+        step(log)
+    assert not log.document.is_read(3)
+
+
+def test_a_text_of_nothing_but_line_ends_stands_for_no_more_rows_than_anybody_scrolls_over(short):
+    document = document_of(answer("a\n\n" + "\n" * 10 * MOST_ROWS + "b"), page=plain_page())
+    document.sweep(0, 0, 1, 50)
+    assert document.unread
+    assert document.heights.total < 2 * MOST_ROWS
+
+
+def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fence_has_no_end(short):
+    document = document_of(answer("Code:\n\n```py\n" + "x = 1\n" * 300), page=plain_page())
+    document.build(0)
+    while document.unread:
+        document.unread.read()
+        show_read(document)
+    document.sweep(0, 0, 1, 1_000)
+    assert [info for _, info in document.uncoloured] == ["py"]
+
+
 async def test_what_is_not_read_yet_is_told_and_the_end_is_followed(by_hand, pilot, log):
     log.load([question("Go on."), answer(PARAGRAPHS)])
     assert READING in screen_text(log)
     assert "qwen3-8b" in screen_text(log)
-    seen = set()
+    seen, told = set(), []
     while log.document.unread:
         assert log.is_at_end
         seen.add(READING in screen_text(log))
+        told.append(int(re.findall(r"(\d+) %", screen_text(log))[-1]))
         step(log)
     assert seen == {True}
+    assert told == sorted(told)
+    assert told[0] < 5
+    assert told[-1] > 95
     assert "Paragraph 399" in screen_text(log)
     assert READING not in screen_text(log)
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, plain_blocks
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
 from tests.support.painted_lines import coloured_page, painted
@@ -126,6 +127,14 @@ def test_a_reference_is_a_link_wherever_its_definition_stands():
         if segment.text == "there"
     ]
     assert links == ["http://example.org"] * 2
+
+
+def test_blank_lines_above_the_first_word_are_not_kept():
+    growing = MarkdownTail()
+    for char in "\n" * 2_000 + "word":
+        growing.feed(char)
+    assert [block.source.strip() for block in growing.open] == ["word"]
+    assert len(growing.open[0].source) < 10
 
 
 @given(st.text(alphabet="ab \n\t漢-", max_size=200), st.integers(1, 40))

@@ -70,3 +70,17 @@ async def test_the_thought_of_an_answer_that_is_followed_is_seen_and_then_the_en
     await pilot.press("enter")
     assert log.is_following
     assert any("The end comes." in row for row in rows(log))
+
+
+async def test_folding_another_thought_does_not_go_back_to_what_was_read_before_the_first(pilot, log):
+    first = answer(LONG, thought=THOUGHT)
+    log.load([question("Before"), first, question("And?"), answer(LONG, thought=THOUGHT)])
+    log.focus_message(-1)
+    await pilot.press("enter")
+    assert "- Thought" in rows(log)[0]
+    log.show_message(first.message_id)
+    await pilot.press("enter", "pagedown")
+    assert any("Step 2" in row for row in rows(log))
+    await pilot.press("enter")
+    assert log.focused_message is first
+    assert any("+ Thought" in row for row in rows(log))
