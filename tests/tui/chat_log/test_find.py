@@ -257,20 +257,58 @@ async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, lo
     assert seen == [1, 2, 3, 4, 5, 1, 5, 4]
 
 
+def first_needle(log) -> int:
+    """Return the number behind the first needle on the screen."""
+    return next(int(row.split()[-1]) for row in rows(log) if "needle" in row)
+
+
 async def test_going_back_first_goes_to_the_hit_above(pilot, log):
     log.load([answer(f"needle {n}") for n in range(100)])
     await pilot.pause()
-    top = log.document.locate(log.scroll_offset.y)[0]
+    first = first_needle(log)
     log.find("needle")
-    assert log.next_hit(-1) == (top, 100)
+    assert log.next_hit(-1) == (first, 100)
 
 
 async def test_the_first_hit_is_one_on_the_screen_or_below(pilot, log):
-    log.load([answer("needle") for n in range(100)])
+    log.load([answer(f"needle {n}") for n in range(100)])
     await pilot.pause()
-    top = log.document.locate(log.scroll_offset.y)[0]
+    first = first_needle(log)
     log.find("needle")
-    assert log.next_hit(1) == (top + 1, 100)
+    assert log.next_hit(1) == (first + 1, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n".join(f"needle {n}" for n in range(200)),
+        "```\n" + "\n".join(f"needle {n}" for n in range(200)) + "\n```",
+    ],
+    ids=["paragraphs", "one block of code"],
+)
+async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot, log, text):
+    log.load([question("needle?"), answer(text), question("needle!")])
+    await pilot.pause()
+    log.scroll_to(y=101)
+    await pilot.pause()
+    before, first = rows(log), first_needle(log)
+    log.seek("needle")
+    await pilot.pause()
+    assert rows(log) == before, "the first hit from there is on the screen"
+    assert log.finder.standing == (first + 2, 202), "one is in the question, and they are counted from 1"
+    log.clear_find()
+    log.find("needle")
+    assert log.next_hit(-1)[0] == first + 1, "going back first goes to the hit above"
+
+
+async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(pilot, log):
+    text = "\n\n".join(["needle", *(f"hay {n}" for n in range(100))])
+    log.load([answer(text), answer("needle")])
+    await pilot.pause()
+    log.scroll_to(y=50)
+    await pilot.pause()
+    log.find("needle")
+    assert [log.next_hit(1)[0] for _ in range(3)] == [2, 1, 2]
 
 
 async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(pilot, log):

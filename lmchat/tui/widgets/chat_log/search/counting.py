@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lmchat.domain.attached import AttachedFile, pieces_of
+from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.search.hits import Rows, hits_in, texts_in
+from lmchat.tui.widgets.chat_log.search.hits import CARRIED, Rows, hits_in, texts_in
 from lmchat.tui.widgets.chat_log.search.letters import Query
 
 _KEPT_BLOCKS = 400
@@ -88,6 +90,30 @@ class BlockHits:
             self._edges.clear()
         self._rows[id(block)] = lines, carried, given, rows, count
         return rows, count
+
+    def above(self, layout: Layout | None, entry: Entry, number: int, row: int) -> int:
+        """Return how many hits a block that is laid out has before the first one from a row on."""
+        rows, count = self.found(layout, entry, number)
+        line = max(row - (entry.heights[number] - len(rows)), 0)
+        return min((nth for found in rows[line:] for _, _, nth in found if nth != CARRIED), default=count)
+
+    def folded_away(self, layout: Layout | None, entry: Entry) -> int:
+        """Return how many hits are in what a message only tells of."""
+        message = entry.message
+        if not self._query.needles or message is None or not entry.is_folded or entry.is_source:
+            return 0
+        if message.role is Role.SYSTEM:
+            return self._query.counts(message.text, is_plain=True)[0]
+        if message.role is Role.USER:
+            files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
+            return sum(self._query.counts(file.text, is_plain=True)[0] for file in files)
+        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
+        count, is_sure = likely_in(self._query, thoughts)
+        if is_sure or entry.is_open or layout is None:
+            return count
+        copy = Entry(message, is_folded=False)
+        copy.build_whole()
+        return self.shown(layout, copy, is_thought=True)
 
     def shown(self, layout: Layout, entry: Entry, *, is_thought: bool | None = None) -> int:
         """Return how many hits a message shows whose blocks are not kept."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 
-from lmchat.domain.attached import AttachedFile, pieces_of
-from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document.document import Document, Place
 from lmchat.tui.widgets.chat_log.document.entries import together
@@ -51,6 +49,7 @@ class Finder:
         self.rows_below = 0
         """On how many more rows it goes on."""
         self._first = 0
+        self._at = -1, 0
         self._index, self._nth = -1, -1
         self._now: tuple[Block, int] | None = None
         self._now_behind: Block | None = None
@@ -83,12 +82,17 @@ class Finder:
         """Find nothing any more."""
         self.__init__()  # type: ignore[misc]
 
-    def find(self, document: Document, words: Iterable[str], *, first: int) -> Generator[int]:
-        """Count the hits of all messages, from the message `first` on; yield what each step has cost."""
+    def find(
+        self, document: Document, words: Iterable[str], *, first: int, at: tuple[int, int] = (-1, 0)
+    ) -> Generator[int]:
+        """Count the hits of all messages, from the message `first` on; yield what each step has cost.
+
+        The first hit to go to is one from the block and row `at` on, which one reads in that message.
+        """
         self.clear()
         query = Query(words := tuple(words))
         if query.needles:
-            self.query, self.words, self._first = query, words, first
+            self.query, self.words, self._first, self._at = query, words, first, at
             self._hits = BlockHits(query)
         return self._count_all(document, query, first)
 
@@ -156,7 +160,7 @@ class Finder:
             return
         entry = document.entries.known(index)
         if entry is not None and entry.is_built:
-            self.counts[index] = self._folded_away(document.layout, entry) + self._hits.likely_sum(entry)
+            self.counts[index] = self._hits.folded_away(document.layout, entry) + self._hits.likely_sum(entry)
         else:
             texts, is_plain = document.entries.texts(index), document.entries.is_plain(index)
             self.counts[index] = likely_in(self.query, texts, is_plain=is_plain)[0]
@@ -172,7 +176,7 @@ class Finder:
         count += self._hits.likely_sum(entry, known, start)
         self._grown = index, start, count
         self.counts[index] = count + self._hits.likely_sum(entry, start)
-        self.counts[index] += self._folded_away(document.layout, entry)
+        self.counts[index] += self._hits.folded_away(document.layout, entry)
         if index == self.index and self.place is not None and self.place[1] >= start:
             self.resolve(document)
 
@@ -180,7 +184,7 @@ class Finder:
         """Go to the next or previous hit; return whether there is any."""
         index, nth = self._index, self._nth
         if index < 0:
-            index, nth = self._first, -1 if by > 0 else 0
+            index, nth = self._first, self._above(document) - (by > 0)
         for _ in range(len(self.counts) + 2):
             if self.has_hit(index) and self._settle(document, index, nth + by, by):
                 return True
@@ -190,6 +194,19 @@ class Finder:
             index, nth = following, -1 if by > 0 else _LAST
         self._index, self.place, self._now = -1, None, None
         return False
+
+    def _above(self, document: Document) -> int:
+        """Return how many hits of the first message stand above the row from which on they are looked for."""
+        number, row = self._at
+        if not (self.has_hit(self._first) and 0 <= number < len(document.entries[self._first].blocks)):
+            return 0
+        parts, entry, within = self._inside(document, self._first), document.entries[self._first], 0
+        if entry.blocks[number].source:
+            self._shown(document, self._first, number)
+            within = self._hits.above(document.layout, entry, number, row)
+        if not (number or within):
+            return 0  # what is folded is shown there
+        return sum(count for place, count in parts if place < number) + within
 
     def go_to(self, document: Document, index: int) -> bool:
         """Go to the first hit that a message has said, or else has thought; return whether there is any."""
@@ -259,7 +276,7 @@ class Finder:
         is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
         if is_small and not entry.is_open:
             self._doubts.discard(index)
-        parts = [(_HIDDEN, self._folded_away(document.layout, entry))]
+        parts = [(_HIDDEN, self._hits.folded_away(document.layout, entry))]
         for number in range(len(entry.blocks)):
             is_known = not is_small or entry.is_open or self._hits.is_exact(entry, number)
             if not is_known and self._hits.may_show(entry, number):
@@ -267,24 +284,6 @@ class Finder:
             else:
                 parts.append((number, self._hits.likely(entry, number)))
         return parts
-
-    def _folded_away(self, layout: Layout | None, entry: Entry) -> int:
-        """Return how many hits are in what a message only tells of."""
-        message = entry.message
-        if self.query is None or message is None or not entry.is_folded or entry.is_source:
-            return 0
-        if message.role is Role.SYSTEM:
-            return self.query.counts(message.text, is_plain=True)[0]
-        if message.role is Role.USER:
-            files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
-            return sum(self.query.counts(file.text, is_plain=True)[0] for file in files)
-        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        count, is_sure = likely_in(self.query, thoughts)
-        if is_sure or entry.is_open or layout is None:
-            return count
-        copy = Entry(message, is_folded=False)
-        copy.build_whole()
-        return self._hits.shown(layout, copy, is_thought=True)
 
     def marks(self, layout: Layout | None, entry: Entry, number: int, row: int) -> Iterator[Mark]:
         """Yield what is to be marked in a row of a block that is laid out; a hit may go over its end."""

@@ -63,9 +63,10 @@ class FoundView(ColouredView, can_focus=True):
         self.give_up_waiting()
         self._wanted = words
         self._last = words if any(words) else self._last
-        if first is None:
-            first = self.document.locate(self.scroll_offset.y)[0] if len(self.document) else 0
-        self._begin_count(self.finder.find(self.document, words, first=first))
+        place = first or 0, -1, 0
+        if first is None and len(self.document):
+            place = self.document.locate(self.scroll_offset.y)
+        self._begin_count(self.finder.find(self.document, words, first=place[0], at=place[1:]))
         return self.finder.standing[1]
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
@@ -149,7 +150,9 @@ class FoundView(ColouredView, can_focus=True):
         self.when_read(partial(self._step_now, step))
 
     def _step_now(self, step: int) -> None:
-        self._show_hit(has_hit=self.finder.step(self.document, step))
+        has_hit = self.finder.step(self.document, step)
+        self.settle()  # what was laid out on the way may be higher or lower than was thought
+        self._show_hit(has_hit=has_hit)
         self.tell_found()
 
     def _show_hit(self, *, has_hit: bool) -> None:
