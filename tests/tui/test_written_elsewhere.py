@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.errors import StoreUnavailable
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens import chat_elsewhere
 from tests.support.chats import answer, header, reply, say
@@ -31,9 +32,12 @@ class Counting(SessionStore):
     """Counts the looks at single answers."""
 
     looks = 0
+    is_broken = False
 
     async def answer_now(self, session_id, message_id):
         self.looks += 1
+        if self.is_broken:
+            raise StoreUnavailable("The disk is away.")
         return await super().answer_now(session_id, message_id)
 
 
@@ -246,3 +250,14 @@ async def test_esc_does_not_stop_it_and_leads_to_the_prompt_as_ever(tmp_path):
         assert desk.app.focused is desk.chat.prompt_input
         await writer.add(("text", " and goes on"))
         await shown(desk, "it begins and goes on")
+
+
+async def test_where_the_disk_cannot_be_read_it_is_looked_at_again_and_nobody_is_told(tmp_path):
+    async with watching(tmp_path, "it begins") as (desk, writer):
+        desk.store.is_broken = True
+        await writer.end("it begins and ends")
+        looks = desk.store.looks
+        await desk.until(lambda: desk.store.looks > looks + 2, "looks")
+        assert "The disk is away" not in screen_text(desk.app)
+        desk.store.is_broken = False
+        await shown(desk, "it begins and ends")
