@@ -126,10 +126,13 @@ async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_
         await shown(desk, "next  one")
 
 
-async def test_it_waits_for_a_model_that_is_chosen_in_the_picker(tmp_path):
+async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp_path):
     backend = SlowBackend(candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+    begun, loaded = asyncio.Event(), asyncio.Event()
 
     async def load(wanted, **_more):
+        begun.set()
+        await loaded.wait()
         backend.candidates = (candidate(Verdict.READY, model()),)
 
     backend.load = load
@@ -140,6 +143,10 @@ async def test_it_waits_for_a_model_that_is_chosen_in_the_picker(tmp_path):
         await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
         await shown(desk, "qwen3-8b")
         await desk.pilot.press("enter")
+        await desk.until(begun.is_set, "the model is being loaded")
+        await shown(desk, "next  one")
+        assert sent(backend) == []
+        loaded.set()
         await desk.answered()
         assert sent(backend) == ["one"]
 

@@ -122,8 +122,11 @@ class Models(App[None]):
             model = replace(model, load_fraction=None)
             self.use(replace(target, model=model, is_loading=True, loading_since_s=self._coming_since_s))
             return
-        self.use(target)
-        if model.state is LoadState.NOT_LOADED:
+        is_cold = model.state is LoadState.NOT_LOADED
+        # from the first moment on: what waited would go out at once, and some servers load once more for it
+        since_s = self.workspace.clock() if is_cold else None
+        self.use(replace(target, is_loading=is_cold, loading_since_s=since_s))
+        if is_cold:
             self.load(model)
 
     @on(SwitchRecent)
