@@ -433,6 +433,24 @@ async def test_the_count_grows_with_an_answer_and_the_current_hit_stays(pilot, l
     assert log.finder.standing == (2, 2)
 
 
+async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
+    log.load([question("Which?")])
+    log.begin_answer(streaming("\n\n".join(["hay"] * 50) + "\n\nneedle\n\n"))
+    await pilot.pause()
+    assert log.is_following
+    log.seek("needle")
+    await pilot.pause()
+    before = rows(log)[:10]
+    for _ in range(50):
+        await log.apply(TextDelta(text="hay\n\n"))
+    log.flush()
+    await pilot.pause()
+    assert marked(log, "hit-now") == ["needle"]
+    assert rows(log)[:10] == before
+    log.seek("needles")
+    assert log.is_following, "there is none: the end is followed as before"
+
+
 async def test_the_count_grows_while_a_model_thinks(pilot, log):
     log.load([question("fern?")])
     log.begin_answer(streaming())

@@ -178,6 +178,8 @@ class FoundView(ColouredView, can_focus=True):
             self.show_at(finder.place, self.size.height // 3)
         elif is_moved:
             self.show_at(finder.place, was)
+        if self.is_following and document.entries[len(document) - 1].is_open:
+            self.leave_end()  # or what arrives would take the hit away
         self.refresh()
 
     def _row_of(self, place: Place | None) -> int:
