@@ -185,3 +185,12 @@ async def test_the_system_prompt_is_the_last_one_on_the_path(store):
     asked = desk._backend.requests
     assert [request.messages[0].text for request in asked] == ["One.", "Two."]
     assert [m.role for m in asked[1].messages].count(Role.SYSTEM) == 1
+
+
+async def test_what_is_held_stays_when_what_was_said_after_it_goes_out_with_a_model(store):
+    desk = make(store)
+    desk.enqueue("held")
+    desk.hold_waiting()
+    desk.enqueue("new")
+    assert [text for _, text in desk.take_waiting()] == ["new"]
+    assert [one.text for one in desk.shown.queue] == ["held"]
