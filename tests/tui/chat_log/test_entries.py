@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, TextPart
@@ -74,15 +73,31 @@ def test_what_is_shown_in_another_way_stays_so():
     assert entries[6] is laid_out
 
 
-@pytest.mark.parametrize("kept", [Entry(None, note="a notice"), Entry(streaming(), is_open=True)])
-def test_what_is_no_finished_message_stays_as_it_is(kept):
+def test_an_answer_on_its_way_stays_as_it_is():
     entries, _ = of_turns(10)
+    kept = Entry(streaming(), is_open=True)
     entries.append(kept)
     place = len(entries) - 1
     for turn in range(TURNS * 2):
         entries.append(Entry(question(f"And {turn}?")))
     assert entries[place] is kept
     assert entries.source(place + 1) == "And 0?"
+
+
+def test_notices_stay_where_they_are_and_keep_nothing_else_unpacked():
+    entries, _ = of_turns(10)
+    for turn in range(TURNS * 2):
+        entries.append(Entry(question(f"And {turn}?")))
+        if turn % 10 == 0:
+            entries.append(Entry(None, note=f"notice {turn}"))
+    assert sum(1 for _ in entries.made()) < SOME * 3 // 4
+    entries.forget(0)
+    notices = [index for index in range(len(entries)) if not entries.is_message(index)]
+    assert [entries[index].note for index in notices] == [
+        f"notice {turn}" for turn in range(0, TURNS * 2, 10)
+    ]
+    assert all(entries[index].message is None and not entries.source(index) for index in notices)
+    assert entries.message_from(notices[0], 1) == notices[0] + 1
 
 
 def test_an_answer_that_ends_long_after_others_came_is_what_it_became():

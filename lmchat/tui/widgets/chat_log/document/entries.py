@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart
 from lmchat.domain.message_path import STRETCH, MessagePath
@@ -10,6 +11,8 @@ from lmchat.tui.widgets.chat_log.document.entry import Entry, likely_heights
 
 Searched = tuple[int, list[str], bool]
 """A message, the texts of its parts, and whether they are shown as they were written."""
+_NOTICE = ChatMessage(message_id="", role=Role.SYSTEM, parts=(), created_at=datetime.min.replace(tzinfo=UTC))
+"""Stands in the path for a notice, which stays an entry."""
 _TOGETHER_CHARS = 30_000
 """Messages are looked through together until they are so long."""
 
@@ -42,14 +45,14 @@ class Entries:
             self._pack(self._later[:STRETCH])
 
     def _pack(self, oldest: list[Entry]) -> None:
-        """Put the oldest of the list at the end of the path, up to what is no finished message."""
+        """Put the oldest of the list at the end of the path, up to what is still on its way."""
         messages: list[ChatMessage] = []
         for entry in oldest:
-            if entry.message is None or entry.is_open:
+            if entry.is_open:
                 break
-            if entry.is_built or entry.is_changed:
+            if entry.message is None or entry.is_built or entry.is_changed:
                 self._made[len(self._path) + len(messages)] = entry
-            messages.append(entry.message)
+            messages.append(entry.message or _NOTICE)
         self._path = self._path.joined(MessagePath.packed(messages))
         del self._later[: len(messages)]
 
@@ -128,7 +131,8 @@ class Entries:
 
     def is_message(self, index: int) -> bool:
         """Whether one is more than a notice."""
-        return index < len(self._path) or self[index].message is not None
+        entry = self.known(index)
+        return entry is None or entry.message is not None
 
     def message_from(self, index: int, step: int) -> int | None:
         """Return the next message from a place on, in steps of 1 or -1; notices are passed over."""
@@ -170,7 +174,7 @@ class Entries:
     def forget(self, kept: int) -> bool:
         """Let those that were made first be messages again, all but so many; return whether any was."""
         old = list(self._made.items())[: max(len(self._made) - kept, 0)]
-        plain = [index for index, entry in old if not entry.is_changed]
+        plain = [index for index, entry in old if entry.message and not entry.is_changed]
         for index in plain:
             del self._made[index]
         return bool(plain)
