@@ -77,6 +77,22 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
     assert below.endswith(" a continue")
 
 
+@pytest.mark.parametrize(
+    ("parts", "is_said"),
+    [
+        ((), False),
+        ((ReasoningPart(text="Hm."),), False),
+        ((ReasoningPart(text="Hm."), TextPart(text=" \n")), False),
+        ((ReasoningPart(text="Hm."), TextPart(text="Yes.")), True),
+        ((RefusalPart(text="No."),), True),
+        ((ToolCallPart(call_id="1", name="look", arguments="{}"),), True),
+    ],
+)
+async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(log, parts, is_said):
+    log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
+    assert ("said nothing" in plain(log)) is not is_said
+
+
 @pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
 async def test_what_cut_an_answer_short_stands_in_place_of_the_word_of_the_server(log, limit):
     log.load([answer("a", receipt=replace(RECEIPT, finish_reason="length", limit=limit))])

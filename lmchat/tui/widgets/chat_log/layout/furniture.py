@@ -208,6 +208,7 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     ending = safe_line(message.receipt.ending, limit=40) if message.receipt else ""
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
     unusual += [ending] if ending else []
+    unusual += [] if message.text.strip() or message.tool_calls else ["said nothing"]
     warning = page.styles["warning"]
     ends = [[(_dot(page, words), warning)] for words in unusual]
     versions = [(text.strip(), style) for text, style in _version(page, message)]
