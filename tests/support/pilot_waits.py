@@ -25,6 +25,7 @@ _IDLE_S = _wait.SLEEP_IDLE
 _LOOK_S = 0.002
 """So often is looked whether a thread is still at work."""
 _at_work: weakref.WeakSet[thread._WorkItem] = weakref.WeakSet()
+_of_others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 async def wait_for_idle(min_sleep: float = STEP_S, max_sleep: float = 1) -> None:
@@ -60,9 +61,14 @@ def shortened() -> Iterator[None]:
         yield
 
 
+def pass_over_others() -> None:
+    """Take all threads that run now for those of other tests: they know nothing of the loop that begins."""
+    _of_others.update(threading.enumerate())
+
+
 def can_be_woken(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether somebody else than a timer or a thread of a pool may wake the loop."""
-    others = (one for one in threading.enumerate() if one is not threading.main_thread())
+    others = set(threading.enumerate()) - {threading.main_thread(), *_of_others}
     own_pipe = 1
     return len(loop._selector.get_map()) > own_pipe or any(
         getattr(one, "_target", None) is not thread._worker for one in others

@@ -3,13 +3,18 @@ from __future__ import annotations
 import pytest
 from textual.strip import Strip
 
-from tests.support.pilot_waits import shortened
+from tests.support.pilot_waits import pass_over_others, shortened
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _shortened_waits():
     with shortened():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_of_others():
+    pass_over_others()
 
 
 @pytest.fixture

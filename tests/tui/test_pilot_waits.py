@@ -10,7 +10,7 @@ import pytest
 from textual import app, pilot
 
 from tests.support import pilot_waits
-from tests.support.pilot_waits import STEP_S, can_be_woken, is_at_work, wait_for_idle
+from tests.support.pilot_waits import STEP_S, can_be_woken, is_at_work, pass_over_others, wait_for_idle
 from tests.support.waiting import until
 
 
@@ -108,3 +108,13 @@ async def test_one_beside_whom_a_thread_of_its_own_runs_can_be_woken():
     may_end.set()
     other.join()
     assert not can_be_woken(asyncio.get_running_loop())
+
+
+async def test_a_thread_that_ran_before_the_test_wakes_nobody():
+    may_end = threading.Event()
+    other = threading.Thread(target=may_end.wait)
+    other.start()
+    pass_over_others()
+    assert not can_be_woken(asyncio.get_running_loop())
+    may_end.set()
+    other.join()
