@@ -112,7 +112,7 @@ class Connections:
         try:
             return await self._read(endpoint, request)
         except ServerUnavailable as error:
-            if error.kind != "dropped" or not freshness.is_reused or method != "GET":
+            if error.kind != "dropped" or not freshness.is_reused:
                 raise
         return await self._read(endpoint, request)
 

@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
+from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Connections, connect_timeout_s
 from lmchat.proxy.nearness import is_local
 from lmchat.proxy.unreachable import unavailable
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
-from tests.support.scripted_server import Cut, raw_reply
+from tests.support.scripted_server import Cut, json_reply, raw_reply
 
 
 def because(error, cause):
@@ -64,6 +65,31 @@ async def test_a_question_over_a_stale_connection_is_put_again_and_over_a_fresh_
     server.on("GET /v1/models", raw_reply(Cut()))
     assert not (await client.check(endpoint)).verdict.is_usable
     assert len(server.seen("GET /v1/models")) <= 6
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_is_asked_once_more(
+    server, method
+):
+    endpoint, connections = endpoint_of(server), Connections()
+    patience = httpx.Timeout(5)
+    server.on("GET /first", json_reply({}))
+    server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))
+    for asked, path in (("GET", "/first"), (method, "/then")):
+        reply = await connections.ask(
+            endpoint, asked, f"{endpoint.origin}{path}", key=None, patience=patience, body=None
+        )
+    assert b"there" in reply.body
+    assert len(server.seen(f"{method} /then")) == 2
+    server.on(f"{method} /fresh", raw_reply(Cut()))
+    await connections.aclose()
+    connections = Connections()
+    with pytest.raises(ServerUnavailable):
+        await connections.ask(
+            endpoint, method, f"{endpoint.origin}/fresh", key=None, patience=patience, body=None
+        )
+    assert len(server.seen(f"{method} /fresh")) == 1
+    await connections.aclose()
 
 
 @pytest.mark.rule("R-33")
