@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
-from lmchat.typed_path import path_of
+from lmchat.files import path_of
 
 
 class Paths(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ import pytest
 
 from lmchat.engine.installer import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
+from lmchat.files import environment_for_others, find_program
 from lmchat.machine.listeners import port_holders
-from lmchat.other_programs import environment_for_others, find_program
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.editor import edit_text
 from lmchat.terminal.pager import page_text

@@ -19,10 +19,10 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
-from lmchat.domain.model_names import is_other_model
+from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent
+from lmchat.text import safe_line
 
 _NOTHING = Taken()
 _SHORT_ID = 8

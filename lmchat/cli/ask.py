@@ -20,7 +20,7 @@ from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.services.asking import ConversationEvent, HowToAsk
 from lmchat.services.conversation import Conversation
-from lmchat.services.desk import Desk
+from lmchat.services.open_sessions import Desk
 from lmchat.structured.wanted import second
 
 _WRONG_USE = ("bad_request", "not_allowed")

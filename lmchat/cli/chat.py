@@ -16,18 +16,17 @@ from lmchat.cli.outside import make_outside, write_export
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.telemetry import Metrics
-from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import Catalogue
-from lmchat.services.desk import Desk
-from lmchat.services.late_backend import LateBackend
-from lmchat.services.late_store import LateStore
+from lmchat.services.candidates import Catalogue
+from lmchat.services.late import LateBackend, LateStore
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
+from lmchat.services.open_sessions import Desk
 from lmchat.services.ports import Backend, SessionStore
 from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered as remembered_file
+from lmchat.text import safe_line
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off

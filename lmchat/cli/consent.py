@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _CONSENTS = ("y", "yes")
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from lmchat.cli.doctor_checks import Around, doctor_checks, home_of_user, modes_before
 from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.errors import LMChatError
-from lmchat.services.doctor import Check, examine, in_order, worst
-from lmchat.services.doctor_report import Paint, report_json, report_text
+from lmchat.services.doctor import Check, Paint, examine, in_order, report_json, report_text, worst
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes
 from lmchat.terminal.clipboard import Clipboard

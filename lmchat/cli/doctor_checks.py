@@ -10,13 +10,12 @@ from typing import TextIO
 
 from msgspec import Struct
 
-from lmchat.apart import apart
 from lmchat.cli.doctor_config import config_findings
 from lmchat.cli.doctor_engine import EngineChecks
 from lmchat.cli.doctor_program import program_findings
 from lmchat.cli.doctor_servers import ServerChecks
 from lmchat.cli.parts import Parts
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.ports import Backend
 from lmchat.storage.files_check import Modes, files_findings, modes_of
@@ -25,6 +24,7 @@ from lmchat.storage.store_check import sqlite_command, store_findings, whole_fin
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.clipboard_check import clipboard_findings
 from lmchat.terminal.terminal_check import terminal_findings
+from lmchat.threads import apart
 
 _SERVERS_S = 12.0
 """Looking for servers ends by itself after 5 s; on a busy machine it takes time to begin and to say so."""

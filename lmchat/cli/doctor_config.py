@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.parts import Parts
 from lmchat.config.problems import Problem
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 
 _row = Rows(Group.FILES)
 _NAME = "Configuration"

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from lmchat.apart import apart
 from lmchat.cli.parts import Parts
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.finding import Finding, Grade, Group, Rows
 from lmchat.errors import EngineUnavailable
+from lmchat.threads import apart
 
 _row = Rows(Group.ENGINE, "engine.")
 _MOST_NAMES = 3

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.cli.parts import Parts
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.errors import LMChatError
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 
 _row = Rows(Group.PROGRAM, "lmchat.")
 _ERROR = re.compile(r"unexpected error, id ([0-9a-f]{8})$")

@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 
-from lmchat.apart import apart
 from lmchat.cli.parts import Parts
 from lmchat.cli.starting import installed
 from lmchat.config.settings import Settings
-from lmchat.domain.arrival import Need
-from lmchat.domain.finding import Finding, Grade, Group, Rows
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Finding, Grade, Group, Need, Remembered, Rows
 from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
 from lmchat.machine.listeners import port_holders, tool_to_see
-from lmchat.services.key_findings import key_findings
+from lmchat.services.candidates import Look, key_findings, server_findings
 from lmchat.services.ports import Backend
-from lmchat.services.server_findings import Look, server_findings
 from lmchat.storage import remembered as remembered_file
+from lmchat.threads import apart
 
 
 class ServerChecks:

@@ -8,10 +8,10 @@ from contextlib import aclosing
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.errors import WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs, Exported
 from lmchat.services.library import Library
-from lmchat.typed_path import path_of
+from lmchat.text import safe_line
 
 _MOST_TOLD = 10
 """Sessions that are named as not written; the others are counted."""

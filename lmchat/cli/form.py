@@ -14,9 +14,8 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.request import AnyText
 from lmchat.domain.request import Output as Wish
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
-from lmchat.plain_file import read_plain
+from lmchat.files import path_of, read_plain
 from lmchat.structured.fences import code_blocks
-from lmchat.typed_path import path_of
 
 MAX_FILE_BYTES = 1 << 20
 

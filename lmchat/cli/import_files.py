@@ -13,11 +13,11 @@ from lmchat.cli.pipe import read_pipe
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import make_store, tell_notice
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.files import path_of
 from lmchat.services.importing import Done, Imported, Importer, sentence
 from lmchat.services.ports import SessionStore
 from lmchat.storage.chat_files import LARGEST_BYTES, TOO_LARGE, DiskFiles
-from lmchat.typed_path import path_of
+from lmchat.text import safe_line
 
 _STDIN = "-"
 _SHORT_ID = 8

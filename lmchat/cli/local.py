@@ -14,7 +14,7 @@ from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings
 from lmchat.domain.engine import DemoOffer, FetchProgress, ModelFile
 from lmchat.errors import WrongUse
-from lmchat.services.engine_port import Engine
+from lmchat.services.ports import Engine
 
 _MB = 1_000_000
 _TELL_EVERY_S = 1.0
@@ -124,14 +124,14 @@ def _as_json(file: ModelFile) -> dict[str, object]:
 
 
 def _table(files: tuple[ModelFile, ...]) -> str:
-    from lmchat.tui import figures
+    from lmchat.tui import formatting
 
     rows = [
         (
             file.name,
             file.quantization,
-            figures.window(file.context_max),
-            figures.size(file.size_bytes).replace(figures.GAP, " "),
+            formatting.window(file.context_max),
+            formatting.size(file.size_bytes).replace(formatting.GAP, " "),
             file.source,
             str(file.path),
         )

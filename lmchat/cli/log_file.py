@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lmchat.errors import LMChatError
 from lmchat.paths import make_folder
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _LARGEST_BYTES = 1_000_000
 _KEPT = 3

@@ -10,7 +10,7 @@ from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import look
 from lmchat.cli.wiring import World, open_world
-from lmchat.domain.arrival import why_unusable
+from lmchat.domain.candidate import why_unusable
 from lmchat.domain.server import LoadState, ModelInfo, ModelList
 from lmchat.errors import ServerRejected
 
@@ -115,7 +115,7 @@ def _told(parts: Parts, model: ModelInfo, state: LoadState) -> int:
 
 
 def _table(models: tuple[ModelInfo, ...]) -> str:
-    from lmchat.tui import figures
+    from lmchat.tui import formatting
 
     rows = [
         (
@@ -123,8 +123,8 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
             model.model_id,
             model.params,
             model.quantization,
-            figures.window(model.context),
-            figures.size(model.size_bytes).replace(figures.GAP, " "),
+            formatting.window(model.context),
+            formatting.size(model.size_bytes).replace(formatting.GAP, " "),
             " ".join(("embedding",) if model.is_embedding else model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )

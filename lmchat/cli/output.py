@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from lmchat.errors import FileRefused, LMChatError
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 
 _HELD = "\r\u200c\u200d"
 """Characters whose safe form depends on what follows."""

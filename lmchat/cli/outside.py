@@ -10,9 +10,9 @@ from typing import Any
 
 from lmchat.cli.parts import Parts
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.services.late_backend import LateBackend
+from lmchat.services.late import LateBackend
 from lmchat.services.workspace import Outside
 from lmchat.storage import remembered as remembered_file
 

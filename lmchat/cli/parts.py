@@ -12,8 +12,8 @@ from lmchat.cli.output import Output
 from lmchat.config.loader import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
+from lmchat.files import path_of
 from lmchat.paths import Paths
-from lmchat.typed_path import path_of
 
 
 class Parts:

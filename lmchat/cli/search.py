@@ -7,7 +7,7 @@ from contextlib import aclosing
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_store, tell_notice
 from lmchat.domain.session import SearchHit
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _SHORT_ID = 8
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}

@@ -6,7 +6,7 @@ from lmchat.cli.output import timestamp
 from lmchat.cli.parts import Parts
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
-from lmchat.domain.arrival import NOTHING_FOUND, arrive_at, choose, why_unusable
+from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict, is_address
 from lmchat.errors import LMChatError
 

@@ -12,9 +12,9 @@ from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.safe_text import safe_line
 from lmchat.services.exporting import ExportAs
 from lmchat.services.library import Library
+from lmchat.text import safe_line
 
 _SHORT_ID = 8
 

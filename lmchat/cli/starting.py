@@ -8,16 +8,15 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.apart import apart
 from lmchat.cli.parts import Parts
 from lmchat.cli.variables import places_of_variables
-from lmchat.domain.machine import Installed
+from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.server import Product
-from lmchat.domain.start import ServerStart
 from lmchat.engine.installer import install_command, is_engine_installed
 from lmchat.machine.programs import installed_products
 from lmchat.machine.starter import StartedProgram, free_port, start_program
-from lmchat.services.starts import Starts
+from lmchat.services.server_launcher import Starts
+from lmchat.threads import apart
 
 
 def make_starts(parts: Parts) -> Starts:

@@ -11,8 +11,8 @@ from msgspec.structs import asdict
 from lmchat.cli.output import table
 from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_store, tell_notice
-from lmchat.safe_text import safe_line
-from lmchat.services.ledger import ModelFigures, Spread, figures_by_model
+from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
+from lmchat.text import safe_line
 
 _HEAD = ("MODEL", "SERVER", "TURNS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
 _BAR = 40

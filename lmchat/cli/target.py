@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from lmchat.config.settings import Settings
-from lmchat.domain.arrival import Need, arrive, why_no_model
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Need, Remembered, arrive, why_no_model
 from lmchat.domain.server import Candidate, Endpoint, Target
 from lmchat.services.ports import Backend
 

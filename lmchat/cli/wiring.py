@@ -15,10 +15,9 @@ from lmchat.cli.parts import Parts
 from lmchat.cli.unsaved import UnsavedStore
 from lmchat.cli.variables import places_of_variables
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.services.engine_port import Engine
+from lmchat.domain.candidate import Remembered
 from lmchat.services.library import Library
-from lmchat.services.ports import Backend
+from lmchat.services.ports import Backend, Engine
 from lmchat.storage import remembered as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore

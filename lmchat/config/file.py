@@ -21,7 +21,7 @@ from lmchat.config.rows import (
     Section,
     wrong,
 )
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 
 Values = dict[str, object]
 """Checked values of one table, by the name of their row."""

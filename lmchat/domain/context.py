@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.message_path import MessagePath
-from lmchat.domain.tokens import estimate_tokens, raw_tokens
+from lmchat.domain.path import MessagePath, estimate_tokens, raw_tokens
 
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around a message, about."""

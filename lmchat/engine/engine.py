@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lmchat.apart import apart
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
@@ -21,6 +20,7 @@ from lmchat.engine.port import HOST, ReservedPort
 from lmchat.engine.process import ChildProcess, Report, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
+from lmchat.threads import apart
 
 _CONTEXT = 8192
 """Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""

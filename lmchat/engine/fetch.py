@@ -20,7 +20,7 @@ from lmchat.engine.demo import DemoModel, Unpacking, is_whole
 from lmchat.engine.installer import find_installer
 from lmchat.engine.room import free_bytes, is_no_room, no_room
 from lmchat.errors import EngineUnavailable
-from lmchat.other_programs import environment_for_others
+from lmchat.files import environment_for_others
 
 Told = Callable[[FetchProgress], None]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 
 _MOST_BYTES = 1 << 20
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
-from lmchat.other_programs import find_program
+from lmchat.files import find_program
 
 
 class Installer(Struct, frozen=True, kw_only=True):

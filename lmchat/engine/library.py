@@ -13,7 +13,7 @@ from lmchat.engine.folders import model_folders, ollama_folders
 from lmchat.engine.memory import available_bytes, needed_bytes
 from lmchat.engine.ollama import ollama_models
 from lmchat.errors import WrongUse
-from lmchat.typed_path import path_of
+from lmchat.files import path_of
 
 _SHARE_OF_MEMORY = 0.25
 """A model that takes more of what is free answers slowly on a machine without a graphics card."""

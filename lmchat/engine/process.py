@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from lmchat.engine.log_file import LOG_BYTES, RunLog
 from lmchat.errors import EngineUnavailable
-from lmchat.other_programs import environment_for_others
+from lmchat.files import environment_for_others
 
 CHILD = Path(__file__).with_name("child.py")
 IS_WATCHED = sys.platform != "linux"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _WORDS = 60
 """Characters of the message that a branch leaves."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmchat.domain.session import Session
 from lmchat.errors import WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _MODULES = {
     "md": ("lmchat.formats.markdown", "to_markdown"),

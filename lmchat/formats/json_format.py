@@ -23,7 +23,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.branches import places

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from itertools import count
 
-from lmchat.domain.attached import fence_for
 from lmchat.domain.message import (
     ChatMessage,
     Part,
@@ -30,11 +29,12 @@ from lmchat.domain.message import (
     Role,
     TextPart,
     ToolCallPart,
+    fence_for,
 )
 from lmchat.domain.session import Session
 from lmchat.formats.branches import branches, places
 from lmchat.formats.wording import REFUSED, answer_tokens, ending, moment, speaker, thought
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 
 FORMAT = 1
 """Version of this scheme, in the front matter."""

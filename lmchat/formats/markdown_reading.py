@@ -21,7 +21,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.checking import checked, checked_header, moment_of

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.formats.skipped import Skipped
 

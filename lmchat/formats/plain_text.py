@@ -9,7 +9,7 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
 from lmchat.formats.branches import branches
 from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 
 
 def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:

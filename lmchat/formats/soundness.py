@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, tags_from
 from lmchat.errors import FileRefused
 

@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.session import Session
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 _NAMES = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool", Role.ASSISTANT: "Assistant"}
 _STATES = {

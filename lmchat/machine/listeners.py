@@ -19,8 +19,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.machine import PortHolder
-from lmchat.other_programs import find_program
+from lmchat.domain.candidate import PortHolder
+from lmchat.files import find_program
 
 _PROC = Path("/proc")
 _LISTENING = "0A"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.machine import Installed
+from lmchat.domain.candidate import Installed
 from lmchat.domain.server import Product
 
 

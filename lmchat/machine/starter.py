@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.errors import LMChatError
-from lmchat.other_programs import environment_for_others
+from lmchat.files import environment_for_others
 
 KEEPER = Path(__file__).with_name("keeper.py")
 END_S = 4.0

@@ -9,15 +9,13 @@ from contextlib import aclosing
 from typing import Self, Unpack
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
-from lmchat.domain.arrival import Need, arrive, choose, why_no_model, why_unusable
+from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.message import AnswerState
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
-from lmchat.domain.turn import Turn
+from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import RequestInvalid, ServerUnavailable
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.for_programs import for_programs

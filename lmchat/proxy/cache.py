@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 from lmchat.errors import EndpointNotAllowed
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""

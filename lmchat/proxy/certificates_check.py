@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.trust import VARIABLES, trusted
 

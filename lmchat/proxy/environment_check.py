@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.environment_proxy import host_and_port, proxies_of
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from msgspec import Struct, field
 
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 MESSAGE_CHARS = 300
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")

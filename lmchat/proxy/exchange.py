@@ -39,7 +39,7 @@ from lmchat.proxy.servers.base import Server
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.unreachable import REFUSED, caused_by, reaching
 from lmchat.proxy.wire import Dialect, encode_request
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 HEALTH_S = 4.0
 """What the health of a server that loads may take at most: within 5 s it is told that it hangs."""

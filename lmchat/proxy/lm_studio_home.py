@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, text, whole
 
 APP_PORTS = (41343, 52993, 16141, 39414, 22931)

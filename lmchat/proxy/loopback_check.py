@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 
 _row = Rows(Group.NETWORK, "network.")
 LITERALS = ("127.0.0.1", "::1")

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 import httpx
 
 from lmchat.errors import FileRefused, ServerUnavailable
-from lmchat.plain_file import read_plain
+from lmchat.files import path_of, read_plain
 from lmchat.proxy.causes import causes
-from lmchat.typed_path import path_of
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """What names certificates for all programs."""

@@ -12,7 +12,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Product, Target
 from lmchat.errors import RequestInvalid
-from lmchat.services.joining import anchor
+from lmchat.services.continuation import anchor
 
 CONTINUE = (
     "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word if need be: "

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import accumulate
 
 from msgspec import Struct
 
-from lmchat.domain.context import MESSAGE_OVERHEAD_TOKENS, estimate_message, said_tokens, sizes_of
+from lmchat.domain.context import (
+    MESSAGE_OVERHEAD_TOKENS,
+    ContextPlan,
+    estimate_message,
+    plan_context,
+    said_tokens,
+    sizes_of,
+)
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath, estimate_tokens
+from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Target
-from lmchat.domain.tokens import estimate_tokens
+from lmchat.errors import LMChatError
+from lmchat.services.asking import HowToAsk, request_for
+from lmchat.services.ports import Backend
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
@@ -183,3 +194,42 @@ def _key(target: Target) -> tuple[str, str]:
 def _place(messages: Sequence[ChatMessage]) -> tuple[object, ...]:
     """Return what changes whenever a conversation does."""
     return (len(messages), messages[-1].message_id, messages[-1].state) if messages else ()
+
+
+COUNT_S = 1.0
+"""Longer no answer waits for a count: an estimate is at hand."""
+_NEAR = 0.8
+"""Share of the room beyond which an estimate may be wrong about what fits."""
+_TRIES = 2
+
+
+async def fitted(
+    backend: Backend, meter: ContextMeter, how: HowToAsk, path: MessagePath, plan: ContextPlan
+) -> ContextPlan:
+    """Return what of a path is sent, as its server counts it where it comes close to the window."""
+    for _ in range(_TRIES):
+        is_near = plan.limit is not None and plan.tokens >= _NEAR * (plan.limit - plan.reserve)
+        if plan.limit is None or not (is_near or plan.left_out):
+            break
+        counted = await server_count(backend, request_for(how, plan, None))
+        if counted is None:
+            break
+        meter.weigh(how.target, plan.messages, counted)
+        before, plan = plan, _plan(path, how, meter, plan.limit)
+        if len(plan.messages) == len(before.messages):
+            break
+    return plan
+
+
+async def server_count(backend: Backend, request: ChatRequest) -> int | None:
+    """Return the tokens of a prompt; None where the server does not tell them, or not soon."""
+    try:
+        async with asyncio.timeout(COUNT_S):
+            return await backend.count_tokens(request)
+    except (LMChatError, TimeoutError):
+        return None
+
+
+def _plan(path: MessagePath, how: HowToAsk, meter: ContextMeter, limit: int) -> ContextPlan:
+    factor = meter.factor(how.target)
+    return plan_context(path, limit=limit, max_tokens=how.sampling.max_tokens, factor=factor)

@@ -12,11 +12,10 @@ from msgspec.structs import replace
 
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import ModelNamed, StreamEvent
-from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, now, text_message
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
-from lmchat.domain.turn import Turn
+from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import RequestInvalid
 from lmchat.services.asking import (
     AnswerBegun,
@@ -27,12 +26,38 @@ from lmchat.services.asking import (
     still_answering,
 )
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.earlier import earlier_of
 from lmchat.services.fitted_stream import FittedStream, fitting_plan
-from lmchat.services.keeper import Keeper
-from lmchat.services.outcome import failure_of, ledger_row, receipt_of
-from lmchat.services.piece_writer import PieceWriter
-from lmchat.services.ports import Backend
+from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.save_queue import Keeper, PieceWriter
+from lmchat.services.turn_stats import failure_of, ledger_row, receipt_of
+
+
+class Earlier:
+    """Reads what stands before the messages that are known, in slices; after a failure it goes on there."""
+
+    def __init__(self, store: SessionStore, session_id: str, next_id: str) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._next_id: str | None = next_id
+        self._path = MessagePath()
+        self._turn = asyncio.Lock()
+
+    async def read(self) -> MessagePath:
+        """Return all of it, root first; whoever asks while another reads waits for the same."""
+        async with self._turn:
+            while self._next_id is not None:
+                found, self._next_id = await self._store.read_back(
+                    self._session_id, self._next_id, count=STRETCH
+                )
+                self._path = self._path.after(found)
+        return self._path
+
+
+def earlier_of(store: SessionStore, session: Session) -> Earlier | None:
+    """Return what is still to be read of a session, if anything is."""
+    if session.earlier_id is None:
+        return None
+    return Earlier(store, session.header.session_id, session.earlier_id)
 
 
 class Conversation:

@@ -14,8 +14,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.services.engine_port import Engine
-from lmchat.services.ports import Backend
+from lmchat.services.ports import Backend, Engine
 
 STARTS_AGAIN = "The next try starts it again."
 _ENDED_WAIT_S = 1.0

@@ -8,12 +8,11 @@ from contextlib import aclosing
 from lmchat.domain.context import ContextPlan, plan_context
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, StreamEvent, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.services.asking import HowToAsk, plan_for, request_for, takes_up
-from lmchat.services.context_meter import ContextMeter
-from lmchat.services.counting import fitted
-from lmchat.services.joining import Joint
+from lmchat.services.context_meter import ContextMeter, fitted
+from lmchat.services.continuation import Joint
 from lmchat.services.ports import Backend
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)

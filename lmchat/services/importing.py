@@ -15,12 +15,12 @@ from msgspec import Struct
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
+from lmchat.files import path_of
 from lmchat.formats.reading import Reading, read
 from lmchat.formats.skipped import Skipped
 from lmchat.formats.soundness import renamed
-from lmchat.safe_text import safe_line
 from lmchat.services.ports import SessionStore
-from lmchat.typed_path import path_of
+from lmchat.text import safe_line
 
 _TITLE = 80
 

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from lmchat.domain.context import needed_tokens, plan_context
 from lmchat.domain.message import ChatMessage, Role, text_message
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.server import Target
 from lmchat.services.asking import HowToAsk, request_for
-from lmchat.services.counting import server_count
-from lmchat.services.desk import Desk
+from lmchat.services.context_meter import server_count
+from lmchat.services.open_sessions import Desk
 from lmchat.services.ports import Backend
 
 _MOST_TOKENS = 100_000

@@ -9,13 +9,13 @@ from typing import Any
 from msgspec import Struct, field
 
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.services.catalogue import Catalogue
-from lmchat.services.desk import Desk
-from lmchat.services.late_backend import LateBackend
+from lmchat.services.candidates import Catalogue
+from lmchat.services.late import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
+from lmchat.services.open_sessions import Desk
 from lmchat.services.ports import SessionStore
 
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from lmchat.domain.growing_answer import ANEW, Piece
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.plain_file import read_plain
+from lmchat.domain.turn import ANEW, Piece
+from lmchat.files import read_plain
 from lmchat.storage.rows import loaded, stored_time
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lmchat.domain.growing_answer import Piece
 from lmchat.domain.message import ChatMessage
+from lmchat.domain.turn import Piece
 from lmchat.errors import SessionNotFound
 from lmchat.storage.answer_file import Begun, answer_path, head_of, runs_of
 from lmchat.storage.faults import closed, explain

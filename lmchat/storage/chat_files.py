@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 from lmchat.errors import FileRefused
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 
 LARGEST_BYTES = 256 << 20
 """More than ten thousand long answers with all their branches; reading takes some times as much memory."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 from lmchat.storage.faults import explain
 from lmchat.storage.whole_file import write_whole
 

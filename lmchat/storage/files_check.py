@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.paths import Paths
 
 _row = Rows(Group.FILES, "files.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.storage.keyring_keys import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
 
 _FILE = "keys that are typed in go to credentials.toml"

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
-from lmchat.other_programs import environment_for_others
+from lmchat.files import environment_for_others
 
 log = logging.getLogger(__name__)
 

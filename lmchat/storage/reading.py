@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage import walking

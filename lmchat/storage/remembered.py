@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from lmchat.domain.remembered import Remembered
-from lmchat.plain_file import read_plain
+from lmchat.domain.candidate import Remembered
+from lmchat.files import read_plain
 from lmchat.storage.whole_file import write_whole
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict, fields
 
-from lmchat.domain.growing_answer import CallKind
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
@@ -26,6 +25,7 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.session import SessionHeader
+from lmchat.domain.turn import CallKind
 
 log = logging.getLogger(__name__)
 

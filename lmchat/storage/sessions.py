@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.domain.message import ChatMessage, now
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.storage import (

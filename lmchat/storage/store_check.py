@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.storage.faults import BROKEN, explain, is_damage
 from lmchat.storage.schema import VERSION
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import re
 
-from lmchat.domain.attached import as_attached
+from lmchat.domain.message import as_attached
 from lmchat.errors import FileRefused
-from lmchat.plain_file import read_plain
-from lmchat.safe_text import safe_line
-from lmchat.typed_path import path_of
+from lmchat.files import path_of, read_plain
+from lmchat.text import safe_line
 
 LARGEST_BYTES = 1_000_000
 """More than the window of any local model holds."""

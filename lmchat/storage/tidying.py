@@ -10,9 +10,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.growing_answer import Piece
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.domain.session import TRASH_DAYS
+from lmchat.domain.turn import Piece
 from lmchat.storage.answer_file import Begun, answer_path, answer_paths, load_answer
 from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.backup import remove_old_copies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.message_path import STRETCH, MessagePath
+from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.connection import Connection
 from lmchat.storage.rows import MESSAGE_COLUMNS, message_from, read_parts

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from lmchat.safe_text import safe_line
 from lmchat.structured.fences import code_blocks
+from lmchat.text import safe_line
 
 MAX_CHARS = 1_000_000
 """More than any model writes in one answer; the time to read and to check it grows with it."""

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any
 
 from lmchat.errors import RequestInvalid
-from lmchat.safe_text import safe_line
 from lmchat.structured.json_text import UnfitError, strict_json
 from lmchat.structured.patterns import Patterns, UntriedPatternError
 from lmchat.structured.schema_rules import rules_of_ours
+from lmchat.text import safe_line
 
 MAX_SCHEMA_CHARS = 256_000
 """More than the window of most models; a second or more to check."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 Finds = Callable[[str, str], bool]
 """Tells whether a pattern is somewhere in a text."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 
-from lmchat.other_programs import command_for, environment_for_others
+from lmchat.files import command_for, environment_for_others
 
 _TIME_TO_FAIL_S = 2.0
 """A program that has not failed by then has found the browser, or is it."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from lmchat.errors import FileRefused
-from lmchat.other_programs import find_program
-from lmchat.safe_text import safe_pieces
+from lmchat.files import find_program
 from lmchat.terminal import processes
 from lmchat.terminal.clipboard_ways import (
     TMUX,
@@ -25,6 +24,7 @@ from lmchat.terminal.clipboard_ways import (
     is_over_ssh,
 )
 from lmchat.terminal.osc_52 import OSC_52_LIMIT, doubt_of_terminal, encoded, fault_of_terminal, osc_52
+from lmchat.text import safe_pieces
 
 TOOL_TIMEOUT_S = 2.0
 """How long one tool may take: a display that is gone lets some of them wait for ever."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.other_programs import command_for, environment_for_others, find_program
-from lmchat.safe_text import safe_line
+from lmchat.files import command_for, environment_for_others, find_program
 from lmchat.terminal.processes import end
+from lmchat.text import safe_line
 
 _FALLBACKS = ("sensible-editor", "nano", "vim", "vi")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 BELL = "\x07"
 _TITLE = "lmchat"

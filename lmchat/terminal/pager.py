@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from lmchat.errors import WrongUse
-from lmchat.other_programs import command_for, environment_for_others, find_program
-from lmchat.safe_text import safe_text
+from lmchat.files import command_for, environment_for_others, find_program
 from lmchat.terminal.editor import command_of
 from lmchat.terminal.processes import end
+from lmchat.text import safe_text
 
 _FALLBACKS = ("less", "more")
 

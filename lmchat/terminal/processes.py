@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from lmchat.other_programs import command_for, environment_for_others
+from lmchat.files import command_for, environment_for_others
 
 
 async def feed(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.finding import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.terminal import processes
 from lmchat.terminal.clipboard_ways import is_over_ssh
 from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name

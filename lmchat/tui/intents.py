@@ -7,7 +7,7 @@ from textual.message import Message
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 
 
 class PickModel(Post):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lmchat.cli.output import Output, SafeStream, table, to_json
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 
 _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200d"
 

@@ -5,8 +5,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.target import find_target, look, own_endpoints
 from lmchat.config.settings import EndpointSettings, Settings
-from lmchat.domain.arrival import why_unusable
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered, why_unusable
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, NoServerFound, RequestInvalid, ServerRejected
 from tests.support.scripted_backend import candidate, model

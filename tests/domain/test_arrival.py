@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.arrival import Need, choose
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Need, Remembered, choose
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from tests.support.scripted_backend import candidate, model
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.attached import AttachedFile, as_attached, has_files, pieces_of
+from lmchat.domain.message import AttachedFile, as_attached, has_files, pieces_of
 from lmchat.domain.session import title_from
 
 NOTES = as_attached("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")

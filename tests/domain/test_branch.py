@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.branch import branches
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.session import branches
 
 
 def said(message_id: str, parent_id: str | None = None, role: Role = Role.USER):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.context import answer_reserve, plan_context
 from lmchat.domain.message import AnswerState, Role, text_message
-from lmchat.domain.tokens import estimate_tokens
+from lmchat.domain.path import estimate_tokens
 
 
 def talk(*sizes: int, system: str = ""):

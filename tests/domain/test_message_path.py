@@ -19,7 +19,7 @@ from lmchat.domain.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.domain.message_path import STRETCH, MessagePath
+from lmchat.domain.path import STRETCH, MessagePath
 
 SIZES = st.integers(0, 3 * STRETCH + 5)
 

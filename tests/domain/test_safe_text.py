@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.safe_text import safe_line, safe_pieces, safe_text
+from lmchat.text import safe_line, safe_pieces, safe_text
 
 HOSTILE = [
     "\x1b]0;owned\x07",

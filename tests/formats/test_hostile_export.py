@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, TextPart
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session
 from lmchat.formats.markdown import to_markdown
 from lmchat.formats.markdown_reading import from_markdown

@@ -24,7 +24,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats.markdown import open_fence, to_markdown
 from lmchat.formats.markdown_reading import from_markdown
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 from tests.support.chats import answer, header, prompt
 
 

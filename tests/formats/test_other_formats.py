@@ -23,7 +23,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.catalogue import FORMATS, export_name, render
 from lmchat.formats.json_format import from_json, to_json
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 from tests.support.chats import START, answer, header, prompt
 
 EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Endpoint, Product
-from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.machine import starter
 from lmchat.machine.starter import free_port, start_program
@@ -199,7 +199,7 @@ STARTER = """
 import asyncio, os, sys, time
 from pathlib import Path
 from lmchat.domain.server import Endpoint, Product
-from lmchat.domain.start import Lifetime, ServerStart
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.machine.starter import start_program
 
 async def main():

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from lmchat.domain.event import LifeSign, StreamFinished, TextDelta, ToolCallDelta
-from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.server import Product
+from lmchat.domain.turn import GrowingAnswer
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (

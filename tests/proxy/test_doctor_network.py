@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from lmchat.domain.finding import Grade
+from lmchat.domain.candidate import Grade
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.environment_check import proxy_finding
 from lmchat.proxy.environment_proxy import proxies_of, proxy_unavailable

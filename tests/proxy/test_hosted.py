@@ -6,7 +6,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.arrival import can_be_allowed
+from lmchat.domain.candidate import can_be_allowed
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.proxy.servers import SERVERS, server_of

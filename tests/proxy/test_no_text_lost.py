@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.server import Endpoint
+from lmchat.domain.turn import GrowingAnswer
 from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, events_of
 

@@ -15,9 +15,8 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.growing_answer import GrowingAnswer
 from lmchat.domain.message import Limit, Role, text_message
-from lmchat.domain.turn import Turn
+from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.proxy import Client
 from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, events_of

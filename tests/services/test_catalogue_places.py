@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.server import Endpoint
-from lmchat.services.catalogue import Catalogue
+from lmchat.services.candidates import Catalogue
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend
 
 OWN, TYPED = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://127.0.0.1:8081")

@@ -19,7 +19,7 @@ from lmchat.errors import (
 from lmchat.services.asking import CONTINUE, AnswerBegun, HowToAsk, MessageAdded
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.keeper import Keeper
+from lmchat.services.save_queue import Keeper
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
 

@@ -12,12 +12,12 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.context import said_tokens
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import Receipt, Role, text_message
-from lmchat.domain.message_path import MessagePath, Stretch
+from lmchat.domain.path import MessagePath, Stretch
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
-from lmchat.services import counting
+from lmchat.services import context_meter
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.desk import Desk
+from lmchat.services.open_sessions import Desk
 from lmchat.services.resting_count import RestingCount
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, target
@@ -234,7 +234,7 @@ async def test_an_answer_does_not_depend_on_the_count(desk, backend, failure):
 
 
 async def test_an_answer_does_not_wait_for_a_count_that_does_not_come(desk, backend, monkeypatch):
-    monkeypatch.setattr(counting, "COUNT_S", 0.01)
+    monkeypatch.setattr(context_meter, "COUNT_S", 0.01)
 
     async def never(_request):
         await asyncio.Event().wait()

@@ -11,7 +11,7 @@ from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
-from lmchat.services.desk import Desk
+from lmchat.services.open_sessions import Desk
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 

@@ -6,10 +6,10 @@ import sys
 import threading
 from contextlib import aclosing
 
-from lmchat.apart import apart
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.services.doctor import Check, examine, in_order, worst
+from lmchat.threads import apart
 
 
 def finding(name: str = "x", grade: Grade = Grade.OK, group: Group = Group.FILES) -> Finding:
@@ -100,7 +100,7 @@ async def test_what_fails_in_a_thread_arrives():
 def test_a_program_ends_although_a_check_of_it_hangs():
     code = (
         "import asyncio, threading\n"
-        "from lmchat.apart import apart\n"
+        "from lmchat.threads import apart\n"
         "async def main():\n"
         "    try:\n"
         "        await asyncio.wait_for(apart(threading.Event().wait), 0.05)\n"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.services.doctor_report import report_json, report_text, without_home
+from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.services.doctor import report_json, report_text, without_home
 
 
 def row(name: str, grade: Grade, cause: str, step: str = "", group: Group = Group.FILES) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import StoreUnavailable
-from lmchat.services.drafts import Drafts
+from lmchat.services.save_queue import Drafts
 
 
 class Disk:

@@ -9,8 +9,8 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.session import Session
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.elsewhere import news, written_elsewhere
-from lmchat.services.keeper import Keeper
+from lmchat.services.open_sessions import news, written_elsewhere
+from lmchat.services.save_queue import Keeper
 from tests.support.chats import answer, header, prompt
 from tests.support.scripted_backend import ScriptedBackend
 

@@ -9,7 +9,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta, UsageRep
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.asking import HowToAsk
-from lmchat.services.desk import Desk
+from lmchat.services.open_sessions import Desk
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 

@@ -14,7 +14,7 @@ from lmchat.formats.json_format import from_json, to_json
 from lmchat.services.asking import CONTINUE, HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.keeper import Keeper
+from lmchat.services.save_queue import Keeper
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 

@@ -15,7 +15,7 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.keeper import Keeper
+from lmchat.services.save_queue import Keeper
 from lmchat.storage.sessions import SessionStore
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time

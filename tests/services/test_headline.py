@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.services.headline import NOTHING, advice, headline
+from lmchat.services.candidates import NOTHING, advice, headline
 from tests.support.scripted_backend import candidate, model
 
 BOX = Endpoint.parse("http://gpu-box:1337")

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, Rethought, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, TextPart, new_id, now
-from lmchat.services.joining import ANCHOR_CHARS, Joint, anchor, continuation
+from lmchat.services.continuation import ANCHOR_CHARS, Joint, anchor, continuation
 
 PROSE = (
     "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionUnreadable, StoreUnavailable
-from lmchat.services.keeper import Keeper
+from lmchat.services.save_queue import Keeper
 from tests.support.waiting import until
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.services.late_backend import LateBackend
+from lmchat.services.late import LateBackend
 from tests.support.scripted_backend import ScriptedBackend, model
 
 

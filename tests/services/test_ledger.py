@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.services.ledger import Spread, figures_by_model, spread
+from lmchat.services.turn_stats import Spread, figures_by_model, spread
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROW = LedgerRow(

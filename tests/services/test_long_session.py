@@ -10,7 +10,7 @@ import pytest
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import Role
 from lmchat.errors import RequestInvalid, StoreUnavailable
-from lmchat.services.desk import FIRST_READ, Desk
+from lmchat.services.open_sessions import FIRST_READ, Desk
 from tests.support.chats import GatedStore, fill_long
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import ServerUnavailable, StoreUnavailable
-from lmchat.services.catalogue import Catalogue
+from lmchat.services.candidates import Catalogue
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:11434")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import ServerUnavailable
-from lmchat.services.outcome import failure_of
+from lmchat.services.turn_stats import failure_of
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,14 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
-from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState
 from lmchat.domain.session import Session
+from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
 from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.keeper import Keeper
-from lmchat.services.piece_writer import PieceWriter
+from lmchat.services.save_queue import Keeper, PieceWriter
 from lmchat.storage.sessions import SessionStore
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.machine import Installed
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.domain.start import Lifetime, ServerStart
-from lmchat.services.places import WHERE_TO_GET, Here, Step, places
-from lmchat.services.starts import Run
+from lmchat.services.candidates import WHERE_TO_GET, Here, Step, places
+from lmchat.services.server_launcher import Run
 from tests.support.scripted_backend import candidate
 
 OLLAMA = Installed(

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
-from lmchat.domain.growing_answer import ANEW, GrowingAnswer
 from lmchat.domain.message import AnswerState, RefusalPart, TextPart
+from lmchat.domain.turn import ANEW, GrowingAnswer
 from lmchat.errors import StreamInterrupted
-from lmchat.services.piece_writer import PieceWriter
+from lmchat.services.save_queue import PieceWriter
 from lmchat.storage.sessions import SessionStore
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.finding import Grade, Group
-from lmchat.domain.machine import Installed, PortHolder
+from lmchat.domain.candidate import Grade, Group, Installed, PortHolder
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.services.key_findings import key_findings
-from lmchat.services.server_findings import Look, server_findings
+from lmchat.services.candidates import Look, key_findings, server_findings
 
 PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 8080, Product.OLLAMA: 11434}
 

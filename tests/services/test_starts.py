@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Endpoint, Product
-from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
-from lmchat.services.starts import Starts
+from lmchat.services.server_launcher import Starts
 from tests.support.scripted_backend import candidate
 
 FREE = ServerStart(

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
 from tests.storage.test_store_disk import no_room

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
-from lmchat.domain.growing_answer import ANEW, CallKind, GrowingAnswer
 from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
+from lmchat.domain.turn import ANEW, CallKind, GrowingAnswer
 from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
 from lmchat.storage.rows import parts_of
 from tests.services.test_conversation import HOW, begin, on_disk, read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.finding import Finding, Grade
+from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.files_check import Modes, files_findings, modes_of

@@ -12,7 +12,7 @@ import keyring
 import pytest
 from keyring.backends import fail, null
 
-from lmchat.domain.finding import Grade
+from lmchat.domain.candidate import Grade
 from lmchat.storage import keyring_keys as module
 from lmchat.storage.keyring_check import keyring_findings
 from lmchat.storage.keyring_keys import KeyringKeys, KeyringLate, system_keyring, within

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.config.file import read_file
 from lmchat.errors import FileRefused
-from lmchat.plain_file import read_plain
+from lmchat.files import read_plain
 from lmchat.proxy.cache import ModelCache
 from lmchat.storage import remembered
 from lmchat.storage.credentials import Credentials

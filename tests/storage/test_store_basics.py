@@ -7,14 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
-    AnswerState,
-    Failure,
-    ReasoningPart,
-    Receipt,
-    TextPart,
-    ToolCallPart,
-)
+from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from tests.support.chats import START, answer, header, prompt, reply, say, store_at

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.finding import Finding, Grade
+from lmchat.domain.candidate import Finding, Grade
 from lmchat.domain.message import Role, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage import store_check

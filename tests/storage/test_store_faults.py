@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.services.keeper import Keeper
+from lmchat.services.save_queue import Keeper
 from lmchat.storage import connection as connections
 from tests.support.chats import answer, header, prompt, store_at
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from tests.support.chats import answer, fill_long, header, prompt, reply, say, store_at
 
 

@@ -25,7 +25,7 @@ from lmchat.domain.message import (
     new_id,
     text_message,
 )
-from lmchat.tui.signs import ASCII_CLASS
+from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.layout.block import Layout

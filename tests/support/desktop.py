@@ -17,17 +17,17 @@ from textual.pilot import Pilot
 
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import now
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.services.catalogue import Catalogue
-from lmchat.services.desk import Desk
+from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.importing import Importer
-from lmchat.services.late_backend import LateBackend
+from lmchat.services.late import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
+from lmchat.services.open_sessions import Desk
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.chat_files import DiskFiles
 from lmchat.storage.sessions import SessionStore

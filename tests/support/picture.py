@@ -18,7 +18,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, Tex
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
-from lmchat.services.places import Here
+from lmchat.services.candidates import Here
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen

@@ -24,8 +24,8 @@ from msgspec.structs import replace
 from lmchat.cli.keys import Keys
 from lmchat.config.loader import Loaded
 from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.proxy.client import ProxyClient

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from html import unescape
 
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 
 _QUOTE = r"(?:[ \t]*>)*[ \t]*"
 _ITEM = r"(?:[-*+]|\d{1,9}[.)])(?=[ \t]|$)"

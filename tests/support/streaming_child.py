@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState
+from lmchat.domain.turn import ANEW
 from lmchat.storage.sessions import SessionStore
 from tests.support.chats import answer, header, prompt
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from lmchat.tui.signs import ASCII_CLASS
+from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
@@ -28,7 +28,7 @@ class Host(App[None]):
     TITLE = "lmchat"
     AUTO_FOCUS = None
 
-    def __init__(  # noqa: PLR0913 - all but the widgets are named
+    def __init__(
         self,
         left: Widget | None = None,
         right: Widget | None = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.finding import Finding, Grade
+from lmchat.domain.candidate import Finding, Grade
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.clipboard_check import clipboard_findings, tried_findings
 from lmchat.terminal.key_limits import key_limits, terminal_name

@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog

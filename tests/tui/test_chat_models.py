@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat_screen import ChatScreen

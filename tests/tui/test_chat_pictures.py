@@ -12,15 +12,7 @@ from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
-from lmchat.domain.message import (
-    AnswerState,
-    ChatMessage,
-    Failure,
-    ReasoningPart,
-    Receipt,
-    Role,
-    TextPart,
-)
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, ReasoningPart, Receipt, Role, TextPart
 from lmchat.domain.server import Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.sessions import SessionStore

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.tui.intents import StartEngine

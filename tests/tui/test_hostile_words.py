@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.domain.candidate import Finding, Grade, Group, Installed, Lifetime, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.domain.machine import Installed
 from lmchat.domain.message import ChatMessage, Role, TextPart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
-from lmchat.domain.start import Lifetime, ServerStart
-from lmchat.services.catalogue import ModelRow
+from lmchat.services.candidates import Here, ModelRow
 from lmchat.services.doctor import Check, Examination
-from lmchat.services.places import Here
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmchat.tui.signs import ASCII, UNICODE
+from lmchat.tui.icons import ASCII, UNICODE
 from lmchat.tui.widgets.line import Line, content, cut, cut_middle, fit
 from lmchat.tui.widgets.meter import meter
 from lmchat.tui.widgets.spark import spark

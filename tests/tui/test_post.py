@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, PickModel, Search, TryKey
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import fields
 from rich.cells import cell_len
 
-from lmchat.tui.signs import ASCII, UNICODE, Signs, in_ascii, signs
+from lmchat.tui.icons import ASCII, UNICODE, Signs, in_ascii, signs
 
 NAMES = [field.name for field in fields(Signs)]
 

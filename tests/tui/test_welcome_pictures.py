@@ -10,12 +10,11 @@ import pytest
 from msgspec.structs import replace
 from textual.screen import Screen
 
+from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.machine import Installed
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.domain.start import Lifetime, ServerStart
-from lmchat.services.places import Here
-from lmchat.services.starts import Run
+from lmchat.services.candidates import Here
+from lmchat.services.server_launcher import Run
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.start_dialog import EndDialog, StartDialog

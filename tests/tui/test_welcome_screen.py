@@ -6,13 +6,13 @@ from textual import events
 from textual.widget import Widget
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.services.places import Here, places
+from lmchat.services.candidates import Here, places
+from lmchat.tui.icons import UNICODE
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome_choices import TYPE_ADDRESS
 from lmchat.tui.screens.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from lmchat.tui.signs import UNICODE
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.tui_host import Host, screen_text

@@ -12,9 +12,9 @@ import pytest
 from textual.widgets import Static
 
 from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.candidate import Lifetime
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
-from lmchat.domain.start import Lifetime
 from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.file_picker import FilePicker

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.growing_answer import ANEW
 from lmchat.domain.message import AnswerState, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens import chat_elsewhere

@@ -13,7 +13,7 @@ from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
 from lmchat.proxy.validation import check_how_to_load
 from lmchat.proxy.wire import Dialect
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 
 Tell = Callable[[float], None]
 """Takes how far something is, 0 to 1."""

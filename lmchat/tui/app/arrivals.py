@@ -10,7 +10,7 @@ from textual import on
 from textual.reactive import var
 from textual.screen import ModalScreen
 
-from lmchat.domain.arrival import Arrival, Need, can_be_allowed, choose, has_model
+from lmchat.domain.candidate import Arrival, Need, can_be_allowed, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health

@@ -7,9 +7,9 @@ import asyncio
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import LoadState, Product, Target
 from lmchat.errors import EngineUnavailable, LMChatError
-from lmchat.safe_text import safe_line
-from lmchat.services.engine_port import Engine
-from lmchat.tui import figures
+from lmchat.services.ports import Engine
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.app.models import Models
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.fetch_dialog import FetchDialog
@@ -115,7 +115,7 @@ def offer_words(offer: DemoOffer, why: str = "") -> str:
     """Return what a person needs to know to consent, after `why` it is offered."""
     return (
         f"{why}{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
-        f"Size     {figures.size(offer.download_bytes)}\n"
+        f"Size     {formatting.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
         f"Goes to  {safe_line(str(offer.folder))}"
     )

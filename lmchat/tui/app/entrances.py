@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from textual import on
 
-from lmchat.domain.arrival import Arrival, Need, arrive_at, has_model
+from lmchat.domain.candidate import Arrival, Need, arrive_at, has_model
 from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
 from lmchat.tui.app.models import Models
 from lmchat.tui.intents import ChooseCandidate, TryAddress, TryKey
 

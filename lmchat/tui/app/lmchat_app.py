@@ -18,17 +18,17 @@ from textual.screen import ModalScreen
 from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
 from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.quirks.gone import is_for_what_went
 from lmchat.tui.quirks.pace import keep_pace
 from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
-from lmchat.tui.signs import ASCII_CLASS
 from lmchat.tui.themes import THEMES, theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
 

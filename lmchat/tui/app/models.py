@@ -10,12 +10,12 @@ from textual import on
 from textual.app import App
 from textual.worker import Worker
 
-from lmchat.domain.remembered import Remembered
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import ModelRow
+from lmchat.services.candidates import ModelRow
 from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
 from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_screen import ChatScreen
 

@@ -9,7 +9,7 @@ from textual.binding import Binding
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.intents import CopyText, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.widgets.keys_row import Hint

@@ -9,7 +9,7 @@ from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint

@@ -6,10 +6,10 @@ from textual import on
 
 from lmchat.domain.message import Role
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
-from lmchat.services.elsewhere import written_elsewhere
 from lmchat.services.library import with_unsaved
+from lmchat.services.open_sessions import written_elsewhere
+from lmchat.text import safe_line
 from lmchat.tui.screens.chat_figures import RUNNING_TICK_S, WAITING_TICK_S, ChatFigures
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.line import STRONG, content

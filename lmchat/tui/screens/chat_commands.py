@@ -9,7 +9,7 @@ from textual import on
 from lmchat.config.efforts import EFFORTS
 from lmchat.domain.message import now
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import Command, Scope
 from lmchat.tui.intents import ChangeTheme, CopyText, PickModel, SwitchModel, SwitchRecent
 from lmchat.tui.screens.chat_files import ChatFiles
@@ -203,7 +203,7 @@ class ChatCommands(ChatFiles):
 
     async def action_show_stats(self) -> None:
         """Show the figures of this run, and of each model over the last weeks."""
-        from lmchat.services.ledger import figures_by_model
+        from lmchat.services.turn_stats import figures_by_model
         from lmchat.tui.screens.stats_text import models_text, run_text
         from lmchat.tui.screens.text_dialog import TextDialog
 

@@ -8,7 +8,7 @@ from textual.timer import Timer
 
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
-from lmchat.services.elsewhere import news, written_elsewhere
+from lmchat.services.open_sessions import news, written_elsewhere
 from lmchat.tui.screens.chat_base import ChatBase
 
 LOOK_AGAIN_S = 1.0

@@ -9,11 +9,11 @@ from textual import events, on
 
 from lmchat.domain.server import Target, Verdict
 from lmchat.domain.telemetry import Health
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.commands import BY_ID, keys_of
+from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.chat_parts import ChatParts
-from lmchat.tui.signs import signs_for
 from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.key_names import written
 from lmchat.tui.widgets.keys_row import Hint
@@ -102,10 +102,10 @@ class ChatFigures(ChatParts):
         share = replace(use, tokens=total).fraction if use else None
         turn = conversation.turn
         names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
-        size = figures.tokens(draft.tokens, is_estimated=draft.is_estimated)
-        drafted = f"{size}{figures.GAP}tok" if draft.tokens else ""
-        filled = figures.percent(share) if share is not None else ""
-        rate = figures.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
+        size = formatting.tokens(draft.tokens, is_estimated=draft.is_estimated)
+        drafted = f"{size}{formatting.GAP}tok" if draft.tokens else ""
+        filled = formatting.percent(share) if share is not None else ""
+        rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = "! not saved" if self.desk.keeper.warning and not self.telemetry.display else ""
         between = f" {signs_for(self).dot} "
         self.prompt.status.show_state(
@@ -142,8 +142,8 @@ class ChatFigures(ChatParts):
         """Return the model, or what stands in for it."""
         if target.is_loading:
             since_s = self._loading_since_s()
-            elapsed = "" if since_s is None else f" {figures.ago(self.workspace.clock() - since_s)}"
-            far = figures.so_far(target.loading_fraction) or elapsed
+            elapsed = "" if since_s is None else f" {formatting.ago(self.workspace.clock() - since_s)}"
+            far = formatting.so_far(target.loading_fraction) or elapsed
             return f"loading {safe_line(target.model_id) or 'its model'}{far}"
         return safe_line(target.model_id) or "no model"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import FileExists
-from lmchat.safe_text import safe_line
+from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs
+from lmchat.text import safe_line
 from lmchat.tui.screens.chat_messages import ChatMessages
-from lmchat.typed_path import path_of
 
 _MOST_TOLD = 3
 """Files of one folder that are named as refused; the others are counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.screens.chat_tree import ChatTree
 from lmchat.tui.widgets.line import cut_middle
 

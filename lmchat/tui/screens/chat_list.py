@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from textual import on
 
 from lmchat.domain.session import SessionHeader, tags_from
-from lmchat.safe_text import safe_line
 from lmchat.services.library import Library
+from lmchat.text import safe_line
 from lmchat.tui.screens.chat_sessions import ChatSessions
 from lmchat.tui.widgets.session_list import SessionList
 

@@ -14,7 +14,7 @@ from textual.worker import Worker
 from lmchat.domain.telemetry import Health
 from lmchat.services.library import Listed
 from lmchat.services.resting_count import AtRest, RestingCount
-from lmchat.services.speedometer import Speedometer
+from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.tui.quirks.compositor import PaintedBelow, paint_frugally
 from lmchat.tui.widgets.chat_log import ChatLog

@@ -12,8 +12,8 @@ from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
 from lmchat.services.asking import AnswerBegun
 from lmchat.services.conversation import Conversation
-from lmchat.services.drafts import BETWEEN
-from lmchat.services.open_session import OpenSession
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import BETWEEN
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of

@@ -20,11 +20,11 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
 from lmchat.services.conversation import Conversation
-from lmchat.services.drafts import BETWEEN
-from lmchat.services.open_session import OpenSession
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import BETWEEN
+from lmchat.text import safe_line
 from lmchat.tui.intents import AnswerEnded
 from lmchat.tui.screens.chat_elsewhere import ChatElsewhere
 from lmchat.tui.widgets.queue_card import QueueCard

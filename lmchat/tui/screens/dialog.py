@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.patient_screen import PatientScreen
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
 from lmchat.tui.widgets.row_list import RowList

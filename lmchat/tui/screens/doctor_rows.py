@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.safe_text import safe_line
-from lmchat.services.doctor import Check
-from lmchat.services.doctor_report import STEP_IS_TOLD, without_home
-from lmchat.tui.signs import Signs
+from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.services.doctor import STEP_IS_TOLD, Check, without_home
+from lmchat.text import safe_line
+from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
 from lmchat.tui.widgets.row_list import ListRow
 

@@ -10,12 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.services.doctor import Examination, Examined, in_order
-from lmchat.services.doctor_report import report_text, summary
+from lmchat.services.doctor import Examination, Examined, in_order, report_text, summary
+from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.doctor_rows import doctor_rows
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.row_list import RowList
 
 

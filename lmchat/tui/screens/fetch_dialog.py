@@ -8,10 +8,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.domain.engine import FetchProgress
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.dialog import Dialog
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, Line, Parts, content
 
 
@@ -60,6 +60,6 @@ class FetchDialog(Dialog[None]):
         left = width - used
         self._bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
         words: Parts = (("checking" if progress.is_checking else "fetching", MUTED),)
-        done, total = figures.size(progress.done_bytes), figures.size(progress.total_bytes)
-        right: Parts = ((f"{done} of {total} ", MUTED), (figures.percent(progress.fraction), STRONG))
+        done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
+        right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
         self._figures.show([content(words)], content(right))

@@ -11,12 +11,12 @@ from textual.widgets import Input
 
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint
-from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import ModelRow
-from lmchat.tui import figures
+from lmchat.services.candidates import ModelRow
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_table import ModelTable
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import Line, content
@@ -65,7 +65,7 @@ class FilePicker(ListDialog[ModelFile | None]):
         self.list.show(rows, choose=self._table.best(shown) if typed.strip() else None)
         self.fit_list(len(rows))
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
-        self.show_title(f"{count} file{'' if count == 1 else 's'}", figures.size(total))
+        self.show_title(f"{count} file{'' if count == 1 else 's'}", formatting.size(total))
         field.show_note(f"{len(shown)} of {count}" if typed.strip() else "")
 
     def _nothing(self, typed: str) -> str:

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from lmchat.domain.server import Endpoint, Product
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.intents import TryKey
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field

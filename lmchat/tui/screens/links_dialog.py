@@ -9,10 +9,10 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
+from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 

@@ -9,12 +9,12 @@ from msgspec import Struct
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from lmchat.domain.branch import Branch, branches
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.domain.session import Branch, branches
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, RowList, words_as_rows
 
@@ -168,4 +168,4 @@ def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterat
 
 
 def _plural(count: int, word: str, ending: str) -> str:
-    return f"{figures.tokens(count)} {word}{'' if count == 1 else ending}"
+    return f"{formatting.tokens(count)} {word}{'' if count == 1 else ending}"

@@ -12,14 +12,14 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmchat.domain.server import ModelInfo
-from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import ModelRow
-from lmchat.tui import figures
+from lmchat.services.candidates import ModelRow
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_table import ModelTable
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, Line, content
@@ -115,7 +115,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def _tell(self, shown: int, *, is_filtered: bool) -> None:
         count, servers = self._table.count, self._table.server_count
-        age = safe_line(self._note) if self._note and count else f"list {figures.ago(self._age_s)} old"
+        age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
         self.show_title(f"{count} on {servers} server{'' if servers == 1 else 's'}", age)
         self.query_one(Field).show_note(f"{shown} of {count}" if is_filtered else "")
 

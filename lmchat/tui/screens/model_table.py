@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
-from lmchat.safe_text import safe_line
-from lmchat.services.catalogue import ModelRow
-from lmchat.tui import figures
-from lmchat.tui.signs import Signs
+from lmchat.services.candidates import ModelRow
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.fuzzy import Match, highlighted, match
 from lmchat.tui.widgets.line import MUTED, Part, Parts
 from lmchat.tui.widgets.row_list import NAME, ListRow
@@ -175,13 +175,17 @@ def _texts(row: ModelRow) -> dict[str, Part]:
     model = row.model
     context: Part = (context_text(model), "")
     if model.state is LoadState.LOADING:
-        context = (f"loading{figures.so_far(model.load_fraction)}", "$warning")
-    speed = "" if row.tokens_per_second is None else figures.rate(row.tokens_per_second).split(figures.GAP)[0]
+        context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
+    speed = (
+        ""
+        if row.tokens_per_second is None
+        else formatting.rate(row.tokens_per_second).split(formatting.GAP)[0]
+    )
     return {
         "Params": (safe_line(model.params, limit=8), ""),
         "Quant": (safe_line(model.quantization, limit=10), ""),
         "Context": context,
-        "Disk": (figures.size(model.size_bytes), ""),
+        "Disk": (formatting.size(model.size_bytes), ""),
         "Can": (safe_line(" ".join(model.capabilities), limit=24), ""),
         "tok/s": (speed, ""),
     }

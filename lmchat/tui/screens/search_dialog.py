@@ -16,12 +16,12 @@ from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import ExportHit, Search
 from lmchat.tui.quirks.cuts import cut_at
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, words_as_rows
@@ -81,7 +81,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
         words = f"{_plural(total, 'hit', is_cut=is_cut)} in {_plural(sessions, 'session')}" if total else ""
         self.show_title(words)
-        self.query_one(Field).show_note(figures.latency(took_ms))
+        self.query_one(Field).show_note(formatting.latency(took_ms))
         self.draw()
 
     def show_problem(self, words: str) -> None:
@@ -198,4 +198,4 @@ def _key(hit: SearchHit) -> tuple[str, str]:
 
 
 def _plural(count: int, word: str, *, is_cut: bool = False) -> str:
-    return f"{figures.tokens(count)}{'+' if is_cut else ''} {word}{'' if count == 1 else 's'}"
+    return f"{formatting.tokens(count)}{'+' if is_cut else ''} {word}{'' if count == 1 else 's'}"

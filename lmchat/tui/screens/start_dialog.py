@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from textual.widget import Widget
 from textual.widgets import Static
 
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Product
-from lmchat.domain.start import Lifetime, ServerStart
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.text import safe_line, safe_text
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar

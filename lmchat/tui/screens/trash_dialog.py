@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from lmchat.domain.session import TRASH_DAYS, SessionHeader
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
@@ -66,7 +66,7 @@ class TrashDialog(ListDialog[None]):
         self.list.show(rows or words_as_rows(_EMPTY, self.list.text_width))
         self.fit_list(len(rows))
         count = len(self._headers)
-        self.show_title(*([f"{figures.tokens(count)} session{'s' * (count != 1)}"] if count else []))
+        self.show_title(*([f"{formatting.tokens(count)} session{'s' * (count != 1)}"] if count else []))
 
     def _row(self, header: SessionHeader, now: datetime) -> ListRow:
         title = safe_line(header.title) or _UNTITLED
@@ -92,14 +92,14 @@ class TrashDialog(ListDialog[None]):
         if (chosen := self._chosen) is not None:
             title = safe_line(chosen.title) or _UNTITLED
             count = chosen.message_count
-            words = f"“{title}” with {figures.tokens(count)} message{'s' * (count != 1)}"
+            words = f"“{title}” with {formatting.tokens(count)} message{'s' * (count != 1)}"
             self._ask("Remove this session for good?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
         """Ask whether all of it shall go for good: all that is listed, not what comes meanwhile."""
         if self._headers:
             count = len(self._headers)
-            words = f"{figures.tokens(count)} session{'s' * (count != 1)}"
+            words = f"{formatting.tokens(count)} session{'s' * (count != 1)}"
             self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
 
     def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.safe_text import safe_line
-from lmchat.services.places import Here
-from lmchat.tui import figures
+from lmchat.services.candidates import Here
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 
 ADDRESS = "address"
 """Key of the row that asks for an address."""
@@ -63,7 +63,7 @@ def file_words(files: Sequence[ModelFile]) -> str:
             for word in (
                 safe_line(file.name, limit=_NAME_CHARS),
                 safe_line(file.quantization, limit=10) if file.quantization not in file.name else "",
-                figures.size(file.size_bytes),
+                formatting.size(file.size_bytes),
             )
             if word
         )
@@ -77,5 +77,5 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     name = safe_line(offer.name, limit=_NAME_CHARS)
     if has_demo:
         return f"{name}, a demo model, is on this disk."
-    size = figures.size(offer.download_bytes)
+    size = formatting.size(offer.download_bytes)
     return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before it fetches."

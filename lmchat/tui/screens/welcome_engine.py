@@ -10,9 +10,9 @@ from textual.worker import Worker
 
 from lmchat.domain.engine import ModelFile
 from lmchat.errors import LMChatError
-from lmchat.services.engine_port import Engine
-from lmchat.services.places import Place
-from lmchat.services.starts import Starts
+from lmchat.services.candidates import Place
+from lmchat.services.ports import Engine
+from lmchat.services.server_launcher import Starts
 from lmchat.tui.intents import CopyText, StartEngine
 from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.welcome_starts import WelcomeStarts

@@ -13,16 +13,15 @@ from textual.getters import query_one
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate
-from lmchat.safe_text import safe_line
-from lmchat.services.headline import NOTHING, advice, headline
-from lmchat.services.places import Here, Place, first_step, places
-from lmchat.tui import figures
+from lmchat.services.candidates import NOTHING, Here, Place, advice, first_step, headline, places
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.screens.welcome_choices import choices
 from lmchat.tui.screens.welcome_rows import candidate_key, tight, welcome_rows
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
@@ -174,8 +173,10 @@ class WelcomePage(PatientScreen[None]):
         if self._looked_s_ago is None:
             return ("Looking",)
         count, since_s = len(self.candidates), self._clock() - self._shown_s
-        words = f"{count} place{'' if count == 1 else 's'}, {figures.ago(self._looked_s_ago + since_s)} ago"
+        words = (
+            f"{count} place{'' if count == 1 else 's'}, {formatting.ago(self._looked_s_ago + since_s)} ago"
+        )
         if self._next_look_s is None:
             return (words,)
         left_s = self._next_look_s - since_s
-        return words, f"; looks again in {figures.ago(left_s)}" if left_s > 0 else "; looking"
+        return words, f"; looks again in {formatting.ago(left_s)}" if left_s > 0 else "; looking"

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Candidate, Product, Verdict
-from lmchat.safe_text import safe_line
-from lmchat.services.places import Place, Step
+from lmchat.services.candidates import Place, Step
+from lmchat.text import safe_line
+from lmchat.tui.icons import Signs
 from lmchat.tui.screens.welcome_choices import Choice
-from lmchat.tui.signs import Signs
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
 from lmchat.tui.widgets.row_list import NAME, UNLESS_CHOSEN, WHEN_CHOSEN, ListRow
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 
-from lmchat.safe_text import safe_line
-from lmchat.services.places import Place, Step
+from lmchat.services.candidates import Place, Step
+from lmchat.text import safe_line
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
 from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.ask_dialog import AskDialog

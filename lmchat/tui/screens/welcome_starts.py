@@ -9,11 +9,11 @@ from functools import partial
 from msgspec.structs import replace
 from textual.worker import Worker
 
+from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Candidate
-from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
-from lmchat.services.places import Place
-from lmchat.services.starts import Run, Starts
+from lmchat.services.candidates import Place
+from lmchat.services.server_launcher import Run, Starts
 from lmchat.services.workspace import Workspace
 from lmchat.tui.intents import ChooseCandidate, LookNow, StartFailed
 from lmchat.tui.screens.start_dialog import EndDialog, StartDialog

@@ -7,7 +7,7 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 from lmchat.tui.widgets.line import MUTED, content
 from lmchat.tui.widgets.text_line import TextLine
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmchat.domain.attached import pieces_of
-from lmchat.safe_text import safe_line
+from lmchat.domain.message import pieces_of
+from lmchat.text import safe_line
 
 _LABEL_LENGTH = 60
 

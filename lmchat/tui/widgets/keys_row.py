@@ -9,8 +9,8 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.tui.post import Post
-from lmchat.tui.signs import signs_for
+from lmchat.tui.icons import signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.key_names import key_name
 from lmchat.tui.widgets.line import MUTED, STRONG, content, plain
 

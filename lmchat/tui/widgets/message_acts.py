@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lmchat.domain.attached import has_files
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
 
 NOTHING_YET = "Nothing was said in this session yet."
 _BUSY = "An answer is still on its way. Stop it with Esc, or wait."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.tui.signs import Signs
+from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts
 
 WARNS_ABOVE = 0.75

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.tui import figures
-from lmchat.tui.post import Post
-from lmchat.tui.signs import signs_for
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import content
 
 
@@ -32,7 +32,7 @@ class Pill(Widget):
         if self._new_lines is None:
             return Content("")
         arrow, count = signs_for(self).down_arrow, self._new_lines
-        words = f"{figures.tokens(count)} new line{'s' if count != 1 else ''}" if count else "more below"
+        words = f"{formatting.tokens(count)} new line{'s' if count != 1 else ''}" if count else "more below"
         text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", "bold")))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 

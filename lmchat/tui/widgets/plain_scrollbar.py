@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.scrollbar import ScrollBarRender
 from textual.widget import Widget
 
-from lmchat.tui.signs import ASCII, signs_for
+from lmchat.tui.icons import ASCII, signs_for
 
 
 class PlainScrollBar(ScrollBarRender):

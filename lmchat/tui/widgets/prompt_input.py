@@ -9,9 +9,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.safe_text import safe_text
-from lmchat.tui import figures
-from lmchat.tui.post import Post
+from lmchat.text import safe_text
+from lmchat.tui import formatting
+from lmchat.tui.messages import Post
 from lmchat.tui.quirks.typing import CalmTextArea, run_own_binding
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.slash_completion import (
@@ -166,7 +166,7 @@ class PromptInput(CalmTextArea):
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             self.insert_block(
-                text, f"pasted, {lines} line{'s' if lines > 1 else ''}, {figures.size(len(text))}"
+                text, f"pasted, {lines} line{'s' if lines > 1 else ''}, {formatting.size(len(text))}"
             )
         else:
             self._insert(text)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
+from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.frames import paint_soon
-from lmchat.tui.signs import signs_for
 from lmchat.tui.widgets.line import MUTED, Line, Part, content, fit
 
 

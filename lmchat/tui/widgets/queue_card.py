@@ -7,10 +7,10 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.post import Post
-from lmchat.tui.signs import signs_for
+from lmchat.tui.icons import signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, Line, content, fit
 
 

@@ -11,8 +11,8 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.tui.post import Post
-from lmchat.tui.signs import signs_for
+from lmchat.tui.icons import signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
 from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
 

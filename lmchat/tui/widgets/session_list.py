@@ -11,13 +11,13 @@ from textual.containers import Vertical
 from textual.getters import query_one
 
 from lmchat.domain.session import ListFilter, SessionHeader
-from lmchat.safe_text import safe_line
 from lmchat.services.library import SessionGroup
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
-from lmchat.tui.post import Post
-from lmchat.tui.signs import Signs, signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
@@ -158,7 +158,7 @@ class SessionList(Vertical, can_focus=True):
                 yield ListRow()
             is_first = False
             is_part = self._is_more and group is self._groups[-1]
-            count = figures.tokens(len(shown)) if len(shown) >= _COUNTED and not is_part else ""
+            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED and not is_part else ""
             yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
             for header in shown:
                 yield self._row(header, signs)

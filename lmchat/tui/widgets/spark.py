@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmchat.tui.signs import Signs
+from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.line import FAINT, Parts
 
 

@@ -11,9 +11,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
+from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.quirks.frames import paint_soon
-from lmchat.tui.signs import Signs, signs_for
 from lmchat.tui.widgets.line import content, cut, cut_middle, fit
 from lmchat.tui.widgets.meter import meter
 from lmchat.tui.widgets.spark import spark

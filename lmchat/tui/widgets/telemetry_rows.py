@@ -10,9 +10,9 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
-from lmchat.tui.figures import UNKNOWN
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.formatting import UNKNOWN
 from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
 
 
@@ -132,7 +132,7 @@ def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # 
         style, word, reason = _VERDICTS[health.verdict]
         yield TextRow(sign=_SIGNS[style], sign_style=style, left=head, right=((word, style),))
     address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
-    told = reason or figures.latency(health.latency_ms)
+    told = reason or formatting.latency(health.latency_ms)
     yield TextRow(left=((address, MUTED),), right=((told, ""),), loses_middle=True)
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
@@ -142,15 +142,15 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     health, model = snapshot.health, snapshot.health.model
     load_word = _load_word(model, is_down=health.is_down)
     if snapshot.loading_since_s is not None and not health.is_down:
-        elapsed = f" {figures.ago(now_s - snapshot.loading_since_s)}"
-        load_word = ((f"loading{figures.so_far(snapshot.loading_fraction) or elapsed}", _WARN),)
+        elapsed = f" {formatting.ago(now_s - snapshot.loading_since_s)}"
+        load_word = ((f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN),)
     yield TextRow(left=(("Model", STRONG),), right=load_word)
     name = safe_line(model.model_id) if model else UNKNOWN
     quantization = safe_line(model.quantization) if model else ""
     style = MUTED if health.is_down or not model else ""
     yield TextRow(left=((name, style),), right=((quantization, MUTED),), loses_middle=True)
     if health.is_down:
-        seen = UNKNOWN if health.seen_s is None else f"{figures.ago(now_s - health.seen_s)} ago"
+        seen = UNKNOWN if health.seen_s is None else f"{formatting.ago(now_s - health.seen_s)} ago"
         yield TextRow(left=(("seen", MUTED),), right=((seen, ""),), is_detail=True)
     else:
         yield TextRow(
@@ -162,7 +162,7 @@ def context_text(model: ModelInfo | None) -> str:
     """Return `8k of 32k`, one of the two where only one is known, or nothing."""
     if model is None:
         return ""
-    loaded, most = figures.window(model.context_loaded), figures.window(model.context_max)
+    loaded, most = formatting.window(model.context_loaded), formatting.window(model.context_max)
     return f"{loaded} of {most}" if loaded and most and loaded != most else loaded or most
 
 
@@ -170,7 +170,7 @@ def _load_word(model: ModelInfo | None, *, is_down: bool) -> Parts:
     if model is None or is_down or model.state is LoadState.UNKNOWN:
         return (("unknown", MUTED),)
     if model.state is LoadState.LOADING:
-        return ((f"loading{figures.so_far(model.load_fraction)}", _WARN),)
+        return ((f"loading{formatting.so_far(model.load_fraction)}", _WARN),)
     return ((model.state.value, "" if model.state is LoadState.LOADED else MUTED),)
 
 
@@ -179,19 +179,21 @@ def context_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield TextRow(
-        left=(("Context", STRONG),), right=((UNKNOWN if share is None else figures.percent(share), ""),)
+        left=(("Context", STRONG),), right=((UNKNOWN if share is None else formatting.percent(share), ""),)
     )
     yield MeterRow(fraction=share)
-    text = figures.tokens(used, is_estimated=snapshot.is_context_estimated)
-    full = f"{text} of {figures.tokens(limit)}" if limit else text
+    text = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
+    full = f"{text} of {formatting.tokens(limit)}" if limit else text
     approx = "~" if snapshot.is_context_estimated else ""
     short = (
-        f"{approx}{figures.window(used)} of {figures.window(limit)}" if used is not None and limit else text
+        f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
+        if used is not None and limit
+        else text
     )
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
         plural = "" if snapshot.left_out == 1 else "s"
-        yield TextRow(left=((f"! {figures.tokens(snapshot.left_out)} message{plural} left out", _WARN),))
+        yield TextRow(left=((f"! {formatting.tokens(snapshot.left_out)} message{plural} left out", _WARN),))
 
 
 def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
@@ -199,9 +201,9 @@ def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     turn = snapshot.turn
     word, style, short = stage_words(turn)
     yield TextRow(left=(("Turn", STRONG),), right=((word, style),), short=((short, style),))
-    yield _figure("elapsed", UNKNOWN if turn is None else figures.elapsed(turn.elapsed_s(now_s)))
-    yield _figure("first token", figures.first_token(turn.ttft_s if turn else None))
-    yield _figure("speed", figures.rate(turn.tokens_per_second if turn else None))
+    yield _figure("elapsed", UNKNOWN if turn is None else formatting.elapsed(turn.elapsed_s(now_s)))
+    yield _figure("first token", formatting.first_token(turn.ttft_s if turn else None))
+    yield _figure("speed", formatting.rate(turn.tokens_per_second if turn else None))
     if snapshot.speeds or turn is None or turn.is_running:
         yield SparkRow(values=() if turn is None else snapshot.speeds)
 
@@ -216,15 +218,15 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
     word, style, short = turn.stage.value, "", turn.stage.value
     match turn.stage:
         case Stage.LOADING | Stage.READING:
-            share = figures.so_far(turn.fraction)
+            share = formatting.so_far(turn.fraction)
             word, short = f"{word}{share}", f"{word.split()[0]}{share}"
             style = _WARN if share and turn.stage is Stage.LOADING else ""
         case Stage.STALLED:
-            word = short = f"stalled {figures.elapsed(turn.silent_s)}"
+            word = short = f"stalled {formatting.elapsed(turn.silent_s)}"
             style = _WARN
         case Stage.RETRYING if turn.retry is not None:
             short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
-            word, style = f"{short} in {figures.elapsed(turn.retry.wait_s)}", _WARN
+            word, style = f"{short} in {formatting.elapsed(turn.retry.wait_s)}", _WARN
         case _:
             pass
     return word, style, short
@@ -236,18 +238,18 @@ def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
     left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
     is_out = budget is not None and budget.left <= 0
     yield TextRow(left=(("Requests", STRONG),), right=((left, _BAD if is_out else ""),))
-    yield _figure("ok", figures.tokens(metrics.successful_requests))
+    yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
-    yield _figure("failed", figures.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
-    yield _figure("retries", figures.tokens(metrics.retries), is_detail=True)
-    yield _figure("from cache", figures.tokens(metrics.cache_hits), is_detail=True)
+    yield _figure("failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
+    yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)
+    yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
 
 
 def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield what lmchat itself is at."""
     yield TextRow(left=(("Activity", STRONG),), right=((safe_line(snapshot.mode), ""),), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
-        wait = figures.ago(snapshot.next_check_s - now_s)
+        wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next look", f"in {wait}", is_detail=True)
     else:
         last = ((safe_line(snapshot.last_action), "") if snapshot.last_action else (UNKNOWN, MUTED),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 from lmchat.tui.quirks.typing import run_own_binding
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.spots import spot_at, text_of
 from lmchat.tui.widgets.chat_log.selection.copying import copied

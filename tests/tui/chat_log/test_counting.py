@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log.search.letters import Query
 from tests.support.chat_log_app import answer, question
 

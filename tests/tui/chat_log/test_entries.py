@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, TextPart
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log.document.entries import Entries
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from tests.support.chat_log_app import answer, question, streaming

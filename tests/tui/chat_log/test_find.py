@@ -9,10 +9,17 @@ import pytest
 from msgspec.structs import replace
 from textual.events import Key
 
-from lmchat.domain.attached import as_attached
 from lmchat.domain.event import ReasoningDelta, TextDelta
-from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart, text_message
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.message import (
+    AnswerState,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    as_attached,
+    text_message,
+)
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.view import found
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.tui import signs
+from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
 from lmchat.tui.widgets.chat_log.layout.page import fold, split, width_of
 from lmchat.tui.widgets.chat_log.layout.table import measured
@@ -127,7 +127,7 @@ def test_columns_fit_or_there_are_none(texts, room):
 
 
 def test_in_ascii_no_other_sign_is_painted():
-    page = replace(plain_page(), signs=signs.ASCII, has_tints=False)
+    page = replace(plain_page(), signs=icons.ASCII, has_tints=False)
     text = "- a\n\n> b\n\n---\n\n| c |\n|---|\n| d |\n\n```\n" + "e" * 90 + "\n```"
     assert "".join(shown(line) for line in laid_out(tail_of(text), page)).isascii()
 

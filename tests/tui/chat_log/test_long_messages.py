@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.domain.message import RefusalPart, TextPart, ToolCallPart
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.intents import CopyText
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
 from lmchat.tui.widgets.chat_log.document import entry as entries

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.spots import END, found_again, spot_at, text_of
 from lmchat.tui.widgets.chat_log.selection.copying import copied, is_said

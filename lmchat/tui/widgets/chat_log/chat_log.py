@@ -12,7 +12,7 @@ from textual.geometry import Region
 
 from lmchat.domain.event import RetryScheduled, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
 from lmchat.tui.quirks.pace import is_behind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log.blocks import Block, Code
 from lmchat.tui.widgets.chat_log.document.built import Built
 from lmchat.tui.widgets.chat_log.document.entries import Entries

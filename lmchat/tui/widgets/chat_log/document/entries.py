@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart
-from lmchat.domain.message_path import STRETCH, MessagePath
+from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.tui.widgets.chat_log.document.entry import Entry, likely_heights
 
 Searched = tuple[int, list[str], bool]

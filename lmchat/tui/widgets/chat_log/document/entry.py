@@ -7,7 +7,7 @@ from typing import Any
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.document.deltas import Delta, since
 from lmchat.tui.widgets.chat_log.document.parts import LivePart, completed, live_parts, restated

@@ -6,8 +6,8 @@ from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage, ReasoningPart, RefusalPart, Role, TextPart
 from lmchat.domain.turn import Turn
-from lmchat.safe_text import safe_line, safe_text
-from lmchat.tui import figures
+from lmchat.text import safe_line, safe_text
+from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, plain_blocks
 from lmchat.tui.widgets.chat_log.document.heights import Heights
 from lmchat.tui.widgets.chat_log.document.parts import LivePart
@@ -92,12 +92,14 @@ class Told(Struct):
             thought_s = self.turn.thought_s(self.now_s) if self.turn else None
             if self.is_thinking:
                 return (
-                    "Thinking…" if thought_s is None else f"Thinking… {max(thought_s, 0):.0f}{figures.GAP}s"
+                    "Thinking…"
+                    if thought_s is None
+                    else f"Thinking… {max(thought_s, 0):.0f}{formatting.GAP}s"
                 )
         else:
             receipt = self.message.receipt.whole if self.message and self.message.receipt else None
             thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
-        return "Thought" if thought_s is None else f"Thought for {figures.elapsed(thought_s)}"
+        return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
 
     def foot(self) -> list[Block]:
         """Return the rows under it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.style import Style
 
-from lmchat.safe_text import safe_line
+from lmchat.text import safe_line
 from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block
 from lmchat.tui.widgets.chat_log.layout.lexing import Kinds, known_kinds, piece_kinds
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, width_of

@@ -8,11 +8,10 @@ from functools import partial
 
 from rich.style import Style
 
-from lmchat.domain.attached import AttachedFile, pieces_of
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
+from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, pieces_of
 from lmchat.domain.turn import Stage, Turn
-from lmchat.safe_text import safe_line
-from lmchat.tui import figures
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.code import head_line
 from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, width_of
@@ -58,7 +57,7 @@ def _file_lines(file: AttachedFile, message: ChatMessage | None, is_folded: bool
     muted = page.styles["muted"]
     name = [(f"{sign} ", muted), (safe_line(file.name, limit=200), _NULL)]
     row = page.row(
-        [name, [(_dot(page, figures.size(file.size_bytes)), muted)]], _when(page, message), tint="panel"
+        [name, [(_dot(page, formatting.size(file.size_bytes)), muted)]], _when(page, message), tint="panel"
     )
     row.bar, row.action = "faint", "fold"
     return [row]
@@ -148,17 +147,17 @@ def elsewhere_block() -> Block:
 
 def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
     muted, strong, warning = page.styles["muted"], page.styles["strong"], page.styles["warning"]
-    clock: list[Span] = [("  " + figures.elapsed(max(turn.elapsed_s(now_s), 0.0)), strong)]
+    clock: list[Span] = [("  " + formatting.elapsed(max(turn.elapsed_s(now_s), 0.0)), strong)]
     match turn.stage:
         case Stage.RETRYING if turn.retry is not None:
             retry = turn.retry
-            words = f"retry {retry.attempt}/{retry.attempts} in {figures.elapsed(max(retry_in_s, 0.0))}"
+            words = f"retry {retry.attempt}/{retry.attempts} in {formatting.elapsed(max(retry_in_s, 0.0))}"
             reason = _dot(page, safe_line(retry.reason, limit=200))
             return [[(words, warning)], [(reason, muted)]]
         case Stage.LOADING | Stage.READING:
-            return [[(turn.stage.value + figures.so_far(turn.fraction), _NULL), *clock]]
+            return [[(turn.stage.value + formatting.so_far(turn.fraction), _NULL), *clock]]
         case Stage.STALLED:
-            silence = f"stalled {figures.elapsed(turn.silent_s)}"
+            silence = f"stalled {formatting.elapsed(turn.silent_s)}"
             return [[(silence, warning)], *_counts(page, turn)]
         case _:
             return [[(turn.stage.value, _NULL), *clock], *_counts(page, turn)]
@@ -170,8 +169,8 @@ def _counts(page: Page, turn: Turn) -> list[list[Span]]:
         return []
     pieces = []
     if turn.tokens_per_second is not None:
-        pieces.append(figures.rate(turn.tokens_per_second, width=_RATE_CELLS))
-    pieces.append(figures.tokens(turn.tokens) + figures.GAP + "tok")
+        pieces.append(formatting.rate(turn.tokens_per_second, width=_RATE_CELLS))
+    pieces.append(formatting.tokens(turn.tokens) + formatting.GAP + "tok")
     return [[(_dot(page, piece), page.styles["muted"])] for piece in pieces]
 
 
@@ -197,13 +196,13 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     pieces = [safe_line(message.model, limit=80) or "answer"]
     receipt = (message.receipt or Receipt()).whole
     if receipt.ttft_ms is not None:
-        pieces.append(f"TTFT {figures.first_token(receipt.ttft_ms / 1e3)}")
+        pieces.append(f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}")
     if receipt.tokens_per_second is not None:
-        pieces.append(figures.rate(receipt.tokens_per_second))
+        pieces.append(formatting.rate(receipt.tokens_per_second))
     if receipt.completion_tokens is not None:
         pieces.append(_token_words(receipt))
     if receipt.elapsed_ms:
-        pieces.append(figures.elapsed(receipt.elapsed_ms / 1e3))
+        pieces.append(formatting.elapsed(receipt.elapsed_ms / 1e3))
     left = _dotted(page, pieces, muted)
     ending = safe_line(message.receipt.ending, limit=40) if message.receipt else ""
     unusual = [f"asked for {asked}"] if (asked := safe_line(receipt.asked, limit=80)) else []
@@ -227,8 +226,8 @@ def _dotted(page: Page, pieces: Sequence[str], style: Style) -> list[list[Span]]
 
 
 def _token_words(receipt: Receipt) -> str:
-    count = figures.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
-    return f"{count}{figures.GAP}tok"
+    count = formatting.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
+    return f"{count}{formatting.GAP}tok"
 
 
 def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:

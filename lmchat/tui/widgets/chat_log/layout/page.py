@@ -10,8 +10,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.safe_text import safe_text
-from lmchat.tui.signs import UNICODE, Signs
+from lmchat.text import safe_text
+from lmchat.tui.icons import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, wrap_points
 from lmchat.tui.widgets.chat_log.line import Line, Span
 

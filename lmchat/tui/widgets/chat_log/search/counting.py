@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lmchat.domain.attached import AttachedFile, pieces_of
-from lmchat.domain.message import ReasoningPart, Role
+from lmchat.domain.message import AttachedFile, ReasoningPart, Role, pieces_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from unicodedata import category, normalize
 
-from lmchat.safe_text import safe_text
+from lmchat.text import safe_text
 
 Range = tuple[int, int]
 """First character, and the one behind the last."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from lmchat.domain.attached import fence_for
-from lmchat.domain.message import ReasoningPart, Role, ToolCallPart
-from lmchat.safe_text import safe_text
+from lmchat.domain.message import ReasoningPart, Role, ToolCallPart, fence_for
+from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document.document import Document
 from lmchat.tui.widgets.chat_log.document.entry import Entry

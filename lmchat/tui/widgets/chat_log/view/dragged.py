@@ -8,9 +8,9 @@ from textual import events
 from textual.message import Message
 from textual.timer import Timer
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.intents import CopyText
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.chat_log.selection.copying import copied
 from lmchat.tui.widgets.chat_log.selection.selecting import Ends, Selected, Unit, ends_at, message_ends
 from lmchat.tui.widgets.chat_log.view.found import FoundView

@@ -10,8 +10,8 @@ from typing import Any
 from textual.message import Message
 from textual.worker import Worker
 
-from lmchat.domain.message_path import MessagePath
-from lmchat.tui.post import Post
+from lmchat.domain.path import MessagePath
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.document.entries import Entries
 from lmchat.tui.widgets.chat_log.document.hold import Hold

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 
 from lmchat.domain.message import ChatMessage
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.document.entry import Entry
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, note_around, take

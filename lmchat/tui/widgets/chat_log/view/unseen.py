@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.domain.message import Role
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.chat_log.blocks import Kind
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, take
 from lmchat.tui.widgets.chat_log.view.marked import MarkedView

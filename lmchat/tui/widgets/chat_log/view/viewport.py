@@ -7,7 +7,7 @@ from typing import Any
 from textual import events
 from textual.geometry import Size
 
-from lmchat.domain.message_path import MessagePath
+from lmchat.domain.path import MessagePath
 from lmchat.tui.quirks.painting import grow, jump
 from lmchat.tui.widgets.chat_log.document.document import Place
 from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take

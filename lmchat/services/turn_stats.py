@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from statistics import median
 
 from msgspec import Struct
 
-from lmchat.domain.message import AnswerState
+from lmchat.domain.event import UsageReported
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, new_id
+from lmchat.domain.server import Target
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.turn import Turn
+from lmchat.errors import LMChatError
+from lmchat.services.asking import HowToAsk
 
 
 class Spread(Struct, frozen=True, kw_only=True):
@@ -82,6 +88,8 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     measured = sorted(value for value in values if value is not None)
     if not measured:
         return None
+    from statistics import median  # noqa: PLC0415 - loads decimal and random: not before the first paint
+
     return Spread(p50=median(measured), p95=measured[math.ceil(0.95 * len(measured)) - 1])
 
 
@@ -116,3 +124,92 @@ def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
         usual = spread(speeds)
         found.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=usual.p50 if usual else None))
     return tuple(found)
+
+
+KEPT_S = 32
+"""Seconds kept: as many as the sidebar has room for."""
+
+
+class Speedometer:
+    """Counts tokens by the second they came in."""
+
+    def __init__(self) -> None:
+        self._counts: deque[int] = deque(maxlen=KEPT_S)
+        self._second = -1
+
+    def restart(self) -> None:
+        """Begin a new turn."""
+        self._counts.clear()
+        self._second = -1
+
+    def count(self, now_s: float, tokens: int = 1) -> None:
+        """Take tokens that came at a monotonic time."""
+        self._advance(now_s)
+        self._counts[-1] += tokens
+
+    def values(self, now_s: float) -> tuple[float, ...]:
+        """Return tokens per second of each whole second so far, newest last."""
+        if self._second >= 0:
+            self._advance(now_s)
+        return tuple(float(count) for count in list(self._counts)[:-1])
+
+    def _advance(self, now_s: float) -> None:
+        second = int(now_s)
+        missing = second - self._second if self._second >= 0 else 1
+        self._counts.extend([0] * min(missing, KEPT_S))
+        self._second = max(second, self._second)
+
+
+log = logging.getLogger(__name__)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what went wrong, for the message that it cut short; the log has it under the same id."""
+    failure_id = new_id()[:4]
+    if isinstance(error, LMChatError):
+        log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        return Failure(
+            kind=error.kind,
+            message=error.message,
+            hint=error.hint,
+            details=error.details,
+            failure_id=failure_id,
+        )
+    log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
+    return Failure(
+        kind="bug",
+        message="Something in lmchat itself went wrong.",
+        hint="Try again; the log file has the details under this id.",
+        details=type(error).__name__,
+        failure_id=failure_id,
+    )
+
+
+def receipt_of(turn: Turn, how: HowToAsk, begun: Receipt | None = None) -> Receipt:
+    """Return the figures of a turn, given what it was asked with, and what it went on with."""
+    context = how.target.model.context if how.target.model else None
+    return turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(begun)
+
+
+def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
+    """Return the figures of a turn as the ledger keeps them: no content."""
+    receipt = turn.receipt()
+    usage: UsageReported | None = turn.usage
+    return LedgerRow(
+        message_id=answer.message_id,
+        endpoint=target.place,
+        product=target.product,
+        model=answer.model,
+        quantization=target.model.quantization if target.model else "",
+        state=answer.state,
+        ttft_ms=receipt.ttft_ms,
+        prompt_tokens_per_second=usage.prompt_tokens_per_second if usage else None,
+        tokens_per_second=receipt.tokens_per_second,
+        prompt_tokens=receipt.prompt_tokens,
+        completion_tokens=receipt.completion_tokens,
+        is_estimated=receipt.is_estimated,
+        stalls=turn.stalls,
+        retries=turn.retries,
+        elapsed_ms=receipt.elapsed_ms,
+        finish_reason=receipt.finish_reason,
+    )

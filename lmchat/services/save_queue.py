@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from msgspec import Struct
 
-from lmchat.domain.growing_answer import Piece
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.turn import ANEW, Piece
 from lmchat.errors import LMChatError
 from lmchat.services.ports import SessionStore
 
@@ -157,3 +159,118 @@ class Keeper:
         self._again = None
         if self._missing:  # else the warning is about an answer that arrives: its writer tries again
             self._catch_up_soon()
+
+
+BETWEEN = "\n\n"
+"""Stands between prompts that are kept as one draft."""
+
+
+class Drafts:
+    """Keeps what stands in the prompt of every session that was shown, and writes it to the store.
+
+    What waits in a queue is not lost with the process either: on the disk it is a part of the draft.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._texts: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+        self._wanted: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    def note(self, session_id: str, text: str, waiting: Sequence[str] = ()) -> None:
+        """Take over what is typed in a session, and what waits there; "" is the session not yet begun."""
+        self._texts[session_id] = text
+        self._wanted[session_id] = BETWEEN.join(part for part in (*waiting, text) if part)
+
+    def text(self, session_id: str) -> str:
+        """Return what was typed; `load` it first."""
+        return self._texts.get(session_id, "")
+
+    async def load(self, session_id: str) -> None:
+        """Read what an earlier run kept, unless this run knows better."""
+        if session_id in self._texts:
+            return
+        try:
+            text = await self._store.draft(session_id)
+        except LMChatError:
+            return
+        if session_id not in self._texts:
+            self._texts[session_id] = self._written[session_id] = self._wanted[session_id] = text
+
+    async def write(self) -> None:
+        """Write what has changed; what fails is written with the next call.
+
+        Raises:
+            LMChatError: the store failed.
+        """
+        async with self._lock:
+            for session_id, wanted in list(self._wanted.items()):
+                text = wanted
+                if session_id not in self._written:  # it was typed before the old one was read: keep both
+                    old = await self._store.draft(session_id)
+                    text = BETWEEN.join(dict.fromkeys(part for part in (old, wanted) if part))
+                if self._written.get(session_id) != text:
+                    await self._store.save_draft(session_id, text)
+                self._written[session_id] = text
+                if self._wanted[session_id] == wanted:
+                    self._wanted[session_id] = text
+
+
+WRITE_EVERY_S = 0.17
+"""Leaves 80 ms of the promised 250 for the bytes that wait to be read together, and for the write."""
+
+
+class PieceWriter:
+    """Collects pieces and writes them from a task of its own, so that a stalled stream is written too.
+
+    What cannot be written is tried again with what comes next.
+    """
+
+    def __init__(self, keeper: Keeper, message_id: str) -> None:
+        self._keeper = keeper
+        self._message_id = message_id
+        self._pieces: list[Piece] = []
+        self._has_pieces = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._write_all(), name=f"pieces-{self._message_id}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop writing; what is still pending reaches the disk with the end of the answer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def add(self, *pieces: Piece) -> None:
+        """Take pieces; behind `ANEW` stands all that there is."""
+        if pieces:
+            self._pieces = [] if pieces[0] == ANEW else self._pieces
+            self._pieces += pieces
+            self._has_pieces.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._has_pieces.wait()
+            await asyncio.sleep(WRITE_EVERY_S)
+            pieces, self._pieces = _joined(self._pieces), []
+            self._has_pieces.clear()
+            if not await self._keeper.add_pieces(self._message_id, pieces):
+                later, self._pieces = self._pieces, pieces
+                self.add(*later)
+                self._has_pieces.set()
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Join neighbours of one kind."""
+    rows: list[tuple[str, list[str]]] = []
+    for kind, text in pieces:
+        if rows and rows[-1][0] == kind:
+            rows[-1][1].append(text)
+        else:
+            rows.append((kind, [text]))
+    return [(kind, "".join(texts)) for kind, texts in rows]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lmchat.domain.machine import Installed
+from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
-from lmchat.domain.start import Lifetime, ServerStart
 from lmchat.errors import LMChatError
-from lmchat.other_programs import is_runnable
-from lmchat.safe_text import safe_line
+from lmchat.files import is_runnable
+from lmchat.text import safe_line
 
 _LOOK_S = 0.1
 _LINE_CHARS = 160

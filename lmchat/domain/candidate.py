@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import Enum, auto
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import Enum, StrEnum, auto
+from pathlib import PurePath
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict, place_of
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Target, Verdict, place_of
 from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable
+
+_RECENT = 9
+"""As many as there are keys Alt+1 … Alt+9."""
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """Choices that were made on the screen; the configuration file is the user's alone."""
+
+    endpoint: str = ""
+    """URL of the last used server."""
+    model: str = ""
+    """Id of the last used model."""
+    recent: tuple[tuple[str, str], ...] = ()
+    """(endpoint URL, model id) of the last used models, newest first."""
+    theme: str = ""
+    """Name of the chosen theme; empty: the default."""
+    has_sessions: bool = True
+    """Whether the list of sessions is shown where there is room."""
+    has_telemetry: bool = True
+    """Whether telemetry is shown where there is room."""
+
+    def with_model(self, endpoint: str, model: str) -> Remembered:
+        """Return it with a model as the last used one."""
+        others = [pair for pair in self.recent if pair != (endpoint, model)]
+        return replace(self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT])
+
 
 NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)
@@ -176,3 +204,147 @@ def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, boo
         candidate.endpoint.url != remembered.endpoint,
         candidate.verdict is not Verdict.READY,
     )
+
+
+class Grade(StrEnum):
+    """How well something is; the value is the word on the screen."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+    ABSENT = "absent"
+    """It is not there, and need not be."""
+    NOT_TRIED = "not tried"
+
+
+class Group(StrEnum):
+    """What a check is about; the value is the heading, and the order is that of the report."""
+
+    SERVERS = "Servers"
+    NETWORK = "Network"
+    KEYS = "Keys"
+    FILES = "Files"
+    TERMINAL = "Terminal"
+    CLIPBOARD = "Clipboard"
+    ENGINE = "Built-in engine"
+    PROGRAM = "lmchat"
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One row of the report; its texts may come from outside, and pass the filter where they are shown."""
+
+    check: str
+    """What was looked at, for scripts: `server`, `store.whole`; rows of several servers share theirs."""
+    group: Group
+    """Under which heading it stands."""
+    name: str
+    """What was looked at, in one or two words."""
+    grade: Grade
+    """How well it is."""
+    cause: str
+    """What is so, as one sentence."""
+    next_step: str = ""
+    """The step that helps, where there is a command the exact one; empty where none is needed."""
+    facts: Mapping[str, object] = {}
+    """Figures and names for scripts; never a key."""
+
+
+class Rows(Struct, frozen=True):
+    """Makes the rows of one area of the report."""
+
+    group: Group
+    """Under which heading they stand."""
+    prefix: str = ""
+    """Stands before the name of each check."""
+
+    def __call__(
+        self, check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: object
+    ) -> Finding:
+        """Return one row."""
+        return Finding(
+            check=f"{self.prefix}{check}",
+            group=self.group,
+            name=name,
+            grade=grade,
+            cause=cause,
+            next_step=step,
+            facts=facts,
+        )
+
+
+class Lifetime(Enum):
+    """What becomes of the server when lmchat ends."""
+
+    BRIEF = auto()
+    """The command ends by itself; the server belongs to a program that runs anyway, and goes on."""
+    FREE = auto()
+    """The command is the server, and goes on."""
+    TIED = auto()
+    """The command is the server, and ends with lmchat, however lmchat ends."""
+
+
+class ServerStart(Struct, frozen=True, kw_only=True):
+    """A command line that starts a server; run as it stands, by no shell, and only when the user says so."""
+
+    product: Product
+    """What it starts."""
+    argv: tuple[str, ...]
+    """Program, as a path, and its arguments."""
+    endpoint: Endpoint
+    """Where the server will answer."""
+    lifetime: Lifetime
+    """How long the server lives."""
+
+    @property
+    def command(self) -> str:
+        """The command as a person would type it; it may hold anything."""
+        return shlex.join(self.argv)
+
+    @property
+    def short(self) -> str:
+        """Program and verbs without folder and options, for sentences."""
+        verbs = []
+        for word in self.argv[1:]:
+            if word.startswith("-"):
+                break
+            verbs.append(word)
+        return " ".join((PurePath(self.argv[0]).name, *verbs))
+
+
+class PortHolder(Struct, frozen=True, kw_only=True):
+    """Who listens at a port of this machine, as far as this user may see."""
+
+    port: int
+    """Where."""
+    addresses: tuple[str, ...] = ()
+    """On which addresses of this machine, as `127.0.0.1` or `::`."""
+    program: str = ""
+    """Name of the program, never its arguments: they may hold a key. Empty where it cannot be seen."""
+    pid: int | None = None
+    """Its process; None where it cannot be seen."""
+    user: str = ""
+    """Whose it is; empty where that cannot be seen."""
+
+    @property
+    def words(self) -> str:
+        """Who it is, for a sentence."""
+        if self.pid is None:
+            return f"a program of user {self.user}" if self.user else "a program that only root may see"
+        return f"{self.program or 'a program'} (process {self.pid})"
+
+
+class Installed(Struct, frozen=True, kw_only=True):
+    """A model server that is on this machine, whether it runs or not."""
+
+    product: Product
+    """Which."""
+    program: str = ""
+    """Path of its program on the command line; empty where there is none."""
+    folder: str = ""
+    """Its folder of data, or where the application stands; empty where there is none."""
+    start: tuple[str, ...] = ()
+    """The command line that starts its server; empty where there is none, or more must be known."""
+    start_words: str = ""
+    """How a person starts it: a command, or where to press."""
+    endpoint: Endpoint | None = None
+    """Where its server will answer, if the environment says another place than the usual one."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import Any, Generic, TypeVar, cast
 
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.services.ports import Backend
+from lmchat.services.ports import Backend, SessionStore
 
 
 class LateBackend:
@@ -88,6 +89,40 @@ class LateBackend:
     def budget(self) -> Budget | None:
         """Return what the limiter has left; None before the backend is made."""
         return None if self._made is None else self._made.budget()
+
+    async def aclose(self) -> None:
+        """Close it, if it was ever made."""
+        if self._made is not None:
+            await self._made.aclose()
+
+
+StoreT = TypeVar("StoreT", bound=SessionStore)
+
+
+class LateStore(Generic[StoreT]):
+    """Stands in for a `SessionStore`; every method of one is awaited, so one rule passes them all on."""
+
+    def __init__(self, make: Callable[[], StoreT]) -> None:
+        self._make = make
+        self._made: StoreT | None = None
+        self._lock = asyncio.Lock()
+
+    async def ready(self) -> StoreT:
+        """Return the real store, making it off the event loop if need be."""
+        async with self._lock:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+            return self._made
+
+    def as_store(self) -> SessionStore:
+        """Return it as what it stands in for."""
+        return cast("SessionStore", self)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: object, **options: object) -> Any:
+            return await getattr(await self.ready(), name)(*arguments, **options)
+
+        return call
 
     async def aclose(self) -> None:
         """Close it, if it was ever made."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice, takewhile
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.profiles import with_profile
@@ -15,15 +17,67 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk
+from lmchat.services.asking import HowToAsk, still_answering
 from lmchat.services.bookmarks import Bookmarks
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
-from lmchat.services.drafts import Drafts
 from lmchat.services.fitted_stream import fitting_plan
-from lmchat.services.keeper import Keeper
-from lmchat.services.open_session import OpenSession, Queued
 from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.save_queue import Drafts, Keeper
+
+
+class Queued(Struct, frozen=True, kw_only=True):
+    """A message that waits: for the end of the running answer, for a server, or for a model."""
+
+    text: str
+    """What will be said."""
+    is_held: bool = False
+    """Whether it stays because the answer before it failed."""
+
+
+class OpenSession(Struct):
+    """A session that is open, with what waits in it."""
+
+    conversation: Conversation
+    """What was said."""
+    queue: list[Queued] = field(default_factory=list)
+    """What waits, first in first out."""
+    is_asking: bool = False
+    """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
+    is_followed: bool = False
+    """Whether that turn has taken its first step: only from there on can it be cancelled and end in order."""
+    is_stopping: bool = False
+    """Whether that turn was told to stop."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a prompt has to wait."""
+        return self.is_asking or self.conversation.is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what was said last waits for a server or a model, and for nothing else."""
+        return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
+
+    @property
+    def first_waiting(self) -> int:
+        """Place of the first message that is not held; the number of all where every one is."""
+        return sum(1 for _ in takewhile(lambda one: one.is_held, self.queue))
+
+    def require_rest(self) -> None:
+        """Refuse to begin a second turn.
+
+        Raises:
+            RequestInvalid: an answer is on its way.
+        """
+        if self.is_busy:
+            raise still_answering()
+
+    def hold(self, text: str = "") -> None:
+        """Send nothing of what waits by itself; a text that could not be sent waits first."""
+        waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
+        self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
+
 
 FIRST_READ = 64
 """Messages of a session that are read before it is shown: more than a screen holds."""
@@ -247,3 +301,35 @@ class Desk:
             if message.role in (Role.ASSISTANT, Role.USER):
                 return message
         return None
+
+
+_LOOKED_AT = 64
+"""Newest messages of a path among which such an answer can be: nobody says more while one comes."""
+
+
+def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
+    """Return the answers on the path that are on their way, and not from here; mostly there are none."""
+    own = conversation.running
+    return tuple(
+        message
+        for message in islice(reversed(conversation.messages), _LOOKED_AT)
+        if message.state is AnswerState.STREAMING and (own is None or own.message_id != message.message_id)
+    )
+
+
+async def news(conversation: Conversation, store: SessionStore) -> tuple[ChatMessage, ...]:
+    """Look at those answers on the disk; put into the path, and return, those that are other than before.
+
+    Raises:
+        LMChatError: the disk cannot be read now.
+    """
+    session_id = conversation.header.session_id
+    found = []
+    for known in written_elsewhere(conversation):
+        now = await store.answer_now(session_id, known.message_id)
+        if now is None:  # it was deleted there: nothing more comes to be seen here
+            now = replace(known, state=AnswerState.STOPPED)
+        if now != known and known in written_elsewhere(conversation):
+            conversation.messages = conversation.messages.replaced(now)
+            found.append(now)
+    return tuple(found)
