@@ -21,16 +21,24 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Run one worker for each core; none where tests are named, so that a debugger and prints work."""
+    return 0 if _is_named(config) else os.cpu_count()
+
+
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="run the tests marked slow and router too")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name."""
-    is_named = any("::" in argument for argument in config.args)
-    if config.option.all or config.option.markexpr or is_named:
+    if config.option.all or config.option.markexpr or _is_named(config):
         return
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in _ASKED_FOR)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _is_named(config):
+    return any("::" in argument for argument in config.args)

@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.cli import Cli
 from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
+
+_QUICK = {"test_documents.py", "test_examples.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what starts lmchat as a program for each test: together that takes minutes."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and item.path.name not in _QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
