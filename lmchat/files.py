@@ -1,4 +1,4 @@
-"""Reading a file that should be an ordinary one, whatever stands in its place."""
+"""Reading and writing files safely, and finding programs; everything here blocks on the disk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
-from lmchat.errors import FileRefused
+from lmchat.errors import FileExists, FileRefused
 
 MAX_BYTES = 16 << 20
 """More than any file that lmchat writes or a person does."""
+_LONGEST_PART = 50
+"""Characters of a file's name in the name of its temporary file; 255 bytes is the limit of most systems."""
+_USUAL_MODE = 0o666
+"""Mode before the user's umask is applied."""
+_OWN = "LMCHAT_"
 
 
 def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) -> bytes:
@@ -54,7 +60,97 @@ def path_of(name: str) -> Path:
     return path
 
 
-_OWN = "LMCHAT_"
+def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o600, follows_link: bool = True) -> None:
+    """Replace a file, or make it and its folder; no reader ever sees half of it.
+
+    A link is followed, so that a file that people keep elsewhere stays there; without `follows_link` the link
+    itself is replaced.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
+    ensure_folder(path.parent)
+    target = path.resolve() if follows_link else path
+    fresh = _write_temporary(target, data, mode)
+    try:
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """Make a missing folder and its parents.
+
+    Raises:
+        OSError: it cannot be made, or something else has its name.
+    """
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
+    """Write a file that must not be there yet, or replace it where that is wanted.
+
+    Raises:
+        FileRefused: something has this name already, or the file cannot be written.
+    """
+    try:
+        if is_forced and not path.is_dir():
+            _refuse_device(path)
+            write_atomically(path, text, mode=mode)
+        else:
+            _write_if_new(path, text, mode)
+    except FileExistsError:
+        raise FileExists(
+            f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
+        ) from None
+    except OSError as error:
+        raise FileRefused(
+            f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
+        ) from error
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse to replace what is no file: root would lose `/dev/null`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+
+
+def _write_if_new(path: Path, text: str, mode: int) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError
+    ensure_folder(path.parent, mode=0o777)
+    fresh = _write_temporary(path, text, mode)
+    try:
+        os.link(fresh, path)  # unlike a rename it fails where the name has been taken meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with path.open("x", encoding="utf-8"):
+            pass
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write_temporary(path: Path, data: str | bytes, mode: int) -> Path:
+    """Write a new file in the same folder, and wait until the disk has it."""
+    content = data.encode(errors="replace") if isinstance(data, str) else data
+    fresh = path.with_name(f".{path.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    return fresh
 
 
 def is_runnable(program: str) -> bool:

@@ -13,8 +13,8 @@ from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import is_address
+from lmchat.files import write_new_file
 from lmchat.paths import make_folder
-from lmchat.storage.whole_file import write_new_file
 
 _MASK = "********"
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")

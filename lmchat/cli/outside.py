@@ -101,6 +101,6 @@ def write_export(path: Path, text: str, *, is_forced: bool = False) -> None:
     Raises:
         FileRefused: something has this name already, or the file cannot be written.
     """
-    from lmchat.storage.whole_file import write_new_file
+    from lmchat.files import write_new_file
 
     write_new_file(path, text, is_forced=is_forced)

@@ -16,12 +16,12 @@ from lmchat.cli.unsaved import UnsavedStore
 from lmchat.cli.variables import places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
+from lmchat.files import write_new_file
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine
 from lmchat.storage import remembered as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.sessions import SessionStore
-from lmchat.storage.whole_file import write_new_file
 
 
 class World(Struct, frozen=True, kw_only=True):

@@ -17,10 +17,10 @@ from typing import TypeVar
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.turn import Piece
 from lmchat.errors import SessionNotFound
+from lmchat.files import ensure_folder
 from lmchat.storage.answer_file import Begun, answer_path, head_of, runs_of
 from lmchat.storage.faults import closed, explain
 from lmchat.storage.owner import this_process
-from lmchat.storage.whole_file import ensure_folder
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from operator import methodcaller
 from pathlib import Path
 from urllib.parse import quote
 
+from lmchat.files import ensure_folder
 from lmchat.storage.faults import name_of
 from lmchat.storage.gram_table import ensure_grams, has_grams
 from lmchat.storage.schema import all_or_nothing, ensure_words, has_words, migrate, refuse_other_versions
-from lmchat.storage.whole_file import ensure_folder
 
 log = logging.getLogger(__name__)
 

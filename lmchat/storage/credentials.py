@@ -9,9 +9,8 @@ from pathlib import Path
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import read_plain
+from lmchat.files import read_plain, write_atomically
 from lmchat.storage.faults import explain
-from lmchat.storage.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class Credentials:
     def _write(self, keys: dict[str, str]) -> None:
         text = _HEAD + tomli_w.dumps({origin: _row(key) for origin, key in keys.items()})
         try:
-            write_whole(self._path, text, mode=_OWNER_ONLY)
+            write_atomically(self._path, text, mode=_OWNER_ONLY)
         except OSError as error:
             raise explain(error, self._path) from error
         self._keys = keys

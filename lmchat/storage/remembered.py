@@ -9,8 +9,7 @@ from typing import Any
 from msgspec.structs import fields
 
 from lmchat.domain.candidate import Remembered
-from lmchat.files import read_plain
-from lmchat.storage.whole_file import write_whole
+from lmchat.files import read_plain, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def save(path: Path, remembered: Remembered) -> None:
     data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
     text = "# Written by lmchat; settings of your own belong into config.toml.\n" + tomli_w.dumps(data)
     try:
-        write_whole(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise explain(error, path) from error
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.path import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
+from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
-from lmchat.storage.whole_file import write_new_file
 from tests.support.chats import answer, header, reply, say, store_at
 from tests.support.limited_room import NoRoomAfter
 

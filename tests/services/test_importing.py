@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
+from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import bringing, chat_files
 from lmchat.storage.chat_files import DiskFiles
 from lmchat.storage.sessions import SessionStore
-from lmchat.storage.whole_file import write_new_file
 from tests.support.chats import Clock, answer, fill_long, header, reply, say, store_at
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]

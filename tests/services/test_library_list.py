@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, SessionNotFound
-from lmchat.files import path_of
+from lmchat.files import path_of, write_new_file
 from lmchat.services.library import (
     Library,
     SessionGroup,
@@ -14,7 +14,6 @@ from lmchat.services.library import (
     group_by_day,
     with_unsaved,
 )
-from lmchat.storage.whole_file import write_new_file
 from tests.support.chats import Clock, header, reply, say, store_at
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)

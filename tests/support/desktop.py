@@ -20,6 +20,7 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import now
 from lmchat.domain.server import Endpoint
+from lmchat.files import write_new_file
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend
@@ -32,7 +33,6 @@ from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.chat_files import DiskFiles
 from lmchat.storage.sessions import SessionStore
 from lmchat.storage.text_file import read_as_block
-from lmchat.storage.whole_file import write_new_file
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.failures import keep_tracebacks_off
 from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from lmchat.storage.whole_file import write_new_file
+from lmchat.files import write_new_file
 
 
 class NoRoomAfter:

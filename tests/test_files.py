@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.storage.whole_file import write_new_file, write_whole
+from lmchat.files import write_atomically, write_new_file
 
 
 @contextmanager
@@ -27,8 +27,8 @@ def names(folder):
 
 def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
     path = tmp_path / "deep" / "state.toml"
-    write_whole(path, "one")
-    write_whole(path, "two \ud800\r\n")
+    write_atomically(path, "one")
+    write_atomically(path, "two \ud800\r\n")
     assert path.read_bytes() == b"two ?\r\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -37,9 +37,9 @@ def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "state.toml"
-    write_whole(path, "old")
+    write_atomically(path, "old")
     with no_room(), pytest.raises(OSError, match="File too large"):
-        write_whole(path, "new")
+        write_atomically(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["state.toml"]
 
@@ -47,7 +47,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_link_is_followed_when_replacing(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "state.toml").symlink_to(tmp_path / "elsewhere" / "state.toml")
-    write_whole(tmp_path / "state.toml", "text")
+    write_atomically(tmp_path / "state.toml", "text")
     assert (tmp_path / "state.toml").is_symlink()
     assert (tmp_path / "elsewhere" / "state.toml").read_text() == "text"
 
@@ -122,3 +122,12 @@ def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
     write_new_file(path, "text")
     write_new_file(path, "newer", is_forced=True)
     assert path.read_text() == "newer"
+
+
+def test_a_link_is_followed_unless_it_is_to_be_replaced(tmp_path):
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    link.symlink_to(elsewhere)
+    write_atomically(link, b"\x00\xff")
+    assert (elsewhere.read_bytes(), link.is_symlink()) == (b"\x00\xff", True)
+    write_atomically(link, "new", follows_link=False)
+    assert (elsewhere.read_bytes(), link.read_text(), link.is_symlink()) == (b"\x00\xff", "new", False)
