@@ -6,13 +6,12 @@ import os
 
 import pytest
 
-from lmchat.engine.installer import find_installer
+from lmchat.engine.download import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.files import environment_for_others, find_program
-from lmchat.machine.listeners import port_holders
+from lmchat.machine.processes import port_holders
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.editor import edit_text
-from lmchat.terminal.pager import page_text
+from lmchat.terminal.editor import edit_text, page_text
 from lmchat.terminal.terminal_check import terminal_findings
 from tests.support.small_programs import put
 
@@ -39,7 +38,7 @@ def test_only_folders_that_are_named_in_full_count(in_a_strange_folder, path):
 
 @pytest.mark.parametrize("path", RELATIVE)
 def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkeypatch, path):
-    monkeypatch.setattr("lmchat.engine.installer.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
     with pytest.raises(EngineUnavailable, match="Neither pip nor uv"):
         find_installer({"PATH": path})
 

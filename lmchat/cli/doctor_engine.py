@@ -54,7 +54,7 @@ class EngineChecks:
 
     async def _try(self) -> Finding | None:
         """Return what keeps the engine from running here."""
-        from lmchat.engine.installer import install_command, is_engine_installed
+        from lmchat.engine.download import install_command, is_engine_installed
 
         self._can_run = False
         if not is_engine_installed():
@@ -110,7 +110,7 @@ def _files(files: Sequence[ModelFile]) -> Finding:
 
 
 def _memory() -> Finding:
-    from lmchat.engine.memory import available_bytes
+    from lmchat.engine.models import available_bytes
 
     free = available_bytes()
     if free is None:

@@ -12,7 +12,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Finding, Grade, Group, Need, Remembered, Rows
 from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
-from lmchat.machine.listeners import port_holders, tool_to_see
+from lmchat.machine.processes import port_holders, tool_to_see
 from lmchat.services.candidates import Look, key_findings, server_findings
 from lmchat.services.ports import Backend
 from lmchat.storage import remembered as remembered_file

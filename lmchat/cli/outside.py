@@ -67,12 +67,12 @@ class _Ways:
         return await edit_text(text, environ=self._parts.environ)
 
     async def page(self, text: str) -> None:
-        from lmchat.terminal.pager import page_text
+        from lmchat.terminal.editor import page_text
 
         await page_text(text, environ=self._parts.environ)
 
     async def open_page(self, address: str) -> bool:
-        from lmchat.terminal.browser import open_page
+        from lmchat.terminal.desktop import open_page
 
         return await open_page(address, environ=self._parts.environ)
 
@@ -90,7 +90,7 @@ class _Ways:
         return await asyncio.to_thread(keys_of(self._parts).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
-        from lmchat.terminal.notify import notification
+        from lmchat.terminal.desktop import notification
 
         return notification(self._settings.ui.notify, words, self._parts.environ)
 

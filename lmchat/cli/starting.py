@@ -12,9 +12,8 @@ from lmchat.cli.parts import Parts
 from lmchat.cli.variables import places_of_variables
 from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.server import Product
-from lmchat.engine.installer import install_command, is_engine_installed
-from lmchat.machine.programs import installed_products
-from lmchat.machine.starter import StartedProgram, free_port, start_program
+from lmchat.engine.download import install_command, is_engine_installed
+from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
 from lmchat.services.server_launcher import Starts
 from lmchat.threads import apart
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,16 +12,51 @@ from pathlib import Path
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
-from lmchat.engine import demo
-from lmchat.engine.disk import SEARCH_S
-from lmchat.engine.fetch import Fetcher
-from lmchat.engine.library import best_model, found_on_disk, listed, named_model
-from lmchat.engine.memory import warning
-from lmchat.engine.port import HOST, ReservedPort
+from lmchat.engine import download
+from lmchat.engine.download import Fetcher
+from lmchat.engine.models import SEARCH_S, best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.process import ChildProcess, Report, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import apart
+
+HOST = "127.0.0.1"
+
+
+class ReservedPort:
+    """Holds a free port bound without listening there.
+
+    Nobody else gets the port while there is no child, so nobody else is ever shown the key. The child binds
+    it beside us with SO_REUSEPORT, which the system grants to processes of the same user only; a socket that
+    does not listen takes no connections away from it.
+    """
+
+    def __init__(self) -> None:
+        """Take a free port.
+
+        Raises:
+            OSError: there is none.
+        """
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.can_share = False
+        """Whether the child can bind the port while we hold it."""
+        with suppress(AttributeError, OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self.can_share = True
+        try:
+            self._socket.bind((HOST, 0))
+        except OSError:
+            self._socket.close()
+            raise
+        self.number: int = self._socket.getsockname()[1]
+        """The port."""
+        if not self.can_share:
+            self._socket.close()
+
+    def close(self) -> None:
+        """Give it back."""
+        self._socket.close()
+
 
 _CONTEXT = 8192
 """Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""
@@ -43,7 +79,7 @@ class LocalEngine:
         log_file: Path,
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
-        demo_model: demo.DemoModel = demo.SMOLLM2,
+        demo_model: download.DemoModel = download.SMOLLM2,
     ) -> None:
         """`on_address` is told each new address and its key, before anything answers there."""
         self._settings = settings
@@ -100,7 +136,7 @@ class LocalEngine:
 
     async def has_demo(self) -> bool:
         """Whether the demo model is on this disk, byte by byte."""
-        return await asyncio.to_thread(demo.is_whole, self._demo, self._folder)
+        return await asyncio.to_thread(download.is_whole, self._demo, self._folder)
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
         """Fetch the demo model unless it is there.
@@ -110,7 +146,7 @@ class LocalEngine:
         """
         await self._fetcher.fetch(told)
         self._files = None
-        return demo.model_file(self._demo, self._folder)
+        return download.model_file(self._demo, self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """List the models on this disk, those of other programs too; looks once, and again when asked to."""

@@ -8,8 +8,8 @@ import signal
 import sys
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine.installer import install_command
-from lmchat.engine.memory import memory_words
+from lmchat.engine.download import install_command
+from lmchat.engine.models import memory_words
 from lmchat.engine.process import Report
 from lmchat.errors import EngineUnavailable
 

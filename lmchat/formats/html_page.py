@@ -10,8 +10,7 @@ from markdown_it import MarkdownIt
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.formats.branches import branches
-from lmchat.formats.wording import REFUSED, ending, moment, speaker, thought
+from lmchat.formats.writing import REFUSED, branches, ending, moment, speaker, thought
 from lmchat.text import safe_line, safe_text
 
 _STYLE = """

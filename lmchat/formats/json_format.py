@@ -26,8 +26,8 @@ from lmchat.domain.message import (
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.branches import places
-from lmchat.formats.checking import checked, checked_header
+from lmchat.formats.checks import checked, checked_header
+from lmchat.formats.writing import places
 
 FORMAT = 1
 """Version of this form, in the field `lmchat`."""

@@ -11,7 +11,7 @@ from typing import Any
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
-from lmchat.formats.skipped import Skipped
+from lmchat.formats.checks import Skipped
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 Said = tuple[Role, tuple[Part, ...], str]

@@ -11,11 +11,10 @@ from msgspec import Struct
 
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
+from lmchat.formats.checks import Skipped, sound
 from lmchat.formats.json_format import from_value
-from lmchat.formats.markdown_reading import from_markdown
+from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.message_list import from_list, is_list
-from lmchat.formats.skipped import Skipped
-from lmchat.formats.soundness import sound
 
 _WANTED = "lmchat imports its own exports as Markdown and JSON, and JSON lists of {role, content}."
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError
-from lmchat.formats.catalogue import export_name, render
+from lmchat.formats.writing import export_name, render
 from lmchat.services.ports import SessionStore
 
 _EVERY = 1_000_000

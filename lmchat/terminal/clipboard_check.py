@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
-from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard import Clipboard, WayChecked
 from lmchat.terminal.clipboard_trial import try_ways
-from lmchat.terminal.clipboard_ways import WayChecked
 
 _row = Rows(Group.CLIPBOARD)
 _TRY = "lmchat doctor clipboard"

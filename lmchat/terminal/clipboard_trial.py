@@ -7,8 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from lmchat.terminal.clipboard import Clipboard, write_privately
-from lmchat.terminal.clipboard_ways import TMUX, TMUX_FEATURES, TOOLS, Tool, WayChecked
+from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, write_privately
 
 _OWN_BUFFER = ("-b", "lmchat-doctor")
 _NO_CLIENT = ("-w", "-t", "lmchat-doctor")

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.terminal import processes
-from lmchat.terminal.clipboard_ways import is_over_ssh
+from lmchat.terminal.clipboard import is_over_ssh
 from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name
 
 _row = Rows(Group.TERMINAL, "terminal.")

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lmchat.engine.demo import SMOLLM2
+from lmchat.engine.download import SMOLLM2
 from tests.support.cli import Cli
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.gguf_files import write_model

@@ -17,10 +17,8 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import EngineState, ModelFile
-from lmchat.engine.engine import LocalEngine
-from lmchat.engine.log_file import RunLog
-from lmchat.engine.port import ReservedPort
-from lmchat.engine.process import CHILD
+from lmchat.engine.engine import LocalEngine, ReservedPort
+from lmchat.engine.process import CHILD, RunLog
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import with_library
 from tests.support.programs import PYTHON

@@ -10,13 +10,21 @@ from itertools import count
 import pytest
 
 from lmchat.config.settings import LocalSettings
-from lmchat.engine import disk
-from lmchat.engine.demo import SMOLLM2
-from lmchat.engine.disk import Search, look_at, with_own_names
+from lmchat.engine import models
+from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
-from lmchat.engine.folders import Folder, model_folders
-from lmchat.engine.library import best_model, found_on_disk, listed, named_model
-from lmchat.engine.ollama import ollama_models
+from lmchat.engine.models import (
+    Folder,
+    Search,
+    best_model,
+    found_on_disk,
+    listed,
+    look_at,
+    model_folders,
+    named_model,
+    ollama_models,
+    with_own_names,
+)
 from lmchat.errors import WrongUse
 from tests.support.gguf_files import write_model
 
@@ -147,7 +155,7 @@ def test_a_slow_disk_ends_the_search_with_what_was_found(tmp_path):
 async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(tmp_path, monkeypatch):
     write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
     write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")
-    back, entries, hanging = threading.Event(), disk._entries, []
+    back, entries, hanging = threading.Event(), models._entries, []
 
     def of_a_network_that_is_away(folder):
         if folder.name == "llama.cpp":
@@ -155,7 +163,7 @@ async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_th
             back.wait()
         return entries(folder)
 
-    monkeypatch.setattr(disk, "_entries", of_a_network_that_is_away)
+    monkeypatch.setattr(models, "_entries", of_a_network_that_is_away)
     engine = LocalEngine(
         LocalSettings(),
         folder=tmp_path / "demo",
@@ -204,7 +212,7 @@ def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
     for tag in ("latest", "1b", "q8"):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
     read = []
-    monkeypatch.setattr("lmchat.engine.ollama.look_at", lambda path: read.append(path) or look_at(path))
+    monkeypatch.setattr("lmchat.engine.models.look_at", lambda path: read.append(path) or look_at(path))
     assert set(found()) == {"one:latest", "one:1b", "one:q8"}
     assert len(read) == 1
 
@@ -267,11 +275,11 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(tmp_path
     for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
         write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
     models = tuple(found().values())
-    monkeypatch.setattr("lmchat.engine.library.available_bytes", lambda: 16 * GB)
+    monkeypatch.setattr("lmchat.engine.models.available_bytes", lambda: 16 * GB)
     assert best_model(models).name == "middle"
     assert best_model(models, last="large").name == "large"
     assert best_model(models, last="gone").name == "middle"
-    monkeypatch.setattr("lmchat.engine.library.available_bytes", lambda: 2 * GB)
+    monkeypatch.setattr("lmchat.engine.models.available_bytes", lambda: 2 * GB)
     assert best_model(models).name == "small"
     assert best_model(()) is None
 

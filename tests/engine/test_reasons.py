@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine import memory, reasons
+from lmchat.engine import models, reasons
 from lmchat.engine.process import Report
 from lmchat.engine.reasons import why_ended, why_not_started
 
@@ -62,8 +62,8 @@ def test_a_package_that_is_broken_is_told_to_be_installed_anew():
 
 
 def test_where_there_is_no_pip_uv_is_what_installs_it(monkeypatch):
-    monkeypatch.setattr("lmchat.engine.installer.importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("lmchat.engine.installer.shutil.which", lambda _: "/usr/bin/uv")
+    monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.engine.download.shutil.which", lambda _: "/usr/bin/uv")
     assert (
         f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in failed_import("", "xllamacpp").hint
     )
@@ -86,14 +86,14 @@ def test_a_processor_without_the_instructions_is_told(monkeypatch):
     ],
 )
 def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    monkeypatch.setattr(models, "available_bytes", lambda: 3 * 10**9)
     error = failed_start(log, exit_code=-signal.SIGABRT)
     assert error.kind == "memory"
     assert "it needs about 46.0 GB, 3.0 GB are free" in error.message
 
 
 def test_a_start_that_the_system_ends_is_told_as_too_little_memory(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    monkeypatch.setattr(models, "available_bytes", lambda: 3 * 10**9)
     assert failed_start("", exit_code=-signal.SIGKILL).kind == "memory"
 
 
@@ -138,27 +138,27 @@ def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
 
 
 def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    assert "may be too large for the memory of this machine" in memory.warning(MODEL)
-    assert memory.warning(DEMO) == ""
-    monkeypatch.setattr(memory, "available_bytes", lambda: None)
-    assert memory.warning(MODEL) == ""
+    monkeypatch.setattr(models, "available_bytes", lambda: 3 * 10**9)
+    assert "may be too large for the memory of this machine" in models.warning(MODEL)
+    assert models.warning(DEMO) == ""
+    monkeypatch.setattr(models, "available_bytes", lambda: None)
+    assert models.warning(MODEL) == ""
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    free = memory.available_bytes()
+    monkeypatch.setattr(models, "_CGROUP", tmp_path)
+    free = models.available_bytes()
     (tmp_path / "memory.max").write_text("1000000000\n")
     (tmp_path / "memory.current").write_text("700000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\nfile 200000000\n")
-    assert memory.available_bytes() == 500_000_000 < free
+    assert models.available_bytes() == 500_000_000 < free
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_bytes() > 500_000_000
+    assert models.available_bytes() > 500_000_000
 
 
 def test_a_system_that_tells_nothing_of_its_memory_is_no_problem(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
-    assert memory.available_bytes() > 0
-    monkeypatch.setattr(memory.os, "sysconf", lambda _: (_ for _ in ()).throw(ValueError))
-    assert memory.available_bytes() is None
+    monkeypatch.setattr(models, "_CGROUP", tmp_path)
+    monkeypatch.setattr(models, "_MEMINFO", tmp_path / "none")
+    assert models.available_bytes() > 0
+    monkeypatch.setattr(models.os, "sysconf", lambda _: (_ for _ in ()).throw(ValueError))
+    assert models.available_bytes() is None

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from lmchat.domain.message import ChatMessage, Role, TextPart
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session
-from lmchat.formats.markdown import to_markdown
-from lmchat.formats.markdown_reading import from_markdown
+from lmchat.formats.markdown_read import from_markdown
+from lmchat.formats.markdown_write import to_markdown
 from tests.support.chats import START, header
 
 ID = "0123456789abcdef"

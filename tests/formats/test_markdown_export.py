@@ -22,8 +22,8 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
-from lmchat.formats.markdown import open_fence, to_markdown
-from lmchat.formats.markdown_reading import from_markdown
+from lmchat.formats.markdown_read import from_markdown
+from lmchat.formats.markdown_write import open_fence, to_markdown
 from lmchat.text import safe_text
 from tests.support.chats import answer, header, prompt
 

@@ -21,8 +21,8 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.formats.catalogue import FORMATS, export_name, render
 from lmchat.formats.json_format import from_json, to_json
+from lmchat.formats.writing import FORMATS, export_name, render
 from lmchat.text import safe_text
 from tests.support.chats import START, answer, header, prompt
 

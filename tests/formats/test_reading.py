@@ -15,7 +15,7 @@ from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, Role,
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown import to_markdown
+from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import read
 from tests.support.chats import START, answer, header, prompt
 

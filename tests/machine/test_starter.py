@@ -14,8 +14,8 @@ import pytest
 from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
-from lmchat.machine import starter
-from lmchat.machine.starter import free_port, start_program
+from lmchat.machine import programs
+from lmchat.machine.programs import free_port, start_program
 from tests.support.programs import start as start_child
 from tests.support.small_programs import FAIL, HANG, is_alive, put
 
@@ -165,7 +165,7 @@ async def test_ending_it_ends_it(tmp_path, lifetime):
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
 async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
-    monkeypatch.setattr(starter, "END_S", 0.2)  # what is tied is killed by its keeper, whoever waits for it
+    monkeypatch.setattr(programs, "END_S", 0.2)  # what is tied is killed by its keeper, whoever waits for it
     program = await started(tmp_path, HANG, lifetime=lifetime)
     await until(lambda: "hanging" in program.log_file.read_text())
     await program.end()
@@ -200,7 +200,7 @@ import asyncio, os, sys, time
 from pathlib import Path
 from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.machine.starter import start_program
+from lmchat.machine.programs import start_program
 
 async def main():
     start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), lifetime=Lifetime[sys.argv[3]],

@@ -6,7 +6,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from lmchat.engine.demo import SMOLLM2, DemoModel
+from lmchat.engine.download import SMOLLM2, DemoModel
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
 from tests.support.waiting import processes
 

@@ -20,8 +20,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from lmchat.errors import LMChatError
-from lmchat.terminal.editor import edit_text
-from lmchat.terminal.pager import page_text
+from lmchat.terminal.editor import edit_text, page_text
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
 from lmchat.tui.quirks.pace import keep_pace
 

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
-from lmchat.machine.programs import installed_products
-from lmchat.machine.starter import StartedProgram, free_port, start_program
+from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
 from lmchat.services.server_launcher import Starts
 from tests.support.desktop import make_desktop
 from tests.support.scripted_backend import ScriptedBackend, model

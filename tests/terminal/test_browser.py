@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lmchat.terminal.browser import browser_commands, open_page
+from lmchat.terminal.desktop import browser_commands, open_page
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
 from lmchat.terminal.clipboard_trial import try_ways
-from lmchat.terminal.osc_52 import OSC_52_LIMIT, osc_52
 
 
 class Place:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-from lmchat.terminal.guard import SignalGuard
+from lmchat.terminal.output import SignalGuard
 
 
 def test_a_key_counts_as_it_was_pressed_however_late_the_thread_comes_to_it():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.terminal.notify import notification
+from lmchat.terminal.desktop import notification
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 from textual.message import Message
 
-from lmchat.terminal.guard import SignalGuard
-from lmchat.terminal.output import TerminalOutput
+from lmchat.terminal.output import SignalGuard, TerminalOutput
 from lmchat.tui.quirks.key_stream import KeyStream
 from lmchat.tui.quirks.keys import mend_keys
 from lmchat.tui.quirks.places import place_everywhere

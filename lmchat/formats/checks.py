@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TypeVar
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, tags_from
+from lmchat.domain.session import Session, SessionHeader, tags_from
 from lmchat.errors import FileRefused
 
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
@@ -131,3 +134,60 @@ def _id_of(own: str, session_id: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+T = TypeVar("T", ChatMessage, SessionHeader)
+
+_YEARS = range(1970, 9999)
+"""Beyond them a time cannot be told in every zone, and none of a chat is meant."""
+
+
+def moment_of(text: str) -> datetime:
+    """Return a time that a file tells; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is none, or none that a chat can have.
+    """
+    return _possible(datetime.fromisoformat(text))
+
+
+def checked(message: ChatMessage) -> ChatMessage:
+    """Return a message each of whose values is of the kind that its field says.
+
+    Raises:
+        ValueError: one is not.
+    """
+    sound = _sound(message)
+    return replace(sound, created_at=_possible(sound.created_at))
+
+
+def checked_header(header: SessionHeader) -> SessionHeader:
+    """Return a header each of whose values is of the kind that its field says.
+
+    Raises:
+        ValueError: one is not.
+    """
+    sound = _sound(header)
+    return replace(sound, created_at=_possible(sound.created_at), updated_at=_possible(sound.updated_at))
+
+
+def _sound(value: T) -> T:
+    try:
+        return msgspec.convert(msgspec.to_builtins(value), type(value))
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+
+
+def _possible(moment: datetime) -> datetime:
+    if moment.year not in _YEARS:
+        raise ValueError("a time that cannot be")
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A part of a file that could not be brought over, or not all of it."""
+
+    where: str
+    """Which part, in words."""
+    reason: str
+    """Why, as the rest of a sentence."""

@@ -24,8 +24,8 @@ from lmchat.domain.message import (
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checking import checked, checked_header, moment_of
-from lmchat.formats.markdown import FORMAT, FORMAT_WITH_BRANCHES
+from lmchat.formats.checks import checked, checked_header, moment_of
+from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"

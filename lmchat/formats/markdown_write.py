@@ -32,8 +32,7 @@ from lmchat.domain.message import (
     fence_for,
 )
 from lmchat.domain.session import Session
-from lmchat.formats.branches import branches, places
-from lmchat.formats.wording import REFUSED, answer_tokens, ending, moment, speaker, thought
+from lmchat.formats.writing import REFUSED, answer_tokens, branches, ending, moment, places, speaker, thought
 from lmchat.text import safe_line, safe_text
 
 FORMAT = 1
