@@ -1,10 +1,15 @@
-"""The one filter for every string from outside, before screen, title, clipboard, export or log."""
+"""Text from outside: the filter for control characters, graphemes and code fences.
+
+Every string from outside passes the filter before it reaches the screen, a title, the clipboard, an export or
+a log.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
@@ -86,3 +91,60 @@ def _shaped(found: re.Match[str]) -> str:
 
 def _is_joinable(char: str) -> bool:
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
+
+
+_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
+_SPACING = "\u0e33\u0eb3"
+"""Letters by Unicode category that are drawn as marks on the letter before them."""
+
+
+class Fence(NamedTuple):
+    """The line that opens a fenced code block, as CommonMark 4.5 defines it."""
+
+    indent: str
+    """Up to three blanks before the marks."""
+    marks: str
+    """Three or more backticks or tildes."""
+    info: str
+    """The words behind the marks; the first is usually the language."""
+
+    def is_closed_by(self, line: str) -> bool:
+        """Whether a line ends the block."""
+        marks = line.rstrip(" \t").lstrip(" ")
+        depth = len(line) - len(line.lstrip(" "))
+        return depth < 4 and len(marks) >= len(self.marks) and not marks.strip(self.marks[0])  # noqa: PLR2004 - more is code
+
+
+def fence_of(line: str) -> Fence | None:
+    """Return the code fence that a line opens, if it opens one."""
+    match = _FENCE.match(line.rstrip("\n"))
+    return Fence(match["indent"], match["marks"], match["info"].strip()) if match else None
+
+
+def open_fence(text: str) -> Fence | None:
+    """Return the code fence that a text does not close."""
+    fence: Fence | None = None
+    for line in text.split("\n"):
+        if fence is None:
+            fence = fence_of(line)
+        elif fence.is_closed_by(line):
+            fence = None
+    return fence
+
+
+def graphemes(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the first character of each grapheme and the cells it takes; flags and marks stay together."""
+    from rich.cells import split_graphemes  # noqa: PLC0415 - commands that draw no screen start without rich
+
+    spans, _ = split_graphemes(text)
+    begin, total, is_half_flag = 0, 0, False
+    for start, _end, size in spans:
+        is_flag = "\U0001f1e6" <= text[start] <= "\U0001f1ff"
+        is_mark = text[start] in _SPACING or unicodedata.category(text[start])[0] == "M"
+        if start and not (is_mark or (is_flag and is_half_flag)):
+            yield begin, total
+            begin, total = start, 0
+        total += size
+        is_half_flag = is_flag and not is_half_flag
+    if text:
+        yield begin, total

@@ -33,14 +33,13 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import Session
 from lmchat.formats.writing import REFUSED, answer_tokens, branches, ending, moment, places, speaker, thought
-from lmchat.text import safe_line, safe_text
+from lmchat.text import open_fence, safe_line, safe_text
 
 FORMAT = 1
 """Version of this scheme, in the front matter."""
 FORMAT_WITH_BRANCHES = 2
 """Its version where branches follow the path: who knows only the first would take them for a part of it."""
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
@@ -122,7 +121,7 @@ def _entry(
 def _text(text: str, word: str, *, name: str = "text", is_first: bool = False) -> Iterator[str]:
     """Yield a text; a fence that it leaves open is closed, and the mark tells what was added for that."""
     fence = open_fence(text)
-    added = "" if not fence else fence if text.endswith("\n") else f"\n{fence}"
+    added = "" if fence is None else fence.marks if text.endswith("\n") else f"\n{fence.marks}"
     if not is_first or added:
         yield _mark(word, {"part": name, "added": added} if added else {"part": name})
     yield text + added
@@ -156,21 +155,6 @@ def _call(part: ToolCallPart) -> str:
 
 def _quoted(text: str) -> str:
     return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
-
-
-def open_fence(text: str) -> str:
-    """Return the line that closes a code fence which a text leaves open, empty where it leaves none."""
-    fence = ""
-    for line in text.split("\n"):
-        match = _FENCE.match(line)
-        if match is None:
-            continue
-        run, rest = match[1], match[2]
-        if not fence:
-            fence = run if run[0] == "~" or "`" not in rest else ""
-        elif run[0] == fence[0] and len(run) >= len(fence) and not rest.strip():
-            fence = ""
-    return fence
 
 
 def _texts(parts: tuple[Part, ...]) -> Iterator[str]:

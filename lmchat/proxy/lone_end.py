@@ -6,13 +6,12 @@ the end of a line, outside of code; a text that also holds `<think>` speaks of b
 
 from __future__ import annotations
 
-import re
+from lmchat.text import Fence, fence_of
 
 LONGEST_BLANK = 4096
 """Blanks behind a tag that are waited through for the end of its line."""
 _HEAD = 200
 """What of a line tells whether it opens or closes a fence."""
-_FENCE = re.compile(r"\s*(?:(`)``+[^`]*|(~)~~+.*)$")
 _TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
 """What no answer begins with that stands right behind the tag, on its line."""
 
@@ -26,7 +25,7 @@ class TextBefore:
         self._head = ""
         self._last = ""
         self._ticks = 0
-        self._fence = ""
+        self._fence: Fence | None = None
 
     def ends_here(self, behind: str, *, is_over: bool) -> bool | None:
         """Whether a tag here ends a thought; None where more of what stands behind it must be known."""
@@ -54,8 +53,9 @@ class TextBefore:
         self._ticks += part.count("`")
 
     def _end_line(self) -> None:
-        fence = _FENCE.match(self._head)
-        sign = (fence[1] or fence[2]) if fence else ""
-        if sign and self._fence in ("", sign):
-            self._fence = "" if self._fence else sign
+        line = self._head.strip()
+        if self._fence is None:
+            self._fence = fence_of(line)
+        elif self._fence.is_closed_by(line):
+            self._fence = None
         self._head, self._last, self._ticks = "", "", 0

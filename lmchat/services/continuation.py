@@ -23,6 +23,7 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import ChatMessage
+from lmchat.text import open_fence
 
 _LONGEST = 160
 _STARTS = ("sure", "certainly", "of course", "okay", "ok", "absolutely", "here", "continu", "sorry", "apolog")
@@ -34,7 +35,6 @@ _GREETING = r"""\W{0,3}(?:
     )"""
 """Compiled when an answer is gone on with: each start would wait half a millisecond for it."""
 _DOTS = re.compile(r"(?:\.{3}|…)[ \t]?")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _FENCE_LINE = re.compile(r"(?:`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*\n")
 _BEGUN_FENCE = re.compile(r"[`~]{1,2}\Z|(?:```|~~~)[^\n]*\Z")
 _QUOTES = "\"'“”„«»"
@@ -90,18 +90,6 @@ def _is_unclear(head: str, *, is_in_fence: bool) -> bool:
     if not head or head in (".", "..", "...", "…", *_QUOTES):
         return True
     return is_in_fence and _BEGUN_FENCE.match(head) is not None
-
-
-def open_fence(text: str) -> str | None:
-    """Return the fence that a text ends within, None where it does not."""
-    fence: str | None = None
-    for found in _FENCE.finditer(text):
-        marks, info = found[1], found[2]
-        if fence is None:
-            fence = marks
-        elif not info and marks[0] == fence[0] and len(marks) >= len(fence):
-            fence = None
-    return fence
 
 
 ANCHOR_CHARS = 60

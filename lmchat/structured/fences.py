@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-_OPENING = re.compile(
-    r"(?P<indent>[ \t]*)(?P<item>(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,})"
-)
+from lmchat.text import fence_of
+
+_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+"""Indentation and list marker before a fence."""
 
 
 def code_blocks(text: str) -> list[str]:
@@ -18,23 +19,19 @@ def code_blocks(text: str) -> list[str]:
     blocks: list[str] = []
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     for line in lines:
-        if opening := _OPENING.match(line):
-            fence, width = opening["fence"], len(opening["indent"] + (opening["item"] or ""))
+        lead = _LEAD.match(line)
+        width = lead.end() if lead else 0
+        if fence := fence_of(line[width:]):
             code: list[str] = []
             is_closed = False
             for inner in lines:
-                if is_closed := _closes(inner, fence):
+                if is_closed := fence.is_closed_by(inner.strip(" \t")):
                     break
                 code.append(_outdented(inner, width))
-            if not is_closed and code and code[-1] and not code[-1].strip().strip(fence[0]):
+            if not is_closed and code and code[-1] and not code[-1].strip().strip(fence.marks[0]):
                 code.pop()
             blocks.append("\n".join(code))
     return [block for block in blocks if block.strip()]
-
-
-def _closes(line: str, fence: str) -> bool:
-    bare = line.strip(" \t")
-    return len(bare) >= len(fence) and not bare.strip(fence[0])
 
 
 def _outdented(line: str, width: int) -> str:

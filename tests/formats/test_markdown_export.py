@@ -23,7 +23,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats.markdown_read import from_markdown
-from lmchat.formats.markdown_write import open_fence, to_markdown
+from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
 from tests.support.chats import answer, header, prompt
 
@@ -235,12 +235,3 @@ def test_a_system_prompt_has_a_heading_of_its_own():
 def test_other_markdown_is_refused(text):
     with pytest.raises(FileRefused, match="no Markdown that lmchat exported"):
         from_markdown(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "fence"),
-    [("", ""), ("```\na\n```", ""), ("```a", "```"), ("~~~~\n```\n~~~", "~~~~"), ("    ```\ncode", ""),
-     ("```\n``` x", "```"), ("````\n```", "````"), ("```\na\n`````", "")],
-)  # fmt: skip
-def test_an_open_fence_is_recognised(text, fence):
-    assert open_fence(text) == fence

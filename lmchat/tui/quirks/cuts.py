@@ -7,15 +7,12 @@ and vowel signs from their letters, which then join what stands before the cut.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator
 from functools import lru_cache
 
-from rich.cells import split_graphemes
 from rich.segment import Segment
 
-_SPACING = "\u0e33\u0eb3"
-"""Letters by name that are marks on the one before."""
+from lmchat.text import graphemes
+
 _JOINER = "\u200d"
 _SHAPING = (_JOINER, "\ufe0f")
 _KEPT = 16 * 1024
@@ -40,23 +37,6 @@ def cut_at(text: str, cell: int) -> tuple[str, str]:
             return text[:begin] + " " * (cell - used), " " * (used + size - cell) + text[end:]
         used += size
     return text, ""
-
-
-def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each grapheme begins and how many cells it takes: flags and marks stay together."""
-    spans, _ = split_graphemes(text)
-    begin, total, is_half_flag = 0, 0, False
-    for start, _end, size in spans:
-        is_flag = "\U0001f1e6" <= text[start] <= "\U0001f1ff"
-        is_mark = text[start] in _SPACING or unicodedata.category(text[start])[0] == "M"
-        is_joined = is_mark or (is_flag and is_half_flag)
-        if start and not is_joined:
-            yield begin, total
-            begin, total = start, 0
-        total += size
-        is_half_flag = is_flag and not is_half_flag
-    if text:
-        yield begin, total
 
 
 def _shaping(text: str) -> int:

@@ -10,8 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmchat.text import safe_text
-from lmchat.tui.quirks.cuts import graphemes
+from lmchat.text import graphemes, safe_text
 from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, wrap_points
 
 WHOLE = [

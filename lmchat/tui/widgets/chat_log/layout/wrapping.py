@@ -7,7 +7,7 @@ from functools import cache
 
 from rich.cells import cell_len
 
-from lmchat.tui.quirks.cuts import graphemes
+from lmchat.text import graphemes
 
 _SINGLE = "[\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e]*"
 """What is one cell wide, and no mark on the letter before it."""

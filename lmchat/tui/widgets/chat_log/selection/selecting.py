@@ -11,7 +11,7 @@ from unicodedata import category
 from msgspec import Struct
 from rich.cells import cell_len
 
-from lmchat.tui.quirks.cuts import graphemes
+from lmchat.text import graphemes
 from lmchat.tui.widgets.chat_log.document.document import Document, Place
 from lmchat.tui.widgets.chat_log.document.spots import END, Spot, found_again, spot_at, starts, text_of
 from lmchat.tui.widgets.chat_log.line import Line
