@@ -37,7 +37,7 @@ def main() -> dict[str, object]:
     from textual.widget import Widget  # noqa: PLC0415
 
     from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415
-    from lmchat.tui.screens import help_screen, model_picker, welcome_screen  # noqa: F401, PLC0415
+    from lmchat.tui.screens import model_picker  # noqa: F401, PLC0415
 
     different = []
     every = _below(DOMNode)

@@ -8,8 +8,7 @@ from textual.content import Content
 
 from lmchat.tui.icons import ASCII, UNICODE
 from lmchat.tui.widgets.line import Line, content, cut, cut_middle, fit
-from lmchat.tui.widgets.meter import meter
-from lmchat.tui.widgets.spark import spark
+from lmchat.tui.widgets.telemetry_panel import meter, spark
 from tests.support.tui_host import Host, text_of
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)

@@ -9,9 +9,7 @@ from textual.widgets import Input
 from lmchat.services.candidates import ModelRow
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.intents import LoadModel, RefreshModels
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.model_table import ModelTable
-from lmchat.tui.widgets.fuzzy import highlighted, match
+from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted, match
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
 from tests.support.tui_host import Host, screen_text

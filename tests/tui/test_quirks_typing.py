@@ -8,8 +8,8 @@ from textual.app import App, ComposeResult
 from textual.widgets import Input, TextArea
 
 from lmchat.tui.quirks.typing import run_own_binding
+from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.text_line import TextLine
 
 _KEYS = {"\x7f": "backspace", "\x15": "ctrl+u", "<": "left", "^": "home", "\x17": "ctrl+w"}
 

@@ -16,7 +16,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.screens.model_table import ModelTable
+from lmchat.tui.screens.model_picker import ModelTable
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import Line, content

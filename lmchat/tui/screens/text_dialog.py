@@ -14,7 +14,7 @@ from textual.widgets import Static
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import Dialog
-from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
+from lmchat.tui.widgets.row_list import fit_scrollbar
 
 
 class TextDialog(Dialog[None]):

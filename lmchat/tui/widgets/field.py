@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.text import safe_text
+from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
+from lmchat.tui.quirks.typing import run_own_binding
 from lmchat.tui.widgets.line import MUTED, content
-from lmchat.tui.widgets.text_line import TextLine
+
+
+class TextLine(Input):
+    """Textual's input, whose keys take effect in the order in which they were typed."""
+
+    async def on_key(self, event: events.Key) -> None:
+        """Move and delete before what was typed next."""
+        if await run_own_binding(self, event.key):
+            event.stop()
+            event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Make every control visible before Textual inserts the first line."""
+        event.text = safe_text(event.text)
 
 
 class Field(Horizontal):
@@ -53,3 +70,41 @@ class Field(Horizontal):
     def show_note(self, words: str) -> None:
         """Say something at the right, in few words."""
         self._note.update(content(((words, MUTED),)))
+
+
+class SessionFilter(TextLine):
+    """What is typed after `/`; Esc gives it up."""
+
+    BINDINGS = [Binding("escape", "leave(False)", show=False), Binding("down", "leave(True)", show=False)]  # noqa: RUF012 - as Textual declares it
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, select_on_focus=False)
+
+    def on_mount(self) -> None:
+        """Blink only where things may move."""
+        self.cursor_blink = self.app.animation_level != "none"
+
+    def begin(self) -> None:
+        """Show it with the cursor in it."""
+        self.display = True
+        self.screen.set_focus(self)  # at once: what is typed next belongs there
+
+    def action_leave(self, is_kept: bool) -> None:
+        """Go to the list; an empty filter is not kept."""
+        is_kept = is_kept and bool(self.value)
+        if not is_kept:
+            self.display = False
+            self.value = ""
+        self.post_message(LeaveFilter(is_kept))
+
+    @on(Input.Changed)
+    def tell_words(self, event: Input.Changed) -> None:
+        """Post what is typed."""
+        event.stop()
+        self.post_message(FilterSessions(event.value))
+
+    @on(Input.Submitted)
+    def tell_end(self, event: Input.Submitted) -> None:
+        """Post that Enter was pressed."""
+        event.stop()
+        self.post_message(TakeFiltered())

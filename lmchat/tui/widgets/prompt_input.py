@@ -4,24 +4,109 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+from msgspec.structs import replace
 from textual import events, on
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.text import safe_text
+from lmchat.domain.message import pieces_of
+from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
+from lmchat.tui.commands import COMMANDS, Command
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.typing import CalmTextArea, run_own_binding
-from lmchat.tui.widgets.folded_blocks import FoldedBlocks
-from lmchat.tui.widgets.slash_completion import (
-    CLOSED,
-    Completion,
-    complete,
-    name_of,
-    needs_argument,
-    takes_argument,
-)
+from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+
+_LABEL_LENGTH = 60
+
+
+class FoldedBlocks:
+    """Keeps what each line stands for, also after it was deleted: undo may bring it back."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, str] = {}
+
+    def fold(self, block: str, label: str) -> str:
+        """Return the line that stands for a block, as `[notes.md (3212 bytes)]`."""
+        name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
+        token, count = f"[{name}]", 1
+        while self._blocks.get(token, block) != block:
+            count += 1
+            token = f"[{name} #{count}]"
+        self._blocks[token] = block
+        return token
+
+    def fold_files(self, text: str) -> str:
+        """Fold all files of a prompt that comes back: an earlier one, or a draft."""
+        return "".join(
+            piece
+            if isinstance(piece, str)
+            else self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
+            + "\n" * piece.source.endswith("\n")
+            for piece in pieces_of(text)
+        )
+
+    def unfold(self, text: str) -> str:
+        """Put the blocks back into a text."""
+        for token, block in self._blocks.items():
+            if token in text:
+                text = text.replace(token, block.rstrip("\n"))
+        return text
+
+
+class Completion(Struct, frozen=True, kw_only=True):
+    """The commands that fit what is typed, and the one that would be taken."""
+
+    rows: tuple[Command, ...] = ()
+    """Commands in the order of the table; none where no list is to be shown."""
+    chosen: int = 0
+    """Place of the chosen one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to choose."""
+        return bool(self.rows)
+
+    @property
+    def command(self) -> Command:
+        """The chosen command; only where the list is open."""
+        return self.rows[self.chosen]
+
+    def moved(self, by: int) -> Completion:
+        """Choose a row further down or up; after the last comes the first."""
+        return replace(self, chosen=(self.chosen + by) % len(self.rows))
+
+
+CLOSED = Completion()
+"""No list."""
+
+
+def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
+    """Return what fits one word that begins with `/`: names that begin so, else names that hold it."""
+    if not text.startswith("/") or any(char.isspace() for char in text):
+        return CLOSED
+    rows = [command for command in commands if command.slash]
+    begun = tuple(command for command in rows if name_of(command).startswith(text))
+    return Completion(rows=begun or tuple(command for command in rows if text[1:] in name_of(command)))
+
+
+def name_of(command: Command) -> str:
+    """`/model` of `/model [N]`."""
+    return command.slash.partition(" ")[0]
+
+
+def takes_argument(command: Command) -> bool:
+    """Whether something may follow the name."""
+    return " " in command.slash
+
+
+def needs_argument(command: Command) -> bool:
+    """Whether something must follow the name."""
+    return takes_argument(command) and not command.slash.partition(" ")[2].startswith("[")
+
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
@@ -279,3 +364,22 @@ class PromptInput(CalmTextArea):
         shown = self._blocks.fold_files(safe_text(text))
         self.replace(shown, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
+
+
+class SlashList(RowList):
+    """A row a command: its form, and what it does; the prompt has the keys."""
+
+    def show_completion(self, completion: Completion) -> None:
+        """Show the commands that fit, or nothing."""
+        self.display = completion.is_open
+        if not completion.is_open:
+            return
+        width = max(len(command.slash) for command in completion.rows)
+        rows = [
+            ListRow(
+                (((f" {command.slash:<{width}}", NAME), (f"   {command.title}", MUTED)),),
+                key=command.command_id,
+            )
+            for command in completion.rows
+        ]
+        self.show(rows, choose=completion.command.command_id)

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
+from textual.widget import Widget
 
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import ASCII, signs_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
-from lmchat.tui.widgets.plain_scrollbar import fit_scrollbar
+
+
+class PlainScrollBar(ScrollBarRender):
+    """Only colours, no parts of cells."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
+
+
+def fit_scrollbar(widget: Widget) -> None:
+    """Give a widget a plain scrollbar where only ASCII may be drawn; to be called when it is mounted."""
+    if signs_for(widget) is ASCII:
+        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
+
 
 NAME = "name"
 """Style of a part that is bold in the chosen row."""

@@ -197,7 +197,7 @@ class SessionList(Vertical, can_focus=True):
 
     async def action_filter(self) -> None:
         """Let the user type a part of a title."""
-        from lmchat.tui.widgets.session_filter import SessionFilter
+        from lmchat.tui.widgets.field import SessionFilter
 
         if not self.query(SessionFilter):
             await self.mount(SessionFilter(), before=self._rows)

@@ -14,9 +14,7 @@ from textual.widget import Widget
 from lmchat.text import safe_line
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.quirks.frames import paint_soon
-from lmchat.tui.widgets.line import content, cut, cut_middle, fit
-from lmchat.tui.widgets.meter import meter
-from lmchat.tui.widgets.spark import spark
+from lmchat.tui.widgets.line import FAINT, MUTED, Parts, content, cut, cut_middle, fit
 from lmchat.tui.widgets.telemetry_rows import (
     SECTIONS,
     MeterRow,
@@ -28,6 +26,40 @@ from lmchat.tui.widgets.telemetry_rows import (
 )
 
 __all__ = ["TelemetryPanel", "TelemetrySnapshot"]
+
+WARNS_ABOVE = 0.75
+"""Share from which room is getting short."""
+ALARMS_ABOVE = 0.95
+"""Share from which there is hardly any."""
+
+
+def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
+    """Draw the bar; its colour tells only whether room is getting short."""
+    share = min(max(fraction or 0.0, 0.0), 1.0)
+    used = round(width * share)
+    style = "$error" if share > ALARMS_ABOVE else "$warning" if share > WARNS_ABOVE else MUTED
+    return ((signs.used * used, style), (signs.rule * (width - used), FAINT))
+
+
+def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
+    """Draw the newest values; a full bar is the most of them, or `at_least`; None is a failure."""
+    shown = values[max(len(values) - width, 0) :] if width > 0 else ()
+    most = max([at_least, *(value for value in shown if value is not None)])
+    parts: list[tuple[str, str]] = [(" " * (width - len(shown)), FAINT)]
+    for value in shown:
+        if value is None:
+            parts.append((signs.down, "$error"))
+        else:
+            parts.append((_level(value, most, signs), FAINT))
+    return tuple(parts)
+
+
+def _level(value: float, most: float, signs: Signs) -> str:
+    top = len(signs.levels)
+    if most <= 0:
+        return signs.levels[0]
+    return signs.levels[min(max(round(value / most * top), 1), top) - 1]
+
 
 _MOST_WARNING_ROWS = 7
 
