@@ -20,7 +20,7 @@ from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.services.asking import ConversationEvent, HowToAsk
 from lmchat.services.conversation import Conversation
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.wanted import second
 
 _WRONG_USE = ("bad_request", "not_allowed")
@@ -35,11 +35,11 @@ def ask(parts: Parts) -> Coroutine[None, None, int]:
 
 async def _ask(parts: Parts, prompt: str, form: Form | None) -> int:
     async with open_world(parts, is_kept=_is_kept(parts)) as world:
-        desk = Desk(chat=world.settings.chat, backend=world.backend, store=world.store)
-        await _open_session(parts, world, desk)
+        open_sessions = OpenSessions(chat=world.settings.chat, backend=world.backend, store=world.store)
+        await _open_session(parts, world, open_sessions)
         settings = await _settings(parts, world)
-        desk.target = await find_target(world.backend, settings, world.remembered, parts.output.note)
-        error = await _answered(parts, desk, prompt, form)
+        open_sessions.target = await find_target(world.backend, settings, world.remembered, parts.output.note)
+        error = await _answered(parts, open_sessions, prompt, form)
     if error is not None:
         parts.output.failure(error)
         return 2 if error.kind in _WRONG_USE else 1
@@ -54,11 +54,13 @@ async def _settings(parts: Parts, world: World) -> Settings:
     return await serve(parts, world)
 
 
-async def _answered(parts: Parts, desk: Desk, prompt: str, form: Form | None) -> LMChatError | None:
+async def _answered(
+    parts: Parts, open_sessions: OpenSessions, prompt: str, form: Form | None
+) -> LMChatError | None:
     """Print the answer; cut short by a signal, print what came and let the signal go on."""
-    conversation = desk.shown.conversation
+    conversation = open_sessions.shown.conversation
     printer = Printer(parts.output, form)
-    how = desk.how_to_ask()
+    how = open_sessions.how_to_ask()
     try:
         await _show(
             printer, conversation.send(prompt, how if form is None else replace(how, output=form.output))
@@ -66,9 +68,14 @@ async def _answered(parts: Parts, desk: Desk, prompt: str, form: Form | None) ->
         taken = await _taken(form, printer, conversation, how)
     except asyncio.CancelledError:
         if conversation.turn is not None:
-            _end(parts, desk, printer, Taken() if form is None else form.rest(conversation.messages[-1]))
+            _end(
+                parts,
+                open_sessions,
+                printer,
+                Taken() if form is None else form.rest(conversation.messages[-1]),
+            )
         raise
-    return _end(parts, desk, printer, taken)
+    return _end(parts, open_sessions, printer, taken)
 
 
 async def _show(printer: Printer, incoming: AsyncGenerator[ConversationEvent, None]) -> None:
@@ -101,8 +108,8 @@ async def _take(form: Form, answer: ChatMessage) -> Taken:
     return Taken(value=await form.take(answer), has_value=True)
 
 
-def _end(parts: Parts, desk: Desk, printer: Printer, taken: Taken) -> LMChatError | None:
-    conversation, unsaved = desk.shown.conversation, desk.keeper.warning
+def _end(parts: Parts, open_sessions: OpenSessions, printer: Printer, taken: Taken) -> LMChatError | None:
+    conversation, unsaved = open_sessions.shown.conversation, open_sessions.save_queue.warning
     is_saved = _is_kept(parts) and unsaved is None
     if conversation.sent is not None:  # less than at first, where the server found it too long
         printer.tell_plan(conversation.sent)
@@ -111,12 +118,12 @@ def _end(parts: Parts, desk: Desk, printer: Printer, taken: Taken) -> LMChatErro
     return error or (unsaved if _is_kept(parts) else None)
 
 
-async def _open_session(parts: Parts, world: World, desk: Desk) -> None:
+async def _open_session(parts: Parts, world: World, open_sessions: OpenSessions) -> None:
     """Go on with a session, where one is named; a new system prompt becomes part of it."""
     options = parts.options
     if options.resume is None:
         return
-    opened = await desk.open(await world.store.find(options.resume))
+    opened = await open_sessions.open(await world.store.find(options.resume))
     if options.system is not None:
         await opened.conversation.set_system_prompt(options.system)
 

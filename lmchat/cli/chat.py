@@ -22,7 +22,7 @@ from lmchat.services.candidates import Catalogue
 from lmchat.services.late import LateBackend, LateStore
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import Backend, SessionStore
 from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered as remembered_file
@@ -44,7 +44,7 @@ async def _run(settings: Settings, parts: Parts) -> int:
     outside_write = partial(_write_to, apps)
     workspace = make_workspace(settings, parts, store, remembered, outside_write)
     starts: list[Any] = []
-    workspace.make_starts = partial(_starts_of, parts, starts)
+    workspace.make_launcher = partial(_starts_of, parts, starts)
     workspace.make_engine = partial(_make_engine, parts, workspace.backend)
     workspace.is_local, workspace.local_model = parts.is_local, parts.local_model
     workspace.warning = warning
@@ -62,19 +62,23 @@ async def _run(settings: Settings, parts: Parts) -> int:
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
-            await workspace.desk.settle()
+            await workspace.open_sessions.settle()
             await _let_go(starts)
-            _tell_unsaved(parts, workspace.desk)
+            _tell_unsaved(parts, workspace.open_sessions)
     if (error := failure_of(app)) is not None:
         raise error
     return app.return_code or 0
 
 
-def _tell_unsaved(parts: Parts, desk: Desk) -> None:
+def _tell_unsaved(parts: Parts, open_sessions: OpenSessions) -> None:
     """Say what is lost because it could not be written to the last; the screen that warned of it is gone."""
-    titles = ", ".join(f"“{safe_line(one.title)}”" for one in desk.unsaved())
+    titles = ", ".join(f"“{safe_line(one.title)}”" for one in open_sessions.unsaved())
     if titles:
-        why = f": {desk.keeper.warning.message}" if desk.keeper.warning is not None else "."
+        why = (
+            f": {open_sessions.save_queue.warning.message}"
+            if open_sessions.save_queue.warning is not None
+            else "."
+        )
         with suppress(OSError):  # the terminal may be gone, too
             parts.output.note(f"lmchat: the last words of {titles} could not be saved{why}")
 
@@ -97,7 +101,7 @@ def make_workspace(
         backend=backend,
         store=store,
         library=Library(store, write_file=write_export),
-        desk=Desk(chat=settings.chat, backend=backend, store=store),
+        open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=make_outside(settings, parts, backend, write),
@@ -137,9 +141,9 @@ def _make_importer(store: SessionStore) -> Any:
 def _starts_of(parts: Parts, made: list[Any]) -> Any:
     """Return what starts model servers, made when first asked for."""
     if not made:
-        from lmchat.cli.starting import make_starts
+        from lmchat.cli.starting import make_launcher
 
-        made.append(make_starts(parts))
+        made.append(make_launcher(parts))
     return made[0]
 
 

@@ -14,11 +14,11 @@ from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.server import Product
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
-from lmchat.services.server_launcher import Starts
+from lmchat.services.server_launcher import ServerLauncher
 from lmchat.threads import apart
 
 
-def make_starts(parts: Parts) -> Starts:
+def make_launcher(parts: Parts) -> ServerLauncher:
     """Return what the welcome page can start."""
 
     async def find() -> tuple[Installed, ...]:
@@ -30,7 +30,7 @@ def make_starts(parts: Parts) -> Starts:
         return await start_program(start, log_file=log_file, environ=parts.environ)
 
     engine_command = "" if is_engine_installed() else install_command()
-    return Starts(find=find, run=run, free_port=free_port, engine_command=engine_command)
+    return ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
 
 
 def installed(parts: Parts) -> tuple[Installed, ...]:

@@ -59,7 +59,7 @@ class Step(Enum):
     """Asks, then ends what was started and does not answer yet."""
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class ServerRow(Struct, frozen=True, kw_only=True):
     """One place as the page shows it."""
 
     candidate: Candidate
@@ -80,7 +80,7 @@ class Place(Struct, frozen=True, kw_only=True):
     """Whether the product is known to be on this machine; a place where nobody knows counts as such."""
 
 
-class Here(Struct, frozen=True, kw_only=True):
+class MachineState(Struct, frozen=True, kw_only=True):
     """What is known of this machine beside what answers."""
 
     installed: tuple[Installed, ...] | None = None
@@ -95,20 +95,20 @@ class Here(Struct, frozen=True, kw_only=True):
     """What installs the built-in engine; empty where it is installed, or nobody has looked."""
 
 
-def places(candidates: Sequence[Candidate], here: Here) -> tuple[Place, ...]:
+def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
     """Return the places, those where something can be done before those where nothing is installed."""
     found = [_place(one, here) for one in candidates]
     return tuple(sorted(found, key=_rank))
 
 
-def first_step(found: Sequence[Place]) -> Place | None:
+def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
     """Return the place that lacks only one thing, which can be given on the page; None where none does."""
     helped = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.SERVER_OFF, Verdict.READY, Verdict.LOADING)
     near = (one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING)
     return next(near, None)
 
 
-def _rank(place: Place) -> int:
+def _rank(place: ServerRow) -> int:
     """Sort key; the sort is stable, so the order of the candidates decides among equals."""
     verdict = place.candidate.verdict
     if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
@@ -116,10 +116,10 @@ def _rank(place: Place) -> int:
     return 1 if place.is_here else 2
 
 
-def _place(candidate: Candidate, here: Here) -> Place:
+def _place(candidate: Candidate, here: MachineState) -> ServerRow:
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and not candidate.verdict.is_server:
-        return Place(
+        return ServerRow(
             candidate=candidate,
             found="starting",
             next_step=f"{run.start.short} runs (process {run.program.pid})",
@@ -135,22 +135,24 @@ def _place(candidate: Candidate, here: Here) -> Place:
     return _not_running(candidate, installed, has_files=bool(here.files))
 
 
-def _as_found(candidate: Candidate, step: Step) -> Place:
+def _as_found(candidate: Candidate, step: Step) -> ServerRow:
     found = "not allowed" if is_forbidden(candidate) else candidate.verdict.value
-    return Place(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
+    return ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
 
 
-def _not_running(candidate: Candidate, installed: Installed | None, *, has_files: bool) -> Place:
+def _not_running(candidate: Candidate, installed: Installed | None, *, has_files: bool) -> ServerRow:
     is_off = candidate.verdict is Verdict.SERVER_OFF
     if installed is None:
         words = candidate.next_step if is_off else WHERE_TO_GET.get(candidate.product, candidate.next_step)
-        return Place(candidate=candidate, found=candidate.verdict.value, next_step=words, is_here=is_off)
+        return ServerRow(candidate=candidate, found=candidate.verdict.value, next_step=words, is_here=is_off)
     found = candidate.verdict.value if is_off else "not running"
     start = start_of(candidate, installed)
     if start is not None:
-        return Place(candidate=candidate, found=found, next_step=start.short, step=Step.START, start=start)
+        return ServerRow(
+            candidate=candidate, found=found, next_step=start.short, step=Step.START, start=start
+        )
     if candidate.product is Product.LLAMA_CPP and is_runnable(installed.program) and has_files:
-        return Place(
+        return ServerRow(
             candidate=candidate,
             found=found,
             next_step="llama-server with a model file",
@@ -158,7 +160,7 @@ def _not_running(candidate: Candidate, installed: Installed | None, *, has_files
             program=installed.program,
         )
     words = candidate.next_step if is_off else installed.start_words or candidate.next_step
-    return Place(candidate=candidate, found=found, next_step=words)
+    return ServerRow(candidate=candidate, found=found, next_step=words)
 
 
 _row = Rows(Group.SERVERS)

@@ -28,7 +28,7 @@ from lmchat.services.asking import (
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.fitted_stream import FittedStream, fitting_plan
 from lmchat.services.ports import Backend, SessionStore
-from lmchat.services.save_queue import Keeper, PieceWriter
+from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.turn_stats import failure_of, ledger_row, receipt_of
 
 
@@ -71,7 +71,7 @@ class Conversation:
         session: Session,
         *,
         backend: Backend,
-        keeper: Keeper,
+        save_queue: SaveQueue,
         meter: ContextMeter,
         system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
@@ -85,7 +85,7 @@ class Conversation:
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
-        self._keeper = keeper
+        self._save_queue = save_queue
         self._meter = meter
         self._clock = clock
         self._system_prompt = system_prompt
@@ -93,7 +93,7 @@ class Conversation:
         self._running: ChatMessage | None = None
         self._path = MessagePath()
         self._ending: asyncio.Future[None] | None = None
-        self._earlier = earlier_of(keeper.store, session)
+        self._earlier = earlier_of(save_queue.store, session)
 
     @property
     def is_whole(self) -> bool:
@@ -138,7 +138,7 @@ class Conversation:
     def adopt(self, session: Session) -> None:
         """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
         self.header, self.messages = session.header, MessagePath(session.messages)
-        self._earlier = earlier_of(self._keeper.store, session)
+        self._earlier = earlier_of(self._save_queue.store, session)
         if self.running is not None:
             self.messages = self.messages.replaced(self.running)
 
@@ -155,7 +155,7 @@ class Conversation:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id())
         before = self._put_last(message)
-        await self._keeper.append(self.header, message, before)
+        await self._save_queue.append(self.header, message, before)
         return message
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
@@ -219,7 +219,7 @@ class Conversation:
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
-                await self._keeper.append(self.header, message, before)
+                await self._save_queue.append(self.header, message, before)
         async with aclosing(self._respond(self.messages, how)) as events:
             async for event in events:
                 yield event
@@ -238,10 +238,10 @@ class Conversation:
         answer = self._begin(path, how, versions, begun)
         state, failure = AnswerState.STOPPED, None
         try:
-            await self._keeper.begin_answer(self.header, answer, path)
+            await self._save_queue.begin_answer(self.header, answer, path)
             yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
-                PieceWriter(self._keeper, answer.message_id) as writer,
+                PieceWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(asking.events()) as events,
             ):
                 writer.add(*self._answer.pieces)
@@ -297,8 +297,8 @@ class Conversation:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
-        await self._keeper.finish(self.header, final, self._path)
-        await self._keeper.add_ledger(ledger_row(final, turn, how.target))
+        await self._save_queue.finish(self.header, final, self._path)
+        await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
 
     def _put_last(self, message: ChatMessage) -> MessagePath:
         """Put a message at the end of the path; return what stands before it."""

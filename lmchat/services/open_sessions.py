@@ -23,7 +23,7 @@ from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.fitted_stream import fitting_plan
 from lmchat.services.ports import Backend, SessionStore
-from lmchat.services.save_queue import Drafts, Keeper
+from lmchat.services.save_queue import Drafts, SaveQueue
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ FIRST_READ = 64
 """Messages of a session that are read before it is shown: more than a screen holds."""
 
 
-class Desk:
+class OpenSessions:
     """Knows which sessions are open and how the next turn will be asked; holds no screen and no network."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Desk:
     ) -> None:
         self.chat = self._first_chat = chat
         self.target: Target | None = None
-        self.keeper = Keeper(store)
+        self.save_queue = SaveQueue(store)
         self.drafts = Drafts(store)
         self.bookmarks = Bookmarks(store)
         self.meter = ContextMeter()
@@ -150,13 +150,13 @@ class Desk:
     def _is_live(self, opened: OpenSession) -> bool:
         """Whether memory holds more of a session than the disk."""
         session_id = opened.conversation.header.session_id
-        return opened.is_busy or bool(opened.queue) or self.keeper.is_missing(session_id)
+        return opened.is_busy or bool(opened.queue) or self.save_queue.is_missing(session_id)
 
     def _make(self, session: Session, system_prompt: str) -> Conversation:
         return Conversation(
             session,
             backend=self._backend,
-            keeper=self.keeper,
+            save_queue=self.save_queue,
             meter=self.meter,
             system_prompt=system_prompt,
             clock=self._clock,
@@ -175,13 +175,13 @@ class Desk:
     def unsaved(self) -> list[SessionHeader]:
         """Return the sessions of which something is in memory only."""
         headers = [opened.conversation.header for opened in self._open.values()]
-        return [header for header in headers if self.keeper.is_missing(header.session_id)]
+        return [header for header in headers if self.save_queue.is_missing(header.session_id)]
 
     async def settle(self) -> None:
         """Wait until every answer that was stopped is on the disk."""
         for opened in list(self._open.values()):
             await opened.conversation.settled()
-        await self.keeper.catch_up()
+        await self.save_queue.catch_up()
 
     def is_shown(self, conversation: Conversation) -> bool:
         """Whether this is the session on the screen."""

@@ -36,7 +36,7 @@ class _Entry(Struct, frozen=True, kw_only=True):
     """Whether it is an answer that is on its way: what it follows is written, and itself at its end."""
 
 
-class Keeper:
+class SaveQueue:
     """Writes to the store; a failed write is told by `warning`, and tried again until it succeeds."""
 
     def __init__(self, store: SessionStore, *, again_s: float = AGAIN_S) -> None:
@@ -227,8 +227,8 @@ class PieceWriter:
     What cannot be written is tried again with what comes next.
     """
 
-    def __init__(self, keeper: Keeper, message_id: str) -> None:
-        self._keeper = keeper
+    def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
+        self._save_queue = save_queue
         self._message_id = message_id
         self._pieces: list[Piece] = []
         self._has_pieces = asyncio.Event()
@@ -259,7 +259,7 @@ class PieceWriter:
             await asyncio.sleep(WRITE_EVERY_S)
             pieces, self._pieces = _joined(self._pieces), []
             self._has_pieces.clear()
-            if not await self._keeper.add_pieces(self._message_id, pieces):
+            if not await self._save_queue.add_pieces(self._message_id, pieces):
                 later, self._pieces = self._pieces, pieces
                 self.add(*later)
                 self._has_pieces.set()

@@ -67,8 +67,8 @@ class Run:
     """When, by the clock of the starts."""
 
 
-class Starts:
-    """Starts servers, and holds on to those that end with lmchat."""
+class ServerLauncher:
+    """Launcher of servers on this machine; holds on to those that end with lmchat."""
 
     def __init__(
         self,

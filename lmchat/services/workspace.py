@@ -15,7 +15,7 @@ from lmchat.services.candidates import Catalogue
 from lmchat.services.late import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import SessionStore
 
 
@@ -57,7 +57,7 @@ class Workspace(Struct, kw_only=True):
     """The disk."""
     library: Library
     """Sessions as a list, and their export."""
-    desk: Desk
+    open_sessions: OpenSessions
     """What lies open."""
     monitor: Monitor
     """The look at the server."""
@@ -73,8 +73,8 @@ class Workspace(Struct, kw_only=True):
     """Sentences to be shown once, as they come."""
     warning: str = ""
     """A standing warning, shown until it is mended."""
-    make_starts: Callable[[], Any] | None = None
-    """Returns the one `Starts` of this run; its module is imported when a page first wants it."""
+    make_launcher: Callable[[], Any] | None = None
+    """Returns the one `ServerLauncher` of this run; its module is imported when a page first wants it."""
     make_importer: Callable[[], Any] | None = None
     """Returns the one `Importer` of services/importing, whose module is imported when it is first wanted."""
     make_engine: Callable[[], Awaitable[Any]] | None = None

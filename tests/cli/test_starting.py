@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.cli.options import Options
 from lmchat.cli.output import Output
 from lmchat.cli.parts import Parts
-from lmchat.cli.starting import make_starts
+from lmchat.cli.starting import make_launcher
 
 
 def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch, tmp_path):
@@ -14,9 +14,9 @@ def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch
     monkeypatch.setattr("sys.executable", "/opt/my env/bin/python")
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda name: name in there or None)
-    assert make_starts(parts).engine_command == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"
+    assert make_launcher(parts).engine_command == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"
     there.clear()
     uv = "uv pip install --python '/opt/my env/bin/python' 'lmchat[local]'"
-    assert make_starts(parts).engine_command == uv
+    assert make_launcher(parts).engine_command == uv
     there.add("xllamacpp")
-    assert make_starts(parts).engine_command == ""
+    assert make_launcher(parts).engine_command == ""

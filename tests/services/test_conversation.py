@@ -19,7 +19,7 @@ from lmchat.errors import (
 from lmchat.services.asking import CONTINUE, AnswerBegun, HowToAsk, MessageAdded
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
 
@@ -31,12 +31,12 @@ async def store(tmp_path):
     await store.aclose()
 
 
-def begin(backend, store, *, system_prompt: str = "", keeper: Keeper | None = None) -> Conversation:
+def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:
     header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
     return Conversation(
         Session(header=header),
         backend=backend,
-        keeper=keeper or Keeper(store),
+        save_queue=save_queue or SaveQueue(store),
         meter=ContextMeter(),
         system_prompt=system_prompt,
     )
@@ -262,19 +262,19 @@ async def test_a_full_window_is_refused_before_anything_changes_where_the_user_w
 
 
 async def test_chat_goes_on_without_a_disk_and_catches_up_when_it_is_back(store):
-    keeper = Keeper(store)
+    save_queue = SaveQueue(store)
     real_append, real_finish = store.append, store.finish
 
     async def full(*args):
         raise StoreUnavailable("The disk is full.")
 
     store.append = store.finish = full
-    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store, keeper=keeper)
+    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store, save_queue=save_queue)
     await read(conversation.send("a", HOW))
-    assert keeper.warning is not None
+    assert save_queue.warning is not None
     assert conversation.messages[-1].text == "One."
     store.append, store.finish = real_append, real_finish
     await read(conversation.send("b", HOW))
-    assert keeper.warning is None
+    assert save_queue.warning is None
     assert [m.text for m in await on_disk(store, conversation)] == ["a", "One.", "b", "Two."]
     assert (await store.open_session(conversation.header.session_id)).header.title == "a"

@@ -17,7 +17,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.services import context_meter
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.resting_count import RestingCount
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, target
@@ -43,19 +43,19 @@ def backend():
 
 
 @pytest.fixture
-def desk(backend, store):
-    desk = Desk(chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store)
-    desk.target = target()
-    return desk
+def sessions(backend, store):
+    sessions = OpenSessions(chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store)
+    sessions.target = target()
+    return sessions
 
 
 @pytest.fixture
-def resting(desk, backend):
-    return RestingCount(desk, backend)
+def resting(sessions, backend):
+    return RestingCount(sessions, backend)
 
 
-async def say(desk, text, how=None):
-    async with aclosing(desk.shown.conversation.send(text, how or desk.how_to_ask())) as events:
+async def say(sessions, text, how=None):
+    async with aclosing(sessions.shown.conversation.send(text, how or sessions.how_to_ask())) as events:
         async for _ in events:
             pass
 
@@ -70,25 +70,25 @@ def said(request) -> list[str]:
     return [message.text for message in request.messages]
 
 
-async def test_a_conversation_that_was_estimated_is_counted_once(desk, resting, backend):
-    await say(desk, "Hello")
-    assert desk.context_use().is_estimated
+async def test_a_conversation_that_was_estimated_is_counted_once(sessions, resting, backend):
+    await say(sessions, "Hello")
+    assert sessions.context_use().is_estimated
     backend.tokens = 77
     await count(resting)
     await count(resting)
-    assert (desk.context_use().tokens, desk.context_use().is_estimated) == (77, False)
+    assert (sessions.context_use().tokens, sessions.context_use().is_estimated) == (77, False)
     assert [said(one) for one in backend.counts] == [["Be short.", "Hello", "Yes."]]
 
 
 @pytest.mark.parametrize("window", [200, None])
 async def test_a_conversation_far_beyond_the_window_is_not_read_to_learn_that(
-    desk, resting, backend, monkeypatch, window
+    sessions, resting, backend, monkeypatch, window
 ):
     words = "word " * 1_000
-    desk.shown.conversation.messages = MessagePath.packed(
+    sessions.shown.conversation.messages = MessagePath.packed(
         text_message(Role.USER, f"{n} {words}") for n in range(640)
     )
-    desk.target = target(context_loaded=window, context_max=window)
+    sessions.target = target(context_loaded=window, context_max=window)
     read, unpack = [], Stretch.unpack
     monkeypatch.setattr(Stretch, "unpack", lambda stretch: read.append(stretch) or unpack(stretch))
     await count(resting)
@@ -97,50 +97,50 @@ async def test_a_conversation_far_beyond_the_window_is_not_read_to_learn_that(
     assert sum(stretch.is_packed for stretch in read) <= 4  # of ten: the last, looked at now and then
 
 
-async def test_a_count_is_not_taken_for_what_comes_after_it(desk, resting, backend):
-    await say(desk, "Hello")
+async def test_a_count_is_not_taken_for_what_comes_after_it(sessions, resting, backend):
+    await say(sessions, "Hello")
     backend.tokens = 77
     await count(resting)
-    await say(desk, "And?")
-    assert desk.context_use().is_estimated
-    desk.target = target("another")
-    assert desk.context_use().tokens != 77
+    await say(sessions, "And?")
+    assert sessions.context_use().is_estimated
+    sessions.target = target("another")
+    assert sessions.context_use().tokens != 77
 
 
-async def test_a_draft_is_counted_with_what_goes_before_it(desk, resting, backend):
+async def test_a_draft_is_counted_with_what_goes_before_it(sessions, resting, backend):
     backend.tokens = 40
     await count(resting, "Hello")
     assert [said(one) for one in backend.counts] == [["Be short.", "Hello"]]
-    messages = desk.shown.conversation.messages
-    drafted = desk.meter.drafted(desk.target, messages, "Hello")
+    messages = sessions.shown.conversation.messages
+    drafted = sessions.meter.drafted(sessions.target, messages, "Hello")
     assert (drafted.tokens, drafted.total, drafted.is_estimated) == (40, 40, False)
-    assert desk.meter.drafted(desk.target, messages, "Hello!").is_estimated
-    assert desk.meter.drafted(desk.target, messages, "").tokens == 0
+    assert sessions.meter.drafted(sessions.target, messages, "Hello!").is_estimated
+    assert sessions.meter.drafted(sessions.target, messages, "").tokens == 0
 
 
-async def test_what_a_draft_adds_is_the_difference(desk, resting, backend):
-    await say(desk, "Hello")
+async def test_what_a_draft_adds_is_the_difference(sessions, resting, backend):
+    await say(sessions, "Hello")
     backend.tokens = 77
     await count(resting)
     backend.tokens = 90
     await count(resting, "And then?")
-    drafted = desk.meter.drafted(desk.target, desk.shown.conversation.messages, "And then?")
+    drafted = sessions.meter.drafted(sessions.target, sessions.shown.conversation.messages, "And then?")
     assert (drafted.tokens, drafted.total, drafted.is_estimated) == (13, 90, False)
 
 
-async def test_nothing_leaves_this_machine_before_it_is_sent(desk, resting):
-    await say(desk, "Hello")
+async def test_nothing_leaves_this_machine_before_it_is_sent(sessions, resting):
+    await say(sessions, "Hello")
     assert resting.at_rest("My secret is") is not None
-    desk.target = replace(target(), endpoint=Endpoint.parse("http://192.168.1.9:8000"))
+    sessions.target = replace(target(), endpoint=Endpoint.parse("http://192.168.1.9:8000"))
     assert resting.at_rest("My secret is") is None
     assert resting.at_rest("") is None
 
 
 @pytest.mark.rule("R-25")
-async def test_while_an_answer_is_on_its_way_there_is_nothing_to_count(desk, resting, backend):
+async def test_while_an_answer_is_on_its_way_there_is_nothing_to_count(sessions, resting, backend):
     gate = asyncio.Event()
     backend.scripts.insert(0, [RequestSent(), TextDelta(text="Yes"), gate, StreamFinished(reason="stop")])
-    turn = asyncio.create_task(say(desk, "Hello"))
+    turn = asyncio.create_task(say(sessions, "Hello"))
     await backend.asked.wait()
     assert resting.at_rest("And") is None
     gate.set()
@@ -149,25 +149,25 @@ async def test_while_an_answer_is_on_its_way_there_is_nothing_to_count(desk, res
 
 
 @pytest.mark.parametrize("change", [{"is_loading": True}, {"model": None}])
-async def test_without_a_model_in_memory_there_is_nothing_to_count(desk, resting, change):
-    desk.target = replace(target(), **change)
+async def test_without_a_model_in_memory_there_is_nothing_to_count(sessions, resting, change):
+    sessions.target = replace(target(), **change)
     assert resting.at_rest("Hello") is None
-    desk.target = None
+    sessions.target = None
     assert resting.at_rest("Hello") is None
 
 
 @pytest.mark.parametrize("failure", [None, *FAILURES])
-async def test_who_cannot_count_leaves_the_estimate_as_it_was(desk, resting, backend, failure):
-    await say(desk, "Hello")
-    before = desk.context_use()
+async def test_who_cannot_count_leaves_the_estimate_as_it_was(sessions, resting, backend, failure):
+    await say(sessions, "Hello")
+    before = sessions.context_use()
     backend.tokens = failure
     await count(resting, "And?")
-    assert desk.context_use() == before
-    assert desk.meter.drafted(desk.target, desk.shown.conversation.messages, "And?").is_estimated
+    assert sessions.context_use() == before
+    assert sessions.meter.drafted(sessions.target, sessions.shown.conversation.messages, "And?").is_estimated
 
 
-async def test_what_is_longer_than_the_window_is_not_sent_to_be_counted(desk, resting, backend):
-    desk.target = target(context_loaded=64)
+async def test_what_is_longer_than_the_window_is_not_sent_to_be_counted(sessions, resting, backend):
+    sessions.target = target(context_loaded=64)
     backend.tokens = 5
     await count(resting, "word " * 200)
     assert backend.counts == []
@@ -187,12 +187,12 @@ DIGITS = "1234567 " * 50
 """100 tokens by our estimate."""
 
 
-async def near_the_window(desk, backend, window, counts):
+async def near_the_window(sessions, backend, window, counts):
     """Say three times what is estimated at a quarter of the window, then once more with these counts."""
-    desk.target = target(context_loaded=window)
-    how = desk.how_to_ask()
+    sessions.target = target(context_loaded=window)
+    how = sessions.how_to_ask()
     for text in (DIGITS, DIGITS):
-        await say(desk, text, how)
+        await say(sessions, text, how)
     backend.counts.clear()
     replies = iter(counts)
 
@@ -201,74 +201,74 @@ async def near_the_window(desk, backend, window, counts):
         return next(replies)
 
     backend.count_tokens = count_tokens
-    await say(desk, DIGITS, how)
+    await say(sessions, DIGITS, how)
     return said(backend.requests[-1])
 
 
-async def test_a_request_that_only_seems_to_fit_leaves_out_more(desk, backend):
+async def test_a_request_that_only_seems_to_fit_leaves_out_more(sessions, backend):
     # the estimate is 3 x 104 and a little, beside 110 that are kept free
-    sent = await near_the_window(desk, backend, LARGER, [700, 350])
+    sent = await near_the_window(sessions, backend, LARGER, [700, 350])
     assert sent == ["Be short.", "Yes.", DIGITS]
     assert len(backend.counts) == 2
 
 
-async def test_a_request_that_only_seems_too_long_goes_out_whole(desk, backend):
-    sent = await near_the_window(desk, backend, WINDOW, [120, 160])
+async def test_a_request_that_only_seems_too_long_goes_out_whole(sessions, backend):
+    sent = await near_the_window(sessions, backend, WINDOW, [120, 160])
     assert sent == ["Be short.", DIGITS, "Yes.", DIGITS, "Yes.", DIGITS]
-    assert desk.shown.conversation.sent.left_out == 0
+    assert sessions.shown.conversation.sent.left_out == 0
 
 
-async def test_a_request_far_from_the_window_is_not_counted(desk, backend):
+async def test_a_request_far_from_the_window_is_not_counted(sessions, backend):
     backend.tokens = 9
-    await say(desk, "Hello")
+    await say(sessions, "Hello")
     assert backend.counts == []
 
 
 @pytest.mark.parametrize("failure", [None, *FAILURES])
-async def test_an_answer_does_not_depend_on_the_count(desk, backend, failure):
-    desk.target = target(context_loaded=WINDOW)
+async def test_an_answer_does_not_depend_on_the_count(sessions, backend, failure):
+    sessions.target = target(context_loaded=WINDOW)
     backend.tokens = failure
-    await say(desk, DIGITS * 3)
+    await say(sessions, DIGITS * 3)
     assert backend.counts
-    assert desk.shown.conversation.messages[-1].text == "Yes."
+    assert sessions.shown.conversation.messages[-1].text == "Yes."
 
 
-async def test_an_answer_does_not_wait_for_a_count_that_does_not_come(desk, backend, monkeypatch):
+async def test_an_answer_does_not_wait_for_a_count_that_does_not_come(sessions, backend, monkeypatch):
     monkeypatch.setattr(context_meter, "COUNT_S", 0.01)
 
     async def never(_request):
         await asyncio.Event().wait()
 
     backend.count_tokens = never
-    desk.target = target(context_loaded=WINDOW)
-    await say(desk, DIGITS * 3)
-    assert desk.shown.conversation.messages[-1].text == "Yes."
+    sessions.target = target(context_loaded=WINDOW)
+    await say(sessions, DIGITS * 3)
+    assert sessions.shown.conversation.messages[-1].text == "Yes."
 
 
-async def stopped_after(desk, *deltas):
+async def stopped_after(sessions, *deltas):
     """Ask, and stop once so much has come."""
-    desk._backend.scripts = [[RequestSent(), *deltas, asyncio.Event()]]
+    sessions._backend.scripts = [[RequestSent(), *deltas, asyncio.Event()]]
     left = len(deltas)
-    async with aclosing(desk.shown.conversation.send("Go", desk.how_to_ask())) as events:
+    async with aclosing(sessions.shown.conversation.send("Go", sessions.how_to_ask())) as events:
         async for event in events:
             left -= isinstance(event, TextDelta | ReasoningDelta)
             if not left:
                 break
-    return desk.shown.conversation.messages[-1]
+    return sessions.shown.conversation.messages[-1]
 
 
-async def test_what_a_stopped_answer_takes_is_never_less_than_the_tokens_that_came_of_it(desk):
-    before = desk.context_use().tokens
-    await stopped_after(desk, TextDelta(text="0x7f, " * 100, pieces=600))
-    use = desk.context_use()
+async def test_what_a_stopped_answer_takes_is_never_less_than_the_tokens_that_came_of_it(sessions):
+    before = sessions.context_use().tokens
+    await stopped_after(sessions, TextDelta(text="0x7f, " * 100, pieces=600))
+    use = sessions.context_use()
     assert before + 600 <= use.tokens < before + 700
     assert use.is_estimated
 
 
-async def test_what_was_thought_is_no_part_of_what_is_taken(desk):
+async def test_what_was_thought_is_no_part_of_what_is_taken(sessions):
     half = "0x7f, " * 100
-    await stopped_after(desk, ReasoningDelta(text=half, pieces=600), TextDelta(text=half, pieces=600))
-    assert 600 <= desk.context_use().tokens < 700
+    await stopped_after(sessions, ReasoningDelta(text=half, pieces=600), TextDelta(text=half, pieces=600))
+    assert 600 <= sessions.context_use().tokens < 700
 
 
 async def test_an_answer_that_was_gone_on_with_takes_the_tokens_of_both_parts():
@@ -278,14 +278,14 @@ async def test_an_answer_that_was_gone_on_with_takes_the_tokens_of_both_parts():
     assert said_tokens(text_message(Role.USER, "0x7f, ")) == 0
 
 
-async def test_what_came_is_counted_and_not_corrected_by_what_was_learnt_of_a_short_prompt(desk):
-    await stopped_after(desk, TextDelta(text="ten chars " * 200, pieces=500))
-    before = desk.context_use().tokens
-    desk.meter.learn(desk.target, [text_message(Role.USER, "word " * 40)], 150)
-    assert desk.meter.factor(desk.target) > 2
-    assert 0 <= desk.context_use().tokens - before < 20
+async def test_what_came_is_counted_and_not_corrected_by_what_was_learnt_of_a_short_prompt(sessions):
+    await stopped_after(sessions, TextDelta(text="ten chars " * 200, pieces=500))
+    before = sessions.context_use().tokens
+    sessions.meter.learn(sessions.target, [text_message(Role.USER, "word " * 40)], 150)
+    assert sessions.meter.factor(sessions.target) > 2
+    assert 0 <= sessions.context_use().tokens - before < 20
 
 
-async def test_pieces_of_several_tokens_each_are_no_count(desk):
-    await stopped_after(desk, TextDelta(text="ten chars " * 200, pieces=20))
-    assert desk.context_use().tokens >= 500
+async def test_pieces_of_several_tokens_each_are_no_count(sessions):
+    await stopped_after(sessions, TextDelta(text="ten chars " * 200, pieces=20))
+    assert sessions.context_use().tokens >= 500

@@ -10,7 +10,7 @@ from lmchat.domain.session import Session
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.open_sessions import news, written_elsewhere
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from tests.support.chats import answer, header, prompt
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -33,7 +33,9 @@ class Told:
 @pytest.fixture
 def conversation():
     session = Session(header=header("Elsewhere"), messages=(ASKED, THEIRS))
-    return Conversation(session, backend=ScriptedBackend(), keeper=Keeper(Told()), meter=ContextMeter())
+    return Conversation(
+        session, backend=ScriptedBackend(), save_queue=SaveQueue(Told()), meter=ContextMeter()
+    )
 
 
 async def test_what_has_come_takes_its_place_on_the_path_and_is_told_once(conversation):

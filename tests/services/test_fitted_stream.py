@@ -9,7 +9,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta, UsageRep
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.asking import HowToAsk
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
@@ -29,8 +29,8 @@ async def store(tmp_path):
 UNCOUNTED = [TextDelta(text="Yes."), StreamFinished(reason="stop")]
 
 
-def sit_down(backend, store) -> Desk:
-    return Desk(chat=ChatSettings(), backend=backend, store=store)
+def sit_down(backend, store) -> OpenSessions:
+    return OpenSessions(chat=ChatSettings(), backend=backend, store=store)
 
 
 def counted(prompt_tokens: int):
@@ -48,9 +48,9 @@ def too_long(needed: int | None = None, room: int | None = None) -> ServerReject
     return error
 
 
-async def say(desk: Desk, *texts: str, how: HowToAsk = HOW) -> None:
+async def say(sessions: OpenSessions, *texts: str, how: HowToAsk = HOW) -> None:
     for text in texts:
-        async with aclosing(desk.shown.conversation.send(text, how)) as events:
+        async with aclosing(sessions.shown.conversation.send(text, how)) as events:
             async for _ in events:
                 pass
 
@@ -62,22 +62,22 @@ def sent(backend) -> list[list[str]]:
 @pytest.mark.parametrize("refused", [(450, WINDOW), (450, None), (None, WINDOW), (None, None)])
 async def test_a_prompt_that_is_too_long_goes_out_once_more_with_less(store, refused):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [RequestSent(), too_long(*refused)], UNCOUNTED)
-    desk = sit_down(backend, store)
-    await say(desk, DIGITS, "And now?", DIGITS)
+    sessions = sit_down(backend, store)
+    await say(sessions, DIGITS, "And now?", DIGITS)
     assert len(sent(backend)[2]) > len(sent(backend)[3]) >= 2
     assert sent(backend)[3] == sent(backend)[2][-len(sent(backend)[3]) :]
-    asked_with = desk.shown.conversation.sent
+    asked_with = sessions.shown.conversation.sent
     assert asked_with is not None
     assert [message.text for message in asked_with.messages] == sent(backend)[3]
-    answered = desk.shown.conversation.messages[-1]
+    answered = sessions.shown.conversation.messages[-1]
     assert (answered.text, answered.state, answered.failure) == ("Yes.", AnswerState.COMPLETE, None)
-    assert len([m for m in desk.shown.conversation.messages if m.role is Role.USER]) == 3
+    assert len([m for m in sessions.shown.conversation.messages if m.role is Role.USER]) == 3
 
 
 async def test_what_a_refusal_taught_holds_for_the_next_message(store):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)], UNCOUNTED, UNCOUNTED)
-    desk = sit_down(backend, store)
-    await say(desk, DIGITS, "And now?", DIGITS, "Then?")
+    sessions = sit_down(backend, store)
+    await say(sessions, DIGITS, "And now?", DIGITS, "Then?")
     assert DIGITS not in sent(backend)[4][:-4]
     assert len(backend.requests) == 5
 
@@ -85,10 +85,10 @@ async def test_what_a_refusal_taught_holds_for_the_next_message(store):
 async def test_it_goes_out_a_second_time_but_never_a_third(store):
     refusals = [[too_long(450, WINDOW)], [too_long(440, WINDOW)]]
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, *refusals)
-    desk = sit_down(backend, store)
-    await say(desk, DIGITS, "And now?", DIGITS)
+    sessions = sit_down(backend, store)
+    await say(sessions, DIGITS, "And now?", DIGITS)
     assert len(backend.requests) == 4
-    failed = desk.shown.conversation.messages[-1]
+    failed = sessions.shown.conversation.messages[-1]
     assert failed.state is AnswerState.FAILED
     assert failed.failure is not None
     assert failed.failure.message == "The prompt is too long."
@@ -96,10 +96,10 @@ async def test_it_goes_out_a_second_time_but_never_a_third(store):
 
 async def test_nothing_goes_out_again_once_a_token_was_shown(store):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [TextDelta(text="Y"), too_long(450, WINDOW)])
-    desk = sit_down(backend, store)
-    await say(desk, DIGITS, "And now?", DIGITS)
+    sessions = sit_down(backend, store)
+    await say(sessions, DIGITS, "And now?", DIGITS)
     assert len(backend.requests) == 3
-    assert desk.shown.conversation.messages[-1].state is AnswerState.INTERRUPTED
+    assert sessions.shown.conversation.messages[-1].state is AnswerState.INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ async def test_what_cannot_be_made_shorter_goes_out_once(store, error):
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
     how = HowToAsk(target=HOW.target, is_truncating=False)
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)])
-    desk = sit_down(backend, store)
-    await say(desk, DIGITS, "And now?", DIGITS, how=how)
+    sessions = sit_down(backend, store)
+    await say(sessions, DIGITS, "And now?", DIGITS, how=how)
     assert len(backend.requests) == 3
     with pytest.raises(RequestInvalid):  # what was learnt holds
-        await say(desk, "Then?", how=how)
+        await say(sessions, "Then?", how=how)
 
 
 async def test_a_restart_knows_what_the_server_counted(store):
     first = ScriptedBackend(counted(250), answer())
-    desk = sit_down(first, store)
-    await say(desk, DIGITS)
-    session_id = desk.shown.conversation.header.session_id
+    sessions = sit_down(first, store)
+    await say(sessions, DIGITS)
+    session_id = sessions.shown.conversation.header.session_id
 
     again = sit_down(ScriptedBackend(counted(300)), store)
     again.target = HOW.target
@@ -133,32 +133,32 @@ async def test_a_restart_knows_what_the_server_counted(store):
     plan = again.plan("And now? " * 30)
     assert plan is not None
     assert (plan.left_out, plan.needed_tokens > WINDOW) == (1, True)
-    assert again.meter.factor(HOW.target) == pytest.approx(desk.meter.factor(HOW.target), rel=0.1)
+    assert again.meter.factor(HOW.target) == pytest.approx(sessions.meter.factor(HOW.target), rel=0.1)
 
 
 async def test_a_restart_leaves_out_what_does_not_fit_before_it_asks(store):
-    desk = sit_down(ScriptedBackend(counted(250), answer()), store)
-    await say(desk, DIGITS, "And now?")
+    sessions = sit_down(ScriptedBackend(counted(250), answer()), store)
+    await say(sessions, DIGITS, "And now?")
     backend = ScriptedBackend(answer())
     again = sit_down(backend, store)
-    await again.open(desk.shown.conversation.header.session_id)
+    await again.open(sessions.shown.conversation.header.session_id)
     await say(again, "Then? " * 20)
     assert DIGITS not in sent(backend)[0]
 
 
 @pytest.mark.parametrize("texts", [("Hi.", "Ho."), (DIGITS * 20,)])
 async def test_counts_of_small_prompts_and_of_prompts_that_were_cut_teach_nothing_at_a_restart(store, texts):
-    desk = sit_down(ScriptedBackend(*[counted(90) for _ in texts]), store)
-    await say(desk, *texts, how=HowToAsk(target=target(context_loaded=100_000)))
+    sessions = sit_down(ScriptedBackend(*[counted(90) for _ in texts]), store)
+    await say(sessions, *texts, how=HowToAsk(target=target(context_loaded=100_000)))
     again = sit_down(ScriptedBackend(), store)
-    again.meter.recall(HOW.target, desk.shown.conversation.messages)
+    again.meter.recall(HOW.target, sessions.shown.conversation.messages)
     assert again.meter.factor(HOW.target) == 1.0
 
 
 async def test_counts_of_another_model_teach_nothing(store):
-    desk = sit_down(ScriptedBackend(counted(250)), store)
-    await say(desk, DIGITS)
+    sessions = sit_down(ScriptedBackend(counted(250)), store)
+    await say(sessions, DIGITS)
     other = target("gemma-3-4b", context_loaded=WINDOW)
     again = sit_down(ScriptedBackend(), store)
-    again.meter.recall(other, desk.shown.conversation.messages)
+    again.meter.recall(other, sessions.shown.conversation.messages)
     assert again.meter.factor(other) == 1.0

@@ -14,7 +14,7 @@ from lmchat.formats.json_format import from_json, to_json
 from lmchat.services.asking import CONTINUE, HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.sessions import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
@@ -46,7 +46,7 @@ async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, Scri
     backend = ScriptedBackend(*scripts)
     header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
     conversation = Conversation(
-        Session(header=header), backend=backend, keeper=Keeper(store), meter=ContextMeter()
+        Session(header=header), backend=backend, save_queue=SaveQueue(store), meter=ContextMeter()
     )
     await read(conversation.send("x", how(product)))
     await read(conversation.resume(conversation.messages[-1].message_id, how(product)))

@@ -15,7 +15,7 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.sessions import SessionStore
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
@@ -32,7 +32,10 @@ class Talk:
         """Return an answer of so many tokens, gone on with for some more."""
         header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
         conversation = Conversation(
-            Session(header=header), backend=self.client, keeper=Keeper(self.store), meter=ContextMeter()
+            Session(header=header),
+            backend=self.client,
+            save_queue=SaveQueue(self.store),
+            meter=ContextMeter(),
         )
         await self._read(conversation.send(PROMPT, await self._how(tokens)))
         if then:

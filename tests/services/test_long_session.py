@@ -10,7 +10,7 @@ import pytest
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import Role
 from lmchat.errors import RequestInvalid, StoreUnavailable
-from lmchat.services.open_sessions import FIRST_READ, Desk
+from lmchat.services.open_sessions import FIRST_READ, OpenSessions
 from tests.support.chats import GatedStore, fill_long
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
@@ -25,15 +25,15 @@ async def store(tmp_path):
 
 
 async def opened(store, *, context: int = 100_000, **chat):
-    """Return a desk on which a long session lies whose beginning was not read, and all its messages."""
+    """Return a sessions on which a long session lies whose beginning was not read, and all its messages."""
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
-    desk = Desk(
+    sessions = OpenSessions(
         chat=ChatSettings(**chat), backend=ScriptedBackend(*[answer() for _ in range(5)]), store=store
     )
-    desk.target = target(context_loaded=context)
-    await desk.open(header.session_id)
-    return desk, talk
+    sessions.target = target(context_loaded=context)
+    await sessions.open(header.session_id)
+    return sessions, talk
 
 
 async def run(events) -> list:
@@ -41,90 +41,90 @@ async def run(events) -> list:
         return [event async for event in stream]
 
 
-def sent(desk):
-    return [message.text for message in desk._backend.requests[-1].messages]
+def sent(sessions):
+    return [message.text for message in sessions._backend.requests[-1].messages]
 
 
 async def test_a_session_is_opened_with_its_end_alone(store):
-    desk, talk = await opened(store)
-    conversation = desk.shown.conversation
+    sessions, talk = await opened(store)
+    conversation = sessions.shown.conversation
     assert not conversation.is_whole
     assert conversation.messages == talk[-FIRST_READ:]
     assert not store.asked.is_set()
-    assert desk.plan("more") is None
-    assert desk.context_use() is None
+    assert sessions.plan("more") is None
+    assert sessions.context_use() is None
     store.gate.set()
     await conversation.fill()
     assert conversation.is_whole
     assert conversation.messages == talk
-    assert desk.plan("more").left_out == 0
-    assert desk.context_use().tokens > 1_000
+    assert sessions.plan("more").left_out == 0
+    assert sessions.context_use().tokens > 1_000
 
 
 async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
-    desk, talk = await opened(store)
-    turn = asyncio.create_task(run(desk.shown.conversation.send("and now?", desk.how_to_ask())))
+    sessions, talk = await opened(store)
+    turn = asyncio.create_task(run(sessions.shown.conversation.send("and now?", sessions.how_to_ask())))
     await store.asked.wait()
-    assert not desk._backend.requests
+    assert not sessions._backend.requests
     store.gate.set()
     await turn
-    assert sent(desk) == [*(one.text for one in talk), "and now?"]
-    assert len(desk.shown.conversation.messages) == COUNT + 2
+    assert sent(sessions) == [*(one.text for one in talk), "and now?"]
+    assert len(sessions.shown.conversation.messages) == COUNT + 2
 
 
 async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(store):
-    desk, talk = await opened(store, context=400)
+    sessions, talk = await opened(store, context=400)
     store.gate.set()
-    await run(desk.shown.conversation.send("and now?", desk.how_to_ask()))
-    kept = sent(desk)
+    await run(sessions.shown.conversation.send("and now?", sessions.how_to_ask()))
+    kept = sent(sessions)
     assert kept == [*(one.text for one in talk), "and now?"][-len(kept) :]
     assert 2 <= len(kept) < 60
-    assert desk.plan().left_out >= COUNT - 60
+    assert sessions.plan().left_out >= COUNT - 60
 
 
 async def test_a_refusal_counts_what_was_not_read_yet(store):
-    desk, _ = await opened(store, context=900, auto_truncate=False)
+    sessions, _ = await opened(store, context=900, auto_truncate=False)
     store.gate.set()
     with pytest.raises(RequestInvalid, match="The conversation needs about"):
-        await run(desk.shown.conversation.send("and now?", desk.how_to_ask()))
-    assert not desk._backend.requests
+        await run(sessions.shown.conversation.send("and now?", sessions.how_to_ask()))
+    assert not sessions._backend.requests
 
 
 @pytest.mark.parametrize("place", [1, COUNT - 1])
 async def test_an_answer_is_given_anew_where_it_stands(store, place):
-    desk, talk = await opened(store)
+    sessions, talk = await opened(store)
     store.gate.set()
-    conversation = desk.shown.conversation
-    await run(conversation.regenerate(talk[place].message_id, desk.how_to_ask()))
-    assert sent(desk) == [one.text for one in talk[:place]]
+    conversation = sessions.shown.conversation
+    await run(conversation.regenerate(talk[place].message_id, sessions.how_to_ask()))
+    assert sent(sessions) == [one.text for one in talk[:place]]
     assert conversation.messages[:-1] == talk[:place]
     assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
 
 
 async def test_an_old_prompt_is_edited_where_it_stands(store):
-    desk, talk = await opened(store)
+    sessions, talk = await opened(store)
     store.gate.set()
-    conversation = desk.shown.conversation
-    await run(conversation.edit(talk[10].message_id, "in other words", desk.how_to_ask()))
-    assert sent(desk) == [*(one.text for one in talk[:10]), "in other words"]
+    conversation = sessions.shown.conversation
+    await run(conversation.edit(talk[10].message_id, "in other words", sessions.how_to_ask()))
+    assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
 
 
 async def test_a_disk_that_fails_refuses_and_the_next_try_goes_on(store):
-    desk, talk = await opened(store)
+    sessions, talk = await opened(store)
     store.gate.set()
     store.error = StoreUnavailable("The disk is away.")
-    conversation = desk.shown.conversation
+    conversation = sessions.shown.conversation
     with pytest.raises(StoreUnavailable):
-        await run(conversation.send("lost?", desk.how_to_ask()))
+        await run(conversation.send("lost?", sessions.how_to_ask()))
     assert conversation.messages == talk[-FIRST_READ:]
     store.error = None
-    await run(conversation.send("found", desk.how_to_ask()))
-    assert sent(desk) == [*(one.text for one in talk), "found"]
+    await run(conversation.send("found", sessions.how_to_ask()))
+    assert sent(sessions) == [*(one.text for one in talk), "found"]
 
 
 async def test_many_who_wait_get_the_rest_once(store):
-    desk, talk = await opened(store)
-    conversation = desk.shown.conversation
+    sessions, talk = await opened(store)
+    conversation = sessions.shown.conversation
     first, second, third = (asyncio.create_task(conversation.fill()) for _ in range(3))
     await store.asked.wait()
     second.cancel()
@@ -134,8 +134,8 @@ async def test_many_who_wait_get_the_rest_once(store):
 
 
 async def test_a_reading_that_was_ended_is_taken_up_by_the_next(store):
-    desk, talk = await opened(store)
-    conversation = desk.shown.conversation
+    sessions, talk = await opened(store)
+    conversation = sessions.shown.conversation
     reading = asyncio.create_task(conversation.fill())
     await store.asked.wait()
     reading.cancel()
@@ -148,12 +148,12 @@ async def test_a_reading_that_was_ended_is_taken_up_by_the_next(store):
 
 
 async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_one(store):
-    desk, talk = await opened(store)
-    conversation = desk.shown.conversation
+    sessions, talk = await opened(store)
+    conversation = sessions.shown.conversation
     reading = asyncio.create_task(conversation.fill())
     await store.asked.wait()
     session_id = conversation.header.session_id
-    desk.adopt(await store.delete_message(session_id, talk[150].message_id))
+    sessions.adopt(await store.delete_message(session_id, talk[150].message_id))
     store.gate.set()
     await reading
     assert conversation.messages == talk[:150]
@@ -161,12 +161,12 @@ async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_on
 
 
 async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):
-    desk, talk = await opened(store)
-    conversation = desk.shown.conversation
+    sessions, talk = await opened(store)
+    conversation = sessions.shown.conversation
     message = await conversation.set_system_prompt("be brief")
     store.gate.set()
     await conversation.fill()
     assert conversation.messages == [*talk, message]
     assert message.parent_id == talk[-1].message_id
-    await run(conversation.send("so?", desk.how_to_ask()))
-    assert desk._backend.requests[-1].messages[0].role is Role.SYSTEM
+    await run(conversation.send("so?", sessions.how_to_ask()))
+    assert sessions._backend.requests[-1].messages[0].role is Role.SYSTEM

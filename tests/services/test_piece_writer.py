@@ -16,7 +16,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.save_queue import Keeper, PieceWriter
+from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.storage.sessions import SessionStore
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target
@@ -45,8 +45,8 @@ class Flaky:
 
 async def test_what_could_not_be_written_is_written_first_when_the_disk_is_back():
     disk = Flaky(failures=2)
-    keeper = Keeper(disk)
-    async with PieceWriter(keeper, "m") as writer:
+    save_queue = SaveQueue(disk)
+    async with PieceWriter(save_queue, "m") as writer:
         writer.add(("text", "a"))
         await disk.tried.wait()
         writer.add(("text", "b"), ("reasoning", "c"))
@@ -56,7 +56,7 @@ async def test_what_could_not_be_written_is_written_first_when_the_disk_is_back(
 
 async def test_of_what_could_not_be_written_nothing_is_left_where_all_is_told_anew():
     disk = Flaky(failures=1)
-    async with PieceWriter(Keeper(disk), "m") as writer:
+    async with PieceWriter(SaveQueue(disk), "m") as writer:
         writer.add(("text", "a"))
         await disk.tried.wait()
         writer.add(ANEW, ("reasoning", "ab"))
@@ -66,12 +66,12 @@ async def test_of_what_could_not_be_written_nothing_is_left_where_all_is_told_an
 
 async def test_the_warning_stands_while_the_text_cannot_be_written_and_goes_with_the_trouble():
     disk = Flaky(failures=1)
-    keeper = Keeper(disk)
-    assert not await keeper.add_pieces("m", [("text", "a")])
-    assert keeper.warning is not None
-    assert await keeper.add_pieces("m", [("text", "a")])
-    await keeper.catch_up()
-    assert keeper.warning is None
+    save_queue = SaveQueue(disk)
+    assert not await save_queue.add_pieces("m", [("text", "a")])
+    assert save_queue.warning is not None
+    assert await save_queue.add_pieces("m", [("text", "a")])
+    await save_queue.catch_up()
+    assert save_queue.warning is None
 
 
 @pytest.fixture
@@ -81,8 +81,10 @@ async def store(tmp_path):
     await opened.aclose()
 
 
-def conversation_of(backend, keeper) -> Conversation:
-    return Conversation(Session(header=header()), backend=backend, keeper=keeper, meter=ContextMeter())
+def conversation_of(backend, save_queue) -> Conversation:
+    return Conversation(
+        Session(header=header()), backend=backend, save_queue=save_queue, meter=ContextMeter()
+    )
 
 
 async def said(conversation, text):
@@ -100,7 +102,7 @@ async def on_disk(folder, conversation):
 
 
 async def test_where_the_folder_was_removed_the_whole_session_is_written_again(tmp_path, store):
-    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), Keeper(store))
+    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), SaveQueue(store))
     await said(conversation, "first")
     shutil.rmtree(tmp_path / "lmchat")
     await said(conversation, "second")
@@ -110,7 +112,7 @@ async def test_where_the_folder_was_removed_the_whole_session_is_written_again(t
 
 
 async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_on(tmp_path, store):
-    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), Keeper(store))
+    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), SaveQueue(store))
     await said(conversation, "first")
     other = store_at(tmp_path)
     await other.purge(conversation.header.session_id)
@@ -135,8 +137,8 @@ async def test_a_session_whose_folder_goes_while_an_answer_streams_is_there_agai
     store.added = asyncio.Event()
     gates = [asyncio.Event(), asyncio.Event()]
     script = [TextDelta(text="so "), gates[0], TextDelta(text="far"), gates[1], StreamFinished(reason="stop")]
-    keeper = Keeper(store)
-    conversation = conversation_of(ScriptedBackend(answer("One."), script), keeper)
+    save_queue = SaveQueue(store)
+    conversation = conversation_of(ScriptedBackend(answer("One."), script), save_queue)
     await said(conversation, "first")
     store.added.clear()
     turn = asyncio.create_task(said(conversation, "second"))
@@ -145,7 +147,7 @@ async def test_a_session_whose_folder_goes_while_an_answer_streams_is_there_agai
     store.added.clear()
     gates[0].set()
     await store.added.wait()
-    await keeper.catch_up()
+    await save_queue.catch_up()
     texts = [message.text for message in await on_disk(tmp_path, conversation)]
     assert texts == ["first", "One.", "second"]  # the answer's own file holds the rest
     gates[1].set()

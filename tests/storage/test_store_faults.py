@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from lmchat.storage import connection as connections
 from tests.support.chats import answer, header, prompt, store_at
 
@@ -52,21 +52,21 @@ def faults(monkeypatch):
 async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
     store = store_at(folder)
-    keeper, session, before = Keeper(store), header(), ()
+    save_queue, session, before = SaveQueue(store), header(), ()
     for number in range(2):
         asked = prompt(f"prompt {number}", before[-1] if before else None)
-        await keeper.append(session, asked, before)
+        await save_queue.append(session, asked, before)
         before = (*before, asked)
         said = answer(f"so far {number}", parent=asked)
-        await keeper.begin_answer(
+        await save_queue.begin_answer(
             session, replace(said, parts=(), state=AnswerState.STREAMING, receipt=None), before
         )
-        await keeper.add_pieces(said.message_id, [("text", "so ")])
-        await keeper.add_pieces(said.message_id, [("text", f"far {number}")])
-        await keeper.finish(session, said, before)
+        await save_queue.add_pieces(said.message_id, [("text", "so ")])
+        await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
+        await save_queue.finish(session, said, before)
         before = (*before, said)
-    await keeper.catch_up()
-    warning = keeper.warning
+    await save_queue.catch_up()
+    warning = save_queue.warning
     await store.aclose()
     return session, before, warning
 

@@ -28,7 +28,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.late import LateBackend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
-from lmchat.services.open_sessions import Desk
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.chat_files import DiskFiles
 from lmchat.storage.sessions import SessionStore
@@ -63,7 +63,7 @@ class Desktop:
 
     @property
     def conversation(self):
-        return self.app.desk.shown.conversation
+        return self.app.open_sessions.shown.conversation
 
     async def until(self, condition, what: str = "") -> None:
         """Let the app work until something holds."""
@@ -75,7 +75,7 @@ class Desktop:
 
     async def ready(self) -> None:
         """Wait until a server was found."""
-        await self.until(lambda: self.app.desk.target is not None, "a server")
+        await self.until(lambda: self.app.open_sessions.target is not None, "a server")
         await self.pilot.pause()
 
     async def say(self, text: str) -> None:
@@ -134,7 +134,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             backend=late,
             store=store,
             library=Library(store, write_file=write_new_file, clock=moment),
-            desk=Desk(chat=settings.chat, backend=late, store=store, clock=clock),
+            open_sessions=OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock),
             monitor=Monitor(late, clock=clock),
             catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
             outside=_outside(seen),

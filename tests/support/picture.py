@@ -18,7 +18,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, Tex
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
-from lmchat.services.candidates import Here
+from lmchat.services.candidates import MachineState
 from lmchat.storage.sessions import SessionStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
@@ -170,7 +170,7 @@ async def welcome() -> str:
 
     def page() -> WelcomeScreen:
         screen = WelcomeScreen(clock=lambda: 0.0)
-        screen.show_here(Here(offer=OFFER))
+        screen.show_here(MachineState(offer=OFFER))
         screen.show(PLACES, 2.0, 3.0)
         return screen
 

@@ -166,7 +166,9 @@ class Situation(Seen):
     async def goes_on(self) -> None:
         """Wait until a chat can begin: nobody presses anything."""
         await self.is_on(ChatScreen)
-        await self.until(lambda: getattr(self.app.desk.target, "model_id", ""), "a server and a model")
+        await self.until(
+            lambda: getattr(self.app.open_sessions.target, "model_id", ""), "a server and a model"
+        )
         await self.until(lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt")
 
     async def chats(self, text: str = "Hello?", *, count: int = 1) -> ChatMessage:

@@ -16,7 +16,7 @@ from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
-from lmchat.services.server_launcher import Starts
+from lmchat.services.server_launcher import ServerLauncher
 from tests.support.desktop import make_desktop
 from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.seen import Seen
@@ -94,7 +94,7 @@ class StartDesk(Seen):
     """The app, its page, and what was run."""
 
     backend: PortBackend
-    starts: Starts
+    starts: ServerLauncher
     folder: Path
     ran: list[ServerStart]
 
@@ -129,10 +129,10 @@ async def start_desk(
         log_file = folder / "logs" / f"{PROGRAMS[start.product]}.log"
         return await start_program(start, log_file=log_file, environ=environ)
 
-    starts = Starts(find=find, run=run, free_port=free_port, engine_command=engine_command)
+    starts = ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
     desk.app.look_every_s = 0.05
-    desk.app.workspace.make_starts = lambda: starts
+    desk.app.workspace.make_launcher = lambda: starts
     if files is not None:
 
         async def make_engine() -> FilesOnly:

@@ -49,7 +49,7 @@ async def go_to(desk, session_id: str, message_id: str) -> None:
 async def press(desk, name: str) -> None:
     desk.app.clear_notifications()
     await desk.pilot.press(KEYS[name])
-    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
     await desk.pilot.pause()
 
 
@@ -96,8 +96,8 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
         while len(desk.app.screen_stack) > 1:
             await desk.pilot.press("escape")
         gate.set()
-        await desk.until(lambda: not desk.app.desk.asking, "the end")
-        await desk.app.desk.settle()
+        await desk.until(lambda: not desk.app.open_sessions.asking, "the end")
+        await desk.app.open_sessions.settle()
         tree = await desk.store.tree(session_id)
         texts = [m.text for m in tree if m.role is Role.ASSISTANT]
         assert texts == [] if name == "delete" else texts[0].endswith("rest.")
@@ -137,7 +137,7 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
         await gone(desk, "Beta.")
         await desk.say("/retry")
         await shown(desk, "Gamma.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
         await desk.say("/undo")
         await shown(desk, "Beta.")
         await shown(desk, "1/2")
@@ -155,7 +155,7 @@ async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path,
         await desk.answered()
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
 
         async def full(*_: object, **__: object) -> None:
             raise StoreUnavailable("The disk is full.", hint="Free some space.")

@@ -63,7 +63,7 @@ async def test_without_a_loaded_model_the_picker_opens_and_enter_loads(tmp_path)
         await desk.pilot.press("enter")
         await on(desk, ChatScreen)
         await shown(desk, "loading qwen3-8b")
-        assert desk.app.desk.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
         loading.set()
         await shown(desk, "loaded qwen3-8b")
         await shown(desk, "● LM Studio")
@@ -124,7 +124,10 @@ async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
     last = Remembered(endpoint=OTHER.url, model="llama3.2:3b")
     async with desktop(tmp_path, backend, remembered=last) as desk:
         await desk.ready()
-        assert (desk.app.desk.target.endpoint, desk.app.desk.target.model_id) == (OTHER, "llama3.2:3b")
+        assert (desk.app.open_sessions.target.endpoint, desk.app.open_sessions.target.model_id) == (
+            OTHER,
+            "llama3.2:3b",
+        )
         await desk.pilot.press("ctrl+o")
         await shown(desk, "qwen3-8b")
         assert "llama3.2:3b" in screen_text(desk.app)
@@ -135,7 +138,7 @@ async def test_of_several_servers_the_first_ready_one_is_taken_where_none_was_us
     backend = ScriptedBackend(candidates=[loading, candidate(Verdict.READY, model())])
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
-        assert desk.app.desk.target.endpoint == ENDPOINT
+        assert desk.app.open_sessions.target.endpoint == ENDPOINT
 
 
 async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(tmp_path):
@@ -195,7 +198,7 @@ async def test_an_address_can_be_typed_and_a_wrong_one_gets_a_sentence(tmp_path)
         await desk.until(lambda: "refused" not in screen_text(desk.app), "another text, so no verdict")
         await desk.pilot.press("enter")
         await on(desk, ChatScreen)
-        assert desk.app.desk.target.endpoint == OTHER
+        assert desk.app.open_sessions.target.endpoint == OTHER
 
 
 async def test_a_host_that_is_not_allowed_is_asked_about(tmp_path):
@@ -219,7 +222,7 @@ async def test_a_host_that_is_not_allowed_is_asked_about(tmp_path):
         await desk.pilot.press("enter")
         await desk.ready()
         assert backend.allowed == [far.netloc]
-        assert desk.app.desk.target.endpoint == far
+        assert desk.app.open_sessions.target.endpoint == far
 
 
 async def test_saying_no_to_a_host_sends_nothing_there(tmp_path):
@@ -318,7 +321,7 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the welcome page")
         await desk.until(lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words")
-        assert desk.app.desk.target is None
+        assert desk.app.open_sessions.target is None
         await desk.pilot.press("down", "down", "enter")
         await desk.ready()
-        assert desk.app.desk.target.endpoint == model().endpoint
+        assert desk.app.open_sessions.target.endpoint == model().endpoint

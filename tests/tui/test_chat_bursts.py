@@ -24,7 +24,7 @@ async def together(desk: Desktop, *keys: str) -> None:
 
 
 async def at_rest(desk: Desktop) -> None:
-    await desk.until(lambda: not desk.app.desk.shown.is_busy, "a session at rest")
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "a session at rest")
     await desk.pilot.pause()
 
 
@@ -99,7 +99,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.pilot.press("alt+up")
         assert desk.app.focused is desk.chat.log_view
         await desk.pilot.press("escape")
-        assert desk.app.desk.shown.is_busy
+        assert desk.app.open_sessions.shown.is_busy
         await desk.pilot.press("escape")
         assert desk.app.focused is desk.chat.prompt_input
         gate.set()

@@ -246,7 +246,7 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
         await desk.say("/retry")
         await shown(desk, "Beta.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy)
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
         old = desk.conversation.header.session_id
         await desk.say("/fork")
         await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")

@@ -51,7 +51,9 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one", "two")
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
-        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        await desk.until(
+            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+        )
         assert sent(backend) == ["one", "two", "one"]
         assert [m.text for m in desk.conversation.messages] == ["one", "C."]
         await shown(desk, "C.")
@@ -68,7 +70,9 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
         assert desk.chat.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
         await desk.pilot.press("!", "enter")
-        await desk.until(lambda: len(backend.requests) == 2 and not desk.app.desk.shown.is_busy, "an answer")
+        await desk.until(
+            lambda: len(backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "an answer"
+        )
         assert sent(backend) == ["one", "one!"]
         await shown(desk, "one!")
         assert [m.text for m in await desk.on_disk()] == ["one!", "B."]
@@ -109,7 +113,9 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         gate.set()
         await desk.answered(2)
         await desk.pilot.press("enter")
-        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        await desk.until(
+            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+        )
         assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
 
 
@@ -135,7 +141,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
         await shown(desk, "interrupted")
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         assert sent(backend) == ["one", f"{CONTINUE}\n\nLet"]
         last = (await desk.on_disk())[-1]
         assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
@@ -158,7 +164,9 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
         await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
         await gone(desk, "B.")
         await desk.say("three")
-        await desk.until(lambda: len(backend.requests) == 3 and not desk.app.desk.shown.is_busy, "an answer")
+        await desk.until(
+            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+        )
         assert [m.text for m in await desk.on_disk()] == ["one", "A.", "three", "C."]
         kept = (await desk.store.open_session(old)).messages
         assert [m.text for m in kept] == ["one", "A.", "two", "B."]
@@ -238,8 +246,8 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
         await desk.pilot.press("alt+up", "left_square_bracket")
         await shown(desk, "Alpha.")
         gate.set()
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
-        await desk.app.desk.settle()
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.app.open_sessions.settle()
         assert "Alpha." in screen_text(desk.app)
         tree = await desk.store.tree(desk.conversation.header.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]
@@ -269,7 +277,7 @@ async def test_the_tree_goes_to_another_branch(tmp_path):
         await asked(desk, "one")
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy)
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
         await desk.pilot.press("alt+up", "t")
         await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
         await desk.pilot.press("up", "enter")

@@ -43,7 +43,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await shown(desk, "1 of 4")
         await desk.pilot.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
-        assert desk.app.desk.target.model_id == "gemma-3-4b"
+        assert desk.app.open_sessions.target.model_id == "gemma-3-4b"
         await shown(desk, "● gemma-3-4b")
         await desk.say("two")
         await desk.answered(2)
@@ -75,7 +75,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
         await desk.pilot.press("a", "b")
         await picker(desk)
         await desk.pilot.press("down", "down", "escape")
-        assert desk.app.desk.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
         assert desk.chat.prompt_input.text == "ab"
         assert desk.backend.loaded == []
 
@@ -86,7 +86,7 @@ async def test_an_embedding_model_cannot_be_chosen(tmp_path):
         await picker(desk)
         await desk.pilot.press(*"nomic", "enter")
         await desk.pilot.pause()
-        assert desk.app.desk.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
 async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
@@ -94,7 +94,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
         await desk.ready()
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
-        assert desk.app.desk.target.model_id == "phi4-14b"
+        assert desk.app.open_sessions.target.model_id == "phi4-14b"
 
 
 async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
@@ -199,7 +199,7 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
         await desk.pilot.press("ctrl+o", *"phi", "enter")
-        await desk.until(lambda: desk.app.desk.target.model_id == "phi4-14b", "the switch")
+        await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
         await desk.say("one")
         await desk.answered()
         assert [one.model for one in backend.requests] == ["phi4-14b"]
@@ -261,7 +261,7 @@ async def test_recent_models_by_number(tmp_path, how):
             await desk.pilot.press("alt+2")
         else:
             await desk.say("/model 2")
-        await desk.until(lambda: desk.app.desk.target.model_id == "gemma-3-4b", "the switch")
+        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
 
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
@@ -269,14 +269,14 @@ async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
         await desk.ready()
         await desk.pilot.press("alt+7")
         await shown(desk, "no recent model 7")
-        assert desk.app.desk.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
 async def test_a_model_can_be_named_by_command(tmp_path):
     async with desktop(tmp_path, two()) as desk:
         await desk.ready()
         await desk.say("/model gemma-3-4b")
-        await desk.until(lambda: desk.app.desk.target.model_id == "gemma-3-4b", "the switch")
+        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

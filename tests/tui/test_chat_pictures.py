@@ -129,7 +129,7 @@ def steps(
         await pilot.pause()
         await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
         await pilot.pause()
-        if not desk.app.desk.streaming:
+        if not desk.app.open_sessions.streaming:
             await desk.store.aclose()
 
     return run

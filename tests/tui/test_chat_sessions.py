@@ -64,12 +64,12 @@ async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_r
         first = desk.conversation
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Let")
-        assert first.header.session_id in desk.app.desk.streaming
+        assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
             lambda: first.header.session_id in desk.chat.sessions._streaming, "the mark in the list"
         )
         gate.set()
-        await desk.until(lambda: first.header.session_id in desk.app.desk.unread, "unread")
+        await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
             lambda: first.header.session_id in desk.chat.sessions._unread, "the mark in the list"
         )
@@ -78,7 +78,7 @@ async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_r
         assert "Lettuce." not in screen_text(desk.app)
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Lettuce.")
-        assert desk.app.desk.unread == set()
+        assert desk.app.open_sessions.unread == set()
 
 
 async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
@@ -115,8 +115,8 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
         await desk.until(lambda: len(backend.requests) == 2, "both asked")
         for gate in gates:
             gate.set()
-        await desk.until(lambda: not desk.app.desk.streaming, "both ended")
-        await desk.app.desk.settle()
+        await desk.until(lambda: not desk.app.open_sessions.streaming, "both ended")
+        await desk.app.open_sessions.settle()
         assert [m.text for m in (await desk.store.open_session(first.header.session_id)).messages] == [
             "one",
             "Aaa",
@@ -135,8 +135,10 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         await desk.pilot.press("ctrl+n", "x")
         assert "next" not in screen_text(desk.app)
         gate.set()
-        await desk.until(lambda: len(backend.requests) == 2 and not desk.app.desk.streaming, "both answered")
-        await desk.app.desk.settle()
+        await desk.until(
+            lambda: len(backend.requests) == 2 and not desk.app.open_sessions.streaming, "both answered"
+        )
+        await desk.app.open_sessions.settle()
         stored = (await desk.store.open_session(first.header.session_id)).messages
         assert [m.text for m in stored] == ["one", "A", "two", "B"]
         assert desk.chat.prompt_input.text == "x"

@@ -95,7 +95,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
 async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_the_warning_goes(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await desk.ready()
-        store, desk.app.desk.keeper._again_s = desk.store, 0.05
+        store, desk.app.open_sessions.save_queue._again_s = desk.store, 0.05
         real = store.append, store.begin_answer, store.finish
 
         async def full(*_args, **_options):

@@ -149,9 +149,9 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
             await desk.say(text)
         await desk.pilot.press("up")
         await desk.until(lambda: desk.chat.prompt_input.text == "three", "the newest in the prompt")
-        assert [one.text for one in desk.app.desk.shown.queue] == ["two"]
+        assert [one.text for one in desk.app.open_sessions.shown.queue] == ["two"]
         await desk.pilot.press("ctrl+u", "delete")
-        await desk.until(lambda: not desk.app.desk.shown.queue, "an empty queue")
+        await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
         gate.set()
         await desk.answered()
         assert sent(backend) == ["one"]
@@ -322,8 +322,8 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
         await desk.say("one")
         await desk.pilot.press("escape")
         gate.set()
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
-        await desk.app.desk.settle()
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+        await desk.app.open_sessions.settle()
         assert [m.text for m in await desk.on_disk()] == ["one"]
         await shown(desk, "one")
         assert backend.requests == []

@@ -43,7 +43,7 @@ async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp
         await shown(desk, "/continue it")
         await desk.say("/continue")
         await shown(desk, "Lettuce.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await gone(desk, "/continue")
         assert desk.conversation.messages[-1].text == "Lettuce."
 
@@ -83,7 +83,7 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
     backend = ScriptedBackend(cut, answer("tuce."))
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
-        desk.app.desk.chat = type(desk.app.desk.chat)(max_tokens=max_tokens)
+        desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
         await desk.say("one")
         await desk.answered()
         await shown(desk, "▌ /continue it, ^R regenerate")
@@ -97,7 +97,7 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
         await asked(desk, "one")
         await desk.say("/continue")
         await shown(desk, "Lettuce.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         last = desk.conversation.messages[-1]
         assert (last.reasoning, last.state) == ("They as\n\nSo.", AnswerState.COMPLETE)
 

@@ -51,7 +51,7 @@ async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
         await asked(desk)
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await click(desk, "2/2")
         await shown(desk, "Alpha.")
         await click(desk, "1/2")
@@ -83,7 +83,7 @@ async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
         await asked(desk)
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
-        await desk.until(lambda: not desk.app.desk.shown.is_busy, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await click(desk, "Beta.")
         await shown(desk, "[ ] versions")
         row = screen_text(desk.app).split("\n")[-1]

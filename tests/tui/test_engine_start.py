@@ -61,7 +61,7 @@ async def on(desk, kind):
 
 
 def target_of(desk):
-    return desk.app.desk.target
+    return desk.app.open_sessions.target
 
 
 async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):

@@ -13,7 +13,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.message import ChatMessage, Role, TextPart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
-from lmchat.services.candidates import Here, ModelRow
+from lmchat.services.candidates import MachineState, ModelRow
 from lmchat.services.doctor import Check, Examination
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
@@ -43,7 +43,7 @@ OFFER = DemoOffer(
     download_bytes=1,
     folder=Path(EVIL),
 )
-HERE = Here(
+HERE = MachineState(
     installed=(Installed(product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),),
     files=(FILE,),
     offer=OFFER,

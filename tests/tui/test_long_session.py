@@ -98,7 +98,7 @@ async def test_what_is_sent_at_once_goes_out_with_the_whole_session(tmp_path):
 async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         await desk.say("so")
-        await desk.until(lambda: desk.app.desk.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
         await desk.pilot.press("escape")
         await desk.until(lambda: desk.chat.prompt_input.text == "so", "what was typed")
         assert not desk.backend.requests
@@ -110,7 +110,7 @@ async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         session_id = desk.conversation.header.session_id
         await desk.say("so")
-        await desk.until(lambda: desk.app.desk.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
         await desk.app.stop_and_save()
         assert await desk.store.draft(session_id) == "so"
         desk.store.gate.set()

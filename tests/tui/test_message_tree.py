@@ -171,10 +171,10 @@ async def opened_tree(desk) -> MessageTree:
     await desk.ready()
     await desk.say("one")
     await shown(desk, "Alpha.")
-    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
     await desk.pilot.press("ctrl+r")
     await shown(desk, "Beta.")
-    await desk.until(lambda: not desk.app.desk.shown.is_busy, "rest")
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
     await desk.pilot.press("alt+up", "t")
     await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
     tree = desk.app.screen

@@ -164,7 +164,9 @@ async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
     backend = SlowBackend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
-        await desk.until(lambda: desk.app.desk.drafts._written.get("") == "one", "a draft on the disk")
+        await desk.until(
+            lambda: desk.app.open_sessions.drafts._written.get("") == "one", "a draft on the disk"
+        )
         backend.gate.set()
         await desk.answered()
     store = SessionStore(tmp_path / "sessions.db")
@@ -202,7 +204,7 @@ async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
         await desk.say("one")
         await desk.answered()
         desk.chat.edit_message(desk.conversation.messages[0])
-        desk.app.desk.target = None
+        desk.app.open_sessions.target = None
         await desk.pilot.press("x", "enter")
         await shown(desk, "No model server was found yet.")
         assert desk.chat.prompt_input.text == "onex"

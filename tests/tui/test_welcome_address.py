@@ -79,7 +79,7 @@ async def asked_for(folder, backend, address, **more):
 async def test_an_address_that_answers_is_used(tmp_path):
     async with asked_for(tmp_path, Places(), "127.0.0.1:9000") as desk:
         await on(desk, ChatScreen)
-        assert desk.app.desk.target.endpoint == NEAR
+        assert desk.app.open_sessions.target.endpoint == NEAR
 
 
 async def test_while_an_address_is_looked_at_the_dialog_says_so(tmp_path):
@@ -132,7 +132,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
         await desk.pilot.press("enter")
         await on(desk, ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
-        assert desk.app.desk.target.endpoint == FAR
+        assert desk.app.open_sessions.target.endpoint == FAR
         assert not (tmp_path / "config.toml").exists()
 
 
@@ -226,4 +226,4 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         await desk.pilot.press("enter")
         await on(desk, ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
-        assert desk.app.desk.target.endpoint == NEAR
+        assert desk.app.open_sessions.target.endpoint == NEAR

@@ -95,7 +95,7 @@ async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_o
         await desk.pilot.press("escape")
         await on(desk, ChatScreen)
         assert engine.cut == 1
-        assert desk.app.desk.target.product is Product.LM_STUDIO
+        assert desk.app.open_sessions.target.product is Product.LM_STUDIO
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.services.candidates import Here
+from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import Run
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.file_picker import FilePicker
@@ -72,7 +72,7 @@ LMS_START = ServerStart(
     endpoint=PLACES[0].endpoint,
     lifetime=Lifetime.BRIEF,
 )
-HERE = Here(
+HERE = MachineState(
     installed=(
         Installed(product=Product.LM_STUDIO, program=LMS_START.argv[0], start=LMS_START.argv),
         Installed(
@@ -100,7 +100,7 @@ WRONG = (
 )
 
 
-def host(here: Here, places=NOWHERE, *, problem: str = "", **more) -> Host:
+def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Host:
     def make() -> Screen:
         page = WelcomeScreen(clock=lambda: 0.0)
         page.show_here(here)

@@ -6,7 +6,7 @@ from textual import events
 from textual.widget import Widget
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.services.candidates import Here, places
+from lmchat.services.candidates import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
@@ -20,8 +20,8 @@ from tests.support.tui_host import Host, screen_text
 SIZE = (120, 34)
 
 
-def rows_of(*candidates, here=Here(), width=96):  # noqa: B008 - it never changes
-    return welcome_rows([TYPE_ADDRESS], places(candidates, here), width, UNICODE)
+def rows_of(*candidates, here=MachineState(), width=96):  # noqa: B008 - it never changes
+    return welcome_rows([TYPE_ADDRESS], server_rows(candidates, here), width, UNICODE)
 
 
 def host(clock=lambda: 0.0, **more) -> Host:

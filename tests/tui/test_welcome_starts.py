@@ -84,7 +84,7 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         await seen.presses("enter")
         await seen.is_on(ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
-        assert seen.app.desk.target.endpoint == at(port)
+        assert seen.app.open_sessions.target.endpoint == at(port)
         await seen.shows("goes on when lmchat ends")
         (run,) = seen.starts.running
         await seen.starts.aclose()
@@ -189,7 +189,7 @@ async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_awa
             await seen.shows("gpu-box")
             await seen.presses("escape")
             await seen.is_on(ChatScreen)
-            assert seen.app.desk.target.endpoint == at(port)
+            assert seen.app.open_sessions.target.endpoint == at(port)
 
 
 async def test_a_port_that_is_taken_by_something_else_offers_no_start(tmp_path):
@@ -224,7 +224,7 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
         port = start.endpoint.port
         assert taken < port
         assert start.argv == (path, "-m", str(QWEN.path), "--host", "127.0.0.1", "--port", str(port))
-        assert seen.app.desk.target.endpoint == at(port)
+        assert seen.app.open_sessions.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()
         assert run.program.exit_code is not None
@@ -252,7 +252,7 @@ async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_
         await seen.takes("ollama serve")
         await seen.presses("enter")
         await seen.is_on(ChatScreen)
-        assert seen.app.desk.target.endpoint == at(port)
+        assert seen.app.open_sessions.target.endpoint == at(port)
 
 
 async def test_two_yeses_in_a_row_start_one_program(tmp_path):

@@ -61,9 +61,9 @@ class Arrivals(Entrances):
 
     async def _follow_server(self) -> None:
         async for health in self.workspace.monitor.watch():
-            target = self.desk.target
+            target = self.open_sessions.target
             if target is not None and health.model is not None and health.endpoint == target.endpoint:
-                self.desk.target = replace(
+                self.open_sessions.target = replace(
                     target, product=health.product or target.product, model=health.model
                 )
             self.health = health
@@ -89,9 +89,9 @@ class Arrivals(Entrances):
 
     async def _arrive(self) -> None:
         """Look around until there is a server and a model."""
-        while self.desk.target is None or not self.desk.target.model_id:
+        while self.open_sessions.target is None or not self.open_sessions.target.model_id:
             self._look.clear()
-            target = self.desk.target
+            target = self.open_sessions.target
             try:
                 if target is not None and target.is_loading:
                     await self._follow_loading(target)
@@ -101,7 +101,7 @@ class Arrivals(Entrances):
                 self._ask_to_allow(error)
             except LMChatError as error:
                 self.chat.tell(error)
-            is_loading = self.desk.target is not None and self.desk.target.is_loading
+            is_loading = self.open_sessions.target is not None and self.open_sessions.target.is_loading
             try:
                 async with asyncio.timeout(LOOK_AT_LOADING_S if is_loading else self.pause_s):
                     await self._look.wait()
@@ -112,7 +112,7 @@ class Arrivals(Entrances):
         """Look at the server that loads its model; if it is gone, look for another."""
         candidate = await self.workspace.backend.check(target.endpoint)
         if not candidate.verdict.is_usable:
-            self.desk.target = None
+            self.open_sessions.target = None
             self.workspace.monitor.aim(None)
             self.health = Health()
             self._look.set()
@@ -125,7 +125,7 @@ class Arrivals(Entrances):
         arrival = choose(
             candidates, model=settings.model, remembered=remembered, is_named=bool(settings.endpoint)
         )
-        if self.desk.target is not None and arrival.need is not Need.NOTHING:
+        if self.open_sessions.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         forbidden = self._forbidden(candidates)
         if forbidden is not None and self._is_first(Arrival(need=Need.SERVER)):
@@ -186,7 +186,7 @@ class Arrivals(Entrances):
             self.push_screen(WelcomeScreen(self.workspace, clock=self.workspace.clock))
         for screen in self.screen_stack:
             if isinstance(screen, WelcomeScreen):
-                screen.has_waiting = self.desk.shown.is_waiting
+                screen.has_waiting = self.open_sessions.shown.is_waiting
                 screen.show(candidates, 0.0, self.pause_s)
 
     def _tell_to_write_on(self) -> None:
@@ -208,7 +208,7 @@ class Arrivals(Entrances):
 
     def _tell_arrival(self) -> None:
         """Say to who is in the middle of a dialog that there is a server now."""
-        target = self.desk.target
+        target = self.open_sessions.target
         words = f"{target.product.value} answers now." if target else "A server answers now."
         self.notify(f"{words} Nothing that you typed is lost; Esc goes to the chat.", markup=False)
 
@@ -217,9 +217,9 @@ class Arrivals(Entrances):
         """Say why what was started has ended; look for another server where it was the one in use."""
         if self.chat.is_leaving:
             return
-        target = self.desk.target
+        target = self.open_sessions.target
         if target is not None and target.endpoint == event.endpoint:
-            self.desk.target = None
+            self.open_sessions.target = None
             self.start_looking()
         from lmchat.tui.screens.welcome_screen import WelcomeScreen
 

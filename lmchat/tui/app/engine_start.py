@@ -84,7 +84,7 @@ class EngineStart:
         """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
         if words := await engine.warning(model):
             self._app.notify(safe_line(words), severity="warning", markup=False)
-        before = self._app.desk.target
+        before = self._app.open_sessions.target
         target = _target(engine, model)
         self._app.use(target)
         self._app.chat.show_action(f"loading {safe_line(model.name, limit=20)}")
@@ -92,8 +92,8 @@ class EngineStart:
             await engine.start(model)
         except LMChatError:
             is_other = before is not None and before.product is not Product.BUILT_IN
-            self._app.desk.target = before if is_other else None
-            self._workspace.monitor.aim(self._app.desk.target)
+            self._app.open_sessions.target = before if is_other else None
+            self._workspace.monitor.aim(self._app.open_sessions.target)
             raise
         self._app.chat.show_action(f"loaded {safe_line(model.name, limit=20)}")
         self._workspace.monitor.look_now()

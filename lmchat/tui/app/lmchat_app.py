@@ -93,12 +93,12 @@ class LMChatApp(Arrivals):
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
         self.chat.is_leaving = True
         await self.chat.stop_all()
-        await self.desk.settle()
+        await self.open_sessions.settle()
         with suppress(LMChatError, NoMatches):
             self.chat.note_draft()
             self.chat.note_bookmark()
-            await self.desk.drafts.write()
-            await self.desk.bookmarks.write()
+            await self.open_sessions.drafts.write()
+            await self.open_sessions.bookmarks.write()
 
     async def action_quit(self) -> None:
         """Save what is running, let what was just copied arrive, and quit."""
@@ -279,7 +279,7 @@ class LMChatApp(Arrivals):
     def on_app_focus(self) -> None:
         """Look more often while somebody looks, and at once for a server where there is none."""
         self.workspace.monitor.is_focused = True
-        if self.desk.target is None:
+        if self.open_sessions.target is None:
             self._look.set()
 
     def on_app_blur(self) -> None:

@@ -28,7 +28,7 @@ class Models(App[None]):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self.workspace = workspace
-        self.desk = workspace.desk
+        self.open_sessions = workspace.open_sessions
         self.chat = ChatScreen(workspace)
         self._coming: ModelInfo | None = None
         self._coming_since_s = 0.0
@@ -47,7 +47,7 @@ class Models(App[None]):
 
     def use(self, target: Target) -> None:
         """Use a server and model from the next turn on."""
-        self.desk.target = target
+        self.open_sessions.target = target
         self.workspace.monitor.aim(target)
         if target.model_id:
             remembered = self.workspace.remembered.with_model(target.place, target.model_id)
@@ -82,7 +82,7 @@ class Models(App[None]):
         from lmchat.tui.screens.model_picker import ModelPicker
 
         rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
-        target = self.desk.target
+        target = self.open_sessions.target
         current = (target.endpoint.url, target.model_id) if target else None
         picker = ModelPicker(self._with_coming(rows), age_s=age_s, current=current, reason=reason)
         self.push_screen(picker, self._picked)
@@ -193,7 +193,7 @@ class Models(App[None]):
         finally:
             if since_s == self._coming_since_s:
                 self._coming = None
-            target = self.desk.target
+            target = self.open_sessions.target
             if target is not None and self._is_in_use(model) and target.loading_since_s == since_s:
                 self._mark_loading(None)
                 self.chat.go_on_with_model(is_loaded=is_loaded)
@@ -202,9 +202,9 @@ class Models(App[None]):
         if self._coming is None:
             return
         self._show_coming(replace(self._coming, load_fraction=fraction))
-        target = self.desk.target
+        target = self.open_sessions.target
         if target is not None and target.is_loading and self._is_in_use(self._coming):
-            self.desk.target = replace(target, loading_fraction=fraction)
+            self.open_sessions.target = replace(target, loading_fraction=fraction)
             self.chat.refresh_figures()
 
     def _show_coming(self, model: ModelInfo) -> None:
@@ -231,13 +231,13 @@ class Models(App[None]):
         return self._coming is not None and _is_same(self._coming, model)
 
     def _is_in_use(self, model: ModelInfo) -> bool:
-        target = self.desk.target
+        target = self.open_sessions.target
         return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _mark_loading(self, since_s: float | None) -> None:
-        if self.desk.target is not None:
-            self.desk.target = replace(
-                self.desk.target,
+        if self.open_sessions.target is not None:
+            self.open_sessions.target = replace(
+                self.open_sessions.target,
                 is_loading=since_s is not None,
                 loading_since_s=since_s,
                 loading_fraction=None,

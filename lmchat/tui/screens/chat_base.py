@@ -1,4 +1,4 @@
-"""What the chat screen shows of the desk: session, title, queue and list."""
+"""Parts of the chat screen that show the open session: session, title, queue and list."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class ChatBase(ChatFigures):
         self.show_conversation()
 
     def show_session(self) -> None:
-        """Show the session that lies on the desk."""
+        """Show the open session."""
         self.show_conversation()
         self.show_queue()
         self.show_sessions()
 
     def show_conversation(self) -> None:
         """Show its messages, title and figures."""
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
         self.show_messages(conversation)
         self.mark_left_out()
         self.show_title()
@@ -60,7 +60,7 @@ class ChatBase(ChatFigures):
             self.set_timer(FILL_AFTER_S, lambda: self._begin_fill(conversation))
 
     def _begin_fill(self, conversation: Conversation) -> None:
-        if self.desk.is_shown(conversation):
+        if self.open_sessions.is_shown(conversation):
             self.begin_work(lambda: self._fill(conversation), "fill")
 
     async def _fill(self, conversation: Conversation) -> None:
@@ -70,13 +70,13 @@ class ChatBase(ChatFigures):
         except LMChatError as error:
             self.app.notify(safe_line(error.words), severity="warning", markup=False)
             return
-        if self.desk.is_shown(conversation):
+        if self.open_sessions.is_shown(conversation):
             self.mark_left_out()
             self.refresh_figures()
 
     def _show_rest(self) -> None:
         """Show what was read by now, whoever asked for it, above what is on the screen."""
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
         if conversation.is_whole and not self.log_view.is_whole:
             self.log_view.fill(conversation.shown_messages)
 
@@ -97,12 +97,12 @@ class ChatBase(ChatFigures):
 
     def show_title(self) -> None:
         """Show the title of the session."""
-        title = safe_line(self.desk.shown.conversation.header.title) or _TITLE
+        title = safe_line(self.open_sessions.shown.conversation.header.title) or _TITLE
         self.title_line.show([content(((title, STRONG),))])
 
     def show_queue(self) -> None:
         """Show what waits above the prompt."""
-        entries = [(queued.text, queued.is_held) for queued in self.desk.shown.queue]
+        entries = [(queued.text, queued.is_held) for queued in self.open_sessions.shown.queue]
         self.begin_work(lambda: self.prompt.show_queue(entries), "queue")
 
     def show_sessions(self) -> None:
@@ -119,17 +119,17 @@ class ChatBase(ChatFigures):
             self._list_warning = error.words
             self.refresh_figures()
         self.sessions.show(
-            with_unsaved(self._listed.groups, self.desk.unsaved()),
+            with_unsaved(self._listed.groups, self.open_sessions.unsaved()),
             self.conversation_id,
-            self.desk.streaming,
-            self.desk.unread,
+            self.open_sessions.streaming,
+            self.open_sessions.unread,
             typed=typed,
             is_more=self._listed.is_more,
         )
 
     def _take_title(self) -> None:
         """Take over a title that another window has given to the session that is shown."""
-        shown = self.desk.shown.conversation
+        shown = self.open_sessions.shown.conversation
         listed = (header for group in self._listed.groups for header in group.headers)
         header = next((one for one in listed if one.session_id == shown.header.session_id), None)
         if header is not None and header.title != shown.header.title:
@@ -139,7 +139,7 @@ class ChatBase(ChatFigures):
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
         self._show_rest()
-        plan = self.desk.plan(self.prompt_input.full_text)
+        plan = self.open_sessions.plan(self.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
         self._marker = None
         self._left_out = plan.left_out if plan else 0

@@ -34,7 +34,7 @@ class ChatCommands(ChatFiles):
     def take_prompt(self, event: PromptInput.Submitted) -> None:
         """Send what was typed, or do what a slash command says."""
         self.prompt_input.history_of_prompts = (event.text, *self.prompt_input.history_of_prompts)
-        self.desk.drafts.note(self.drafted_in(), "")
+        self.open_sessions.drafts.note(self.drafted_in(), "")
         if is_command(event.text):
             self.run_slash(event.text)
         else:
@@ -98,7 +98,7 @@ class ChatCommands(ChatFiles):
                 self.ask_title(self.conversation_id, argument)
 
     async def _change_system_prompt(self, text: str) -> None:
-        message = await self.desk.shown.conversation.set_system_prompt(text)
+        message = await self.open_sessions.shown.conversation.set_system_prompt(text)
         self.log_view.append(message)
         self.show_action("system prompt changed")
 
@@ -107,7 +107,7 @@ class ChatCommands(ChatFiles):
         if name not in profiles:
             known = ", ".join(profiles) or "none"
             raise WrongUse(f"No profile is called {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
-        self.desk.use_profile(profiles[name])
+        self.open_sessions.use_profile(profiles[name])
         if profiles[name].model:
             self._use_model(profiles[name].model)
         self.show_action(f"profile {safe_line(name, limit=20)}")
@@ -116,7 +116,7 @@ class ChatCommands(ChatFiles):
         if level not in (*EFFORTS, _NO_EFFORT):
             known = ", ".join((*EFFORTS, _NO_EFFORT))
             raise WrongUse(f"No effort is called {safe_line(level, limit=20)!r}.", hint=f"There are {known}.")
-        self.desk.use_effort("" if level == _NO_EFFORT else level)
+        self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
         self.show_action(f"effort {level}")
 
     def _use_model(self, name: str) -> None:
@@ -171,7 +171,7 @@ class ChatCommands(ChatFiles):
 
     def action_copy_last(self) -> None:
         """Copy the last answer as Markdown source."""
-        last = self.desk.last_answer()
+        last = self.open_sessions.last_answer()
         words = words_of(self.as_now(last)) if last is not None else ""
         if words:
             self.post_message(CopyText(words))
@@ -190,8 +190,8 @@ class ChatCommands(ChatFiles):
 
     def action_fork_session(self) -> None:
         """Fork the session at its end."""
-        if self.desk.shown.conversation.messages:
-            self.fork_at(self.desk.shown.conversation.messages[-1])
+        if self.open_sessions.shown.conversation.messages:
+            self.fork_at(self.open_sessions.shown.conversation.messages[-1])
         else:
             self.app.notify(NOTHING_YET, markup=False)
 

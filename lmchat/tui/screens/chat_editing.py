@@ -30,7 +30,7 @@ class ChatEditing(ChatLinks):
 
     def _edit_once_read(self, answer: ChatMessage) -> None:
         """Edit the prompt of an answer that is the first of those that were read."""
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
 
         async def work() -> None:
             await conversation.fill()
@@ -48,8 +48,8 @@ class ChatEditing(ChatLinks):
             super().say(text)
             return
         try:
-            self.desk.shown.require_rest()
-            self.desk.how_to_ask()
+            self.open_sessions.shown.require_rest()
+            self.open_sessions.how_to_ask()
         except LMChatError as error:
             self.prompt_input.put(text)
             self.tell(error)
@@ -81,20 +81,20 @@ class ChatEditing(ChatLinks):
     def go_on_with_model(self, *, is_loaded: bool) -> None:
         """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
         if not is_loaded:
-            self.desk.hold_waiting()
+            self.open_sessions.hold_waiting()
             self.show_queue()
             return
-        last = self.desk.last_answer()
+        last = self.open_sessions.last_answer()
         if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
             self.regenerate(last)
         self.send_waiting()
 
     def _prompt_of(self, answer: ChatMessage) -> ChatMessage | None:
-        found = self.desk.shown.conversation.find(answer.parent_id or "")
+        found = self.open_sessions.shown.conversation.find(answer.parent_id or "")
         return found if found is not None and found.role is Role.USER else None
 
     def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
-        path = self.desk.shown.conversation.messages
+        path = self.open_sessions.shown.conversation.messages
         place = path.place(prompt.message_id)
         following = () if place is None else path[place + 1 : place + 2]
         return next((one for one in following if one.role is Role.ASSISTANT), None)

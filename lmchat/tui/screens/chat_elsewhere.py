@@ -27,18 +27,18 @@ class ChatElsewhere(ChatBase):
         self._look_again()
 
     def _look_again(self) -> None:
-        if self._looking is None and written_elsewhere(self.desk.shown.conversation):
+        if self._looking is None and written_elsewhere(self.open_sessions.shown.conversation):
             self._looking = self.set_timer(
                 LOOK_AGAIN_S, lambda: self.begin_work(self._look_elsewhere, "elsewhere")
             )
 
     async def _look_elsewhere(self) -> None:
         """Show what has come since the last look; the next one begins when this one has ended."""
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
         try:
             with suppress(LMChatError):  # what cannot be read now can be in a second
                 found = await news(conversation, self.workspace.store)
-                if found and self.desk.is_shown(conversation):
+                if found and self.open_sessions.is_shown(conversation):
                     for message in found:
                         self.log_view.arrive(message)
                     self.refresh_figures()

@@ -43,7 +43,7 @@ class ChatFigures(ChatParts):
 
     def tick(self) -> None:
         """Show figures that change because time passes."""
-        turn = self.desk.shown.conversation.turn
+        turn = self.open_sessions.shown.conversation.turn
         if turn is not None and turn.is_running:
             self.log_view.show_turn(turn, self.workspace.clock())
         self.refresh_figures()
@@ -63,21 +63,28 @@ class ChatFigures(ChatParts):
         """Tick only while something moves by itself."""
         if self._ticker is None:
             return
-        is_unsaved = self.desk.keeper.warning is not None  # it ends by itself when the disk is back
-        if is_unsaved or self.desk.streaming or self.health.is_down or self._loading_since_s() is not None:
+        is_unsaved = (
+            self.open_sessions.save_queue.warning is not None
+        )  # it ends by itself when the disk is back
+        if (
+            is_unsaved
+            or self.open_sessions.streaming
+            or self.health.is_down
+            or self._loading_since_s() is not None
+        ):
             self._ticker.resume()
         else:
             self._ticker.pause()
 
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
-        use = self.desk.context_use()
-        warning = self.desk.keeper.warning
-        turn = self.desk.shown.conversation.turn
+        use = self.open_sessions.context_use()
+        warning = self.open_sessions.save_queue.warning
+        turn = self.open_sessions.shown.conversation.turn
         ended_s = turn.ended_s if turn else None
         return TelemetrySnapshot(
             health=self.health,
             turn=turn,
-            context_tokens=use.tokens if use and self.desk.shown.conversation.messages else None,
+            context_tokens=use.tokens if use and self.open_sessions.shown.conversation.messages else None,
             context_limit=use.limit if use else None,
             is_context_estimated=use is not None and use.is_estimated,
             left_out=self._left_out,
@@ -85,7 +92,9 @@ class ChatFigures(ChatParts):
             budget=self.workspace.backend.budget(),
             last_action=self.last_action,
             loading_since_s=self._loading_since_s(),
-            loading_fraction=self.desk.target.loading_fraction if self.desk.target else None,
+            loading_fraction=self.open_sessions.target.loading_fraction
+            if self.open_sessions.target
+            else None,
             speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
             warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
@@ -94,10 +103,10 @@ class ChatFigures(ChatParts):
         )
 
     def _show_status(self) -> None:
-        target = self.desk.target
-        use = self.desk.context_use()
-        conversation = self.desk.shown.conversation
-        draft = self.desk.meter.drafted(target, conversation.messages, self._typed())
+        target = self.open_sessions.target
+        use = self.open_sessions.context_use()
+        conversation = self.open_sessions.shown.conversation
+        draft = self.open_sessions.meter.drafted(target, conversation.messages, self._typed())
         total = use.tokens + draft.tokens if use and draft.total is None else draft.total
         share = replace(use, tokens=total).fraction if use else None
         turn = conversation.turn
@@ -106,7 +115,9 @@ class ChatFigures(ChatParts):
         drafted = f"{size}{formatting.GAP}tok" if draft.tokens else ""
         filled = formatting.percent(share) if share is not None else ""
         rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
-        unsaved = "! not saved" if self.desk.keeper.warning and not self.telemetry.display else ""
+        unsaved = (
+            "! not saved" if self.open_sessions.save_queue.warning and not self.telemetry.display else ""
+        )
         between = f" {signs_for(self).dot} "
         self.prompt.status.show_state(
             self._dot(),
@@ -149,7 +160,7 @@ class ChatFigures(ChatParts):
 
     def _loading_since_s(self) -> float | None:
         """Return since when the model is being loaded; None where it is not, or nobody knows."""
-        target = self.desk.target
+        target = self.open_sessions.target
         if target is None or not target.is_loading:
             return None
         return self.health.since_s if target.loading_since_s is None else target.loading_since_s

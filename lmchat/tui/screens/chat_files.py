@@ -23,7 +23,7 @@ class ChatFiles(ChatMessages):
         """Export the shown session, as Markdown unless the name says otherwise, into a file that is named."""
         from lmchat.tui.screens.export_dialog import ExportDialog, wish_of
 
-        if not self.desk.shown.conversation.messages:
+        if not self.open_sessions.shown.conversation.messages:
             self.app.notify("There is nothing to export yet.", markup=False)
             return
 
@@ -50,7 +50,7 @@ class ChatFiles(ChatMessages):
         from lmchat.tui.screens.export_dialog import wish_of
 
         wish = wish_of(words)
-        await self.desk.shown.conversation.fill()
+        await self.open_sessions.shown.conversation.fill()
         try:
             written = await self.workspace.library.export_file(
                 self._session(),
@@ -74,7 +74,7 @@ class ChatFiles(ChatMessages):
         self.app.push_screen(ConfirmDialog("Overwrite it?", text=problem, verb="overwrite"), overwrite)
 
     def _session(self) -> Session:
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
     def action_import_file(self, name: str = "", *, typed: str = "") -> None:

@@ -68,13 +68,13 @@ class ChatList(ChatSessions):
         return "Brought back" if found else "The trash is empty"
 
     async def _delete(self, session_id: str) -> str:
-        shown = self.desk.shown
+        shown = self.open_sessions.shown
         if session_id == self.conversation_id:
             await self.stop_and_hold(shown)
         await self.workspace.library.delete(session_id)
-        if shown is self.desk.shown and session_id == self.conversation_id:
+        if shown is self.open_sessions.shown and session_id == self.conversation_id:
             self.note_draft()
-            self.desk.begin()
+            self.open_sessions.begin()
             self.show_session()
         return "In the trash; u brings it back"
 
@@ -94,18 +94,18 @@ class ChatList(ChatSessions):
     async def _rename(self, session_id: str, title: str) -> str:
         header = await self.workspace.library.rename(session_id, title)
         if session_id == self.conversation_id:
-            self.desk.shown.conversation.rename(header.title)
+            self.open_sessions.shown.conversation.rename(header.title)
             self.show_title()
         return "Renamed"
 
     def _title_of(self, session_id: str) -> str:
         headers = (header for group in self._listed.groups for header in group.headers)
-        known = (self.desk.shown.conversation.header, *headers)
+        known = (self.open_sessions.shown.conversation.header, *headers)
         return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
 
     def ask_tags(self, session_id: str, typed: str = "") -> None:
         """Put tags on a session or take them off; where none are typed, ask for all that it shall have."""
-        if session_id == self.conversation_id and not self.desk.shown.conversation.messages:
+        if session_id == self.conversation_id and not self.open_sessions.shown.conversation.messages:
             self.app.notify("Nothing was said in this session yet; tag it then.", markup=False)
         elif typed:
             self._change(lambda: self._tagged(self.workspace.library.toggle_tags(session_id, typed)))

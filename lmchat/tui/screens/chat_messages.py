@@ -24,14 +24,14 @@ class ChatMessages(ChatEditing):
     def aimed_at(self) -> ChatMessage | None:
         """Return the message that has the focus, else the last answer, as it is now."""
         focused = self.log_view.focused_message if self.focused is self.log_view else None
-        message = focused or self.desk.last_answer()
+        message = focused or self.open_sessions.last_answer()
         return self.as_now(message) if message is not None else None
 
     def as_now(self, message: ChatMessage) -> ChatMessage:
         """Return a message with what has come of it, where it is the answer that is on its way."""
         if message.state is not AnswerState.STREAMING:
             return message
-        shown = self.desk.shown.conversation.shown_messages
+        shown = self.open_sessions.shown.conversation.shown_messages
         return shown[-1] if shown and shown[-1].message_id == message.message_id else message
 
     def why_not(self, name: str) -> str:
@@ -41,7 +41,7 @@ class ChatMessages(ChatEditing):
             return ""
         if message is None:
             return NOTHING_YET
-        return why_not(name, message, is_busy=self.desk.shown.is_busy)
+        return why_not(name, message, is_busy=self.open_sessions.shown.is_busy)
 
     def action_message(self, name: str) -> None:
         """Do something with the focused message, else the last answer; say why where it makes no sense."""
@@ -67,7 +67,7 @@ class ChatMessages(ChatEditing):
     @on(ChatLog.Wanted)
     def act_on_message(self, event: ChatLog.Wanted) -> None:
         """Do what a key of a message asks for."""
-        reason = why_not(event.name, event.message, is_busy=self.desk.shown.is_busy)
+        reason = why_not(event.name, event.message, is_busy=self.open_sessions.shown.is_busy)
         if event.name == "copy_code" and event.text:
             self.post_message(CopyText(event.text, event.note))
         elif event.name == "copy" and event.text:

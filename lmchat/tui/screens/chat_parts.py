@@ -27,7 +27,7 @@ from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 
 
 class ChatParts(PaintedBelow):
-    """Three columns and a row of keys; knows the workspace and shows what is on its desk."""
+    """Three columns and a row of keys; shows the open session of the workspace."""
 
     AUTO_FOCUS = "PromptInput"
 
@@ -43,11 +43,11 @@ class ChatParts(PaintedBelow):
         super().__init__()
         paint_frugally(self)
         self.workspace = workspace
-        self.desk = workspace.desk
+        self.open_sessions = workspace.open_sessions
         self.health = Health()
         self.last_action = "looking for a server"
         self.speedometer = Speedometer()
-        self.resting_count = RestingCount(workspace.desk, workspace.backend)
+        self.resting_count = RestingCount(workspace.open_sessions, workspace.backend)
         self.is_leaving = False
         """Whether lmchat is being left: nothing is begun any more."""
         self.is_painted = False
@@ -97,7 +97,7 @@ class ChatParts(PaintedBelow):
     @property
     def conversation_id(self) -> str:
         """Id of the session that is shown."""
-        return self.desk.shown.conversation.header.session_id
+        return self.open_sessions.shown.conversation.header.session_id
 
     def begin_work(self, work: Callable[[], Awaitable[None]], name: str, *, is_only: bool = True) -> None:
         """Run something behind the screen; `is_only` ends what was begun under this name before."""

@@ -57,10 +57,10 @@ class ChatScreen(ChatCommands):
         if notice := await self.workspace.store.open():
             self.workspace.notices.append(notice)
             self.refresh_figures()
-        drafts, earlier = self.desk.drafts, await self.workspace.store.prompt_history()
+        drafts, earlier = self.open_sessions.drafts, await self.workspace.store.prompt_history()
         await drafts.load("")
         draft = "" if self.workspace.resume_id else drafts.text("")
-        if draft and not self.prompt_input.text and not self.desk.shown.conversation.messages:
+        if draft and not self.prompt_input.text and not self.open_sessions.shown.conversation.messages:
             self.prompt_input.load_draft(draft)
         elif draft:  # one was faster than the disk: ↑ brings it back
             earlier = (draft, *earlier)
@@ -117,7 +117,7 @@ class ChatScreen(ChatCommands):
 
     def action_regenerate_last(self) -> None:
         """Answer the last prompt once more."""
-        last = self.desk.last_answer()
+        last = self.open_sessions.last_answer()
         if last is not None:
             self.regenerate(last)
         else:
@@ -181,7 +181,7 @@ class ChatScreen(ChatCommands):
         self.refresh_figures()
 
     def _hints(self) -> Sequence[Hint]:
-        running = [self.hint("stop")] if self.desk.shown.is_busy else []
+        running = [self.hint("stop")] if self.open_sessions.shown.is_busy else []
         if self.log_view.selected is not None:
             return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
         if any(bar.has_focus_within for bar in self.query("FindBar")):
@@ -192,7 +192,7 @@ class ChatScreen(ChatCommands):
             return [*running, *(self.hint(f"session.{name}") for name in _SESSION_HINTS)]
         if self._edited_id:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
-        if self.desk.shown.is_waiting:
+        if self.open_sessions.shown.is_waiting:
             running = [_TAKE_BACK_HINT]
         names_now = _DOWN_HINTS if self.health.is_down else _CHAT_HINTS
         hints = [*running, *self._ways_on(), *(self.hint(name) for name in names_now)]
@@ -200,8 +200,8 @@ class ChatScreen(ChatCommands):
 
     def _ways_on(self) -> list[Hint]:
         """Return what can be done from an empty prompt about a last answer that lacks its end."""
-        last = self.desk.last_answer()
-        if last is None or self.prompt_input.text or self.desk.shown.is_busy:
+        last = self.open_sessions.last_answer()
+        if last is None or self.prompt_input.text or self.open_sessions.shown.is_busy:
             return []
         again = [self.hint("retry")]
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

@@ -70,11 +70,11 @@ class ChatSessions(ChatTurns):
     def action_new_session(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
         self.leave_edit()
-        if self.desk.shown.conversation.messages or self.desk.shown.is_busy:
+        if self.open_sessions.shown.conversation.messages or self.open_sessions.shown.is_busy:
             self.note_draft()
             self.note_bookmark()
-            self.desk.begin()
-            self.prompt_input.load_draft(self.desk.drafts.text(""))
+            self.open_sessions.begin()
+            self.prompt_input.load_draft(self.open_sessions.drafts.text(""))
             self.show_session()
         else:
             self.show_sessions()  # another lmchat may have begun some
@@ -97,24 +97,24 @@ class ChatSessions(ChatTurns):
             is_resumed: Whether it is the one that lmchat was started with: what was said before it came
                 is meant for it.
         """
-        await self.desk.drafts.load(session_id)
+        await self.open_sessions.drafts.load(session_id)
         mark = ""
         if message_id:
             session = await self.workspace.store.set_leaf(session_id, message_id)
             self._leave_prompt()
-            left = self.desk.shown
-            self.desk.adopt(session)
+            left = self.open_sessions.shown
+            self.open_sessions.adopt(session)
             self._bring_along(left, is_resumed=False)
         else:
-            opened = await self.desk.fetch(session_id)
-            mark = await self.desk.bookmarks.find(session_id)
+            opened = await self.open_sessions.fetch(session_id)
+            mark = await self.open_sessions.bookmarks.find(session_id)
             if opened.conversation.find(message_of(mark)) is None and message_of(mark):
                 await opened.conversation.fill()
             self._leave_prompt()
-            left = self.desk.shown
-            self.desk.show(opened)
+            left = self.open_sessions.shown
+            self.open_sessions.show(opened)
             self._bring_along(left, is_resumed=is_resumed)
-        self.prompt_input.load_draft(self.desk.drafts.text(session_id))
+        self.prompt_input.load_draft(self.open_sessions.drafts.text(session_id))
         self.show_session()
         self.prompt_input.focus()
         if mark:
@@ -130,20 +130,22 @@ class ChatSessions(ChatTurns):
         if left.conversation.messages or not left.is_waiting:
             return
         waiting, left.queue = left.queue, []
-        typed = self.desk.drafts.text("")
+        typed = self.open_sessions.drafts.text("")
         if is_resumed:
-            self.desk.shown.queue += waiting
-            self.desk.drafts.note("", typed)
-            if not self.desk.has_to_wait:  # the server was found meanwhile
+            self.open_sessions.shown.queue += waiting
+            self.open_sessions.drafts.note("", typed)
+            if not self.open_sessions.has_to_wait:  # the server was found meanwhile
                 self.send_waiting()
         else:
             texts = [*(one.text for one in waiting), typed]
-            self.desk.drafts.note("", BETWEEN.join(one for one in texts if one))
+            self.open_sessions.drafts.note("", BETWEEN.join(one for one in texts if one))
 
     def _send(self, opened: OpenSession, text: str) -> None:
         """Send what waited; where it begins its session, it is no draft of a new one any more."""
         if not opened.conversation.messages:
-            self.desk.drafts.note("", "" if opened is self.desk.shown else self.desk.drafts.text(""))
+            self.open_sessions.drafts.note(
+                "", "" if opened is self.open_sessions.shown else self.open_sessions.drafts.text("")
+            )
         super()._send(opened, text)
 
     def _leave_prompt(self) -> None:
@@ -159,12 +161,12 @@ class ChatSessions(ChatTurns):
         """Keep what is typed, and what waits, with the session that it was typed in."""
         self._keeping = None
         self._kept_waiting = self._waiting
-        self.desk.drafts.note(self.drafted_in(), self.prompt_input.full_text, self._kept_waiting)
+        self.open_sessions.drafts.note(self.drafted_in(), self.prompt_input.full_text, self._kept_waiting)
         self.begin_work(self._write_drafts, "draft", is_only=False)
 
     @property
     def _waiting(self) -> tuple[str, ...]:
-        return tuple(queued.text for queued in self.desk.shown.queue)
+        return tuple(queued.text for queued in self.open_sessions.shown.queue)
 
     def show_queue(self) -> None:
         """Show what waits above the prompt, and keep it."""
@@ -175,9 +177,9 @@ class ChatSessions(ChatTurns):
     def _show_begun(self, conversation: Conversation, event: AnswerBegun, *, is_shown: bool) -> None:
         """Show that an answer has begun; behind another session, what waited there is no draft any more."""
         super()._show_begun(conversation, event, is_shown=is_shown)
-        opened = next((one for one in self.desk.asking if one.conversation is conversation), None)
+        opened = next((one for one in self.open_sessions.asking if one.conversation is conversation), None)
         if opened is not None and not is_shown:
-            drafts, session_id = self.desk.drafts, conversation.header.session_id
+            drafts, session_id = self.open_sessions.drafts, conversation.header.session_id
             drafts.note(session_id, drafts.text(session_id), [queued.text for queued in opened.queue])
             self.begin_work(self._write_drafts, "draft", is_only=False)
 
@@ -185,23 +187,25 @@ class ChatSessions(ChatTurns):
         """Keep where one is reading in the session that is shown."""
         self._marking = None
         mark = bookmark(self.log_view)
-        if not self.desk.bookmarks.is_at(self.conversation_id, mark):
-            self.desk.bookmarks.note(self.conversation_id, mark)
+        if not self.open_sessions.bookmarks.is_at(self.conversation_id, mark):
+            self.open_sessions.bookmarks.note(self.conversation_id, mark)
             self.begin_work(self._write_bookmarks, "draft", is_only=False)
 
     def _mark_soon(self) -> None:
         """Note where one is once the log has come to rest; following an answer is no movement."""
-        is_at_end = self.log_view.is_following and self.desk.bookmarks.is_at(self.conversation_id, "")
+        is_at_end = self.log_view.is_following and self.open_sessions.bookmarks.is_at(
+            self.conversation_id, ""
+        )
         if self._marking is None and not is_at_end:
             self._marking = self.set_timer(REST_S, self.note_bookmark)
 
     async def _write_bookmarks(self) -> None:
         with suppress(LMChatError):
-            await self.desk.bookmarks.write()
+            await self.open_sessions.bookmarks.write()
 
     def drafted_in(self) -> str:
         """Return the session that is typed in, empty for a new one."""
-        conversation = self.desk.shown.conversation
+        conversation = self.open_sessions.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
 
     @on(PromptInput.Drafted)
@@ -213,7 +217,7 @@ class ChatSessions(ChatTurns):
     def _keep(self) -> None:
         """Write what is typed; what was just sent stays a draft until it is on the disk as a prompt."""
         self._keeping = None
-        opened = self.desk.shown
+        opened = self.open_sessions.shown
         if opened.is_asking and not opened.conversation.is_running:
             self.keep_typed()
         else:
@@ -222,11 +226,11 @@ class ChatSessions(ChatTurns):
     async def _write_drafts(self) -> None:
         """Write drafts; where that fails they are still in memory, and the store's own warning stands."""
         with suppress(LMChatError):
-            await self.desk.drafts.write()
+            await self.open_sessions.drafts.write()
 
     def show_path(self, session: Session) -> None:
         """Show another path of the session, or a fork, at its end."""
-        self.desk.adopt(session)
+        self.open_sessions.adopt(session)
         self.show_session()
 
     @on(SessionList.Opened)

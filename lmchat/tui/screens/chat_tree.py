@@ -17,7 +17,7 @@ class ChatTree(ChatList):
         session_id = self.conversation_id
 
         async def show() -> None:
-            conversation = self.desk.shown.conversation
+            conversation = self.open_sessions.shown.conversation
             messages = await self.workspace.store.tree(session_id)
             names = await self.workspace.store.branch_names(session_id)
             await conversation.fill()
@@ -39,7 +39,7 @@ class ChatTree(ChatList):
         """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
         if not message_id:
             return
-        if self.desk.shown.conversation.find(message_id) is None:
+        if self.open_sessions.shown.conversation.find(message_id) is None:
             self.open_session(self.conversation_id, message_id=message_id)
         else:
             self.log_view.show_message(message_id)
@@ -68,7 +68,7 @@ class ChatTree(ChatList):
 
     async def prune(self, message_id: str) -> None:
         """Hide a message with what follows it; `bring_back_last` undoes that."""
-        opened, session_id = self.desk.shown, self.conversation_id
+        opened, session_id = self.open_sessions.shown, self.conversation_id
         await self.stop_and_hold(opened)
         self.show_path(await self.workspace.store.delete_message(session_id, message_id))
         self.show_action("deleted")

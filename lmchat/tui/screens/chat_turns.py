@@ -53,8 +53,8 @@ class ChatTurns(ChatElsewhere):
     def say(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
         self.log_view.scroll_end()  # now, and not when what waits goes out: one may be reading then
-        if self.desk.has_to_wait:
-            self.desk.enqueue(text)
+        if self.open_sessions.has_to_wait:
+            self.open_sessions.enqueue(text)
             self.show_queue()
             self.show_action("queued")
             self._tell_waiting()
@@ -63,12 +63,12 @@ class ChatTurns(ChatElsewhere):
 
     def _tell_waiting(self) -> None:
         """Say so where what was sent waits for a server, and none was found."""
-        if self.desk.target is None and self.workspace.catalogue.candidates:
+        if self.open_sessions.target is None and self.workspace.catalogue.candidates:
             self.app.notify(_WAITS_FOR_SERVER, markup=False)
 
     def send_waiting(self) -> None:
         """Send what waited for a server or a model."""
-        for opened, text in self.desk.take_waiting():
+        for opened, text in self.open_sessions.take_waiting():
             self._send(opened, text)
         self.show_queue()
 
@@ -77,13 +77,13 @@ class ChatTurns(ChatElsewhere):
 
     def run_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
         """Begin a turn in its worker; where it is refused, `text` is kept."""
-        opened = opened or self.desk.shown
+        opened = opened or self.open_sessions.shown
         if self.is_leaving:
             opened.hold(text)  # it is kept as a draft
             return
         try:
             opened.require_rest()
-            how = self.desk.how_to_ask()
+            how = self.open_sessions.how_to_ask()
         except LMChatError as error:
             self._refused(opened, error, text)
             return
@@ -96,7 +96,7 @@ class ChatTurns(ChatElsewhere):
 
     def stop_turn(self) -> bool:
         """Stop the answer of the shown session; tell whether there was one that was not being stopped yet."""
-        opened = self.desk.shown
+        opened = self.open_sessions.shown
         if not opened.is_busy or opened.is_stopping:
             return False
         self._stop(opened)
@@ -104,7 +104,7 @@ class ChatTurns(ChatElsewhere):
 
     async def stop_all(self) -> None:
         """Stop all answers and wait until they are kept."""
-        turns = [worker for opened in self.desk.asking for worker in self._stop(opened)]
+        turns = [worker for opened in self.open_sessions.asking for worker in self._stop(opened)]
         for worker in turns:
             with suppress(WorkerError):
                 await worker.wait()
@@ -160,7 +160,7 @@ class ChatTurns(ChatElsewhere):
                 self._rest(opened, answer_id, self.workspace.clock() - began_s)
 
     async def _take(self, conversation: Conversation, event: ConversationEvent) -> None:
-        is_shown = self.desk.is_shown(conversation)
+        is_shown = self.open_sessions.is_shown(conversation)
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 if is_shown:
@@ -212,14 +212,14 @@ class ChatTurns(ChatElsewhere):
         if self.is_leaving or not self.is_mounted:
             return
         conversation = opened.conversation
-        self.workspace.monitor.is_streaming = bool(self.desk.streaming)
-        if self.desk.is_shown(conversation):
+        self.workspace.monitor.is_streaming = bool(self.open_sessions.streaming)
+        if self.open_sessions.is_shown(conversation):
             self._show_end(conversation, answer_id)
         answer, turn = conversation.find(answer_id), conversation.turn
-        waiting = self.desk.next_after(opened)
+        waiting = self.open_sessions.next_after(opened)
         self.show_queue()
         words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
-        is_unsaved = self.desk.keeper.is_missing(conversation.header.session_id)
+        is_unsaved = self.open_sessions.save_queue.is_missing(conversation.header.session_id)
         self.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self.show_sessions()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
@@ -250,7 +250,7 @@ class ChatTurns(ChatElsewhere):
 
     def _give_back(self, opened: OpenSession, text: str) -> None:
         """Put what was typed and not sent back into the prompt, or let it wait above it."""
-        if text and opened is self.desk.shown and not self.prompt_input.text:
+        if text and opened is self.open_sessions.shown and not self.prompt_input.text:
             self.prompt_input.put(text)
         elif text:
             opened.hold(text)
@@ -263,14 +263,14 @@ class ChatTurns(ChatElsewhere):
     @on(QueueCard.Edit)
     def edit_queued(self, event: QueueCard.Edit) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
-        parts = (self.desk.take_queued(event.index), self.prompt_input.full_text)
+        parts = (self.open_sessions.take_queued(event.index), self.prompt_input.full_text)
         self.prompt_input.put(BETWEEN.join(part for part in parts if part))
         self.show_queue()
         self.prompt_input.focus()
 
     def take_back(self) -> bool:
         """Put what waits for a server or a model back into the prompt; tell whether anything did."""
-        opened = self.desk.shown
+        opened = self.open_sessions.shown
         if not opened.is_waiting:
             return False
         self.edit_queued(QueueCard.Edit(len(opened.queue) - 1))
@@ -280,7 +280,7 @@ class ChatTurns(ChatElsewhere):
     @on(QueueCard.Remove)
     def remove_queued(self, event: QueueCard.Remove) -> None:
         """Drop a waiting message."""
-        self.desk.take_queued(event.index)
+        self.open_sessions.take_queued(event.index)
         self.show_queue()
 
 

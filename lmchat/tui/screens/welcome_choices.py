@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.services.candidates import Here
+from lmchat.services.candidates import MachineState
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 
@@ -39,7 +39,7 @@ TYPE_ADDRESS = Choice(key=ADDRESS, title="Type an address", words="A server on a
 """The choice that is always there."""
 
 
-def choices(here: Here) -> tuple[Choice, ...]:
+def choices(here: MachineState) -> tuple[Choice, ...]:
     """Return what is offered, the built-in engine first where it is installed."""
     if here.engine_command:
         missing = f"Not installed: {safe_line(here.engine_command)}"

@@ -10,9 +10,9 @@ from textual.worker import Worker
 
 from lmchat.domain.engine import ModelFile
 from lmchat.errors import LMChatError
-from lmchat.services.candidates import Place
+from lmchat.services.candidates import ServerRow
 from lmchat.services.ports import Engine
-from lmchat.services.server_launcher import Starts
+from lmchat.services.server_launcher import ServerLauncher
 from lmchat.tui.intents import CopyText, StartEngine
 from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.welcome_starts import WelcomeStarts
@@ -68,7 +68,7 @@ class WelcomeEngine(WelcomeStarts):
         """Put what installs the engine on the clipboard."""
         self.post_message(CopyText(self.here.engine_command))
 
-    def pick_file_for(self, place: Place) -> None:
+    def pick_file_for(self, place: ServerRow) -> None:
         """Let a file be chosen for the server of a place, then ask to start that."""
 
         def take(file: ModelFile | None) -> None:
@@ -79,5 +79,5 @@ class WelcomeEngine(WelcomeStarts):
 
         self.app.push_screen(FilePicker(self.here.files, verb="show the command"), take)
 
-    async def _ask_to_start_with(self, starts: Starts, place: Place, file: ModelFile) -> None:
+    async def _ask_to_start_with(self, starts: ServerLauncher, place: ServerRow, file: ModelFile) -> None:
         self.ask_to_start(await starts.with_file(place.candidate, place.program, file.path))

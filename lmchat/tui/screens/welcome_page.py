@@ -13,7 +13,15 @@ from textual.getters import query_one
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate
-from lmchat.services.candidates import NOTHING, Here, Place, advice, first_step, headline, places
+from lmchat.services.candidates import (
+    NOTHING,
+    MachineState,
+    ServerRow,
+    advice,
+    first_step,
+    headline,
+    server_rows,
+)
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
@@ -56,9 +64,9 @@ class WelcomePage(PatientScreen[None]):
         self._words = ("", "")
         self.candidates: tuple[Candidate, ...] = ()
         """What the last look found."""
-        self.places: tuple[Place, ...] = ()
+        self.places: tuple[ServerRow, ...] = ()
         """The same, with what can be done there."""
-        self.here = Here()
+        self.here = MachineState()
         """What else is known of this machine."""
         self.is_touched = False
         """Whether the user has chosen a row: until then, the first one is."""
@@ -113,7 +121,7 @@ class WelcomePage(PatientScreen[None]):
         self._shown_s = self._clock()
         self.draw()
 
-    def show_here(self, here: Here) -> None:
+    def show_here(self, here: MachineState) -> None:
         """Show what else is known of this machine."""
         self.here = here
         self.draw()
@@ -128,7 +136,7 @@ class WelcomePage(PatientScreen[None]):
 
     def draw(self) -> None:
         """Draw what has changed."""
-        self.places = places(self.candidates, self.here)
+        self.places = server_rows(self.candidates, self.here)
         if not self.can_show or not self.is_known:
             return
         near = [replace(one.candidate, next_step=one.next_step) for one in self.places]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.server import Candidate, Product, Verdict
-from lmchat.services.candidates import Place, Step
+from lmchat.services.candidates import ServerRow, Step
 from lmchat.text import safe_line
 from lmchat.tui.icons import Signs
 from lmchat.tui.screens.welcome_choices import Choice
@@ -37,7 +37,7 @@ def candidate_key(candidate: Candidate) -> str:
 
 
 def welcome_rows(
-    choices: Sequence[Choice], places: Sequence[Place], width: int, signs: Signs
+    choices: Sequence[Choice], places: Sequence[ServerRow], width: int, signs: Signs
 ) -> list[ListRow]:
     """Return the rows for a width: a table, or two rows a place where a table has no room."""
     rows: list[ListRow] = []
@@ -55,7 +55,7 @@ def tight(rows: Sequence[ListRow]) -> list[ListRow]:
     return [row for row in rows if row.pieces]
 
 
-def _places(places: Sequence[Place], width: int, signs: Signs) -> list[ListRow]:
+def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
     rule = ListRow((((signs.rule * width, FAINT),),), is_heading=True)
     name_width = min(max(12, *(cell_len(_name(one.candidate)) + 2 for one in places)), _MOST_NAME)
     found_width = max(8, *(len(one.found) + 3 for one in places))
@@ -75,7 +75,7 @@ def _places(places: Sequence[Place], width: int, signs: Signs) -> list[ListRow]:
     return rows
 
 
-def _room_of_key(place: Place) -> int:
+def _room_of_key(place: ServerRow) -> int:
     return 0 if place.step is Step.NOTHING else _KEY_WIDTH
 
 
@@ -96,7 +96,7 @@ def _key_words(number: int) -> Parts:
     return ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
 
 
-def _as_table_row(place: Place, name_width: int, found_width: int, signs: Signs) -> ListRow:
+def _as_table_row(place: ServerRow, name_width: int, found_width: int, signs: Signs) -> ListRow:
     candidate, (sign, style) = place.candidate, _sign(place, signs)
     name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
     step = safe_line(place.next_step)
@@ -110,7 +110,7 @@ def _as_table_row(place: Place, name_width: int, found_width: int, signs: Signs)
     return ListRow((parts,), key=_key(place))
 
 
-def _as_pair(place: Place, signs: Signs) -> Iterator[ListRow]:
+def _as_pair(place: ServerRow, signs: Signs) -> Iterator[ListRow]:
     candidate, (sign, style) = place.candidate, _sign(place, signs)
     name = f"{_name(candidate)} "
     port = "" if str(candidate.endpoint.port) in name else str(candidate.endpoint.port)
@@ -120,7 +120,7 @@ def _as_pair(place: Place, signs: Signs) -> Iterator[ListRow]:
         yield ListRow((((f"   {safe_line(place.next_step)}", MUTED),),), key=_key(place))
 
 
-def _sign(place: Place, signs: Signs) -> tuple[str, str]:
+def _sign(place: ServerRow, signs: Signs) -> tuple[str, str]:
     style = _WARN if place.is_starting else _STYLES.get(place.candidate.verdict, MUTED)
     return {_OK: signs.ready, _WARN: signs.degraded, _BAD: signs.down}.get(style, signs.off), style
 
@@ -132,5 +132,5 @@ def _name(candidate: Candidate) -> str:
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 
 
-def _key(place: Place) -> str | None:
+def _key(place: ServerRow) -> str | None:
     return None if place.step is Step.NOTHING else candidate_key(place.candidate)

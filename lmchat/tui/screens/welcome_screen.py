@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 
-from lmchat.services.candidates import Place, Step
+from lmchat.services.candidates import ServerRow, Step
 from lmchat.text import safe_line
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
 from lmchat.tui.screens.address_dialog import AddressDialog
@@ -98,15 +98,15 @@ class WelcomeScreen(WelcomeEngine):
                 self._take(place)
                 return
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: ServerRow) -> None:
         match place:
-            case Place(step=Step.CHOOSE):
+            case ServerRow(step=Step.CHOOSE):
                 self.post_message(ChooseCandidate(place.candidate))
-            case Place(step=Step.START, start=start) if start is not None:
+            case ServerRow(step=Step.START, start=start) if start is not None:
                 self.ask_to_start(start)
-            case Place(step=Step.START_WITH_FILE):
+            case ServerRow(step=Step.START_WITH_FILE):
                 self.pick_file_for(place)
-            case Place(step=Step.END):
+            case ServerRow(step=Step.END):
                 self.ask_to_end(place)
             case _:
                 self.post_message(LookNow())

@@ -12,8 +12,8 @@ from textual.worker import Worker
 from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
-from lmchat.services.candidates import Place
-from lmchat.services.server_launcher import Run, Starts
+from lmchat.services.candidates import ServerRow
+from lmchat.services.server_launcher import Run, ServerLauncher
 from lmchat.services.workspace import Workspace
 from lmchat.tui.intents import ChooseCandidate, LookNow, StartFailed
 from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
@@ -34,7 +34,9 @@ class WelcomeStarts(WelcomePage):
         """Without a workspace, the page only shows what it is handed."""
         super().__init__(clock)
         self.workspace = workspace
-        self.starts: Starts | None = workspace.make_starts() if workspace and workspace.make_starts else None
+        self.starts: ServerLauncher | None = (
+            workspace.make_launcher() if workspace and workspace.make_launcher else None
+        )
 
     def show(
         self,
@@ -71,7 +73,7 @@ class WelcomeStarts(WelcomePage):
                 )
                 self.app.notify(words, timeout=_READING_S, markup=False)
 
-    async def _look_here(self, starts: Starts) -> None:
+    async def _look_here(self, starts: ServerLauncher) -> None:
         """See what is installed and what runs."""
         await starts.look()
         self.show_here(
@@ -98,7 +100,7 @@ class WelcomeStarts(WelcomePage):
 
         self.app.push_screen(StartDialog(start), answer)
 
-    def ask_to_end(self, place: Place) -> None:
+    def ask_to_end(self, place: ServerRow) -> None:
         """End what was started and does not answer, if the user says so."""
         starts = self.starts
         run = (
@@ -109,7 +111,7 @@ class WelcomeStarts(WelcomePage):
         if starts is None or run is None:
             return
 
-        async def end(starts: Starts, run: Run) -> None:
+        async def end(starts: ServerLauncher, run: Run) -> None:
             await starts.end(run)
             if self.workspace is not None:
                 self.workspace.catalogue.forget(run.start.endpoint)
@@ -121,7 +123,7 @@ class WelcomeStarts(WelcomePage):
 
         self.app.push_screen(EndDialog(run.start, log_file=str(run.program.log_file)), answer)
 
-    async def _run(self, starts: Starts, start: ServerStart) -> None:
+    async def _run(self, starts: ServerLauncher, start: ServerStart) -> None:
         """Run it until it ends; the server that it starts is found by the ordinary look."""
         app, catalogue = self.app, self.workspace.catalogue if self.workspace else None
         if catalogue is not None:

@@ -53,7 +53,7 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
         last = seen.desk.remembered[-1]
     async with situation.run(tmp_path, places, remembered=last) as seen:
         await seen.goes_on()
-        assert seen.app.desk.target.model_id == "tiny.gguf"
+        assert seen.app.open_sessions.target.model_id == "tiny.gguf"
 
 
 async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp_path, start, picture):

@@ -57,7 +57,7 @@ async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tm
         seen.places(4711, start(lm_studio))
         seen.time_passes()
         await seen.chats()
-        assert seen.app.desk.target.endpoint.port == 4711
+        assert seen.app.open_sessions.target.endpoint.port == 4711
 
 
 async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture, pictures):
@@ -107,7 +107,7 @@ async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_
         memory.append("gemma-3-4b")
         seen.time_passes()
         await seen.chats()
-        assert seen.app.desk.target.model_id == "gemma-3-4b"
+        assert seen.app.open_sessions.target.model_id == "gemma-3-4b"
 
 
 async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionUnreadable, StoreUnavailable
-from lmchat.services.save_queue import Keeper
+from lmchat.services.save_queue import SaveQueue
 from tests.support.waiting import until
 
 
@@ -87,36 +87,36 @@ FULL = StoreUnavailable("The disk is full.")
 
 async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_back():
     disk = Disk(broken={"a": FULL})
-    keeper = Keeper(disk)
-    await keeper.append(header("a"), prompt("1"))
-    await keeper.finish(header("a"), ended("2"))
-    assert keeper.warning is FULL
-    assert keeper.is_missing("a")
+    save_queue = SaveQueue(disk)
+    await save_queue.append(header("a"), prompt("1"))
+    await save_queue.finish(header("a"), ended("2"))
+    assert save_queue.warning is FULL
+    assert save_queue.is_missing("a")
     disk.broken.clear()
-    await keeper.append(header("a"), prompt("3"))
+    await save_queue.append(header("a"), prompt("3"))
     assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
-    assert keeper.warning is None
-    assert not keeper.is_missing("a")
+    assert save_queue.warning is None
+    assert not save_queue.is_missing("a")
 
 
 async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes_anything():
     disk = Disk(broken={"a": FULL})
-    keeper = Keeper(disk, again_s=0.01)
-    await keeper.append(header("a"), prompt("1"))
-    await keeper.finish(header("a"), ended("2"))
+    save_queue = SaveQueue(disk, again_s=0.01)
+    await save_queue.append(header("a"), prompt("1"))
+    await save_queue.finish(header("a"), ended("2"))
     disk.begins.clear()
     await disk.begins.wait()  # it is tried while the disk is away, and again
     disk.broken.clear()
-    await until(lambda: keeper.warning is None, "the end of the warning")
+    await until(lambda: save_queue.warning is None, "the end of the warning")
     assert disk.written == [("a", "1"), ("a", "2")]
-    assert not keeper.is_missing("a")
+    assert not save_queue.is_missing("a")
 
 
 async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
     disk = Disk(gate=asyncio.Event())
-    keeper = Keeper(disk)
+    save_queue = SaveQueue(disk)
     writes = [
-        asyncio.create_task(keeper.finish(header(name), ended(f"{name}{number}")))
+        asyncio.create_task(save_queue.finish(header(name), ended(f"{name}{number}")))
         for number in range(3)
         for name in "ab"
     ]
@@ -129,51 +129,51 @@ async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
 
 async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
     disk = Disk(broken={"a": SessionUnreadable("This one is damaged.")})
-    keeper = Keeper(disk)
-    await keeper.append(header("a"), prompt("1"))
-    await keeper.append(header("b"), prompt("2"))
+    save_queue = SaveQueue(disk)
+    await save_queue.append(header("a"), prompt("1"))
+    await save_queue.append(header("b"), prompt("2"))
     assert disk.written == [("b", "2")]
-    assert keeper.warning is not None
-    assert keeper.is_missing("a")
+    assert save_queue.warning is not None
+    assert save_queue.is_missing("a")
 
 
 async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_write():
     disk = Disk(gate=asyncio.Event())
-    keeper = Keeper(disk)
-    task = asyncio.create_task(keeper.append(header("a"), prompt("1")))
+    save_queue = SaveQueue(disk)
+    task = asyncio.create_task(save_queue.append(header("a"), prompt("1")))
     await disk.begins.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     disk.gate.set()
-    await keeper.catch_up()
+    await save_queue.catch_up()
     assert disk.written == [("a", "1")]
 
 
 async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():
     disk = Disk(broken={"a": FULL})
-    keeper = Keeper(disk)
-    await keeper.append(header("a"), prompt("1"))
-    await keeper.begin_answer(header("a"), ended("2"))
-    await keeper.begin_answer(header("b"), ended("3"))
+    save_queue = SaveQueue(disk)
+    await save_queue.append(header("a"), prompt("1"))
+    await save_queue.begin_answer(header("a"), ended("2"))
+    await save_queue.begin_answer(header("b"), ended("3"))
     assert disk.begun == [("a", False), ("b", True)]
 
 
 async def test_figures_that_cannot_be_kept_are_worth_no_warning():
-    keeper = Keeper(Disk())
-    await keeper.add_ledger(object())
-    assert keeper.warning is None
+    save_queue = SaveQueue(Disk())
+    await save_queue.add_ledger(object())
+    assert save_queue.warning is None
 
 
 async def test_an_answer_that_ends_while_what_it_follows_is_looked_for_is_written_whole_and_once():
     disk = Disk(look=asyncio.Event())
-    keeper = Keeper(disk)
+    save_queue = SaveQueue(disk)
     said = replace(prompt("1"), message_id="p")
     begun = replace(ended("begun"), message_id="m", parent_id="p")
-    await keeper.begin_answer(header("a"), begun, [said])
-    await keeper.add_pieces("m", [("text", "Hel")])  # its file was gone
+    await save_queue.begin_answer(header("a"), begun, [said])
+    await save_queue.add_pieces("m", [("text", "Hel")])  # its file was gone
     await disk.begins.wait()
-    end = asyncio.create_task(keeper.finish(header("a"), replace(begun, model="ended"), [said]))
+    end = asyncio.create_task(save_queue.finish(header("a"), replace(begun, model="ended"), [said]))
     await asyncio.sleep(0)
     disk.look.set()
     await end

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
-from lmchat.services.server_launcher import Starts
+from lmchat.services.server_launcher import ServerLauncher
 from tests.support.scripted_backend import candidate
 
 FREE = ServerStart(
@@ -51,7 +51,7 @@ def starts_of(*programs):
     async def free_port(first):
         return first + 3
 
-    return Starts(find=find, run=run, free_port=free_port, clock=lambda: 100.0)
+    return ServerLauncher(find=find, run=run, free_port=free_port, clock=lambda: 100.0)
 
 
 @pytest.mark.parametrize(

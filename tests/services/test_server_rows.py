@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.services.candidates import WHERE_TO_GET, Here, Step, places
+from lmchat.services.candidates import WHERE_TO_GET, MachineState, Step, server_rows
 from lmchat.services.server_launcher import Run
 from tests.support.scripted_backend import candidate
 
@@ -34,9 +34,9 @@ FILE = ModelFile(path=Path("/m/a.gguf"), name="a", size_bytes=1)
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
-def found(product: Product, verdict: Verdict = Verdict.REFUSED, here: Here | None = None, **more):
-    here = here or Here(installed=(OLLAMA, LMS, LLAMA, JAN))
-    (place,) = places([candidate(verdict, product=product, next_step="Its own step", **more)], here)
+def found(product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more):
+    here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
+    (place,) = server_rows([candidate(verdict, product=product, next_step="Its own step", **more)], here)
     return place
 
 
@@ -54,7 +54,7 @@ def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
 
 
 def test_without_its_command_the_step_of_the_look_stays():
-    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF, Here(installed=()))
+    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF, MachineState(installed=()))
     assert (place.next_step, place.step, place.is_here) == ("Its own step", Step.NOTHING, True)
 
 
@@ -64,14 +64,14 @@ def test_an_application_tells_where_to_press():
 
 def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
     assert found(Product.LLAMA_CPP).step is Step.NOTHING
-    here = Here(installed=(LLAMA,), files=(FILE,))
+    here = MachineState(installed=(LLAMA,), files=(FILE,))
     place = found(Product.LLAMA_CPP, here=here)
     assert (place.step, place.program) == (Step.START_WITH_FILE, "/usr/bin/llama-server")
 
 
 @pytest.mark.parametrize("product", WHERE_TO_GET)
 def test_what_is_not_installed_says_where_to_get_it(product):
-    place = found(product, here=Here(installed=()))
+    place = found(product, here=MachineState(installed=()))
     assert (place.found, place.step, place.is_here) == ("refused", Step.NOTHING, False)
     assert place.next_step == WHERE_TO_GET[product]
 
@@ -79,12 +79,12 @@ def test_what_is_not_installed_says_where_to_get_it(product):
 @pytest.mark.parametrize("installed", [OLLAMA, LLAMA])
 def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started(installed):
     relative = replace(installed, program="./server", start=installed.start and ("./server", "serve"))
-    here = Here(installed=(relative,), files=(FILE,))
+    here = MachineState(installed=(relative,), files=(FILE,))
     assert found(installed.product, here=here).step is Step.NOTHING
 
 
 def test_before_anybody_has_looked_nothing_is_said_of_it():
-    place = found(Product.OLLAMA, here=Here())
+    place = found(Product.OLLAMA, here=MachineState())
     assert (place.found, place.next_step) == ("refused", "Its own step")
 
 
@@ -114,7 +114,7 @@ def test_what_was_started_says_so_until_it_answers():
         endpoint=candidate().endpoint,
         lifetime=Lifetime.FREE,
     )
-    here = Here(installed=(OLLAMA,), running=(Run(start=start, program=Runs(), began_s=0),))
+    here = MachineState(installed=(OLLAMA,), running=(Run(start=start, program=Runs(), began_s=0),))
     place = found(Product.OLLAMA, here=here)
     assert (place.found, place.next_step, place.step) == (
         "starting",
@@ -125,7 +125,7 @@ def test_what_was_started_says_so_until_it_answers():
 
 
 def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_equals():
-    here = Here(installed=(OLLAMA, JAN))
+    here = MachineState(installed=(OLLAMA, JAN))
     look = [
         candidate(Verdict.REFUSED, product=Product.VLLM),
         candidate(Verdict.REFUSED, product=Product.JAN),
@@ -133,7 +133,7 @@ def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_
         candidate(Verdict.REFUSED, product=Product.SGLANG),
         candidate(Verdict.REFUSED, product=Product.OLLAMA),
     ]
-    assert [place.candidate.product for place in places(look, here)] == [
+    assert [place.candidate.product for place in server_rows(look, here)] == [
         *(Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM, Product.SGLANG)
     ]
 

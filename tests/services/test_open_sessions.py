@@ -1,0 +1,200 @@
+"""What lies open: live sessions, the queue, how the next turn is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.config.settings import ChatSettings, Profile
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, Role
+from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.storage.sessions import SessionStore
+from tests.support.scripted_backend import ScriptedBackend, answer, target
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = SessionStore(tmp_path / "sessions.db")
+    yield store
+    await store.aclose()
+
+
+def make(store, *scripts, **chat) -> OpenSessions:
+    sessions = OpenSessions(chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store)
+    sessions.target = target()
+    return sessions
+
+
+async def run(opened, sessions, text: str) -> None:
+    """Ask, as the screen does, and read to the end."""
+    async with aclosing(opened.conversation.send(text, sessions.how_to_ask())) as events:
+        async for _ in events:
+            pass
+
+
+async def test_without_server_or_model_asking_is_refused_with_the_next_step(store):
+    sessions = make(store)
+    sessions.target = None
+    with pytest.raises(RequestInvalid, match="No model server") as refused:
+        sessions.how_to_ask()
+    assert "F5" in refused.value.hint
+    sessions.target = type(target())(endpoint=target().endpoint, product=target().product)
+    with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
+        sessions.how_to_ask()
+
+
+async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
+    gate = asyncio.Event()
+    sessions = make(store, [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")])
+    first = sessions.shown
+    task = asyncio.create_task(run(first, sessions, "one"))
+    await sessions._backend.asked.wait()
+    sessions.enqueue("two")
+    sessions.begin()
+    session_id = first.conversation.header.session_id
+    assert sessions.streaming == {session_id}
+    assert await sessions.fetch(session_id) is first
+    stored = await store.open_session(session_id)
+    assert sessions.adopt(stored) is first
+    assert [one.text for one in first.queue] == ["two"]
+    gate.set()
+    await task
+    assert [m.text for m in first.conversation.messages] == ["one", "Let"]
+
+
+async def test_an_ended_session_is_read_from_the_disk_again(store):
+    sessions = make(store)
+    first = sessions.shown
+    await run(first, sessions, "one")
+    sessions.begin()
+    again = await sessions.open(first.conversation.header.session_id)
+    assert again is not first
+    assert [m.text for m in again.conversation.messages] == ["one", "Lettuce does well."]
+
+
+async def test_a_session_that_is_not_on_the_disk_is_kept_open(store):
+    sessions = make(store)
+    first = sessions.shown
+
+    async def full(*_args):
+        raise StoreUnavailable("full")
+
+    real, store.append, store.finish = (store.append, store.finish), full, full
+    await run(first, sessions, "one")
+    sessions.begin()
+    assert await sessions.fetch(first.conversation.header.session_id) is first
+    assert [one.session_id for one in sessions.unsaved()] == [first.conversation.header.session_id]
+    store.append, store.finish = real
+    await sessions.settle()
+    assert sessions.unsaved() == []
+    assert len((await store.open_session(first.conversation.header.session_id)).messages) == 2
+
+
+async def test_the_queue_goes_out_in_order_after_a_good_end_and_is_held_after_a_bad_one(store):
+    sessions = make(store, answer("A"), [ServerUnavailable("away")], answer("B"))
+    opened = sessions.shown
+    await run(opened, sessions, "one")
+    sessions.enqueue("two")
+    sessions.enqueue("three")
+    assert sessions.next_after(opened) == "two"
+    await run(opened, sessions, "two")
+    assert opened.conversation.turn.state is AnswerState.FAILED
+    assert sessions.next_after(opened) is None
+    assert [(one.text, one.is_held) for one in opened.queue] == [("three", True)]
+    await run(opened, sessions, "four")
+    assert sessions.next_after(opened) == "three"
+
+
+async def test_a_refused_text_waits_first(store):
+    sessions = make(store)
+    sessions.enqueue("later")
+    sessions.shown.hold("refused")
+    assert [(one.text, one.is_held) for one in sessions.shown.queue] == [("refused", True), ("later", True)]
+
+
+async def test_taking_what_has_just_gone_out_takes_nothing(store):
+    sessions = make(store)
+    sessions.enqueue("one")
+    assert sessions.take_queued(3) == ""
+    assert sessions.take_queued(0) == "one"
+    assert sessions.take_queued(0) == ""
+
+
+async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_shown(store):
+    sessions = make(store)
+    first = sessions.shown
+    sessions.begin()
+    await run(first, sessions, "one")
+    sessions.next_after(first)
+    session_id = first.conversation.header.session_id
+    assert sessions.unread == {session_id}
+    await sessions.open(session_id)
+    assert sessions.unread == set()
+
+
+async def test_one_turn_a_session(store):
+    sessions = make(store)
+    sessions.shown.is_asking = True
+    with pytest.raises(RequestInvalid, match="still on its way"):
+        sessions.shown.require_rest()
+
+
+async def test_a_profile_changes_only_what_it_names(store):
+    sessions = make(store, temperature=0.7, system_prompt="Be kind.")
+    sessions.use_profile(Profile(max_tokens=50))
+    sampling = sessions.how_to_ask().sampling
+    assert (sampling.temperature, sampling.max_tokens, sessions.chat.system_prompt) == (
+        0.7,
+        50,
+        "Be kind.",
+    )
+
+
+async def test_of_two_profiles_the_second_does_not_inherit_from_the_first(store):
+    sessions = make(store, temperature=0.7, system_prompt="Be kind.")
+    sessions.use_profile(Profile(temperature=0.1, system_prompt=""))
+    assert sessions.chat.system_prompt == "", "set to nothing is set"
+    sessions.use_profile(Profile(max_tokens=50))
+    assert (sessions.chat.temperature, sessions.chat.max_tokens, sessions.chat.system_prompt) == (
+        0.7,
+        50,
+        "Be kind.",
+    )
+
+
+async def test_a_zero_of_a_profile_is_a_value(store):
+    sessions = make(store, temperature=0.7)
+    sessions.use_profile(Profile(temperature=0.0))
+    assert sessions.how_to_ask().sampling.temperature == 0.0
+
+
+async def test_a_refused_first_prompt_leaves_no_session_and_no_title(store):
+    sessions = make(store, system_prompt="Be kind.", auto_truncate=False)
+    sessions.target = target(context_loaded=100)
+    with pytest.raises(RequestInvalid, match="tokens"):
+        await run(sessions.shown, sessions, "word " * 400 + "\n")
+    assert await store.list_sessions() == ()
+    assert sessions.shown.conversation.header.title == ""
+
+
+async def test_the_system_prompt_is_the_last_one_on_the_path(store):
+    sessions = make(store, answer("A"), answer("B"), system_prompt="One.")
+    await run(sessions.shown, sessions, "x")
+    await sessions.shown.conversation.set_system_prompt("Two.")
+    await run(sessions.shown, sessions, "y")
+    asked = sessions._backend.requests
+    assert [request.messages[0].text for request in asked] == ["One.", "Two."]
+    assert [m.role for m in asked[1].messages].count(Role.SYSTEM) == 1
+
+
+async def test_what_is_held_stays_when_what_was_said_after_it_goes_out_with_a_model(store):
+    sessions = make(store)
+    sessions.enqueue("held")
+    sessions.hold_waiting()
+    sessions.enqueue("new")
+    assert [text for _, text in sessions.take_waiting()] == ["new"]
+    assert [one.text for one in sessions.shown.queue] == ["held"]
