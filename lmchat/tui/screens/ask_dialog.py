@@ -37,11 +37,9 @@ class AskDialog(Dialog[str | None]):
         self._verb = verb
 
     def title_text(self) -> str:
-        """Return the question."""
         return self._title
 
     def hints(self) -> Iterable[Hint]:
-        """Return the verb of Enter."""
         return (("Enter", self._verb),)
 
     def compose_content(self) -> Iterable[Widget]:
@@ -52,7 +50,6 @@ class AskDialog(Dialog[str | None]):
         yield Static("", classes="verdict gap")
 
     def on_mount(self) -> None:
-        """Take what was typed while the input was being made."""
         self.add_class("-small")
         self._has_input = True
         self.add_typed(self._early)
@@ -116,19 +113,15 @@ class ConfirmDialog(Dialog[bool | None]):
         self._title, self._text, self._verb = safe_line(title), safe_text(text), verb
 
     def title_text(self) -> str:
-        """Return the question."""
         return self._title
 
     def hints(self) -> Iterable[Hint]:
-        """Return the verb of Enter."""
         return (("Enter", self._verb),)
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return what there is to know."""
         yield Static(content(((self._text, ""),)), classes="words gap")
 
     def on_mount(self) -> None:
-        """Take little room."""
         self.add_class("-small")
 
     def action_confirm(self) -> None:

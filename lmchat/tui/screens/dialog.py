@@ -40,22 +40,18 @@ class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
     """What Esc does."""
 
     def compose(self) -> ComposeResult:
-        """Title, content, keys."""
         with Vertical(classes="dialog"):
             yield Line([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
             yield from self.compose_content()
             yield Line(_hints(tuple(self.hints())), _hints((("Esc", self.leave_word),))[0], id="dialog-keys")
 
     def title_text(self) -> str:
-        """Return the words of the first row; they have passed the filter."""
         return self.TITLE_TEXT
 
     def hints(self) -> Iterable[Hint]:
-        """Return the keys, but for Esc."""
         return self.HINTS
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return what stands between title and keys."""
         return ()
 
     def show_title(self, *figures: str) -> None:
@@ -112,7 +108,6 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.fit(self.list, self._list_height)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Use the room of the new size."""
         del event
         self.call_after_refresh(self._use_room)
 

@@ -39,11 +39,9 @@ class ExportDialog(AskDialog):
         self._extras = {REASONING: wish.with_reasoning, BRANCHES: wish.with_branches}
 
     def hints(self) -> Iterable[Hint]:
-        """Return the keys that say what is to be in the file."""
         return (*super().hints(), ("^R", "thoughts"), ("^B", "branches"))
 
     def on_mount(self) -> None:
-        """Say what will be in it."""
         super().on_mount()
         self._tell()
 

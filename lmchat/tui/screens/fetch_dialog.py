@@ -29,21 +29,17 @@ class FetchDialog(Dialog[None]):
         self._figures = Line(classes="gap")
 
     def title_text(self) -> str:
-        """Return what is fetched."""
         return f"Fetching {self._name}"
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return a meter and its figures."""
         yield self._bar
         yield self._figures
 
     def on_mount(self) -> None:
-        """Take little room."""
         self.add_class("-small")
         self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
-        """Fit the meter to the new width."""
         self.call_after_refresh(self._draw)
 
     def show_progress(self, progress: FetchProgress) -> None:

@@ -38,17 +38,14 @@ class FilePicker(ListDialog[ModelFile | None]):
         self._verb = verb
 
     def hints(self) -> Iterable[Hint]:
-        """Return what Enter does."""
         return (("Enter", self._verb), ("↑ ↓", "choose"))
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return filter, heads of the columns and list."""
         yield Field(placeholder="Type a part of a name")
         yield Line(classes="columns gap")
         yield RowList()
 
     def on_mount(self) -> None:
-        """Show all files."""
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:

@@ -62,12 +62,10 @@ class HelpScreen(ListDialog[None]):
         self._keys = keys or {}
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return filter and list."""
         yield Field(placeholder="Type a word or a key")
         yield RowList()
 
     def on_mount(self) -> None:
-        """Show all."""
         self.call_after_refresh(self.draw)
 
     @on(Input.Changed)

@@ -45,7 +45,6 @@ class KeyDialog(Dialog[str | None]):
         self._is_rejected = is_rejected
 
     def title_text(self) -> str:
-        """Say who wants a key."""
         is_known = self._product is not Product.OPENAI_COMPATIBLE
         return f"{self._product.value if is_known else 'The server'} wants a key"
 
@@ -57,7 +56,6 @@ class KeyDialog(Dialog[str | None]):
         yield Static("", classes="verdict gap")
 
     def on_mount(self) -> None:
-        """Say what became of an earlier key."""
         self.add_class("-small")
         if self._is_rejected:
             self.show_verdict("The key used so far was refused.", is_good=False)

@@ -35,11 +35,9 @@ class LinksDialog(ListDialog[str | None]):
         self._links = links
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the list."""
         yield RowList()
 
     def on_mount(self) -> None:
-        """Show that the keys go to the list."""
         self.list.set_focused(has_keys=True)
         self.call_after_refresh(self.draw)
 

@@ -65,11 +65,9 @@ class MessageTree(ListDialog[str | None]):
         self._shown = TreeShown()
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the list."""
         yield RowList()
 
     def on_mount(self) -> None:
-        """Show that the keys go to the list."""
         self.list.set_focused(has_keys=True)
 
     def show(self, shown: TreeShown) -> None:

@@ -329,11 +329,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._typed = ""
 
     def title_text(self) -> str:
-        """Return why it comes, else what it lists."""
         return self.reason or self.TITLE_TEXT
 
     def hints(self) -> Iterable[Hint]:
-        """Return what its keys do."""
         return self.FIRST_HINTS if self.reason else self.HINTS
 
     @property
@@ -342,7 +340,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return filter, heads of the columns, list and what the signs mean."""
         digits = ", or 1 to 9 for a recent one" if self._table.recent("1") else ""
         yield Field(placeholder=f"Type a part of a name{digits}")
         yield Line(classes="columns gap")
@@ -350,7 +347,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         yield Line(classes="legend")
 
     def on_mount(self) -> None:
-        """Choose the model in use."""
         signs = signs_for(self)
         legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
         self.query_one(".legend", Line).show([content(((legend, MUTED),))])

@@ -53,13 +53,11 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self._is_answered = False
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return input, what filters there are, and the hits."""
         yield Field(self._query, placeholder='Words, or "a phrase"', id="search-field")
         yield Line([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
         yield RowList()
 
     def on_mount(self) -> None:
-        """Search at once where something is given."""
         self.call_after_refresh(self.fit_list, _LIST_ROWS)
         if self._query:
             self.post_message(Search(self._query))

@@ -31,11 +31,9 @@ class TextDialog(Dialog[None]):
         self._given = text
 
     def title_text(self) -> str:
-        """Return the title."""
         return self._title
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the text."""
         shown = (
             Content(safe_text(self._given))
             if isinstance(self._given, str)
@@ -45,12 +43,10 @@ class TextDialog(Dialog[None]):
             yield Static(shown)
 
     def on_mount(self) -> None:
-        """Say the note."""
         fit_scrollbar(self.query_one(VerticalScroll))
         self.call_after_refresh(self.show_title, self._note)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Use the room of the new size."""
         del event
         self.call_after_refresh(self._fit_text)
 

@@ -45,11 +45,9 @@ class TrashDialog(ListDialog[None]):
         self._headers: tuple[SessionHeader, ...] | None = None
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the list."""
         yield RowList()
 
     def on_mount(self) -> None:
-        """Show that the keys go to the list."""
         self.list.set_focused(has_keys=True)
 
     def show(self, headers: Sequence[SessionHeader]) -> None:

@@ -48,7 +48,6 @@ class Field(Horizontal):
         self._value, self._placeholder, self._is_masked = value, placeholder, is_masked
 
     def compose(self) -> ComposeResult:
-        """The input and the text at its right."""
         yield TextLine(
             safe_text(self._value),
             placeholder=self._placeholder,
@@ -59,7 +58,6 @@ class Field(Horizontal):
         yield Static("", classes="note")
 
     def on_mount(self) -> None:
-        """Blink only where things may move."""
         self.input.cursor_blink = self.app.animation_level != "none"
 
     @property
@@ -81,7 +79,6 @@ class SessionFilter(TextLine):
         super().__init__(compact=True, select_on_focus=False)
 
     def on_mount(self) -> None:
-        """Blink only where things may move."""
         self.cursor_blink = self.app.animation_level != "none"
 
     def begin(self) -> None:

@@ -30,7 +30,6 @@ class FindBar(Horizontal):
     _field = query_one(Field)
 
     def compose(self) -> ComposeResult:
-        """The input."""
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:

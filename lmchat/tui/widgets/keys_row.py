@@ -50,7 +50,6 @@ class KeysRow(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the hints that fit."""
         width = self.content_size.width
         left, right = self._fitting(width)
         gap = width - _length(left) - _length(right)
@@ -58,7 +57,6 @@ class KeysRow(Widget):
         return plain(line) if signs_for(self).cut.isascii() else line
 
     def on_click(self, event: events.Click) -> None:
-        """Press the key of the hint that was clicked."""
         width = self.content_size.width
         left, right = self._fitting(width)
         x = event.get_content_offset_capture(self).x

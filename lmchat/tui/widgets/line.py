@@ -97,7 +97,6 @@ class Line(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        """Return the text in exactly the width there is."""
         return fit(self._pieces, self._right, self.content_size.width, signs_for(self).cut)
 
 

@@ -28,7 +28,6 @@ class Pill(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row."""
         if self._new_lines is None:
             return Content("")
         arrow, count = signs_for(self).down_arrow, self._new_lines
@@ -37,6 +36,5 @@ class Pill(Widget):
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
     def on_click(self) -> None:
-        """Ask for the end of the log."""
         if self._new_lines is not None:
             self.post_message(self.Pressed())

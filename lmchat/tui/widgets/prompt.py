@@ -41,7 +41,6 @@ class PromptStatus(Line):
             paint_soon(self)
 
     def render(self) -> Content:
-        """Return the row in exactly the width there is."""
         dot, left, right, narrow = self._state
         is_narrow = self.screen.has_class("-narrow")
         signs = signs_for(self)
@@ -65,7 +64,6 @@ class Prompt(Vertical):
     """The row above all."""
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
         yield Pill()
         with Vertical(id="prompt-card"):
             yield PromptInput(id="prompt")

@@ -182,7 +182,6 @@ class PromptInput(CalmTextArea):
         self._loaded = ""
 
     def on_mount(self) -> None:
-        """Blink only where things may move."""
         self.cursor_blink = self.app.animation_level != "none"
 
     @property

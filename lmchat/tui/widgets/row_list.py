@@ -78,7 +78,6 @@ class RowList(ScrollView):
 
         @property
         def control(self) -> RowList:
-            """The list."""
             return self.rows
 
     class EndNear(Post):
@@ -185,24 +184,20 @@ class RowList(ScrollView):
         self.scroll_to_region(region, animate=False, force=True)
 
     def on_mount(self) -> None:
-        """Draw the scrollbar with the signs that may be drawn."""
         fit_scrollbar(self)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Keep the chosen row in view."""
         del event
         self.virtual_size = Size(self.size.width, len(self._rows))
         self._reveal()
 
     def on_click(self, event: events.Click) -> None:
-        """Take the row under the mouse."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         if (index := self._index_at.get(y)) is not None:
             self._set_chosen(index)
             self.post_message(self.Taken(self, self.key))
 
     def render_line(self, y: int) -> Strip:
-        """Draw a row of the view."""
         number, width = y + self.scroll_offset.y, self.outer_size.width
         base, text = self.visual_style, Content(" " * width)
         if number < len(self._rows):

@@ -80,13 +80,11 @@ class SessionList(Vertical, can_focus=True):
         self._typed = ""
 
     def compose(self) -> ComposeResult:
-        """Heading, rows; the filter is made when it is first wanted."""
         yield Line([content((("lmchat", STRONG),))], classes="heading")
         yield Line([content((("/ search", MUTED),))], id="session-filter-hint")
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
-        """Say that there is nothing yet."""
         self._draw()
 
     def show(
@@ -205,7 +203,6 @@ class SessionList(Vertical, can_focus=True):
         self.query_one(SessionFilter).begin()
 
     def on_focus(self) -> None:
-        """Show what is chosen."""
         self._rows.set_focused(has_keys=True)
 
     def on_blur(self) -> None:
@@ -214,7 +211,6 @@ class SessionList(Vertical, can_focus=True):
         self._limit = FIRST_PART
 
     def on_resize(self, event: events.Resize) -> None:
-        """Wrap the words of an empty list anew."""
         del event
         if self._rows.key is None:
             self._draw()

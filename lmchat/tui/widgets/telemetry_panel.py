@@ -102,7 +102,6 @@ class TelemetryPanel(Widget):
         return tuple(TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the rows to the new size."""
         del event
         self._strips.clear()
         self._rows = self._all_rows(self.size.height)
@@ -114,7 +113,6 @@ class TelemetryPanel(Widget):
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row, or take it as it was drawn before."""
         if y not in self._strips:
             row, width = _at(self._rows, y), self.size.width
             text = draw(row, width, signs_for(self)) if row is not None else Content(" " * width)
