@@ -28,9 +28,9 @@ from lmchat.domain.message import (
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
-from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.view.painted import PARTIAL_STYLES
 

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from rich.style import Style
 
+from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.layout.page import Page
-from lmchat.tui.widgets.chat_log.line import Line
 from tests.support.chat_log_app import plain_page
 
 

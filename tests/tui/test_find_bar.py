@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 
-from lmchat.tui.widgets.chat_log.search.letters import MAX_CHARS
+from lmchat.tui.widgets.chat_log.matching import MAX_CHARS
 from lmchat.tui.widgets.find_bar import FindBar
 
 

@@ -10,7 +10,7 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat.tui.intents import FindNext, FindWords, ReadHit, StopFinding
-from lmchat.tui.widgets.chat_log.search.letters import MAX_CHARS
+from lmchat.tui.widgets.chat_log.matching import MAX_CHARS
 from lmchat.tui.widgets.field import Field
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.document import built
+from lmchat.tui.widgets.chat_log import document
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.benchmarks.log_samples import KINDS
 from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
@@ -32,7 +32,7 @@ def built_chars(log):
 
 @pytest.mark.parametrize("kept", [10_000, 30_000])
 async def test_what_was_answered_long_ago_is_a_message_again(monkeypatch, kept):
-    monkeypatch.setattr(built, "KEPT_CHARS", kept)
+    monkeypatch.setattr(document, "KEPT_CHARS", kept)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         await take_turns(log, TURNS)
@@ -43,7 +43,7 @@ async def test_what_was_answered_long_ago_is_a_message_again(monkeypatch, kept):
 async def test_what_is_a_message_again_looks_as_it_did(monkeypatch):
     pictures = []
     for kept in (10_000_000, 5_000):
-        monkeypatch.setattr(built, "KEPT_CHARS", kept)
+        monkeypatch.setattr(document, "KEPT_CHARS", kept)
         async with LogApp().run_test(size=(80, 24)) as pilot:
             log = pilot.app.log_view
             await take_turns(log, 10)
@@ -56,7 +56,7 @@ async def test_what_is_a_message_again_looks_as_it_did(monkeypatch):
 
 
 async def test_what_grows_or_was_opened_up_is_not_forgotten(monkeypatch):
-    monkeypatch.setattr(built, "KEPT_CHARS", 3_000)
+    monkeypatch.setattr(document, "KEPT_CHARS", 3_000)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.append(answer("short", thought="opened up"))
@@ -105,7 +105,7 @@ async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_
 
 
 async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeypatch):
-    monkeypatch.setattr(built, "KEPT_CHARS", 20_000)
+    monkeypatch.setattr(document, "KEPT_CHARS", 20_000)
     counts = []
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
@@ -127,7 +127,7 @@ async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeyp
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 async def test_what_is_on_the_screen_is_kept_however_long_it_is(monkeypatch, count):
-    monkeypatch.setattr(built, "KEPT_CHARS", 3_000)
+    monkeypatch.setattr(document, "KEPT_CHARS", 3_000)
     long = [answer(f"Answer {turn}\n\n{TEXT * 3}") for turn in range(count)]
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
@@ -140,7 +140,7 @@ async def test_what_is_on_the_screen_is_kept_however_long_it_is(monkeypatch, cou
 
 
 async def test_two_long_messages_side_by_side_are_kept_both(monkeypatch):
-    monkeypatch.setattr(built, "KEPT_CHARS", 10)
+    monkeypatch.setattr(document, "KEPT_CHARS", 10)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.load((question("What is long?"), answer("Not much."), question("And now?"), answer("Nothing.")))

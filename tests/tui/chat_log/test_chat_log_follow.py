@@ -9,8 +9,8 @@ import pytest
 from textual import events
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import ChatLog, chat_log
-from lmchat.tui.widgets.chat_log.document.document import KEPT_BLOCKS
+from lmchat.tui.widgets.chat_log import ChatLog, widget
+from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.waiting import until
@@ -232,7 +232,7 @@ async def test_nothing_is_laid_out_while_the_terminal_has_not_read_what_was_pain
         looks.append(len(looks) < 2)
         return looks[-1]
 
-    monkeypatch.setattr(chat_log, "is_behind", is_behind)
+    monkeypatch.setattr(widget, "is_behind", is_behind)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.begin_answer(streaming())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.spots import spot_at, text_of
-from lmchat.tui.widgets.chat_log.selection.copying import copied
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit, ends_at, message_ends
+from lmchat.tui.widgets.chat_log.anchor import spot_at, text_of
+from lmchat.tui.widgets.chat_log.copying import copied
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
 from tests.support.chat_log_app import answer, plain_page
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.search.letters import Query
+from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import answer, question
 
 

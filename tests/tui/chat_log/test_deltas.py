@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from lmchat.storage.rows import parts_of
-from lmchat.tui.widgets.chat_log.document.deltas import since
-from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.entry import Entry, since
 from tests.support.chat_log_app import streaming
 
 PIECES = st.lists(

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
-from lmchat.tui.widgets.chat_log.document.deltas import merged
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry, merged
 from tests.support.chat_log_app import answer, plain_page, question, streaming
 from tests.support.markdown_corpus import CORPUS, MIXED
 

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, TextPart
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.document.entries import Entries
-from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document import Entries
+from lmchat.tui.widgets.chat_log.entry import Entry
 from tests.support.chat_log_app import answer, question, streaming
 
 TURNS = 200

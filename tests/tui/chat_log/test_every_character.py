@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.selection.copying import copied
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected, message_ends
+from lmchat.tui.widgets.chat_log.copying import copied
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.selection import Selected, message_ends
 from tests.support import hostile
 from tests.support.captures import NAMES, reads
 from tests.support.chat_log_app import LogApp, answer, plain_page, streaming

@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.search.letters import MAX_CHARS, Query, clusters, folded
+from lmchat.tui.widgets.chat_log.matching import MAX_CHARS, Query, clusters, folded
 from tests.support.hostile import HOSTILE
 
 TRICKY = (

@@ -12,14 +12,13 @@ from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.domain.message import RefusalPart, TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
 from lmchat.tui.intents import CopyText
+from lmchat.tui.widgets.chat_log import anchor, document, entry
+from lmchat.tui.widgets.chat_log import entry as entries
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
-from lmchat.tui.widgets.chat_log.document import entry as entries
-from lmchat.tui.widgets.chat_log.document import hold, parts, unread
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.rest import MOST_ROWS
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import MOST_ROWS, Entry
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit, ends_at, message_ends
+from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
 from lmchat.tui.widgets.chat_log.view import long
 from tests.support.chat_log_app import LogApp, answer, plain_page, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import CORPUS, GIANTS
@@ -37,9 +36,9 @@ READING = "reading a long message"
 def short(monkeypatch):
     """What is rather short counts as long, so that a test is quick."""
     monkeypatch.setattr(entries, "AT_ONCE_CHARS", MOST_CHARS)
-    monkeypatch.setattr(parts, "AT_ONCE_CHARS", MOST_CHARS)
-    monkeypatch.setattr(parts, "FIRST_CHARS", 60)
-    monkeypatch.setattr(unread, "READ_CHARS", 70)
+    monkeypatch.setattr(entry, "AT_ONCE_CHARS", MOST_CHARS)
+    monkeypatch.setattr(entry, "FIRST_CHARS", 60)
+    monkeypatch.setattr(document, "READ_CHARS", 70)
     monkeypatch.setattr(long, "SHOW_EVERY_S", 0)
     monkeypatch.setattr(long, "SLICE_S", 0)
 
@@ -230,7 +229,7 @@ async def test_no_stretch_of_the_loop_cuts_more_than_a_few_characters(pilot, log
     await way(log, giant)
     await until_read(pilot)
     assert sum(len(block.source) for block in log.document.entries[1].blocks) > 0.9 * len(giant)
-    assert max(stretches) <= parts.FIRST_CHARS + unread.READ_CHARS
+    assert max(stretches) <= entry.FIRST_CHARS + document.READ_CHARS
 
 
 async def test_a_message_of_common_length_is_there_at_once(pilot, log):
@@ -340,7 +339,7 @@ async def test_rows_that_are_not_read_are_not_gone_through_to_know_where_one_is(
     await pilot.pause()
     log.scroll_relative(y=-120)
     words = []
-    monkeypatch.setattr(hold, "solid", lambda text: words.append(text) or len(text))
+    monkeypatch.setattr(anchor, "solid", lambda text: words.append(text) or len(text))
     step(log)
     assert not [text for text in words if READING in text]
 

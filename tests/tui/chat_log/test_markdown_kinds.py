@@ -14,8 +14,8 @@ from rich.style import Style
 
 from lmchat.text import safe_text
 from lmchat.tui import icons
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.inline import inline_spans
 from lmchat.tui.widgets.chat_log.markdown.addresses import is_told_by
 from lmchat.tui.widgets.chat_log.markdown.syntax import links, parse_blocks, parse_inline

@@ -7,10 +7,10 @@ import random
 import pytest
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.spots import END, found_again, spot_at, text_of
-from lmchat.tui.widgets.chat_log.selection.copying import copied, is_said
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit, message_ends
+from lmchat.tui.widgets.chat_log.anchor import END, found_again, spot_at, text_of
+from lmchat.tui.widgets.chat_log.copying import copied, is_said
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
 from tests.support.chat_log_app import LogApp, answer, plain_page, question
 from tests.support.marks import chosen, drag
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lmchat.tui.widgets.chat_log.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log.widget import ChatLog
 
 __all__ = ["ChatLog"]

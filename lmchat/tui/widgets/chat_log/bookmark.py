@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.tui.widgets.chat_log.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.anchor import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.widget import ChatLog
 
 _PARTS = (3, 5)
 """Message, block, line; and, where it was laid out, characters before the line and in the block."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.layout.inline import addressed, inline_spans
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, harmless, safe_span, width_of
@@ -22,7 +22,6 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     split_lines,
     table_lines,
 )
-from lmchat.tui.widgets.chat_log.line import Line, Span
 from lmchat.tui.widgets.chat_log.markdown.half_written import as_it_will_look, without_end_of_code
 from lmchat.tui.widgets.chat_log.markdown.nesting import Rest, is_joined, path
 from lmchat.tui.widgets.chat_log.markdown.syntax import (

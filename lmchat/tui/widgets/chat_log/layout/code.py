@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich.style import Style
 
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block
+from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block, Line, Span
 from lmchat.tui.widgets.chat_log.layout.lexing import Kinds, known_kinds, piece_kinds
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, width_of
-from lmchat.tui.widgets.chat_log.line import Line, Span
 
 _MORE = 2
 """Cells by which the rest of a long line is indented more than the line."""

@@ -12,10 +12,9 @@ from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failur
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, made, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.code import head_line
 from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, width_of
-from lmchat.tui.widgets.chat_log.line import Line, Span
 
 _NULL = Style.null()
 _TIME_CELLS = 7

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from rich.style import Style
 
+from lmchat.tui.widgets.chat_log.blocks import Span
 from lmchat.tui.widgets.chat_log.layout.page import Page, safe_span
-from lmchat.tui.widgets.chat_log.line import Span
 from lmchat.tui.widgets.chat_log.markdown.addresses import can_be_opened, is_told_by, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.syntax import References, Token, parse_inline
 

@@ -12,8 +12,8 @@ from rich.style import Style
 
 from lmchat.text import safe_text
 from lmchat.tui.icons import UNICODE, Signs
+from lmchat.tui.widgets.chat_log.blocks import Line, Span
 from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, wrap_points
-from lmchat.tui.widgets.chat_log.line import Line, Span
 
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage
-from lmchat.tui.widgets.chat_log.document.hold import note_around
+from lmchat.tui.widgets.chat_log.anchor import note_around
 from lmchat.tui.widgets.chat_log.view.reading import ReadingLog
 
 

@@ -11,8 +11,8 @@ from textual.timer import Timer
 from lmchat.domain.path import MessagePath
 from lmchat.tui.intents import CopyText
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.chat_log.selection.copying import copied
-from lmchat.tui.widgets.chat_log.selection.selecting import Ends, Selected, Unit, ends_at, message_ends
+from lmchat.tui.widgets.chat_log.copying import copied
+from lmchat.tui.widgets.chat_log.selection import Ends, Selected, Unit, ends_at, message_ends
 from lmchat.tui.widgets.chat_log.view.found import FoundView
 
 AGAIN_S = 0.5

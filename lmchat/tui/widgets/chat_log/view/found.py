@@ -12,10 +12,9 @@ from textual.worker import Worker
 
 from lmchat.domain.path import MessagePath
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.entries import Entries
-from lmchat.tui.widgets.chat_log.document.hold import Hold
-from lmchat.tui.widgets.chat_log.search.finding import Finder
+from lmchat.tui.widgets.chat_log.anchor import Hold
+from lmchat.tui.widgets.chat_log.document import Entries, Place
+from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.view.coloured import ColouredView
 
 _AT_ONCE = 300_000

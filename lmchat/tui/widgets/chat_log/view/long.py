@@ -11,11 +11,9 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from textual.worker import Worker
 
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take
-from lmchat.tui.widgets.chat_log.document.rest import Rest
-from lmchat.tui.widgets.chat_log.document.unread import StillReadingError
+from lmchat.tui.widgets.chat_log.anchor import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.document import Place, StillReadingError
+from lmchat.tui.widgets.chat_log.entry import Entry, Placeholder
 from lmchat.tui.widgets.chat_log.view.viewport import Viewport
 
 SLICE_S = 0.003
@@ -101,7 +99,7 @@ class LongView(Viewport, can_focus=True):
     def _hold_what_is_seen(self) -> None:
         """Hold what follows on what is not read, where that begins on the screen: it is all that is seen."""
         hold, document = self._hold, self.document
-        if self.is_following or hold is None or not isinstance(hold.block, Rest):
+        if self.is_following or hold is None or not isinstance(hold.block, Placeholder):
             return
         index, number, _ = find(document, hold)
         offset = hold.offset + self._rows_to_end(hold)
@@ -178,4 +176,4 @@ class LongView(Viewport, can_focus=True):
 
 
 def _is_in_rest(hold: Hold, index: int) -> bool:
-    return hold.index == index and isinstance(hold.block, Rest)
+    return hold.index == index and isinstance(hold.block, Placeholder)

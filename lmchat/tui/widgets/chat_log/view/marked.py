@@ -9,12 +9,12 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.spots import END, starts
-from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.search.letters import Range
-from lmchat.tui.widgets.chat_log.selection.copying import is_said, is_said_by_nobody
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected
+from lmchat.tui.widgets.chat_log.anchor import END, starts
+from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.copying import is_said, is_said_by_nobody
+from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.matching import Range
+from lmchat.tui.widgets.chat_log.selection import Selected
 from lmchat.tui.widgets.chat_log.view.dragged import DraggedView
 
 _NULL = Style.null()

@@ -15,9 +15,9 @@ from textual.strip import Strip
 from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.painting import adopt, adopted
 from lmchat.tui.quirks.styles import LateComponents
-from lmchat.tui.widgets.chat_log.document.document import Document, Place
+from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.line import Line
 from lmchat.tui.widgets.chat_log.view.scroll_bar import QuietScrollBar
 
 MEASURE = 94

@@ -11,9 +11,9 @@ from textual.binding import BindingType
 from lmchat.domain.message import ChatMessage
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.hold import Hold, find, note_around, take
+from lmchat.tui.widgets.chat_log.anchor import Hold, find, note_around, take
+from lmchat.tui.widgets.chat_log.document import Place
+from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.view.taking import TakingLog
 from lmchat.tui.widgets.message_acts import why_not
 

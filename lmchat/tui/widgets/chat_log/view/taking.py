@@ -6,7 +6,7 @@ from typing import Any
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.chat_log.document.document import Place
+from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from lmchat.domain.message import Role
 from lmchat.tui.messages import Post
+from lmchat.tui.widgets.chat_log.anchor import Hold, find, take
 from lmchat.tui.widgets.chat_log.blocks import Kind
-from lmchat.tui.widgets.chat_log.document.hold import Hold, find, take
 from lmchat.tui.widgets.chat_log.view.marked import MarkedView
 
 COUNTED_LINES = 600

@@ -9,8 +9,8 @@ from textual.geometry import Size
 
 from lmchat.domain.path import MessagePath
 from lmchat.tui.quirks.painting import grow, jump
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.hold import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.anchor import Hold, find, laid, take
+from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.view.painted import PaintedView
 
 

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from lmchat.domain.message import ReasoningPart, Role, ToolCallPart, fence_for
 from lmchat.text import safe_text
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind
-from lmchat.tui.widgets.chat_log.document.document import Document
-from lmchat.tui.widgets.chat_log.document.entry import Entry
-from lmchat.tui.widgets.chat_log.document.spots import END, starts, text_of
+from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.finder import texts_in
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
-from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.search.hits import texts_in
-from lmchat.tui.widgets.chat_log.search.letters import Range
-from lmchat.tui.widgets.chat_log.selection.selecting import Selected, Unit
+from lmchat.tui.widgets.chat_log.matching import Range
+from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _PADDING = re.compile(r"[ \t]+\n")
 

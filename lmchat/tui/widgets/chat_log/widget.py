@@ -17,10 +17,8 @@ from lmchat.domain.turn import Turn
 from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
 from lmchat.tui.quirks.pace import is_behind
 from lmchat.tui.quirks.painting import adopted, jump
-from lmchat.tui.widgets.chat_log.document.deltas import Delta, merged, text_of
-from lmchat.tui.widgets.chat_log.document.document import Place
-from lmchat.tui.widgets.chat_log.document.entries import switch
-from lmchat.tui.widgets.chat_log.document.entry import Entry
+from lmchat.tui.widgets.chat_log.document import Place, switch
+from lmchat.tui.widgets.chat_log.entry import Delta, Entry, merged, text_of
 from lmchat.tui.widgets.chat_log.view.changing import ChangingLog
 from lmchat.tui.widgets.chat_log.view.unseen import COUNTED_LINES
 

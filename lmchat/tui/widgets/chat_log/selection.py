@@ -12,10 +12,10 @@ from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.text import graphemes
-from lmchat.tui.widgets.chat_log.document.document import Document, Place
-from lmchat.tui.widgets.chat_log.document.spots import END, Spot, found_again, spot_at, starts, text_of
-from lmchat.tui.widgets.chat_log.line import Line
-from lmchat.tui.widgets.chat_log.search.letters import Range
+from lmchat.tui.widgets.chat_log.anchor import END, Spot, found_again, spot_at, starts, text_of
+from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.matching import Range
 
 Ends = tuple[Spot, Spot]
 """Where something begins and ends."""
