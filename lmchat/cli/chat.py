@@ -25,7 +25,7 @@ from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import Backend, SessionStore
 from lmchat.services.workspace import Workspace
-from lmchat.storage import remembered as remembered_file
+from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal

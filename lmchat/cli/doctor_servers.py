@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.machine.processes import port_holders, tool_to_see
 from lmchat.services.candidates import Look, key_findings, server_findings
 from lmchat.services.ports import Backend
-from lmchat.storage import remembered as remembered_file
+from lmchat.storage import state as remembered_file
 from lmchat.threads import apart
 
 

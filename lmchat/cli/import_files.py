@@ -16,7 +16,7 @@ from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import path_of
 from lmchat.services.importing import Done, Imported, Importer, sentence
 from lmchat.services.ports import SessionStore
-from lmchat.storage.chat_files import LARGEST_BYTES, TOO_LARGE, DiskFiles
+from lmchat.storage.import_ import LARGEST_BYTES, TOO_LARGE, DiskFiles
 from lmchat.text import safe_line
 
 _STDIN = "-"

@@ -12,7 +12,7 @@ from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.keyring_keys import KeyringKeys
+from lmchat.storage.keyring import KeyringKeys
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.late import LateBackend
 from lmchat.services.workspace import Outside
-from lmchat.storage import remembered as remembered_file
+from lmchat.storage import state as remembered_file
 
 
 def make_outside(
@@ -77,7 +77,7 @@ class _Ways:
         return await open_page(address, environ=self._parts.environ)
 
     async def read_text(self, path: str) -> str:
-        from lmchat.storage.text_file import read_as_block
+        from lmchat.storage.import_ import read_as_block
 
         return await asyncio.to_thread(read_as_block, path)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 
 
 class UnsavedStore(SessionStore):

@@ -19,9 +19,9 @@ from lmchat.domain.candidate import Remembered
 from lmchat.files import write_new_file
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine
-from lmchat.storage import remembered as remembered_file
+from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 
 
 class World(Struct, frozen=True, kw_only=True):

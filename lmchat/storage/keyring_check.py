@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
-from lmchat.storage.keyring_keys import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
+from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
 
 _FILE = "keys that are typed in go to credentials.toml"
 _INSTALL = "pip install 'lmchat[keyring]'"

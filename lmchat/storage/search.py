@@ -15,12 +15,12 @@ from msgspec import Struct, structs
 
 from lmchat.domain.message import Part, ReasoningPart, Role, ToolCallPart
 from lmchat.domain.session import SearchHit, title_from
-from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.connection import Connection
 from lmchat.storage.filters import Condition, take_filters
 from lmchat.storage.grams import folded, reach, wanted_grams
 from lmchat.storage.hits import CLOSE, COLUMNS, OPEN, looked_up_hit, marked_hit
 from lmchat.storage.query import Query, fold, parse, pattern
+from lmchat.storage.read import arrived_parts
 from lmchat.storage.rows import loaded
 
 _SESSION = "cross join sessions s on s.session_id = m.session_id"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.texts import mixed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.search_store import RARE, RARE_SIGN, fill, fill_bare
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ReasoningPart, Role, TextPart, new_id, text_message
 from lmchat.domain.session import SessionHeader, title_from
-from lmchat.storage import messages
+from lmchat.storage import write
 from lmchat.storage.connection import connect, transaction
 from lmchat.storage.words import catch_up
 
@@ -57,7 +57,7 @@ def fill(path: Path, count: int) -> int:
                     header = SessionHeader(
                         session_id=new_id(), title=title, created_at=moment, updated_at=moment
                     )
-                    messages.put_session(connection, header)
+                    write.put_session(connection, header)
                     parent = None
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 message = replace(
@@ -69,8 +69,8 @@ def fill(path: Path, count: int) -> int:
                     message = replace(
                         message, parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text))
                     )
-                messages.put_whole(connection, header.session_id, message)
-                messages.make_leaf(connection, header.session_id, message, moment)
+                write.put_whole(connection, header.session_id, message)
+                write.make_leaf(connection, header.session_id, message, moment)
                 parent = message.message_id
                 size += sum(len(part.text.encode()) for part in message.parts)
         while catch_up(connection):

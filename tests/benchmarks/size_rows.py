@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.session import ListFilter, SessionHeader
-from lmchat.storage import messages
+from lmchat.storage import write
 from lmchat.storage.connection import connect, transaction
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.storage.words import catch_up
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.search_store import fill
@@ -67,8 +67,8 @@ def _fill_sessions(path: Path, count: int) -> None:
                 header = SessionHeader(
                     session_id=new_id(), title=f"Session {number}", created_at=moment, updated_at=moment
                 )
-                messages.put_session(connection, header)
-                messages.put_message(connection, header.session_id, text_message(Role.USER, _TEXT))
+                write.put_session(connection, header)
+                write.put_message(connection, header.session_id, text_message(Role.USER, _TEXT))
         while catch_up(connection):
             pass
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.connection import connect
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.storage.words import catch_up
 from tests.benchmarks.texts import section
 

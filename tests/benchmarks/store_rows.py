@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, TextPart, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.texts import mixed
 

@@ -6,7 +6,7 @@ from lmchat.cli.keys import Keys
 from lmchat.config.loader import Flags, load
 from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.keyring_keys import KeyringKeys
+from lmchat.storage.keyring import KeyringKeys
 from tests.support.memory_keyring import LockedKeyring, MemoryKeyring
 
 _OPENAI = "https://api.openai.com"

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.storage.test_store_versions import STORED
 from tests.support.lmchat_screen import LMChatScreen, leave, stored, stored_titles
 from tests.support.programs import LMCHAT, run

@@ -20,7 +20,7 @@ from lmchat.services.asking import CONTINUE, AnswerBegun, HowToAsk, MessageAdded
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
 
 

@@ -19,7 +19,7 @@ from lmchat.services import context_meter
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.resting_count import RestingCount
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, target
 
 UNCOUNTED = [RequestSent(), TextDelta(text="Yes."), StreamFinished(reason="stop")]

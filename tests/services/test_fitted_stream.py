@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.asking import HowToAsk
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 WINDOW = 400

@@ -16,7 +16,7 @@ from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
 PROMPT = "Write a Python function that adds two numbers, with a short explanation."

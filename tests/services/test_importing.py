@@ -20,9 +20,9 @@ from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
-from lmchat.storage import bringing, chat_files
-from lmchat.storage.chat_files import DiskFiles
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage import import_, write
+from lmchat.storage.import_ import DiskFiles
+from lmchat.storage.store import SessionStore
 from tests.support.chats import Clock, answer, fill_long, header, reply, say, store_at
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
@@ -257,7 +257,7 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     tmp_path, store, importer, monkeypatch
 ):
     written = []
-    put_whole = bringing.messages.put_whole
+    put_whole = write.messages.put_whole
 
     def fail_at_the_third(connection, session_id, message):
         written.append(message)
@@ -265,7 +265,7 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
             raise sqlite3.OperationalError("disk I/O error")
         put_whole(connection, session_id, message)
 
-    monkeypatch.setattr(bringing.messages, "put_whole", fail_at_the_third)
+    monkeypatch.setattr(write.messages, "put_whole", fail_at_the_third)
     names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
     done = await importer.bring(names)
     assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])
@@ -366,7 +366,7 @@ async def test_a_link_to_a_file_is_followed(tmp_path, importer):
 
 
 async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer, monkeypatch):
-    monkeypatch.setattr(chat_files, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(import_, "LARGEST_BYTES", 1000)
     done = await importer.bring([file_of(tmp_path, [{"role": "user", "content": "x" * 1000}])])
     assert "larger than" in done.refused[0][1].message
 

@@ -12,7 +12,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 

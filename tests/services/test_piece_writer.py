@@ -17,7 +17,7 @@ from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 

@@ -11,7 +11,7 @@ from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import ANEW, GrowingAnswer
 from lmchat.errors import StreamInterrupted
 from lmchat.services.save_queue import PieceWriter
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import Clock, store_at
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
+from lmchat.storage.running_answer import Begun, answer_path, head_of, read_answer, runs_of
 from tests.storage.test_store_disk import no_room
 from tests.support.chats import answer, header, prompt, say, store_at
 

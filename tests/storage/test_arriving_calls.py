@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
 from lmchat.domain.turn import ANEW, CallKind, GrowingAnswer
-from lmchat.storage.answer_file import Begun, answer_path, head_of, read_answer, runs_of
 from lmchat.storage.rows import parts_of
+from lmchat.storage.running_answer import Begun, answer_path, head_of, read_answer, runs_of
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.chats import answer, header, prompt, say, store_at
 from tests.support.scripted_backend import ScriptedBackend

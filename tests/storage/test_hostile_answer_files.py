@@ -11,8 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.answer_file import answer_path, head_of, read_answer
-from lmchat.storage.owner import is_alive
+from lmchat.storage.running_answer import answer_path, head_of, is_alive, read_answer
 from tests.support.chats import answer, header, say, store_at
 
 HEAD = {

@@ -13,9 +13,9 @@ import pytest
 from keyring.backends import fail, null
 
 from lmchat.domain.candidate import Grade
-from lmchat.storage import keyring_keys as module
+from lmchat.storage import keyring as module
+from lmchat.storage.keyring import KeyringKeys, KeyringLate, system_keyring, within
 from lmchat.storage.keyring_check import keyring_findings
-from lmchat.storage.keyring_keys import KeyringKeys, KeyringLate, system_keyring, within
 from tests.support.keyring_of_tests import NAME
 from tests.support.memory_keyring import FailingKeyring, LockedKeyring, MemoryKeyring
 

@@ -12,7 +12,7 @@ import pytest
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import looking
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import Clock, fill, header, say, store_at
 
 

@@ -10,9 +10,9 @@ from lmchat.config.file import read_file
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
 from lmchat.proxy.cache import ModelCache
-from lmchat.storage import remembered
+from lmchat.storage import state
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.text_file import read_as_block
+from lmchat.storage.import_ import read_as_block
 
 ODD = ["pipe", "folder", "endless", "circle", "deep", "large"]
 
@@ -44,8 +44,8 @@ def test_a_configuration_that_is_no_file_is_a_problem_with_a_reason(odd):
 
 
 def test_what_was_remembered_in_no_file_is_begun_anew(odd):
-    assert remembered.load(odd) == (
-        remembered.Remembered(),
+    assert state.load(odd) == (
+        state.Remembered(),
         "odd.toml could not be read: lmchat begins without what it remembered.",
     )
 

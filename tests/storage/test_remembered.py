@@ -6,36 +6,36 @@ import pytest
 
 from lmchat.domain.candidate import Remembered
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import remembered
+from lmchat.storage import state
 
 
 def test_what_is_remembered_comes_back(tmp_path):
     path = tmp_path / "lmchat" / "state.toml"
     choices = Remembered(theme="lmchat-light", has_sessions=False).with_model("http://a:1", "m1")
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
-    remembered.save(path, choices)
-    assert remembered.load(path) == (choices, "")
+    state.save(path, choices)
+    assert state.load(path) == (choices, "")
     assert choices.recent[0] == ("http://b:2", 'm"2\x1b\u202e')
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
-    assert remembered.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
+    assert state.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
 
 
 @pytest.mark.parametrize("content", [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2"])
 def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
     path = tmp_path / "state.toml"
     path.write_bytes(content)
-    found, warning = remembered.load(path)
+    found, warning = state.load(path)
     assert found == Remembered()
     assert warning.startswith("state.toml could not be read")
 
 
 def test_a_path_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    assert remembered.load(tmp_path / "file" / "state.toml")[1].startswith("state.toml could not be read")
-    assert remembered.load(tmp_path)[1]
+    assert state.load(tmp_path / "file" / "state.toml")[1].startswith("state.toml could not be read")
+    assert state.load(tmp_path)[1]
 
 
 def test_values_of_the_wrong_kind_cost_themselves_alone(tmp_path):
@@ -44,12 +44,12 @@ def test_values_of_the_wrong_kind_cost_themselves_alone(tmp_path):
         'theme = 7\nmodel = "m"\nhas_telemetry = "yes"\nnew_in_the_future = 1\n'
         'recent = [{endpoint = "e", model = "m"}, {endpoint = 1}, 3]\n'
     )
-    assert remembered.load(path) == (Remembered(model="m", recent=(("e", "m"),)), "")
+    assert state.load(path) == (Remembered(model="m", recent=(("e", "m"),)), "")
     path.write_text('recent = "all"\n')
-    assert remembered.load(path) == (Remembered(), "")
+    assert state.load(path) == (Remembered(), "")
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match=r"^state.toml cannot be used: a part of its path is a file"):
-        remembered.save(tmp_path / "file" / "state.toml", Remembered())
+        state.save(tmp_path / "file" / "state.toml", Remembered())

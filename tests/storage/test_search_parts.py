@@ -261,7 +261,7 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
     )
 )
 def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_factory, steps):
-    from lmchat.storage import grams, messages, tidying  # noqa: PLC0415
+    from lmchat.storage import grams, retention, write  # noqa: PLC0415
     from lmchat.storage.gram_table import renew_grams  # noqa: PLC0415
     from tests.support.chats import prompt  # noqa: PLC0415
 
@@ -276,11 +276,11 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                 case "renew":
                     renew_grams(connection)
                 case "purge":
-                    tidying.purge(connection, session.session_id)
+                    retention.purge(connection, session.session_id)
                 case _:
                     said = words[number if name == "say" else number - 1]
-                    messages.put_session(connection, session)
-                    messages.put_whole(
+                    write.put_session(connection, session)
+                    write.put_whole(
                         connection, session.session_id, replace(message, parts=(TextPart(text=said),))
                     )
             for query in ("bau", "bergarten", "au", "字", "c++"):

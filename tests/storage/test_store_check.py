@@ -13,7 +13,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.storage import store_check
 from lmchat.storage.connection import connect
 from lmchat.storage.schema import VERSION
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
 from tests.support.other_user import no_root, open_folder
 

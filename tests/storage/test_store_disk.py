@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import connection as connections
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import answer, header, prompt, reply, say, store_at
 
 

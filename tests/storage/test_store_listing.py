@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.session import ListFilter, tags_from
-from lmchat.storage import messages
-from lmchat.storage.listing import sessions_with
+from lmchat.storage import write
+from lmchat.storage.read import sessions_with
 from tests.support.chats import START, header, prompt, store_at
 
 MANY = 10_000
@@ -29,8 +29,8 @@ async def listed(store, count, *, change=lambda number, session: session):
         for number in range(count):
             made = header(f"Session {number}", moment=START - timedelta(minutes=number))
             session, asked = change(number, made), prompt(f"prompt {number}")
-            messages.put_session(connection, session)
-            messages.put_whole(connection, session.session_id, asked)
+            write.put_session(connection, session)
+            write.put_whole(connection, session.session_id, asked)
 
     await store._database.write(job)
 

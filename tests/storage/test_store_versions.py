@@ -149,7 +149,7 @@ async def test_a_copy_goes_with_what_was_deleted_since(tmp_path):
 _OPENING = """
 import asyncio, sys
 from pathlib import Path
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import header, say
 
 async def main():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import header, reply, say
 
 

@@ -20,8 +20,8 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError
-from lmchat.storage import messages
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage import write
+from lmchat.storage.store import SessionStore
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -88,10 +88,10 @@ async def fill(store: SessionStore, count: int, *, words: int = 50) -> None:
         for number in range(count):
             session, asked = header(f"prompt {number}"), prompt(f"prompt {number}")
             said = answer(f"answer {number} " * words, parent=asked)
-            messages.put_session(connection, session)
+            write.put_session(connection, session)
             for message in (asked, said):
-                messages.put_whole(connection, session.session_id, message)
-                messages.make_leaf(connection, session.session_id, message, START)
+                write.put_whole(connection, session.session_id, message)
+                write.make_leaf(connection, session.session_id, message, START)
 
     await store._database.write(job)
 
@@ -106,10 +106,10 @@ async def fill_long(store: SessionStore, count: int, *, title: str = "Long") -> 
         )
 
     def job(connection):
-        messages.put_session(connection, session)
+        write.put_session(connection, session)
         for message in talk:
-            messages.put_whole(connection, session.session_id, message)
-        messages.make_leaf(connection, session.session_id, talk[-1], START)
+            write.put_whole(connection, session.session_id, message)
+        write.make_leaf(connection, session.session_id, talk[-1], START)
 
     await store._database.write(job)
     return talk

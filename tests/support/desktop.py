@@ -30,9 +30,8 @@ from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Outside, Workspace
-from lmchat.storage.chat_files import DiskFiles
-from lmchat.storage.sessions import SessionStore
-from lmchat.storage.text_file import read_as_block
+from lmchat.storage.import_ import DiskFiles, read_as_block
+from lmchat.storage.store import SessionStore
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.failures import keep_tracebacks_off
 from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver

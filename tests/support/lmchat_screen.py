@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmchat.domain.message import Role
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.pty_program import PtyProgram
 
 WIDE = (120, 40)

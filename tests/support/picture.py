@@ -19,7 +19,7 @@ from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.services.candidates import MachineState
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop

@@ -33,7 +33,7 @@ from lmchat.proxy.connections import Connections
 from lmchat.proxy.looking import Looking
 from lmchat.services.monitor import Monitor
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import make_desktop

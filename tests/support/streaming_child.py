@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.turn import ANEW
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.chats import answer, header, prompt
 
 

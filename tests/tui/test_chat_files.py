@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
-from lmchat.storage.chat_files import DiskFiles
+from lmchat.storage.import_ import DiskFiles
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.export_dialog import ExportDialog, ExportWish, wish_of
 from tests.support.desktop import desktop

@@ -15,7 +15,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, ReasoningPart, Receipt, Role, TextPart
 from lmchat.domain.server import Verdict
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from tests.support.desktop import Desktop, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model

@@ -26,7 +26,7 @@ from lmchat.errors import (
     StreamInterrupted,
     TooManyRequests,
 )
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.tui.intents import AnswerEnded
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, half, sent, shown

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.server import LoadState, Verdict
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.sessions import SessionStore
+from lmchat.storage.store import SessionStore
 from lmchat.tui.screens import chat_elsewhere
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import desktop

@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.domain.session import TRASH_DAYS
 from lmchat.domain.turn import Piece
-from lmchat.storage.answer_file import Begun, answer_path, answer_paths, load_answer
-from lmchat.storage.arrived import arrived_parts
 from lmchat.storage.backup import remove_old_copies
 from lmchat.storage.connection import Connection, transaction
-from lmchat.storage.messages import ensure_session, make_leaf, number_of, put_whole
-from lmchat.storage.owner import is_alive
+from lmchat.storage.read import arrived_parts
 from lmchat.storage.rows import MESSAGE_COLUMNS, json_of, message_from, parts_of, stored_time
+from lmchat.storage.running_answer import Begun, answer_path, answer_paths, is_alive, load_answer
 from lmchat.storage.words import unindex_message
+from lmchat.storage.write import ensure_session, make_leaf, number_of, put_whole
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,12 @@ def empty_trash(connection: Connection, moment: datetime) -> None:
     for (session_id,) in expired:
         with transaction(connection, is_durable=False):
             purge(connection, session_id)
+
+
+def settle(connection: Connection, session_id: str) -> None:
+    """End the answers of a session whose process has gone since the file was opened."""
+    if not connection.is_read_only:
+        end_orphans(connection, session_id)
 
 
 def end_orphans(connection: Connection, session_id: str | None = None) -> None:

@@ -10,32 +10,20 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import (
-    bringing,
-    changing,
-    ledger,
-    listing,
-    looking,
-    messages,
-    naming,
-    reading,
-    search,
-    tidying,
-)
-from lmchat.storage.arriving import Arriving
+from lmchat.storage import looking, read, retention, search, usage, write
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Database
-from lmchat.storage.metrics import MetricsStore
-from lmchat.storage.owner import this_process
+from lmchat.storage.read import read_tree
 from lmchat.storage.reading_thread import ReadingThread
-from lmchat.storage.tree import read_tree
+from lmchat.storage.running_answer import Arriving, this_process
+from lmchat.storage.usage import MetricsStore
 
 
 class SessionStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(path, prepare=tidying.tidy, clock=clock)
+        self._database = Database(path, prepare=retention.tidy, clock=clock)
         self._arriving = Arriving(path)
         self._reading = ReadingThread(self._database)
         self._clock = clock
@@ -69,42 +57,45 @@ class SessionStore:
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
-        return await self._database.read(lambda c: reading.headers(c, is_trash=is_trash, limit=limit))
+        return await self._database.read(lambda c: read.headers(c, is_trash=is_trash, limit=limit))
 
     async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
         """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
-        return await self._database.read(lambda c: listing.sessions_with(c, wanted, limit))
+        return await self._database.read(lambda c: read.sessions_with(c, wanted, limit))
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
-        return await self._database.read(lambda c: reading.full_id(c, id_or_prefix))
+        return await self._database.read(lambda c: read.full_id(c, id_or_prefix))
 
     async def open_session(self, session_id: str) -> Session:
         """Read the header and the chosen path."""
-        return await self._database.read(lambda c: reading.session(c, session_id))
+        await self._database.read(lambda c: retention.settle(c, session_id))
+        return await self._database.read(lambda c: read.chosen_path(c, session_id))
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
         """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
-        return await self._database.read(lambda c: reading.end_of_session(c, session_id, count))
+        await self._database.read(lambda c: retention.settle(c, session_id))
+        return await self._database.read(lambda c: read.end_of_session(c, session_id, count))
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
         """Read a message and those before it, and return where to go on; None at the root."""
-        return await self._database.read(lambda c: reading.stretch(c, session_id, message_id, count))
+        return await self._database.read(lambda c: read.stretch(c, session_id, message_id, count))
 
     async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
         """Read one message with what has come of it by now; None where it is gone.
 
         Where its process is gone, it is ended first.
         """
-        return await self._database.read(lambda c: reading.answer_now(c, session_id, message_id))
+        await self._database.read(lambda c: retention.settle(c, session_id))
+        return await self._database.read(lambda c: read.answer_now(c, session_id, message_id))
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
 
         def job(connection: Connection) -> tuple[ChatMessage, ...]:
-            found = reading.messages(connection, session_id, read_tree(connection, session_id))
+            found = read.messages(connection, session_id, read_tree(connection, session_id))
             return tuple(found.values())
 
         return await self._database.read(job)
@@ -113,10 +104,10 @@ class SessionStore:
         """Write a message durably and make it the leaf; creates the session with its first one."""
 
         def job(connection: Connection) -> None:
-            messages.put_session(connection, session)
-            messages.put_whole(connection, session.session_id, message)
-            messages.make_leaf(connection, session.session_id, message, self._clock())
-            messages.name_after_prompt(connection, session.session_id, message)
+            write.put_session(connection, session)
+            write.put_whole(connection, session.session_id, message)
+            write.make_leaf(connection, session.session_id, message, self._clock())
+            write.name_after_prompt(connection, session.session_id, message)
 
         await self._database.write(job, is_durable=True)
 
@@ -131,15 +122,15 @@ class SessionStore:
             return
 
         def job(connection: Connection) -> None:
-            messages.ensure_session(connection, session_id, self._clock())
-            messages.put_message(connection, session_id, message, owner=this_process())
-            messages.make_leaf(connection, session_id, message, self._clock())
+            write.ensure_session(connection, session_id, self._clock())
+            write.put_message(connection, session_id, message, owner=this_process())
+            write.make_leaf(connection, session_id, message, self._clock())
 
         await self._database.write(job)
 
     async def has_message(self, message_id: str) -> bool:
         """Tell whether a message is there, also where it is deleted and can be brought back."""
-        return await self._database.read(lambda c: messages.number_of(c, message_id) is not None)
+        return await self._database.read(lambda c: write.number_of(c, message_id) is not None)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
         """Append streamed text; pieces are those of a `GrowingAnswer`.
@@ -151,53 +142,53 @@ class SessionStore:
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an answer's end durably: parts, state, receipt, failure; its own file goes."""
         await self._database.write(
-            lambda c: changing.finish(c, session_id, message, self._clock()), is_durable=True
+            lambda c: write.finish(c, session_id, message, self._clock()), is_durable=True
         )
         await self._arriving.end(message.message_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
-        return await self._database.write(lambda c: changing.set_leaf(c, session_id, message_id))
+        return await self._database.write(lambda c: write.set_leaf(c, session_id, message_id))
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         """Return the names of branches by the id of their first message."""
-        return await self._database.read(lambda c: naming.branch_names(c, session_id))
+        return await self._database.read(lambda c: write.branch_names(c, session_id))
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
         """Name the branch that begins with a message; an empty name takes it away."""
-        await self._database.write(lambda c: naming.name_branch(c, session_id, message_id, name))
+        await self._database.write(lambda c: write.name_branch(c, session_id, message_id, name))
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
-        return await self._database.write(lambda c: changing.hide(c, session_id, message_id, self._clock()))
+        return await self._database.write(lambda c: write.hide(c, session_id, message_id, self._clock()))
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         """Undo `delete_message`."""
-        return await self._database.write(lambda c: changing.unhide(c, session_id, message_id))
+        return await self._database.write(lambda c: write.unhide(c, session_id, message_id))
 
     async def last_deleted_message(self, session_id: str) -> str | None:
         """Return the id of the message that was deleted last in a session, to bring it back."""
-        return await self._database.read(lambda c: changing.last_hidden(c, session_id))
+        return await self._database.read(lambda c: write.last_hidden(c, session_id))
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
-        return await self._database.write(lambda c: changing.update_session(c, session_id, changes))
+        return await self._database.write(lambda c: write.update_session(c, session_id, changes))
 
     async def purge(self, session_id: str) -> None:
         """Remove a session for good."""
-        streaming = await self._database.write(lambda c: tidying.purge(c, session_id))
+        streaming = await self._database.write(lambda c: retention.purge(c, session_id))
         await self._arriving.remove(streaming)
-        await self._database.read(tidying.empty_log)
+        await self._database.read(retention.empty_log)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session and return it."""
         return await self._database.write(
-            lambda c: changing.fork(c, session_id, message_id, self._clock()), is_durable=True
+            lambda c: write.fork(c, session_id, message_id, self._clock()), is_durable=True
         )
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a whole session durably, all or nothing; return the header of the one that has its id."""
-        return await self._database.write(lambda c: bringing.bring_in(c, session), is_durable=True)
+        return await self._database.write(lambda c: write.bring_in(c, session), is_durable=True)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
@@ -205,35 +196,35 @@ class SessionStore:
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         """Earlier prompts, newest first, each once."""
-        return await self._database.read(lambda c: reading.prompts(c, limit))
+        return await self._database.read(lambda c: read.prompts(c, limit))
 
     async def save_draft(self, session_id: str, text: str) -> None:
         """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
-        await self._database.write(lambda c: changing.save_draft(c, session_id, text))
+        await self._database.write(lambda c: write.save_draft(c, session_id, text))
 
     async def draft(self, session_id: str) -> str:
         """Return the kept draft, or nothing."""
-        return await self._database.read(lambda c: changing.draft(c, session_id))
+        return await self._database.read(lambda c: write.draft(c, session_id))
 
     async def place(self, session_id: str) -> str:
         """Return where one was reading in a session; nothing for its end."""
-        return await self._database.read(lambda c: reading.place(c, session_id))
+        return await self._database.read(lambda c: read.place(c, session_id))
 
     async def save_place(self, session_id: str, place: str) -> None:
         """Keep where one is reading in a session."""
-        await self._database.write(lambda c: changing.save_place(c, session_id, place))
+        await self._database.write(lambda c: write.save_place(c, session_id, place))
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
-        await self._database.write(lambda c: ledger.add_row(c, row, self._clock()))
+        await self._database.write(lambda c: usage.add_row(c, row, self._clock()))
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
         """Return the figures of all turns since a moment, oldest first."""
-        return await self._database.read(lambda c: ledger.rows_since(c, since))
+        return await self._database.read(lambda c: usage.rows_since(c, since))
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Median tokens per second by (endpoint URL, model), from the ledger."""
-        return await self._database.read(ledger.speeds)
+        return await self._database.read(usage.speeds)
 
     async def aclose(self) -> None:
         """Write what is pending and close."""

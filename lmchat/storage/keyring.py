@@ -31,7 +31,7 @@ LIMIT_S = 2.0
 """For all that one start or one key asks; a keyring that is open answers in milliseconds."""
 START_S = 3.0
 """The same for the start of a program that asks it, on a slow machine."""
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.storage.keyring_keys import answer; answer()"
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.storage.keyring import answer; answer()"
 _ROOT = str(Path(__file__).parents[2])
 _REAL_PRIORITY = 1
 """Backends below it are no keyrings: one that always fails, one that keeps nothing, plain text."""

@@ -9,8 +9,9 @@ from statistics import median
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
-from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.storage.connection import Connection
+from lmchat.storage.database import Database
 from lmchat.storage.rows import loaded, stored, stored_time
 
 _RECENT = 2000
@@ -35,7 +36,7 @@ def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerR
         f"select created_at, {', '.join(_COLUMNS)} from ledger where created_at >= ? order by ledger_id",
         (since,),
     )
-    found = (_row(row[0], dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows)
+    found = (_ledger_row(row[0], dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows)
     return tuple(row for row in found if row is not None)
 
 
@@ -52,7 +53,7 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
     return {key: median(values) for key, values in found.items()}
 
 
-def _row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
+def _ledger_row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
     """Return a turn; None for one that is damaged."""
     texts = {name: loaded(value) if isinstance(value, bytes) else value for name, value in values.items()}
     texts |= {"is_estimated": bool(values["is_estimated"]), "ended_at": ended_at}
@@ -61,3 +62,46 @@ def _row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
     except ValidationError:
         return None
     return row if row.ended_at is not None and row.ended_at.tzinfo is not None else None
+
+
+_NAMES = tuple(field.name for field in fields(Metrics))
+
+
+class MetricsStore:
+    """Keeps the counters; callers add what came since their last call, so that no process loses any."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> Metrics:
+        """Return the sums."""
+        return await self._database.read(_read)
+
+    async def add(self, delta: Metrics) -> Metrics:
+        """Add to the sums and return them."""
+
+        def job(connection: Connection) -> Metrics:
+            connection.executemany(
+                """insert into metrics (name, value) values (?, ?)
+                    on conflict (name) do update set value = value + excluded.value""",
+                [(name, value) for name, value in asdict(delta).items() if value],
+            )
+            return _read(connection)
+
+        return await self._database.write(job)
+
+    async def reset(self) -> None:
+        """Begin again at nothing."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("delete from metrics")
+
+        await self._database.write(job)
+
+
+def _read(connection: Connection) -> Metrics:
+    values = {
+        name: value for name, value in connection.execute("select name, value from metrics") if name in _NAMES
+    }
+    response_ms = float(values.pop("total_response_ms", 0.0))
+    return Metrics(total_response_ms=response_ms, **{name: int(value) for name, value in values.items()})
