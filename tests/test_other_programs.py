@@ -13,7 +13,7 @@ from lmchat.machine.processes import port_holders
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.editor import edit_text, page_text
 from lmchat.terminal.terminal_check import terminal_findings
-from tests.support.small_programs import put
+from tests.support.start_desk import put
 
 PROGRAMS = ("uv", "pip", "pip3", "lsof", "wl-copy", "wl-paste", "tmux", "vi", "nano", "less", "more")
 RELATIVE = ["", ".", "bin", f"{os.pathsep}bin", f"bin{os.pathsep}"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.store import fill_store
 from tests.benchmarks.terminal import Drawn
-from tests.support.pty_screen import Terminal
+from tests.support.pty_program import Terminal
 
 _COUNT = 10_000
 _PLACE, _NONE = re.compile(r"▌.*\d+/\d+"), re.compile("no hits")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.support.pty_screen import Terminal
+from tests.support.pty_program import Terminal
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _OF_ALL_THREADS = 2

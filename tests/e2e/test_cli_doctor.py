@@ -10,10 +10,10 @@ import time
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.listeners import listener
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply
+from tests.support.start_desk import listener
 from tests.support.tls import AUTHORITY
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]

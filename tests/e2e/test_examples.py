@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from tests.support.api_reference import api_page
 from tests.support.programs import PYTHON, WAIT_S, run, start
 from tests.support.pty_program import ROOT
+from tests.support.reference import api_page
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, Hold, finish, sse
 

@@ -12,8 +12,14 @@ import pytest
 
 from lmchat.engine.download import SMOLLM2
 from tests.support.cli import Cli
-from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
-from tests.support.gguf_files import write_model
+from tests.support.engine_home import (
+    engines_of,
+    only_from,
+    place_demo,
+    with_library,
+    write_model,
+    write_wheel,
+)
 from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import LMCHAT, run
 from tests.support.pty_program import PtyProgram, clean_environment

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hostile import MODEL, speak
+from tests.support.hostile import MODEL, copied, speak
 from tests.support.lmchat_screen import WIDE, LMChatScreen, stored
 from tests.support.programs import run
 from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_server import ScriptedServer
-from tests.support.terminal_bytes import copied
 
 WORDS = "words of the garden, 漢字 é"
 _ON_MESSAGE = "d delete"

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
+from tests.support.disks import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
-from tests.support.small_disk import FileLimit, small_file_system
 
 FULL = "while-it-was-full " * 1200
 """More than what is left of the last page of a file that is there already."""

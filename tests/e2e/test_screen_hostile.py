@@ -15,14 +15,16 @@ from tests.support.hostile import (
     HOSTILE,
     MODEL,
     failure,
+    kinds,
+    sequences,
     speak,
+    titles,
 )
 from tests.support.lmchat_screen import WIDE, LMChatScreen
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer
-from tests.support.terminal_bytes import kinds, sequences, titles
 
 OTHERS = {
     "EDITOR": """sh -c 'cp "$0" "$HOME/edited"; cat "$HOME/words" > "$0"; echo EDITED >> "$0"'""",

@@ -8,8 +8,8 @@ from itertools import chain
 
 import pytest
 
+from tests.support.chat_log_app import chance_of
 from tests.support.lmchat_screen import LMChatScreen
-from tests.support.random_talk import chance_of
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.hostile import copied
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
-from tests.support.terminal_bytes import copied
 
 ANSWER = "Some **bold** words.\n\n```python\ndef f():\n\treturn 1\n```\n\nThe *end* of it 漢字."
 

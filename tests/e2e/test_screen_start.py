@@ -13,8 +13,7 @@ from lmchat.proxy.servers import SERVERS
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
-from tests.support.small_programs import put
-from tests.support.start_desk import unused_port
+from tests.support.start_desk import put, unused_port
 
 PORTS = [port for server in SERVERS for port in server.ports]
 DONE = "import pathlib; pathlib.Path({file!r}).write_text('done'); print('Success: server is now running')"

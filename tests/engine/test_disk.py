@@ -26,7 +26,7 @@ from lmchat.engine.models import (
     with_own_names,
 )
 from lmchat.errors import WrongUse
-from tests.support.gguf_files import write_model
+from tests.support.engine_home import write_model
 
 GB = 10**9
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.engine.gguf import Header, NotGguf, read_header
-from tests.support.gguf_files import header, model_values, text
+from tests.support.engine_home import header, model_values, text
 
 U32, TEXT, LIST = 4, 8, 9
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.machine.processes import port_holders, read_lsof, tool_to_see
-from tests.support.listeners import listener
+from tests.support.start_desk import listener
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 TCP_HEAD = (

@@ -17,7 +17,7 @@ from lmchat.errors import LMChatError
 from lmchat.machine import programs
 from lmchat.machine.programs import free_port, start_program
 from tests.support.programs import start as start_child
-from tests.support.small_programs import FAIL, HANG, is_alive, put
+from tests.support.start_desk import FAIL, HANG, is_alive, put
 
 AT = Endpoint.parse("http://127.0.0.1:11434")
 SAY = "import os, sys; print('pid', os.getpid(), flush=True); {}\n"

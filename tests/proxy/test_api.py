@@ -28,9 +28,9 @@ from lmchat.proxy import (
     Verdict,
 )
 from lmchat.proxy.for_programs import for_program
-from tests.support.api_reference import api_page
-from tests.support.port_map import PortMap
 from tests.support.programs import PYTHON, run
+from tests.support.proxy_calls import PortMap
+from tests.support.reference import api_page
 from tests.support.scripted_products import CHAT, llama_cpp, plain, router
 from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, sse, usage
 
@@ -92,7 +92,7 @@ async def test_the_next_step_is_one_that_a_program_can_take(server):
 def _hints():
     """Yield what the layer gives as a next step, with an X for what is put in."""
     package = Path(lmchat.proxy.__file__).parent
-    for path in [*package.rglob("*.py"), package.parent / "domain" / "arrival.py"]:
+    for path in [*package.rglob("*.py"), package.parent / "domain" / "candidate.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
             is_named = isinstance(node, ast.Assign) and "HINT" in ast.unparse(node.targets[0]).upper()
             if (isinstance(node, ast.keyword) and node.arg == "hint") or is_named:

@@ -25,8 +25,7 @@ from lmchat.domain.event import (
 from lmchat.domain.server import LoadState, Product, Verdict
 from lmchat.proxy import liveness
 from lmchat.proxy import loading as loading_module
-from tests.support.captures import NAMES, head, reads, replay
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import NAMES, ask, endpoint_of, events_of, head, reads, replay
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
 

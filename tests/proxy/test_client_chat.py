@@ -25,8 +25,7 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.proxy.client import ProxyClient
-from tests.support.captures import replay
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay
 from tests.support.scripted_products import CHAT, answer, lm_studio, plain, router
 from tests.support.scripted_server import (
     DONE,

@@ -12,8 +12,7 @@ from lmchat.config.settings import LimitSettings, Settings
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, ToolCallDelta
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy.client import ProxyClient
-from tests.support.captures import reads
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, reads
 
 STREAMS = (
     "json-schema-stream",

@@ -13,9 +13,7 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
-from tests.support.listeners import listener
-from tests.support.port_map import PortMap
-from tests.support.proxy_calls import endpoint_of
+from tests.support.proxy_calls import PortMap, endpoint_of
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Cut,
@@ -26,6 +24,7 @@ from tests.support.scripted_server import (
     raw_reply,
     text_reply,
 )
+from tests.support.start_desk import listener
 
 PORTS = {
     1234: Product.LM_STUDIO,

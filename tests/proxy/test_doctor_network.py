@@ -10,7 +10,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.proxy.environment_check import proxy_finding
 from lmchat.proxy.environment_proxy import proxies_of, proxy_unavailable
 from lmchat.proxy.loopback_check import Loopback, has_ipv6, loopback_findings, see_loopback
-from tests.support.listeners import listener
+from tests.support.start_desk import listener
 
 HERE = "127.0.0.1,localhost,::1"
 

@@ -18,7 +18,7 @@ from lmchat.domain.event import (
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_providers import OPENAI, PROVIDERS, Provider
+from tests.support.scripted_products import OPENAI, PROVIDERS, Provider
 from tests.support.scripted_server import Reply, ScriptedServer, json_reply, raw_reply
 from tests.support.tls import AUTHORITY, lead_here
 

@@ -12,9 +12,7 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import loading as loading_module
 from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
-from tests.support.captures import replay
-from tests.support.port_map import PortMap
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay
 from tests.support.scripted_products import CHAT, LLAMA, answer, model_list
 from tests.support.scripted_server import (
     DONE,

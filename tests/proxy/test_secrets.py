@@ -13,8 +13,7 @@ from lmchat.cli.log_file import as_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
-from tests.support.port_map import PortMap
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, llama_cpp, plain
 from tests.support.scripted_server import Cut, ScriptedServer, json_reply, sse
 from tests.support.tls import AUTHORITY

@@ -15,8 +15,15 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.engine_backend import EngineBackend
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
-from tests.support.scripted_engine import ADDRESS, ScriptedEngine, file
+from tests.support.scripted_backend import (
+    ADDRESS,
+    ENDPOINT,
+    ScriptedBackend,
+    ScriptedEngine,
+    candidate,
+    file,
+    model,
+)
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
 TOLD = ModelInfo(

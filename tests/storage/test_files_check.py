@@ -8,7 +8,7 @@ from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.files_check import Modes, files_findings, modes_of
-from tests.support.other_user import no_root, open_folder
+from tests.support.disks import no_root, open_folder
 
 
 def paths_in(folder: Path) -> Paths:

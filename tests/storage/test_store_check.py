@@ -15,7 +15,7 @@ from lmchat.storage.connection import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SessionStore
 from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
-from tests.support.other_user import no_root, open_folder
+from tests.support.disks import no_root, open_folder
 
 PAGE = 4096
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
+from random import Random
 
 from msgspec.structs import replace
 from rich.style import Style
 from textual.app import App, ComposeResult
+from textual.events import Click, MouseMove, MouseUp
 from textual.message import Message
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from lmchat.domain.event import TextDelta
@@ -33,6 +37,7 @@ from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.view.painted import PARTIAL_STYLES
+from tests.support.markdown_corpus import MIXED
 
 _STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
 NOON = datetime(2026, 11, 20, 14, 2).astimezone()
@@ -140,3 +145,135 @@ def laid_out(tail: MarkdownTail, page: Page) -> list[Line]:
 
 def shown(line: Line) -> str:
     return "".join(segment.text for segment in line.segments).rstrip()
+
+
+def marked(log: ChatLog, name: str = "hit") -> list[str]:
+    """The texts that are painted as hits, or as the current one, row by row."""
+    style = log.get_component_rich_style(f"chat-log--{name}", partial=True)
+    wanted = style.bold, style.underline, style.reverse
+    found = []
+    for strip in log.render_lines(log.size.region):
+        was = False
+        for segment in strip:
+            look = segment.style
+            is_hit = (look.bold, look.underline, look.reverse) == wanted
+            if is_hit and was:
+                found[-1] += segment.text
+            elif is_hit:
+                found.append(segment.text)
+            was = is_hit
+    return found
+
+
+def chosen(log: ChatLog) -> list[str]:
+    """What is painted as selected, row by row."""
+    ground = log.get_component_rich_style("chat-log--selected").bgcolor
+    rows = (
+        "".join(segment.text for segment in strip if segment.style and segment.style.bgcolor == ground)
+        for strip in log.render_lines(log.size.region)
+    )
+    return [row for row in rows if row]
+
+
+async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int], *, button: int = 1) -> None:
+    """Move the mouse with a button held; also to where the log is not."""
+    event = MouseMove(
+        log, *offset, 0, 0, button=button, shift=False, meta=False, ctrl=False, screen_x=0, screen_y=0
+    )
+    log.post_message(event)
+    await pilot.pause()
+
+
+async def drag(
+    pilot: Pilot, log: ChatLog, start: tuple[int, int], *places: tuple[int, int], shift=False
+) -> None:
+    """Press, move and let go."""
+    await pilot.mouse_down(log, offset=start, shift=shift)
+    for place in places:
+        await move(pilot, log, place)
+    end = places[-1] if places else start
+    await pilot._post_mouse_events([MouseUp, Click], log, offset=end, button=1)  # as a terminal has it
+    await pilot.pause()
+
+
+async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int = 1) -> None:
+    """Press and let go so many times on one cell."""
+    for _ in range(times):
+        await pilot.mouse_down(log, offset=offset)
+        await pilot.mouse_up(log, offset=offset)
+    await pilot.pause()
+
+
+def coloured_page(width: int = 48) -> Page:
+    """A page on which each style can be told from all others."""
+    return plain_page(width, lambda name: Style(color=f"#{sum(map(ord, name)) * 7919 % (1 << 24):06x}"))
+
+
+def painted(lines: Iterable[Line]) -> list[tuple[object, ...]]:
+    """Of each line: its segments, those of one style joined; its text; whether the next continues it."""
+    return [
+        (
+            [
+                ("".join(segment.text for segment in group), str(style), _meta(style))
+                for style, group in groupby(line.segments, key=lambda segment: segment.style)
+            ],
+            line.text,
+            line.is_wrapped,
+        )
+        for line in lines
+    ]
+
+
+def _meta(style: Style | None) -> str:
+    return str(style.meta) if style else ""
+
+
+_WORDS = [
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
+    *("漢字", "emoji🙂", "averylongwordthatwraps", "`code`", "**bold**", "[ref][r]", "[other]", "*em*"),
+]
+
+
+def chance_of(seed: int) -> Random:
+    return Random(seed)  # noqa: S311 - not a secret
+
+
+def prose(chance: Random, count: int) -> str:
+    return " ".join(chance.choice(_WORDS) for _ in range(count))
+
+
+def piece(chance: Random) -> str:
+    """A block, short or taller than a screen."""
+    rows = range(1, chance.choice([1, 5, 40]) + 1)
+    cells = ["|".join(prose(chance, chance.randint(1, 5)) for _ in range(3)) for _ in rows]
+    kinds = (
+        lambda: prose(chance, 6 * len(rows)),
+        lambda: "```python\n" + "\n".join(f"x{n} = {prose(chance, 9)}" for n in rows) + "\n```",
+        lambda: "\n".join(f"{n}. {prose(chance, 12)}" for n in rows),
+        lambda: "\n\n".join(f"- {prose(chance, 12)}" for n in rows),
+        lambda: "| a | b | c |\n|---|---|---|\n" + "\n".join(f"|{row}|" for row in cells),
+        lambda: "> " + prose(chance, 4 * len(rows)),
+        lambda: "[r]: http://example.org/r\n[other]: http://example.org/other",
+        lambda: MIXED,
+    )
+    return chance.choice(kinds)()
+
+
+def text(chance: Random, count: int) -> str:
+    return "\n\n".join(piece(chance) for _ in range(count))
+
+
+def talk(chance: Random, count: int) -> list[ChatMessage]:
+    """So many prompts with their answers."""
+    messages: list[ChatMessage] = []
+    for _ in range(count):
+        last = messages[-1].message_id if messages else None
+        asked = question(prose(chance, chance.choice([2, 5, 200])), parent_id=last)
+        said = answer(
+            text(chance, chance.choice([1, 2, 5])),
+            thought=prose(chance, 60) if chance.random() < 0.4 else "",
+            model=chance.choice(["qwen3-8b", "qwen3-8b", "gemma-3"]),
+            parent_id=asked.message_id,
+        )
+        messages += [asked, said]
+    return messages

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import aclosing
+from pathlib import Path
+
+import httpx
 
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
 from lmchat.proxy.client import ProxyClient
-from tests.support.scripted_server import ScriptedServer
+from tests.support.scripted_server import Reply, ScriptedServer, Seen, raw_reply
 
 
 def endpoint_of(server: ScriptedServer) -> Endpoint:
@@ -42,3 +47,72 @@ async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambd
     except LMChatError as error:
         return events, error
     return events, None
+
+
+class PortMap(httpx.AsyncBaseTransport):
+    """Sends what is meant for a (host, port) to a scripted server; refuses everything else."""
+
+    def __init__(self, places: dict[tuple[str, int], ScriptedServer | Exception]) -> None:
+        self.places = places
+        self.nobody: Exception = httpx.ConnectError("All connection attempts failed")
+        """What a place says where nobody stands."""
+        self.asked: list[tuple[str, int, str]] = []
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host, port = request.url.host, request.url.port or 80
+        self.asked.append((host, port, request.url.path))
+        target = self.places.get((host, port), self.nobody)
+        if isinstance(target, Exception):
+            raise target
+        url = request.url.copy_with(host=target.host, port=target.port)
+        return await self._inner.handle_async_request(
+            httpx.Request(
+                request.method,
+                url,
+                headers=request.headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        )
+
+    def paths(self, port: int, host: str = "127.0.0.1") -> list[str]:
+        """Return what was asked at a port."""
+        return [path for at, number, path in self.asked if (at, number) == (host, port)]
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class ScriptedProxy(ScriptedServer):
+    """Takes `GET http://host/path` as `GET /path`; the host stays in the header."""
+
+    def _choose(self, seen: Seen) -> Reply:
+        if seen.path.startswith("http://"):
+            seen.path = "/" + seen.path.removeprefix("http://").partition("/")[2]
+        return super()._choose(seen)
+
+
+FOLDER = Path(__file__).parent / "captures"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
+
+
+def head(name: str) -> dict:
+    """Return the first line of a recording: what was asked, and how it ended."""
+    with (FOLDER / f"{name}.jsonl").open() as file:
+        return json.loads(file.readline())
+
+
+def reads(name: str) -> list[bytes]:
+    """Return the bytes of a recording as they were read from the socket."""
+    _, *lines = map(json.loads, (FOLDER / f"{name}.jsonl").read_text().splitlines())
+    return [line["data"].encode() if "data" in line else base64.b64decode(line["b64"]) for line in lines]
+
+
+def replay(name: str, *, every: int | None = None) -> Reply:
+    """Play a recording, in the pieces of then or in pieces of a size."""
+    pieces = reads(name)
+    if every is not None:
+        whole = b"".join(pieces)
+        pieces = [whole[start : start + every] for start in range(0, len(whole), every)]
+    return raw_reply(*pieces)

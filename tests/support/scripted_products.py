@@ -3,12 +3,185 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from tests.support.scripted_answers import ANSWER, CHAT, answer, echo, guarded, model_list
-from tests.support.scripted_lm_studio import lm_studio
-from tests.support.scripted_server import Reply, ScriptedServer, Seen, json_reply, text_reply
+from lmchat.domain.server import Product
+from tests.support.scripted_server import (
+    DONE,
+    Gate,
+    Reply,
+    ScriptedServer,
+    Seen,
+    delta,
+    finish,
+    json_reply,
+    sse,
+    text_reply,
+    usage,
+)
 
 __all__ = ["ANSWER", "CHAT", "answer", "lm_studio", "model_list"]
+
+CHAT = "POST /v1/chat/completions"
+ANSWER = ("Hello", " there", ".")
+
+
+def answer(*texts: str, model: str = "tiny") -> Reply:
+    """Make a whole good answer."""
+    words = (delta(text, model=model) for text in texts or ANSWER)
+    return sse(*words, finish(model=model), usage(model=model), DONE)
+
+
+def echo(seen: Seen) -> Reply:
+    return answer(model=seen.json.get("model") or "tiny")
+
+
+def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
+    """Make an OpenAI-like list of models."""
+    base = {"object": "model", "created": 1_700_000_000, "owned_by": owned_by, **fields}
+    return json_reply({"object": "list", "data": [{"id": one, **base} for one in ids]}, headers=headers)
+
+
+def guarded(key: str | None, refuse: Reply, script: Reply | Callable[[Seen], Reply]):
+    def play(seen: Seen) -> Reply:
+        if key and seen.headers.get("authorization") != f"Bearer {key}":
+            return refuse
+        return script(seen) if callable(script) else script
+
+    return play
+
+
+EXPRESS = {"X-Powered-By": "Express"}
+EVERYTHING = ("qwen3-8b", "gemma-3-4b", "nomic-embed")
+NO_TOKEN = {
+    "message": "An LM Studio API token is required",
+    "type": "invalid_request_error",
+    "code": "invalid_api_key",
+}
+NOT_LOADED = {
+    "message": "No models loaded. Please load a model in the developer page or use the 'lms load' command.",
+    "type": "invalid_request_error",
+    "param": "model",
+    "code": "model_not_found",
+}
+
+
+class LmStudio:
+    """What it has on the disk and in memory."""
+
+    def __init__(self, live: list[str], *, has_jit: bool, loading: Gate | None) -> None:
+        self.live = live
+        self.has_jit = has_jit
+        self.loading = loading
+        self.coming: list[str] = []
+
+    @property
+    def told(self) -> Sequence[str]:
+        """What the older lists hold: without JIT loading only what is in memory (protocol §2)."""
+        return EVERYTHING if self.has_jit else self.live
+
+    def v1(self, _: Seen) -> Reply:
+        rows = [
+            {
+                "type": "embedding" if "embed" in name else "llm",
+                "key": name,
+                "display_name": name,
+                "quantization": {"name": "Q4_K_M", "bits_per_weight": 4},
+                "size_bytes": 4_683_073_184,
+                "params_string": "8B",
+                "loaded_instances": self._instances(name),
+                "max_context_length": 32768,
+                "capabilities": {"vision": False, "trained_for_tool_use": True},
+            }
+            for name in EVERYTHING
+        ]
+        return json_reply({"models": rows}, headers=EXPRESS)
+
+    def _settle(self) -> None:
+        """What was at the gate is in memory once the gate is open."""
+        if self.loading is None or self.loading.is_open:
+            self.live += self.coming
+            self.coming = []
+
+    def _instances(self, name: str) -> list[dict]:
+        self._settle()
+        return [{"id": name, "config": {"context_length": 8192}}] if name in self.live else []
+
+    def v0(self, _: Seen) -> Reply:
+        rows = [
+            {
+                "id": name,
+                "object": "model",
+                "type": "embeddings" if "embed" in name else "llm",
+                "quantization": "Q4_K_M",
+                "state": "loaded" if name in self.live else "not-loaded",
+                "max_context_length": 32768,
+                **({"loaded_context_length": 8192} if name in self.live else {}),
+            }
+            for name in self.told
+        ]
+        return json_reply({"data": rows, "object": "list"}, headers=EXPRESS)
+
+    def listed(self, _: Seen) -> Reply:
+        return model_list(*self.told, owned_by="organization_owner", headers=EXPRESS)
+
+    def chat(self, seen: Seen) -> Reply:
+        """Answer; with JIT loading off only as what is loaded (§4.2)."""
+        self._settle()
+        name = seen.json.get("model")
+        if name not in self.live and not self.has_jit:
+            return json_reply({"error": NOT_LOADED}, status=404, headers=EXPRESS)
+        if name not in self.live:
+            self.live.append(name)
+        return echo(seen)
+
+    def load(self, seen: Seen) -> Reply:
+        name = seen.json["model"]
+        self.coming.append(name)
+        self._settle()
+        done = {"type": "llm", "instance_id": name, "status": "loaded"}
+        return json_reply(done, before=[self.loading] if self.loading else ())
+
+    def unload(self, seen: Seen) -> Reply:
+        self.live.remove(seen.json["instance_id"])
+        return json_reply({"instance_id": seen.json["instance_id"]})
+
+
+def lm_studio(
+    server: ScriptedServer,
+    *,
+    api: str = "v1",
+    loaded: Sequence[str] = ("qwen3-8b",),
+    key: str | None = None,
+    has_jit: bool = True,
+    loading: Gate | None = None,
+) -> ScriptedServer:
+    """LM Studio; `api` is the newest metadata that it has: "v1", "v0" or "none".
+
+    A list given as `loaded` is its memory: the test may change it. Loading stands still at the gate.
+    """
+    program = LmStudio(loaded if isinstance(loaded, list) else list(loaded), has_jit=has_jit, loading=loading)
+    refuse = json_reply({"error": NO_TOKEN}, status=401, headers=EXPRESS)
+    routes: dict[str, Callable[[Seen], Reply]] = {"GET /v1/models": program.listed, CHAT: program.chat}
+    if api == "v1":
+        routes["GET /api/v1/models"] = program.v1
+        routes["POST /api/v1/models/load"] = program.load
+        routes["POST /api/v1/models/unload"] = program.unload
+    if api in ("v1", "v0"):
+        routes["GET /api/v0/models"] = program.v0
+    for route, play in routes.items():
+        server.on(route, guarded(key, refuse, play))
+    server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}, headers=EXPRESS))
+    server.unknown = _unexpected
+    return server
+
+
+def _unexpected(seen: Seen) -> Reply:
+    words = f"Unexpected endpoint or method. ({seen.method} {seen.path})"
+    return json_reply({"error": words}, headers=EXPRESS)
+
+
 LLAMA = {"Server": "llama.cpp"}
 
 
@@ -173,3 +346,232 @@ PRODUCTS = {
     "ollama": ollama,
     "vllm": vllm,
 }
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One of them, with the words that it refuses in."""
+
+    product: Product
+    """Which."""
+    host: str
+    """Where it alone is."""
+    path: str
+    """The base of its addresses."""
+    stream: tuple[Any, ...]
+    """An answer in its own form; its text is always "Hello there."."""
+    thought: str = ""
+    """What of it is thought."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Names and arguments of the tools that it asks for."""
+    refusals: dict[str, Reply] = field(default_factory=dict)
+    """By the kind that lmchat tells."""
+
+    def url(self, port: int) -> str:
+        return f"https://{self.host}:{port}{self.path}"
+
+    def script(self, server: ScriptedServer) -> None:
+        """Let a server answer as it does."""
+        server.on(f"GET {self.path}/models", model_list("some-model", owned_by="provider"))
+        server.on(f"POST {self.path}/chat/completions", sse(*self.stream))
+
+    def refuse(self, server: ScriptedServer, *replies: Reply) -> None:
+        server.on(f"POST {self.path}/chat/completions", *replies)
+
+
+def _error(status: int, message: str, *, headers=None, **more: object) -> Reply:
+    return json_reply({"error": {"message": message, **more}}, status=status, headers=headers)
+
+
+def _tool(name: str, arguments: str, **more: object) -> dict:
+    return {
+        "id": f"call_{name}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    } | more
+
+
+_HELLO = (delta("Hello"), delta(" there."))
+_END = (finish(), usage(), DONE)
+
+OPENAI = Provider(
+    product=Product.OPENAI,
+    host="api.openai.com",
+    path="/v1",
+    stream=(
+        delta("", role="assistant", refusal=None) | {"obfuscation": "zq7", "usage": None},
+        *(chunk | {"obfuscation": "x" * 9, "service_tier": "default", "usage": None} for chunk in _HELLO),
+        *_END,
+    ),
+    refusals={
+        "auth": _error(401, "Incorrect API key provided: sk-pr**key.", code="invalid_api_key"),
+        "billing": _error(
+            429,
+            "You exceeded your current quota, please check your plan and billing details.",
+            type="insufficient_quota",
+            code="insufficient_quota",
+            headers={"Retry-After": "1"},
+        ),
+        "model_missing": _error(
+            404, "The model `gpt-9` does not exist or you do not have access to it.", code="model_not_found"
+        ),
+        "context_overflow": _error(
+            400,
+            "This model's maximum context length is 128000 tokens. However, your messages resulted in 130001 "
+            "tokens. Please reduce the length of the messages.",
+            code="context_length_exceeded",
+        ),
+        "bad_request": _error(
+            400, "Unsupported value: 'temperature' does not support 0.7.", param="temperature"
+        ),
+    },
+)
+
+MISTRAL = Provider(
+    product=Product.MISTRAL,
+    host="api.mistral.ai",
+    path="/v1",
+    stream=(
+        delta("", role="assistant") | {"p": "abcdefghij"},
+        delta(
+            content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Plan."}], "closed": True}]
+        ),
+        delta(content=[{"type": "text", "text": "Hello"}, {"type": "reference", "reference_ids": [1]}])
+        | {"p": "k"},
+        delta(" there."),
+        finish() | {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}, "p": "lmno"},
+        DONE,
+    ),
+    thought="Plan.",
+    refusals={
+        "auth": json_reply({"message": "Unauthorized", "request_id": "1"}, status=401),
+        "bad_request": json_reply(
+            {
+                "object": "error",
+                "message": {
+                    "detail": [
+                        {
+                            "type": "less_than_equal",
+                            "loc": ["body", "temperature"],
+                            "msg": "Input should be <= 1.5",
+                        }
+                    ]
+                },
+                "type": "invalid_request_error",
+                "param": None,
+            },
+            status=422,
+        ),
+        "model_missing": json_reply(
+            {
+                "object": "error",
+                "message": "Invalid model: no such model mistral-9",
+                "type": "invalid_model",
+                "code": "1500",
+            },
+            status=400,
+        ),
+        "rate_limited": json_reply({"message": "Requests rate limit exceeded"}, status=429),
+    },
+)
+
+ANTHROPIC = Provider(
+    product=Product.ANTHROPIC,
+    host="api.anthropic.com",
+    path="/v1",
+    stream=(
+        delta("", role="assistant"),
+        *_HELLO,
+        delta(tool_calls=[_tool("look", ""), _tool("read", "{}")]),
+        finish("tool_calls"),
+        usage(),
+        DONE,
+    ),
+    calls=(("look", ""), ("read", "{}")),
+    refusals={
+        "auth": json_reply(
+            {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}},
+            status=401,
+        ),
+        "busy": json_reply(
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, status=529
+        ),
+        "billing": _error(
+            400,
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.",
+            type="invalid_request_error",
+        ),
+        "model_missing": _error(404, "model: claude-9", type="not_found_error"),
+    },
+)
+
+GEMINI = Provider(
+    product=Product.GEMINI,
+    host="generativelanguage.googleapis.com",
+    path="/v1beta/openai",
+    stream=(
+        delta("Hello", role="assistant"),
+        # complete calls, all without an index; no reason for the end on the way
+        delta(" there.", tool_calls=[_tool("look", '{"at": 1}'), _tool("look", '{"at": 2}', id="")]),
+        finish(),
+        usage(),
+        DONE,
+    ),
+    calls=(("look", '{"at": 1}'), ("look", '{"at": 2}')),
+    refusals={
+        "auth": json_reply(
+            [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}],
+            status=400,
+        ),
+        "rate_limited": json_reply(
+            [
+                {
+                    "error": {
+                        "code": 429,
+                        "message": "Resource has been exhausted (e.g. check quota).",
+                        "status": "RESOURCE_EXHAUSTED",
+                        "details": [
+                            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}
+                        ],
+                    }
+                }
+            ],
+            status=429,
+        ),
+        "model_missing": json_reply(
+            [{"error": {"code": 404, "message": "models/gemini-9 is not found for API version v1main"}}],
+            status=404,
+        ),
+    },
+)
+
+OPENROUTER = Provider(
+    product=Product.OPENROUTER,
+    host="openrouter.ai",
+    path="/api/v1",
+    stream=(
+        b": OPENROUTER PROCESSING\n\n",
+        b": OPENROUTER PROCESSING\n\n",
+        delta(
+            "",
+            role="assistant",
+            reasoning="Plan.",
+            reasoning_details=[{"type": "reasoning.text", "text": "Plan.", "format": "unknown"}],
+        )
+        | {"provider": "Someone"},
+        *_HELLO,
+        *_END,
+    ),
+    thought="Plan.",
+    refusals={
+        "auth": _error(401, "No auth credentials found", code=401),
+        "billing": _error(
+            402, "Insufficient credits. Add more using https://openrouter.ai/credits", code=402
+        ),
+        "model_missing": _error(400, "vendor/nothing is not a valid model ID", code=400),
+        "upstream": _error(502, "Provider returned error", code=502, metadata={"provider_name": "Someone"}),
+        "timeout": _error(408, "Request timed out", code=408),
+    },
+)
+
+PROVIDERS = (OPENAI, MISTRAL, ANTHROPIC, GEMINI, OPENROUTER)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.candidate import Installed, ServerStart
@@ -17,9 +19,8 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
 from lmchat.services.server_launcher import ServerLauncher
-from tests.support.desktop import make_desktop
+from tests.support.desktop import Seen, make_desktop
 from tests.support.scripted_backend import ScriptedBackend, model
-from tests.support.seen import Seen
 
 OFFER = DemoOffer(
     name="smollm2-135m-instruct",
@@ -149,3 +150,57 @@ async def start_desk(
             await starts.end(one)
         await starts.aclose()
         await desk.store.aclose()
+
+
+LISTEN = """
+import os, signal, socket, sys, threading, time
+signal.alarm(120)  # nothing outlives its test for long
+{before}
+listener = socket.create_server(("127.0.0.1", {port}))
+print("listening", flush=True)
+while True:
+    taken, _ = listener.accept()
+    taken.close()
+"""
+FAIL = """
+import sys
+print("starting up", file=sys.stderr)
+print("Error: listen tcp 127.0.0.1:{port}: bind: address already in use", file=sys.stderr)
+sys.exit(1)
+"""
+HANG = """
+import signal, time
+signal.alarm(120)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("hanging", flush=True)
+time.sleep(600)
+"""
+
+
+def put(folder: Path, name: str, text: str, *, is_executable: bool = True) -> str:
+    """Write a program of Python and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!{sys.executable} -IS\n{text}")
+    file.chmod(0o755 if is_executable else 0o644)
+    return str(file)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def listener(host: str = "127.0.0.1") -> socket.socket:
+    """Listen at a free port; only a machine whose kernel lacks IPv6 leaves a test of `::1` out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, 0), family=family)
+    except OSError:
+        if family == socket.AF_INET:
+            raise
+        pytest.skip(f"this machine has no {host}")

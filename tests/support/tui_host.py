@@ -7,15 +7,23 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
+from textual.widgets import Static
 
+from lmchat.tui.commands import COMMANDS, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
+from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.themes import THEMES
+from lmchat.tui.widgets.pill import Pill
+from lmchat.tui.widgets.prompt import Prompt
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.queue_card import QueueCard
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
 _FOLDER = Path(_SPEC.submodule_search_locations[0])
@@ -93,3 +101,67 @@ def screen_text(app: App) -> str:
     lines = app.screen._compositor.render_strips()
     text = "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
     return text.replace("\u00a0", " ")
+
+
+class ChatLike(Screen[None]):
+    BINDINGS = bindings(Scope.CHAT)
+    AUTO_FOCUS = "PromptInput"
+
+    def compose(self) -> ComposeResult:
+        yield Vertical(Static(id="told", markup=False), id="log")
+        yield Prompt()
+
+    @on(PromptInput.Submitted)
+    @on(PromptInput.Drafted)
+    @on(PromptInput.Paged)
+    @on(PromptInput.HomePressed)
+    @on(QueueCard.Edit)
+    @on(QueueCard.Remove)
+    @on(Pill.Pressed)
+    def keep_fact(self, fact: Message) -> None:
+        self.app.kept.append(fact)
+        if isinstance(fact, PromptInput.Submitted):
+            self.app.tell(f"sent {fact.text!r}")
+
+    def __getattr__(self, name: str):
+        if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
+            return lambda *args: self.app.act((name.removeprefix("action_"), *args))
+        raise AttributeError(name)
+
+
+ACTIONS = {command.action.partition("(")[0] for command in COMMANDS}
+
+
+class PromptApp(Host):
+    CSS_PATH: ClassVar = [*Host.CSS_PATH, _FOLDER / "prompt.tcss"]
+    CSS = "#log { height: 1fr; }"
+
+    def __init__(self, **how) -> None:
+        super().__init__(screen=ChatLike, **how)
+        self.actions: list[tuple] = []
+        self.kept: list[Message] = []
+
+    def of(self, kind: type) -> list:
+        return [fact for fact in self.kept if isinstance(fact, kind)]
+
+    def act(self, action: tuple) -> None:
+        self.actions.append(action)
+        self.tell(" ".join(str(part) for part in action))
+
+    def tell(self, words: str) -> None:
+        told = self.screen.query_one("#told", Static)
+        told.update(f"{told.content}{words}\n")
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.screen.query_one(Prompt)
+
+
+async def _nothing() -> None:
+    """There is nothing to save."""
+
+
+if __name__ == "__main__":
+    prompt_app = PromptApp()
+    guard_terminal(prompt_app, _nothing)
+    prompt_app.run()

@@ -11,7 +11,7 @@ from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
-from tests.support.acted_messages import ACTS, MESSAGES, SENSIBLE, UNFINISHED
+from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer

@@ -17,8 +17,15 @@ from lmchat.tui.screens.fetch_dialog import FetchDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate
-from tests.support.scripted_engine import ADDRESS, DEMO, ScriptedEngine, file
+from tests.support.scripted_backend import (
+    ADDRESS,
+    DEMO,
+    ScriptedBackend,
+    ScriptedEngine,
+    answer,
+    candidate,
+    file,
+)
 from tests.support.tui_host import screen_text
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import Receipt
 from lmchat.tui.widgets.message_acts import why_not
-from tests.support.acted_messages import ACTS, MESSAGES, SENSIBLE, TEXT, reply
+from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 
 
 def test_the_table_has_every_act():
@@ -35,5 +35,5 @@ def test_versions_of_prompts_are_versions_too():
 
 
 def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():
-    cut = reply(TEXT, receipt=Receipt(finish_reason="length"))
+    cut = acted_reply(TEXT, receipt=Receipt(finish_reason="length"))
     assert why_not("resume", cut, is_busy=False) == ""

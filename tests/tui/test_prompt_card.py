@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.widgets.queue_card import QueueCard
-from tests.support.prompt_app import PromptApp
-from tests.support.tui_host import screen_text
+from tests.support.tui_host import PromptApp, screen_text
 
 READY = ("●", "$success")
 

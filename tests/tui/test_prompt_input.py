@@ -10,8 +10,7 @@ from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.queue_card import QueueCard
-from tests.support.prompt_app import PromptApp
-from tests.support.tui_host import screen_text
+from tests.support.tui_host import PromptApp, screen_text
 
 HISTORY = ("newest", "two\nlines", "oldest")
 

@@ -15,7 +15,7 @@ BAR = "▌"
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[PtyProgram]:
-    with PtyProgram([sys.executable, "-m", "tests.support.prompt_app"], home=tmp_path) as program:
+    with PtyProgram([sys.executable, "-m", "tests.support.tui_host"], home=tmp_path) as program:
         program.wait_for(BAR)
         yield program
 

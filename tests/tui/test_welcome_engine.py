@@ -12,8 +12,15 @@ from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop
 from tests.support.screen_steps import gone, shown
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
-from tests.support.scripted_engine import ADDRESS, DEMO, ScriptedEngine, file
+from tests.support.scripted_backend import (
+    ADDRESS,
+    DEMO,
+    ScriptedBackend,
+    ScriptedEngine,
+    candidate,
+    file,
+    model,
+)
 from tests.support.start_desk import start_desk
 from tests.support.tui_host import screen_text
 

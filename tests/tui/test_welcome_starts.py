@@ -20,8 +20,7 @@ from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from tests.support.small_programs import FAIL, HANG, LISTEN, is_alive, put
-from tests.support.start_desk import at, start_desk, unused_port
+from tests.support.start_desk import FAIL, HANG, LISTEN, at, is_alive, put, start_desk, unused_port
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 QWEN = ModelFile(

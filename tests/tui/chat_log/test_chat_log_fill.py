@@ -9,9 +9,8 @@ from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log import document
-from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
+from tests.support.chat_log_app import LogApp, answer, chosen, drag, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
-from tests.support.marks import chosen, drag
 
 END = 64
 

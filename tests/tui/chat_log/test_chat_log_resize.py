@@ -10,8 +10,7 @@ from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
-from tests.support.random_talk import chance_of, talk
+from tests.support.chat_log_app import LogApp, answer, chance_of, question, rows, screen_text, streaming, talk
 
 NUMBERED = " ".join(f"word{number}" for number in range(3_000))
 CODE = "```python\n" + "\n".join(f"line_{n} = {'x' * (n % 90)}" for n in range(600)) + "\n```"

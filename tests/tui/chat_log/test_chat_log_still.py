@@ -11,8 +11,18 @@ from textual import events
 from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.domain.path import MessagePath
-from tests.support.chat_log_app import LogApp, answer, pour, question, rows, screen_text, streaming
-from tests.support.random_talk import chance_of, talk, text
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    chance_of,
+    pour,
+    question,
+    rows,
+    screen_text,
+    streaming,
+    talk,
+    text,
+)
 
 LINES = "\n\n".join(f"Paragraph {n}." for n in range(100))
 

@@ -11,8 +11,7 @@ from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown import cutting
 from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place
-from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
-from tests.support.painted_lines import coloured_page, painted
+from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
 
 PAGE = coloured_page()
 

@@ -18,10 +18,9 @@ from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.selection import Selected, message_ends
 from tests.support import hostile
-from tests.support.captures import NAMES, reads
 from tests.support.chat_log_app import LogApp, answer, plain_page, streaming
-from tests.support.markdown_corpus import CORPUS, GIANTS
-from tests.support.source_signs import must_be_seen, solid
+from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid
+from tests.support.proxy_calls import NAMES, reads
 
 SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"
 SOUP = [

@@ -22,9 +22,8 @@ from lmchat.domain.message import (
 from lmchat.domain.path import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.view import found
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.chat_log_app import LogApp, answer, marked, question, rows, screen_text, streaming
 from tests.support.hostile import HOSTILE
-from tests.support.marks import marked
 from tests.support.waiting import until
 
 

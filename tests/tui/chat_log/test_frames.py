@@ -16,9 +16,8 @@ from lmchat.tui.widgets.chat_log.layout import block, lexing
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown import tail
 from lmchat.tui.widgets.chat_log.markdown.cutting import MOST_WEIGHT, cut_place, reach, weight_of
-from tests.support.chat_log_app import laid_out, plain_page, shown, streaming, tail_of
-from tests.support.hostile_markdown import DEAR
-from tests.support.painted_lines import coloured_page, painted
+from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
+from tests.support.markdown_corpus import DEAR
 
 PAGE = coloured_page(200)
 AT_ONCE_CHARS = 3_000

@@ -20,9 +20,19 @@ from lmchat.tui.widgets.chat_log.entry import MOST_ROWS, Entry
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
 from lmchat.tui.widgets.chat_log.view import long
-from tests.support.chat_log_app import LogApp, answer, plain_page, question, rows, screen_text, streaming
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    chance_of,
+    plain_page,
+    prose,
+    question,
+    rows,
+    screen_text,
+    streaming,
+    text,
+)
 from tests.support.markdown_corpus import CORPUS, GIANTS
-from tests.support.random_talk import chance_of, prose, text
 
 pytestmark = pytest.mark.timeout(120)
 PARAGRAPHS = "\n\n".join(f"Paragraph {n} of a long answer." for n in range(400))

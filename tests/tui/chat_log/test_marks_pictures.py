@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.chat_log_app import LogApp, answer, question
-from tests.support.marks import drag
+from tests.support.chat_log_app import LogApp, answer, drag, question
 
 TEXT = """## Ferns
 

@@ -12,9 +12,8 @@ from lmchat.tui.widgets.chat_log.markdown import open_tail
 from lmchat.tui.widgets.chat_log.markdown.nesting import Level, Nest
 from lmchat.tui.widgets.chat_log.markdown.syntax import parse_blocks
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import laid_out, tail_of
+from tests.support.chat_log_app import coloured_page, laid_out, painted, tail_of
 from tests.support.markdown_corpus import GIANTS
-from tests.support.painted_lines import coloured_page, painted
 
 _STARTS = ["", "", "> ", "> > ", "  ", "    ", "- ", "  - ", "1. ", "   ", "> - ", ">", "      ", "12. "]
 _WORDS = ["a", "word word", "", "", "# h", "```", "```py", "~~~", "---", "|a|b|", "|-|-|", "|1|2|", "<div>"]

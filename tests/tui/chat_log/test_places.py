@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.chat_log_app import LogApp, pour, rows, streaming
-from tests.support.marks import drag
+from tests.support.chat_log_app import LogApp, drag, pour, rows, streaming
 
 FENCE = "```py\nx = 1\n```\n\n"
 FAR = "\n\n".join(f"line {n}" for n in range(30)) + "\n\n"

@@ -9,9 +9,19 @@ from rich.cells import cell_len
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    chosen,
+    drag,
+    move,
+    press,
+    question,
+    rows,
+    screen_text,
+    streaming,
+)
 from tests.support.hostile import ATTACKS
-from tests.support.marks import chosen, drag, move, press
 from tests.support.waiting import until
 
 CODE = (

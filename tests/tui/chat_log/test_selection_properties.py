@@ -11,8 +11,7 @@ from lmchat.tui.widgets.chat_log.anchor import END, found_again, spot_at, text_o
 from lmchat.tui.widgets.chat_log.copying import copied, is_said
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
-from tests.support.chat_log_app import LogApp, answer, plain_page, question
-from tests.support.marks import chosen, drag
+from tests.support.chat_log_app import LogApp, answer, chosen, drag, plain_page, question
 
 PIECES = (
     "A paragraph with **bold** words, `code` and *more* of it, long enough to be wrapped.\n\n",

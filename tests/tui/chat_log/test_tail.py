@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, plain_blocks
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
-from tests.support.painted_lines import coloured_page, painted
 
 _MARKS = ["- ", "* ", "1. ", "# ", "```", "~~~", "`", "**", "_", "> ", "[x]", "[x]: http://y\n", "<b>", "---"]
 _OTHERS = [

@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
 
-from tests.support import situation
+from tests.support import desktop
+from tests.support.desktop import Situation
 from tests.support.look_data import NOW
 from tests.support.scripted_server import ScriptedServer
-from tests.support.situation import Situation
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def pictures(picture):
 
     async def compare(seen: Situation, name: str, **more) -> None:
         await picture(seen, name, **more)
-        await seen.at_size(situation.SMALL)
+        await seen.at_size(desktop.SMALL)
         await picture(seen, f"{name}-80x24", **more)
 
     return compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.config.settings import Settings
 from lmchat.domain.message import AnswerState
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support import situation
+from tests.support import desktop
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, ollama, vllm
 
 
@@ -18,7 +18,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
     tmp_path, start, picture, pictures
 ):
     studio, llama = start(lm_studio), start(llama_cpp)
-    async with situation.run(tmp_path, {1234: studio, 8080: llama}) as seen:
+    async with desktop.run(tmp_path, {1234: studio, 8080: llama}) as seen:
         await seen.goes_on()
         await seen.shows("● LM Studio ready", "● qwen3-8b · LM Studio")
         await seen.chats("One?")
@@ -26,7 +26,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.is_on(ModelPicker)
         await seen.shows("4 on 2 servers", "LM Studio", "● tiny.gguf")
         await pictures(seen, "picker")
-        await seen.at_size(situation.WIDE)
+        await seen.at_size(desktop.WIDE)
         await seen.types("tiny")
         await seen.shows("1 of 4")
         await seen.presses("enter")
@@ -41,7 +41,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
 
 async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_path, start):
     places = {1234: start(lm_studio), 8080: start(llama_cpp)}
-    async with situation.run(tmp_path, places) as seen:
+    async with desktop.run(tmp_path, places) as seen:
         await seen.goes_on()
         await seen.presses("ctrl+o")
         await seen.is_on(ModelPicker)
@@ -51,13 +51,13 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
         await seen.presses("enter")
         await seen.goes_on()
         last = seen.desk.remembered[-1]
-    async with situation.run(tmp_path, places, remembered=last) as seen:
+    async with desktop.run(tmp_path, places, remembered=last) as seen:
         await seen.goes_on()
         assert seen.app.open_sessions.target.model_id == "tiny.gguf"
 
 
 async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp_path, start, picture):
-    async with situation.run(tmp_path, {8000: start(llama_cpp)}) as seen:
+    async with desktop.run(tmp_path, {8000: start(llama_cpp)}) as seen:
         await seen.chats("One?")
         other = start(vllm)
         seen.places(8000, other)
@@ -84,7 +84,7 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp
 
 async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer(tmp_path, start, picture):
     server = start(llama_cpp)
-    async with situation.run(tmp_path, {8080: server}) as seen:
+    async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")
         llama_cpp(server, model="other.gguf")
         answer = await seen.chats("Two?", count=2)
@@ -96,7 +96,7 @@ async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer
 
 async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path, start, picture):
     memory = ["qwen3-8b"]
-    async with situation.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
+    async with desktop.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
         await seen.chats("One?")
         memory.clear()
         seen.time_passes()
@@ -111,7 +111,7 @@ async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path
 async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothing_is_lost(tmp_path, start):
     memory = ["qwen3-8b"]
     server = start(lm_studio, loaded=memory, has_jit=False)
-    async with situation.run(tmp_path, {1234: server}) as seen:
+    async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.chats("One?")
         memory.clear()
         await seen.says("Two?")
@@ -127,7 +127,7 @@ async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothin
 async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_be_asked_again(
     tmp_path, start, picture
 ):
-    async with situation.run(tmp_path, {11434: start(ollama, loaded=["llama3.2:3b"])}) as seen:
+    async with desktop.run(tmp_path, {11434: start(ollama, loaded=["llama3.2:3b"])}) as seen:
         await seen.chats("One?")
         seen.places(11434, None)
         seen.time_passes()
@@ -144,7 +144,7 @@ async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_
 
 async def test_a_configured_model_that_the_server_does_not_have_is_told_with_its_command(tmp_path, start):
     settings = Settings(model="gemma3:4b")
-    async with situation.run(tmp_path, {11434: start(ollama)}, settings=settings) as seen:
+    async with desktop.run(tmp_path, {11434: start(ollama)}, settings=settings) as seen:
         await seen.goes_on()
         await seen.says("One?")
         await seen.shows('model "gemma3:4b" not found', "Fetch it with: ollama pull gemma3:4b")

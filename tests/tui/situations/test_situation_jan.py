@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from tests.support import situation
+from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan
 
 KEY = "jan-key-of-this-test"
@@ -13,7 +13,7 @@ ORIGIN = "http://127.0.0.1:1337"
 
 
 async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pictures):
-    async with situation.run(tmp_path) as seen:
+    async with desktop.run(tmp_path) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("No model server answers on this machine yet.", "Settings, Local API Server, Start")
         assert seen.candidate(1337).verdict is Verdict.REFUSED
@@ -25,7 +25,7 @@ async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pict
 
 
 async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(tmp_path, start, picture):
-    async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
+    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
             "Jan wants a key", "Jan shows it under Settings, Local API Server, API key.", "Enter try it"
@@ -37,14 +37,14 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(tmp_
         await seen.chats()
         assert seen.credentials.get(ORIGIN) == KEY
         assert KEY not in seen.text
-    async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:  # the next run does not ask
+    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:  # the next run does not ask
         await seen.chats()
 
 
 async def test_without_the_key_the_page_names_the_step_and_offers_the_question_again(
     tmp_path, start, picture
 ):
-    async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
+    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.presses("escape")
         seen.time_passes()
@@ -60,7 +60,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
 
 
 async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, pictures):
-    async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
+    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types("a-wrong-key")
         await seen.presses("enter")
@@ -77,12 +77,12 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
 
 
 async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, picture):
-    async with situation.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
+    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types(KEY)
         await seen.presses("enter")
         await seen.chats()
-    async with situation.run(tmp_path, {1337: start(jan, key="another")}) as seen:
+    async with desktop.run(tmp_path, {1337: start(jan, key="another")}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows("! The key used so far was refused.")
         assert seen.candidate(1337).verdict is Verdict.KEY_REJECTED
@@ -96,8 +96,8 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
 async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_path, start, pictures):
     trusts: set[str] = {"127.0.0.1", "localhost"}
     server = start(jan, trusts=trusts)
-    settings = situation.named("http://gpu-box:1337", allowed=["gpu-box"])
-    async with situation.run(tmp_path, {("gpu-box", 1337): server}, settings=settings) as seen:
+    settings = desktop.named("http://gpu-box:1337", allowed=["gpu-box"])
+    async with desktop.run(tmp_path, {("gpu-box", 1337): server}, settings=settings) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "Jan at gpu-box:1337 answers, but not to the host name gpu-box.",

@@ -11,7 +11,7 @@ from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from tests.support import situation
+from tests.support import desktop
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply
 
@@ -20,7 +20,7 @@ KEY = "sk-lm-of-this-test"
 
 async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture, pictures):
     server = start(lm_studio)
-    async with situation.run(tmp_path, {1234: server}) as seen:
+    async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
         await seen.shows("● LM Studio ready", "127.0.0.1:1234", "● qwen3-8b · LM Studio")
         await picture(seen, "ready")
@@ -31,7 +31,7 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
 
 async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start, pictures):
     program = start(lm_studio)  # it greets on a port of its own
-    async with situation.run(tmp_path, {41343: program}) as seen:
+    async with desktop.run(tmp_path, {41343: program}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "LM Studio runs, but its server is off.",
@@ -50,7 +50,7 @@ async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tm
     folder.mkdir(parents=True)
     (folder / "http-server-config.json").write_text(json.dumps({"port": 4711}))
     (folder / "http-server.json").write_text(json.dumps({"port": 51515}))
-    async with situation.run(tmp_path, {51515: start(lm_studio)}) as seen:
+    async with desktop.run(tmp_path, {51515: start(lm_studio)}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("LM Studio runs, but its server is off.", "4711")
         assert seen.candidate(4711).verdict is Verdict.SERVER_OFF
@@ -63,11 +63,11 @@ async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tm
 async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture, pictures):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
-    async with situation.run(tmp_path, {1234: server}) as seen:
+    async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
         await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load it")
         await pictures(seen, "picker")
-        await seen.at_size(situation.WIDE)
+        await seen.at_size(desktop.WIDE)
         await seen.presses("enter")
         await seen.goes_on()
         await seen.shows("loading qwen3-8b")
@@ -88,7 +88,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_is_held(t
     words = "Failed to load model qwen3-8b: insufficient system resources"
     refusal = json_reply({"error": {"message": words}}, status=500, before=[gate])
     server.on("POST /api/v1/models/load", refusal)
-    async with situation.run(tmp_path, {1234: server}) as seen:
+    async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
         await seen.shows("· qwen3-8b")
         await seen.presses("enter")
@@ -102,7 +102,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_is_held(t
 
 async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_path, start):
     memory: list[str] = []
-    async with situation.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
+    async with desktop.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
         await seen.is_on(ModelPicker)
         memory.append("gemma-3-4b")
         seen.time_passes()
@@ -115,7 +115,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
 ):
     server = start(lm_studio, loaded=(), has_jit=False)
     wanted = Settings(model="qwen3-8b")
-    async with situation.run(tmp_path, {1234: server}, settings=wanted) as seen:
+    async with desktop.run(tmp_path, {1234: server}, settings=wanted) as seen:
         await seen.goes_on()
         await seen.says("Hello?")
         await seen.shows(
@@ -137,7 +137,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
 
 
 async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, start, pictures):
-    async with situation.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
+    async with desktop.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
             "LM Studio wants a key",

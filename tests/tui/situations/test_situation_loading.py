@@ -6,7 +6,7 @@ from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from tests.support import situation
+from tests.support import desktop
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, loading_llama_cpp, ollama
 from tests.support.scripted_server import html_reply
 
@@ -15,7 +15,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
     tmp_path, start, pictures
 ):
     server = start(ollama, is_empty=True)
-    async with situation.run(tmp_path, {11434: server}) as seen:
+    async with desktop.run(tmp_path, {11434: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this")
         assert seen.candidate(11434).verdict is Verdict.NO_MODEL
@@ -30,7 +30,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
 
 async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(tmp_path, start, pictures):
     server = start(loading_llama_cpp)
-    async with situation.run(tmp_path, {8080: server}) as seen:
+    async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.is_on(ChatScreen)
         await seen.shows("◆ llama.cpp loading", "◆ loading its model 0 s · llama.cpp")
         seen.time_passes(42)
@@ -49,7 +49,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
 
 async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start, picture):
     server = start(llama_cpp)
-    async with situation.run(tmp_path, {8080: server}) as seen:
+    async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")
         loading_llama_cpp(server)
         await seen.says("Two?")
@@ -63,7 +63,7 @@ async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiti
 
 async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path, start):
     server = start(loading_llama_cpp)
-    async with situation.run(tmp_path, {8080: server}) as seen:
+    async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.shows("loading its model")
         await seen.says("Hello?")
         seen.places(8080, None)
@@ -77,7 +77,7 @@ async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path,
 async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, pictures):
     server = start()
     server.unknown = html_reply()
-    async with situation.run(tmp_path, {1234: server}) as seen:
+    async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program has port 1234: stop it")
         assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM

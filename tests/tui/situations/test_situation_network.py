@@ -12,11 +12,11 @@ from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
-from tests.support import situation
-from tests.support.listeners import listener
+from tests.support import desktop
+from tests.support.proxy_calls import ScriptedProxy
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain
-from tests.support.scripted_proxy import ScriptedProxy
 from tests.support.scripted_server import ScriptedServer, free_port
+from tests.support.start_desk import listener
 
 KEY = "key-of-the-gpu-box"
 REFUSAL = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --allow-host gpu-box"
@@ -50,8 +50,8 @@ async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, sta
     proxy.begin()
     server = start(llama_cpp)
     place = f"{host}:{server.port}"
-    settings = situation.named(f"http://{place}")
-    async with situation.run(tmp_path, settings=settings, direct={place}) as seen:
+    settings = desktop.named(f"http://{place}")
+    async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
         await seen.chats()
         await seen.shows("● llama.cpp ready")
     assert len(server.seen(CHAT)) == 1
@@ -59,8 +59,8 @@ async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, sta
 
 
 async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, start, picture, proxy):
-    settings = situation.named("http://gpu-box:8000", allowed=["gpu-box"])
-    async with situation.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
+    settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
+    async with desktop.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
         await seen.is_on(WelcomeScreen)
         place = f"127.0.0.1:{proxy.port}"
         await seen.shows(
@@ -80,8 +80,8 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
     with ScriptedServer(certificate="alone") as server:
         plain(server, "tiny")
         place = f"127.0.0.1:{server.port}"
-        settings = situation.named(f"https://{place}")
-        async with situation.run(tmp_path, settings=settings, direct={place}) as seen:
+        settings = desktop.named(f"https://{place}")
+        async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
             await seen.is_on(WelcomeScreen)
             await seen.shows(f"The certificate of {place} is not trusted", "Nothing was sent.", "ca_file")
             assert server.requests == []
@@ -89,7 +89,7 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
 
 
 async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6, picture):
-    async with situation.run(tmp_path, {("::1", 8080): ipv6}) as seen:
+    async with desktop.run(tmp_path, {("::1", 8080): ipv6}) as seen:
         await seen.goes_on()
         await seen.shows("[::1]:8080", "● llama.cpp ready")
         await picture(seen, "ipv6")
@@ -97,16 +97,16 @@ async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6,
 
 
 async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp_path, ipv6):
-    settings = situation.named("http://localhost:8080")
-    async with situation.run(tmp_path, {("::1", 8080): ipv6}, settings=settings) as seen:
+    settings = desktop.named("http://localhost:8080")
+    async with desktop.run(tmp_path, {("::1", 8080): ipv6}, settings=settings) as seen:
         await seen.chats()
         assert seen.app.open_sessions.target.endpoint.host == "::1"
 
 
 async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(tmp_path, start, picture):
-    async with situation.run(tmp_path, {1234: start(lm_studio)}) as seen:
+    async with desktop.run(tmp_path, {1234: start(lm_studio)}) as seen:
         await seen.chats("What grows in shade?")
-    async with situation.run(tmp_path) as seen:
+    async with desktop.run(tmp_path) as seen:
         seen.ports.nobody = httpx.ConnectError("[Errno 101] Network is unreachable")
         await seen.is_on(WelcomeScreen)
         await seen.shows("No model server answers on this machine yet.", "LM Studio", "Type an address")
@@ -124,8 +124,8 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
 
 async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path, start, picture):
     server = start(plain, "far", key=KEY)
-    settings = situation.named("http://gpu-box:8000")
-    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+    settings = desktop.named("http://gpu-box:8000")
+    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.shows("gpu-box:8000 is not this machine", "Enter")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
@@ -141,17 +141,17 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
 
 async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_path, start, picture):
     server = start(plain, "far", key=KEY)
-    settings = situation.named("http://gpu-box:8000", allowed=["gpu-box"])
-    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+    settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
+    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await asks_for_key(seen)
         await seen.chats()
         await seen.shows("gpu-box:8000")
         await picture(seen, "remote")
-    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.chats()
 
 
-async def asks_for_key(seen: situation.Situation) -> None:
+async def asks_for_key(seen: desktop.Situation) -> None:
     await seen.is_on(KeyDialog)
     await seen.types(KEY)
     await seen.presses("enter")
@@ -160,8 +160,8 @@ async def asks_for_key(seen: situation.Situation) -> None:
 
 async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, pictures):
     server = start(plain, "far")
-    settings = situation.named("http://gpu-box:8000")
-    async with situation.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
+    settings = desktop.named("http://gpu-box:8000")
+    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.shows("gpu-box:8000 is not this machine")
         await seen.presses("escape")
         await seen.is_on(WelcomeScreen)

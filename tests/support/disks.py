@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest import mock
+
+from lmchat.files import write_new_file
 
 
 class SmallFileSystem:
@@ -59,3 +64,43 @@ def small_file_system(folder: Path) -> Iterator[SmallFileSystem | None]:
         yield SmallFileSystem(folder)
     finally:
         subprocess.run(["umount", str(folder)], capture_output=True, check=True)  # noqa: S603, S607 - ours
+
+
+class NoRoomAfter:
+    """Writes files until there is no room left: then the system says so when the file is flushed."""
+
+    def __init__(self, files: int) -> None:
+        self._left = files
+
+    def write(self, path: Path, text: str, *, is_forced: bool = False) -> None:
+        self._left -= 1
+        if self._left >= 0:
+            write_new_file(path, text, is_forced=is_forced)
+            return
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with mock.patch("os.fsync", side_effect=full):
+            write_new_file(path, text, is_forced=is_forced)
+
+
+_NOBODY = 65534
+
+
+@contextmanager
+def no_root() -> Iterator[None]:
+    """Be nobody for a while, where the tests run as root; what is imported meanwhile must lie open to all."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(_NOBODY, _NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that everybody can enter and write to, unlike those of the tests."""
+    with tempfile.TemporaryDirectory(prefix="lmchat-open-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
