@@ -78,9 +78,9 @@ class ServerChecks:
 
     async def look_at_loopback(self) -> list[Finding]:
         """Return the rows about `localhost` and the two families of addresses."""
-        from lmchat.proxy.lm_studio_home import hinted_port
         from lmchat.proxy.loopback_check import loopback_findings, see_loopback
         from lmchat.proxy.servers import SERVERS
+        from lmchat.proxy.servers.lm_studio import hinted_port
 
         names = {port: server.product.value for server in SERVERS for port in server.ports}
         hinted = await apart(hinted_port)
@@ -94,7 +94,7 @@ class ServerChecks:
         """Return the rows about proxies and certificates."""
         from lmchat.proxy.certificates_check import certificates_findings
         from lmchat.proxy.environment_check import proxy_finding
-        from lmchat.proxy.nearness import is_local
+        from lmchat.proxy.errors import is_local
 
         own, _ = self.own()
         certificates = certificates_findings(

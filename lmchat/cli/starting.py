@@ -35,7 +35,7 @@ def make_launcher(parts: Parts) -> ServerLauncher:
 
 def installed(parts: Parts) -> tuple[Installed, ...]:
     """Return what is installed here; touches the disk."""
-    from lmchat.proxy.lm_studio_home import home_folder
+    from lmchat.proxy.servers.lm_studio import home_folder
 
     home = lm_studio = None
     with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered

@@ -61,9 +61,6 @@ def keys_of(parts: Parts) -> Keys:
 
 def make_backend(parts: Parts, settings: Settings, *, gather_s: float = 0.0) -> Backend:
     """Return the proxy-client layer; imports httpx. Tokens may wait `gather_s` for each other."""
-    from lmchat.proxy.lean_httpx import import_httpx
-
-    import_httpx()
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(parts)

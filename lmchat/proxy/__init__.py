@@ -9,10 +9,7 @@ from importlib import import_module
 from typing import Any
 
 PLACES = {
-    "lmchat.proxy.api": ("Client",),
-    "lmchat.proxy.whole_answer": ("Answer", "JsonAnswer", "Options"),
-    "lmchat.proxy.sync": ("SyncClient",),
-    "lmchat.proxy.messages": ("Messages",),
+    "lmchat.proxy.api": ("Answer", "Client", "JsonAnswer", "Messages", "Options", "SyncClient"),
     "lmchat.config.settings": ("LimitSettings", "TimeoutSettings"),
     "lmchat.domain.server": ("Candidate", "Endpoint", "LoadState", "ModelInfo", "Product", "Verdict"),
     "lmchat.domain.message": (

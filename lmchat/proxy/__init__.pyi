@@ -46,11 +46,11 @@ from lmchat.errors import ServerUnavailable as ServerUnavailable
 from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
 from lmchat.errors import WrongUse as WrongUse
+from lmchat.proxy.api import Answer as Answer
 from lmchat.proxy.api import Client as Client
-from lmchat.proxy.messages import Messages as Messages
-from lmchat.proxy.sync import SyncClient as SyncClient
-from lmchat.proxy.whole_answer import Answer as Answer
-from lmchat.proxy.whole_answer import JsonAnswer as JsonAnswer
-from lmchat.proxy.whole_answer import Options as Options
+from lmchat.proxy.api import JsonAnswer as JsonAnswer
+from lmchat.proxy.api import Messages as Messages
+from lmchat.proxy.api import Options as Options
+from lmchat.proxy.api import SyncClient as SyncClient
 
 PLACES: dict[str, tuple[str, ...]]

@@ -3,18 +3,277 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
-from lmchat.domain.telemetry import Budget
-from lmchat.errors import LMChatError
-from lmchat.proxy.allow_list import AllowList
-from lmchat.proxy.counters import Counters
-from lmchat.proxy.limiter import CHAT, COUNT, LOOK, Limiter
-from lmchat.proxy.validation import check_request, check_size
+from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.errors import BodyTooLarge, EndpointNotAllowed, LMChatError, RequestInvalid, TooManyRequests
+from lmchat.proxy.json_values import number
+from lmchat.proxy.servers import SERVERS
+
+_PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
+
+
+class AllowList:
+    """Compares parsed hosts and ports, never strings of addresses."""
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._hosts: set[tuple[str, int | None]] = set()
+        for host in hosts:
+            self.allow(host)
+
+    def allow(self, host: str) -> None:
+        """Add "host" (any port) or "host:port".
+
+        Raises:
+            EndpointNotAllowed: it is neither.
+        """
+        self._hosts.add(_parsed(host))
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Refuse an address that is not allowed.
+
+        Raises:
+            EndpointNotAllowed: it is neither of this machine nor named by the user.
+            RequestInvalid: it is a provider's, and in plain text.
+        """
+        # An endpoint may have been built by hand: only one that reads back as itself is what it says.
+        if Endpoint.parse(endpoint.base_url) != endpoint:
+            raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
+        host = _canonical(endpoint.host)
+        if endpoint.scheme == "http" and host in _PROVIDERS:
+            raise RequestInvalid(
+                f"Endpoint not allowed: {host} is asked over https only, or the key could be read on the way",
+                hint=f"Write https://{host} in the address.",
+                kind="not_allowed",
+            )
+        if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
+            return
+        raise EndpointNotAllowed(
+            f"Endpoint not allowed: Endpoint must be localhost, "
+            f"or be allowed by --allow-host {endpoint.host}",
+            hint=f"Start with --allow-host {endpoint.host}, or put it into allowed_hosts of config.toml.",
+        )
+
+
+def _parsed(text: str) -> tuple[str, int | None]:
+    host, port = text.strip().lower(), ""
+    if not host.startswith("[") and host.count(":") > 1:  # a bare IPv6 address has no port
+        host = f"[{host}]"
+    endpoint = Endpoint.parse(f"http://{host}")
+    if endpoint.path != "/v1" or "/" in host:
+        shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
+        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port")
+    port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+    return _canonical(endpoint.host), int(port) if port else None
+
+
+def _canonical(host: str) -> str:
+    try:
+        return ip_address(host).compressed
+    except ValueError:
+        return host
+
+
+TOO_MANY = "Too many requests to LMStudio, please try again later"
+CHAT = "chat"
+LOOK = "look"
+COUNT = "count"
+LOOKS_PER_MINUTE = 240
+"""Health checks and model lists; a check every 5 s takes 12 of them."""
+
+COUNTS_PER_MINUTE = 60
+"""Questions how many tokens a prompt has: at most one for each pause in typing."""
+
+
+class Limiter:
+    """Moving windows for chat, for health and models, and for counting: none starves another."""
+
+    def __init__(self, requests_per_minute: int) -> None:
+        self._limits = {
+            CHAT: RateLimitItemPerMinute(requests_per_minute),
+            LOOK: RateLimitItemPerMinute(LOOKS_PER_MINUTE),
+            COUNT: RateLimitItemPerMinute(COUNTS_PER_MINUTE),
+        }
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def take(self, purpose: str) -> None:
+        """Use one request of a budget.
+
+        Raises:
+            TooManyRequests: there is none left.
+        """
+        limit = self._limits[purpose]
+        if self._window.hit(limit, purpose):
+            return
+        free_s = self._window.get_window_stats(limit, purpose).reset_time - time.time()
+        wait_s = min(max(math.ceil(free_s), 1), 60)
+        raise TooManyRequests(
+            f"{TOO_MANY}: {limit.amount} a minute are used up, there is room again in {wait_s} s",
+            wait_s=wait_s,
+            hint="Wait, or raise requests_per_minute under [limits].",
+        )
+
+    def budget(self) -> Budget:
+        """Return what is left for chat."""
+        limit = self._limits[CHAT]
+        return Budget(left=self._window.get_window_stats(limit, CHAT).remaining, limit=limit.amount)
+
+
+MAX_MODEL_CHARS = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LARGEST = 2**63 - 1
+"""Of the whole numbers that servers read."""
+_RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
+
+
+def check_request(request: ChatRequest) -> None:
+    """Refuse a request that no server could answer.
+
+    Raises:
+        RequestInvalid: naming the part that is wrong.
+    """
+    _check_model(request.model)
+    _check_messages(request.messages)
+    _check_sampling(request.sampling)
+
+
+def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) -> None:
+    """Refuse a body that is larger than the limit.
+
+    Raises:
+        BodyTooLarge: naming the size and the largest message.
+    """
+    if len(body) <= limit_mb * 1e6:
+        return
+    sizes = [len(message.text.encode("utf-8", "replace")) for message in messages]
+    largest = max(range(len(sizes)), key=sizes.__getitem__)
+    raise BodyTooLarge(
+        f"The request has {len(body) / 1e6:.1f} MB, {limit_mb:g} MB are allowed; message {largest + 1} "
+        f"({messages[largest].role.value}) alone has {sizes[largest] / 1e6:.1f} MB.",
+        hint="Shorten that message, or raise max_body_mb under [limits].",
+    )
+
+
+def _check_model(model: object) -> None:
+    if model == "":
+        raise RequestInvalid("No LM Studio model selected", hint="Choose a model.")
+    if (
+        not isinstance(model, str)
+        or not model.strip()
+        or len(model) > MAX_MODEL_CHARS
+        or _CONTROL.search(model)
+    ):
+        raise RequestInvalid("Invalid model parameter: the name of a model is one line of text")
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise RequestInvalid("Invalid messages array: there has to be at least one message")
+    for place, message in enumerate(messages, 1):
+        if not isinstance(message, ChatMessage):
+            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message")
+        if message.role not in set(Role):
+            raise RequestInvalid(f"Invalid message role: of message {place}")
+        try:
+            content: object = message.text
+        except TypeError:
+            content = None
+        goes_on_thinking = place == len(messages) and message.role is Role.ASSISTANT and message.reasoning
+        if not isinstance(content, str) or not (content or goes_on_thinking):
+            raise RequestInvalid(f"Invalid message content: message {place} holds no text")
+
+
+def _check_sampling(sampling: Sampling) -> None:
+    for name, (low, high) in _RANGES.items():
+        value = getattr(sampling, name)
+        if value is None:
+            continue
+        figure = number(value)
+        if figure is None or not low <= figure <= high:
+            raise RequestInvalid(f"{name} has to be between {low:g} and {high:g}")
+    _check_whole("max_tokens", sampling.max_tokens, least=1)
+    _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
+    _check_whole("seed", sampling.seed)
+    stop: object = sampling.stop
+    if not isinstance(stop, tuple | list) or not all(isinstance(one, str) for one in stop):
+        raise RequestInvalid("stop has to be a tuple of texts")
+    effort: object = sampling.reasoning_effort
+    if not isinstance(effort, str):
+        raise RequestInvalid("reasoning_effort has to be a word, as none, low or high")
+
+
+def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
+        raise RequestInvalid(f"{name} has to be a whole number")
+    if least is not None and value < least:
+        raise RequestInvalid(f"{name} has to be at least {least}")
+
+
+class Counters:
+    """Counts what this run has sent."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        """What was counted so far."""
+        self._fresh_from: dict[Endpoint, bool] = {}
+
+    def reset(self) -> None:
+        """Begin again at nothing."""
+        self.metrics = Metrics()
+
+    def refused(self) -> None:
+        """Count a chat request that was refused before anything was sent."""
+        self._add("refused_requests")
+
+    def sent(self) -> None:
+        """Count a chat request."""
+        self._add("total_requests")
+
+    def retried(self) -> None:
+        """Count a try beyond the first."""
+        self._add("retries")
+
+    def succeeded(self, response_ms: float) -> None:
+        """Count a good end."""
+        self._add("successful_requests")
+        self._add("total_response_ms", response_ms)
+
+    def failed(self) -> None:
+        """Count a bad end."""
+        self._add("failed_requests")
+
+    def stopped(self) -> None:
+        """Count an end by the user's hand."""
+        self._add("stopped_requests")
+
+    def fetched(self, endpoint: Endpoint) -> None:
+        """Note that a look brought a list along: the first question for it in this run was no hit."""
+        self._fresh_from.setdefault(endpoint, True)
+
+    def looked_up(self, endpoint: Endpoint, *, is_hit: bool) -> None:
+        """Count a question for a list of models."""
+        is_fetched, self._fresh_from[endpoint] = self._fresh_from.get(endpoint, False), False
+        self._add("cache_hits" if is_hit and not is_fetched else "cache_misses")
+
+    def _add(self, name: str, count: float = 1) -> None:
+        self.metrics = replace(self.metrics, **{name: getattr(self.metrics, name) + count})
+
 
 _log = logging.getLogger(__name__)
 

@@ -3,25 +3,200 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
-from typing import Self, Unpack
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, suppress
+from queue import SimpleQueue
+from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack
+
+from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import AnswerState
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt, Role, ToolCallPart, text_message
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import GrowingAnswer, Turn
-from lmchat.errors import RequestInvalid, ServerUnavailable
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.for_programs import for_programs
-from lmchat.proxy.json_chat import fitting_answer
-from lmchat.proxy.messages import Messages, messages_of
-from lmchat.proxy.whole_answer import Answer, JsonAnswer, Options
+from lmchat.structured.wanted import WantedValue, second
+
+Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
+"""A prompt alone, or messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
+or a `ChatMessage`."""
+
+
+def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
+    """Return the messages, in the words of the checks that follow where one of them is none.
+
+    Raises:
+        RequestInvalid: they are no messages.
+    """
+    if isinstance(messages, str):
+        return (text_message(Role.USER, messages),)
+    if not isinstance(messages, Sequence):
+        raise RequestInvalid("Invalid messages array: a prompt, or a list of messages is wanted")
+    if not messages:
+        raise RequestInvalid("Invalid messages array: there has to be at least one message")
+    return tuple(_message(one, place) for place, one in enumerate(messages, 1))
+
+
+def _message(one: object, place: int) -> ChatMessage:
+    match one:
+        case ChatMessage():
+            return one
+        case {"role": role, "content": content} | (role, content):
+            pass
+        case _:
+            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message")
+    if not isinstance(role, str) or role not in set(Role):
+        raise RequestInvalid(f"Invalid message role: of message {place}")
+    if not isinstance(content, str):
+        raise RequestInvalid(f"Invalid message content: message {place} holds no text")
+    return text_message(Role(role), content)
+
+
+class Options(TypedDict, total=False):
+    """How to choose words; what is left out is not sent."""
+
+    temperature: float | None
+    """0 to 2."""
+    top_p: float | None
+    """0 to 1."""
+    max_tokens: int | None
+    """Longest answer."""
+    stop: tuple[str, ...]
+    """Texts that end the answer."""
+    seed: int | None
+    """For answers that repeat, where the server can."""
+    reasoning_effort: str
+    """How much to think: `none` to `max`, where server and model can."""
+    keep_loaded_s: int | None
+    """How long the model stays in memory unused, where a request can say so."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    text: str
+    """What is said, without reasoning."""
+    reasoning: str
+    """What the model thought before it answered."""
+    refusal: str = ""
+    """What of `text` are the words in which the model refuses to answer."""
+    tool_calls: tuple[ToolCallPart, ...]
+    """The tools it asked for; lmchat runs none."""
+    model: str
+    """The model that answered, as the server named it."""
+    endpoint: str
+    """URL of the server that answered."""
+    finish_reason: str
+    """Why it ended, in the server's word; empty where it said nothing."""
+    receipt: Receipt
+    """Tokens, times and tries."""
+
+    @property
+    def message(self) -> ChatMessage:
+        """The answer as a message, to go on with."""
+        return text_message(Role.ASSISTANT, self.text)
+
+
+class JsonAnswer(Struct, frozen=True, kw_only=True):
+    """An answer that is a JSON value."""
+
+    value: Any
+    """It, as Python has it."""
+    answer: Answer
+    """The answer that held it."""
+    first_misfit: str = ""
+    """What was wrong with the first answer, where it had to be asked for twice."""
+
+
+Ask = Callable[[tuple[ChatMessage, ...], Output], Awaitable[Answer]]
+"""Puts messages to a model, and what form its answer is to have."""
+
+
+async def fitting_answer(
+    ask: Ask, messages: tuple[ChatMessage, ...], schema: object, name: str
+) -> JsonAnswer:
+    """Return the value that a model answers with.
+
+    Raises:
+        RequestInvalid: the schema is none.
+        AnswerUnfit: the second answer does not fit either.
+    """
+    # in a thread: the library is imported, and a large schema takes a second
+    wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
+    answer = await ask(messages, wanted.output)
+    try:
+        return JsonAnswer(value=await _value(wanted, answer), answer=answer)
+    except AnswerUnfit as error:
+        again = wanted.repair(error)
+        if not again:
+            raise
+        misfit = error.message
+    said = (answer.message,) if answer.text.strip() else ()
+    repaired = await ask((*messages, *said, text_message(Role.USER, again)), wanted.output)
+    try:
+        return JsonAnswer(value=await _value(wanted, repaired), answer=repaired, first_misfit=misfit)
+    except AnswerUnfit as error:
+        raise second(error) from error
+
+
+async def _value(wanted: WantedValue, answer: Answer) -> Any:
+    return await wanted.value_in(
+        answer.text,
+        thought=answer.reasoning,
+        finish_reason=answer.finish_reason,
+        is_refusal=bool(answer.refusal),
+    )
+
+
+_WORDS = (
+    (r"name one with --endpoint URL", "give the address of one"),
+    (r"\bwith -m MODEL\b", "as `model`"),
+    (r"Start with --allow-host (\S+), or put it into .+ of config\.toml", r"Put \1 into `allowed_hosts`"),
+    (r"\ballow it with --allow-host\b", "put it into `allowed_hosts`"),
+    (r" under \[(limits|timeouts)\]", r" of `\1`"),
+    (r"Ctrl\+O(, or lmchat models,)? lists\b", "`models` lists"),
+    (r"Choose a model with Ctrl\+O", "Name a model as `model`"),
+    (r"Load it with Ctrl\+O, Enter: then this is asked again", "Load it with `load`, then ask again"),
+    (r"name the file as ca_file in config\.toml, or in SSL_CERT_FILE", "name the file in SSL_CERT_FILE"),
+)
+"""What is said to people, and how it is said to programs."""
+
+
+class for_programs:  # noqa: N801 - reads as what it is: `with for_programs():`
+    """Puts the hint of an error that leaves the block into the words of a program."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate."""
+        if isinstance(error, LMChatError):
+            error.hint = for_program(error.hint)
+
+
+def for_program(hint: str) -> str:
+    """Return a next step as a program can take it."""
+    for pattern, words in _WORDS:
+        hint = re.sub(pattern, words, hint)
+    return hint
+
 
 _LOOK_EVERY_S = 0.5
 _NOTHING = Remembered()
@@ -276,3 +451,204 @@ class Client:
     def _key_for(self, endpoint: Endpoint) -> str | None:
         is_meant = endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
         return self._key or None if is_meant else None
+
+
+T = TypeVar("T")
+
+_CLOSED = "This client is closed."
+_OWN_THREAD = "This client cannot be used from its own `on_progress`."
+
+
+class _Running(Generic[T]):
+    """Something that runs in the event loop of another thread."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], on_end: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._on_end = on_end
+        self._is_over = threading.Event()
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._start, work)
+
+    def result(self) -> T:
+        """Wait for its end; return its result or raise its error."""
+        self._is_over.wait()
+        if self._task is None or self._task.cancelled():
+            raise WrongUse(_CLOSED)
+        return self._task.result()
+
+    def stop(self) -> None:
+        """Stop it and wait until it has ended."""
+        if not self._is_over.is_set():
+            with suppress(RuntimeError):  # the loop is closed: then it has ended, or is about to
+                self._loop.call_soon_threadsafe(self._cancel)
+        self._is_over.wait()
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._end)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end(self, _: asyncio.Task[T]) -> None:
+        self._is_over.set()
+        self._on_end()
+
+
+class SyncClient:
+    """`Client` with calls that block; close it: `with SyncClient() as client`.
+
+    What it takes and what it raises is as for `Client`. Several threads may use one.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "",
+        *,
+        model: str = "",
+        key: str = "",
+        allowed_hosts: Iterable[str] = (),
+        limits: LimitSettings | None = None,
+        timeouts: TimeoutSettings | None = None,
+    ) -> None:
+        self._client = Client(
+            endpoint, model=model, key=key, allowed_hosts=allowed_hosts, limits=limits, timeouts=timeouts
+        )
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="lmchat-client", daemon=True)
+        self._is_closed = False
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def health(self) -> Candidate:
+        """Look at the server and return what was found; one that is away is no error."""
+        return self._do(self._client.health())
+
+    def detect(self) -> tuple[Candidate, ...]:
+        """Look at every place where a model server usually is; the best is the first."""
+        return self._do(self._client.detect())
+
+    def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
+        """List the models of the server."""
+        return self._do(self._client.models(is_refresh=is_refresh))
+
+    def load(
+        self,
+        model: str,
+        *,
+        context: int | None = None,
+        keep_loaded_s: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load a model; `on_progress` is called in another thread."""
+        self._do(
+            self._client.load(model, context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress)
+        )
+
+    def unload(self, model: str) -> None:
+        """Unload a model."""
+        self._do(self._client.unload(model))
+
+    def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
+        """Return the whole answer to a prompt, or to messages, oldest first."""
+        return self._do(self._client.chat(messages, model=model, **options))
+
+    def count_tokens(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> int | None:
+        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
+        return self._do(self._client.count_tokens(messages, model=model, **options))
+
+    def chat_json(
+        self,
+        messages: Messages,
+        schema: Mapping[str, object] | None = None,
+        *,
+        name: str = "answer",
+        model: str = "",
+        **options: Unpack[Options],
+    ) -> JsonAnswer:
+        """Return one JSON value that fits a JSON schema; without a schema, one JSON object."""
+        return self._do(self._client.chat_json(messages, schema, name=name, model=model, **options))
+
+    def stream(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> Iterator[StreamEvent]:
+        """Yield what happens while an answer is on its way; leaving the loop early closes the connection."""
+        events: SimpleQueue[StreamEvent | None] = SimpleQueue()
+
+        async def pump() -> None:
+            async with aclosing(self._client.stream(messages, model=model, **options)) as incoming:
+                async for event in incoming:
+                    events.put(event)
+
+        running = self._begin(pump(), on_end=lambda: events.put(None))
+        try:
+            while (event := events.get()) is not None:
+                yield event
+            running.result()
+        finally:
+            running.stop()
+
+    def metrics(self) -> Metrics:
+        """Return what this client has counted."""
+        return self._client.metrics()
+
+    def reset_metrics(self) -> None:
+        """Set the counters to 0."""
+        self._client.reset_metrics()
+
+    def close(self) -> None:
+        """Close all connections and end the thread; what still runs is stopped."""
+        self._refuse_own_thread()
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a call in the thread and wait for it; Ctrl-C stops it."""
+        running = self._begin(work)
+        try:
+            return running.result()
+        finally:
+            running.stop()
+
+    def _begin(self, work: Coroutine[Any, Any, T], on_end: Callable[[], None] = lambda: None) -> _Running[T]:
+        try:
+            self._refuse_own_thread()
+        except WrongUse:
+            work.close()
+            raise
+        with self._lock:  # so that whatever is begun is known to the loop before it stops
+            if self._is_closed:
+                work.close()
+                raise WrongUse(_CLOSED)
+            return _Running(self._loop, work, on_end)
+
+    def _refuse_own_thread(self) -> None:
+        """Refuse a call by what the client itself calls: its thread would wait for itself for ever."""
+        if threading.current_thread() is self._thread:
+            raise WrongUse(_OWN_THREAD)
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+            running = asyncio.all_tasks(self._loop)
+            for task in running:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(running) if running else asyncio.sleep(0))
+            self._loop.run_until_complete(self._client.aclose())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()

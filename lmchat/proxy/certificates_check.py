@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.trust import VARIABLES, trusted
+from lmchat.proxy.errors import VARIABLES, trusted
 
 _row = Rows(Group.NETWORK, "network.")
 _NAME = "Certificates"

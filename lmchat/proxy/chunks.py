@@ -3,28 +3,347 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import DecodeError, Meta, Raw, Struct
+from msgspec.json import Decoder
 
 from lmchat.domain.event import (
     LifeSign,
     ModelNamed,
+    PromptProgress,
     ReasoningDelta,
     RefusalDelta,
     Rethought,
     StreamEvent,
+    StreamFinished,
     TextDelta,
+    ToolCallDelta,
+    UsageReported,
 )
-from lmchat.errors import ServerRejected
-from lmchat.proxy.error_bodies import is_error
-from lmchat.proxy.figures import Figures, prompt_progress
-from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text
-from lmchat.proxy.outcome import Ending
-from lmchat.proxy.plain_chunks import last_timings, leading, told_by
-from lmchat.proxy.series import Series
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
+from lmchat.proxy.refusals import is_error
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseRun
 from lmchat.proxy.think import Piece, RetoldThought, ThinkSplitter
-from lmchat.proxy.tool_calls import ToolCalls
+
+USAGE_EVERY_S = 1.0
+
+
+class Figures:
+    """Keeps what was told last, and knows when it is time to hand it on."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] = {}
+        self._reported_s = clock()
+
+    def use(self, usage: object) -> None:
+        """Take the `usage` of a chunk, if it is any."""
+        if usage and isinstance(usage, dict):
+            self._usage = usage
+
+    def time(self, timings: object) -> UsageReported | None:
+        """Take the `timings` of a chunk, if they are any; return a report where one is due."""
+        if not isinstance(timings, dict):
+            return None
+        self._timings = timings
+        now_s = self._clock()
+        if now_s - self._reported_s < USAGE_EVERY_S:
+            return None
+        self._reported_s = now_s
+        return self.report()
+
+    def report(self) -> UsageReported | None:
+        """Return what is known, None where nothing is."""
+        usage, timings = self._usage, self._timings
+        if not usage and not timings:
+            return None
+        cached = whole(timings.get("cache_n"))
+        details = mapping(usage.get("prompt_tokens_details"))
+        prompt = whole(usage.get("prompt_tokens"))
+        if prompt is None and "prompt_n" in timings:
+            prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
+        completion = whole(usage.get("completion_tokens"))
+        speed = amount(timings.get("predicted_per_second")) or amount(timings.get("tokens_per_second"))
+        return UsageReported(
+            prompt_tokens=prompt,
+            completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
+            cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
+            tokens_per_second=speed,
+            prompt_tokens_per_second=amount(timings.get("prompt_per_second")),
+        )
+
+
+def prompt_progress(progress: object) -> PromptProgress | None:
+    """Return how far the server has read the prompt, without what came from its cache."""
+    if not isinstance(progress, dict):
+        return None
+    total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
+    fraction = (processed - cached) / (total - cached) if total > cached else 1.0
+    return PromptProgress(
+        fraction=min(max(fraction, 0.0), 1.0), processed_tokens=processed, total_tokens=total
+    )
+
+
+class ToolCalls:
+    """Knows which calls of an answer have got their id and name."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self._by_index: dict[int, int] = {}
+        self._by_id: dict[tuple[int | None, str], int] = {}
+        self._seen: set[int] = set()
+        self._last = self._highest = -1
+
+    @property
+    def count(self) -> int:
+        """How many calls there are so far."""
+        return len(self._seen)
+
+    def read(self, fragments: object) -> list[ToolCallDelta]:
+        """Turn the fragments of one chunk into events; each tells only what is new."""
+        return [self._read(fragment) for fragment in rows(fragments)]
+
+    def _read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+        call_id, function = text(fragment.get("id")), mapping(fragment.get("function"))
+        name = text(function.get("name"))
+        place = self._place(whole(fragment.get("index")), call_id, name)
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict | list):
+            arguments = encode(arguments).decode()
+        return ToolCallDelta(
+            index=place,
+            call_id=_once(self._ids, place, call_id),
+            name=_once(self._names, place, name),
+            arguments=text(arguments),
+        )
+
+    def _place(self, index: int | None, call_id: str, name: str) -> int:
+        """Return the number of the call that a fragment belongs to, which may differ from the server's."""
+        place = self._by_id.get((index, call_id)) if call_id else None
+        if place is None:
+            place = self._next(call_id, name) if index is None else self._indexed(index, call_id, name)
+        if call_id:
+            self._by_id.setdefault((index, call_id), place)
+            self._by_id.setdefault((None, call_id), place)
+        if index is not None:
+            self._by_index[index] = place
+        self._highest = max(self._highest, place)
+        self._last = place
+        self._seen.add(place)
+        return place
+
+    def _next(self, call_id: str, name: str) -> int:
+        is_more = not call_id and not name and self._last >= 0
+        return self._last if is_more else self._highest + 1
+
+    def _indexed(self, index: int, call_id: str, name: str) -> int:
+        place = self._by_index.get(index)
+        if place is None:
+            return self._highest + 1 if name and index in self._seen else index
+        # A second id alone begins no call: some servers make one up for each fragment.
+        is_other = bool(call_id and name) and self._ids.get(place, call_id) != call_id
+        return self._highest + 1 if is_other else place
+
+
+def _once(known: dict[int, str], index: int, value: str) -> str:
+    if not value or known.get(index):
+        return ""
+    known[index] = value
+    return value
+
+
+_Nothing = Annotated[list[Raw], Meta(max_length=0)] | Literal[""] | None
+
+
+class _Delta(Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: _Nothing = None
+    tool_calls: _Nothing = None
+    function_call: _Nothing = None
+    refusal: _Nothing = None
+
+
+class _Choice(Struct, gc=False):
+    delta: _Delta
+    index: Literal[0] | None = None
+    finish_reason: Literal[""] | None = None
+    message: None = None
+
+
+class PlainChunk(Struct, gc=False):
+    """A chunk that tells no more than text or thought, and how long things took."""
+
+    choices: tuple[_Choice]
+    """Exactly one."""
+    timings: Raw = Raw()
+    """As it came; only the last of many is looked at."""
+    object: Literal["chat.completion.chunk", "chat.completion", ""] | None = None
+    """Neither of them is an error."""
+    usage: None = None
+    """Is for the tolerant reader, as all that follows."""
+    error: None = None
+    error_message: None = None
+    prompt_progress: None = None
+    stats: None = None
+
+
+class _NamelessChunk(PlainChunk, gc=False):
+    model: _Nothing = None
+
+
+_NAMED = msgspec.json.Decoder(PlainChunk).decode
+_NAMELESS = msgspec.json.Decoder(_NamelessChunk).decode
+
+
+def leading(payloads: Iterator[bytes], *, may_name: bool) -> tuple[list[PlainChunk], bytes | None]:
+    """Take plain chunks until one is not plain; return them, and that one, None at the end.
+
+    `may_name` allows them to name their model, which is of interest once.
+    """
+    decode_chunk = _NAMED if may_name else _NAMELESS
+    chunks: list[PlainChunk] = []
+    payload = b""
+    try:
+        for payload in payloads:
+            chunks.append(decode_chunk(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return chunks, payload
+    return chunks, None
+
+
+def told_by(chunks: list[PlainChunk]) -> list[tuple[bool, list[str]]]:
+    """Return what chunks tell as (is thought, texts), neighbours of one kind together, no text empty."""
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    thoughts = [delta.reasoning_content or delta.reasoning for delta in deltas]
+    contents = [delta.content for delta in deltas]
+    if any(thoughts) and any(contents):
+        return _in_turn(thoughts, contents)
+    texts = list(filter(None, thoughts if any(thoughts) else contents))
+    return [(any(thoughts), texts)] if texts else []
+
+
+def last_timings(chunks: list[PlainChunk]) -> dict[str, Any] | None:
+    """Return the newest timings that chunks tell, None where none does."""
+    for chunk in reversed(chunks):
+        if chunk.timings:
+            value = _decoded(chunk.timings)
+            if value and isinstance(value, dict):
+                return value
+    return None
+
+
+def _decoded(raw: Raw) -> Any:
+    try:
+        return decode(bytes(raw))
+    except NotJsonError:
+        return None
+
+
+def _in_turn(thoughts: list[str | None], contents: list[str | None]) -> list[tuple[bool, list[str]]]:
+    told: list[tuple[bool, list[str]]] = []
+    for thought, content in zip(thoughts, contents, strict=True):
+        for is_thought, words in ((True, thought), (False, content)):
+            if words and told and told[-1][0] is is_thought:
+                told[-1][1].append(words)
+            elif words:
+                told.append((is_thought, [words]))
+    return told
+
+
+_each_text = Decoder(list[str]).decode
+_QUOTE = b'"'
+_ENOUGH = 8
+"""Chunks that came together, from which on it pays to look for what they have in common."""
+
+
+class Series:
+    """Knows what the chunks of an answer have in common, as long as they have it."""
+
+    def __init__(self) -> None:
+        self._frame: Frame | None = None
+
+    def told_by(self, payloads: Sequence[bytes], *, may_name: bool) -> list[tuple[bool, list[str]]]:
+        """Return what chunks tell, as `told_by` of plain chunks does; nothing where they differ in more."""
+        if len(payloads) < _ENOUGH:
+            return []
+        texts = self._frame.texts(payloads) if self._frame is not None else None
+        if texts is None:
+            self._frame = frame_of(payloads[0], may_name=may_name)
+            texts = self._frame.texts(payloads) if self._frame is not None else None
+        if texts is None or self._frame is None:
+            return []
+        return [(self._frame.is_thought, list(filter(None, texts)))]
+
+
+class Frame(Struct, frozen=True):
+    """What such chunks have in common."""
+
+    before: bytes
+    """A chunk up to the text, with its quotation mark."""
+    after: bytes
+    """What follows the text."""
+    is_thought: bool
+    """Whether it is thought."""
+
+    def texts(self, payloads: Sequence[bytes]) -> list[str] | None:
+        """Return the texts of chunks, None where they are not all of this frame."""
+        start, end = len(self.before), -len(self.after)
+        changes = [payload[start:end] for payload in payloads]
+        framed = self.before + (self.after + self.before).join(changes) + self.after
+        return _texts(changes) if framed == b"".join(payloads) else None
+
+
+def frame_of(payload: bytes, *, may_name: bool) -> Frame | None:
+    """Return the frame of a plain chunk, None where it cannot be told.
+
+    Another text put in its place must be read as that text, else it stands elsewhere.
+    """
+    told = _told(payload, may_name=may_name)
+    if told is None:
+        return None
+    is_thought, text = told
+    before, _, after = payload.partition(encode(text))
+    other = text + "?"
+    if _told(before + encode(other) + after, may_name=may_name) != (is_thought, other):
+        return None
+    return Frame(before + _QUOTE, _QUOTE + after, is_thought)
+
+
+def _told(payload: bytes, *, may_name: bool) -> tuple[bool, str] | None:
+    """Return the one text of a plain chunk that tells no figures, as (is thought, text)."""
+    chunks, _ = leading(iter([payload]), may_name=may_name)
+    if not chunks or chunks[0].timings:
+        return None
+    told = told_by(chunks)
+    return (told[0][0], told[0][1][0]) if len(told) == 1 else None
+
+
+def _texts(changes: list[bytes]) -> list[str] | None:
+    """Return what stands between quotation marks as texts; None where one of them is no text.
+
+    Without a quotation mark within, as many texts as there are pieces can only be these pieces.
+    """
+    within = b"\n".join(changes)
+    if _QUOTE in within:
+        if b"\\\\" in within:
+            return None
+        within = within.replace(b'\\"', b"\\u0022")
+    if _QUOTE in within:
+        return None
+    try:
+        texts = _each_text(b'["%b"]' % within.replace(b"\n", b'","'))
+    except (DecodeError, UnicodeDecodeError):
+        return None
+    return texts if len(texts) == len(changes) else None
+
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
@@ -36,6 +355,57 @@ _CALL_CHARS = 64
 
 Refuse = Callable[[object], ServerRejected]
 """Makes the error out of what a server sent in the middle of a stream."""
+
+
+_KEPT = "What had arrived is kept; continue or regenerate it."
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """What was seen of a stream when its bytes ended."""
+
+    has_done: bool
+    """Whether `[DONE]` came."""
+    finish_reason: str
+    """The server's word, empty where none came."""
+    has_text: bool
+    """Whether any text, thought or tool call came."""
+    bad_events: int = 0
+    """Events that were no JSON."""
+    cut: str = ""
+    """How the transport broke, empty where it ended cleanly."""
+
+
+def conclude(ending: Ending) -> StreamFinished:
+    """Decide what the end means.
+
+    Raises:
+        StreamInterrupted: the answer is not complete.
+        ServerRejected: there was none.
+    """
+    if not ending.cut and (ending.finish_reason or (ending.has_done and ending.has_text)):
+        return StreamFinished(reason=ending.finish_reason)
+    if ending.cut or ending.has_text:
+        words = "the connection broke" if ending.cut else "the server closed the connection"
+        raise StreamInterrupted(
+            f"Streaming failed: {words} before the answer was complete.", hint=_KEPT, details=ending.cut
+        )
+    if ending.bad_events:
+        raise ServerRejected(
+            "Streaming failed: the server sent nothing that can be read.",
+            kind="malformed_stream",
+            hint="Look at the server's log; is it an OpenAI-compatible server?",
+        )
+    if ending.has_done:
+        raise ServerRejected(
+            "Streaming failed: the server sent an empty answer.",
+            kind="empty_answer",
+            hint="Often the conversation is longer than the model's context: load it with a larger one.",
+        )
+    raise ServerRejected(
+        "Streaming failed: the server closed the connection without an answer.",
+        kind="empty_answer",
+        hint="Look at the server's log, then try again.",
+    )
 
 
 class ChunkReader:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
+from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
@@ -17,19 +19,150 @@ from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import LMChatError
-from lmchat.proxy.admission import Admission
-from lmchat.proxy.cache import ModelCache
-from lmchat.proxy.channel import Channel
-from lmchat.proxy.connections import Connections
-from lmchat.proxy.counters import Counters
-from lmchat.proxy.counting import Counting
-from lmchat.proxy.exchange import Exchange
-from lmchat.proxy.following import beside, seldom
-from lmchat.proxy.looking import Looking
-from lmchat.proxy.scout import Scout
+from lmchat.proxy.admission import Admission, Counters
+from lmchat.proxy.catalogue import Looking, ModelCache
+from lmchat.proxy.errors import is_near, one_name
+from lmchat.proxy.http import Connections
+from lmchat.proxy.probe import Scout
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.speech import Speech
-from lmchat.proxy.turns import Turns
+from lmchat.proxy.site import NoQuestionsLeftError, beside, seldom
+from lmchat.proxy.stream import Channel, Exchange
+from lmchat.proxy.wire import Dialect, body_of, encode_request
+
+_OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
+
+
+class Speech:
+    """Remembers for this run what each model of each server has refused, and what the user was told."""
+
+    def __init__(self, cache: ModelCache) -> None:
+        self._cache = cache
+        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
+        self._told: set[tuple[Endpoint, str, str]] = set()
+
+    def dialect(self, request: ChatRequest) -> Dialect:
+        """Return what the server is known to want."""
+        learnt = self._dialects.get((request.endpoint, request.model))
+        return learnt or server_of(request.product).dialect
+
+    def learn(self, request: ChatRequest, dialect: Dialect) -> None:
+        """Keep the dialect in which a request was answered, without what was about its schema alone."""
+        self._dialects[request.endpoint, request.model] = replace(dialect, unfit_modes=frozenset())
+
+    def fields(self, request: ChatRequest) -> dict[str, Any]:
+        """Return what goes to this product beyond the common fields."""
+        return server_of(request.product).fields(request.sampling, self._model(request))
+
+    def body(self, request: ChatRequest) -> bytes:
+        """Return the body of a request."""
+        return encode_request(request, self.fields(request), self.dialect(request))
+
+    def prompt(self, request: ChatRequest) -> dict[str, Any]:
+        """Return what of a request makes its prompt."""
+        body = body_of(request, self.fields(request), self.dialect(request))
+        return {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
+
+    def new_notes(self, request: ChatRequest) -> tuple[str, ...]:
+        """Say what of the settings is not sent, where that was not yet said of this model."""
+        told = []
+        for note in server_of(request.product).left_out(request.sampling, self._model(request)):
+            about = (request.endpoint, request.model, note)
+            if about not in self._told:
+                self._told.add(about)
+                told.append(note)
+        return tuple(told)
+
+    def _model(self, request: ChatRequest) -> ModelInfo | None:
+        return self._cache.model(request.endpoint, request.model)
+
+
+COUNT_S = 2.0
+"""A count that takes longer is of no use: an estimate is at hand."""
+
+
+class Counting:
+    """Counts where no answer is on its way (R-25); one that begins meanwhile ends the count."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        scout: Scout,
+        cache: ModelCache,
+        speech: Speech,
+        is_busy: Callable[[Endpoint], bool],
+    ) -> None:
+        self._admission = admission
+        self._scout = scout
+        self._cache = cache
+        self._speech = speech
+        self._is_busy = is_busy
+        self._running: dict[tuple[str, int], set[asyncio.Timeout]] = {}
+
+    async def count(self, request: ChatRequest) -> int | None:
+        """Return what the server counts; None where it cannot, is busy, or would have to load the model.
+
+        Raises:
+            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
+            ServerUnavailable, ServerRejected: it is away, or refuses the request.
+        """
+        server = server_of(request.product)
+        if not server.counts_tokens or self._is_busy(request.endpoint) or not self._is_in_memory(request):
+            return None
+        self._admission.count(request, self._speech.body)
+        site = self._scout.brief_site(request.endpoint, request.product, read_s=COUNT_S)
+        try:
+            async with asyncio.timeout(COUNT_S) as limit:
+                with self._known(request.endpoint, limit):
+                    return await server.count_tokens(site, self._speech.prompt(request))
+        except (TimeoutError, NoQuestionsLeftError):
+            return None
+
+    def give_way(self, endpoint: Endpoint) -> None:
+        """End what is being counted at a server: an answer is about to be asked for."""
+        for limit in self._running.pop(one_name(endpoint), ()):
+            with suppress(RuntimeError):  # its time has just run out anyway
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    def _is_in_memory(self, request: ChatRequest) -> bool:
+        """Whether the question would not have the server load the model."""
+        if not server_of(request.product).loads_on_demand:
+            return True
+        model = self._cache.model(request.endpoint, request.model)
+        return model is not None and model.state is LoadState.LOADED
+
+    @contextmanager
+    def _known(self, endpoint: Endpoint, limit: asyncio.Timeout) -> Iterator[None]:
+        running = self._running.setdefault(one_name(endpoint), set())
+        running.add(limit)
+        try:
+            yield
+        finally:
+            running.discard(limit)
+
+
+class Turns:
+    """A queue for each server, whatever its addresses are called."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+
+    def is_taken(self, endpoint: Endpoint) -> bool:
+        """Whether a chat request is on its way to a server that takes one at a time."""
+        lock = self._locks.get(one_name(endpoint))
+        return lock is not None and lock.locked()
+
+    @asynccontextmanager
+    async def taken(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Wait for the turn and hold it; `on_wait` is called where another has it."""
+        if not is_near(endpoint):
+            yield
+            return
+        lock = self._locks.setdefault(one_name(endpoint), asyncio.Lock())
+        if lock.locked():
+            on_wait()
+        async with lock:
+            yield
+
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.domain.server import Endpoint
-from lmchat.proxy.environment_proxy import host_and_port, proxies_of
+from lmchat.proxy.errors import host_and_port, proxies_of
 
 _row = Rows(Group.NETWORK, "network.")
 _NAME = "Proxy variables"

@@ -14,7 +14,7 @@ from lmchat.domain.error_kinds import KINDS
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.nearness import is_near
+from lmchat.proxy.errors import is_near
 
 _T = TypeVar("_T")
 

@@ -13,7 +13,7 @@ from lmchat import errors
 from lmchat.domain.error_kinds import KINDS
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.proxy.refusal_rules import RULES
+from lmchat.proxy.refusals import RULES
 from lmchat.proxy.retry import plan_for
 
 _CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}

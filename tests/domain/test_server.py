@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import EndpointNotAllowed
-from lmchat.proxy.allow_list import AllowList
+from lmchat.proxy.admission import AllowList
 
 LOOKS_LIKE_LOOPBACK = (
     "localhost.evil.com 127.0.0.1.nip.io 0.0.0.1 192.168.1.5 [::ffff:10.0.0.1] 2130706433"

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
-from lmchat.proxy.allow_list import AllowList
+from lmchat.proxy.admission import AllowList
 
 REFUSED = (
     "http://localhost.evil.com",

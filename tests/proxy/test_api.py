@@ -27,7 +27,7 @@ from lmchat.proxy import (
     TextDelta,
     Verdict,
 )
-from lmchat.proxy.for_programs import for_program
+from lmchat.proxy.api import for_program
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page

@@ -23,8 +23,8 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.server import LoadState, Product, Verdict
-from lmchat.proxy import liveness
-from lmchat.proxy import loading as loading_module
+from lmchat.proxy import timeouts
+from lmchat.proxy import timeouts as loading_module
 from tests.support.proxy_calls import NAMES, ask, endpoint_of, events_of, head, reads, replay
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
@@ -162,7 +162,7 @@ async def test_the_same_recording_without_a_stop_is_an_interruption(server, clie
 
 
 async def test_a_recorded_wait_for_the_only_slot_is_silence_and_then_the_answer(server, client, monkeypatch):
-    monkeypatch.setattr(liveness, "LOOK_AFTER_S", 0.02)
+    monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.02)
     gate = Gate()
     server.on(CHAT, raw_reply(gate, *reads("queued"))).on("GET /health", replay("health"))
     events: list[object] = []

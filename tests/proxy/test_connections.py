@@ -8,9 +8,8 @@ import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.connections import Connections, connect_timeout_s
-from lmchat.proxy.nearness import is_local
-from lmchat.proxy.unreachable import unavailable
+from lmchat.proxy.errors import is_local, unavailable
+from lmchat.proxy.http import Connections, connect_timeout_s
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import Cut, json_reply, raw_reply

@@ -14,8 +14,8 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.proxy import Client, SyncClient
-from lmchat.proxy import counting as counting_module
-from lmchat.proxy.limiter import COUNTS_PER_MINUTE
+from lmchat.proxy import client as counting_module
+from lmchat.proxy.admission import COUNTS_PER_MINUTE
 from lmchat.proxy.servers import SERVERS
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm

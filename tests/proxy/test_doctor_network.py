@@ -8,7 +8,7 @@ import pytest
 from lmchat.domain.candidate import Grade
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.environment_check import proxy_finding
-from lmchat.proxy.environment_proxy import proxies_of, proxy_unavailable
+from lmchat.proxy.errors import proxies_of, proxy_unavailable
 from lmchat.proxy.loopback_check import Loopback, has_ipv6, loopback_findings, see_loopback
 from tests.support.start_desk import listener
 

@@ -12,8 +12,7 @@ import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy.connections import Connections
-from lmchat.proxy.gathering import MOST_S, TRICKLE_BYTES, GatheringStream, gather
+from lmchat.proxy.http import MOST_S, TRICKLE_BYTES, Connections, GatheringStream, gather
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_reply, sse
 

@@ -15,8 +15,8 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import TextDelta, ToolCallDelta, UsageReported
 from lmchat.domain.server import Verdict
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy import chunks, exchange
-from lmchat.proxy.following import seldom
+from lmchat.proxy import chunks, stream
+from lmchat.proxy.site import seldom
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
@@ -204,7 +204,7 @@ async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
 
 
 async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
-    monkeypatch.setattr(exchange, "REFUSAL_S", 0.1)
+    monkeypatch.setattr(stream, "REFUSAL_S", 0.1)
     head = b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
     server.on(CHAT, raw_reply(head, Hold()))
     _, error = await events_of(client, ask(server))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import TooManyRequests
-from lmchat.proxy import limiter as module
-from lmchat.proxy.limiter import CHAT, LOOK, Limiter
+from lmchat.proxy import admission as module
+from lmchat.proxy.admission import CHAT, LOOK, Limiter
 
 
 def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():

@@ -12,12 +12,10 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Endpoint, Product
-from lmchat.proxy import exchange
-from lmchat.proxy import liveness as module
-from lmchat.proxy.connections import Connections, Freshness
-from lmchat.proxy.exchange import Exchange
-from lmchat.proxy.keepalive import VANISHED_S, keepalive_options
-from lmchat.proxy.liveness import LOOK_AFTER_S, LOOK_S, knock
+from lmchat.proxy import timeouts as module
+from lmchat.proxy.http import VANISHED_S, Connections, Freshness, keepalive_options
+from lmchat.proxy.stream import Exchange
+from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, knock
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, plain
 from tests.support.scripted_server import (
@@ -222,7 +220,7 @@ async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
         return False
 
     monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
-    monkeypatch.setattr(exchange, "knock", never)
+    monkeypatch.setattr("lmchat.proxy.stream.knock", never)
     client.allow("127.0.0.1")
     server.on(CHAT, HANGS)
     await first_stall(client, ask(server, product=Product.LM_STUDIO))

@@ -10,11 +10,10 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Product
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy import exchange
-from lmchat.proxy import loading as module
-from lmchat.proxy.exchange import HEALTH_S
-from lmchat.proxy.loading import LONGEST_PAUSE_S, POLL_S, Loading
-from lmchat.proxy.reply import Reply
+from lmchat.proxy import timeouts as module
+from lmchat.proxy.http import Reply
+from lmchat.proxy.stream import HEALTH_S
+from lmchat.proxy.timeouts import LONGEST_PAUSE_S, POLL_S, Loading
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import Hold, json_reply, raw_reply, text_reply
@@ -92,7 +91,7 @@ async def test_one_look_without_an_answer_is_a_server_that_is_busy_and_three_are
 
 async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(server, client, monkeypatch):
     assert POLL_S + HEALTH_S < 5
-    monkeypatch.setattr(exchange, "HEALTH_S", 0.2)
+    monkeypatch.setattr("lmchat.proxy.stream.HEALTH_S", 0.2)
     server.on(CHAT, LOADS).on(HEALTH, raw_reply(Hold()))
     async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
         async for event in stream:

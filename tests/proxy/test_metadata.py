@@ -6,8 +6,8 @@ import json
 from collections.abc import AsyncGenerator
 
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.proxy.http import Reply
 from lmchat.proxy.refusals import Asked
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers import ollama
 from lmchat.proxy.site import Site
 from tests.support.proxy_calls import endpoint_of

@@ -9,7 +9,7 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading, TextDelta
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.proxy import loading as loading_module
+from lmchat.proxy import timeouts as loading_module
 from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay

@@ -7,8 +7,8 @@ import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerUnavailable, StreamInterrupted
-from lmchat.proxy import patience as module
-from lmchat.proxy.patience import Patience
+from lmchat.proxy import timeouts as module
+from lmchat.proxy.timeouts import Patience
 
 
 async def for_ever() -> None:

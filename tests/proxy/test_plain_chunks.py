@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from lmchat.domain.event import LifeSign, ReasoningDelta, TextDelta, UsageReported
 from lmchat.errors import ServerRejected
 from lmchat.proxy import chunks
-from lmchat.proxy.channel import MAX_WAITING, Channel
-from lmchat.proxy.chunks import ChunkReader
-from lmchat.proxy.series import Frame
+from lmchat.proxy.chunks import ChunkReader, Frame
 from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
+from lmchat.proxy.stream import MAX_WAITING, Channel
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.scripted_server import delta, finish, usage
 

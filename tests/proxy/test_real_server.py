@@ -24,7 +24,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.proxy import liveness
+from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, events_of
 
 pytestmark = pytest.mark.timeout(120)  # reading a long prompt takes its time where others compute too
@@ -120,8 +120,8 @@ async def test_stopping_is_felt_by_the_server_while_it_reads_and_the_next_one_is
 
 
 async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_real_server, monkeypatch):
-    monkeypatch.setattr(liveness, "LOOK_AFTER_S", 0.3)
-    monkeypatch.setattr(liveness, "LOOK_S", 0.5)
+    monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.3)
+    monkeypatch.setattr(timeouts, "LOOK_S", 0.5)
     server = start_real_server()
     thaw = partial(os.kill, server.pid, signal.SIGCONT)
     os.kill(server.pid, signal.SIGSTOP)

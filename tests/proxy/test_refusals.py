@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.domain.server import Product
-from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream
-from lmchat.proxy.retry_after import span
+from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, span
 
 P = Product
 

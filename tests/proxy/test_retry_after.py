@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.proxy.retry_after import retry_after_s
+from lmchat.proxy.refusals import retry_after_s
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from lmchat.domain.message import ChatMessage, Role, TextPart, new_id, now, text
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.proxy.validation import check_request, check_size
+from lmchat.proxy.admission import check_request, check_size
 
 GOOD = ChatRequest(
     endpoint=Endpoint.parse("localhost:1"),

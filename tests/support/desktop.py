@@ -26,9 +26,9 @@ from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.files import write_new_file
+from lmchat.proxy.catalogue import Looking
 from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.connections import Connections
-from lmchat.proxy.looking import Looking
+from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend

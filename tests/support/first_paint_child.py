@@ -24,6 +24,7 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
         Bare.on_ready = lambda app: _end(app, file)
         Bare().run()
         return 0
+    sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
     from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
     from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415 - after it
 
@@ -47,7 +48,10 @@ MOMENTS: dict[str, Callable[..., object]] = {
 
 
 def _end(app: App, file: Path) -> None:
-    found = {"modules": sorted(sys.modules), "dataclasses": _dataclasses()}
+    found = {
+        "modules": sorted(name for name, module in sys.modules.items() if module),
+        "dataclasses": _dataclasses(),
+    }
     file.write_text(json.dumps(found), encoding="utf-8")
     app.exit()
 

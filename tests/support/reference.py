@@ -17,7 +17,7 @@ from lmchat.config.environment import VARIABLES
 from lmchat.config.example import toml_value
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong
 from lmchat.domain import error_kinds
-from lmchat.proxy.refusal_rules import RULES, Rule
+from lmchat.proxy.refusals import RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
 
@@ -183,7 +183,7 @@ def _api_cell(line: str) -> str:
 
 
 def _messages() -> str:
-    source = Path(inspect.getfile(import_module("lmchat.proxy.messages"))).read_text(encoding="utf-8")
+    source = Path(inspect.getfile(import_module("lmchat.proxy.api"))).read_text(encoding="utf-8")
     body = ast.parse(source).body
     place = next(
         i for i, n in enumerate(body) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "Messages"

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import number, rows, text, whole
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.site import Site
-from lmchat.proxy.validation import check_how_to_load
 from lmchat.proxy.wire import Dialect
 from lmchat.text import safe_line
 
@@ -169,7 +168,10 @@ class Server:
             RequestInvalid: a figure is none.
             ServerRejected: it takes no window with a request to load.
         """
-        check_how_to_load(how)
+        for name in ("context", "keep_loaded_s"):
+            value = getattr(how, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise RequestInvalid(f"{name} has to be a whole number of at least 1")
         if how.context is None or self.takes_context:
             return
         raise ServerRejected(
@@ -250,3 +252,9 @@ def params_text(count: object) -> str:
     size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004 - rounds to 1B
     is_whole = size >= 9.95 or unit == "M"  # noqa: PLR2004 - rounds to 10
     return f"{size:.0f}{unit}" if is_whole else f"{size:.1f}".removesuffix(".0") + unit
+
+
+class OpenAiCompatible(Server):
+    """The common ground."""
+
+    product = Product.OPENAI_COMPATIBLE

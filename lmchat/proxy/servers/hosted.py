@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from lmchat.proxy.servers.base import Server
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.config.efforts import EFFORTS
+from lmchat.domain.server import ModelInfo, Product
+from lmchat.proxy.json_values import mapping, whole
+from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.proxy.site import Site
+from lmchat.proxy.wire import Dialect, JsonMode
 
 
 class Hosted(Server):
@@ -12,3 +21,97 @@ class Hosted(Server):
     model_hint = "Choose a model with Ctrl+O"
     load_hint = "Its models are always there"
     empty_hint = "See what the account may use"
+
+
+class OpenAi(Hosted):
+    """The maker of the API."""
+
+    product = Product.OPENAI
+    hosts = ("api.openai.com",)
+    efforts = EFFORTS
+    seed_field = "seed"
+    key_hint = "Make a key at platform.openai.com/api-keys"
+    dialect = Dialect(has_completion_tokens=True)
+
+
+class Anthropic(Hosted):
+    """Takes temperatures above 1 for 1, and neither seeds nor efforts."""
+
+    product = Product.ANTHROPIC
+    hosts = ("api.anthropic.com",)
+    dialect = Dialect(json_modes=(JsonMode.WORDS,))  # `response_format` is ignored without a word
+    key_hint = "Make a key at console.anthropic.com/settings/keys"
+
+
+class Gemini(Hosted):
+    """Its address ends in /v1beta/openai."""
+
+    product = Product.GEMINI
+    hosts = ("generativelanguage.googleapis.com",)
+    efforts = EFFORTS
+    key_hint = "Make a key at aistudio.google.com/apikey"
+
+
+class Mistral(Hosted):
+    """Refuses fields that it does not know."""
+
+    product = Product.MISTRAL
+    hosts = ("api.mistral.ai",)
+    efforts = EFFORTS
+    seed_field = "random_seed"
+    key_hint = "Make a key at console.mistral.ai/api-keys"
+    dialect = Dialect(has_stream_options=False)
+
+    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+        """Take window and abilities; what cannot chat cannot be chosen."""
+        can = mapping(row.get("capabilities"))
+        told = {"tools": can.get("function_calling") is True, "vision": can.get("vision") is True}
+        return replace(
+            super().model(site, row),
+            is_embedding=can.get("completion_chat") is False,
+            context_max=whole(row.get("max_context_length")),
+            capabilities=capabilities(name for name, is_told in told.items() if is_told),
+        )
+
+
+class OpenRouter(Hosted):
+    """Tells more of its models than the providers behind it do."""
+
+    product = Product.OPENROUTER
+    hosts = ("openrouter.ai",)
+    efforts = EFFORTS
+    seed_field = "seed"
+    key_hint = "Make a key at openrouter.ai/settings/keys"
+
+    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+        """Take window and abilities; what gives no text cannot be chosen."""
+        made_of = mapping(row.get("architecture"))
+        sees, gives, takes = made_of.get("input_modalities"), made_of.get("output_modalities"), _names(row)
+        told = {
+            "tools": "tools" in takes,
+            "vision": isinstance(sees, list) and "image" in sees,
+            "reasoning": bool({"reasoning", "include_reasoning"} & takes),
+        }
+        return replace(
+            super().model(site, row),
+            is_embedding=isinstance(gives, list) and bool(gives) and "text" not in gives,
+            context_max=whole(row.get("context_length")),
+            capabilities=capabilities(name for name, is_told in told.items() if is_told),
+        )
+
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
+        """It says which models reason, and drops the effort for others without a word."""
+        cannot = model is not None and bool(model.capabilities) and "reasoning" not in model.capabilities
+        return super().takes_effort(effort, model) and not cannot
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """It has one form of efforts for all providers."""
+        return {"reasoning": {"effort": effort}}
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all
+        return "OpenRouter says that this model does not reason, so that it takes no reasoning effort."
+
+
+def _names(row: dict[str, Any]) -> set[str]:
+    names = row.get("supported_parameters")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()

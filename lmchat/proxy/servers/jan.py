@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from lmchat.config.efforts import EFFORTS
 from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, Tell
 from lmchat.proxy.site import Site
 

@@ -13,11 +13,10 @@ from lmchat.config.efforts import EFFORTS
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.following import beside
+from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, number, text, whole
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
-from lmchat.proxy.site import Site
+from lmchat.proxy.site import Site, beside
 
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
@@ -224,3 +223,18 @@ def _argument(status: dict[str, Any], name: str) -> int | None:
     value = words[words.index(name) + 1]
     is_figure = isinstance(value, str) and value.isascii() and value.isdecimal()
     return int(value) or None if is_figure and len(value) <= _MOST_DIGITS else None
+
+
+class BuiltIn(LlamaCpp):
+    """What it can, llama.cpp can; only who started it knows that it is this one."""
+
+    product = Product.BUILT_IN
+    ports = ()
+    loads_on_demand = False
+    start_hint = "lmchat --local"
+    key_hint = "Start lmchat again: the key is made anew"
+    model_hint = "Choose a model file"
+
+    def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
+        """Its replies are those of llama.cpp."""
+        return False

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
-from lmchat.proxy.json_modes import JsonMode
-from lmchat.proxy.json_values import mapping, rows, text, whole
-from lmchat.proxy.reply import Reply
+from lmchat.files import read_plain
+from lmchat.proxy.http import Reply
+from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text, whole
 from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
-from lmchat.proxy.wire import Dialect
+from lmchat.proxy.wire import Dialect, JsonMode
 
 _V1 = "/api/v1/models"
 _V0 = "/api/v0/models"
@@ -142,3 +143,44 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
         capabilities=capabilities(names),
         owned_by=text(row.get("publisher")),
     )
+
+
+APP_PORTS = (41343, 52993, 16141, 39414, 22931)
+"""Where the program itself listens, also while its server is off."""
+_MAX_BYTES = 1 << 20
+_MAX_PORT = 65535
+
+
+def hinted_port() -> int | None:
+    """Return the port that its server used last; it may be off now."""
+    return _port("http-server-config.json")
+
+
+def app_ports() -> tuple[int, ...]:
+    """Return the ports at which the program itself may answer."""
+    told = _port("http-server.json")
+    return APP_PORTS if told is None else (told, *APP_PORTS)
+
+
+def home_folder() -> Path:
+    """Return the folder of LM Studio, which the user may have moved; it need not exist."""
+    user = Path.home()
+    pointer = user / ".lmstudio-home-pointer"
+    if pointer.is_file():
+        named = _read(pointer).decode("utf-8", "replace").strip()
+        return Path(named) if named else user / ".lmstudio"
+    old = user / ".cache" / "lm-studio"
+    return old if old.is_dir() else user / ".lmstudio"
+
+
+def _port(name: str) -> int | None:
+    try:
+        value = mapping(decode(_read(home_folder() / ".internal" / name)))
+    except (OSError, ValueError, RuntimeError, NotJsonError):
+        return None
+    port = whole(value.get("port"))
+    return port if port and port <= _MAX_PORT and not text(value.get("error")) else None
+
+
+def _read(path: Path) -> bytes:
+    return read_plain(path, limit=_MAX_BYTES)

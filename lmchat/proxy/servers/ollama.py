@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerUnavailable
+from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text, whole
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from lmchat.config.efforts import EFFORTS
 from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import rows, whole
-from lmchat.proxy.reply import Reply
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.site import Site
 

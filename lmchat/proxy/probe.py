@@ -1,0 +1,549 @@
+"""One look at one place: which product stands there, in what state, with which models."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.config.settings import TimeoutSettings
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.errors import ProxyUnavailable
+from lmchat.proxy.http import POOL_S, WRITE_S, Connections, Reply, connect_timeout_s
+from lmchat.proxy.refusals import Asked, read_body
+from lmchat.proxy.servers import SERVERS, server_of
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.servers.lm_studio import app_ports
+from lmchat.proxy.site import NoQuestionsLeftError, Site, events_at
+
+QUESTIONS = 3
+"""Most requests to one port in one scan (R-2)."""
+_VERDICTS = {
+    "host_blocked": Verdict.HOST_BLOCKED,
+    "loading": Verdict.LOADING,
+    "model_not_loaded": Verdict.NO_MODEL,
+    "not_an_llm": Verdict.NOT_AN_LLM,
+    "offline": Verdict.REFUSED,
+    "timeout": Verdict.TIMED_OUT,
+    "dropped": Verdict.NOT_AN_LLM,
+}
+_FOREIGN = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""Refusals that a model server would not give to the question for its models."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where to look, and what to expect."""
+
+    endpoint: Endpoint
+    """Where."""
+    server: Server
+    """What should be there."""
+    is_own: bool = False
+    """Whether the user named it."""
+    is_spare: bool = False
+    """Whether it is a second port of a product: worth telling only if something is there."""
+
+
+async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
+    """Look; never raises for a server that is away or odd. `known` saves finding out the product."""
+    server, error = known or place.server, None
+    is_sure = known is not None
+    models: tuple[ModelInfo, ...] = ()
+    verdict = Verdict.NO_MODEL
+    try:
+        if known is None:
+            server, is_sure = await identify(site, place.server)
+        site.is_identified = is_sure
+        site.asked = replace(site.asked, product=server.product)
+        # who is only expected here is not asked for what it alone has
+        models = await _models(server if is_sure else server_of(Product.OPENAI_COMPATIBLE), site)
+        verdict = verdict_of(models)
+    except NoQuestionsLeftError:
+        pass
+    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: a key that is none
+        error = caught
+        verdict = _verdict(caught, site, is_sure=is_sure)
+        if verdict.is_server and not is_sure and not place.endpoint.is_loopback:
+            server = server_of(
+                Product.OPENAI_COMPATIBLE
+            )  # a port is no proof on a machine of one's own choice
+    return _candidate(site, place, server, verdict, models, error)
+
+
+async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
+    """Find out which product answers, with as few questions as can be; also whether that is proven.
+
+    Raises:
+        ServerUnavailable: nothing answers.
+    """
+    if expected.opening_path:
+        opening = await site.get(expected.opening_path)
+        if expected.confirms(opening):
+            return expected, True
+        proven = _proven(opening)
+        if proven is not None:
+            return proven, True
+    listed = await site.get("/v1/models")
+    proven = _proven(listed)
+    if proven is not None:
+        return proven, True
+    suspect = next((one for one in SERVERS if one.confirm_path and one.suspects(listed)), expected)
+    if suspect.confirm_path and suspect.confirm_path != expected.opening_path and site.questions:
+        reply = await site.get(suspect.confirm_path)
+        if suspect.confirms(reply):
+            return suspect, True
+    is_list = listed.is_good and isinstance(listed.object.get("data"), list)
+    return (server_of(Product.OPENAI_COMPATIBLE), False) if is_list else (expected, False)
+
+
+def is_another(reply: Reply, known: Server) -> bool:
+    """Whether a reply shows that the server which stood there before has given way to another."""
+    proven = _proven(reply)
+    if proven is not None:
+        return proven.product is not known.product
+    return known.signs_replies
+
+
+def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
+    """Return what the list of models says about the server."""
+    states = {model.state for model in models if not model.is_embedding}
+    if LoadState.LOADED in states or LoadState.UNKNOWN in states:
+        return Verdict.READY
+    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+
+
+def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True) -> str:
+    """Return the one step that helps; `has_models` says whether the server lists any model."""
+    steps = {
+        Verdict.LOADING: "Wait until the model is loaded",
+        Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
+        Verdict.NEEDS_KEY: server.key_hint,
+        Verdict.KEY_REJECTED: server.key_hint,
+        Verdict.HOST_BLOCKED: server.host_hint,
+        Verdict.SERVER_OFF: server.off_hint,
+        Verdict.SERVER_ERROR: "See the server's log, then start it again",
+        Verdict.NOT_AN_LLM: server.port_hint,
+        Verdict.REFUSED: server.start_hint,
+        Verdict.TIMED_OUT: server.start_hint if server.hosts else "See what holds port {port}",
+    }
+    return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
+
+
+async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
+    """Read the models; a server whose newer lists are not there costs one question more, and only once.
+
+    What it lacks is remembered, so the next look has questions enough.
+    """
+    try:
+        return await server.models(site)
+    except NoQuestionsLeftError:
+        site.questions = 1
+        return await server.models(site)
+
+
+def _proven(reply: Reply) -> Server | None:
+    return next((server for server in SERVERS if server.proves(reply)), None)
+
+
+def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
+    if error.kind == "auth":
+        if not is_sure and site.first is not None and _is_foreign_door(site.first):
+            return Verdict.NOT_AN_LLM
+        return Verdict.KEY_REJECTED if site.asked.has_key else Verdict.NEEDS_KEY
+    if error.kind in _FOREIGN and not is_sure:
+        return Verdict.NOT_AN_LLM
+    return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
+
+
+def _is_foreign_door(reply: Reply) -> bool:
+    """Whether a 401 is of a web site rather than of a model server."""
+    is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
+    return is_page or reply.headers.get("www-authenticate", "").lower().startswith("basic")
+
+
+def _candidate(
+    site: Site,
+    place: Place,
+    server: Server,
+    verdict: Verdict,
+    models: tuple[ModelInfo, ...],
+    error: LMChatError | None,
+) -> Candidate:
+    has_models = any(not model.is_embedding for model in models)
+    step = next_step(verdict, server, place.endpoint, has_models=has_models)
+    if error is not None and (isinstance(error, ProxyUnavailable) or error.kind == "certificate"):
+        step = error.hint
+    elif verdict is Verdict.NOT_AN_LLM and place.is_own:
+        step = "Check the port and the path of the address"
+        if error is not None and error.kind == "dropped" and place.endpoint.scheme == "http":
+            step += ", and whether it begins with https://"
+    elif verdict is Verdict.TIMED_OUT and place.endpoint.scheme == "https" and not server.hosts:
+        step += (
+            ", and whether its address begins with http://"  # llama.cpp waits for more of what it cannot read
+        )
+    return Candidate(
+        endpoint=place.endpoint,
+        product=server.product,
+        verdict=verdict,
+        latency_ms=site.first.elapsed_ms if site.first else None,
+        models=models,
+        detail=error.message if error else "",
+        kind=error.kind if error else "",
+        next_step=step,
+        is_own=place.is_own,
+    )
+
+
+SOFT_S = 2.0
+"""After this, one usable server is enough."""
+HARD_S = 5.0
+"""After this, whoever has not answered is not waited for."""
+_ORDER = (
+    Verdict.READY,
+    Verdict.LOADING,
+    Verdict.NO_MODEL,
+    Verdict.NEEDS_KEY,
+    Verdict.KEY_REJECTED,
+    Verdict.HOST_BLOCKED,
+    Verdict.SERVER_OFF,
+    Verdict.SERVER_ERROR,
+)
+
+_log = logging.getLogger(__name__)
+
+LookAt = Callable[[Place], Awaitable[Candidate]]
+
+
+def places(
+    expected: Sequence[Endpoint], hinted_port: int | None, hinted: Mapping[Product, Endpoint] | None = None
+) -> list[Place]:
+    """Return where to look, own endpoints first, then the ports of the products in their order.
+
+    `hinted` is where the environment says that a product of this machine listens.
+    """
+    found = [Place(endpoint=one, server=server_at(one), is_own=True) for one in expected]
+    for server in SERVERS:
+        ports = [_loopback(port) for port in server.ports]
+        if server.product is Product.LM_STUDIO and hinted_port is not None:
+            ports.insert(0, _loopback(hinted_port))
+        if hinted and server.product in hinted:
+            ports.insert(0, hinted[server.product])
+        found += [
+            Place(endpoint=endpoint, server=server, is_spare=number > 0)
+            for number, endpoint in enumerate(dict.fromkeys(ports))
+        ]
+    seen: set[tuple[str, int]] = set()
+    return [place for place in found if not _is_seen(place.endpoint, seen)]
+
+
+async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidate, ...]:
+    """Look everywhere at once; best candidate first, spare places only where something answers."""
+    tasks = {
+        asyncio.create_task(_run(look_at, place), name=f"look {place.endpoint.netloc}"): place
+        for place in where
+    }
+    try:
+        pending = await _wait(tasks, SOFT_S)
+        if any(tasks[task].is_own for task in pending) or not any(_is_usable(task) for task in tasks):
+            await _wait(pending, HARD_S - SOFT_S)
+        found = [(number, tasks[task], _result(task, tasks[task])) for number, task in enumerate(tasks)]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    kept = [(number, one) for number, place, one in found if not place.is_spare or _is_there(one)]
+    kept.sort(key=lambda entry: (_rank(entry[1]), entry[0]))
+    return tuple(one for _, one in kept)
+
+
+def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
+    """Return the forms of the loopback address to try where this one refuses (R-6)."""
+    if not endpoint.is_loopback or (is_own and endpoint.host != "localhost"):
+        return []
+    return [
+        Endpoint(scheme=endpoint.scheme, host=host, port=endpoint.port, path=endpoint.path)
+        for host in ("127.0.0.1", "::1")
+        if host != endpoint.host
+    ]
+
+
+def is_well_known(endpoint: Endpoint) -> bool:
+    """Whether detection looks there unasked."""
+    return endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
+
+
+async def _run(look_at: LookAt, place: Place) -> Candidate:
+    try:
+        return await look_at(place)
+    except Exception as error:  # noqa: BLE001 - whatever one server brings about, the others count
+        _log.warning("look at %s: %s", place.endpoint.netloc, type(error).__name__)
+        return _unread(place, Verdict.SERVER_ERROR, "its reply cannot be read")
+
+
+async def _wait(tasks: Iterable[asyncio.Task[Candidate]], timeout_s: float) -> set[asyncio.Task[Candidate]]:
+    waiting = set(tasks)
+    if not waiting:
+        return waiting
+    _, pending = await asyncio.wait(waiting, timeout=timeout_s)
+    return pending
+
+
+def _result(task: asyncio.Task[Candidate], place: Place) -> Candidate:
+    if task.done():
+        return task.result()
+    return _unread(place, Verdict.TIMED_OUT)
+
+
+def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
+    return Candidate(
+        endpoint=place.endpoint,
+        product=place.server.product,
+        verdict=verdict,
+        detail=detail,
+        next_step=next_step(verdict, place.server, place.endpoint),
+        is_own=place.is_own,
+    )
+
+
+def _is_usable(task: asyncio.Task[Candidate]) -> bool:
+    return (
+        task.done() and not task.cancelled() and task.exception() is None and task.result().verdict.is_usable
+    )
+
+
+def _is_there(candidate: Candidate) -> bool:
+    """Whether something answers at a spare place; that a program runs is told with its first place."""
+    return candidate.verdict in _ORDER and candidate.verdict is not Verdict.SERVER_OFF
+
+
+def _rank(candidate: Candidate) -> int:
+    return _ORDER.index(candidate.verdict) if candidate.verdict in _ORDER else len(_ORDER)
+
+
+def _loopback(port: int) -> Endpoint:
+    return Endpoint(scheme="http", host="127.0.0.1", port=port)
+
+
+def server_at(endpoint: Endpoint) -> Server:
+    """Return the product that is expected at an address; at the host of a provider no other can be."""
+    at_host = next((one for one in SERVERS if endpoint.host in one.hosts), None)
+    if at_host is not None:
+        return at_host
+    return next((one for one in SERVERS if endpoint.port in one.ports), server_of(Product.OPENAI_COMPATIBLE))
+
+
+def _is_seen(endpoint: Endpoint, seen: set[tuple[str, int]]) -> bool:
+    place = ("loopback" if endpoint.is_loopback else endpoint.host, endpoint.port)
+    if place in seen:
+        return True
+    seen.add(place)
+    return False
+
+
+SCAN_READ_S = 1.8
+"""How long a scan waits for an answer of this machine; all silent is told within 2 s."""
+GREETING_S = 0.5
+"""What LM Studio's own tools allow for the greeting."""
+MODEL_QUESTIONS = 8
+"""A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
+PATIENT_QUESTIONS = 1000
+_NO_KEY = ""
+
+
+class Scout:
+    """Knows how to ask each address: with which key, how long, as which product."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        key_for: Callable[[Endpoint], str | None],
+        timeouts_for: Callable[[Endpoint], TimeoutSettings],
+    ) -> None:
+        self._connections = connections
+        self._key_for = key_for
+        self._timeouts_for = timeouts_for
+        self._products: dict[Endpoint, Product] = {}
+        self._proven: set[Endpoint] = set()
+        self._lacks: dict[Endpoint, set[str]] = {}
+        self._facts: dict[Endpoint, dict[str, dict[str, Any]]] = {}
+
+    def key(self, endpoint: Endpoint) -> str | None:
+        """Return the key of an address; the names of the loopback address share theirs."""
+        names = [endpoint]
+        if endpoint.is_loopback:
+            names += [replace(endpoint, host=host) for host in ("localhost", "127.0.0.1", "::1")]
+        return next((key for key in map(self._key_for, names) if key), None)
+
+    async def look_at(self, place: Place) -> Candidate:
+        """Look at a place of a scan, on both loopback literals.
+
+        Who stands at a place that nobody named may be anyone: a key goes there only after one was asked for.
+        """
+        read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
+        key = None if place.is_own else _NO_KEY
+        candidate = await self._look(place, read_s=read_s, key=key)
+        candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
+        return await self._perhaps_off(candidate, place.server)
+
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+        """Look at one address again; where the product is known, with one request.
+
+        Where `localhost` refuses, the candidate has the literal that answers (R-6).
+        """
+        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_well_known(endpoint))
+        read_s = self._health_s(endpoint)
+        candidate = await self._look(place, read_s=read_s, key=key, is_quick=endpoint in self._proven)
+        if endpoint.host == "localhost":
+            candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
+        return await self._perhaps_off(candidate, place.server)
+
+    async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+        """Read the models of an address.
+
+        Raises:
+            ServerUnavailable: it is away.
+            ServerRejected: it refuses, or is no model server.
+        """
+        server = self._expected(endpoint)
+        site = self._site(
+            endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS
+        )
+        try:
+            if endpoint not in self._proven and not server.hosts:
+                server = await self._identified(site, server)
+            site.asked = replace(site.asked, product=server.product)
+            return await server.models(site)
+        except ServerUnavailable as error:
+            raise server.with_hint(error) from error
+
+    def expect(self, endpoint: Endpoint, product: Product) -> None:
+        """Take note of what someone says stands there, where nothing better is known."""
+        if product is not Product.OPENAI_COMPATIBLE:
+            self._products.setdefault(endpoint, product)
+
+    def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
+        """Return a site that is waited for as long as it takes: loading may take minutes."""
+        return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
+
+    def brief_site(self, endpoint: Endpoint, product: Product, *, read_s: float) -> Site:
+        """Return a site for one question that may go unanswered."""
+        return self._site(endpoint, product, read_s=read_s)
+
+    def _health_s(self, endpoint: Endpoint) -> float:
+        return self._timeouts_for(endpoint).health_s
+
+    def _expected(self, endpoint: Endpoint) -> Server:
+        server, product = server_at(endpoint), self._products.get(endpoint)
+        return server_of(product) if product and not server.hosts else server
+
+    async def _identified(self, site: Site, expected: Server) -> Server:
+        server, is_sure = await identify(site, expected)
+        if is_sure:
+            self._remember(site.endpoint, server.product)
+        return server if is_sure else server_of(Product.OPENAI_COMPATIBLE)
+
+    async def _look(
+        self, place: Place, *, read_s: float, key: str | None = None, is_quick: bool = False
+    ) -> Candidate:
+        site = self._site(place.endpoint, place.server.product, read_s=read_s, key=key)
+        site.is_quick = is_quick
+        is_by_host = bool(place.server.hosts)
+        candidate = await look(site, place, place.server if is_quick or is_by_host else None)
+        if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
+            self._proven.discard(place.endpoint)
+            return await self._look(place, read_s=read_s, key=key)
+        if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(place.endpoint):
+            known = server_of(candidate.product) if site.is_identified else None
+            site = self._opened(site, read_s=read_s)
+            candidate = await look(site, place, known)
+        if candidate.verdict.is_server and (site.is_identified or candidate.models):
+            self._remember(place.endpoint, candidate.product)
+        else:
+            # whoever comes back may be another one; until then it is called by its name
+            self._proven.discard(place.endpoint)
+        return candidate
+
+    def _opened(self, site: Site, *, read_s: float) -> Site:
+        """Return a place that asked for a key with its key, and what is left of the questions (R-2)."""
+        opened = self._site(
+            site.endpoint, site.asked.product, read_s=read_s, questions=max(site.questions, 1)
+        )
+        opened.take_over(site)
+        return opened
+
+    async def _or_literals(
+        self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
+    ) -> Candidate:
+        """Look at the literals of the loopback address where the first look was refused."""
+        for literal in other_literals(place.endpoint, is_own=place.is_own):
+            if candidate.verdict is not Verdict.REFUSED:
+                break
+            other = await self._look(
+                replace(place, endpoint=literal), read_s=read_s, key=key, is_quick=literal in self._proven
+            )
+            candidate = candidate if other.verdict is Verdict.REFUSED else other
+        return candidate
+
+    def _remember(self, endpoint: Endpoint, product: Product) -> None:
+        self._products[endpoint] = product
+        self._proven.add(endpoint)
+
+    async def _perhaps_off(self, candidate: Candidate, server: Server) -> Candidate:
+        """Tell a program whose server is off from one that does not run (R-3)."""
+        is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
+        if not server.off_hint or not is_refused:
+            return candidate
+        ports = await asyncio.to_thread(app_ports)
+        greeted = await asyncio.gather(*(self._greets(port, server) for port in ports))
+        if not any(greeted):
+            return candidate
+        step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
+        return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
+
+    async def _greets(self, port: int, server: Server) -> bool:
+        endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
+        site = self._site(endpoint, server.product, read_s=GREETING_S, key=_NO_KEY, questions=1)
+        try:
+            return server.confirms(await site.get(server.opening_path))
+        except LMChatError:
+            return False
+
+    def _site(
+        self,
+        endpoint: Endpoint,
+        product: Product,
+        *,
+        read_s: float | None,
+        key: str | None = None,
+        questions: int | None = None,
+    ) -> Site:
+        key = self.key(endpoint) if key is None else key
+        connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
+        timeout = httpx.Timeout(
+            connect=connect_s if read_s is None else min(connect_s, read_s),
+            read=read_s,
+            write=WRITE_S,
+            pool=POOL_S,
+        )
+
+        async def ask(method: str, url: str, body: bytes | None) -> Reply:
+            return await self._connections.ask(endpoint, method, url, key=key, patience=timeout, body=body)
+
+        def follow(url: str) -> AsyncGenerator[dict[str, Any]]:
+            return events_at(lambda: self._connections.client(endpoint), url, key)
+
+        return Site(
+            endpoint=endpoint,
+            ask=ask,
+            follow=follow,
+            asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
+            questions=QUESTIONS if questions is None else questions,
+            lacks=self._lacks.setdefault(endpoint, set()),
+            facts=self._facts.setdefault(endpoint, {}),
+        )

@@ -1,0 +1,568 @@
+"""One chat request and its answer: send, try again where that helps, read the stream to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from msgspec.structs import replace
+
+from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.domain.event import (
+    LifeSign,
+    ModelLoading,
+    RequestAdapted,
+    RequestSent,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.domain.message import Role
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Endpoint
+from lmchat.errors import (
+    EndpointNotAllowed,
+    LMChatError,
+    ServerRejected,
+    ServerUnavailable,
+    StreamInterrupted,
+)
+from lmchat.proxy.chunks import ChunkReader, Ending, conclude
+from lmchat.proxy.errors import REFUSED, TRANSPORT_ERRORS, caused_by, reaching
+from lmchat.proxy.http import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    Freshness,
+    Reply,
+    call_before_reads,
+    connect_timeout_s,
+    gather,
+    pieces_of,
+    read_begun,
+    request_headers,
+)
+from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, without_key
+from lmchat.proxy.retry import Retry, TryAgainError, plan_for
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader, SseRun
+from lmchat.proxy.think import ThinkSplitter
+from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock, watched
+from lmchat.proxy.wire import Dialect, encode_request, fall_note
+from lmchat.text import safe_line
+
+MAX_WAITING = 256
+"""Pieces that may wait before the reader of the network waits too: that is the backpressure."""
+
+
+class Channel:
+    """One sender, one receiver, events in batches; ends with an error or without."""
+
+    def __init__(self) -> None:
+        self._events: list[StreamEvent] = []
+        self._waiting = 0
+        self._error: BaseException | None = None
+        self._is_closed = False
+        self._has_news = asyncio.Event()
+        self._has_room = asyncio.Event()
+
+    def post(self, *events: StreamEvent) -> None:
+        """Hand over events without waiting."""
+        self._events.extend(events)
+        self._waiting += sum(getattr(event, "pieces", 1) for event in events)
+        self._has_news.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is not taken that its sender is to wait."""
+        return self._waiting > MAX_WAITING
+
+    async def wait_for_room(self) -> None:
+        """Wait while too much is not taken."""
+        while self.is_full:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End it; the error is raised at the receiver, behind the last event."""
+        self._error, self._is_closed = error, True
+        self._has_news.set()
+
+    async def take(self) -> list[StreamEvent]:
+        """Wait for events and return them all; an empty list is the end."""
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self._is_closed:
+                return []
+            self._has_news.clear()
+            await self._has_news.wait()
+        events, self._events, self._waiting = self._events, [], 0
+        self._has_room.set()
+        return events
+
+
+MAX_WHOLE_BYTES = 1 << 20
+DRAIN_S = 0.05
+"""How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
+_COMPLETION = re.compile(rb'\s*\{[^\0]{0,4096}"(?:choices|chat\.completion)"')
+"""How a whole answer begins."""
+_MOST_BYTES = 64 << 10
+"""So much may come together before it is read: no more than a read of the network."""
+_STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_ENOUGH = len(b"event:")
+_LEAD = b"\xef\xbb\xbf\r\n "
+
+
+class _OverError(Exception):
+    """The end mark has come, and no byte behind it is to be waited for."""
+
+
+class Answer:
+    """The answer in one response; events go into the channel, its end is returned or raised."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        asked: Asked,
+        channel: Channel,
+        patience: Patience,
+        *,
+        splitter: ThinkSplitter | None = None,
+        gather_s: float = 0.0,
+    ) -> None:
+        self._response = response
+        self._gather_s = gather_s
+        self._asked = asked
+        self._channel = channel
+        self._patience = patience
+        self._sse = SseReader()
+        self._came: list[bytes] = []
+        self._came_bytes = 0
+        self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked), splitter=splitter)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether anything of the answer has been handed on."""
+        return self._chunks.has_token
+
+    async def read(self) -> StreamFinished:
+        """Read to the end.
+
+        Raises:
+            LMChatError: the answer is not complete.
+        """
+        body = pieces_of(self._response)
+        kind = self._response.headers.get("content-type", "").lower()
+        try:
+            if kind.startswith("text/event-stream"):
+                return await self._stream(body)
+            head = await self._head(body)
+            if head.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
+                return await self._stream(body, head)
+            return await self._whole(await self._rest(head, body))
+        except MalformedStreamError as error:
+            self._flush()
+            raise StreamInterrupted(
+                f"Streaming failed: malformed stream, {error}.",
+                hint="What had arrived is kept; look at the server's log.",
+            ) from error
+        except (LMChatError, asyncio.CancelledError):
+            self._flush()
+            raise
+
+    async def _stream(self, body: AsyncIterator[bytes], head: bytes = b"") -> StreamFinished:
+        cut = ""
+        try:
+            await self._read_body(body, head)
+        except TRANSPORT_ERRORS as error:
+            cut = f"{type(error).__name__}: {error}"
+            await self._read_what_came()
+        except _OverError:
+            pass
+        finally:
+            self._let_go()
+        ending = self._flush(cut=cut)
+        self._raise_stray(ending)
+        return conclude(ending)
+
+    async def _read_body(self, body: AsyncIterator[bytes], head: bytes) -> None:
+        self._take(self._sse.take(head))
+        is_called = call_before_reads(self._response, self._before_read)
+        async for chunk in body:
+            self._came.append(chunk)
+            self._came_bytes += len(chunk)
+            if not is_called or self._came_bytes >= _MOST_BYTES or DONE in chunk:
+                await self._read_what_came()
+            if self._chunks.has_done:
+                self._let_go()
+                await _drain(body)
+                return
+        await self._read_what_came()
+        self._take(self._sse.close())
+
+    async def _before_read(self) -> None:
+        await self._read_what_came()
+        if self._chunks.has_done:  # its mark was cut in two; the connection is given up for it
+            raise _OverError
+
+    async def _read_what_came(self) -> None:
+        if not self._came:
+            return
+        came = b"".join(self._came)
+        self._came, self._came_bytes = [], 0
+        self._take(self._sse.take(came))
+        self._patience.heard(has_token=self.has_token)
+        if self._channel.is_full:
+            await self._channel.wait_for_room()
+            self._patience.heard(has_token=self.has_token)
+        if self.has_token and self._gather_s:
+            gather(self._response, self._gather_s)
+            self._gather_s = 0.0
+
+    def _let_go(self) -> None:
+        """Leave the connection as it was: another request may be sent over it."""
+        gather(self._response, 0.0)
+        call_before_reads(self._response, None)
+
+    def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
+        out: list[StreamEvent] = []
+        try:
+            for event in events:
+                if not isinstance(event, SseEvent):
+                    self._chunks.read_run(event, out)
+                elif event.is_comment:
+                    out.append(LifeSign())
+                else:
+                    self._chunks.read(event, out)
+        finally:
+            # also where an event is an error: what came before it is kept
+            self._channel.post(*out)
+
+    async def _head(self, body: AsyncIterator[bytes]) -> bytes:
+        """Read until it can be told what this is: some servers stream under another content type."""
+        head, size = b"", 0
+        try:
+            async for chunk in body:
+                self._patience.heard(has_token=False)
+                size += len(chunk)
+                head = head.lstrip(_LEAD) + chunk
+                if len(head.lstrip(_LEAD)) >= _ENOUGH or size > MAX_WHOLE_BYTES:
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise self._cut(error) from error
+        return head
+
+    async def _rest(self, head: bytes, body: AsyncIterator[bytes]) -> bytes:
+        content = bytearray(head)
+        try:
+            async for chunk in body:
+                self._patience.heard(has_token=False)
+                content += chunk
+                if len(content) > MAX_WHOLE_BYTES:
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise self._cut(error) from error
+        return bytes(content)
+
+    async def _whole(self, body: bytes) -> StreamFinished:
+        """Take a reply that is not a stream; every official reader is silent here (R-23)."""
+        try:
+            value = decode(body)
+        except NotJsonError:
+            value = None
+        if is_error(value) or not mapping(value).get("choices"):
+            raise self._refused(body, has_words=is_error(value))
+        out: list[StreamEvent] = []
+        self._chunks.read_object(value, out)
+        self._channel.post(*out)
+        return conclude(replace(self._flush(), has_done=True))
+
+    def _refused(self, body: bytes, *, has_words: bool) -> ServerRejected:
+        headers = {name.lower(): value for name, value in self._response.headers.items()}
+        error = refusal(self._response.status_code, headers, body, self._asked)
+        if has_words or error.kind == "not_an_llm":
+            return error
+        if len(body) > MAX_WHOLE_BYTES and _COMPLETION.match(body):
+            return ServerRejected(
+                "Streaming failed: the server sent its whole answer in one piece of more than 1 MiB.",
+                kind="malformed_stream",
+                hint="Let it stream, or ask for a shorter answer.",
+            )
+        return ServerRejected(
+            "This is not an LLM API: the reply is no answer of a model.",
+            kind="not_an_llm",
+            hint="Check the port and the path of the address.",
+            details=error.details,
+        )
+
+    def _raise_stray(self, ending: Ending) -> None:
+        """Raise an error that came without the frame of an event."""
+        if ending.has_text or not self._sse.stray:
+            return
+        try:
+            value = decode(self._sse.stray)
+        except NotJsonError:
+            return
+        if is_error(value):
+            raise refusal_in_stream(value, self._asked)
+
+    def _flush(self, *, cut: str = "") -> Ending:
+        out: list[StreamEvent] = []
+        ending = self._chunks.close(out, cut=cut)
+        self._channel.post(*out)
+        return ending
+
+    def _cut(self, error: BaseException) -> StreamInterrupted:
+        return StreamInterrupted(
+            "Streaming failed: the connection broke before the answer was complete.",
+            hint="Try again; look at the server's log if it stays so.",
+            details=f"{type(error).__name__}: {error}",
+        )
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in body:
+                pass
+    except (TimeoutError, *TRANSPORT_ERRORS):
+        pass
+
+
+HEALTH_S = 4.0
+"""What the health of a server that loads may take at most: within 5 s it is told that it hangs."""
+REFUSAL_S = 10.0
+"""How long the words of a refusal are waited for; its status has come already."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """Everything that one request needs; runs in the task that owns the response."""
+
+    request: ChatRequest
+    """What to ask."""
+    server: Server
+    """Whom."""
+    key: str | None
+    """With which key."""
+    connections: Connections
+    """Over what."""
+    channel: Channel
+    """Where events go."""
+    limits: LimitSettings
+    """How often to try."""
+    timeouts: TimeoutSettings
+    """How long to wait."""
+    dialect: Dialect
+    """What the server is known to want; changed by what it refuses."""
+    fields: Mapping[str, Any]
+    """What goes to this product beyond the common fields."""
+    notes: Sequence[str] = ()
+    """What to tell before anything is sent."""
+    is_model_unloaded: bool = False
+    """Whether the request will make the server load its model first."""
+    splits_thought: bool = True
+    """Whether tags tell thought from answer."""
+    gather_s: float = 0.0
+    """How long tokens may wait for each other once the first has come."""
+    on_retry: Callable[[], None]
+    """Counts a try beyond the first."""
+    _has_token: bool = False
+    _tried: set[Dialect] = field(default_factory=set)
+    _freshness: Freshness = field(default_factory=Freshness)
+
+    @property
+    def asked(self) -> Asked:
+        """For refusals."""
+        return Asked(
+            product=self.server.product,
+            has_key=bool(self.key),
+            key=self.key or "",
+            model=self.request.model,
+            host=self.request.endpoint.host,
+        )
+
+    async def run(self) -> StreamFinished:
+        """Send and read; every event but the last goes into the channel.
+
+        Raises:
+            LMChatError: as it ended, when it did not end well.
+        """
+        for note in self.notes:
+            self.channel.post(RequestAdapted(note=note))
+        return await Retry(self.limits, self._announce).run(self._try)
+
+    def _announce(self, event: RetryScheduled) -> None:
+        self.on_retry()
+        _log.info("chat request: another try")
+        self.channel.post(event)
+
+    async def _try(self) -> StreamFinished:
+        try:
+            return await self._adapt()
+        except (ServerUnavailable, ServerRejected) as error:
+            plan = None if self._has_token else plan_for(error, self.request.endpoint, self.server.product)
+            if plan is None:
+                raise
+            raise TryAgainError(error, plan) from error
+
+    async def _adapt(self) -> StreamFinished:
+        """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""
+        loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.channel.post)
+        is_second = False
+        while True:
+            try:
+                return await self._send(loading)
+            except ServerUnavailable as error:
+                if error.kind != "dropped" or not self._freshness.is_reused or is_second:
+                    raise self.server.with_hint(error) from error
+                is_second = True
+            except ServerRejected as error:
+                if self._has_token or not await self._has_changed(error, loading):
+                    raise
+
+    async def _has_changed(self, error: ServerRejected, loading: Loading) -> bool:
+        """Whether after this refusal the same question may be put anew: a field fewer, or a model loaded."""
+        if error.kind == "loading":
+            try:
+                await loading.wait()
+            except ServerUnavailable as gone:
+                raise self.server.with_hint(gone) from gone
+            return True
+        self._tried.add(self.dialect)
+        if asked_anew := self.dialect.after_json(error, self.request.output):
+            mode = asked_anew.json_mode(self.request.output)
+            self.channel.post(RequestAdapted(note=fall_note(error, self.request.output, mode)))
+            self.dialect = asked_anew
+            return True
+        has_limit = self.request.sampling.max_tokens is not None
+        dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
+        if dialect is None or dialect in self._tried:
+            return False
+        for name, _ in sorted(dialect.dropped - self.dialect.dropped):
+            said = error.message.rstrip(".")
+            self.channel.post(RequestAdapted(note=f"{said}. The request goes out once more, without {name}."))
+        self.dialect = dialect
+        return True
+
+    async def _health(self) -> Reply:
+        endpoint = self.request.endpoint
+        return await self.connections.ask(
+            endpoint,
+            "GET",
+            f"{endpoint.root_url}{self.server.health_path}",
+            key=self.key,
+            patience=httpx.Timeout(min(self.timeouts.health_s, HEALTH_S)),
+        )
+
+    async def _is_there(self) -> bool:
+        """Whether the server answers anything at all meanwhile; where it cannot be told, yes."""
+        if self._freshness.is_connecting:
+            return False
+        endpoint = self.request.endpoint
+        if not self.server.health_path:
+            return endpoint.is_loopback or not can_knock(endpoint) or await knock(endpoint)
+        try:
+            await self._health()
+        except LMChatError as error:
+            # also who refuses the connection or closes it is there
+            return error.kind not in ("offline", "timeout") or caused_by(error, REFUSED)
+        return True
+
+    async def _send(self, loading: Loading) -> StreamFinished:
+        endpoint = self.request.endpoint
+        client = await self.connections.client(endpoint)
+        self.channel.post(RequestSent())
+        if self.is_model_unloaded or loading.is_told_by_request:
+            self.channel.post(ModelLoading())
+        patience = Patience(self.timeouts, self.channel.post, since_s=loading.since_s)
+        async with patience, watched(patience, self._is_there, self.channel.post):
+            with reaching(endpoint):
+                response = await client.send(self._http_request(client), stream=True)
+            try:
+                return await self._answer(response, patience)
+            finally:
+                await response.aclose()
+
+    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+        endpoint = self.request.endpoint
+        self._freshness = Freshness()
+        body = encode_request(self.request, self.fields, self.dialect)
+        headers = {
+            **request_headers(self.key, has_body=True),
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",
+        }
+        timeout = httpx.Timeout(
+            connect=connect_timeout_s(endpoint, self.timeouts.connect_s),
+            read=None,
+            write=WRITE_S,
+            pool=POOL_S,
+        )
+        return client.build_request(
+            "POST",
+            f"{endpoint.base_url}/chat/completions",
+            content=body,
+            headers=headers,
+            timeout=timeout,
+            extensions={"trace": self._freshness.trace},
+        )
+
+    async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
+        if 300 <= response.status_code < 400:  # noqa: PLR2004 - HTTP
+            location = response.headers.get("location", "")
+            raise redirected(self.request.endpoint, without_key(location, self.key or ""))
+        if not response.is_success:
+            raise await self._refusal(response)
+        splitter = self._splitter()
+        answer = Answer(
+            response, self.asked, self.channel, patience, splitter=splitter, gather_s=self.gather_s
+        )
+        try:
+            return await answer.read()
+        finally:
+            self._has_token = answer.has_token
+            if splitter is not None and not self._goes_on:
+                self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
+
+    def _splitter(self) -> ThinkSplitter | None:
+        if not self.splits_thought:
+            return None
+        return ThinkSplitter(starts_in_thought=self.dialect.starts_in_thought and not self._goes_on)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the server goes on with an answer: then its template opens no thought."""
+        return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
+
+    async def _refusal(self, response: httpx.Response) -> ServerRejected:
+        with reaching(self.request.endpoint):
+            body = await read_begun(response, MAX_WHOLE_BYTES, REFUSAL_S)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return refusal(response.status_code, headers, body, self.asked)
+
+
+def redirected(endpoint: Endpoint, location: str) -> EndpointNotAllowed | ServerRejected:
+    """Return the error for a redirect: none is followed, because a key would go with it (R-9)."""
+    url = httpx.URL(endpoint.base_url)
+    try:
+        target = url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        target = url
+    where = safe_line(str(target.copy_with(userinfo=b"", query=None)), limit=200)
+    if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+        return EndpointNotAllowed(
+            f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+            hint="If you trust that host, use its address and allow it with --allow-host.",
+        )
+    return ServerRejected(
+        f"The server redirects to {where}.", kind="wrong_path", hint="Use that address instead."
+    )
