@@ -10,9 +10,9 @@ from lmchat.engine.download import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.files import environment_for_others, find_program
 from lmchat.machine.processes import port_holders
+from lmchat.terminal.checks import terminal_findings
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.editor import edit_text, page_text
-from lmchat.terminal.terminal_check import terminal_findings
 from tests.support.start_desk import put
 
 PROGRAMS = ("uv", "pip", "pip3", "lsof", "wl-copy", "wl-paste", "tmux", "vi", "nano", "less", "more")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.cli.keymap import keymap_problems
-from lmchat.cli.metrics_keeper import metrics_kept
-from lmchat.cli.outside import make_outside, write_export
-from lmchat.cli.parts import Parts
+from lmchat.cli.context import Parts, keymap_problems
+from lmchat.cli.counters import metrics_kept
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
+from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.candidates import Catalogue
 from lmchat.services.late import LateBackend, LateStore
@@ -24,12 +24,101 @@ from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import Backend, SessionStore
-from lmchat.services.workspace import Workspace
+from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
+
+
+def make_outside(
+    settings: Settings, parts: Parts, backend: LateBackend, write: Callable[[str], bool]
+) -> Outside:
+    """Return what the screen may do to the rest of the world."""
+    ways = _Ways(settings, parts, backend, write)
+    return Outside(
+        copy=ways.copy,
+        examination=ways.examination,
+        edit=ways.edit,
+        page=ways.page,
+        open_page=ways.open_page,
+        read_text=ways.read_text,
+        remember=ways.remember,
+        keep_key=ways.keep_key,
+        notification=ways.notification,
+        note_error=parts.note_error,
+        log_file=str(parts.paths.log_file),
+    )
+
+
+class _Ways:
+    """The ways to terminal, disk and other programs."""
+
+    def __init__(
+        self, settings: Settings, parts: Parts, backend: LateBackend, write: Callable[[str], bool]
+    ) -> None:
+        self._settings, self._parts, self._backend, self._write = settings, parts, backend, write
+
+    @cached_property
+    def _clipboard(self) -> Any:
+        from lmchat.terminal.clipboard import Clipboard
+
+        file = self._parts.paths.state_dir / "copied.txt"
+        return Clipboard(environ=self._parts.environ, write=self._write, file=file)
+
+    async def copy(self, text: str) -> str:
+        way = await self._clipboard.copy(text)
+        return str(way.words)
+
+    def examination(self) -> Any:
+        from lmchat.cli.doctor import examination
+
+        return examination(self._parts, self._backend.ready, self._clipboard)
+
+    async def edit(self, text: str) -> str:
+        from lmchat.terminal.editor import edit_text
+
+        return await edit_text(text, environ=self._parts.environ)
+
+    async def page(self, text: str) -> None:
+        from lmchat.terminal.editor import page_text
+
+        await page_text(text, environ=self._parts.environ)
+
+    async def open_page(self, address: str) -> bool:
+        from lmchat.terminal.desktop import open_page
+
+        return await open_page(address, environ=self._parts.environ)
+
+    async def read_text(self, path: str) -> str:
+        from lmchat.storage.import_ import read_as_block
+
+        return await asyncio.to_thread(read_as_block, path)
+
+    async def remember(self, remembered: Remembered) -> None:
+        await asyncio.to_thread(remembered_file.save, self._parts.paths.remembered_file, remembered)
+
+    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+        from lmchat.cli.wiring import keys_of
+
+        return await asyncio.to_thread(keys_of(self._parts).keep, endpoint, key)
+
+    def notification(self, words: str) -> str:
+        from lmchat.terminal.desktop import notification
+
+        return notification(self._settings.ui.notify, words, self._parts.environ)
+
+
+def write_export(path: Path, text: str, *, is_forced: bool = False) -> None:
+    """Write a session into a new file; runs in a thread.
+
+    Raises:
+        FileRefused: something has this name already, or the file cannot be written.
+    """
+    from lmchat.files import write_new_file
+
+    write_new_file(path, text, is_forced=is_forced)
 
 
 def run_chat(settings: Settings, parts: Parts) -> int:
@@ -133,7 +222,7 @@ async def _make_engine(parts: Parts, backend: LateBackend) -> Any:
 
 def _make_importer(store: SessionStore) -> Any:
     """Return what brings chats over from files."""
-    from lmchat.cli.import_files import make_importer
+    from lmchat.cli.import_ import make_importer
 
     return make_importer(store)
 
@@ -141,7 +230,7 @@ def _make_importer(store: SessionStore) -> Any:
 def _starts_of(parts: Parts, made: list[Any]) -> Any:
     """Return what starts model servers, made when first asked for."""
     if not made:
-        from lmchat.cli.starting import make_launcher
+        from lmchat.cli.local import make_launcher
 
         made.append(make_launcher(parts))
     return made[0]

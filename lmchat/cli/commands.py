@@ -2,8 +2,168 @@
 
 from __future__ import annotations
 
-from lmchat.cli.command import JSON, JSON_ANYWAY, Command, argument, switch
-from lmchat.cli.session_commands import SESSION_COMMANDS
+from typing import Any, NamedTuple
+
+
+class Argument(NamedTuple):
+    """One argument, as argparse takes it; a `NamedTuple`, because importing dataclasses costs 16 ms."""
+
+    names: tuple[str, ...]
+    """Its name, or its option strings."""
+    form: dict[str, Any]
+    """All else."""
+
+
+class Command(NamedTuple):
+    """One command."""
+
+    name: str
+    """What is typed."""
+    help: str
+    """One line."""
+    examples: tuple[str, ...]
+    """Lines that can be tried."""
+    handler: str
+    """`module:function` below `lmchat.cli`, imported when the command runs."""
+    arguments: tuple[Argument, ...] = ()
+    """Its own; the shared ones come by themselves."""
+    commands: tuple[Command, ...] = ()
+    """Actions below it."""
+    is_json_always: bool = False
+    """Whether its output is JSON without `--json`."""
+    notes: str = ""
+    """What `--help` says after the examples."""
+
+
+def argument(*names: str, **form: Any) -> Argument:
+    """Return an argument as argparse takes it."""
+    return Argument(names, form)
+
+
+def switch(*names: str, **form: Any) -> Argument:
+    """Return an option without a value."""
+    return Argument(names, {"action": "store_true", **form})
+
+
+JSON = switch("--json", help="print one JSON document")
+JSON_ANYWAY = switch("--json", help="no effect: the output is JSON anyway")
+ID = argument("id", metavar="ID", help="session: its id, the first 4 or more of it, or `last`")
+
+
+def _count(word: str) -> int:
+    """Read a number of hits; what is none, argparse tells."""
+    count = int(word)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "number of hits"  # argparse says "invalid number of hits value"
+
+
+_SESSIONS = Command(
+    "sessions",
+    "list the saved sessions, newest first",
+    ("lmchat sessions", "lmchat sessions show last", "lmchat sessions rename 3f2a 'Plan for the garden'"),
+    "sessions:list_sessions",
+    (JSON, switch("--trash", help="list what was deleted instead")),
+    (
+        Command("show", "print a session", ("lmchat sessions show last",), "sessions:show", (ID, JSON)),
+        Command(
+            "rename",
+            "change the title of a session",
+            ("lmchat sessions rename last 'Plan for the garden'",),
+            "sessions:rename",
+            (ID, argument("title", metavar="TITLE", help="the new title"), JSON),
+        ),
+        Command(
+            "delete",
+            "put a session into the trash, where it stays for 30 days",
+            ("lmchat sessions delete 3f2a",),
+            "sessions:delete",
+            (ID, JSON),
+        ),
+        Command(
+            "restore",
+            "take a session out of the trash",
+            ("lmchat sessions restore 3f2a",),
+            "sessions:restore",
+            (ID, JSON),
+        ),
+        Command(
+            "purge",
+            "remove a session for good, or all that is in the trash",
+            ("lmchat sessions purge 3f2a", "lmchat sessions purge --yes"),
+            "sessions:purge",
+            (
+                argument("id", metavar="ID", nargs="?", default="", help="session; default: the whole trash"),
+                switch("--yes", help="do not ask"),
+                JSON,
+            ),
+        ),
+    ),
+)
+_SEARCH = Command(
+    "search",
+    "search the text of all sessions",
+    ('lmchat search "shade vegetables"', "lmchat search has:code after:2026-11-01 --limit 100"),
+    "sessions:search",
+    (
+        argument("query", metavar="QUERY", nargs="+", help="words to look for"),
+        argument(
+            "--limit", metavar="N", type=_count, default=20, help="print so many hits at most; default: 20"
+        ),
+        JSON,
+    ),
+)
+_EXPORT = Command(
+    "export",
+    "print a session as Markdown",
+    (
+        "lmchat export last > garden.md",
+        "lmchat export 3f2a -o garden.md",
+        "lmchat export 3f2a 77c0 -o chats",
+        "lmchat export --all backup",
+    ),
+    "export:export",
+    (
+        argument("ids", metavar="ID", nargs="*", default=(), help="sessions; default: `last`"),
+        argument("-o", "--output", metavar="FILE", help="write into a file, or several into a folder"),
+        argument(
+            "--format",
+            choices=("md", "json", "html", "txt"),
+            help="default: by the name of the file, else md",
+        ),
+        argument("--all", metavar="DIR", dest="all_into", help="write every session into a folder"),
+        switch("--reasoning", help="with what the models thought"),
+        switch("--branches", help="with all versions of prompts and answers; JSON always has them"),
+        switch("--force", help="overwrite files that are there"),
+        switch("--json", help="print one JSON document: the session, or the names of the files"),
+    ),
+)
+_IMPORT = Command(
+    "import",
+    "bring chats over from files, each once: exports as Markdown or JSON, lists of {role, content}",
+    (
+        "lmchat import garden.md",
+        "lmchat import --dry-run backup",
+        "curl -s https://example.org/chat.json | lmchat import -",
+    ),
+    "import_:import_files",
+    (
+        argument(
+            "files", metavar="FILE", nargs="+", default=(), help="file, folder of files, or - for stdin"
+        ),
+        switch("--dry-run", help="say what would be imported, and write nothing"),
+        switch("--copy", help="import once more what is there already, as another session"),
+        switch("--json", help="print one JSON document"),
+    ),
+    notes="The last line on stdout names the ids of the sessions. Exit codes: 0 all is there,\n"
+    "1 a file was refused, of which nothing was written.",
+)
+
+SESSION_COMMANDS = (_SESSIONS, _SEARCH, _EXPORT, _IMPORT)
+"""In the order of `--help`."""
 
 
 def _tokens(word: str) -> int:
@@ -130,7 +290,7 @@ COMMANDS: tuple[Command, ...] = (
         "health",
         "tell whether the server can answer, as JSON",
         ("lmchat health && echo ready",),
-        "servers:health",
+        "models:health",
         (JSON_ANYWAY,),
         is_json_always=True,
     ),
@@ -138,7 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         "detect",
         "look for model servers on this machine, as JSON",
         ("lmchat detect | jq -r .endpoint",),
-        "servers:detect",
+        "models:detect",
         (JSON_ANYWAY,),
         is_json_always=True,
     ),
@@ -146,14 +306,14 @@ COMMANDS: tuple[Command, ...] = (
         "metrics",
         "print the counters of all runs, as JSON",
         ("lmchat metrics", "lmchat metrics reset"),
-        "metrics:show",
+        "stats:show",
         (JSON_ANYWAY,),
         (
             Command(
                 "reset",
                 "set all counters to 0",
                 ("lmchat metrics reset",),
-                "metrics:reset",
+                "stats:reset",
                 (JSON_ANYWAY,),
                 is_json_always=True,
             ),
@@ -174,8 +334,103 @@ COMMANDS: tuple[Command, ...] = (
         "completion",
         "print a script that completes commands and options in your shell",
         ("lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",),
-        "completion:completion",
+        "parser:completion",
         (argument("shell", choices=("bash", "zsh", "fish"), help="your shell"),),
     ),
 )
 """In the order of `--help`."""
+
+
+LEVELS = ("debug", "info", "warning", "error")
+"""How much the log file tells."""
+
+
+class Options:
+    """Options and arguments; each attribute holds what is true where nothing was typed.
+
+    A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.
+    """
+
+    handler: str = ""
+    """`module:function` of the command; empty for the chat screen."""
+    is_json_always: bool = False
+    """Whether the command's output is JSON anyway."""
+
+    endpoint: str | None = None
+    """`--endpoint`."""
+    allow_hosts: tuple[str, ...] = ()
+    """Each `--allow-host`."""
+    model: str | None = None
+    """`--model`."""
+    profile: str | None = None
+    """`--profile`."""
+    system: str | None = None
+    """`--system`."""
+    resume: str | None = None
+    """`--resume`: an id, the beginning of one, or `last`."""
+    temporary: bool = False
+    """`--temporary`: save nothing."""
+    local: bool = False
+    """`--local`: use the built-in engine."""
+    config: str | None = None
+    """`--config`: the file to use."""
+    effort: str | None = None
+    """`--effort`."""
+    log_level: str | None = None
+    """`--log-level`."""
+
+    json: bool = False
+    """`--json`."""
+    stream_json: bool = False
+    """`ask --stream-json`."""
+    schema: str | None = None
+    """`ask --schema`: a file."""
+    code: bool = False
+    """`ask --code`."""
+    yes: bool = False
+    """`ask --yes`: fetch the demo model unasked; `sessions purge --yes`."""
+    save: bool | None = None
+    """`ask --save` or `--no-save`."""
+    refresh: bool = False
+    """`models --refresh`."""
+    plot: bool = False
+    """`stats --plot`."""
+    trash: bool = False
+    """`sessions --trash`."""
+    force: bool = False
+    """`--force` of `export` and `config init`."""
+    reasoning: bool = False
+    """`export --reasoning`."""
+    branches: bool = False
+    """`export --branches`."""
+    output: str | None = None
+    """`export -o`."""
+    all_into: str | None = None
+    """`export --all`."""
+    format: str = ""
+    """`export --format`; empty: by the name of the file."""
+
+    prompt: str = ""
+    """Of `ask`."""
+    id: str = ""
+    """A session."""
+    ids: tuple[str, ...] = ()
+    """Sessions of `export`."""
+    files: tuple[str, ...] = ()
+    """Of `import`."""
+    dry_run: bool = False
+    """`import --dry-run`."""
+    copy: bool = False
+    """`import --copy`."""
+    title: str = ""
+    """Of `sessions rename`."""
+    model_id: str = ""
+    """Of `models load` and `unload`."""
+    context: int | None = None
+    """`models load --context`."""
+    query: tuple[str, ...] = ()
+    """Words of `search`."""
+    limit: int = 20
+    """`search --limit`."""
+    shell: str = ""
+    """Of `completion`."""

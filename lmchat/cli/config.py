@@ -7,8 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
-from lmchat.cli.keymap import keymap_problems
-from lmchat.cli.parts import Parts
+from lmchat.cli.context import Parts, keymap_problems
 from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from lmchat.cli.parts import Parts
+from lmchat.cli.context import Parts
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.errors import WrongUse
 from lmchat.files import path_of

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from lmchat.config.loader import Loaded
+from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError

@@ -1,4 +1,7 @@
-"""From the arguments to the exit code; every way out passes here."""
+"""Entry of the command line: from the arguments to the exit code; every way out passes here.
+
+A module of its own that imports next to nothing, for `lmchat --version`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,12 @@ from collections.abc import Sequence
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit code; nothing but an exit code ever leaves it."""
     try:
-        code = _version() if list(argv) == ["--version"] else _run(argv)
+        if list(argv) == ["--version"]:
+            code = _version()
+        else:
+            from lmchat.cli.run import run
+
+            code = run(argv)
     except BrokenPipeError:
         code = 0  # who closed the pipe has read enough
     except KeyboardInterrupt:
@@ -19,23 +27,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _version() -> int:
-    """Spare `--version` the 30 ms that argparse and all commands take."""
     from lmchat import __version__
 
     sys.stdout.write(f"lmchat {__version__}\n")
     sys.stdout.flush()
     return 0
-
-
-def _run(argv: Sequence[str]) -> int:
-    from lmchat.cli.arguments import read_arguments
-
-    options = read_arguments(argv)
-    if isinstance(options, int):
-        return options
-    from lmchat.cli.run import run
-
-    return run(options)
 
 
 def _flushed(code: int) -> int:

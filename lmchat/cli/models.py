@@ -1,18 +1,69 @@
-"""`lmchat models`: list, load and unload models."""
+"""`lmchat models`, `lmchat health` and `lmchat detect`: what servers and models there are."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from lmchat.cli.load_line import LoadLine
-from lmchat.cli.output import table
-from lmchat.cli.parts import Parts
-from lmchat.cli.target import look
+from lmchat.cli.context import Parts
+from lmchat.cli.output import Output, table, timestamp
+from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
-from lmchat.domain.candidate import why_unusable
-from lmchat.domain.server import LoadState, ModelInfo, ModelList
-from lmchat.errors import ServerRejected
+from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
+from lmchat.errors import LMChatError, ServerRejected
+
+_TICK_S = 1.0
+_ROOM = 24
+"""Columns that the line may have filled."""
+
+
+class LoadLine:
+    """Counts the seconds, and shows the share where the server tells one."""
+
+    def __init__(self, output: Output, model_id: str) -> None:
+        self._output = output
+        self._model_id = model_id
+        self._is_live = sys.stderr is not None and sys.stderr.isatty() and not output.is_json
+        self._since_s = time.monotonic()
+        self._fraction: float | None = None
+
+    def tell(self, fraction: float) -> None:
+        """Take how far it is, 0 to 1."""
+        self._fraction = fraction
+        self._draw()
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Show it while the block runs; nothing of it is left but what is being loaded."""
+        if not self._output.is_json:
+            self._output.note(f"Loading {self._model_id} …")
+        ticker = asyncio.create_task(self._tick(), name="load line")
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+            self._write("")
+
+    async def _tick(self) -> None:
+        while self._is_live:
+            self._draw()
+            await asyncio.sleep(_TICK_S)
+
+    def _draw(self) -> None:
+        elapsed = f"{time.monotonic() - self._since_s:.0f} s"
+        self._write(elapsed if self._fraction is None else f"{self._fraction:.0%}, {elapsed}")
+
+    def _write(self, words: str) -> None:
+        if self._is_live:
+            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
+            sys.stderr.flush()
+
 
 _MINUTE_S = 60
 
@@ -131,3 +182,99 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
         for model in models
     ]
     return table(("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"), rows)
+
+
+async def health(parts: Parts) -> int:
+    """Print whether the server can answer; exit 1 if it cannot."""
+    try:
+        async with open_world(parts) as world:
+            candidates = await look(world.backend, world.settings)
+            candidate = _best(candidates, world)
+    except LMChatError as error:
+        parts.output.document(_health_json(parts, None, None, error.message))
+        return error.exit_code
+    model = _model_of(candidate, world)
+    reason = "" if candidate and candidate.verdict.is_usable else why_unusable(candidates).message
+    parts.output.document(_health_json(parts, candidate, model, reason))
+    return 1 if reason else 0
+
+
+async def detect(parts: Parts) -> int:
+    """Print every place that was looked at and what was found; exit 3 if no server is among them."""
+    try:
+        async with open_world(parts) as world:
+            candidates = await world.backend.detect(expected=own_endpoints(world.settings))
+            best = _best(candidates, world)
+    except LMChatError as error:
+        parts.output.document({"detected": False, "error": error.message, "candidates": []})
+        return error.exit_code
+    listed = [_candidate_json(candidate) for candidate in candidates]
+    if best is None:
+        parts.output.document({"detected": False, "error": NOTHING_FOUND, "candidates": listed})
+        return 3
+    parts.output.document(
+        {
+            "endpoint": best.endpoint.url,
+            "detected": True,
+            "product": best.product,
+            "verdict": best.verdict,
+            "latency_ms": _rounded(best.latency_ms),
+            "models": [model.model_id for model in best.models],
+            "candidates": listed,
+        }
+    )
+    return 0
+
+
+def _best(candidates: tuple[Candidate, ...], world: World) -> Candidate | None:
+    """Return what the chat screen would open, else any model server at all."""
+    chosen = choose(candidates, model=world.settings.model, remembered=world.remembered).candidate
+    return chosen or next((one for one in candidates if one.verdict.is_server), None)
+
+
+def _model_of(candidate: Candidate | None, world: World) -> ModelInfo | None:
+    if candidate is None or not candidate.verdict.is_usable:
+        return None
+    target = arrive_at(candidate, model=world.settings.model, remembered=world.remembered).target
+    return target.model if target else None
+
+
+def _health_json(
+    parts: Parts, candidate: Candidate | None, model: ModelInfo | None, reason: str
+) -> dict[str, object]:
+    is_healthy = not reason
+    is_loaded = model is not None and (
+        model.state is LoadState.LOADED
+        or (model.state is LoadState.UNKNOWN and candidate is not None and candidate.verdict is Verdict.READY)
+    )
+    return {
+        "healthy": is_healthy,
+        "endpoint": candidate.endpoint.url if candidate else _address(parts.loaded.settings.endpoint),
+        "models": len(candidate.models) if candidate else 0,
+        "error": reason or None,
+        "status": ("ok" if is_loaded else "degraded") if is_healthy else "error",
+        "llm_available": is_healthy,
+        "model": model.model_id if model else None,
+        "model_loaded": is_healthy and is_loaded,
+        "orchestrator_ready": not parts.loaded.problems,
+        "timestamp": timestamp(),
+    }
+
+
+def _address(url: str) -> str | None:
+    return Endpoint.parse(url).url if is_address(url) else None
+
+
+def _candidate_json(candidate: Candidate) -> dict[str, object]:
+    return {
+        "url": candidate.endpoint.url,
+        "product": candidate.product,
+        "verdict": candidate.verdict,
+        "latency_ms": _rounded(candidate.latency_ms),
+        "next_step": candidate.next_step or None,
+        "detail": candidate.detail or None,
+    }
+
+
+def _rounded(value_ms: float | None) -> float | None:
+    return None if value_ms is None else round(value_ms, 1)

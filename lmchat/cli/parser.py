@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.command import Command
-from lmchat.cli.commands import COMMANDS
-from lmchat.cli.options import LEVELS, Options
-from lmchat.config.efforts import EFFORTS
+from lmchat.cli.commands import COMMANDS, LEVELS, Command, Options
+from lmchat.cli.context import Parts
+from lmchat.config.settings import EFFORTS
 
 _DESCRIPTION = (
     "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
@@ -194,3 +193,24 @@ def _unknown_command(word: str, words: Sequence[str]) -> str:
     meant = _similar(word, words)
     tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
     return f"There is no command {word!r}; {tail}"
+
+
+def completion(parts: Parts) -> int:
+    """Print the shell's script, made out of the parser."""
+    import shtab
+
+    places = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}  # by the word of the help
+    parser = build_parser()
+    for action in _actions(parser):
+        if isinstance(action.metavar, str) and action.metavar in places:
+            vars(action)["complete"] = places[action.metavar]  # where shtab looks
+    parts.output.text(shtab.complete(parser, shell=parts.options.shell))
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for below in action.choices.values():
+                yield from _actions(below)

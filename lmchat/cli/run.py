@@ -5,26 +5,39 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
-from lmchat.cli.options import Options
+from lmchat.cli.commands import Options
+from lmchat.cli.context import Parts
 from lmchat.cli.output import Output
-from lmchat.cli.parts import Parts
 from lmchat.errors import LMChatError, WrongUse
 
-_DOCTOR = "doctor:"
-"""Handlers that run whatever is wrong with folders and configuration."""
-_SIGNALLED = 128
-"""Exit codes above it tell the number of a signal."""
-_LOCAL = ("", "ask:ask", "models:list_models")
-"""Commands that can use the built-in engine."""
 Handler = Callable[[Parts], int | Coroutine[None, None, int]]
 """Runs a command and returns the exit code."""
+_DOCTOR = "doctor:"
+"""Handlers that run whatever is wrong with folders and configuration."""
+_LOCAL = ("", "ask:ask", "models:list_models")
+"""Commands that can use the built-in engine."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALLED = 128
+"""Exit codes above it tell the number of a signal."""
 
 
-def run(options: Options) -> int:
+class _InterruptedError(LMChatError):
+    kind = "interrupted"
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.")
+
+
+def run(argv: Sequence[str]) -> int:
     """Run one command and return the exit code."""
+    options = _typed(argv)
+    if isinstance(options, int):
+        return options
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     parts = Parts(options, os.environ, output)
     try:
@@ -32,18 +45,27 @@ def run(options: Options) -> int:
     except LMChatError as error:
         return _failed(output, error)
     except KeyboardInterrupt:
-        return _failed(output, _InterruptedError("Interrupted."))
+        return _failed(output, _InterruptedError())
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person; the log file has it under an id
         return _failed(output, parts.unexpected(error))
 
 
-class _InterruptedError(LMChatError):
-    """Ctrl-C came."""
+def _typed(argv: Sequence[str]) -> Options | int:
+    """Return what was typed, or the exit code where that was wrong or asked for help only."""
+    if not argv:
+        return Options()  # without argparse, which the chat screen would wait 20 ms for
+    from lmchat.cli.parser import WrongArguments, parse
 
-    kind = "interrupted"
-    exit_code = 130
+    try:
+        return parse(argv)
+    except WrongArguments as error:
+        hint = f"`{error.prog} --help` shows what is right."
+        output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
+        return _failed(output, WrongUse(error.sentence, hint=hint))
+    except SystemExit as end:  # argparse has printed --help or --version
+        return int(end.code or 0)
 
 
 def _failed(output: Output, error: LMChatError) -> int:
@@ -67,13 +89,9 @@ def _handle(parts: Parts) -> int:
 
         logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
     result = handler(parts)
-    if isinstance(result, int):
-        return result
-    from lmchat.cli.signals import run_until_signal
-
-    code = run_until_signal(result)
+    code = result if isinstance(result, int) else _run_until_signal(result)
     if code > _SIGNALLED and not parts.output.has_document:
-        parts.output.failure(_InterruptedError("Interrupted."))
+        parts.output.failure(_InterruptedError())
     return code
 
 
@@ -101,3 +119,29 @@ def _chat(parts: Parts) -> int:
 
     parts.start_log()
     return run_chat(parts.settings, parts)
+
+
+def _run_until_signal(work: Coroutine[None, None, int]) -> int:
+    """Run it so that a signal cancels it; return its exit code, or 128 and the number of the signal."""
+    import asyncio  # 30 ms, which `--help` and `config` do without
+
+    caught: list[int] = []
+
+    async def guarded() -> int:
+        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+
+        def cancel(number: int) -> None:
+            caught.append(number)
+            task.cancel()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, cancel, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return _SIGNALLED + caught[0] if caught else 1
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    return asyncio.run(guarded())

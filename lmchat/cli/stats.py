@@ -8,9 +8,10 @@ from datetime import datetime
 
 from msgspec.structs import asdict
 
+from lmchat.cli.context import Parts
 from lmchat.cli.output import table
-from lmchat.cli.parts import Parts
 from lmchat.cli.wiring import make_store, tell_notice
+from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
 from lmchat.text import safe_line
 
@@ -92,3 +93,33 @@ def _spread_json(spread: Spread | None) -> dict[str, float] | None:
 
 def _time(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+async def show(parts: Parts) -> int:
+    """Print the counters."""
+    async with aclosing(make_store(parts)) as store:
+        parts.output.document(metrics_json(await store.metrics.load()))
+    return 0
+
+
+async def reset(parts: Parts) -> int:
+    """Set the counters to 0."""
+    async with aclosing(make_store(parts)) as store:
+        await store.metrics.reset()
+    parts.output.document({"message": "Metrics reset successfully"})
+    return 0
+
+
+def metrics_json(metrics: Metrics) -> dict[str, object]:
+    """Return what scripts get; times are in milliseconds."""
+    return {
+        "totalRequests": metrics.total_requests,
+        "successfulRequests": metrics.successful_requests,
+        "failedRequests": metrics.failed_requests,
+        "averageResponseTime": round(metrics.average_response_ms, 1),
+        "cacheHits": metrics.cache_hits,
+        "cacheMisses": metrics.cache_misses,
+        "stoppedRequests": metrics.stopped_requests,
+        "retries": metrics.retries,
+        "refusedRequests": metrics.refused_requests,
+    }

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import cache
 
 from msgspec import Struct
 
+from lmchat.cli.context import Parts
+from lmchat.cli.counters import metrics_kept
 from lmchat.cli.keys import Keys
-from lmchat.cli.metrics_keeper import metrics_kept
-from lmchat.cli.parts import Parts
-from lmchat.cli.unsaved import UnsavedStore
-from lmchat.cli.variables import places_of_variables
+from lmchat.cli.target import places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.session import SessionHeader
 from lmchat.files import write_new_file
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SessionStore
+
+
+class UnsavedStore(SessionStore):
+    """The usual store for all but the words of the chat."""
+
+    async def append(self, session: SessionHeader, message: ChatMessage) -> None:
+        """Keep nothing."""
+
+    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
+        """Keep nothing."""
+
+    async def has_message(self, message_id: str) -> bool:
+        """Let nobody look for what is not to be kept."""
+        del message_id
+        return True
+
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
+        """Keep nothing."""
+        del message_id, pieces
+        return False
+
+    async def finish(self, session_id: str, message: ChatMessage) -> None:
+        """Keep nothing."""
+
+    async def save_place(self, session_id: str, place: str) -> None:
+        """Keep nothing."""
+
+    async def save_draft(self, session_id: str, text: str) -> None:
+        """Keep nothing."""
 
 
 class World(Struct, frozen=True, kw_only=True):

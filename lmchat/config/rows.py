@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from lmchat.config.efforts import EFFORTS
 from lmchat.config.settings import (
+    EFFORTS,
     ChatSettings,
     EndpointSettings,
     LimitSettings,

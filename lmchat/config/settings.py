@@ -169,3 +169,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Leave the key out, wherever this is printed."""
         return f"<{type(self).__name__}>"
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Least first; which of them one takes, server and model decide."""

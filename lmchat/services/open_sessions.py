@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.profiles import with_profile
+from lmchat.config.load import with_profile
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message

@@ -49,7 +49,7 @@ def test_version_imports_next_to_nothing(tmp_path):
 @pytest.mark.parametrize("argv", [["--help"], ["ask", "--help"], ["models", "load", "--help"]], ids=" ".join)
 def test_help_imports_no_screen_no_network_and_no_disk(tmp_path, argv):
     packages = _packages(_imported("-m", "lmchat", *argv, home=tmp_path))
-    assert not packages & {"textual", "httpx", "rich", "asyncio", "sqlite3", "msgspec", "platformdirs"}
+    assert not packages & {"textual", "httpx", "rich", "asyncio", "sqlite3", "platformdirs"}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.context import keymap_problems
 
 
 def _told(tmp_path, text):

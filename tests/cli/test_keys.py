@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.cli.keys import Keys
-from lmchat.config.loader import Flags, load
+from lmchat.config.load import Flags, load
 from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.keyring import KeyringKeys

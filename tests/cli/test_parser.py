@@ -6,8 +6,7 @@ import shlex
 
 import pytest
 
-from lmchat.cli.commands import COMMANDS
-from lmchat.cli.options import Options
+from lmchat.cli.commands import COMMANDS, Options
 from lmchat.cli.parser import _SHARED_OPTIONS, WrongArguments, build_parser, parse
 
 _SHARED = [

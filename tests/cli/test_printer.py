@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.cli.answer import Printer
+from lmchat.cli.ask import Printer
 from lmchat.cli.output import Output
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (

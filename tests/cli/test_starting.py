@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lmchat.cli.options import Options
+from lmchat.cli.commands import Options
+from lmchat.cli.context import Parts
+from lmchat.cli.local import make_launcher
 from lmchat.cli.output import Output
-from lmchat.cli.parts import Parts
-from lmchat.cli.starting import make_launcher
 
 
 def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch, tmp_path):

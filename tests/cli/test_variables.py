@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.variables import ollama_endpoint, places_of_variables
+from lmchat.cli.target import ollama_endpoint, places_of_variables
 from lmchat.domain.server import Product
 
 

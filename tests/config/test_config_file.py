@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.config.file import read_file
+from lmchat.config.load import read_file
 
 
 @pytest.fixture

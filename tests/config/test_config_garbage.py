@@ -9,8 +9,8 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmchat.cli.keymap import keymap_problems
-from lmchat.config.loader import Flags, load
+from lmchat.cli.context import keymap_problems
+from lmchat.config.load import Flags, load
 from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS
 from lmchat.errors import ConfigError
 

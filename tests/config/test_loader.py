@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 
-from lmchat.config.environment import VARIABLES
-from lmchat.config.loader import Flags, load
+from lmchat.config.load import VARIABLES, Flags, load
 from lmchat.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import fields
 
 from lmchat.config.example import example_text
-from lmchat.config.file import read_file
+from lmchat.config.load import read_file
 from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, Kind, wrong
 from tests.support.pty_program import ROOT
 

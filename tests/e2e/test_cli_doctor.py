@@ -327,7 +327,7 @@ def test_doctor_clipboard_finds_the_way_that_works(cli, tmp_path):
 
 def test_nothing_of_the_screen_is_imported_for_it(cli):
     done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
-    assert "lmchat.cli.doctor" in done.stderr
+    assert "lmchat.services.doctor" in done.stderr
     assert "textual" not in done.stderr
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from lmchat.domain.candidate import Grade
 from lmchat.domain.server import Endpoint
-from lmchat.proxy.environment_check import proxy_finding
+from lmchat.proxy.checks import Loopback, has_ipv6, loopback_findings, proxy_finding, see_loopback
 from lmchat.proxy.errors import proxies_of, proxy_unavailable
-from lmchat.proxy.loopback_check import Loopback, has_ipv6, loopback_findings, see_loopback
 from tests.support.start_desk import listener
 
 HERE = "127.0.0.1,localhost,::1"

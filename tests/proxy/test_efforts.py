@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.config.efforts import EFFORTS
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.event import RequestAdapted
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product

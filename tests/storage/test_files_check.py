@@ -6,8 +6,8 @@ import pytest
 
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
+from lmchat.storage.checks import Modes, files_findings, modes_of
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.files_check import Modes, files_findings, modes_of
 from tests.support.disks import no_root, open_folder
 
 

@@ -14,8 +14,8 @@ from keyring.backends import fail, null
 
 from lmchat.domain.candidate import Grade
 from lmchat.storage import keyring as module
+from lmchat.storage.checks import keyring_findings
 from lmchat.storage.keyring import KeyringKeys, KeyringLate, system_keyring, within
-from lmchat.storage.keyring_check import keyring_findings
 from tests.support.keyring_of_tests import NAME
 from tests.support.memory_keyring import FailingKeyring, LockedKeyring, MemoryKeyring
 
@@ -204,7 +204,7 @@ def test_the_doctor_says_how_it_stands_with_the_keyring(find, state, grade):
 
 def test_the_doctor_names_the_extra_where_it_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
-    monkeypatch.setattr("lmchat.storage.keyring_check.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.storage.checks.find_spec", lambda _: None)
     (row,) = keyring_findings()
     assert row.facts["state"] == "not_installed"
     assert "lmchat[keyring]" in row.cause

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from lmchat.config.file import read_file
+from lmchat.config.load import read_file
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
 from lmchat.proxy.catalogue import ModelCache

@@ -10,11 +10,11 @@ import pytest
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.domain.message import Role, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage import store_check
+from lmchat.storage import checks
+from lmchat.storage.checks import sqlite_command, store_findings, whole_findings
 from lmchat.storage.connection import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SessionStore
-from lmchat.storage.store_check import sqlite_command, store_findings, whole_findings
 from tests.support.disks import no_root, open_folder
 
 PAGE = 4096
@@ -179,8 +179,8 @@ async def test_a_file_that_was_set_aside_earlier_is_remembered(tmp_path):
     ("free", "grade"), [(10 << 30, Grade.OK), (100 << 20, Grade.WARNING), (0, Grade.FAULT)]
 )
 def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch, free, grade):
-    usage = store_check.shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(store_check.shutil, "disk_usage", lambda _: usage)
+    usage = checks.shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
     assert rows(tmp_path / "sessions.db")["store.room"].grade is grade
 
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from lmchat.domain.message import new_id
+from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.store import SessionStore
-from lmchat.storage.store_check import store_findings, whole_findings
 from tests.support.chats import header, say, store_at
 
 ROOT = Path(__file__).parents[2]

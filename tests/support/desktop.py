@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
-from lmchat.config.loader import Loaded
+from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, now

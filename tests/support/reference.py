@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 import lmchat.proxy
-from lmchat.cli.command import Argument, Command
-from lmchat.cli.commands import COMMANDS
-from lmchat.config.environment import VARIABLES
+from lmchat.cli.commands import COMMANDS, Argument, Command
 from lmchat.config.example import toml_value
+from lmchat.config.load import VARIABLES
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong
 from lmchat.domain import error_kinds
 from lmchat.proxy.refusals import RULES, Rule

@@ -9,16 +9,20 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.candidate import Finding, Grade
+from lmchat.terminal.checks import (
+    clipboard_findings,
+    key_limits,
+    terminal_findings,
+    terminal_name,
+    tried_findings,
+)
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.clipboard_check import clipboard_findings, tried_findings
-from lmchat.terminal.key_limits import key_limits, terminal_name
-from lmchat.terminal.terminal_check import terminal_findings
 from tests.support.pty_program import PtyProgram
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 _TELL = """
 import asyncio, json, os, sys
-from lmchat.terminal.terminal_check import terminal_findings
+from lmchat.terminal.checks import terminal_findings
 rows = asyncio.run(terminal_findings(os.environ, [0, 2]))
 told = {row.check: [row.grade.value, row.cause, dict(row.facts)] for row in rows}
 open(sys.argv[1], "w").write(json.dumps(told))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.config.efforts import EFFORTS
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.http import Reply

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.config.efforts import EFFORTS
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import ModelInfo, Product
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text, whole

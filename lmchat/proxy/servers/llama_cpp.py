@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from lmchat.config.efforts import EFFORTS
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from textual import on
 
-from lmchat.config.efforts import EFFORTS
+from lmchat.config.settings import EFFORTS
 from lmchat.domain.message import now
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.text import safe_line, safe_text

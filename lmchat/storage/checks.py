@@ -1,4 +1,4 @@
-"""Looks at `sessions.db` as a doctor does: reads all of it, changes nothing that it holds, mends nothing."""
+"""Whether lmchat's folders and files can be read and written, and whether others can read the keys."""
 
 from __future__ import annotations
 
@@ -7,17 +7,137 @@ import os
 import shlex
 import shutil
 import sqlite3
+import stat
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
+from lmchat.paths import Paths
 from lmchat.storage.faults import BROKEN, explain, is_damage
+from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
 from lmchat.storage.schema import VERSION
 
-_row = Rows(Group.FILES)
+_row = Rows(Group.FILES, "files.")
+_OTHERS = 0o077
+_OTHERS_WRITE = 0o022
+
+
+class Modes(Struct, frozen=True, kw_only=True):
+    """How files were set before lmchat read them: reading `credentials.toml` mends its mode."""
+
+    credentials: int | None = None
+    """Of `credentials.toml`; None where there is none, or it cannot be seen."""
+
+
+def modes_of(paths: Paths) -> Modes:
+    """Return how the files are set now."""
+    try:
+        return Modes(credentials=stat.S_IMODE(paths.credentials_file.stat().st_mode))
+    except OSError:
+        return Modes()
+
+
+def files_findings(paths: Paths, before: Modes) -> list[Finding]:
+    """Return the rows about folders and credentials; blocks on the disk."""
+    folders = {
+        paths.config_dir: "configuration and sessions",
+        paths.cache_dir: "what can be fetched again",
+        paths.state_dir: "the log",
+    }
+    rows = [_folder(folder, use, is_main=folder == paths.config_dir) for folder, use in folders.items()]
+    told = [row for row in rows if row.grade is not Grade.OK]
+    return [*(told or rows[:1]), _credentials(paths.credentials_file, before)]
+
+
+def _folder(folder: Path, use: str, *, is_main: bool) -> Finding:
+    bad = Grade.FAULT if is_main else Grade.WARNING
+    quoted = shlex.quote(str(folder))
+    if not folder.is_absolute():
+        cause = f"No home folder is known, so that files would go to {folder}, below where you are."
+        step = "export HOME=/home/YOU, or LMCHAT_HOME=FOLDER"
+        return _row("folder", "Folder", Grade.FAULT, cause, step, path=str(folder))
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    if not there.is_dir():
+        cause = f"{there} is a file, where a folder for {use} should be."
+        step = f"mv {shlex.quote(str(there))} ELSEWHERE"
+        return _row("folder", "Folder", bad, cause, step, path=str(folder))
+    if not os.access(there, os.W_OK | os.X_OK):
+        cause = f"{there} cannot be written to: there is no place for {use}."
+        step = f"chmod u+rwx {shlex.quote(str(there))}, or set LMCHAT_HOME to another folder"
+        return _row("folder", "Folder", bad, cause, step, path=str(folder))
+    if there == folder and stat.S_IMODE(folder.stat().st_mode) & _OTHERS_WRITE:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        cause = f"Other users may write into {folder} (mode {mode:o})."
+        return _row("folder", "Folder", Grade.WARNING, cause, f"chmod 700 {quoted}", path=str(folder))
+    made = "" if there == folder else "; it is made when it is needed"
+    cause = f"{folder} can be read and written{made}."
+    return _row("folder", "Folder", Grade.OK, cause, path=str(folder))
+
+
+def _credentials(file: Path, before: Modes) -> Finding:
+    path = str(file)
+    if before.credentials is None and not file.exists():
+        return _row("credentials", "Credentials", Grade.OK, "No key is stored on the disk.", path=path)
+    if before.credentials is not None and before.credentials & _OTHERS:
+        mode = f"mode {before.credentials:o}"
+        cause = f"Other users could read {file.name} ({mode}): its keys may be known to them."
+        step = (
+            f"chmod 600 {shlex.quote(str(file))}, then make new keys; lmchat sets the mode when it reads it"
+        )
+        facts = {"path": path, "mode": f"{before.credentials:o}"}
+        return _row("credentials", "Credentials", Grade.WARNING, cause, step, **facts)
+    if not os.access(file, os.R_OK):
+        step = f"chmod 600 {shlex.quote(str(file))}"
+        cause = f"{file.name} cannot be read."
+        return _row("credentials", "Credentials", Grade.FAULT, cause, step, path=path)
+    mode = f"{before.credentials or 0:o}"
+    cause = f"{file.name} can be read by you alone (mode {mode})."
+    return _row("credentials", "Credentials", Grade.OK, cause, path=path, mode=mode)
+
+
+_FILE = "keys that are typed in go to credentials.toml"
+_INSTALL = "pip install 'lmchat[keyring]'"
+
+
+def keyring_findings(
+    find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
+) -> list[Finding]:
+    """Return the row about the keyring; blocks for two seconds at most."""
+    try:
+        name = within(limit_s, lambda: _answering(find()))
+    except KeyringLate:
+        cause = f"The system keyring does not answer within {limit_s:g} s; {_FILE}."
+        return [_keyring_row("late", Grade.WARNING, cause, "Unlock it, and start lmchat again")]
+    except Exception as error:  # noqa: BLE001 - third-party
+        cause = f"The system keyring fails ({type(error).__name__}); {_FILE}."
+        return [_keyring_row("fails", Grade.WARNING, cause, "Unlock it, and start lmchat again")]
+    if name:
+        return [_keyring_row("works", Grade.OK, f"Keys that are typed in go to the system keyring ({name}).")]
+    if find is system_keyring and find_spec("keyring") is None:
+        return [_keyring_row("not_installed", Grade.OK, f"Not installed ({_INSTALL}); {_FILE}.")]
+    return [_keyring_row("none", Grade.OK, f"This system has none that can be used; {_FILE}.")]
+
+
+def _answering(backend: Keyring | None) -> str:
+    """Return the name of a keyring that answers; empty where there is none."""
+    if backend is None:
+        return ""
+    backend.get_password(SERVICE, "doctor")
+    return str(getattr(backend, "name", "") or type(backend).__name__)
+
+
+def _keyring_row(state: str, grade: Grade, cause: str, step: str = "") -> Finding:
+    return Rows(Group.KEYS)("keyring", "Keyring", grade, cause, step, state=state)
+
+
+_store_row = Rows(Group.FILES)
 LITTLE_ROOM_BYTES = 200 << 20
 NO_ROOM_BYTES = 5 << 20
 _BUSY_S = 0.5
@@ -96,13 +216,13 @@ def _not_begun(path: Path) -> Finding:
     if path.exists() and not path.is_file():
         step = f"mv {shlex.quote(str(path))} ELSEWHERE"
         cause = f"{path} is no ordinary file, as a pipe or a device: no session can be saved."
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path))
+        return _store_row("store", "Sessions", Grade.FAULT, cause, step, path=str(path))
     folder = next((one for one in path.parents if one.exists()), path.parent)
     if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
-        return _row(
+        return _store_row(
             "store", "Sessions", Grade.OK, "No session is saved yet; the file can be made.", path=str(path)
         )
-    return _row(
+    return _store_row(
         "store",
         "Sessions",
         Grade.FAULT,
@@ -120,19 +240,19 @@ def _file(path: Path, connection: sqlite3.Connection) -> Finding:
     if version > VERSION:
         cause = f"A newer lmchat wrote it (format {version}; this one knows {VERSION})."
         step = "Install the newer lmchat, or set LMCHAT_HOME to another folder"
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
+        return _store_row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
     if reason := _not_writable(path, connection):
         step = f"chmod u+rw {shlex.quote(str(path))}, or set LMCHAT_HOME to another folder"
         if "locked" in reason:
             step = "Close what else uses it, then look again"
         cause = f"It can be read, but not written: {reason}. Chats are not saved."
-        return _row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
+        return _store_row("store", "Sessions", Grade.FAULT, cause, step, path=str(path), **facts)
     count = _count(connection)
     told = f"{count} session{'' if count == 1 else 's'}, " if count is not None else ""
     cause = f"Readable and writable: {told}{_size(size)}, format {version}, {_journal(mode)}."
     if version < VERSION:
         cause += f" The next start brings it to format {VERSION}."
-    return _row("store", "Sessions", Grade.OK, cause, path=str(path), sessions=count, **facts)
+    return _store_row("store", "Sessions", Grade.OK, cause, path=str(path), sessions=count, **facts)
 
 
 def _not_writable(path: Path, connection: sqlite3.Connection) -> str:
@@ -159,7 +279,7 @@ def _whole(path: Path, connection: sqlite3.Connection) -> Finding:
     started_s = time.monotonic()
     faults = [str(row[0]) for row in connection.execute("pragma integrity_check(10)")]
     if faults == ["ok"]:
-        return _row(
+        return _store_row(
             "store.whole",
             "Integrity",
             Grade.OK,
@@ -168,13 +288,13 @@ def _whole(path: Path, connection: sqlite3.Connection) -> Finding:
             elapsed_ms=round((time.monotonic() - started_s) * 1e3, 1),
         )
     cause = f"It is damaged: {faults[0]}" + (f" (and {len(faults) - 1} more)." if len(faults) > 1 else ".")
-    return _row("store.whole", "Integrity", Grade.FAULT, cause, _copy_step(path), path=str(path))
+    return _store_row("store.whole", "Integrity", Grade.FAULT, cause, _copy_step(path), path=str(path))
 
 
 def _failed(path: Path, error: Exception, check: str = "store", name: str = "Sessions") -> Finding:
     explained = explain(error, path)
     step = _copy_step(path) if is_damage(error) else explained.hint
-    return _row(check, name, Grade.FAULT, explained.message, step, path=str(path))
+    return _store_row(check, name, Grade.FAULT, explained.message, step, path=str(path))
 
 
 def _copy_step(path: Path) -> str:
@@ -191,7 +311,7 @@ def _room(path: Path) -> Finding:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         cause = f"The room on its disk is not known: {error.strerror or error}."
-        return _row(
+        return _store_row(
             "store.room",
             "Disk",
             Grade.NOT_TRIED,
@@ -203,7 +323,7 @@ def _room(path: Path) -> Finding:
     if free < LITTLE_ROOM_BYTES:
         grade = Grade.FAULT if free < NO_ROOM_BYTES else Grade.WARNING
         step = f"Make room on the disk of {folder}"
-    return _row(
+    return _store_row(
         "store.room", "Disk", grade, f"{_size(free)} are free.", step, path=str(folder), free_bytes=free
     )
 
@@ -220,7 +340,7 @@ def _set_aside(path: Path) -> list[Finding]:
     )
     newest = str(path.with_name(old[-1]))
     step = f"Remove it when nothing in it is missed: rm {shlex.quote(newest)}"
-    return [_row("store.aside", "Set aside", Grade.WARNING, cause, step, path=newest)]
+    return [_store_row("store.aside", "Set aside", Grade.WARNING, cause, step, path=newest)]
 
 
 def _is_companion(path: Path) -> bool:

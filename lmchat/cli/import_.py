@@ -8,8 +8,8 @@ import sys
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 
-from lmchat.cli.parts import Parts
-from lmchat.cli.pipe import read_pipe
+from lmchat.cli.context import Parts
+from lmchat.cli.input import read_pipe
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import make_store, tell_notice
 from lmchat.errors import FileRefused, LMChatError, WrongUse

@@ -10,8 +10,138 @@ from msgspec import Struct
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.terminal import processes
-from lmchat.terminal.clipboard import is_over_ssh
-from lmchat.terminal.key_limits import KeyLimit, key_limits, terminal_name
+from lmchat.terminal.clipboard import Clipboard, WayChecked, is_over_ssh
+from lmchat.terminal.clipboard_trial import try_ways
+
+
+class KeyLimit(Struct, frozen=True, kw_only=True):
+    """Keys that do not arrive as pressed."""
+
+    keys: str
+    """As the help writes them."""
+    reason: str
+    """What becomes of them."""
+    instead: str
+    """What does the same, or what lets them through."""
+
+
+_SHIFT_ENTER = KeyLimit(
+    keys="Shift+Enter", reason="it arrives as Enter, which sends", instead="Ctrl+J makes a new line"
+)
+_TELLS_SHIFT_ENTER = ("kitty", "Ghostty", "foot", "Alacritty")
+"""Terminals that speak kitty's keyboard protocol unless told otherwise."""
+_LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
+    "Terminal.app": (
+        KeyLimit(
+            keys="Alt+1 … Alt+9, Alt+Enter, Alt+↑, Alt+↓",
+            reason="Option types characters instead",
+            instead="Settings, Profiles, Keyboard: turn on Use Option as Meta key",
+        ),
+    ),
+    "iTerm2": (
+        KeyLimit(
+            keys="Alt+1 … Alt+9, Alt+Enter",
+            reason="Option types characters instead",
+            instead="Settings, Profiles, Keys: set Left Option key to Esc+",
+        ),
+    ),
+    "VS Code": (
+        KeyLimit(
+            keys="Ctrl+B, Ctrl+E, Ctrl+F, Ctrl+K, Ctrl+P, F1",
+            reason="VS Code keeps them for itself",
+            instead='Set "terminal.integrated.sendKeybindingsToShell": true in its settings',
+        ),
+    ),
+    "GNOME Terminal": (
+        KeyLimit(
+            keys="Alt+1 … Alt+9",
+            reason="they switch tabs where there are several",
+            instead="/model N does the same",
+        ),
+        KeyLimit(keys="F1", reason="it opens the terminal's own help", instead="/help does the same"),
+    ),
+    "Windows Terminal": (
+        KeyLimit(
+            keys="Alt+Enter",
+            reason="it switches to full screen",
+            instead="Ctrl+J makes a new line",
+        ),
+    ),
+    "JetBrains": (
+        KeyLimit(
+            keys="Esc",
+            reason="it moves the focus to the editor",
+            instead="Settings, Tools, Terminal: turn off Move focus to the editor with Escape",
+        ),
+    ),
+}
+_BY_VARIABLE = (
+    ("KITTY_WINDOW_ID", "kitty"),
+    ("GHOSTTY_RESOURCES_DIR", "Ghostty"),
+    ("ALACRITTY_WINDOW_ID", "Alacritty"),
+    ("WEZTERM_PANE", "WezTerm"),
+    ("KONSOLE_VERSION", "Konsole"),
+    ("WT_SESSION", "Windows Terminal"),
+    ("VTE_VERSION", "GNOME Terminal"),
+)
+_BY_PROGRAM = {
+    "Apple_Terminal": "Terminal.app",
+    "iTerm.app": "iTerm2",
+    "vscode": "VS Code",
+    "WezTerm": "WezTerm",
+    "ghostty": "Ghostty",
+}
+_BY_TERM = {
+    "xterm-kitty": "kitty",
+    "xterm-ghostty": "Ghostty",
+    "alacritty": "Alacritty",
+    "linux": "the Linux console",
+}
+_CONTROL = "C-"
+_CTRL_KEYS = "BCEFGJKNOPQRTZ"
+"""Letters that lmchat has a key with Ctrl for."""
+
+
+def terminal_name(environ: Mapping[str, str]) -> str:
+    """Return which terminal draws, as far as it tells; empty where it does not."""
+    named = _BY_PROGRAM.get(environ.get("TERM_PROGRAM", ""))
+    if named:
+        return named
+    if environ.get("TERMINAL_EMULATOR", "").startswith("JetBrains"):
+        return "JetBrains"
+    for variable, name in _BY_VARIABLE:
+        if environ.get(variable):
+            return name
+    term = environ.get("TERM", "")
+    return "foot" if term.startswith("foot") else _BY_TERM.get(term, "")
+
+
+def key_limits(
+    environ: Mapping[str, str], *, prefix: str = "", has_extended_keys: bool = True
+) -> tuple[KeyLimit, ...]:
+    """Return what is known of the terminal, and of tmux or screen in between.
+
+    Args:
+        environ: Of the process.
+        prefix: The key with which tmux begins its own commands, as it writes it (`C-b`); empty without tmux.
+        has_extended_keys: Whether tmux passes on which Enter was pressed.
+    """
+    name = terminal_name(environ)
+    limits = list(_LIMITS.get(name, ()))
+    letter = prefix.removeprefix(_CONTROL).upper()
+    if prefix.startswith(_CONTROL) and letter in _CTRL_KEYS:
+        limits.append(
+            KeyLimit(
+                keys=f"Ctrl+{letter}",
+                reason="tmux begins its own commands with it",
+                instead=f"Press it twice{', or F2' if letter == 'B' else ''}",
+            )
+        )
+    is_between = bool(environ.get("STY")) or (bool(prefix) and not has_extended_keys)
+    if name not in _TELLS_SHIFT_ENTER or is_between:
+        limits.append(_SHIFT_ENTER)
+    return tuple(limits)
+
 
 _row = Rows(Group.TERMINAL, "terminal.")
 SMALLEST = (40, 12)
@@ -196,3 +326,57 @@ def _key_finding(environ: Mapping[str, str], tmux: Tmux) -> Finding:
 
 def _in_words(limit: KeyLimit) -> str:
     return f"{limit.keys}: {limit.reason} ({limit.instead})."
+
+
+_clipboard_row = Rows(Group.CLIPBOARD)
+_TRY = "lmchat doctor clipboard"
+_INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
+
+
+def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
+    """Say which way would be taken; nothing is copied."""
+    ways = clipboard.ways()
+    usable = [way.way for way in ways if way.works is not False]
+    first = usable[0]
+    facts = {"way": first, "ways": {way.way: way.reason for way in ways}}
+    if first == "file":
+        reasons = "; ".join(f"{way.way}: {way.reason}" for way in ways if way.works is False)
+        cause = f"No clipboard can be reached ({reasons}); what is copied goes into a file."
+        return [_clipboard_row("clipboard", "Copying", Grade.WARNING, cause, _INSTALL, **facts)]
+    if first == "OSC 52":
+        cause = "The terminal is asked (OSC 52); whether it copies, it does not tell."
+        return [_clipboard_row("clipboard", "Copying", Grade.OK, cause, _TRY, **facts)]
+    return [_clipboard_row("clipboard", "Copying", Grade.OK, f"By {first}; {_TRY} tries every way.", **facts)]
+
+
+async def tried_findings(clipboard: Clipboard) -> list[Finding]:
+    """Try every way, put back what was there, and say which works."""
+    ways = [way async for way in try_ways(clipboard)]
+    return [_summed_up(ways), *(_way(way) for way in ways)]
+
+
+def _summed_up(ways: Sequence[WayChecked]) -> Finding:
+    works = next((way.way for way in ways if way.works), "")
+    perhaps = next((way.way for way in ways if way.works is None), "")
+    if works:
+        return _clipboard_row("clipboard", "Copying", Grade.OK, f"It works here by {works}.", way=works)
+    if not perhaps:
+        cause = "No clipboard can be reached, and no file can be written: nothing can be copied."
+        return _clipboard_row("clipboard", "Copying", Grade.FAULT, cause, _INSTALL, way=None)
+    if perhaps == "file":
+        cause = "No clipboard can be reached; what is copied goes into a file."
+        return _clipboard_row("clipboard", "Copying", Grade.WARNING, cause, _INSTALL, way=perhaps)
+    cause = f"{perhaps} is used; whether it works cannot be told from here."
+    step = "Copy an answer (/copy), then paste it into another window"
+    return _clipboard_row("clipboard", "Copying", Grade.WARNING, cause, step, way=perhaps)
+
+
+def _way(way: WayChecked) -> Finding:
+    grade = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING if way.is_there else Grade.ABSENT}
+    return _clipboard_row(
+        "clipboard.way",
+        way.way,
+        grade[way.works],
+        f"{way.reason[:1].upper()}{way.reason[1:]}.",
+        works=way.works,
+    )

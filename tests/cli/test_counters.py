@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from lmchat.cli import metrics_keeper
-from lmchat.cli.metrics_keeper import MetricsKeeper, metrics_kept
+from lmchat.cli.counters import metrics_kept
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
 
@@ -35,14 +34,6 @@ def _counted(count):
     return Metrics(total_requests=count, total_response_ms=count * 1.5)
 
 
-async def test_each_count_is_handed_on_once(sums):
-    counts = iter([_counted(2), _counted(2), _counted(5)])
-    keeper = MetricsKeeper(lambda: next(counts), sums.add)
-    for _ in range(3):
-        await keeper.keep()
-    assert sums.added == [_counted(2), _counted(3)]
-
-
 async def test_where_nothing_was_counted_the_disk_is_left_alone(sums):
     async with metrics_kept(Metrics, sums.add):
         pass
@@ -51,27 +42,22 @@ async def test_where_nothing_was_counted_the_disk_is_left_alone(sums):
 
 async def test_what_a_store_did_not_take_is_handed_on_with_the_next_time(sums):
     sums.fails = 1
-    now = _counted(1)
-    keeper = MetricsKeeper(lambda: now, sums.add)
-    await keeper.keep()
-    now = _counted(3)
-    await keeper.keep()
+    counts = iter([_counted(1), _counted(3)])
+    async with metrics_kept(lambda: next(counts, _counted(3)), sums.add, every_s=0.01):
+        await sums.changed.wait()
     assert sums.added == [_counted(3)]
 
 
-async def test_counters_are_kept_while_the_program_runs_and_the_rest_at_its_end(sums, monkeypatch):
-    monkeypatch.setattr(metrics_keeper, "KEEP_EVERY_S", 0.01)
+async def test_each_count_is_handed_on_once_while_the_program_runs_and_the_rest_at_its_end(sums):
     now = Metrics()
-    async with metrics_kept(lambda: now, sums.add):
+    async with metrics_kept(lambda: now, sums.add, every_s=0.01):
         now = _counted(1)
         await sums.changed.wait()
-        monkeypatch.setattr(metrics_keeper, "KEEP_EVERY_S", 60)
         now = _counted(4)
     assert sum(one.total_requests for one in sums.added) == 4
 
 
-async def test_an_end_in_the_middle_of_a_write_counts_nothing_twice(sums, monkeypatch):
-    monkeypatch.setattr(metrics_keeper, "KEEP_EVERY_S", 0.01)
+async def test_an_end_in_the_middle_of_a_write_counts_nothing_twice(sums):
     writing, may_end = asyncio.Event(), asyncio.Event()
 
     async def slow(metrics):
@@ -80,7 +66,7 @@ async def test_an_end_in_the_middle_of_a_write_counts_nothing_twice(sums, monkey
         await sums.add(metrics)
 
     async def ends():
-        async with metrics_kept(lambda: _counted(7), slow):
+        async with metrics_kept(lambda: _counted(7), slow, every_s=0.01):
             await writing.wait()
 
     ending = asyncio.create_task(ends())
