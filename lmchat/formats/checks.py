@@ -1,46 +1,92 @@
-"""A session as read from a file, made such that a store can take it and nothing in it means another one."""
+"""Values of imported files: what a format returns, and the checks that every imported session passes."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, tags_from
 from lmchat.errors import FileRefused
 
+T = TypeVar("T", ChatMessage, SessionHeader)
+Ids = dict[str | None, str]
+"""New ids by old ones; a parent may be None."""
+
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 1000
-"""Characters of a title, a model or an address: they stand in lists, which are read whole."""
+"""Characters of a title, a model or an address: lists read them whole."""
 _MOST_TAGS = 50
+_YEARS = range(1970, 9999)
+"""Times outside these years cannot be shown in every time zone."""
 _CUT = Failure(kind="interrupted", message="The session was exported while this answer was arriving.")
 
 
-def sound(session: Session, *, moment: datetime) -> Session:
-    """Return a session whose ids are of our kind, whose parents come first, in which no answer arrives.
+class Content(Struct, frozen=True, kw_only=True):
+    """A file to import, decoded once for all formats."""
 
-    What is called otherwise gets an id made of its own, so that the same file gives the same ids.
+    text: str
+    """Without leading white space."""
+    value: Any
+    """The JSON value; None where the text is not JSON."""
+    moment: datetime
+    """Time of the import, for formats that store no times."""
+
+
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A part of a file that was left out, as a whole or partly."""
+
+    where: str
+    """Which part, in words."""
+    reason: str
+    """Why, as the rest of a sentence."""
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """The sessions of a file."""
+
+    sessions: tuple[Session, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def checked(value: T) -> T:
+    """Return a message or header whose values are converted to the types of its fields.
 
     Raises:
-        FileRefused: two of its messages have one id, or they hang in a circle.
+        ValueError: a value has another type, or a time is out of range.
     """
-    own = session.header.session_id
-    session_id = own if _OWN_ID.fullmatch(own) else _digest(own)
+    try:
+        sound = msgspec.convert(msgspec.to_builtins(value), type(value))
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    times = {name: _checked_time(time) for name, time in asdict(sound).items() if isinstance(time, datetime)}
+    return replace(sound, **times)
+
+
+def sound(session: Session, *, moment: datetime) -> Session:
+    """Return a session that a store can take: own ids, parents before children, no running answer.
+
+    A foreign id is replaced by its hash, so that the same file always gives the same ids.
+
+    Raises:
+        FileRefused: two messages have the same id, or messages follow each other in a circle.
+    """
+    session_id = own_id(session.header.session_id)
     path = _chained(session.messages)
     fresh = {message.message_id: message for message in path}
     tree = [fresh.get(message.message_id, message) for message in session.tree] or path
-    _refuse_twins(path if not session.tree else tree, path)
-    ids = {one.message_id: _id_of(one.message_id, session_id) for one in tree}
-    named = [_named(message, ids) for message in _parents_first(tree)]
-    by_id = {message.message_id: message for message in named}
+    _refuse_twins(tree)
+    _refuse_twins(path)
+    ids: Ids = {one.message_id: own_id(one.message_id, session_id) for one in tree}
+    stored = {message.message_id: _stored(message, ids) for message in _parents_first(tree)}
     header = replace(
         session.header,
         session_id=session_id,
@@ -48,38 +94,54 @@ def sound(session: Session, *, moment: datetime) -> Session:
         model=session.header.model[:_LONGEST_NAME],
         endpoint=session.header.endpoint[:_LONGEST_NAME],
         tags=tags_from(" ".join(session.header.tags))[:_MOST_TAGS],
-        # A time that lies ahead would keep it on top of the list.
+        # A time in the future would keep it on top of the list.
         updated_at=min(session.header.updated_at, moment),
         deleted_at=None,
-        message_count=len(named),
+        message_count=len(stored),
     )
     return Session(
         header=header,
-        messages=MessagePath(by_id[ids[message.message_id]] for message in path),
-        tree=tuple(named) if session.tree else (),
-        branch_names=_names(session, ids),
+        messages=MessagePath(stored[message.message_id] for message in path),
+        tree=tuple(stored.values()) if session.tree else (),
+        branch_names=_branch_names(session, ids),
     )
 
 
 def renamed(session: Session) -> Session:
-    """Return the same under ids that nobody has, for a second copy of it."""
-    ids = {message.message_id: new_id() for message in session.tree or session.messages}
-    header = replace(session.header, session_id=new_id())
+    """Return a copy of a session with new ids."""
+    ids: Ids = {message.message_id: new_id() for message in session.tree or session.messages}
     return Session(
-        header=header,
-        messages=MessagePath(_named(message, ids) for message in session.messages),
-        tree=tuple(_named(message, ids) for message in session.tree),
-        branch_names=_names(session, ids),
+        header=replace(session.header, session_id=new_id()),
+        messages=MessagePath(_stored(message, ids) for message in session.messages),
+        tree=tuple(_stored(message, ids) for message in session.tree),
+        branch_names=_branch_names(session, ids),
     )
 
 
-def _names(session: Session, ids: dict[str, str]) -> dict[str, str]:
-    """Return the names of branches by the new ids."""
+def own_id(found: str, session_id: str = "") -> str:
+    """Return an id of our kind as it is, and any other one as a hash; `session_id` sets messages apart."""
+    if _OWN_ID.fullmatch(found):
+        return found
+    return digest(f"{session_id} {found}" if session_id else found)
+
+
+def digest(text: str) -> str:
+    """Return the hash of a text in the form of an id; it must never change, or files import twice."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _checked_time(time: datetime) -> datetime:
+    if time.year not in _YEARS:
+        raise ValueError("a time out of range")
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _branch_names(session: Session, ids: Ids) -> dict[str, str]:
     return {ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids}
 
 
-def _chained(path: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return a path each message of which follows the one before it, as the file shows them."""
+def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Return a path in which each message follows the one before it, whatever its parent was."""
     chained: list[ChatMessage] = []
     for message in path:
         parent_id = chained[-1].message_id if chained else None
@@ -87,107 +149,40 @@ def _chained(path: Sequence[ChatMessage]) -> list[ChatMessage]:
     return chained
 
 
-def _refuse_twins(tree: Sequence[ChatMessage], path: Sequence[ChatMessage]) -> None:
-    for messages in (tree, path):
-        seen: set[str] = set()
-        for number, message in enumerate(messages, 1):
-            if message.message_id in seen:
-                raise FileRefused(
-                    f"Message {number} has the id of one before it.", hint="Export the session once more."
-                )
-            seen.add(message.message_id)
+def _refuse_twins(messages: Sequence[ChatMessage]) -> None:
+    seen: set[str] = set()
+    for number, message in enumerate(messages, 1):
+        if message.message_id in seen:
+            raise FileRefused(
+                f"Message {number} has the id of one before it.", hint="Export the session once more."
+            )
+        seen.add(message.message_id)
 
 
 def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return messages in their order, but each behind the one that it follows."""
-    waiting = {message.message_id: message for message in tree}
+    waiting: dict[str | None, ChatMessage] = {message.message_id: message for message in tree}
     ordered: list[ChatMessage] = []
     for message in tree:
         line: dict[str, ChatMessage] = {}
-        following: ChatMessage | None = waiting.get(message.message_id)
+        following = waiting.get(message.message_id)
         while following is not None:
             if following.message_id in line:
                 raise FileRefused("Its messages follow each other in a circle.", hint="Export it once more.")
             line[following.message_id] = following
-            following = None if following.parent_id is None else waiting.get(following.parent_id)
+            following = waiting.get(following.parent_id)
         ordered += [waiting.pop(one) for one in reversed(line)]
     return ordered
 
 
-def _named(message: ChatMessage, ids: dict[str, str]) -> ChatMessage:
+def _stored(message: ChatMessage, ids: Ids) -> ChatMessage:
     is_running = message.state is AnswerState.STREAMING
     has_text = bool(message.text or message.reasoning)
     return replace(
         message,
         message_id=ids[message.message_id],
-        parent_id=None if message.parent_id is None else ids.get(message.parent_id),
+        parent_id=ids.get(message.parent_id),
         model=message.model[:_LONGEST_NAME],
         endpoint=message.endpoint[:_LONGEST_NAME],
         state=(AnswerState.INTERRUPTED if has_text else AnswerState.FAILED) if is_running else message.state,
         failure=_CUT if is_running else message.failure,
     )
-
-
-def _id_of(own: str, session_id: str) -> str:
-    return own if _OWN_ID.fullmatch(own) else _digest(f"{session_id} {own}")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-T = TypeVar("T", ChatMessage, SessionHeader)
-
-_YEARS = range(1970, 9999)
-"""Beyond them a time cannot be told in every zone, and none of a chat is meant."""
-
-
-def moment_of(text: str) -> datetime:
-    """Return a time that a file tells; without a zone it is UTC.
-
-    Raises:
-        ValueError: it is none, or none that a chat can have.
-    """
-    return _possible(datetime.fromisoformat(text))
-
-
-def checked(message: ChatMessage) -> ChatMessage:
-    """Return a message each of whose values is of the kind that its field says.
-
-    Raises:
-        ValueError: one is not.
-    """
-    sound = _sound(message)
-    return replace(sound, created_at=_possible(sound.created_at))
-
-
-def checked_header(header: SessionHeader) -> SessionHeader:
-    """Return a header each of whose values is of the kind that its field says.
-
-    Raises:
-        ValueError: one is not.
-    """
-    sound = _sound(header)
-    return replace(sound, created_at=_possible(sound.created_at), updated_at=_possible(sound.updated_at))
-
-
-def _sound(value: T) -> T:
-    try:
-        return msgspec.convert(msgspec.to_builtins(value), type(value))
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
-
-
-def _possible(moment: datetime) -> datetime:
-    if moment.year not in _YEARS:
-        raise ValueError("a time that cannot be")
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-class Skipped(Struct, frozen=True, kw_only=True):
-    """A part of a file that could not be brought over, or not all of it."""
-
-    where: str
-    """Which part, in words."""
-    reason: str
-    """Why, as the rest of a sentence."""

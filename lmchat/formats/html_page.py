@@ -1,4 +1,4 @@
-"""A session as one self-contained HTML page that loads nothing and runs nothing."""
+"""Export of a session as one self-contained HTML page that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the path, and its branches if any, as a page; what was said is escaped."""
-    # A picture would be fetched from wherever a model says as soon as somebody opens the page.
+    """Return the path and the branches as a page; all text is escaped."""
+    # A picture would be fetched from wherever a model says as soon as the page is opened.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     title = _escaped(session.header.title)
     blocks = [
@@ -62,8 +62,7 @@ def _entry(
     for call in message.tool_calls:
         arguments = escape(safe_text(call.arguments))
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"
-    end = ending(message)
-    if end is not None:
+    if end := ending(message):
         yield f"<blockquote><strong>{end[0]}.</strong> {escape(end[1])}</blockquote>"
     yield "</article>"
 

@@ -1,85 +1,75 @@
-"""Reading back what `to_markdown` wrote: the frame tells what is whose, the texts are never interpreted."""
+"""Import of a Markdown export: the frame tells which text belongs to whom; the texts are not interpreted."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
-    AnswerState,
-    ChatMessage,
-    Failure,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Role,
-    TextPart,
-    ToolCallPart,
-)
+from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import checked, checked_header, moment_of
-from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES
+from lmchat.formats.checks import Content, Reading, checked
+from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
 _WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-"""What comes of values that are not what they should be."""
+"""Errors of values that are not what they should be."""
 
 
 class Piece(NamedTuple):
-    """What a mark says, and the block that follows it."""
+    """A mark and the block that follows it."""
 
     facts: dict[str, Any]
-    """Of the mark."""
     block: str
-    """As it stands."""
     line: int
-    """Where the mark is, counted from 1."""
+    """Line of the mark, counted from 1."""
 
 
 class Entry(NamedTuple):
-    """A message, and what its mark says of its place."""
+    """A message, and its place in the tree."""
 
     message: ChatMessage
-    """With the message before it in the file as its parent, unless the mark names another."""
+    """Its parent is the message before it in the file, unless the mark names another."""
     is_first_of_branch: bool
-    """Whether the mark names its parent."""
     place: int
-    """In the order in which all were written."""
-    name: str
-    """What people call the branch that begins with it; mostly nothing."""
+    """Its number in the order of writing."""
+    branch_name: str
 
 
-def from_markdown(text: str) -> Session:
-    """Read an export: the same path, with the texts as the export shows them, and the branches in it.
+def is_markdown(content: Content) -> bool:
+    """Whether a file may be a Markdown export."""
+    return content.text.startswith("-")
+
+
+def from_markdown(content: Content) -> Reading:
+    """Read an export, with its branches.
 
     Raises:
         FileRefused: it is no Markdown that lmchat exported, or a line of it is broken.
     """
-    text = text.replace("\r\n", "\n")
+    text = content.text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
-        created_at = moment_of(front["created"])
-        header = checked_header(
+        header = checked(
             SessionHeader(
                 session_id=front["id"],
                 title=front["title"],
-                created_at=created_at,
-                updated_at=created_at,
+                created_at=front["created"],
+                updated_at=front["created"],
                 model=front["model"],
                 endpoint=front["endpoint"],
                 tags=tuple(front.get("tags", ())),
             )
         )
         word = re.escape(front["frame"])
-        told = int(front["messages"]) if "messages" in front else None
+        promised = int(front["messages"]) if "messages" in front else None
     except _WRONG as error:
         raise FileRefused(
             "This is no Markdown that lmchat exported.",
@@ -87,26 +77,12 @@ def from_markdown(text: str) -> Session:
             details=repr(error),
         ) from error
     entries = list(_entries(_pieces(text, word)))
-    if told not in (None, len(entries)):
+    if promised not in (None, len(entries)):
         raise FileRefused(
-            f"It has {len(entries)} of {told} messages: it was cut off, or changed by hand.",
+            f"It has {len(entries)} of {promised} messages: it was cut off, or changed by hand.",
             hint=f"With `messages: {len(entries)}` in its first lines it is imported as it is.",
         )
-    return _session(header, entries)
-
-
-def _session(header: SessionHeader, entries: list[Entry]) -> Session:
-    end = next((at for at, entry in enumerate(entries) if entry.is_first_of_branch), len(entries))
-    path = [entry.message for entry in entries[:end]]
-    if path:
-        header = replace(header, updated_at=max(header.created_at, *(one.created_at for one in path)))
-    tree = sorted(entries, key=lambda entry: entry.place) if end < len(entries) else []
-    return Session(
-        header=header,
-        messages=MessagePath(path),
-        tree=tuple(entry.message for entry in tree),
-        branch_names={entry.message.message_id: entry.name for entry in entries if entry.name},
-    )
+    return Reading(sessions=(_session(header, entries),))
 
 
 def _front_matter(text: str) -> dict[str, Any]:
@@ -120,25 +96,38 @@ def _front_matter(text: str) -> dict[str, Any]:
     return front
 
 
+def _session(header: SessionHeader, entries: list[Entry]) -> Session:
+    end = next((at for at, entry in enumerate(entries) if entry.is_first_of_branch), len(entries))
+    path = [entry.message for entry in entries[:end]]
+    updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
+    tree = sorted(entries, key=lambda entry: entry.place) if end < len(entries) else []
+    return Session(
+        header=replace(header, updated_at=updated_at),
+        messages=MessagePath(path),
+        tree=tuple(entry.message for entry in tree),
+        branch_names={entry.message.message_id: entry.branch_name for entry in entries if entry.branch_name},
+    )
+
+
 def _pieces(text: str, word: str) -> Iterator[Piece]:
     marks = list(re.finditer(rf"^<!-- {word} (\{{.*\}}) -->$", text, re.MULTILINE))
     starts = [mark.start() - len(_GAP) for mark in marks] + [len(text.removesuffix("\n"))]
     line, counted = 1, 0
     for mark, end in zip(marks, starts[1:], strict=True):
         line, counted = line + text.count("\n", counted, mark.start()), mark.start()
-        with _told(line):
+        with _at(line):
             yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
 
 
-def _entries(pieces: Iterator[Piece]) -> Iterator[Entry]:
+def _entries(pieces: Iterable[Piece]) -> Iterator[Entry]:
     head: Piece | None = None
     parts: list[Part] = []
     last_id: str | None = None
     for piece in pieces:
-        with _told(piece.line):
-            if "role" not in piece.facts:
+        if "role" not in piece.facts:
+            with _at(piece.line):
                 parts += _part(piece.facts, piece.block)
-                continue
+            continue
         if head is not None:
             yield _entry(head, parts, last_id)
             last_id = head.facts["id"]
@@ -148,21 +137,47 @@ def _entries(pieces: Iterator[Piece]) -> Iterator[Entry]:
         yield _entry(head, parts, last_id)
 
 
+def _part(facts: dict[str, Any], block: str) -> list[Part]:
+    name = facts["part"]
+    if name == "reasoning":
+        lines = [line[2:] for line in block.split("\n")]
+        return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long
+    text = "\n".join(block.split("\n")[3:-1]) if name == "tool_call" else block
+    text = text.removesuffix(facts.get("added", ""))
+    if facts.get("escaped"):
+        text = unescape(text)
+    match name:
+        case "text":
+            return [TextPart(text=text)]
+        case "refusal":
+            return [RefusalPart(text=text)]
+        case "tool_call":
+            return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
+        case _:
+            return []  # a note repeats for people what the facts hold
+
+
 def _entry(head: Piece, parts: list[Part], last_id: str | None) -> Entry:
     facts = head.facts
-    with _told(head.line):
-        parent_id = facts.get("parent", last_id)
-        return Entry(
-            _message(facts, parts, parent_id),
-            "parent" in facts,
-            int(facts.get("place", 0)),
-            str(facts.get("branch", "")),
+    with _at(head.line):
+        message = ChatMessage(
+            message_id=facts["id"],
+            role=facts["role"],
+            parts=tuple(parts),
+            created_at=facts["created"],
+            parent_id=facts.get("parent", last_id),
+            state=facts.get("state", "complete"),
+            model=facts.get("model", ""),
+            endpoint=facts.get("endpoint", ""),
+            failure=facts.get("failure"),
         )
+        place, name = int(facts.get("place", 0)), str(facts.get("branch", ""))
+        return Entry(checked(message), "parent" in facts, place, name)
 
 
 @contextmanager
-def _told(line: int) -> Iterator[None]:
-    """Refuse what cannot be read, and say where it stands."""
+def _at(line: int) -> Iterator[None]:
+    """Refuse what cannot be read, with the number of its line."""
     try:
         yield
     except _WRONG as error:
@@ -171,35 +186,3 @@ def _told(line: int) -> Iterator[None]:
             hint="Export the session once more, or undo what was changed there.",
             details=repr(error),
         ) from error
-
-
-def _part(piece: dict[str, Any], block: str) -> list[Part]:
-    match piece["part"]:
-        case "text":
-            return [TextPart(text=block.removesuffix(piece.get("added", "")))]
-        case "refusal":
-            return [RefusalPart(text=block.removesuffix(piece.get("added", "")))]
-        case "reasoning":
-            lines = [line[2:] for line in block.split("\n")]
-            return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long
-        case "tool_call":
-            arguments = "\n".join(block.split("\n")[3:-1])
-            return [ToolCallPart(call_id=piece["call_id"], name=piece["name"], arguments=arguments)]
-        case _:
-            return []  # notes say again what the facts say
-
-
-def _message(facts: dict[str, Any], parts: list[Part], parent_id: str | None) -> ChatMessage:
-    failure = facts.get("failure")
-    message = ChatMessage(
-        message_id=facts["id"],
-        role=Role(facts["role"]),
-        parts=tuple(parts),
-        created_at=moment_of(facts["created"]),
-        parent_id=parent_id,
-        state=AnswerState(facts.get("state", AnswerState.COMPLETE)),
-        model=facts.get("model", ""),
-        endpoint=facts.get("endpoint", ""),
-        failure=Failure(kind=failure["kind"], message=failure["message"]) if failure else None,
-    )
-    return checked(message)

@@ -1,15 +1,18 @@
-"""A session as Markdown that people read, and that can be read back without guessing.
+r"""Export of a session as Markdown that can be read back without guessing.
 
 Every entry and every part begins with a comment line that renders as nothing:
 
     <!-- 3f9a12bc {"role": "user", …} -->
 
-Its word, told in the front matter, occurs in no text of the session, so that nothing which a text holds
-(headings, fences, front matter, the export of another session) is taken for the frame. Texts stand between
-exactly one blank line before and one after, as they are but for the filter of `safe_text`.
+Its word is in the front matter and in no text of the session, so that no text can be taken for the frame.
+Texts stand between exactly one blank line before and one after. Beyond the filter of `safe_text`, two things
+in them are changed, and their comment says so: a code fence that is left open is closed (`added`), and a line
+that people would take for the heading of a turn gets a backslash (`escaped`):
 
-The path comes first. Where branches are wanted, each stands behind it under a heading, and the mark of its
-first message tells the parent; `place` tells the order in which all of them were written.
+    \## You · 2026-11-20 08:00:00 UTC
+
+The path comes first, then each branch under a heading; the comment of its first message names the parent.
+`place` is the number of a message in the order of writing.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from itertools import count
 
+from msgspec.structs import asdict
+
 from lmchat.domain.message import (
     ChatMessage,
-    Part,
     ReasoningPart,
     RefusalPart,
     Role,
@@ -32,18 +36,23 @@ from lmchat.domain.message import (
     fence_for,
 )
 from lmchat.domain.session import Session
-from lmchat.formats.writing import REFUSED, answer_tokens, branches, ending, moment, places, speaker, thought
+from lmchat.formats.writing import REFUSED, branches, ending, moment, places, speaker, thought
 from lmchat.text import open_fence, safe_line, safe_text
 
 FORMAT = 1
 """Version of this scheme, in the front matter."""
 FORMAT_WITH_BRANCHES = 2
-"""Its version where branches follow the path: who knows only the first would take them for a part of it."""
+"""Version of an export with branches, which a reader of version 1 would append to the path."""
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
+_TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
+_HEADING = rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
+"""Both ways in which Markdown writes a heading: marked by `##`, and underlined."""
+_TO_ESCAPE = re.compile(_HEADING % ("", ""), re.MULTILINE)
+_ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
 
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the chosen path as Markdown, and behind it the branches that the session comes with."""
+    """Return the path as Markdown, followed by the branches that the session comes with."""
     word, order = _boundary(session), places(session)
     blocks = [_front_matter(session, word)]
 
@@ -53,7 +62,9 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
             facts["place"] = order[message.message_id]
         if message.message_id in session.branch_names:
             facts["branch"] = session.branch_names[message.message_id]
-        blocks.extend(_entry(message, facts, word, zone=zone, with_reasoning=with_reasoning))
+        blocks.append(_mark(word, facts))
+        blocks.append(f"## {speaker(message)} · {moment(message.created_at, zone)}")
+        blocks.extend(_body(message, word, with_reasoning=with_reasoning))
 
     for message in session.messages:
         add(message, {})
@@ -66,9 +77,13 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
     return "\n\n".join(blocks) + "\n"
 
 
+def unescape(text: str) -> str:
+    """Return a text without the backslashes that mark lines as no headings."""
+    return _ESCAPED.sub(r"\1\2\3\4", text)
+
+
 def _front_matter(session: Session, word: str) -> str:
     header = session.header
-    tokens, is_estimated = answer_tokens(session)
     rows: dict[str, object] = {
         "title": safe_line(header.title),
         "id": safe_line(header.session_id),
@@ -77,7 +92,7 @@ def _front_matter(session: Session, word: str) -> str:
         **({"tags": [safe_line(tag) for tag in header.tags]} if header.tags else {}),
         "created": header.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         "messages": len(session.messages) + len(session.branches),
-        **({"tokens": tokens, "tokens_estimated": is_estimated} if tokens else {}),
+        **_tokens(session),
         "lmchat": FORMAT_WITH_BRANCHES if session.branches else FORMAT,
         "frame": word,
     }
@@ -86,45 +101,12 @@ def _front_matter(session: Session, word: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _entry(
-    message: ChatMessage,
-    facts: Mapping[str, object],
-    word: str,
-    *,
-    zone: tzinfo | None,
-    with_reasoning: bool,
-) -> Iterator[str]:
-    yield _mark(word, facts)
-    yield f"## {speaker(message)} · {moment(message.created_at, zone)}"
-    for index, part in enumerate(message.parts):
-        match part:
-            case TextPart(text=text):
-                yield from _text(safe_text(text), word, is_first=index == 0)
-            case RefusalPart(text=text):
-                yield _mark(word, {"part": "note"})
-                yield _quoted(f"**{REFUSED}.**")
-                yield from _text(safe_text(text), word, name="refusal")
-            case ReasoningPart(text=text) if with_reasoning:
-                yield _mark(word, {"part": "reasoning"})
-                yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
-            case ToolCallPart():
-                yield _mark(word, {"part": "tool_call", "call_id": part.call_id, "name": part.name})
-                yield _call(part)
-            case _:
-                pass
-    end = ending(message)
-    if end is not None:
-        yield _mark(word, {"part": "note"})
-        yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
-
-
-def _text(text: str, word: str, *, name: str = "text", is_first: bool = False) -> Iterator[str]:
-    """Yield a text; a fence that it leaves open is closed, and the mark tells what was added for that."""
-    fence = open_fence(text)
-    added = "" if fence is None else fence.marks if text.endswith("\n") else f"\n{fence.marks}"
-    if not is_first or added:
-        yield _mark(word, {"part": name, "added": added} if added else {"part": name})
-    yield text + added
+def _tokens(session: Session) -> dict[str, object]:
+    receipts = [message.receipt.whole for message in session.messages if message.receipt is not None]
+    counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
+    total = sum(receipt.completion_tokens or 0 for receipt in counted)
+    is_estimated = any(receipt.is_estimated for receipt in counted)
+    return {"tokens": total, "tokens_estimated": is_estimated} if total else {}
 
 
 def _facts(message: ChatMessage) -> dict[str, object]:
@@ -140,43 +122,66 @@ def _facts(message: ChatMessage) -> dict[str, object]:
     return facts
 
 
+def _body(message: ChatMessage, word: str, *, with_reasoning: bool) -> Iterator[str]:
+    for index, part in enumerate(message.parts):
+        match part:
+            case TextPart(text=text):
+                yield from _text(text, word, "text", is_first=index == 0)
+            case RefusalPart(text=text):
+                yield _mark(word, {"part": "note"})
+                yield _quoted(f"**{REFUSED}.**")
+                yield from _text(text, word, "refusal")
+            case ReasoningPart(text=text) if with_reasoning:
+                yield _mark(word, {"part": "reasoning"})
+                yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
+            case ToolCallPart():
+                yield from _call(part, word)
+            case _:
+                pass
+    if end := ending(message):
+        yield _mark(word, {"part": "note"})
+        yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
+
+
+def _text(text: str, word: str, name: str, *, is_first: bool = False) -> Iterator[str]:
+    """Yield a text, after its mark; the first one needs no mark if nothing in it was changed."""
+    shown, changes = _escaped(safe_text(text))
+    if fence := open_fence(shown):
+        changes["added"] = fence.marks if shown.endswith("\n") else f"\n{fence.marks}"
+    if changes or not is_first:
+        yield _mark(word, {"part": name, **changes})
+    yield shown + str(changes.get("added", ""))
+
+
+def _call(part: ToolCallPart, word: str) -> Iterator[str]:
+    arguments, changes = _escaped(safe_text(part.arguments))
+    fence = fence_for(arguments)
+    name = safe_line(part.name).replace("`", "'")
+    yield _mark(word, {"part": "tool_call", "call_id": part.call_id, "name": part.name, **changes})
+    yield f"Tool call `{name}`\n\n{fence}json\n{arguments}\n{fence}"
+
+
+def _escaped(text: str) -> tuple[str, dict[str, object]]:
+    escaped, number = _TO_ESCAPE.subn(r"\1\3\\\2\4", text)
+    return escaped, {"escaped": True} if number else {}
+
+
 def _mark(word: str, facts: Mapping[str, object]) -> str:
     # Only ASCII, and no end of a comment within; reading JSON undoes both.
     text = json.dumps(facts).replace(">", r"\u003e").replace("--", r"-\u002d")
     return f"<!-- {word} {text} -->"
 
 
-def _call(part: ToolCallPart) -> str:
-    arguments = safe_text(part.arguments)
-    fence = fence_for(arguments)
-    name = safe_line(part.name).replace("`", "'")
-    return f"Tool call `{name}`\n\n{fence}json\n{arguments}\n{fence}"
-
-
 def _quoted(text: str) -> str:
     return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
 
 
-def _texts(parts: tuple[Part, ...]) -> Iterator[str]:
-    for part in parts:
-        match part:
-            case TextPart(text=text) | ReasoningPart(text=text) | RefusalPart(text=text):
-                yield text
-            case ToolCallPart(name=name, arguments=arguments):
-                yield name
-                yield arguments
-
-
 def _boundary(session: Session) -> str:
-    """Return a word that is in no text: the same for the same session, so that exports can be compared."""
-    said = (*session.messages, *session.branches)
-    texts = (text for message in said for text in _texts(message.parts))
-    taken = {found for text in texts for found in _WORD.findall(text)}
+    """Return a word that is in no text; the same session gets the same word, to compare exports."""
+    parts = (part for message in (*session.messages, *session.branches) for part in message.parts)
+    taken = {found for part in parts for text in asdict(part).values() for found in _WORD.findall(text)}
     own = session.header.session_id
-    # Counted, for words that are made of each other would come round again one day.
-    words = (_word(own if number == 0 else f"{number} {own}") for number in count())
+    # Numbered: words that are hashes of each other would repeat after some ten thousand.
+    seeds = (own if number == 0 else f"{number} {own}" for number in count())
+    words = (hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:8] for seed in seeds)
     return next(word for word in words if word not in taken)
-
-
-def _word(seed: str) -> str:
-    return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:8]

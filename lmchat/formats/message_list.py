@@ -1,46 +1,44 @@
-"""A JSON list of `{"role", "content"}`, as servers take it and many programs keep it, as a session."""
+"""Import of a JSON list of `{"role", "content"}`, as servers take it and many programs keep it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
-from lmchat.formats.checks import Skipped
+from lmchat.formats.checks import Content, Reading, Skipped, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
-Said = tuple[Role, tuple[Part, ...], str]
-"""Who speaks, what, and the model that is named for it."""
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+Said = tuple[Role, tuple[Part, ...], str]
+"""Role, parts, and the model named for them."""
 
 
-def is_list(value: object) -> bool:
-    """Whether a value of JSON is such a list, or an object that has one as its `messages`."""
-    return isinstance(_rows(value), list)
+def is_list(content: Content) -> bool:
+    """Whether a file holds such a list, or an object that has one as its `messages`."""
+    return isinstance(_rows(content.value), list)
 
 
-def from_list(value: Any, *, moment: datetime) -> tuple[Session, tuple[Skipped, ...]]:
-    """Return the session, and the rows that hold no message that can be read.
+def from_list(content: Content) -> Reading:
+    """Return the session, and the rows without a readable message.
 
-    The ids are made of what is said, so that the same list is the same session again.
+    The ids are hashes of the messages, so that the same list gives the same session again.
     """
     said: list[Said] = []
     skipped: list[Skipped] = []
-    for number, row in enumerate(_rows(value) or (), 1):
+    for number, row in enumerate(_rows(content.value) or (), 1):
         reason, role, parts = _read(row)
         if reason:
             skipped.append(Skipped(where=f"message {number}", reason=reason))
         if role is not None and parts:
             said.append((role, parts, _word(row, "model")))
-    head = value if isinstance(value, dict) else {}
-    return _session(said, title=_word(head, "title"), model=_word(head, "model"), moment=moment), tuple(
-        skipped
-    )
+    return Reading(sessions=(_session(said, content),), skipped=tuple(skipped))
 
 
 def _rows(value: object) -> list[Any] | None:
@@ -48,16 +46,18 @@ def _rows(value: object) -> list[Any] | None:
     return rows if isinstance(rows, list) else None
 
 
-def _session(said: Sequence[Said], *, title: str, model: str, moment: datetime) -> Session:
+def _session(said: Sequence[Said], content: Content) -> Session:
+    head = content.value if isinstance(content.value, dict) else {}
+    title, model = _word(head, "title"), _word(head, "model")
     session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
     for number, (role, parts, name) in enumerate(said):
         messages.append(
             ChatMessage(
-                message_id=_digest(f"{session_id} {number}"),
+                message_id=digest(f"{session_id} {number}"),
                 role=role,
                 parts=parts,
-                created_at=moment,
+                created_at=content.moment,
                 parent_id=messages[-1].message_id if messages else None,
                 model=(name or model) if role is Role.ASSISTANT else "",
             )
@@ -66,74 +66,49 @@ def _session(said: Sequence[Said], *, title: str, model: str, moment: datetime) 
     header = SessionHeader(
         session_id=session_id,
         title=title or title_from(first),
-        created_at=moment,
-        updated_at=moment,
+        created_at=content.moment,
+        updated_at=content.moment,
         model=next((message.model for message in reversed(messages) if message.model), ""),
     )
     return Session(header=header, messages=MessagePath(messages))
 
 
 def _identity(title: str, model: str, said: Sequence[Said]) -> str:
-    """Return an id made of all that is said; it must never change, or a file would be imported twice."""
-    digest = hashlib.sha256(json.dumps([title, model]).encode())
+    """Return the hash of all messages; it must never change, or a file would be imported twice."""
+    hashed = hashlib.sha256(json.dumps([title, model]).encode())
     for role, parts, name in said:
-        digest.update(json.dumps([role, name, [_words_of(part) for part in parts]]).encode())
-    return digest.hexdigest()[:16]
-
-
-def _words_of(part: Part) -> list[str]:
-    match part:
-        case TextPart(text=text):
-            return ["text", text]
-        case ReasoningPart(text=text):
-            return ["reasoning", text]
-        case RefusalPart(text=text):
-            return ["refusal", text]
-        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
-            return ["tool_call", call_id, name, arguments]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        hashed.update(json.dumps([role, name, msgspec.to_builtins(parts)]).encode())
+    return hashed.hexdigest()[:16]
 
 
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
-    """Return what was left out and why, who speaks, and the parts; no parts where there are none."""
+    """Return what was left out and why, the role, and the parts."""
     if not isinstance(row, dict):
         return "it is no object", None, ()
     role = _ROLES.get(_word(row, "role"))
     if role is None:
         return "its role is none of " + ", ".join(_ROLES), None, ()
-    parts = [ReasoningPart(text=text) for text in map(row.get, _THOUGHTS) if isinstance(text, str) and text][
-        :1
-    ]
-    found, left_out = _content(row.get("content"))
-    refusal = _word(row, "refusal")
-    all_parts: list[Part] = [*parts, *found, *_calls(row.get("tool_calls"))]
-    if refusal:
-        all_parts.append(RefusalPart(text=refusal))
-    if not all_parts:
-        return left_out or "it has no content that is text", role, ()
-    return left_out, role, tuple(all_parts)
+    thought = next((text for name in _THOUGHTS if (text := _word(row, name))), "")
+    parts: list[Part] = [ReasoningPart(text=thought)] if thought else []
+    texts, left_out = _content(row.get("content"))
+    parts += [*texts, *_calls(row.get("tool_calls"))]
+    if refusal := _word(row, "refusal"):
+        parts.append(RefusalPart(text=refusal))
+    if not parts:
+        left_out = left_out or "it has no content that is text"
+    return left_out, role, tuple(parts)
 
 
-def _content(content: Any) -> tuple[list[Part], str]:
-    """Return the texts of a content, and a word about what of it is no text."""
+def _content(content: Any) -> tuple[list[TextPart], str]:
+    """Return the texts of a content, and a note about parts of it that are not text."""
     if isinstance(content, str):
         return [TextPart(text=content)], ""
     if not isinstance(content, list):
         return [], ""
-    texts = [_text_of(part) for part in content]
-    others = texts.count(None)
-    parts: list[Part] = [TextPart(text=text) for text in texts if text is not None]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    parts = [TextPart(text=text) for text in texts if isinstance(text, str)]
+    others = len(texts) - len(parts)
     return parts, f"{others} of its parts {'is' if others == 1 else 'are'} no text" if others else ""
-
-
-def _text_of(part: Any) -> str | None:
-    if isinstance(part, str):
-        return part
-    text = part.get("text") if isinstance(part, dict) else None
-    return text if isinstance(text, str) else None
 
 
 def _calls(calls: Any) -> Iterator[ToolCallPart]:

@@ -1,59 +1,57 @@
-"""A file's text as sessions, whichever format it has; one that is none of ours is refused, with the place."""
+"""Import of a file: its format is recognised, its sessions are read and checked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
-
-from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import Skipped, sound
-from lmchat.formats.json_format import from_value
-from lmchat.formats.markdown_read import from_markdown
+from lmchat.formats.checks import Content, Reading, Skipped, sound
+from lmchat.formats.json_format import from_json, is_export
+from lmchat.formats.markdown_read import from_markdown, is_markdown
 from lmchat.formats.message_list import from_list, is_list
 
+_FORMATS: tuple[tuple[Callable[[Content], bool], Callable[[Content], Reading]], ...] = (
+    (is_export, from_json),
+    (is_list, from_list),
+    (is_markdown, from_markdown),
+)
+"""One row for each format: how it is recognised, and how it is read. The first that fits is taken."""
 _WANTED = "lmchat imports its own exports as Markdown and JSON, and JSON lists of {role, content}."
-
 _ENDLESS = "It is JSON that nobody can read."
 
 
-class Reading(Struct, frozen=True, kw_only=True):
-    """What a file holds."""
-
-    sessions: tuple[Session, ...]
-    """Sound: a store can take them as they are."""
-    skipped: tuple[Skipped, ...] = ()
-    """What was left out of them."""
-
-
 def read(data: bytes, *, moment: datetime) -> Reading:
-    """Read a file.
+    """Read a file; its sessions can be stored as they are.
 
     Raises:
-        FileRefused: it is none of the formats, or a part of it is broken.
+        FileRefused: it has none of the formats, or a part of it is broken.
     """
-    text = decoded(data)
-    match text.lstrip()[:1]:
-        case "{" | "[":
-            sessions, skipped = _read_json(_json(text), moment)
-        case "-":
-            sessions, skipped = [from_markdown(text.lstrip())], ()
-        case "":
-            raise FileRefused("It is empty.", hint=_WANTED)
-        case _:
-            raise FileRefused("It is none of the formats that can be imported.", hint=_WANTED)
-    found = tuple(sound(session, moment=moment) for session in sessions if session.messages)
-    if not found:
-        raise FileRefused(f"It holds no message{_because(skipped)}.", hint=_WANTED)
-    return Reading(sessions=found, skipped=tuple(skipped))
+    whole = _decoded(data)
+    text = whole.lstrip()
+    if not text:
+        raise FileRefused("It is empty.", hint=_WANTED)
+    is_json = text[0] in "{["
+    content = Content(text=text, value=_json(whole) if is_json else None, moment=moment)
+    reader = next((read_format for fits, read_format in _FORMATS if fits(content)), None)
+    if reader is None and is_json:
+        raise FileRefused("It is JSON, but no chat that lmchat knows.", hint=_WANTED)
+    if reader is None:
+        raise FileRefused("It is none of the formats that can be imported.", hint=_WANTED)
+    try:
+        found = reader(content)
+    except RecursionError as error:
+        raise FileRefused(_ENDLESS, hint=_WANTED) from error
+    sessions = tuple(sound(session, moment=moment) for session in found.sessions if session.messages)
+    if not sessions:
+        raise FileRefused(f"It holds no message{_because(found.skipped)}.", hint=_WANTED)
+    return Reading(sessions=sessions, skipped=found.skipped)
 
 
-def decoded(data: bytes) -> str:
-    """Return a file's text: UTF-8, or UTF-16 where its mark says so, as the shells of Windows write it.
+def _decoded(data: bytes) -> str:
+    """Return a file's text: UTF-8, or UTF-16 with a byte order mark, as the shells of Windows write it.
 
     Raises:
         FileRefused: it is neither.
@@ -78,20 +76,8 @@ def _json(text: str) -> Any:
             hint="Perhaps it was cut off, or changed by hand.",
             details=error.msg,
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of endless digits; brackets without end
+    except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end
         raise FileRefused(_ENDLESS, hint=_WANTED, details=repr(error)) from error
-
-
-def _read_json(value: Any, moment: datetime) -> tuple[list[Session], Sequence[Skipped]]:
-    try:
-        if isinstance(value, dict) and "lmchat" in value:
-            return [from_value(value)], ()
-        if is_list(value):
-            session, skipped = from_list(value, moment=moment)
-            return [session], skipped
-    except RecursionError as error:
-        raise FileRefused(_ENDLESS, hint=_WANTED) from error
-    raise FileRefused("It is JSON, but no chat that lmchat knows.", hint=_WANTED)
 
 
 def _because(skipped: Sequence[Skipped]) -> str:

@@ -16,8 +16,8 @@ from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files import path_of
-from lmchat.formats.checks import Skipped, renamed
-from lmchat.formats.reading import Reading, read
+from lmchat.formats.checks import Reading, Skipped, renamed
+from lmchat.formats.reading import read
 from lmchat.services.ports import SessionStore
 from lmchat.text import safe_line
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from datetime import timedelta, timezone
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
@@ -22,10 +24,11 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
-from lmchat.formats.markdown_read import from_markdown
+from lmchat.formats import markdown_read
+from lmchat.formats.checks import Content
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
-from tests.support.chats import answer, header, prompt
+from tests.support.chats import START, answer, header, prompt
 
 
 def session(*texts, title="Plan for the garden"):
@@ -38,6 +41,11 @@ def session(*texts, title="Plan for the garden"):
         header=replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234"),
         messages=tuple(messages),
     )
+
+
+def from_markdown(text):
+    (read,) = markdown_read.from_markdown(Content(text=text, value=None, moment=START)).sessions
+    return read
 
 
 def texts(read):
@@ -96,6 +104,8 @@ HARD = [
     "> **Stopped.** not really",
     "tabs\tand \\ backslashes and `ticks` and <b>html</b> & entities &amp;",
     "日本語 🙂 e\u0301",
+    "\\## You · 2026-11-20 08:00:00 UTC\n\\\\## You · 2026-11-20 08:00:00 UTC",
+    "You · 2026-11-20 08:00:00 UTC\n---\n\nwords",
 ]
 
 
@@ -109,6 +119,44 @@ def test_whatever_a_text_holds_comes_back_and_nothing_else_does(text):
 def test_a_text_never_swallows_the_headings_after_it(text):
     found = headings(to_markdown(session(text, "after")))
     assert found[-1] == "qwen3-8b · 2026-11-20 08:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        "## You · 2026-11-21 00:48:37 UTC",
+        "  ##  qwen3-8b · 2026-11-21 00:48:37 UTC+02:00 ##",
+        "\\## You · 2026-11-21 00:48:37 UTC",
+        "```\n## You · 2026-11-21 00:48:37 UTC\n```",
+        "You · 2026-11-21 00:48:37 UTC\n---",
+    ],
+)
+@pytest.mark.parametrize("kind", ["text", "later text", "refusal"])
+def test_a_line_of_an_answer_that_looks_like_the_heading_of_a_turn_is_escaped(fake, kind):
+    said = f"Before.\n\n{fake}\n\nafter"
+    parts = {
+        "text": (TextPart(text=said),),
+        "later text": (TextPart(text="First."), TextPart(text=said)),
+        "refusal": (RefusalPart(text=said),),
+    }[kind]
+    asked = prompt("q")
+    text = to_markdown(Session(header=header("t"), messages=(asked, answer(*parts, parent=asked))))
+    shown = re.findall(r"^ {0,3}#+[ \t].* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*$", text, re.MULTILINE)
+    assert shown == ["## You · 2026-11-20 08:00:00 UTC", "## qwen3-8b · 2026-11-20 08:00:00 UTC"]
+    assert headings(text) == [heading.removeprefix("## ") for heading in shown]
+    assert said not in text
+    assert from_markdown(text).messages[1].parts == parts
+
+
+def test_nothing_is_unescaped_in_an_export_from_before_lines_were_escaped():
+    said = "\\## You · 2026-11-21 00:48:37 UTC"
+    text = to_markdown(session("q", "Lettuce.")).replace("Lettuce.", said)
+    assert texts(from_markdown(text)) == ["q", said]
+
+
+def test_only_lines_that_look_like_headings_of_turns_are_escaped():
+    said = "## You\n\n# Notes · 2026\n\n    ## You · 2026-11-21 00:48:37 UTC"
+    assert said in to_markdown(session("q", said))
 
 
 def test_an_export_inside_an_export_is_only_text():
@@ -129,6 +177,9 @@ text_of_any_kind = st.lists(
             "-->",
             "<!--",
             "## You",
+            " · 2026-11-20 08:00:00 UTC",
+            "\\",
+            "\n---\n",
             "> ",
             " ",
             "x",
@@ -235,3 +286,30 @@ def test_a_system_prompt_has_a_heading_of_its_own():
 def test_other_markdown_is_refused(text):
     with pytest.raises(FileRefused, match="no Markdown that lmchat exported"):
         from_markdown(text)
+
+
+ID = "0123456789abcdef"
+MANY = 150_000
+
+
+def of_each_other():
+    """Yield words each of which is made of the one before; after some tens of thousands they come again."""
+    word = ID
+    while True:
+        yield (word := hashlib.sha256(word.encode()).hexdigest()[:8])
+
+
+def counted():
+    """Yield words as the export makes them."""
+    yield next(of_each_other())
+    for number in range(1, MANY + 1):
+        yield hashlib.sha256(f"{number} {ID}".encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize("words", [of_each_other, counted])
+def test_a_text_that_holds_the_words_which_could_frame_it_is_exported_and_comes_back(words):
+    """Whoever gives away a session knows its id, so can tell the words; a look for each would take hours."""
+    text = "\n".join(f"<!-- {word} x -->" for word in islice(words(), MANY))
+    talk = session(text)
+    exported = to_markdown(replace(talk, header=replace(talk.header, session_id=ID)))
+    assert texts(from_markdown(exported)) == [text]

@@ -10,7 +10,8 @@ from lmchat.domain.message import AnswerState, Role, new_id, now
 from lmchat.domain.server import Product, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.formats.json_format import from_json, to_json
+from lmchat.formats.json_format import to_json
+from lmchat.formats.reading import read as read_file
 from lmchat.services.asking import CONTINUE, HowToAsk
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
@@ -173,4 +174,4 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
     assert last.whole.ttft_ms == before.begun_ttft_ms is not None
     assert last.whole.reasoning_ms == before.begun_reasoning_ms is not None
     assert last.whole.finish_reason == "stop"
-    assert from_json(to_json(session)).messages[-1].receipt == last
+    assert read_file(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
