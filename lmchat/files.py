@@ -91,6 +91,18 @@ def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
+def begin_log(path: Path) -> int:
+    """Return the descriptor of a new log, open for appending; the log of the run before is kept beside it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    ensure_folder(path.parent)
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.1"))
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
 def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
     """Write a file that must not be there yet, or replace it where that is wanted.
 

@@ -9,7 +9,6 @@ import pytest
 from lmchat.engine.download import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.files import environment_for_others, find_program
-from lmchat.machine.processes import port_holders
 from lmchat.terminal.checks import terminal_findings
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.editor import edit_text, page_text
@@ -41,14 +40,6 @@ def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkey
     monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
     with pytest.raises(EngineUnavailable, match="Neither pip nor uv"):
         find_installer({"PATH": path})
-
-
-@pytest.mark.parametrize("path", RELATIVE)
-def test_no_lsof_of_the_current_folder_is_run(in_a_strange_folder, monkeypatch, path):
-    monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setenv("PATH", path)
-    port_holders({1}, proc=in_a_strange_folder)
-    assert not (in_a_strange_folder / "trace").exists()
 
 
 @pytest.mark.parametrize("path", RELATIVE)

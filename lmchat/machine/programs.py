@@ -1,19 +1,16 @@
-"""Which model servers are installed here, whether they run or not: programs on PATH and folders of data.
+"""Model servers of this machine: which are installed, and how one is started as a process of its own.
 
-`installed_products(environ, home, lm_studio)` is what others call. It reads names of files only: nothing is
-started, nothing is opened. It touches the disk, so it is called in a thread.
+Everything here touches the disk or starts processes, so it is called in a thread where it is not async.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,20 +20,28 @@ from msgspec import Struct
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
-from lmchat.files import environment_for_others
+from lmchat.files import begin_log, environment_for_others
+from lmchat.watchdog import watched
+
+END_S = 4.0
+"""How long the end of a program is waited for; more than the watchdog gives it."""
+_POLL_S = 0.05
+_LOG_BYTES = 4_000_000
+_TAIL_BYTES = 4096
+_TRIED_PORTS = 32
+_SIGNALLED = 128
 
 
 class _Known(Struct, frozen=True, kw_only=True):
     """Where a product leaves traces."""
 
     product: Product
-    """Which."""
     programs: tuple[str, ...] = ()
     """Names on PATH, best first."""
     folders: tuple[str, ...] = ()
     """Below the home folder, or absolute."""
     start: tuple[str, ...] = ()
-    """What follows the program's path to start its server; empty where more must be known."""
+    """Arguments that start its server; empty where the user has to choose more."""
     start_words: str = ""
     """How a person starts it."""
     start_words_app: str = ""
@@ -83,15 +88,62 @@ _KNOWN = (
 """In the order in which servers are looked for."""
 
 
+class StartedProgram:
+    """A server that was started, and may have ended since."""
+
+    def __init__(self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path) -> None:
+        self._process = process
+        self._is_tied = start.lifetime is Lifetime.TIED
+        self.log_file = log_file
+
+    @property
+    def pid(self) -> int:
+        """The process, or the watchdog of a server that ends with lmchat."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, 128 + N after signal N; None while it runs."""
+        code = self._process.poll()
+        if code is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        return _SIGNALLED - code if code is not None and code < 0 else code
+
+    async def last_line(self) -> str:
+        """Return the last line of its output."""
+        return await asyncio.to_thread(_last_line, self.log_file)
+
+    async def end(self) -> None:
+        """End it with what it started; what ignores that is killed, by the watchdog where there is one."""
+        self._signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                while self.exit_code is None:  # noqa: ASYNC110 - the system has no event for it
+                    await asyncio.sleep(_POLL_S)
+        if self.exit_code is None and not self._is_tied:
+            self._signal(signal.SIGKILL)
+            await asyncio.to_thread(self._process.wait)
+
+    async def let_go(self) -> None:
+        """End it if it is to end with lmchat."""
+        if self._is_tied:
+            await self.end()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)  # it leads a session of its own
+
+
 def installed_products(
     environ: Mapping[str, str], home: Path | None, lm_studio: Path | None
 ) -> tuple[Installed, ...]:
-    """Return what is installed, in the order in which servers are looked for.
+    """Return what is installed, in the order in which servers are looked for; only names of files are read.
 
     Args:
         environ: For `PATH`.
         home: The user's folder; None where there is none.
-        lm_studio: LM Studio's own folder, which the user may have moved; its program stands in it, too.
+        lm_studio: LM Studio's own folder, which the user may have moved and which holds its program.
     """
     found = []
     for known in _KNOWN:
@@ -112,6 +164,21 @@ def installed_products(
     return tuple(found)
 
 
+async def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
+    """Run the command of a start, away from the terminal, with its output in a file.
+
+    Raises:
+        LMChatError: it cannot be run, or the log cannot be written.
+    """
+    process = await asyncio.to_thread(_run, start, log_file, environ)
+    return StartedProgram(process, start, log_file)
+
+
+async def free_port(first: int) -> int:
+    """Return the first port from this one on at which nobody listens; the first itself if none is free."""
+    return await asyncio.to_thread(_free_port, first)
+
+
 def _program(names: Iterable[str], environ: Mapping[str, str], own: Path | None) -> str:
     places = environ.get("PATH") or os.defpath
     if own is not None:
@@ -123,100 +190,13 @@ def _folder(names: Iterable[str], home: Path | None, own: Path | None) -> str:
     roots = [own] if own is not None else []
     roots += [Path(name) for name in names if Path(name).is_absolute()]
     roots += [home / name for name in names if home is not None]
-    return next((str(root) for root in roots if _is_folder(root)), "")
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a folder above it may not be entered
-        return False
-
-
-KEEPER = Path(__file__).with_name("keeper.py")
-END_S = 4.0
-"""How long the end of a program is waited for; more than the keeper gives what it keeps."""
-_LOOK_S = 0.05
-_HEAD_BYTES = 65_536
-_TRIED_PORTS = 32
-_TELLING = re.compile(r"\b(error|fatal|failed|cannot|can't|unable|denied|not found|no such)\b", re.IGNORECASE)
-_SIGNALLED = 128
-
-
-class StartedProgram:
-    """A program that was started, and may have ended since."""
-
-    def __init__(self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path) -> None:
-        self._process = process
-        self._is_kept = start.lifetime is Lifetime.TIED
-        self.log_file = log_file
-        """What it writes."""
-
-    @property
-    def pid(self) -> int:
-        """Its process; of one that ends with lmchat, the process that sees to that."""
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """What it ended with, above 128 the number of a signal; None while it runs."""
-        code = self._process.poll()
-        if code is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-        return _SIGNALLED - code if code is not None and code < 0 else code
-
-    async def telling_line(self) -> str:
-        """Return the line of its output that tells why it ended: the first with an error, else the first."""
-        return await asyncio.to_thread(_telling_line, self.log_file)
-
-    async def end(self) -> None:
-        """End it and what it started; the keeper goes on by itself to end one that takes its time."""
-        self._ask_to_end()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_S):
-                while self.exit_code is None:  # noqa: ASYNC110 - nothing tells it on every system
-                    await asyncio.sleep(_LOOK_S)
-        if self.exit_code is None and not self._is_kept:
-            self._signal(signal.SIGKILL)
-            await asyncio.to_thread(self._process.wait)
-
-    async def let_go(self) -> None:
-        """End what is to end with lmchat; leave the rest alone."""
-        if self._is_kept:
-            await self.end()
-
-    def _ask_to_end(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        else:
-            self._signal(signal.SIGTERM)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)  # it leads a session of its own
-
-
-async def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
-    """Run the command of a start, away from the terminal; the log of an earlier run is put aside.
-
-    Raises:
-        LMChatError: it cannot be run, or the log not be written.
-    """
-    process = await asyncio.to_thread(_run, start, log_file, environ)
-    return StartedProgram(process, start, log_file)
-
-
-async def free_port(first: int) -> int:
-    """Return the first port from this one on at which nobody listens; the first itself where none is free."""
-    return await asyncio.to_thread(_free_port, first)
+    return next((str(root) for root in roots if os.path.isdir(root)), "")  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
 
 
 def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    is_kept = start.lifetime is Lifetime.TIED
-    keeper = (sys.executable, "-I", "-S", str(KEEPER)) if is_kept else ()
+    is_tied = start.lifetime is Lifetime.TIED
     try:
-        log = _new_log(log_file)
+        log = begin_log(log_file)
     except OSError as error:
         raise LMChatError(
             f"The log {log_file} cannot be written: {error.strerror or error}.",
@@ -224,9 +204,9 @@ def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subp
             kind="program",
         ) from error
     try:
-        return subprocess.Popen(  # noqa: S603 - a list and no shell; the user has said yes to it
-            [*keeper, *start.argv],
-            stdin=subprocess.PIPE if is_kept else subprocess.DEVNULL,
+        return subprocess.Popen(  # noqa: S603 - a list and no shell; the user has agreed to it
+            watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv,
+            stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment_for_others(environ),
@@ -240,21 +220,14 @@ def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subp
         os.close(log)
 
 
-def _new_log(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.exists():
-        path.replace(path.with_name(f"{path.name}.1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _telling_line(path: Path) -> str:
+def _last_line(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            text = file.read(_HEAD_BYTES).decode("utf-8", "replace")
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if _TELLING.search(line)), lines[0] if lines else "")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _free_port(first: int) -> int:

@@ -27,32 +27,17 @@ _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
 
 class Program(Protocol):
-    """A program that was started."""
+    """A started program, as `lmchat.machine` has it."""
 
     log_file: Path
-    """What it writes."""
 
     @property
-    def pid(self) -> int:
-        """Its process."""
-        ...
-
+    def pid(self) -> int: ...
     @property
-    def exit_code(self) -> int | None:
-        """What it ended with, above 128 the number of a signal; None while it runs."""
-        ...
-
-    async def telling_line(self) -> str:
-        """Return the line of its output that tells why it ended."""
-        ...
-
-    async def end(self) -> None:
-        """End it."""
-        ...
-
-    async def let_go(self) -> None:
-        """End it if it is to end with lmchat."""
-        ...
+    def exit_code(self) -> int | None: ...
+    async def last_line(self) -> str: ...
+    async def end(self) -> None: ...
+    async def let_go(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +156,7 @@ def is_startable(candidate: Candidate) -> bool:
 
 
 async def _failure(run: Run, code: int) -> LMChatError:
-    line = safe_line(await run.program.telling_line(), limit=_LINE_CHARS).rstrip(".")
+    line = safe_line(await run.program.last_line(), limit=_LINE_CHARS).rstrip(".")
     how = f"was ended by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"ended with exit code {code}"
     return LMChatError(
         f"{safe_line(run.start.short)} {how}{f': {line}' if line else ''}.",

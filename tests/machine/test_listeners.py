@@ -1,20 +1,16 @@
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
+import psutil
 import pytest
 
-from lmchat.machine.processes import port_holders, read_lsof, tool_to_see
+from lmchat.machine.processes import port_holders, tool_to_see
 from tests.support.start_desk import listener
-
-on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-TCP_HEAD = (
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104 - bound to on purpose
@@ -61,46 +57,46 @@ def test_what_an_interpreter_runs_is_told_and_its_arguments_are_not(tmp_path):
     assert "secret" not in repr(holder)
 
 
-def proc_with(folder: Path, line: str) -> Path:
-    (folder / "net").mkdir()
-    (folder / "net" / "tcp").write_text(TCP_HEAD + line)
-    return folder
+class Connection:
+    status = psutil.CONN_LISTEN
+
+    def __init__(self, port, pid=None, address="127.0.0.1"):
+        self.laddr, self.pid = (address, port), pid
 
 
-@on_linux
-def test_a_socket_of_another_user_is_told_by_its_user_where_the_process_cannot_be_seen(tmp_path):
-    line = "   0: 0100007F:04D2 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1\n"
-    holder = port_holders({1234}, proc=proc_with(tmp_path, line))[1234]
-    assert (holder.pid, holder.program, holder.user) == (None, "", "root")
-    assert "user root" in holder.words
+def test_a_process_that_may_not_be_seen_is_told_by_its_user(monkeypatch):
+    with listener() as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(psutil, "net_connections", lambda _: [Connection(port)])
+        holder = port_holders({port})[port]
+    assert (holder.pid, holder.program) == (None, "")
+    assert f"user {getpass.getuser()}" in holder.words
 
 
-@on_linux
-@pytest.mark.parametrize(
-    "line", ["", "garbage\n", "0: zz:zz 0:0 0A\n", "\x00\n", "0: 0100007F:04D2 0:0 0A 0 0 0 x 0 7\n"]
-)
-def test_a_table_of_the_kernel_that_cannot_be_read_costs_the_answer_alone(tmp_path, line):
-    assert port_holders({1234}, proc=proc_with(tmp_path, line)) == {}
+def test_all_addresses_of_a_port_are_told_and_the_process_that_is_seen(monkeypatch):
+    rows = [Connection(1337), Connection(1337, os.getpid(), "::1"), Connection(1337)]
+    monkeypatch.setattr(psutil, "net_connections", lambda _: rows)
+    holder = port_holders({1337, 1234})[1337]
+    assert (holder.pid, holder.addresses) == (os.getpid(), ("127.0.0.1", "::1"))
 
 
-def test_what_lsof_prints_is_read():
-    lines = [
-        "p42",
-        "cLM Studio",
-        "u0",
-        "f7",
-        "n127.0.0.1:1234",
-        "f8",
-        "n[::1]:1234",
-        "p9",
-        "cjan",
-        "f1",
-        "n*:1337",
-    ]
-    holders = read_lsof([*lines, "nodd", ""])
-    assert (holders[1234].program, holders[1234].pid) == ("LM Studio", 42)
-    assert holders[1234].addresses == ("127.0.0.1", "::1")
-    assert (holders[1337].program, holders[1337].addresses) == ("jan", ("0.0.0.0",))  # noqa: S104 - read only
+def test_where_only_root_sees_all_processes_those_of_the_user_are_looked_at(monkeypatch):
+    def denied(_):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", denied)
+    with listener() as server:
+        port = server.getsockname()[1]
+        assert port_holders({port})[port].pid == os.getpid()
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError, psutil.Error])
+def test_a_table_of_the_kernel_that_cannot_be_read_costs_the_answer_alone(monkeypatch, error):
+    def breaks(_):
+        raise error
+
+    monkeypatch.setattr(psutil, "net_connections", breaks)
+    assert port_holders({1234}) == {}
 
 
 def test_the_command_that_sees_more_names_the_port():

@@ -28,7 +28,7 @@ class Program:
     def __init__(self, line=""):
         self.exit_code, self.line, self.ends, self.let = None, line, 0, 0
 
-    async def telling_line(self):
+    async def last_line(self):
         return self.line
 
     async def end(self):

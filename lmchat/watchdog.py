@@ -1,0 +1,116 @@
+"""Watchdog: run a command that ends when its parent does, however the parent ends.
+
+`watched` returns the command line. This file is then run as a script of its own, without lmchat. The parent
+holds its standard input open; the end of that pipe is noticed on every system, even while the command itself
+could notice nothing, as a server does not that loads a model. The command is then ended with all that it has
+started, as it is on SIGTERM. The exit code is that of the command, in the way of shells.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+_GRACE_S = 0.5
+"""How long programs that the command has started may outlive it, once it was to end."""
+_POLL_S = 0.02
+_LOG_POLL_S = 1.0
+_CANNOT_RUN = 126
+_SIGNALLED = 128
+
+
+def watched(
+    argv: Sequence[str], *, patience_s: float = 3.0, log_bytes: int = 0, has_input: bool = False
+) -> list[str]:
+    """Return the command line that runs a command under the watchdog.
+
+    Args:
+        argv: The command.
+        patience_s: How long it may take to end before it is killed.
+        log_bytes: Size at which the file that is its standard error is emptied; 0: never.
+        has_input: Whether it gets the first line that the parent writes; else it has no input.
+    """
+    options = (str(patience_s), str(log_bytes), str(int(has_input)))
+    return [sys.executable, "-I", "-S", __file__, *options, *argv]
+
+
+def signal_of(exit_code: int) -> int:
+    """Return the number of the signal that ended a command, 0 if it ended by itself."""
+    return max(0, exit_code - _SIGNALLED)
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    patience_s, log_bytes, has_input, *argv = sys.argv[1:]
+    line = sys.stdin.buffer.readline() if has_input == "1" else b""
+    is_ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
+    try:
+        command = subprocess.Popen(  # noqa: S603 - the user has agreed to it
+            argv, stdin=subprocess.PIPE if line else subprocess.DEVNULL, process_group=0
+        )
+    except OSError as error:
+        sys.stderr.write(f"{argv[0]}: {error.strerror or error}\n")
+        return _CANNOT_RUN
+    os.dup2(2, 1)  # whoever reads what the command prints is to see its end
+    for work in (
+        lambda: _await_parent(is_ending),
+        lambda: _end(command.pid, is_ending, float(patience_s)),
+        lambda: _bound_log(int(log_bytes)),
+    ):
+        threading.Thread(target=work, daemon=True).start()
+    if command.stdin is not None:
+        with suppress(BrokenPipeError), command.stdin:
+            command.stdin.write(line)
+    code = command.wait()
+    if is_ending.is_set():
+        _end_rest(command.pid)
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def _await_parent(is_ending: threading.Event) -> None:
+    while os.read(0, 1024):
+        pass
+    is_ending.set()
+
+
+def _end(group: int, is_ending: threading.Event, patience_s: float) -> None:
+    is_ending.wait()
+    _signal(group, signal.SIGTERM)
+    time.sleep(patience_s)
+    _signal(group, signal.SIGKILL)
+
+
+def _end_rest(group: int) -> None:
+    """End what has outlived the command: it may hold a model in memory."""
+    until_s = time.monotonic() + _GRACE_S
+    while time.monotonic() < until_s and _signal(group, 0):
+        time.sleep(_POLL_S)
+    _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Signal a process group; return whether it still exists."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _bound_log(log_bytes: int) -> None:
+    """Empty a log that has grown too long; it is open for appending, so writing goes on at its start."""
+    while log_bytes:
+        time.sleep(_LOG_POLL_S)
+        if os.fstat(2).st_size > log_bytes:
+            os.ftruncate(2, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
