@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.cli.commands import Options
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
 from lmchat.cli.output import Output, SafeStream, failure_detail
 from lmchat.cli.target import find_target
@@ -34,11 +33,10 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
 from lmchat.domain.request import AnyText
-from lmchat.domain.request import Output as Wish
 from lmchat.domain.server import is_other_model
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
-from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk
+from lmchat.services.asking import AnswerBegun, ConversationEvent
 from lmchat.services.conversation import Conversation
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.fences import code_blocks
@@ -46,77 +44,51 @@ from lmchat.structured.wanted import second
 from lmchat.text import safe_line
 
 MAX_FILE_BYTES = 1 << 20
+_SHORT_ID = 8
+_KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
+_SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """What was taken out of an answer."""
+    """A value taken out of an answer, or the reason why there is none."""
 
     value: Any = None
-    """It; also JSON's `null` is one."""
+    """Also JSON's `null` is one."""
     has_value: bool = False
     """Whether there is one."""
     error: LMChatError | None = None
     """Why there is none, where the answer itself is whole."""
 
 
-class Form(ABC):
-    """One form of answers."""
-
-    name: str
-    """What it is called in JSON."""
-    output: Wish
-    """What a server is asked for."""
-
-    @abstractmethod
-    async def take(self, answer: ChatMessage) -> Any:
-        """Take it out of a whole answer.
-
-        Raises:
-            LMChatError: it is not in there.
-        """
-
-    def rest(self, answer: ChatMessage) -> Taken:  # noqa: ARG002 - for those that override it
-        """Take out of an answer that broke off what is of use."""
-        return Taken()
-
-    def repair(self, error: LMChatError) -> str:  # noqa: ARG002 - for those that override it
-        """Return what to say to a model whose answer lacks it; empty where that would not help."""
-        return ""
-
-    @abstractmethod
-    def show(self, value: Any, output: Output) -> None:
-        """Print it alone."""
-
-
-class CodeForm(Form):
-    """The code that stands between fences."""
+class CodeForm:
+    """The code between fences (`--code`)."""
 
     name = "code"
     output = AnyText()
 
-    async def take(self, answer: ChatMessage) -> str:
-        """Join the blocks by an empty line."""
-        code = "\n\n".join(code_blocks(answer.text))
-        if not code:
-            raise LMChatError(
-                "The answer has no code between fences.",
-                kind="no_code",
-                hint="Ask for code, or leave out --code to see the answer.",
-            )
-        return code
+    async def take(self, answer: ChatMessage) -> Taken:
+        """Join the blocks of an answer with empty lines."""
+        if answer.state is not AnswerState.COMPLETE or code_blocks(answer.text):
+            return self.rest(answer)
+        hint = "Ask for code, or leave out --code to see the answer."
+        return Taken(error=LMChatError("The answer has no code between fences.", kind="no_code", hint=hint))
 
     def rest(self, answer: ChatMessage) -> Taken:
-        """What came of the code is as good as what came of an answer."""
+        """Take what came of the code: it is as good as what came of an answer."""
         code = "\n\n".join(code_blocks(answer.text))
-        return Taken(value=code, has_value=True) if code else Taken()
+        return Taken(value=code, has_value=bool(code)) if code else Taken()
+
+    def repair(self, error: LMChatError) -> str:  # noqa: ARG002 - as a value's
+        """Return nothing: asking again would not help."""
+        return ""
 
     def show(self, value: str, output: Output) -> None:
-        """Print it as text."""
+        """Print the code alone."""
         output.text(value)
 
 
-class ValueForm(Form):
-    """The JSON value that fits a schema."""
+class ValueForm:
+    """The JSON value that fits a schema (`--schema`)."""
 
     name = "value"
 
@@ -126,65 +98,134 @@ class ValueForm(Form):
         self._wanted = WantedValue(schema, name=name)
         self.output = self._wanted.output
 
-    async def take(self, answer: ChatMessage) -> Any:
-        """Find it, and hold it against the schema."""
-        return await self._wanted.value_in(
-            answer.text,
-            thought=answer.reasoning,
-            finish_reason=answer.receipt.finish_reason if answer.receipt else "",
-            is_refusal=bool(answer.refusal),
-        )
+    async def take(self, answer: ChatMessage) -> Taken:
+        """Find the value in an answer, and check it."""
+        if answer.state is not AnswerState.COMPLETE:
+            return Taken()
+        try:
+            value = await self._wanted.value_in(
+                answer.text,
+                thought=answer.reasoning,
+                finish_reason=answer.receipt.finish_reason if answer.receipt else "",
+                is_refusal=bool(answer.refusal),
+            )
+        except LMChatError as error:
+            return Taken(error=error)
+        return Taken(value=value, has_value=True)
+
+    def rest(self, answer: ChatMessage) -> Taken:  # noqa: ARG002 - as of code
+        """Return nothing: half a value is none."""
+        return Taken()
 
     def repair(self, error: LMChatError) -> str:
-        """Say what does not fit."""
+        """Return what to say to a model whose answer does not fit; empty where that would not help."""
         return self._wanted.repair(error) if isinstance(error, AnswerUnfit) else ""
 
     def show(self, value: Any, output: Output) -> None:
-        """Print it as JSON."""
+        """Print the value alone."""
         output.document(value)
 
 
-def form_of(options: Options) -> Form | None:
-    """Return what of an answer is wanted; None: all of it.
-
-    Raises:
-        WrongUse, FileRefused, RequestInvalid: that cannot be had.
-    """
-    if options.schema is None:
-        return CodeForm() if options.code else None
-    if options.code:
-        raise WrongUse(
-            "--schema and --code each want something else of the answer.", hint="Give one of them."
-        )
-    path = path_of(options.schema)
-    return ValueForm(_schema_in(options.schema), path.stem)
+Form = CodeForm | ValueForm
+"""What is wanted of an answer, where that is not all of it."""
 
 
-def _schema_in(name: str) -> object:
-    from lmchat.structured.json_text import UnfitError, strict_json
-
-    try:
-        text = read_plain(path_of(name), limit=MAX_FILE_BYTES, may_stream=True).decode("utf-8-sig")
-        return strict_json(text)
-    except OSError as error:
-        raise WrongUse(f"The schema {name} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError:
-        raise WrongUse(f"The schema {name} is no text in UTF-8.") from None
-    except json.JSONDecodeError as error:
-        why = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise WrongUse(f"The schema {name} is no JSON: {why}.") from None
-    except UnfitError as error:
-        raise WrongUse(f"The schema {name} cannot be used: {error}.") from None
+def ask(context: Context) -> Coroutine[None, None, int]:
+    """Ask, print the answer while it arrives, and return how that went."""
+    form = _form(context.options)
+    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
+    return _ask(context, _prompt(context), form)
 
 
-_NOTHING = Taken()
-_SHORT_ID = 8
-_KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
-_SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
+async def _ask(context: Context, prompt: str, form: Form | None) -> int:
+    options = context.options
+    is_kept = options.resume is not None if options.save is None else options.save
+    is_kept = is_kept and not options.temporary
+    async with open_world(context, is_kept=is_kept) as world:
+        sessions = OpenSessions(chat=world.settings.chat, backend=world.backend, store=world.store)
+        if options.resume is not None:
+            opened = await sessions.open(await world.store.find(options.resume))
+            if options.system is not None:
+                await opened.conversation.set_system_prompt(options.system)
+        settings = await _settings(context, world)
+        sessions.target = await find_target(world.backend, settings, world.remembered, context.output.note)
+        error = await _Asking(context.output, sessions, form, is_kept=is_kept).ask(prompt)
+    if error is None:
+        return 0
+    context.output.failure(error)
+    return error.exit_code
+
+
+async def _settings(context: Context, world: World) -> Settings:
+    if not context.is_local:
+        return world.settings
+    from lmchat.cli.local import serve
+
+    return await serve(context, world)
+
+
+class _Asking:
+    """One question: the turn, a second one where the answer does not fit, and how it ended."""
+
+    def __init__(self, output: Output, sessions: OpenSessions, form: Form | None, *, is_kept: bool) -> None:
+        self._sessions = sessions
+        self._conversation: Conversation = sessions.shown.conversation
+        self._printer = Printer(output, form)
+        self._form = form
+        self._is_kept = is_kept
+
+    async def ask(self, prompt: str) -> LMChatError | None:
+        """Print the answer; cut short by a signal, print what came and let the signal go on."""
+        try:
+            taken = await self._turn(prompt)
+            if taken.error is not None and self._form and (again := self._form.repair(taken.error)):
+                self._printer.tell_repair(taken.error)
+                taken = await self._turn(again)
+                if isinstance(taken.error, AnswerUnfit):
+                    taken = Taken(error=second(taken.error))
+        except asyncio.CancelledError:
+            if self._conversation.turn is not None:
+                self._end(self._form.rest(self._conversation.messages[-1]) if self._form else Taken())
+            raise
+        return self._end(taken)
+
+    async def _turn(self, prompt: str) -> Taken:
+        how = self._sessions.how_to_ask()
+        if self._form is not None:
+            how = replace(how, output=self._form.output)
+        async with aclosing(self._conversation.send(prompt, how)) as events:
+            async for event in events:
+                self._printer.show(event)
+        return Taken() if self._form is None else await self._form.take(self._conversation.messages[-1])
+
+    def _end(self, taken: Taken) -> LMChatError | None:
+        """Print how it ended and return what went wrong, if anything did."""
+        unsaved = self._sessions.save_queue.warning if self._is_kept else None
+        if self._conversation.sent is not None:  # less than at first, where the server found it too long
+            self._printer.tell_plan(self._conversation.sent)
+        is_saved = self._is_kept and unsaved is None
+        session_id = self._conversation.header.session_id if is_saved else None
+        answer = self._conversation.messages[-1]
+        error = self._failure(answer, session_id) or taken.error
+        self._printer.end(answer, session_id, taken, error)
+        return error or unsaved
+
+    def _failure(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
+        if answer.state is AnswerState.COMPLETE:
+            return None
+        if answer.failure is None:
+            return LMChatError("Stopped before the answer was complete.", kind="interrupted")
+        hint = answer.failure.hint
+        if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
+            hint = _KEPT.format(session_id[:_SHORT_ID]) if session_id else _SHOWN
+        error = LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
+        if self._conversation.error is not None:
+            error.exit_code = self._conversation.error.exit_code
+        return error
 
 
 class Printer:
-    """Prints the events of one turn."""
+    """Prints the events of one turn: text as it arrives, one object a line, or one object at the end."""
 
     def __init__(self, output: Output, form: Form | None = None) -> None:
         self._output = output
@@ -194,15 +235,20 @@ class Printer:
         self._thoughts: list[str] = []
         self._asked = ""
         self._left_out = 0
-        self.sent_tokens = 0
-        """Our estimate of what was sent."""
+        self._sent_tokens = 0
 
     def show(self, event: ConversationEvent) -> None:
         """Print an event, if there is anything to print about it."""
         match event:
-            case TextDelta() | RefusalDelta() | ReasoningDelta() | Rethought():
+            case TextDelta() | RefusalDelta():
                 self._is_stall_told = False
-                self._say(event)
+                self._piece(event.text)
+            case ReasoningDelta():
+                self._is_stall_told = False
+                self._thoughts.append(event.text)
+            case Rethought():
+                self._is_stall_told = False
+                self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case RequestAdapted(note=note):
@@ -227,14 +273,48 @@ class Printer:
             case _:
                 pass
 
-    def _say(self, event: TextDelta | RefusalDelta | ReasoningDelta | Rethought) -> None:
-        match event:
-            case ReasoningDelta(text=text):
-                self._thoughts.append(text)
-            case Rethought(is_thought=is_thought):
-                self._rethought(is_thought=is_thought)
-            case _:
-                self._piece(event.text)
+    def tell_plan(self, plan: ContextPlan) -> None:
+        """Say what is left out, unless that was said before."""
+        self._sent_tokens = plan.tokens
+        if plan.left_out > self._left_out:
+            self._left_out = plan.left_out
+            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
+
+    def tell_repair(self, error: LMChatError) -> None:
+        """Say that the model is asked once more."""
+        if self._output.is_lines:
+            self._output.document({"repair": error.message})
+        self._output.note(f"lmchat: {error.message} It is asked once more.")
+
+    def end(
+        self, answer: ChatMessage, session_id: str | None, taken: Taken, error: LMChatError | None
+    ) -> None:
+        """Print what remains at the end: the value that is wanted, the one object, the remarks."""
+        if self._output.is_lines:
+            if error is None:
+                self._end_lines(answer, taken)
+        elif self._output.is_json:
+            if answer.state is not AnswerState.FAILED:
+                value = answer_json(answer, session_id, self._sent_tokens)
+                value |= {} if self._form is None else {self._form.name: taken.value}
+                value |= {} if error is None else {"detail": failure_detail(error)}
+                self._output.document(value)
+        else:
+            self._stream.end()
+            if self._form is not None and taken.has_value:
+                self._form.show(taken.value, self._output)
+            if error is None:
+                self._remark(answer)
+
+    def _piece(self, text: str) -> None:
+        if self._output.is_lines:
+            self._output.document({"chunk": text})
+        elif self._is_streaming:
+            self._stream.write(text)
+
+    @property
+    def _is_streaming(self) -> bool:
+        return not self._output.is_json and self._form is None
 
     def _rethought(self, *, is_thought: bool) -> None:
         """Say that what is printed was thought, which no pipe takes back; or print what was taken for one."""
@@ -248,40 +328,6 @@ class Printer:
             self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
         self._thoughts.clear()
 
-    def tell_plan(self, plan: ContextPlan) -> None:
-        """Say what is left out, unless that was said before."""
-        self.sent_tokens = plan.tokens
-        if plan.left_out > self._left_out:
-            self._left_out = plan.left_out
-            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
-
-    def tell_repair(self, error: LMChatError) -> None:
-        """Say that the model is asked once more."""
-        if self._output.is_lines:
-            self._output.document({"repair": error.message})
-        self._output.note(f"lmchat: {error.message} It is asked once more.")
-
-    def end(self, answer: ChatMessage, session_id: str | None, taken: Taken = _NOTHING) -> LMChatError | None:
-        """Print how it ended and return what went wrong, if anything did."""
-        error = _error(answer, session_id) or taken.error
-        if self._output.is_lines:
-            if error is None:
-                self._end_lines(answer, taken)
-        elif not self._output.is_json:
-            self._stream.end()
-            if self._form is not None and taken.has_value:
-                self._form.show(taken.value, self._output)
-            if error is None:
-                self._tell_refusal(answer)
-                self._tell_calls(answer)
-                self._tell_limit(answer)
-        elif answer.state is not AnswerState.FAILED:
-            value = answer_json(answer, session_id, self.sent_tokens)
-            if self._form is not None:
-                value[self._form.name] = taken.value
-            self._output.document(value if error is None else value | {"detail": failure_detail(error)})
-        return error
-
     def _end_lines(self, answer: ChatMessage, taken: Taken) -> None:
         for call in _calls(answer):
             self._output.document({"tool_call": call})
@@ -289,35 +335,19 @@ class Printer:
             self._output.document({"refused": True})
         self._output.document({"done": True} | ({} if self._form is None else {self._form.name: taken.value}))
 
-    @property
-    def _is_streaming(self) -> bool:
-        """Whether text is printed while it arrives."""
-        return not self._output.is_json and self._form is None
-
-    def _tell_refusal(self, answer: ChatMessage) -> None:
+    def _remark(self, answer: ChatMessage) -> None:
         if answer.refusal:
             self._output.note("lmchat: the model refused.")
-
-    def _tell_calls(self, answer: ChatMessage) -> None:
-        """Say what tools the model asks for: an answer that is nothing else would look like none."""
-        for call in answer.tool_calls:
+        for call in answer.tool_calls:  # an answer that is nothing else would look like none
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
             self._output.note(f"lmchat: the model asks for a tool, which is not run: {name}({arguments})")
-
-    def _tell_limit(self, answer: ChatMessage) -> None:
-        """Say that the window is full; who set `max_tokens` wanted no more than that."""
+        # of a full window only: who set `max_tokens` wanted no more than that
         if answer.receipt is not None and answer.receipt.limit is Limit.CONTEXT:
             self._output.note(f"lmchat: the answer is cut short: {answer.receipt.limit}.")
 
-    def _piece(self, text: str) -> None:
-        if self._output.is_lines:
-            self._output.document({"chunk": text})
-        elif self._is_streaming:
-            self._stream.write(text)
-
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return what scripts get of an answer."""
+    """Return the object of `--json`; `sent_tokens` is our estimate, for servers that count nothing."""
     receipt = answer.receipt or Receipt()
     prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
     completion_tokens = receipt.completion_tokens or 0
@@ -351,140 +381,48 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     ]
 
 
-def _error(answer: ChatMessage, session_id: str | None) -> LMChatError | None:
-    if answer.state is AnswerState.COMPLETE:
-        return None
-    if answer.failure is None:
-        return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-    hint = answer.failure.hint
-    if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
-        hint = _KEPT.format(session_id[:_SHORT_ID]) if session_id else _SHOWN
-    return LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-_WRONG_USE = ("bad_request", "not_allowed")
-
-
-def ask(parts: Parts) -> Coroutine[None, None, int]:
-    """Ask, print the answer while it arrives, and return how that went."""
-    form = form_of(parts.options)
-    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _ask(parts, _prompt(parts), form)
-
-
-async def _ask(parts: Parts, prompt: str, form: Form | None) -> int:
-    async with open_world(parts, is_kept=_is_kept(parts)) as world:
-        open_sessions = OpenSessions(chat=world.settings.chat, backend=world.backend, store=world.store)
-        await _open_session(parts, world, open_sessions)
-        settings = await _settings(parts, world)
-        open_sessions.target = await find_target(world.backend, settings, world.remembered, parts.output.note)
-        error = await _answered(parts, open_sessions, prompt, form)
-    if error is not None:
-        parts.output.failure(error)
-        return 2 if error.kind in _WRONG_USE else 1
-    return 0
-
-
-async def _settings(parts: Parts, world: World) -> Settings:
-    if not parts.is_local:
-        return world.settings
-    from lmchat.cli.local import serve
-
-    return await serve(parts, world)
-
-
-async def _answered(
-    parts: Parts, open_sessions: OpenSessions, prompt: str, form: Form | None
-) -> LMChatError | None:
-    """Print the answer; cut short by a signal, print what came and let the signal go on."""
-    conversation = open_sessions.shown.conversation
-    printer = Printer(parts.output, form)
-    how = open_sessions.how_to_ask()
-    try:
-        await _show(
-            printer, conversation.send(prompt, how if form is None else replace(how, output=form.output))
-        )
-        taken = await _taken(form, printer, conversation, how)
-    except asyncio.CancelledError:
-        if conversation.turn is not None:
-            _end(
-                parts,
-                open_sessions,
-                printer,
-                Taken() if form is None else form.rest(conversation.messages[-1]),
-            )
-        raise
-    return _end(parts, open_sessions, printer, taken)
-
-
-async def _show(printer: Printer, incoming: AsyncGenerator[ConversationEvent, None]) -> None:
-    async with aclosing(incoming) as events:
-        async for event in events:
-            printer.show(event)
-
-
-async def _taken(form: Form | None, printer: Printer, conversation: Conversation, how: HowToAsk) -> Taken:
-    """Take out of the answer what is wanted; where it is not in there, ask for it once more."""
-    if form is None:
-        return Taken()
-    try:
-        return await _take(form, conversation.messages[-1])
-    except LMChatError as error:
-        again = form.repair(error)
-        if not again:
-            return Taken(error=error)
-        printer.tell_repair(error)
-    await _show(printer, conversation.send(again, replace(how, output=form.output)))
-    try:
-        return await _take(form, conversation.messages[-1])
-    except LMChatError as error:
-        return Taken(error=second(error) if isinstance(error, AnswerUnfit) else error)
-
-
-async def _take(form: Form, answer: ChatMessage) -> Taken:
-    if answer.state is not AnswerState.COMPLETE:
-        return form.rest(answer)
-    return Taken(value=await form.take(answer), has_value=True)
-
-
-def _end(parts: Parts, open_sessions: OpenSessions, printer: Printer, taken: Taken) -> LMChatError | None:
-    conversation, unsaved = open_sessions.shown.conversation, open_sessions.save_queue.warning
-    is_saved = _is_kept(parts) and unsaved is None
-    if conversation.sent is not None:  # less than at first, where the server found it too long
-        printer.tell_plan(conversation.sent)
-    session_id = conversation.header.session_id if is_saved else None
-    error = printer.end(conversation.messages[-1], session_id, taken)
-    return error or (unsaved if _is_kept(parts) else None)
-
-
-async def _open_session(parts: Parts, world: World, open_sessions: OpenSessions) -> None:
-    """Go on with a session, where one is named; a new system prompt becomes part of it."""
-    options = parts.options
-    if options.resume is None:
-        return
-    opened = await open_sessions.open(await world.store.find(options.resume))
-    if options.system is not None:
-        await opened.conversation.set_system_prompt(options.system)
-
-
-def _is_kept(parts: Parts) -> bool:
-    """Whether prompt and answer are saved: if asked for, and in a session that is gone on with."""
-    options = parts.options
-    if options.temporary:
-        return False
-    return options.resume is not None if options.save is None else options.save
-
-
-def _prompt(parts: Parts) -> str:
+def _prompt(context: Context) -> str:
     """Return what to ask: the argument, and below it what comes through a pipe."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = read_pipe(sys.stdin.fileno()).decode("utf-8", "replace")
-    prompt = "\n\n".join(text for text in (parts.options.prompt, piped.rstrip("\n")) if text.strip())
+    prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
+
+
+def _form(options: Options) -> Form | None:
+    """Return what of an answer is wanted; None: all of it.
+
+    Raises:
+        WrongUse, FileRefused, RequestInvalid: that is not possible.
+    """
+    if options.schema is None:
+        return CodeForm() if options.code else None
+    if options.code:
+        raise WrongUse(
+            "--schema and --code each want something else of the answer.", hint="Give one of them."
+        )
+    return ValueForm(_schema_in(options.schema), path_of(options.schema).stem)
+
+
+def _schema_in(name: str) -> object:
+    from lmchat.structured.json_text import UnfitError, strict_json
+
+    try:
+        text = read_plain(path_of(name), limit=MAX_FILE_BYTES, may_stream=True).decode("utf-8-sig")
+        return strict_json(text)
+    except OSError as error:
+        raise WrongUse(f"The schema {name} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError:
+        raise WrongUse(f"The schema {name} is no text in UTF-8.") from None
+    except json.JSONDecodeError as error:
+        why = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise WrongUse(f"The schema {name} is no JSON: {why}.") from None
+    except UnfitError as error:
+        raise WrongUse(f"The schema {name} cannot be used: {error}.") from None

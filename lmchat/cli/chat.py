@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.cli.context import Parts, keymap_problems
+from lmchat.cli.context import Context, keymap_problems
 from lmchat.cli.counters import metrics_kept
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
@@ -33,10 +33,10 @@ from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
 
 
 def make_outside(
-    settings: Settings, parts: Parts, backend: LateBackend, write: Callable[[str], bool]
+    settings: Settings, context: Context, backend: LateBackend, write: Callable[[str], bool]
 ) -> Outside:
     """Return what the screen may do to the rest of the world."""
-    ways = _Ways(settings, parts, backend, write)
+    ways = _Ways(settings, context, backend, write)
     return Outside(
         copy=ways.copy,
         examination=ways.examination,
@@ -47,8 +47,8 @@ def make_outside(
         remember=ways.remember,
         keep_key=ways.keep_key,
         notification=ways.notification,
-        note_error=parts.note_error,
-        log_file=str(parts.paths.log_file),
+        note_error=context.note_error,
+        log_file=str(context.paths.log_file),
     )
 
 
@@ -56,16 +56,16 @@ class _Ways:
     """The ways to terminal, disk and other programs."""
 
     def __init__(
-        self, settings: Settings, parts: Parts, backend: LateBackend, write: Callable[[str], bool]
+        self, settings: Settings, context: Context, backend: LateBackend, write: Callable[[str], bool]
     ) -> None:
-        self._settings, self._parts, self._backend, self._write = settings, parts, backend, write
+        self._settings, self._context, self._backend, self._write = settings, context, backend, write
 
     @cached_property
     def _clipboard(self) -> Any:
         from lmchat.terminal.clipboard import Clipboard
 
-        file = self._parts.paths.state_dir / "copied.txt"
-        return Clipboard(environ=self._parts.environ, write=self._write, file=file)
+        file = self._context.paths.state_dir / "copied.txt"
+        return Clipboard(environ=self._context.environ, write=self._write, file=file)
 
     async def copy(self, text: str) -> str:
         way = await self._clipboard.copy(text)
@@ -74,22 +74,22 @@ class _Ways:
     def examination(self) -> Any:
         from lmchat.cli.doctor import examination
 
-        return examination(self._parts, self._backend.ready, self._clipboard)
+        return examination(self._context, self._backend.ready, self._clipboard)
 
     async def edit(self, text: str) -> str:
         from lmchat.terminal.editor import edit_text
 
-        return await edit_text(text, environ=self._parts.environ)
+        return await edit_text(text, environ=self._context.environ)
 
     async def page(self, text: str) -> None:
         from lmchat.terminal.editor import page_text
 
-        await page_text(text, environ=self._parts.environ)
+        await page_text(text, environ=self._context.environ)
 
     async def open_page(self, address: str) -> bool:
         from lmchat.terminal.desktop import open_page
 
-        return await open_page(address, environ=self._parts.environ)
+        return await open_page(address, environ=self._context.environ)
 
     async def read_text(self, path: str) -> str:
         from lmchat.storage.import_ import read_as_block
@@ -97,17 +97,17 @@ class _Ways:
         return await asyncio.to_thread(read_as_block, path)
 
     async def remember(self, remembered: Remembered) -> None:
-        await asyncio.to_thread(remembered_file.save, self._parts.paths.remembered_file, remembered)
+        await asyncio.to_thread(remembered_file.save, self._context.paths.remembered_file, remembered)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> str:
         from lmchat.cli.wiring import keys_of
 
-        return await asyncio.to_thread(keys_of(self._parts).keep, endpoint, key)
+        return await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
         from lmchat.terminal.desktop import notification
 
-        return notification(self._settings.ui.notify, words, self._parts.environ)
+        return notification(self._settings.ui.notify, words, self._context.environ)
 
 
 def write_export(path: Path, text: str, *, is_forced: bool = False) -> None:
@@ -121,23 +121,23 @@ def write_export(path: Path, text: str, *, is_forced: bool = False) -> None:
     write_new_file(path, text, is_forced=is_forced)
 
 
-def run_chat(settings: Settings, parts: Parts) -> int:
+def run_chat(settings: Settings, context: Context) -> int:
     """Run the screen until it is left; return the exit code."""
-    return asyncio.run(_run(settings, parts))
+    return asyncio.run(_run(settings, context))
 
 
-async def _run(settings: Settings, parts: Parts) -> int:
-    remembered, warning = remembered_file.load(parts.paths.remembered_file)
-    store = LateStore[Any](partial(_make_store, parts))
+async def _run(settings: Settings, context: Context) -> int:
+    remembered, warning = remembered_file.load(context.paths.remembered_file)
+    store = LateStore[Any](partial(_make_store, context))
     apps: list[LMChatApp] = []
     outside_write = partial(_write_to, apps)
-    workspace = make_workspace(settings, parts, store, remembered, outside_write)
+    workspace = make_workspace(settings, context, store, remembered, outside_write)
     starts: list[Any] = []
-    workspace.make_launcher = partial(_starts_of, parts, starts)
-    workspace.make_engine = partial(_make_engine, parts, workspace.backend)
-    workspace.is_local, workspace.local_model = parts.is_local, parts.local_model
+    workspace.make_launcher = partial(_starts_of, context, starts)
+    workspace.make_engine = partial(_make_engine, context, workspace.backend)
+    workspace.is_local, workspace.local_model = context.is_local, context.local_model
     workspace.warning = warning
-    workspace.notices += [one.sentence for one in keymap_problems(settings.keys, parts.config_file)]
+    workspace.notices += [one.sentence for one in keymap_problems(settings.keys, context.config_file)]
     app = LMChatApp(workspace)
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
@@ -153,13 +153,13 @@ async def _run(settings: Settings, parts: Parts) -> int:
         finally:
             await workspace.open_sessions.settle()
             await _let_go(starts)
-            _tell_unsaved(parts, workspace.open_sessions)
+            _tell_unsaved(context, workspace.open_sessions)
     if (error := failure_of(app)) is not None:
         raise error
     return app.return_code or 0
 
 
-def _tell_unsaved(parts: Parts, open_sessions: OpenSessions) -> None:
+def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
     """Say what is lost because it could not be written to the last; the screen that warned of it is gone."""
     titles = ", ".join(f"“{safe_line(one.title)}”" for one in open_sessions.unsaved())
     if titles:
@@ -169,21 +169,21 @@ def _tell_unsaved(parts: Parts, open_sessions: OpenSessions) -> None:
             else "."
         )
         with suppress(OSError):  # the terminal may be gone, too
-            parts.output.note(f"lmchat: the last words of {titles} could not be saved{why}")
+            context.output.note(f"lmchat: the last words of {titles} could not be saved{why}")
 
 
 def make_workspace(
     settings: Settings,
-    parts: Parts,
+    context: Context,
     late: LateStore[Any],
     remembered: Remembered,
     write: Callable[[str], bool],
 ) -> Workspace:
     """Put together what the screen works with; nothing of it touches network or disk yet."""
-    if parts.local_model:  # it names a file, which no other server knows
+    if context.local_model:  # it names a file, which no other server knows
         settings = replace(settings, model="")
     notices: list[str] = []
-    backend = LateBackend(partial(_make_backend, settings, parts, notices))
+    backend = LateBackend(partial(_make_backend, settings, context, notices))
     store = late.as_store()
     return Workspace(
         settings=settings,
@@ -193,31 +193,31 @@ def make_workspace(
         open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
-        outside=make_outside(settings, parts, backend, write),
+        outside=make_outside(settings, context, backend, write),
         make_importer=partial(_make_importer, store),
         remembered=remembered,
-        resume_id=parts.options.resume or "",
+        resume_id=context.options.resume or "",
         notices=notices,
     )
 
 
-def _make_backend(settings: Settings, parts: Parts, notices: list[str]) -> Backend:
+def _make_backend(settings: Settings, context: Context, notices: list[str]) -> Backend:
     """Read the keys and import httpx; runs in a thread, after the first paint."""
     from lmchat.cli.wiring import engine_slot, keys_of, make_backend, with_engine
 
-    keys = keys_of(parts)
+    keys = keys_of(context)
     keys.load(is_apart=True)
     notices += keys.warnings
-    backend = make_backend(parts, settings, gather_s=1 / settings.ui.frames_per_second)
-    return with_engine(backend, engine_slot(parts))
+    backend = make_backend(context, settings, gather_s=1 / settings.ui.frames_per_second)
+    return with_engine(backend, engine_slot(context))
 
 
-async def _make_engine(parts: Parts, backend: LateBackend) -> Any:
+async def _make_engine(context: Context, backend: LateBackend) -> Any:
     """Return the built-in engine, whose end is the backend's to see to."""
     from lmchat.cli.wiring import engine_slot
 
     await backend.ready()
-    return await engine_slot(parts).ready()
+    return await engine_slot(context).ready()
 
 
 def _make_importer(store: SessionStore) -> Any:
@@ -227,12 +227,12 @@ def _make_importer(store: SessionStore) -> Any:
     return make_importer(store)
 
 
-def _starts_of(parts: Parts, made: list[Any]) -> Any:
+def _starts_of(context: Context, made: list[Any]) -> Any:
     """Return what starts model servers, made when first asked for."""
     if not made:
         from lmchat.cli.local import make_launcher
 
-        made.append(make_launcher(parts))
+        made.append(make_launcher(context))
     return made[0]
 
 
@@ -242,11 +242,11 @@ async def _let_go(made: Sequence[Any]) -> None:
         await starts.aclose()
 
 
-def _make_store(parts: Parts) -> SessionStore:
+def _make_store(context: Context) -> SessionStore:
     """Import SQLite; runs in a thread, after the first paint."""
     from lmchat.cli.wiring import make_store
 
-    return make_store(parts)
+    return make_store(context)
 
 
 async def _add_metrics(store: LateStore[Any], metrics: Metrics) -> None:

@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
-from lmchat.cli.context import Parts, keymap_problems
+from lmchat.cli.context import Context, keymap_problems
 from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings
@@ -19,15 +19,15 @@ _MASK = "********"
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
-def path(parts: Parts) -> int:
+def path(context: Context) -> int:
     """Print where the configuration is; as JSON, where all files are."""
-    if not parts.output.is_json:
-        parts.output.text(str(parts.config_file))
+    if not context.output.is_json:
+        context.output.text(str(context.config_file))
         return 0
-    paths = parts.paths
-    parts.output.document(
+    paths = context.paths
+    context.output.document(
         {
-            "config": str(parts.config_file),
+            "config": str(context.config_file),
             "state": str(paths.remembered_file),
             "credentials": str(paths.credentials_file),
             "sessions": str(paths.sessions_file),
@@ -38,37 +38,37 @@ def path(parts: Parts) -> int:
     return 0
 
 
-def show(parts: Parts) -> int:
+def show(context: Context) -> int:
     """Print every value and where it comes from; keys are masked."""
-    rows = _rows(parts)
-    if parts.output.is_json:
-        parts.output.document({key: {"value": value, "origin": origin} for key, value, origin in rows})
+    rows = _rows(context)
+    if context.output.is_json:
+        context.output.document({key: {"value": value, "origin": origin} for key, value, origin in rows})
         return 0
     lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
     width = min(max(len(line) for line in lines), 50)
     told = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
-    parts.output.text("\n".join(told))
+    context.output.text("\n".join(told))
     return 0
 
 
-def init(parts: Parts) -> int:
+def init(context: Context) -> int:
     """Write the commented file, which only its owner can read."""
-    file = parts.config_file
+    file = context.config_file
     make_folder(file.parent)
-    write_new_file(file, example_text(), is_forced=parts.options.force, mode=0o600)
-    if parts.output.is_json:
-        parts.output.document({"config": str(file)})
+    write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
+    if context.output.is_json:
+        context.output.document({"config": str(file)})
     else:
-        parts.output.text(f"Wrote {file}")
+        context.output.text(f"Wrote {file}")
     return 0
 
 
-def check(parts: Parts) -> int:
+def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
-    loaded = parts.loaded
+    loaded = context.loaded
     problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, loaded.file))
-    if parts.output.is_json:
-        parts.output.document(
+    if context.output.is_json:
+        context.output.document(
             {
                 "config": str(loaded.file),
                 "exists": loaded.has_file,
@@ -80,17 +80,17 @@ def check(parts: Parts) -> int:
             }
         )
     elif problems:
-        parts.output.text("\n".join(one.sentence for one in problems))
+        context.output.text("\n".join(one.sentence for one in problems))
     else:
-        parts.output.text(
+        context.output.text(
             f"{loaded.file}: " + ("no problems" if loaded.has_file else "not there; the defaults hold")
         )
     return 2 if problems else 0
 
 
-def _rows(parts: Parts) -> list[tuple[str, object, str]]:
+def _rows(context: Context) -> list[tuple[str, object, str]]:
     """Return full key, value and origin of all settings."""
-    settings, origins = parts.settings, parts.loaded.origins
+    settings, origins = context.settings, context.loaded.origins
     rows: list[tuple[str, object, str]] = []
     for section in SECTIONS:
         values = getattr(settings, section.name) if section.name else settings
@@ -98,7 +98,7 @@ def _rows(parts: Parts) -> list[tuple[str, object, str]]:
             key, value = section.key(row), getattr(values, row.name)
             shown = _MASK if row.is_secret and value else _without_password(key, value)
             rows.append((key, shown, origins.get(key, "default")))
-    file = f"file ({parts.config_file.name})"
+    file = f"file ({context.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
     rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
     rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]

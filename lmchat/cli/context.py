@@ -16,7 +16,7 @@ from lmchat.files import path_of
 from lmchat.paths import Paths
 
 
-class Parts:
+class Context:
     """What one run of the program has: options, folders, settings, and how to make the rest."""
 
     def __init__(self, options: Options, environ: Mapping[str, str], output: Output) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from msgspec import Struct
 
 from lmchat import __version__
-from lmchat.cli.context import Parts, keymap_problems
+from lmchat.cli.context import Context, keymap_problems
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.config.load import Problem
@@ -61,9 +61,9 @@ _row = Rows(Group.FILES)
 _NAME = "Configuration"
 
 
-def config_findings(parts: Parts) -> list[Finding]:
+def config_findings(context: Context) -> list[Finding]:
     """Return a row a problem, else one that says that there is none; blocks on the disk."""
-    loaded = parts.loaded
+    loaded = context.loaded
     try:
         problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, loaded.file))
     except (OSError, ValueError):  # the file changed since it was read
@@ -97,8 +97,8 @@ _PATIENCE_S = 3.0
 class EngineChecks:
     """Tries the engine once, in a child that loads no model; it is not imported where it is not installed."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._is_tried = asyncio.Event()
         self._can_run = False
         self._until_s = 0.0
@@ -147,7 +147,7 @@ class EngineChecks:
         return [_files(files), self._demo(files, is_whole=is_whole)]
 
     def _demo(self, files: Sequence[ModelFile], *, is_whole: bool) -> Finding:
-        folder = self._parts.paths.demo_dir
+        folder = self._context.paths.demo_dir
         if is_whole:
             return _engine_row(
                 "demo", "Demo model", Grade.OK, f"It is there, whole, in {folder}.", path=str(folder)
@@ -163,12 +163,12 @@ class EngineChecks:
     def _engine(self) -> Any:
         from lmchat.engine.engine import LocalEngine
 
-        parts = self._parts
+        context = self._context
         return LocalEngine(
-            parts.usable_settings.local,
-            folder=parts.paths.demo_dir,
-            log_file=parts.paths.engine_log_file,
-            environ=parts.environ,
+            context.usable_settings.local,
+            folder=context.paths.demo_dir,
+            log_file=context.paths.engine_log_file,
+            environ=context.environ,
         )
 
 
@@ -202,11 +202,11 @@ _ERROR = re.compile(r"unexpected error, id ([0-9a-f]{8})$")
 _RECENT = timedelta(days=1)
 
 
-def program_findings(parts: Parts) -> list[Finding]:
+def program_findings(context: Context) -> list[Finding]:
     """Return the rows about the program; blocks on the disk."""
-    rows = [_versions(), _log(parts.paths.log_file)]
+    rows = [_versions(), _log(context.paths.log_file)]
     try:
-        parts.log_level()
+        context.log_level()
     except LMChatError as error:
         step = "unset LMCHAT_LOG_LEVEL"
         rows.append(_program_row("log_level", "Log level", Grade.FAULT, f"{error.message}", step))
@@ -288,19 +288,19 @@ class ServerChecks:
 
     def __init__(
         self,
-        parts: Parts,
+        context: Context,
         backend: Callable[[], Awaitable[Backend]],
         engine_step: Callable[[], Awaitable[str]],
     ) -> None:
         """`engine_step` tells how a chat can be had without any server."""
-        self._parts = parts
+        self._context = context
         self._backend = backend
         self._engine_step = engine_step
 
     @cached_property
     def settings(self) -> Settings:
         """What holds of the configuration; the check of the files says what is wrong with it."""
-        return self._parts.usable_settings
+        return self._context.usable_settings
 
     def own(self) -> tuple[list[Endpoint], list[Finding]]:
         """Return the user's own addresses, and a row for each that is none."""
@@ -321,7 +321,7 @@ class ServerChecks:
         backend = await self._backend()
         sources_of, stored, warnings = await apart(self._keys)  # before a server is asked with them
         candidates, here, remembered = await asyncio.gather(
-            backend.detect(expected=own), apart(lambda: installed(self._parts)), apart(self._remembered)
+            backend.detect(expected=own), apart(lambda: installed(self._context)), apart(self._remembered)
         )
         is_enough = any(one.verdict.is_usable for one in candidates)
         ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
@@ -361,13 +361,16 @@ class ServerChecks:
 
         own, _ = self.own()
         certificates = certificates_findings(
-            self._parts.environ, self.settings.ca_file, is_needed=any(one.scheme == "https" for one in own)
+            self._context.environ, self.settings.ca_file, is_needed=any(one.scheme == "https" for one in own)
         )
-        return [proxy_finding(self._parts.environ, [one for one in own if not is_local(one)]), *certificates]
+        return [
+            proxy_finding(self._context.environ, [one for one in own if not is_local(one)]),
+            *certificates,
+        ]
 
     def _remembered(self) -> Remembered:
         try:
-            return remembered_file.load(self._parts.paths.remembered_file)[0]
+            return remembered_file.load(self._context.paths.remembered_file)[0]
         except LMChatError:
             return Remembered()
 
@@ -375,7 +378,7 @@ class ServerChecks:
         from lmchat.cli.wiring import keys_of
 
         try:
-            keys = keys_of(self._parts)
+            keys = keys_of(self._context)
             keys.load()
         except LMChatError as error:
             return lambda _: "", (), (error.words,)
@@ -394,7 +397,7 @@ _SERVERS_S = 12.0
 
 
 class Around(Struct, frozen=True, kw_only=True):
-    """What the checks work with beside the parts."""
+    """What the checks work with beside the context."""
 
     backend: Callable[[], Awaitable[Backend]]
     """Returns what looks for servers."""
@@ -404,10 +407,10 @@ class Around(Struct, frozen=True, kw_only=True):
     """How files were set before anything of lmchat read them; None: as they are when they are looked at."""
 
 
-def doctor_checks(parts: Parts, around: Around) -> list[Check]:
+def doctor_checks(context: Context, around: Around) -> list[Check]:
     """Return all checks, in the order of the report; nothing is looked at yet."""
-    engine = EngineChecks(parts)
-    servers = ServerChecks(parts, around.backend, engine.step)
+    engine = EngineChecks(context)
+    servers = ServerChecks(context, around.backend, engine.step)
     return [
         Check(
             check="servers",
@@ -419,20 +422,20 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
         Check(check="network", group=Group.NETWORK, name="Network", run=servers.look_at_loopback),
         _apart("proxy", Group.NETWORK, "Proxy variables", servers.look_at_environment),
         _apart("keyring", Group.KEYS, "Keyring", keyring_findings),
-        _apart("config", Group.FILES, "Configuration", partial(config_findings, parts)),
+        _apart("config", Group.FILES, "Configuration", partial(config_findings, context)),
         _apart(
             "files",
             Group.FILES,
             "Folders",
-            lambda: files_findings(parts.paths, around.modes or modes_of(parts.paths)),
+            lambda: files_findings(context.paths, around.modes or modes_of(context.paths)),
         ),
-        _apart("store", Group.FILES, "Sessions", lambda: store_findings(parts.paths.sessions_file)),
-        _whole(parts),
+        _apart("store", Group.FILES, "Sessions", lambda: store_findings(context.paths.sessions_file)),
+        _whole(context),
         Check(
             check="terminal",
             group=Group.TERMINAL,
             name="Terminal",
-            run=lambda: terminal_findings(parts.environ, _terminal_files()),
+            run=lambda: terminal_findings(context.environ, _terminal_files()),
         ),
         _apart("clipboard", Group.CLIPBOARD, "Clipboard", lambda: clipboard_findings(around.clipboard)),
         Check(
@@ -443,15 +446,17 @@ def doctor_checks(parts: Parts, around: Around) -> list[Check]:
             step_if_late="lmchat --local tries it for as long as it takes",
             grade_if_late=Grade.NOT_TRIED,  # a slow machine takes long to load the library
         ),
-        _apart("program", Group.PROGRAM, "lmchat", partial(program_findings, parts)),
+        _apart("program", Group.PROGRAM, "lmchat", partial(program_findings, context)),
     ]
 
 
-def examination(parts: Parts, backend: Callable[[], Awaitable[Backend]], clipboard: Clipboard) -> Examination:
+def examination(
+    context: Context, backend: Callable[[], Awaitable[Backend]], clipboard: Clipboard
+) -> Examination:
     """Return all checks for a page that shows them; they look at the run that the page belongs to."""
     around = Around(backend=backend, clipboard=clipboard)
-    checks = doctor_checks(parts, around)
-    return Examination(checks=tuple(checks), note_error=parts.note_error, home=home_of_user())
+    checks = doctor_checks(context, around)
+    return Examination(checks=tuple(checks), note_error=context.note_error, home=home_of_user())
 
 
 def home_of_user() -> str:
@@ -462,25 +467,25 @@ def home_of_user() -> str:
         return ""
 
 
-def modes_before(parts: Parts) -> Modes:
+def modes_before(context: Context) -> Modes:
     """Return how files are set; to be called before keys are read, which mends them."""
-    return modes_of(parts.paths)
+    return modes_of(context.paths)
 
 
-def _whole(parts: Parts) -> Check:
+def _whole(context: Context) -> Check:
     return Check(
         check="store.whole",
         group=Group.FILES,
         name="Integrity",
-        run=lambda: apart(lambda: whole_findings(parts.paths.sessions_file)),
-        step_if_late=sqlite_command(_shown_file(parts)),
+        run=lambda: apart(lambda: whole_findings(context.paths.sessions_file)),
+        step_if_late=sqlite_command(_shown_file(context)),
         grade_if_late=Grade.NOT_TRIED,  # a large file takes its time
     )
 
 
-def _shown_file(parts: Parts) -> Path:
+def _shown_file(context: Context) -> Path:
     try:
-        return parts.paths.sessions_file
+        return context.paths.sessions_file
     except Exception:  # noqa: BLE001 - the check itself says what is wrong with the folders
         return Path("sessions.db")
 
@@ -505,49 +510,51 @@ _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
 
 
-async def doctor(parts: Parts) -> int:
+async def doctor(context: Context) -> int:
     """Run every check; exit 1 if a fault was found."""
     backends: list[Backend] = []
 
     async def make() -> Backend:
-        backends.append(_backend(parts))
+        backends.append(_backend(context))
         return backends[0]
 
-    around = Around(backend=make, clipboard=_clipboard(parts), modes=_modes(parts))
+    around = Around(backend=make, clipboard=_clipboard(context), modes=_modes(context))
     try:
-        return await _report(parts, doctor_checks(parts, around))
+        return await _report(context, doctor_checks(context, around))
     finally:
         for backend in backends:
             await backend.aclose()
 
 
-async def clipboard(parts: Parts) -> int:
+async def clipboard(context: Context) -> int:
     """Try every way to the clipboard; exit 1 if none is left."""
-    ways = _clipboard(parts)
+    ways = _clipboard(context)
     check = Check(
         check="clipboard", group=Group.CLIPBOARD, name="Clipboard", run=lambda: tried_findings(ways)
     )
-    return await _report(parts, [check], limit_s=30.0)
+    return await _report(context, [check], limit_s=30.0)
 
 
-async def _report(parts: Parts, checks: Sequence[Check], *, limit_s: float | None = None) -> int:
+async def _report(context: Context, checks: Sequence[Check], *, limit_s: float | None = None) -> int:
     limits = {} if limit_s is None else {"limit_s": limit_s}
-    async with aclosing(examine(checks, note_error=parts.note_error, **limits)) as examined:
+    async with aclosing(examine(checks, note_error=context.note_error, **limits)) as examined:
         findings = in_order([one async for one in examined], checks)
-    if parts.output.is_json:
-        parts.output.document(report_json(findings, timestamp()))
+    if context.output.is_json:
+        context.output.document(report_json(findings, timestamp()))
     else:
-        _print(parts, findings)
+        _print(context, findings)
     return 1 if worst(findings) is Grade.FAULT else 0
 
 
-def _print(parts: Parts, findings: Sequence[Finding]) -> None:
+def _print(context: Context, findings: Sequence[Finding]) -> None:
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = min(max(_columns(), _NARROWEST), _WIDEST) if is_terminal else None
-    has_colours = is_terminal and not parts.environ.get("NO_COLOR") and parts.environ.get("TERM") != "dumb"
+    has_colours = (
+        is_terminal and not context.environ.get("NO_COLOR") and context.environ.get("TERM") != "dumb"
+    )
     paint: Paint | None = _painted if has_colours else None
     text = report_text(findings, home=home_of_user(), width=width, paint=paint)
-    parts.output.painted(text)
+    context.output.painted(text)
 
 
 def _painted(word: str, grade: Grade | None) -> str:
@@ -561,27 +568,27 @@ def _columns() -> int:
         return _WIDEST
 
 
-def _modes(parts: Parts) -> Modes:
+def _modes(context: Context) -> Modes:
     try:
-        return modes_before(parts)
+        return modes_before(context)
     except LMChatError:  # the folders are not known; the check of the files says so
         return Modes()
 
 
-def _backend(parts: Parts) -> Backend:
+def _backend(context: Context) -> Backend:
     """Return what looks for servers, as far as configuration and folders can be read."""
     from lmchat.cli.wiring import make_backend
     from lmchat.proxy.client import ProxyClient
 
     try:
-        return make_backend(parts, parts.loaded.settings)
+        return make_backend(context, context.loaded.settings)
     except LMChatError:
-        return ProxyClient(parts.usable_settings, key_for=lambda _: None)
+        return ProxyClient(context.usable_settings, key_for=lambda _: None)
 
 
-def _clipboard(parts: Parts) -> Clipboard:
+def _clipboard(context: Context) -> Clipboard:
     try:
-        file = parts.paths.state_dir / "copied.txt"
+        file = context.paths.state_dir / "copied.txt"
     except LMChatError:
         file = Path("copied.txt")
-    return Clipboard(environ=parts.environ, write=lambda _: False, file=file)
+    return Clipboard(environ=context.environ, write=lambda _: False, file=file)

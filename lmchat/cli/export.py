@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.wiring import make_library, make_store, tell_notice
 from lmchat.errors import WrongUse
 from lmchat.files import path_of
@@ -17,75 +17,75 @@ _MOST_TOLD = 10
 """Sessions that are named as not written; the others are counted."""
 
 
-async def export(parts: Parts) -> int:
+async def export(context: Context) -> int:
     """Print a session, or write one, several or all into files."""
-    options = parts.options
+    options = context.options
     if options.all_into and (options.output or options.ids):
         raise WrongUse("--all takes every session: leave out ID and -o.")
     if len(options.ids) > 1 and not options.output:
         raise WrongUse("Several sessions go into a folder.", hint="Name it with -o.")
-    async with aclosing(make_store(parts)) as store:
+    async with aclosing(make_store(context)) as store:
         library = make_library(store)
-        code = await _export(parts, library)
-        tell_notice(parts, store)
+        code = await _export(context, library)
+        tell_notice(context, store)
     return code
 
 
-async def _export(parts: Parts, library: Library) -> int:
-    options = parts.options
+async def _export(context: Context, library: Library) -> int:
+    options = context.options
     if options.all_into:
-        return await _into_folder(parts, library, options.all_into, await library.every_id())
+        return await _into_folder(context, library, options.all_into, await library.every_id())
     ids = [await library.find(one) for one in options.ids or (options.resume or "last",)]
     if len(ids) > 1:
-        return await _into_folder(parts, library, options.output or "", list(dict.fromkeys(ids)))
+        return await _into_folder(context, library, options.output or "", list(dict.fromkeys(ids)))
     if options.output is not None:
-        return await _into_file(parts, library, options.output, ids[0])
-    return await _to_stdout(parts, library, ids[0])
+        return await _into_file(context, library, options.output, ids[0])
+    return await _to_stdout(context, library, ids[0])
 
 
-async def _to_stdout(parts: Parts, library: Library, session_id: str) -> int:
-    options = parts.options
+async def _to_stdout(context: Context, library: Library, session_id: str) -> int:
+    options = context.options
     form = options.format or ("json" if options.json else "md")
     session = await library.store.open_session(session_id)
-    text = await library.export_text(session, _how(parts, form))
+    text = await library.export_text(session, _how(context, form))
     if options.json and form != "json":
-        parts.output.document({"id": session_id, "format": form, "text": text})
+        context.output.document({"id": session_id, "format": form, "text": text})
     elif form == "json":
-        parts.output.raw_document(text)
+        context.output.raw_document(text)
     else:
-        parts.output.text(text)
+        context.output.text(text)
     return 0
 
 
-async def _into_file(parts: Parts, library: Library, name: str, session_id: str) -> int:
-    options = parts.options
+async def _into_file(context: Context, library: Library, name: str, session_id: str) -> int:
+    options = context.options
     session = await library.store.open_session(session_id)
-    how = _how(parts, options.format)
+    how = _how(context, options.format)
     path = await library.export_file(session, path_of(name), how, is_forced=options.force)
-    return _told(parts, Exported(paths=(path,), refused=()))
+    return _told(context, Exported(paths=(path,), refused=()))
 
 
-async def _into_folder(parts: Parts, library: Library, folder: str, ids: Sequence[str]) -> int:
-    options = parts.options
-    how = _how(parts, options.format or "md")
+async def _into_folder(context: Context, library: Library, folder: str, ids: Sequence[str]) -> int:
+    options = context.options
+    how = _how(context, options.format or "md")
     exported = await library.export_several(ids, path_of(folder), how, is_forced=options.force)
-    return _told(parts, exported)
+    return _told(context, exported)
 
 
-def _how(parts: Parts, form: str) -> ExportAs:
-    options = parts.options
+def _how(context: Context, form: str) -> ExportAs:
+    options = context.options
     return ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
 
 
-def _told(parts: Parts, exported: Exported) -> int:
+def _told(context: Context, exported: Exported) -> int:
     failed = len(exported.refused) + exported.untried
     for session_id, error in exported.refused[:_MOST_TOLD]:
-        parts.output.note(f"{session_id}: {safe_line(error.words)}")
-    if parts.output.is_json:
-        parts.output.document({"files": [str(path) for path in exported.paths], "failed": failed})
+        context.output.note(f"{session_id}: {safe_line(error.words)}")
+    if context.output.is_json:
+        context.output.document({"files": [str(path) for path in exported.paths], "failed": failed})
     else:
         for path in exported.paths:
-            parts.output.note(f"Wrote {path}")
+            context.output.note(f"Wrote {path}")
         if failed:
-            parts.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
+            context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
     return 1 if failed else 0

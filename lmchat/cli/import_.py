@@ -8,7 +8,7 @@ import sys
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import make_store, tell_notice
@@ -22,7 +22,7 @@ from lmchat.text import safe_line
 _STDIN = "-"
 _SHORT_ID = 8
 _MOST_TOLD = 10
-"""Parts of one file that are named as left out; the others are counted."""
+"""Context of one file that are named as left out; the others are counted."""
 
 
 def make_importer(store: SessionStore) -> Importer:
@@ -30,27 +30,27 @@ def make_importer(store: SessionStore) -> Importer:
     return Importer(store, DiskFiles())
 
 
-def import_files(parts: Parts) -> Coroutine[None, None, int]:
+def import_files(context: Context) -> Coroutine[None, None, int]:
     """Import each file, say what became of it, and return how that went."""
-    if parts.options.temporary:
+    if context.options.temporary:
         raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
     # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _import(parts, {name: _piped(name) for name in parts.options.files if _is_pipe(name)})
+    return _import(context, {name: _piped(name) for name in context.options.files if _is_pipe(name)})
 
 
-async def _import(parts: Parts, piped: Mapping[str, bytes]) -> int:
-    options = parts.options
-    async with aclosing(make_store(parts)) as store:
+async def _import(context: Context, piped: Mapping[str, bytes]) -> int:
+    options = context.options
+    async with aclosing(make_store(context)) as store:
         done = await make_importer(store).bring(
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
         )
-        tell_notice(parts, store)
+        tell_notice(context, store)
     if not done.imported and len(done.refused) == 1 and not done.untried:
         raise done.refused[0][1]
-    if parts.output.is_json:
-        parts.output.document(_json(parts, done))
+    if context.output.is_json:
+        context.output.document(_json(context, done))
     else:
-        _tell(parts, done)
+        _tell(context, done)
     return 1 if done.refused else 0
 
 
@@ -82,20 +82,20 @@ def _piped(name: str) -> bytes:
     return data
 
 
-def _tell(parts: Parts, done: Done) -> None:
+def _tell(context: Context, done: Done) -> None:
     """Say what became of each file; the last line names the sessions."""
     for name, one in done.imported:
-        words = sentence(one, is_trial=parts.options.dry_run)
-        parts.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
+        words = sentence(one, is_trial=context.options.dry_run)
+        context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
         for words in _left_out(one):
-            parts.output.note(f"{name}, {words}")
+            context.output.note(f"{name}, {words}")
     for _, error in done.refused:
-        parts.output.failure(error)
+        context.output.failure(error)
     if done.untried:
-        parts.output.note(f"Nor were imported: {', '.join(done.untried)}")
-    ids = [one.header.session_id for _, one in done.imported if _is_reachable(parts, one)]
+        context.output.note(f"Nor were imported: {', '.join(done.untried)}")
+    ids = [one.header.session_id for _, one in done.imported if _is_reachable(context, one)]
     if ids:
-        parts.output.text(" ".join(ids))
+        context.output.text(" ".join(ids))
 
 
 def _next_step(one: Imported) -> str:
@@ -107,8 +107,8 @@ def _next_step(one: Imported) -> str:
     return f", as {short}; --copy imports it once more."
 
 
-def _is_reachable(parts: Parts, one: Imported) -> bool:
-    return one.header.deleted_at is None and (one.is_there or not parts.options.dry_run)
+def _is_reachable(context: Context, one: Imported) -> bool:
+    return one.header.deleted_at is None and (one.is_there or not context.options.dry_run)
 
 
 def _left_out(one: Imported) -> list[str]:
@@ -117,13 +117,13 @@ def _left_out(one: Imported) -> list[str]:
     return [*words, f"and {more} more that are not there, or not whole."] if more > 0 else words
 
 
-def _json(parts: Parts, done: Done) -> dict[str, object]:
+def _json(context: Context, done: Done) -> dict[str, object]:
     return {
         "object": "list",
         "data": [
             {
                 "file": name,
-                "outcome": _outcome(one, is_trial=parts.options.dry_run),
+                "outcome": _outcome(one, is_trial=context.options.dry_run),
                 **header_json(one.header),
                 "beside": one.beside,
                 "skipped": [{"where": left.where, "reason": left.reason} for left in one.skipped],

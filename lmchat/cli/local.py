@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
 from lmchat.cli.output import table
 from lmchat.cli.target import places_of_variables
@@ -30,58 +30,58 @@ _MB = 1_000_000
 _TELL_EVERY_S = 1.0
 
 
-async def serve(parts: Parts, world: World) -> Settings:
+async def serve(context: Context, world: World) -> Settings:
     """Start the built-in engine, and return settings by which it is the one server.
 
     Raises:
         EngineUnavailable: it cannot be started.
         WrongUse: there is no model, and nobody has consented to fetch one.
     """
-    engine = await engine_slot(parts).ready()
-    model = await engine.choose(parts.local_model or world.settings.local.model)
+    engine = await engine_slot(context).ready()
+    model = await engine.choose(context.local_model or world.settings.local.model)
     if model is None or (model.is_demo and not await engine.has_demo()):
-        model = await _fetched(parts, engine, model)
+        model = await _fetched(context, engine, model)
     if words := await engine.warning(model):
-        parts.output.note(f"lmchat: {words}")
+        context.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
     return replace(world.settings, endpoint=endpoint.url, model=model.name)
 
 
-async def list_files(parts: Parts) -> int:
+async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
-    files = await (await engine_slot(parts).ready()).files()
-    if parts.output.is_json:
-        parts.output.document({"object": "list", "data": [_as_json(file) for file in files]})
+    files = await (await engine_slot(context).ready()).files()
+    if context.output.is_json:
+        context.output.document({"object": "list", "data": [_as_json(file) for file in files]})
     elif files:
-        parts.output.text(_table(files))
+        context.output.text(_table(files))
     else:
-        parts.output.note(
+        context.output.note(
             "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
         )
     return 0
 
 
-async def _fetched(parts: Parts, engine: Engine, damaged: ModelFile | None) -> ModelFile:
+async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) -> ModelFile:
     await engine.check()
     offer = await engine.offer()
     why = "The demo model on this disk is damaged" if damaged else "There is no model on this disk yet"
-    if not parts.options.yes and not await _consents(parts, offer, why):
+    if not context.options.yes and not await _consents(context, offer, why):
         raise WrongUse(
             f"{why}; one can be fetched: {_about(offer)}.",
             hint="Consent with --yes, or name a file with -m FILE.gguf.",
         )
-    told = _Told(parts)
+    told = _Told(context)
     try:
         return await engine.fetch(told)
     finally:
         told.end()
 
 
-async def _consents(parts: Parts, offer: DemoOffer, why: str) -> bool:
+async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
     """Ask where somebody is there to answer."""
     if not can_ask():
         return False
-    parts.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
+    context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
     return await consents("Fetch it?")
 
 
@@ -92,8 +92,8 @@ def _about(offer: DemoOffer) -> str:
 class _Told:
     """Says on stderr how far a fetch is: on a terminal in one line, else a line now and then."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._output = parts.output
+    def __init__(self, context: Context) -> None:
+        self._output = context.output
         self._is_live = sys.stderr is not None and sys.stderr.isatty()
         self._told_s = time.monotonic()
         self._has_begun = False
@@ -150,28 +150,28 @@ def _table(files: tuple[ModelFile, ...]) -> str:
     return table(("MODEL", "QUANT", "CONTEXT", "SIZE", "OF", "FILE"), rows)
 
 
-def make_launcher(parts: Parts) -> ServerLauncher:
+def make_launcher(context: Context) -> ServerLauncher:
     """Return what the welcome page can start."""
 
     async def find() -> tuple[Installed, ...]:
-        return await apart(lambda: installed(parts))
+        return await apart(lambda: installed(context))
 
     async def run(start: ServerStart) -> StartedProgram:
         name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
-        log_file = parts.paths.state_dir / f"{name}.log"
-        return await start_program(start, log_file=log_file, environ=parts.environ)
+        log_file = context.paths.state_dir / f"{name}.log"
+        return await start_program(start, log_file=log_file, environ=context.environ)
 
     engine_command = "" if is_engine_installed() else install_command()
     return ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
 
 
-def installed(parts: Parts) -> tuple[Installed, ...]:
+def installed(context: Context) -> tuple[Installed, ...]:
     """Return what is installed here; touches the disk."""
     from lmchat.proxy.servers.lm_studio import home_folder
 
     home = lm_studio = None
     with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
         home, lm_studio = Path.home(), home_folder()
-    found = installed_products(parts.environ, home, lm_studio)
-    endpoint = places_of_variables(parts.environ).get(Product.OLLAMA)
+    found = installed_products(context.environ, home, lm_studio)
+    endpoint = places_of_variables(context.environ).get(Product.OLLAMA)
     return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)

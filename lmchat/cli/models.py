@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.output import Output, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
@@ -68,42 +68,44 @@ class LoadLine:
 _MINUTE_S = 60
 
 
-async def list_models(parts: Parts) -> int:
+async def list_models(context: Context) -> int:
     """Print the models of the server, or of all where none is named; with `--local` those of this disk."""
-    if parts.is_local:
+    if context.is_local:
         from lmchat.cli.local import list_files
 
-        return await list_files(parts)
-    async with open_world(parts) as world:
-        listed = await _listed(world, is_refresh=parts.options.refresh)
+        return await list_files(context)
+    async with open_world(context) as world:
+        listed = await _listed(world, is_refresh=context.options.refresh)
     if listed.is_stale:
-        parts.output.note(f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old.")
-    if parts.output.is_json:
+        context.output.note(
+            f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old."
+        )
+    if context.output.is_json:
         data = [model_json(model) for model in listed.models]
-        parts.output.document({"object": "list", "data": data})
+        context.output.document({"object": "list", "data": data})
     elif listed.models:
-        parts.output.text(_table(listed.models))
+        context.output.text(_table(listed.models))
     else:
-        parts.output.note("The server has no models yet; download one there.")
+        context.output.note("The server has no models yet; download one there.")
     return 0
 
 
-async def load(parts: Parts) -> int:
+async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
-    async with open_world(parts) as world:
-        model = _named(parts.options.model_id, await _listed(world, is_refresh=True))
-        line = LoadLine(parts.output, model.model_id)
+    async with open_world(context) as world:
+        model = _named(context.options.model_id, await _listed(world, is_refresh=True))
+        line = LoadLine(context.output, model.model_id)
         async with line.shown():
-            await world.backend.load(model, context=parts.options.context, on_progress=line.tell)
-    return _told(parts, model, LoadState.LOADED)
+            await world.backend.load(model, context=context.options.context, on_progress=line.tell)
+    return _told(context, model, LoadState.LOADED)
 
 
-async def unload(parts: Parts) -> int:
+async def unload(context: Context) -> int:
     """Unload a model."""
-    async with open_world(parts) as world:
-        model = _named(parts.options.model_id, await _listed(world, is_refresh=True))
+    async with open_world(context) as world:
+        model = _named(context.options.model_id, await _listed(world, is_refresh=True))
         await world.backend.unload(model)
-    return _told(parts, model, LoadState.NOT_LOADED)
+    return _told(context, model, LoadState.NOT_LOADED)
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
@@ -157,11 +159,11 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
     raise ServerRejected(f"No server here has a model {model_id}.", kind="model_missing", hint=hint)
 
 
-def _told(parts: Parts, model: ModelInfo, state: LoadState) -> int:
-    if parts.output.is_json:
-        parts.output.document(model_json(model) | {"state": state})
+def _told(context: Context, model: ModelInfo, state: LoadState) -> int:
+    if context.output.is_json:
+        context.output.document(model_json(model) | {"state": state})
     else:
-        parts.output.text(f"{model.model_id}: {state}")
+        context.output.text(f"{model.model_id}: {state}")
     return 0
 
 
@@ -184,35 +186,35 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
     return table(("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"), rows)
 
 
-async def health(parts: Parts) -> int:
+async def health(context: Context) -> int:
     """Print whether the server can answer; exit 1 if it cannot."""
     try:
-        async with open_world(parts) as world:
+        async with open_world(context) as world:
             candidates = await look(world.backend, world.settings)
             candidate = _best(candidates, world)
     except LMChatError as error:
-        parts.output.document(_health_json(parts, None, None, error.message))
+        context.output.document(_health_json(context, None, None, error.message))
         return error.exit_code
     model = _model_of(candidate, world)
     reason = "" if candidate and candidate.verdict.is_usable else why_unusable(candidates).message
-    parts.output.document(_health_json(parts, candidate, model, reason))
+    context.output.document(_health_json(context, candidate, model, reason))
     return 1 if reason else 0
 
 
-async def detect(parts: Parts) -> int:
+async def detect(context: Context) -> int:
     """Print every place that was looked at and what was found; exit 3 if no server is among them."""
     try:
-        async with open_world(parts) as world:
+        async with open_world(context) as world:
             candidates = await world.backend.detect(expected=own_endpoints(world.settings))
             best = _best(candidates, world)
     except LMChatError as error:
-        parts.output.document({"detected": False, "error": error.message, "candidates": []})
+        context.output.document({"detected": False, "error": error.message, "candidates": []})
         return error.exit_code
     listed = [_candidate_json(candidate) for candidate in candidates]
     if best is None:
-        parts.output.document({"detected": False, "error": NOTHING_FOUND, "candidates": listed})
+        context.output.document({"detected": False, "error": NOTHING_FOUND, "candidates": listed})
         return 3
-    parts.output.document(
+    context.output.document(
         {
             "endpoint": best.endpoint.url,
             "detected": True,
@@ -240,7 +242,7 @@ def _model_of(candidate: Candidate | None, world: World) -> ModelInfo | None:
 
 
 def _health_json(
-    parts: Parts, candidate: Candidate | None, model: ModelInfo | None, reason: str
+    context: Context, candidate: Candidate | None, model: ModelInfo | None, reason: str
 ) -> dict[str, object]:
     is_healthy = not reason
     is_loaded = model is not None and (
@@ -249,14 +251,14 @@ def _health_json(
     )
     return {
         "healthy": is_healthy,
-        "endpoint": candidate.endpoint.url if candidate else _address(parts.loaded.settings.endpoint),
+        "endpoint": candidate.endpoint.url if candidate else _address(context.loaded.settings.endpoint),
         "models": len(candidate.models) if candidate else 0,
         "error": reason or None,
         "status": ("ok" if is_loaded else "degraded") if is_healthy else "error",
         "llm_available": is_healthy,
         "model": model.model_id if model else None,
         "model_loaded": is_healthy and is_loaded,
-        "orchestrator_ready": not parts.loaded.problems,
+        "orchestrator_ready": not context.loaded.problems,
         "timestamp": timestamp(),
     }
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, LEVELS, Command, Options
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.config.settings import EFFORTS
 
 _DESCRIPTION = (
@@ -195,7 +195,7 @@ def _unknown_command(word: str, words: Sequence[str]) -> str:
     return f"There is no command {word!r}; {tail}"
 
 
-def completion(parts: Parts) -> int:
+def completion(context: Context) -> int:
     """Print the shell's script, made out of the parser."""
     import shtab
 
@@ -204,7 +204,7 @@ def completion(parts: Parts) -> int:
     for action in _actions(parser):
         if isinstance(action.metavar, str) and action.metavar in places:
             vars(action)["complete"] = places[action.metavar]  # where shtab looks
-    parts.output.text(shtab.complete(parser, shell=parts.options.shell))
+    context.output.text(shtab.complete(parser, shell=context.options.shell))
     return 0
 
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 
 from lmchat.cli.commands import Options
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
 
-Handler = Callable[[Parts], int | Coroutine[None, None, int]]
+Handler = Callable[[Context], int | Coroutine[None, None, int]]
 """Runs a command and returns the exit code."""
 _DOCTOR = "doctor:"
 """Handlers that run whatever is wrong with folders and configuration."""
@@ -39,9 +39,9 @@ def run(argv: Sequence[str]) -> int:
     if isinstance(options, int):
         return options
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
-    parts = Parts(options, os.environ, output)
+    context = Context(options, os.environ, output)
     try:
-        return _handle(parts)
+        return _handle(context)
     except LMChatError as error:
         return _failed(output, error)
     except KeyboardInterrupt:
@@ -49,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person; the log file has it under an id
-        return _failed(output, parts.unexpected(error))
+        return _failed(output, context.unexpected(error))
 
 
 def _typed(argv: Sequence[str]) -> Options | int:
@@ -73,25 +73,25 @@ def _failed(output: Output, error: LMChatError) -> int:
     return error.exit_code
 
 
-def _handle(parts: Parts) -> int:
-    if parts.options.local:
-        _check_local(parts.options)
-    if not parts.options.handler:
-        return _chat(parts)
-    module, _, function = parts.options.handler.partition(":")
+def _handle(context: Context) -> int:
+    if context.options.local:
+        _check_local(context.options)
+    if not context.options.handler:
+        return _chat(context)
+    module, _, function = context.options.handler.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
     try:
-        parts.start_log()
+        context.start_log()
     except LMChatError:
-        if not parts.options.handler.startswith(_DOCTOR):  # which tells of it
+        if not context.options.handler.startswith(_DOCTOR):  # which tells of it
             raise
         import logging
 
         logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
-    result = handler(parts)
+    result = handler(context)
     code = result if isinstance(result, int) else _run_until_signal(result)
-    if code > _SIGNALLED and not parts.output.has_document:
-        parts.output.failure(_InterruptedError())
+    if code > _SIGNALLED and not context.output.has_document:
+        context.output.failure(_InterruptedError())
     return code
 
 
@@ -104,7 +104,7 @@ def _check_local(options: Options) -> None:
         )
 
 
-def _chat(parts: Parts) -> int:
+def _chat(context: Context) -> int:
     for stream, use in ((sys.stdin, "reads from stdin"), (sys.stderr, "is drawn on stderr")):
         if stream is None or not stream.isatty():
             raise WrongUse(
@@ -117,8 +117,8 @@ def _chat(parts: Parts) -> int:
     quicken_classes()
     from lmchat.cli.chat import run_chat
 
-    parts.start_log()
-    return run_chat(parts.settings, parts)
+    context.start_log()
+    return run_chat(context.settings, context)
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:

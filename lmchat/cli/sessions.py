@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
 from lmchat.cli.output import table
 from lmchat.cli.wiring import make_library, make_store, tell_notice
@@ -19,13 +19,13 @@ from lmchat.text import safe_line
 _SHORT_ID = 8
 
 
-async def list_sessions(parts: Parts) -> int:
+async def list_sessions(context: Context) -> int:
     """Print the sessions, newest first."""
-    async with aclosing(make_store(parts)) as store:
-        headers = await store.list_sessions(is_trash=parts.options.trash, limit=1_000_000)
-        tell_notice(parts, store)
-    if parts.output.is_json:
-        parts.output.document({"object": "list", "data": [header_json(header) for header in headers]})
+    async with aclosing(make_store(context)) as store:
+        headers = await store.list_sessions(is_trash=context.options.trash, limit=1_000_000)
+        tell_notice(context, store)
+    if context.output.is_json:
+        context.output.document({"object": "list", "data": [header_json(header) for header in headers]})
     elif headers:
         rows = [
             (
@@ -37,50 +37,52 @@ async def list_sessions(parts: Parts) -> int:
             )
             for header in headers
         ]
-        parts.output.text(
-            table(("ID", "DELETED" if parts.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE"), rows)
+        context.output.text(
+            table(("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE"), rows)
         )
     else:
-        parts.output.note("The trash is empty." if parts.options.trash else "There is no session yet.")
+        context.output.note("The trash is empty." if context.options.trash else "There is no session yet.")
     return 0
 
 
-async def show(parts: Parts) -> int:
+async def show(context: Context) -> int:
     """Print a session as text, or all of it as JSON."""
-    form = "json" if parts.output.is_json else "txt"
-    async with aclosing(make_store(parts)) as store:
-        session = await store.open_session(await store.find(parts.options.id))
+    form = "json" if context.output.is_json else "txt"
+    async with aclosing(make_store(context)) as store:
+        session = await store.open_session(await store.find(context.options.id))
         text = await make_library(store).export_text(session, ExportAs(form=form, with_reasoning=True))
-    if parts.output.is_json:
-        parts.output.raw_document(text)
+    if context.output.is_json:
+        context.output.raw_document(text)
     else:
-        parts.output.text(text)
+        context.output.text(text)
     return 0
 
 
-async def rename(parts: Parts) -> int:
+async def rename(context: Context) -> int:
     """Change the title of a session."""
-    async with aclosing(make_store(parts)) as store:
+    async with aclosing(make_store(context)) as store:
         library = make_library(store)
-        header = await library.rename(await store.find(parts.options.id), parts.options.title)
-    return _told(parts, header, f"{header.session_id[:_SHORT_ID]} is now “{safe_line(header.title)}”.")
+        header = await library.rename(await store.find(context.options.id), context.options.title)
+    return _told(context, header, f"{header.session_id[:_SHORT_ID]} is now “{safe_line(header.title)}”.")
 
 
-async def delete(parts: Parts) -> int:
+async def delete(context: Context) -> int:
     """Put a session into the trash."""
-    async with aclosing(make_store(parts)) as store:
-        header = await make_library(store).delete(await store.find(parts.options.id))
+    async with aclosing(make_store(context)) as store:
+        header = await make_library(store).delete(await store.find(context.options.id))
     short = header.session_id[:_SHORT_ID]
     return _told(
-        parts, header, f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back."
+        context,
+        header,
+        f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back.",
     )
 
 
-async def restore(parts: Parts) -> int:
+async def restore(context: Context) -> int:
     """Take a session out of the trash."""
-    async with aclosing(make_store(parts)) as store:
-        header = await _restored(make_library(store), parts.options.id)
-    return _told(parts, header, f"{_named(header)} is back.")
+    async with aclosing(make_store(context)) as store:
+        header = await _restored(make_library(store), context.options.id)
+    return _told(context, header, f"{_named(header)} is back.")
 
 
 async def _restored(library: Library, wanted: str) -> SessionHeader:
@@ -93,25 +95,25 @@ async def _restored(library: Library, wanted: str) -> SessionHeader:
     return header
 
 
-async def purge(parts: Parts) -> int:
+async def purge(context: Context) -> int:
     """Remove a session for good, or all that is in the trash; somebody has to consent."""
-    async with aclosing(make_store(parts)) as store:
+    async with aclosing(make_store(context)) as store:
         library = make_library(store)
-        wanted = await _to_purge(library, parts.options.id)
-        if not wanted or not await _may_purge(parts, wanted):
+        wanted = await _to_purge(library, context.options.id)
+        if not wanted or not await _may_purge(context, wanted):
             gone: tuple[SessionHeader, ...] = ()
         else:
             gone = wanted
             for header in wanted:
                 await library.purge(header.session_id)
-    if parts.output.is_json and parts.options.id and gone:
-        parts.output.document(header_json(gone[0]))
-    elif parts.output.is_json:
-        parts.output.document({"object": "list", "data": [header_json(header) for header in gone]})
+    if context.output.is_json and context.options.id and gone:
+        context.output.document(header_json(gone[0]))
+    elif context.output.is_json:
+        context.output.document({"object": "list", "data": [header_json(header) for header in gone]})
     elif gone:
-        parts.output.text("\n".join(f"{_named(header)} was removed for good." for header in gone))
+        context.output.text("\n".join(f"{_named(header)} was removed for good." for header in gone))
     else:
-        parts.output.note("Nothing was removed." if wanted else "The trash is empty.")
+        context.output.note("Nothing was removed." if wanted else "The trash is empty.")
     return 0
 
 
@@ -121,13 +123,13 @@ async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
     return ((await library.store.open_end(await library.find(wanted), count=1)).header,)
 
 
-async def _may_purge(parts: Parts, wanted: Sequence[SessionHeader]) -> bool:
+async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
     """Ask at a terminal; a script has to say it.
 
     Raises:
         WrongUse: nobody is there to answer.
     """
-    if parts.options.yes:
+    if context.options.yes:
         return True
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
     if not can_ask():
@@ -152,11 +154,11 @@ def header_json(header: SessionHeader) -> dict[str, object]:
     }
 
 
-def _told(parts: Parts, header: SessionHeader, sentence: str) -> int:
-    if parts.output.is_json:
-        parts.output.document(header_json(header))
+def _told(context: Context, header: SessionHeader, sentence: str) -> int:
+    if context.output.is_json:
+        context.output.document(header_json(header))
     else:
-        parts.output.text(sentence)
+        context.output.text(sentence)
     return 0
 
 
@@ -172,17 +174,17 @@ _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 """What holds the words, where it is not what was said."""
 
 
-async def search(parts: Parts) -> int:
+async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
-    async with aclosing(make_store(parts)) as store:
-        hits = await store.search(" ".join(parts.options.query), limit=parts.options.limit)
-        tell_notice(parts, store)
-    if parts.output.is_json:
-        parts.output.document({"object": "list", "data": [_json(hit) for hit in hits]})
+    async with aclosing(make_store(context)) as store:
+        hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
+        tell_notice(context, store)
+    if context.output.is_json:
+        context.output.document({"object": "list", "data": [_json(hit) for hit in hits]})
     elif hits:
-        parts.output.text("\n".join(_text(hit) for hit in hits))
+        context.output.text("\n".join(_text(hit) for hit in hits))
     else:
-        parts.output.note("Nothing found.")
+        context.output.note("Nothing found.")
     return 0
 
 

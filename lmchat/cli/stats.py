@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import asdict
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.output import table
 from lmchat.cli.wiring import make_store, tell_notice
 from lmchat.domain.telemetry import Metrics
@@ -22,19 +22,19 @@ _DAYS = 30
 """Days with a turn that a plot shows, at most."""
 
 
-async def stats(parts: Parts) -> int:
+async def stats(context: Context) -> int:
     """Print the figures of all turns by model and server, the one used last first."""
-    async with aclosing(make_store(parts)) as store:
+    async with aclosing(make_store(context)) as store:
         found = figures_by_model(await store.ledger_rows())
-        tell_notice(parts, store)
-    if parts.output.is_json:
-        parts.output.document({"object": "list", "data": [_json(one) for one in found]})
+        tell_notice(context, store)
+    if context.output.is_json:
+        context.output.document({"object": "list", "data": [_json(one) for one in found]})
     elif not found:
-        parts.output.note("No turn has ended yet; each one that does is counted here.")
-    elif parts.options.plot:
-        parts.output.text("\n\n".join(_plot(one, _bar_sign(parts)) for one in found))
+        context.output.note("No turn has ended yet; each one that does is counted here.")
+    elif context.options.plot:
+        context.output.text("\n\n".join(_plot(one, _bar_sign(context)) for one in found))
     else:
-        parts.output.text(table(_HEAD, [_row(one) for one in found]))
+        context.output.text(table(_HEAD, [_row(one) for one in found]))
     return 0
 
 
@@ -72,9 +72,9 @@ def _plot(one: ModelFigures, sign: str) -> str:
     return "\n".join(lines)
 
 
-def _bar_sign(parts: Parts) -> str:
+def _bar_sign(context: Context) -> str:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    is_ascii = parts.usable_settings.ui.ascii or encoding.lower().replace("-", "") != "utf8"
+    is_ascii = context.usable_settings.ui.ascii or encoding.lower().replace("-", "") != "utf8"
     return "#" if is_ascii else "█"
 
 
@@ -95,18 +95,18 @@ def _time(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-async def show(parts: Parts) -> int:
+async def show(context: Context) -> int:
     """Print the counters."""
-    async with aclosing(make_store(parts)) as store:
-        parts.output.document(metrics_json(await store.metrics.load()))
+    async with aclosing(make_store(context)) as store:
+        context.output.document(metrics_json(await store.metrics.load()))
     return 0
 
 
-async def reset(parts: Parts) -> int:
+async def reset(context: Context) -> int:
     """Set the counters to 0."""
-    async with aclosing(make_store(parts)) as store:
+    async with aclosing(make_store(context)) as store:
         await store.metrics.reset()
-    parts.output.document({"message": "Metrics reset successfully"})
+    context.output.document({"message": "Metrics reset successfully"})
     return 0
 
 

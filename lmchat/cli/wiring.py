@@ -9,7 +9,7 @@ from functools import cache
 
 from msgspec import Struct
 
-from lmchat.cli.context import Parts
+from lmchat.cli.context import Context
 from lmchat.cli.counters import metrics_kept
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import places_of_variables
@@ -68,48 +68,48 @@ class World(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_world(parts: Parts, *, is_kept: bool | None = None) -> AsyncIterator[World]:
+async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[World]:
     """Make backend and store, and close them; what is counted meanwhile is added to that of all runs."""
-    settings, keys = parts.settings, keys_of(parts)
+    settings, keys = context.settings, keys_of(context)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
-        parts.output.note(f"lmchat: {warning}")
-    remembered, _ = await asyncio.to_thread(remembered_file.load, parts.paths.remembered_file)
-    store = make_store(parts, is_kept=is_kept)
-    backend = make_backend(parts, settings)
-    if parts.is_local:
-        backend = with_engine(backend, engine_slot(parts))
+        context.output.note(f"lmchat: {warning}")
+    remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
+    store = make_store(context, is_kept=is_kept)
+    backend = make_backend(context, settings)
+    if context.is_local:
+        backend = with_engine(backend, engine_slot(context))
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
 
 
 @cache
-def keys_of(parts: Parts) -> Keys:
+def keys_of(context: Context) -> Keys:
     """Return the keys of this run; `load` them before use, off the event loop."""
-    return Keys(parts.loaded, parts.environ, Credentials(parts.paths.credentials_file))
+    return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_backend(parts: Parts, settings: Settings, *, gather_s: float = 0.0) -> Backend:
+def make_backend(context: Context, settings: Settings, *, gather_s: float = 0.0) -> Backend:
     """Return the proxy-client layer; imports httpx. Tokens may wait `gather_s` for each other."""
     from lmchat.proxy.client import ProxyClient
 
-    keys = keys_of(parts)
+    keys = keys_of(context)
     client = ProxyClient(
         settings,
         key_for=keys.key_for,
-        cache_file=parts.paths.models_file,
+        cache_file=context.paths.models_file,
         is_lasting=keys.is_lasting,
         gather_s=gather_s,
     )
-    client.expect(places_of_variables(parts.environ))
+    client.expect(places_of_variables(context.environ))
     return client
 
 
 class EngineSlot:
     """Where the built-in engine of this run is put once somebody wants it; nothing imports it before."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._lock = asyncio.Lock()
         self.made: Engine | None = None
         """The engine."""
@@ -118,25 +118,25 @@ class EngineSlot:
         """Return the engine; it does nothing before it is started."""
         async with self._lock:
             if self.made is None:
-                self.made = await asyncio.to_thread(_make_engine, self._parts)
+                self.made = await asyncio.to_thread(_make_engine, self._context)
             return self.made
 
 
 @cache
-def engine_slot(parts: Parts) -> EngineSlot:
+def engine_slot(context: Context) -> EngineSlot:
     """Return the place for the built-in engine of this run."""
-    return EngineSlot(parts)
+    return EngineSlot(context)
 
 
-def _make_engine(parts: Parts) -> Engine:
+def _make_engine(context: Context) -> Engine:
     from lmchat.engine.engine import LocalEngine
 
     return LocalEngine(
-        parts.settings.local,
-        folder=parts.paths.demo_dir,
-        log_file=parts.paths.engine_log_file,
-        environ=parts.environ,
-        on_address=keys_of(parts).accept,
+        context.settings.local,
+        folder=context.paths.demo_dir,
+        log_file=context.paths.engine_log_file,
+        environ=context.environ,
+        on_address=keys_of(context).accept,
     )
 
 
@@ -147,13 +147,13 @@ def with_engine(backend: Backend, slot: EngineSlot) -> Backend:
     return EngineBackend(backend, lambda: slot.made)
 
 
-def make_store(parts: Parts, *, is_kept: bool | None = None) -> SessionStore:
+def make_store(context: Context, *, is_kept: bool | None = None) -> SessionStore:
     """Return the store, whose file is opened with the first call.
 
     What is said is left out of it with `--temporary`, unless `is_kept` decides.
     """
-    is_kept = not parts.options.temporary if is_kept is None else is_kept
-    return (SessionStore if is_kept else UnsavedStore)(parts.paths.sessions_file)
+    is_kept = not context.options.temporary if is_kept is None else is_kept
+    return (SessionStore if is_kept else UnsavedStore)(context.paths.sessions_file)
 
 
 def make_library(store: SessionStore) -> Library:
@@ -161,7 +161,7 @@ def make_library(store: SessionStore) -> Library:
     return Library(store, write_file=write_new_file)
 
 
-def tell_notice(parts: Parts, store: SessionStore) -> None:
+def tell_notice(context: Context, store: SessionStore) -> None:
     """Say on stderr what opening the file had to do, if anything."""
     if store.notice:
-        parts.output.note(f"lmchat: {store.notice}")
+        context.output.note(f"lmchat: {store.notice}")

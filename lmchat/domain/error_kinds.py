@@ -51,7 +51,7 @@ SERVER = {
     "not_allowed": ErrorKind(
         what="the address is none, or its host is not on the list of allowed hosts",
         step="allow it with `--allow-host HOST`, or in `allowed_hosts`",
-        exit_codes=(2,),
+        exit_codes=(1, 2),
     ),
     "wrong_path": ErrorKind(
         what="a server answers, and does not know this path", step="its address ends in `/v1`, or in nothing"
@@ -114,7 +114,7 @@ REQUEST = {
     "bad_request": ErrorKind(
         what="the request has a part that is not valid, or that the server does not take",
         step="change what the message names",
-        exit_codes=(2, 1),
+        exit_codes=(1, 2),
         again="once with another name of the field, or without it, where the server refuses the field "
         "itself; a far server's 409 twice",
     ),

@@ -26,7 +26,6 @@ from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
 from lmchat.errors import (
-    EndpointNotAllowed,
     LMChatError,
     ServerRejected,
     ServerUnavailable,
@@ -550,7 +549,7 @@ class Exchange:
         return refusal(response.status_code, headers, body, self.asked)
 
 
-def redirected(endpoint: Endpoint, location: str) -> EndpointNotAllowed | ServerRejected:
+def redirected(endpoint: Endpoint, location: str) -> ServerRejected:
     """Return the error for a redirect: none is followed, because a key would go with it (R-9)."""
     url = httpx.URL(endpoint.base_url)
     try:
@@ -559,8 +558,9 @@ def redirected(endpoint: Endpoint, location: str) -> EndpointNotAllowed | Server
         target = url
     where = safe_line(str(target.copy_with(userinfo=b"", query=None)), limit=200)
     if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
-        return EndpointNotAllowed(
+        return ServerRejected(
             f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+            kind="not_allowed",
             hint="If you trust that host, use its address and allow it with --allow-host.",
         )
     return ServerRejected(

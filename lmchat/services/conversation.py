@@ -16,7 +16,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, now, 
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
-from lmchat.errors import RequestInvalid
+from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.asking import (
     AnswerBegun,
     ConversationEvent,
@@ -82,6 +82,8 @@ class Conversation:
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
         """What the last answer was asked with."""
+        self.error: LMChatError | None = None
+        """What ended the last answer."""
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
@@ -252,6 +254,7 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
             state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
             failure = failure_of(error)
+            self.error = error if isinstance(error, LMChatError) else None
         finally:
             for event in asking.left():
                 self._answer.add(event)
@@ -265,7 +268,7 @@ class Conversation:
         self._answer = GrowingAnswer.after(begun)
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self._path, self.messages = path, path.added(answer)
-        self._running, self.is_cut = answer, False
+        self._running, self.error, self.is_cut = answer, None, False
         return answer
 
     def _put(self, answer: ChatMessage) -> None:

@@ -19,12 +19,18 @@ from tests.support.scripted_server import (
     finish,
     html_reply,
     json_reply,
+    raw_reply,
     sse,
     usage,
 )
 
 CHAT = "POST /v1/chat/completions"
 _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe"
+
+
+def _moved(location):
+    head = f"HTTP/1.1 307 Go\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    return raw_reply(head.encode())
 
 
 def test_the_real_server_answers_on_stdout_alone(real):
@@ -281,6 +287,10 @@ def test_a_retry_is_told_on_stderr_and_counted(cli, server):
         ),
         (html_reply(), None),
         (json_reply({"error": {"message": "boom"}}, status=500), "server_error"),
+        (json_reply({"error": {"message": "no such role"}}, status=422), "bad_request"),
+        (raw_reply(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "bad_request"),
+        (_moved("http://evil.example/v1/chat/completions"), "not_allowed"),
+        (_moved("file:///etc/passwd"), "not_allowed"),
     ],
 )
 def test_a_refusal_is_one_document_and_exit_1(cli, server, reply, error):
