@@ -36,8 +36,7 @@ from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
-from lmchat.services.asking import AnswerBegun, ConversationEvent
-from lmchat.services.conversation import Conversation
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.fences import code_blocks
 from lmchat.structured.wanted import second

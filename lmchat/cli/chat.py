@@ -19,11 +19,15 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.candidates import Catalogue
-from lmchat.services.late import LateBackend, LateStore
+from lmchat.services.doctor import Examination
+from lmchat.services.engine_backend import with_engine
+from lmchat.services.importing import Importer
+from lmchat.services.late import Late, late_backend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.ports import Backend, Engine, SessionStore
+from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
@@ -33,7 +37,7 @@ from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
 
 
 def make_outside(
-    settings: Settings, context: Context, backend: LateBackend, write: Callable[[str], bool]
+    settings: Settings, context: Context, backend: Late[Backend], write: Callable[[str], bool]
 ) -> Outside:
     """Return what the screen may do to the rest of the world."""
     ways = _Ways(settings, context, backend, write)
@@ -56,7 +60,7 @@ class _Ways:
     """The ways to terminal, disk and other programs."""
 
     def __init__(
-        self, settings: Settings, context: Context, backend: LateBackend, write: Callable[[str], bool]
+        self, settings: Settings, context: Context, backend: Late[Backend], write: Callable[[str], bool]
     ) -> None:
         self._settings, self._context, self._backend, self._write = settings, context, backend, write
 
@@ -71,7 +75,7 @@ class _Ways:
         way = await self._clipboard.copy(text)
         return str(way.words)
 
-    def examination(self) -> Any:
+    def examination(self) -> Examination:
         from lmchat.cli.doctor import examination
 
         return examination(self._context, self._backend.ready, self._clipboard)
@@ -128,13 +132,12 @@ def run_chat(settings: Settings, context: Context) -> int:
 
 async def _run(settings: Settings, context: Context) -> int:
     remembered, warning = remembered_file.load(context.paths.remembered_file)
-    store = LateStore[Any](partial(_make_store, context))
+    store = Late[Any](partial(_make_store, context))
     apps: list[LMChatApp] = []
     outside_write = partial(_write_to, apps)
     workspace = make_workspace(settings, context, store, remembered, outside_write)
-    starts: list[Any] = []
-    workspace.make_launcher = partial(_starts_of, context, starts)
-    workspace.make_engine = partial(_make_engine, context, workspace.backend)
+    launchers: list[ServerLauncher] = []
+    workspace.make_launcher = partial(_launcher_of, context, launchers)
     workspace.is_local, workspace.local_model = context.is_local, context.local_model
     workspace.warning = warning
     workspace.notices += [one.sentence for one in keymap_problems(settings.keys, context.config_file)]
@@ -152,7 +155,8 @@ async def _run(settings: Settings, context: Context) -> int:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
             await workspace.open_sessions.settle()
-            await _let_go(starts)
+            for launcher in launchers:
+                await launcher.aclose()
             _tell_unsaved(context, workspace.open_sessions)
     if (error := failure_of(app)) is not None:
         raise error
@@ -175,7 +179,7 @@ def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
 def make_workspace(
     settings: Settings,
     context: Context,
-    late: LateStore[Any],
+    late: Late[Any],
     remembered: Remembered,
     write: Callable[[str], bool],
 ) -> Workspace:
@@ -183,18 +187,19 @@ def make_workspace(
     if context.local_model:  # it names a file, which no other server knows
         settings = replace(settings, model="")
     notices: list[str] = []
-    backend = LateBackend(partial(_make_backend, settings, context, notices))
-    store = late.as_store()
+    backend = late_backend(partial(_make_backend, settings, context, notices))
+    store: SessionStore = late.port
     return Workspace(
         settings=settings,
-        backend=backend,
+        backend=backend.port,
         store=store,
         library=Library(store, write_file=write_export),
-        open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
-        monitor=Monitor(backend),
-        catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
+        open_sessions=OpenSessions(chat=settings.chat, backend=backend.port, store=store),
+        monitor=Monitor(backend.port),
+        catalogue=Catalogue(backend.port, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=make_outside(settings, context, backend, write),
         make_importer=partial(_make_importer, store),
+        make_engine=partial(_make_engine, context, backend),
         remembered=remembered,
         resume_id=context.options.resume or "",
         notices=notices,
@@ -203,16 +208,16 @@ def make_workspace(
 
 def _make_backend(settings: Settings, context: Context, notices: list[str]) -> Backend:
     """Read the keys and import httpx; runs in a thread, after the first paint."""
-    from lmchat.cli.wiring import engine_slot, keys_of, make_backend, with_engine
+    from lmchat.cli.wiring import engine_of, keys_of, make_backend
 
     keys = keys_of(context)
     keys.load(is_apart=True)
     notices += keys.warnings
     backend = make_backend(context, settings, gather_s=1 / settings.ui.frames_per_second)
-    return with_engine(backend, engine_slot(context))
+    return with_engine(backend, engine_of(context))
 
 
-async def _make_engine(context: Context, backend: LateBackend) -> Any:
+async def _make_engine(context: Context, backend: Late[Backend]) -> Engine:
     """Return the built-in engine, whose end is the backend's to see to."""
     from lmchat.cli.wiring import engine_slot
 
@@ -220,26 +225,20 @@ async def _make_engine(context: Context, backend: LateBackend) -> Any:
     return await engine_slot(context).ready()
 
 
-def _make_importer(store: SessionStore) -> Any:
+def _make_importer(store: SessionStore) -> Importer:
     """Return what brings chats over from files."""
     from lmchat.cli.import_ import make_importer
 
     return make_importer(store)
 
 
-def _starts_of(context: Context, made: list[Any]) -> Any:
-    """Return what starts model servers, made when first asked for."""
+def _launcher_of(context: Context, made: list[ServerLauncher]) -> ServerLauncher:
+    """Return the launcher of model servers, made when first asked for."""
     if not made:
         from lmchat.cli.local import make_launcher
 
         made.append(make_launcher(context))
     return made[0]
-
-
-async def _let_go(made: Sequence[Any]) -> None:
-    """End what was started and is to end with lmchat."""
-    for starts in made:
-        await starts.aclose()
 
 
 def _make_store(context: Context) -> SessionStore:
@@ -249,7 +248,7 @@ def _make_store(context: Context) -> SessionStore:
     return make_store(context)
 
 
-async def _add_metrics(store: LateStore[Any], metrics: Metrics) -> None:
+async def _add_metrics(store: Late[Any], metrics: Metrics) -> None:
     """Add counters to those of all runs."""
     await (await store.ready()).metrics.add(metrics)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import SessionHeader
 from lmchat.files import write_new_file
+from lmchat.services.engine_backend import with_engine
+from lmchat.services.late import Late
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine
 from lmchat.storage import state as remembered_file
@@ -78,7 +80,7 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
     store = make_store(context, is_kept=is_kept)
     backend = make_backend(context, settings)
     if context.is_local:
-        backend = with_engine(backend, engine_slot(context))
+        backend = with_engine(backend, engine_of(context))
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
 
@@ -105,27 +107,16 @@ def make_backend(context: Context, settings: Settings, *, gather_s: float = 0.0)
     return client
 
 
-class EngineSlot:
-    """Where the built-in engine of this run is put once somebody wants it; nothing imports it before."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._lock = asyncio.Lock()
-        self.made: Engine | None = None
-        """The engine."""
-
-    async def ready(self) -> Engine:
-        """Return the engine; it does nothing before it is started."""
-        async with self._lock:
-            if self.made is None:
-                self.made = await asyncio.to_thread(_make_engine, self._context)
-            return self.made
-
-
 @cache
-def engine_slot(context: Context) -> EngineSlot:
-    """Return the place for the built-in engine of this run."""
-    return EngineSlot(context)
+def engine_slot(context: Context) -> Late[Engine]:
+    """Return the built-in engine of this run, which is made when it is first wanted."""
+    return Late(partial(_make_engine, context))
+
+
+def engine_of(context: Context) -> Callable[[], Engine | None]:
+    """Return a function that returns the engine once it is made."""
+    slot = engine_slot(context)
+    return lambda: slot.made
 
 
 def _make_engine(context: Context) -> Engine:
@@ -138,13 +129,6 @@ def _make_engine(context: Context) -> Engine:
         environ=context.environ,
         on_address=keys_of(context).accept,
     )
-
-
-def with_engine(backend: Backend, slot: EngineSlot) -> Backend:
-    """Return a backend that has the built-in engine among its servers, as soon as there is one."""
-    from lmchat.services.engine_backend import EngineBackend
-
-    return EngineBackend(backend, lambda: slot.made)
 
 
 def make_store(context: Context, *, is_kept: bool | None = None) -> SessionStore:

@@ -65,6 +65,15 @@ class Session(Struct, frozen=True, kw_only=True):
         return tuple(message for message in self.tree if message.message_id not in shown)
 
 
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A part of a file that could not be brought over, or not all of it."""
+
+    where: str
+    """Which part, in words."""
+    reason: str
+    """Why, as the rest of a sentence."""
+
+
 class ListFilter(Struct, frozen=True, kw_only=True):
     """What the list of sessions is narrowed down to."""
 

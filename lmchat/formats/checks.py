@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader, tags_from
+from lmchat.domain.session import Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileRefused
 
 T = TypeVar("T", ChatMessage, SessionHeader)
@@ -39,15 +39,6 @@ class Content(Struct, frozen=True, kw_only=True):
     """The JSON value; None where the text is not JSON."""
     moment: datetime
     """Time of the import, for formats that store no times."""
-
-
-class Skipped(Struct, frozen=True, kw_only=True):
-    """A part of a file that was left out, as a whole or partly."""
-
-    where: str
-    """Which part, in words."""
-    reason: str
-    """Why, as the rest of a sentence."""
 
 
 class Reading(Struct, frozen=True, kw_only=True):

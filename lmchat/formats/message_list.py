@@ -11,8 +11,8 @@ import msgspec
 
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader, title_from
-from lmchat.formats.checks import Content, Reading, Skipped, digest
+from lmchat.domain.session import Session, SessionHeader, Skipped, title_from
+from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from lmchat.domain.session import Skipped
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import Content, Reading, Skipped, sound
+from lmchat.formats.checks import Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
 from lmchat.formats.message_list import from_list, is_list

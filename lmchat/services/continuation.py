@@ -1,17 +1,12 @@
-"""An answer that is gone on with, joined to what it begins with: nothing twice, nothing lost; pure.
+"""Continuation of an unfinished answer: the request for it, and its text without what is there already.
 
-A server that takes the answer up writes on from its last character, and what comes is taken as it is. One
-that is only told to go on is asked to repeat the last words first, and may greet, comment or open a fence
-again: what comes is held back until it is clear where it begins to be new.
+A server that supports prefill writes on from the last character. Any other is told to repeat the last words
+first; what it sends is held back until it is clear where it begins to be new.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from unicodedata import east_asian_width
-
-from msgspec import Struct
 
 from lmchat.domain.event import (
     ReasoningDelta,
@@ -23,103 +18,56 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import ChatMessage
+from lmchat.domain.server import Product
 from lmchat.text import open_fence
 
-_LONGEST = 160
-_STARTS = ("sure", "certainly", "of course", "okay", "ok", "absolutely", "here", "continu", "sorry", "apolog")
-_GREETING = r"""\W{0,3}(?:
-        (?:sure|certainly|of\ course|okay|ok|absolutely|sorry|apologies)\b[^\n:]{0,40}[.!:…]?[ \t]*\n+
-      | (?:sure|certainly|of\ course|okay|ok|absolutely|here|continu|sorry|apolog)[^\n:]{0,100}?
-        (?:continu|left\ off|broke\ off|cut\ off|stopped|rest)[^\n:]{0,80}
-        (?::[ \t]*\n*|\.{3}[ \t]*\n+|[.…][ \t]*\n+)
-    )"""
-"""Compiled when an answer is gone on with: each start would wait half a millisecond for it."""
-_DOTS = re.compile(r"(?:\.{3}|…)[ \t]?")
-_FENCE_LINE = re.compile(r"(?:`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*\n")
-_BEGUN_FENCE = re.compile(r"[`~]{1,2}\Z|(?:```|~~~)[^\n]*\Z")
-_QUOTES = "\"'“”„«»"
-
-
-class View(Struct, frozen=True, kw_only=True):
-    """What has come, without something that may be a preface."""
-
-    text: str
-    """What is left."""
-    is_sure: bool = False
-    """Whether it was a preface in any case, not only where the last words follow."""
-    is_code: bool = False
-    """Whether what is left stood in a fence of its own."""
-
-
-def _may_be_greeting(said: str) -> bool:
-    """Whether more has to come before it is clear whether this is a greeting."""
-    head = said.lstrip()
-    if not head:
-        return True
-    if "\n" in head or ":" in head or len(head) > _LONGEST:
-        return False
-    low = head[: max(map(len, _STARTS))].lower()
-    return any(start.startswith(low) or low.startswith(start) for start in _STARTS)
-
-
-def views(text: str, said: str, *, is_all: bool) -> list[View] | None:
-    """Return what has come, and what is left of it without prefaces, the barest last; None: see more."""
-    if not is_all and _may_be_greeting(said):
-        return None
-    greeting = re.match(_GREETING, said.lstrip(), re.IGNORECASE | re.VERBOSE)
-    rest = said.lstrip()[greeting.end() :] if greeting else said
-    found = [View(text=rest, is_sure=True)]
-    head, is_in_fence = rest.lstrip(), open_fence(text) is not None
-    if not is_all and _is_unclear(head, is_in_fence=is_in_fence):
-        return None
-    fence = _FENCE_LINE.match(head) if is_in_fence else None
-    dots = _DOTS.match(head)
-    if fence is not None:
-        begins_line = text.endswith("\n") or (not greeting and "\n" in rest[: len(rest) - len(head)])
-        is_opened_again = bool(fence[1]) or not begins_line
-        found.append(View(text=head[fence.end() :], is_sure=is_opened_again, is_code=True))
-    elif dots is not None:
-        is_sure = not is_in_fence and not text.rstrip().endswith((".", "…"))
-        found.append(View(text=head[dots.end() :], is_sure=is_sure))
-    elif head[:1] and head[0] in _QUOTES:
-        found.append(View(text=head[1:]))
-    return found
-
-
-def _is_unclear(head: str, *, is_in_fence: bool) -> bool:
-    if not head or head in (".", "..", "...", "…", *_QUOTES):
-        return True
-    return is_in_fence and _BEGUN_FENCE.match(head) is not None
-
-
+CONTINUE = (
+    "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word if need be: "
+    "first repeat its last words, which stand below, then write what follows them. No greeting, no comment, "
+    "no code fence that is open already."
+)
+"""Asked where a server cannot take up an answer by itself; the last words follow."""
+_PREFILL = frozenset({Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN})
+"""Servers that continue the last message when it is the assistant's."""
+_PREFILL_THOUGHTS = frozenset({Product.LLAMA_CPP, Product.BUILT_IN})
+"""Of these, the ones that continue a thought that has no text yet."""
 ANCHOR_CHARS = 60
-"""So much of the end of an answer is quoted to who is told to go on with it."""
-_LOOKED_BACK = 4_000
-"""So much of the end may be said once more before what is new; a whole answer is recognised beside it."""
-_SURE_LETTERS = 16
-"""So many letters that stand at the end, and nowhere before, are not said twice by chance."""
-_SAMPLE_CHARS = 500
-"""So much of a text is enough to know whether it has letters, and goes round."""
-_ECHO_LETTERS = 8
-_WORD_LETTERS = 5
-_BEGUN_LETTERS = 3
-_ENDS_OF_CODE_LINES = (":", ";", "{", "}", ",", ")")
+_SEARCHED_CHARS = 4_000
+"""How far back a repetition may begin; a whole answer is recognised beside it."""
+_SURE_LETTERS = 5
+_FEW_LETTERS = 3
+_ECHO_CHARS = 16
+_GREETINGS = ("sure", "certainly", "of course", "okay", "absolutely", "here", "continuing", "sorry")
+_GREETING = re.compile(rf"(?:{'|'.join(_GREETINGS)})\b[^\n]{{0,120}}(\n+|$)", re.IGNORECASE)
+_FENCE = re.compile(r"(?:`{3,}|~{3,})[ \t]*(\w[^\n]*)?(\n|$)|[`~]{1,2}$")
 
 
-class Joint:
-    """Takes the events of a stream that goes on with an answer, and gives those that belong to it."""
+def can_prefill(product: Product, begun: ChatMessage) -> bool:
+    """Whether a server writes on when an answer is the last message that it gets."""
+    return product in (_PREFILL if begun.text else _PREFILL_THOUGHTS)
 
-    def __init__(self, begun: ChatMessage, *, is_taken_up: bool) -> None:
-        """`is_taken_up`: the server writes on from the last character, instead of having been told to."""
+
+def anchor(text: str) -> str:
+    """Return the last words of an answer, to be repeated before it goes on."""
+    whole = text.rstrip()
+    end = whole[-ANCHOR_CHARS:]
+    words = end.partition(" ")[2].lstrip()
+    return words if len(whole) > ANCHOR_CHARS and len(words) > ANCHOR_CHARS // 2 else end
+
+
+class Continuation:
+    """Filter for the events of a stream that continues an answer."""
+
+    def __init__(self, begun: ChatMessage, *, is_prefilled: bool) -> None:
         self._text = begun.text
-        self._is_taken_up = is_taken_up
-        self._is_new_thought = bool(begun.reasoning) and not (is_taken_up and not begun.text)
+        self._is_prefilled = is_prefilled
+        self._is_new_thought = bool(begun.reasoning) and not (is_prefilled and not begun.text)
         self._gap = "\n\n"[: 2 - begun.reasoning[-2:].count("\n")]
         self._held, self._pieces = "", 0
-        self._is_joined = False
+        self._is_joined = not begun.text
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
-        """Take an event; text waits until it is clear what of it is new."""
+        """Take an event; return what belongs to the answer, as far as that is clear."""
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_joined:
                 self._held += text
@@ -130,7 +78,7 @@ class Joint:
                 return (ReasoningDelta(text=self._gap + text.lstrip("\n"), pieces=pieces),)
             case Rethought(is_thought=is_thought):
                 before = self.close()
-                self._is_joined = not is_thought  # what comes behind a thought has still to be joined
+                self._is_joined = not (is_thought and self._text)  # the text behind a thought is not joined
                 return (*before, event)
             case RefusalDelta() | ToolCallDelta() | StreamFinished():
                 return (*self.close(), event)
@@ -142,7 +90,8 @@ class Joint:
         return self._take(is_all=True) if self._held else ()
 
     def _take(self, *, is_all: bool) -> tuple[StreamEvent, ...]:
-        fresh = continuation(self._text, self._held, is_taken_up=self._is_taken_up, is_all=is_all)
+        find_new = _without_echo if self._is_prefilled else _without_repetition
+        fresh = find_new(self._text, self._held, is_all=is_all)
         if fresh is None:
             return ()
         pieces, self._pieces = self._pieces, 0
@@ -150,118 +99,69 @@ class Joint:
         return (TextDelta(text=fresh, pieces=pieces),) if fresh else ()
 
 
-def anchor(text: str) -> str:
-    """Return the last words of an answer, to be said once more before it goes on."""
-    whole = text.rstrip()
-    end = whole[-ANCHOR_CHARS:]
-    words = end.partition(" ")[2].lstrip()
-    return words if len(whole) > ANCHOR_CHARS and len(words) > ANCHOR_CHARS // 2 else end
-
-
-def continuation(text: str, said: str, *, is_taken_up: bool, is_all: bool) -> str | None:
-    """Return what of `said` goes on with a text; None where more of it has to be seen first.
-
-    Args:
-        text: The unfinished answer.
-        said: What has come so far.
-        is_taken_up: Whether the server writes on from the last character.
-        is_all: Whether nothing more comes.
-    """
-    if not text:
-        return said
-    if is_taken_up:
-        return _without_echo(text, said, is_all=is_all)
-    found = views(text, said, is_all=is_all)
-    return None if found is None else _behind_repetition(text, found, is_all=is_all)
-
-
-def _behind_repetition(text: str, found: Sequence[View], *, is_all: bool) -> str | None:
-    base = text.rstrip()
-    if not is_all and any(_may_repeat(base, view.text.lstrip()) for view in found):
-        return None
-    for view in found:
-        head = view.text.lstrip()
-        if length := _repeated(base, head, is_code=view.is_code):
-            blanks, rest = text[len(base) :], head[length:]
-            return None if blanks and not rest.strip() and not is_all else _merged(blanks, rest)
-    best = [view for view in found if view.is_sure][-1]
-    return _on_new_line(text, best) if best.is_code else best.text
-
-
 def _without_echo(text: str, said: str, *, is_all: bool) -> str | None:
-    """Some servers send what they were given once more before what they add to it."""
-    if _letters(text) < _ECHO_LETTERS or _goes_round(text):
-        return said
-    if said.startswith(text):
+    """Return what a prefilled server adds: some send what they were given once more."""
+    if len(text) >= _ECHO_CHARS and said.startswith(text):
         return said[len(text) :]
-    return None if text.startswith(said) and not is_all else said
+    may_echo = len(text) >= _ECHO_CHARS and text.startswith(said)
+    return None if may_echo and not is_all else said
+
+
+def _without_repetition(text: str, said: str, *, is_all: bool) -> str | None:
+    """Return what of `said` follows the text; None where more of it has to be seen first."""
+    base = text.rstrip()
+    bare = _without_opening(text, said)
+    for head in (said.lstrip(), (bare or "").lstrip()):
+        if not is_all and (bare is None or _may_repeat(base, head)):
+            return None
+        if length := _repeated(base, head):
+            blanks, rest = text[len(base) :], head[length:]
+            return None if blanks and not rest.strip() and not is_all else rest.removeprefix(blanks)
+    return said if bare is None else bare
+
+
+def _without_opening(text: str, said: str) -> str | None:
+    """Return what came without a greeting and a fence that is open already; None where more has to come."""
+    head = said.lstrip()
+    greeting = _GREETING.match(head)
+    if (greeting and not greeting[1]) or any(one.startswith(head.lower()) for one in _GREETINGS):
+        return None
+    if greeting:
+        said, head = head[greeting.end() :], head[greeting.end() :].lstrip()
+    fence = _FENCE.match(head) if open_fence(text) is not None else None
+    if fence is None:
+        return said
+    if not fence[2]:
+        return None
+    begins_line = text.endswith("\n") or (not greeting and "\n" in said[: len(said) - len(head)])
+    if begins_line and not fence[1]:
+        return said  # it ends the block
+    return head[fence.end() :] if text.endswith("\n") else f"\n{head[fence.end() :]}"
 
 
 def _may_repeat(base: str, head: str) -> bool:
-    """Whether what has come may be the beginning of a repetition, so that more has to be seen."""
-    if not head:
-        return True
-    place = base.find(head, max(len(base) - _LOOKED_BACK, 0))
-    return 0 <= place < len(base) - len(head) or (base != head and base.startswith(head))
+    """Whether what has come may be the beginning of a repetition."""
+    place = base.find(head, max(len(base) - _SEARCHED_CHARS, 0))
+    return not head or 0 <= place < len(base) - len(head) or (base != head and base.startswith(head))
 
 
-def _repeated(base: str, head: str, *, is_code: bool) -> int:
-    """Return how much of what has come was said before: the longest end of the text that it begins with."""
-    if head.startswith(base) and _is_repetition(base, base, head):
-        return len(base)
-    for start in range(max(len(base) - min(len(head), _LOOKED_BACK), 0), len(base)):
-        if base[start] == head[0] and head.startswith(base[start:]):
-            end = base[start:]
-            is_line = is_code and base[:start].rpartition("\n")[2].isspace()
-            if is_line or _is_repetition(base, end, head):
-                return len(end)
+def _repeated(base: str, head: str) -> int:
+    """Return the length of the longest end of the text that `head` begins with."""
+    starts: list[int] = [0, *range(max(len(base) - min(len(head), _SEARCHED_CHARS), 0), len(base))]
+    for start in starts:
+        if base[start] == head[:1] and _is_repetition(base, start, head):
+            return len(base) - start
     return 0
 
 
-def _is_repetition(base: str, end: str, head: str) -> bool:
-    """Whether the end of a text that also begins what has come was said twice, and does not go on so."""
-    if end.startswith(("```", "~~~")) and "\n" not in end and open_fence(base) is not None:
-        return True  # the line that opens the fence was not yet at its end
-    if _goes_round(end) or base.find(end) != len(base) - len(end):
+def _is_repetition(base: str, start: int, head: str) -> bool:
+    """Whether the end of the text is said twice, and its words do not only begin alike."""
+    end = base[start:]
+    if not head.startswith(end):
         return False
-    letters, following = _letters(end), head[len(end) : len(end) + 1]
-    if letters >= _SURE_LETTERS or (end == anchor(base) and letters >= _BEGUN_LETTERS):
+    letters = sum(char.isalnum() for char in end)
+    is_fence = end.startswith(("```", "~~~")) and "\n" not in end
+    if is_fence or (end == anchor(base) and letters >= _FEW_LETTERS):
         return True
-    begins_word = len(base) == len(end) or not (_is_letter(end[0]) and _is_letter(base[-len(end) - 1]))
-    if not (begins_word and _is_letter(end[-1]) and any(char.isalpha() for char in end)):
-        return False
-    # `vegeta` + `vegetables`, or `several` + `several do`: said on, they would make one word of two
-    return letters >= (_BEGUN_LETTERS if _is_letter(following) else _WORD_LETTERS)
-
-
-def _goes_round(end: str) -> bool:
-    """Whether a text is the same again and again, as a rule or a row of equal cells: it may go on so."""
-    begin = end[:_SAMPLE_CHARS]
-    periods = range(1, min(len(end) // 2, _SAMPLE_CHARS) + 1)
-    return any(end.startswith(begin[: len(end) - one], one) and end.startswith(end[one:]) for one in periods)
-
-
-def _letters(text: str) -> int:
-    """Return how many letters and figures a text begins with; one that is as wide as two counts as two."""
-    letters = (char for char in text[:_SAMPLE_CHARS] if char.isalnum())
-    return sum(2 if east_asian_width(char) in "WF" else 1 for char in letters)
-
-
-def _is_letter(char: str) -> bool:
-    return char.isalnum() or char == "_"
-
-
-def _merged(blanks: str, rest: str) -> str:
-    """Return what comes behind a repetition, without the white space that the text ends with already."""
-    lead = rest[: len(rest) - len(rest.lstrip())]
-    for length in range(min(len(blanks), len(lead)), 0, -1):
-        if blanks.endswith(lead[:length]):
-            return rest[length:]
-    return rest
-
-
-def _on_new_line(text: str, view: View) -> str:
-    """Return code that came in a fence of its own: it begins a line, unless a line was cut in its middle."""
-    last = text.rpartition("\n")[2].rstrip()
-    is_cut = bool(last) and not (last.endswith(_ENDS_OF_CODE_LINES) or view.text[:1].isspace())
-    return view.text if not last or is_cut else f"\n{view.text}"
+    begins_word = start == 0 or not (end[0].isalnum() and base[start - 1].isalnum())
+    return begins_word and letters >= _SURE_LETTERS and base.find(end) == start

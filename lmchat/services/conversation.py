@@ -1,4 +1,4 @@
-"""One open session: what was said, the turn that runs, and how both get to the disk."""
+"""One open session: its messages, the turn that runs, and how both get to server and disk."""
 
 from __future__ import annotations
 
@@ -8,56 +8,212 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.domain.context import ContextPlan
-from lmchat.domain.event import ModelNamed, StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, now, text_message
+from lmchat.domain.event import (
+    ModelNamed,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
 from lmchat.domain.path import STRETCH, MessagePath
+from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
+from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
-from lmchat.errors import LMChatError, RequestInvalid
-from lmchat.services.asking import (
-    AnswerBegun,
-    ConversationEvent,
-    HowToAsk,
-    MessageAdded,
-    empty_answer,
-    still_answering,
-)
+from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.fitted_stream import FittedStream, fitting_plan
-from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.continuation import CONTINUE, Continuation, anchor, can_prefill
+from lmchat.services.ports import Backend
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.services.turn_stats import failure_of, ledger_row, receipt_of
+from lmchat.services.turn_stats import failure_of, ledger_row
+
+_TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+_PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
+"""Kinds of the refusal of a last message that is the assistant's, as by models that think."""
+COUNT_S = 1.0
+"""No answer waits longer for the server's count of its prompt: an estimate is at hand."""
+_NEARLY_FULL = 0.8
+"""Share of the window beyond which an estimate may be wrong about what fits."""
+_MOST_COUNTS = 2
 
 
-class Earlier:
-    """Reads what stands before the messages that are known, in slices; after a failure it goes on there."""
+class HowToAsk(Struct, frozen=True, kw_only=True):
+    """Settings of a turn; a change applies from the next turn on."""
 
-    def __init__(self, store: SessionStore, session_id: str, next_id: str) -> None:
-        self._store = store
-        self._session_id = session_id
-        self._next_id: str | None = next_id
-        self._path = MessagePath()
-        self._turn = asyncio.Lock()
-
-    async def read(self) -> MessagePath:
-        """Return all of it, root first; whoever asks while another reads waits for the same."""
-        async with self._turn:
-            while self._next_id is not None:
-                found, self._next_id = await self._store.read_back(
-                    self._session_id, self._next_id, count=STRETCH
-                )
-                self._path = self._path.after(found)
-        return self._path
+    target: Target
+    """Server and model."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How to choose words."""
+    is_truncating: bool = True
+    """Whether the oldest messages may be left out; else a full window is refused."""
+    output: Output = field(default_factory=AnyText)
+    """What form the answer is to have."""
 
 
-def earlier_of(store: SessionStore, session: Session) -> Earlier | None:
-    """Return what is still to be read of a session, if anything is."""
-    if session.earlier_id is None:
-        return None
-    return Earlier(store, session.header.session_id, session.earlier_id)
+class MessageAdded(Struct, frozen=True, kw_only=True):
+    """A prompt is on the disk (or, where nothing can be saved, in memory)."""
+
+    message: ChatMessage
+    """The prompt."""
+
+
+class AnswerBegun(Struct, frozen=True, kw_only=True):
+    """An answer is about to come."""
+
+    message: ChatMessage
+    """Its still growing message."""
+    plan: ContextPlan
+    """What of the conversation is sent."""
+
+
+ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
+
+
+def still_answering() -> RequestInvalid:
+    """Return the refusal of a second turn in one session."""
+    return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+
+
+def fitting_plan(
+    meter: ContextMeter, path: MessagePath, how: HowToAsk, *, limit: int | None = None
+) -> ContextPlan:
+    """Return what of a path fits into the window, or into `limit` tokens.
+
+    Raises:
+        RequestInvalid: it does not fit whole, and the user wants nothing to be left out.
+    """
+    limit = limit or (how.target.model.context if how.target.model else None)
+    plan = meter.plan(how.target, path, limit=limit, max_tokens=how.sampling.max_tokens)
+    if not plan.fits and not how.is_truncating:
+        raise RequestInvalid(
+            f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
+            f"answer; the model has room for {plan.limit}.",
+            hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
+            kind="context_overflow",
+        )
+    return plan
+
+
+class AnswerStream:
+    """The stream of one answer, and the plan of what is sent for it."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        meter: ContextMeter,
+        how: HowToAsk,
+        path: MessagePath,
+        begun: ChatMessage | None,
+    ) -> None:
+        """`begun` is an unfinished answer to continue."""
+        self._backend = backend
+        self._meter = meter
+        self._how = how
+        self._path = path.added(begun) if begun else path
+        self._begun = begun
+        self._is_prefilled = begun is not None and can_prefill(how.target.product, begun)
+        self._continuation: Continuation | None = None
+        self.plan = fitting_plan(meter, self._path, how)
+        """What is sent; less after a refusal."""
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield what comes.
+
+        A prompt that the server refuses as too long is sent once more with less; an answer that it cannot
+        prefill is sent once more with the instruction to continue it.
+        """
+        has_begun = is_second = False
+        if self._how.is_truncating and self._begun is None:
+            await self._fit()
+        while True:
+            try:
+                async with aclosing(self._attempt()) as events:
+                    async for event in events:
+                        has_begun |= isinstance(event, _TOKENS)
+                        yield event
+            except ServerRejected as error:
+                if self._is_prefilled and not has_begun and error.kind in _PREFILL_REFUSED:
+                    self._is_prefilled = False
+                    continue
+                shorter = self._shorter(error)
+                if has_begun or is_second or shorter is None:
+                    raise
+                self.plan, is_second = shorter, True
+            else:
+                return
+
+    def held_back(self) -> tuple[StreamEvent, ...]:
+        """Return what came and was not yielded when the stream was stopped."""
+        return self._continuation.close() if self._continuation else ()
+
+    async def _attempt(self) -> AsyncGenerator[StreamEvent, None]:
+        if self._begun is not None:
+            self._continuation = Continuation(self._begun, is_prefilled=self._is_prefilled)
+        filtered = self._continuation
+        try:
+            async with aclosing(self._backend.stream(self._request())) as events:
+                async for event in events:
+                    for one in (event,) if filtered is None else filtered.feed(event):
+                        yield one
+        except LMChatError:
+            for one in self.held_back():
+                yield one
+            raise
+        for one in self.held_back():
+            yield one
+
+    def _request(self) -> ChatRequest:
+        messages, begun = self.plan.messages, self._begun
+        if begun is not None and self._is_prefilled and not begun.text:
+            messages = (*messages, begun)  # without text it takes no part in the plan
+        elif begun is not None and begun.text and not self._is_prefilled:
+            messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{anchor(begun.text)}"))
+        return ChatRequest(
+            endpoint=self._how.target.endpoint,
+            product=self._how.target.product,
+            model=self._how.target.model_id,
+            messages=messages,
+            sampling=self._how.sampling,
+            output=self._how.output,
+        )
+
+    async def _fit(self) -> None:
+        """Have the server count a prompt that nearly fills the window, and plan by that."""
+        for _ in range(_MOST_COUNTS):
+            plan = self.plan
+            if plan.limit is None:
+                return
+            if not plan.left_out and plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve):
+                return
+            try:
+                async with asyncio.timeout(COUNT_S):
+                    counted = await self._backend.count_tokens(self._request())
+            except (LMChatError, TimeoutError):
+                return
+            if counted is None:
+                return
+            self._meter.learn(self._how.target, plan.messages, counted, is_exact=True)
+            self.plan = fitting_plan(self._meter, self._path, self._how)
+            if len(self.plan.messages) == len(plan.messages):
+                return
+
+    def _shorter(self, error: ServerRejected) -> ContextPlan | None:
+        """Learn from a refusal, and return a plan that leaves out more; None where there is none."""
+        # a server that names no count has at least said that it is more than the window
+        least = error.needed_tokens or error.room_tokens or self.plan.limit
+        if error.kind != "context_overflow" or not least:
+            return None
+        self._meter.learn_refusal(self._how.target, self.plan.messages, least)
+        if not self._how.is_truncating:
+            return None
+        plan = fitting_plan(self._meter, self._path, self._how, limit=error.room_tokens)
+        return plan if plan.left_out > self.plan.left_out else None
 
 
 class Conversation:
@@ -95,19 +251,23 @@ class Conversation:
         self._running: ChatMessage | None = None
         self._path = MessagePath()
         self._ending: asyncio.Future[None] | None = None
-        self._earlier = earlier_of(save_queue.store, session)
+        self._earlier_id = session.earlier_id
+        self._filling = asyncio.Lock()
 
     @property
     def is_whole(self) -> bool:
         """Whether all messages of the path are known."""
-        return self._earlier is None
+        return self._earlier_id is None
 
     async def fill(self) -> None:
-        """Read what a long session holds before its end; what asks for more than the end waits for it."""
-        earlier = self._earlier
-        path = await earlier.read() if earlier else MessagePath()
-        if earlier is self._earlier:  # else another has put it in, or another path is shown
-            self.messages, self._earlier = self.messages.after(path), None
+        """Read what a long session holds before its end; every use of more than the end waits for it."""
+        async with self._filling:
+            while (asked := self._earlier_id) is not None:
+                found, earlier_id = await self._save_queue.store.read_back(
+                    self.header.session_id, asked, count=STRETCH
+                )
+                if asked == self._earlier_id:  # else another path is shown now
+                    self.messages, self._earlier_id = self.messages.after(found), earlier_id
 
     @property
     def opening(self) -> list[ChatMessage]:
@@ -140,7 +300,7 @@ class Conversation:
     def adopt(self, session: Session) -> None:
         """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
         self.header, self.messages = session.header, MessagePath(session.messages)
-        self._earlier = earlier_of(self._save_queue.store, session)
+        self._earlier_id = session.earlier_id
         if self.running is not None:
             self.messages = self.messages.replaced(self.running)
 
@@ -236,7 +396,7 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Ask for an answer to a path, and keep it however it ends."""
         self._require_rest()
-        asking = FittedStream(self._backend, self._meter, how, path, begun)
+        asking = AnswerStream(self._backend, self._meter, how, path, begun)
         answer = self._begin(path, how, versions, begun)
         state, failure = AnswerState.STOPPED, None
         try:
@@ -256,7 +416,7 @@ class Conversation:
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in asking.left():
+            for event in asking.held_back():
                 self._answer.add(event)
             self._ending = asyncio.ensure_future(self._end(state, failure, how, asking.plan))
             await asyncio.shield(self._ending)
@@ -264,7 +424,18 @@ class Conversation:
     def _begin(
         self, path: MessagePath, how: HowToAsk, versions: int, begun: ChatMessage | None
     ) -> ChatMessage:
-        answer = empty_answer(path, how, versions, begun)
+        answer = ChatMessage(
+            message_id=new_id(),
+            role=Role.ASSISTANT,
+            parts=begun.parts if begun else (),
+            created_at=now(),
+            parent_id=path[-1].message_id if path else None,
+            state=AnswerState.STREAMING,
+            model=how.target.model_id,
+            endpoint=how.target.endpoint.url,
+            version=versions,
+            versions=versions,
+        )
         self._answer = GrowingAnswer.after(begun)
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self._path, self.messages = path, path.added(answer)
@@ -292,7 +463,8 @@ class Conversation:
             return
         self.turn, self.sent = turn.end(state, self._clock()), plan
         turn = self.turn
-        receipt = receipt_of(turn, how, self._answer.begun)
+        context = how.target.model.context if how.target.model else None
+        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(self._answer.begun)
         final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)

@@ -1,4 +1,4 @@
-"""Bringing chats over: files become sessions, each once and whole, or not at all."""
+"""Import of chats: files become sessions, each once and whole, or not at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from typing import Protocol
 from msgspec import Struct
 
 from lmchat.domain.message import now
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files import path_of
-from lmchat.formats.checks import Reading, Skipped, renamed
-from lmchat.formats.reading import read
 from lmchat.services.ports import SessionStore
 from lmchat.text import safe_line
 
 _TITLE = 80
 
 
-class ChatFiles(Protocol):
+class ImportFiles(Protocol):
     """The files of a disk; all of it blocks and may raise `FileRefused`."""
 
     def files_of(self, path: Path) -> Sequence[Path]:
@@ -32,12 +30,12 @@ class ChatFiles(Protocol):
         ...
 
     def read(self, path: Path) -> bytes:
-        """Return what a file holds."""
+        """Return the content of a file."""
         ...
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """What became of one session of a file."""
+    """Outcome for one session of a file."""
 
     header: SessionHeader
     """As it stands in the list; of a trial, as it would."""
@@ -52,7 +50,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, kw_only=True):
-    """What became of several files."""
+    """Outcome for several files."""
 
     imported: list[tuple[str, Imported]]
     """By the name of the file."""
@@ -63,9 +61,11 @@ class Done(Struct, kw_only=True):
 
 
 class Importer:
-    """What the command line and the screen import with."""
+    """Importer of files and folders for the command line and the screen."""
 
-    def __init__(self, store: SessionStore, files: ChatFiles, *, clock: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self, store: SessionStore, files: ImportFiles, *, clock: Callable[[], datetime] = now
+    ) -> None:
         self._store, self._files, self._clock = store, files, clock
 
     async def bring(
@@ -87,9 +87,9 @@ class Importer:
             name = waiting.popleft()
             try:
                 data = piped[name] if name in piped else await asyncio.to_thread(self._files.read, Path(name))
-                found = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
-                for session in found.sessions:
-                    one = await self._bring_one(session, found.skipped, is_trial=is_trial)
+                sessions, skipped = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
+                for session in sessions:
+                    one = await self._bring_one(session, skipped, is_trial=is_trial)
                     done.imported.append((name, one))
             except LMChatError as error:
                 done.refused.append((name, _naming(name, error)))
@@ -126,10 +126,12 @@ class Importer:
         return (await self._store.open_end(session_id, count=1)).header
 
 
-def _read(data: bytes, moment: datetime, *, is_copy: bool) -> Reading:
+def _read(data: bytes, moment: datetime, *, is_copy: bool) -> tuple[tuple[Session, ...], tuple[Skipped, ...]]:
+    from lmchat.formats.checks import renamed  # noqa: PLC0415 - the first paint does not wait for formats
+    from lmchat.formats.reading import read  # noqa: PLC0415 - the same
+
     found = read(data, moment=moment)
-    sessions = tuple(renamed(session) if is_copy else session for session in found.sessions)
-    return Reading(sessions=sessions, skipped=found.skipped)
+    return tuple(renamed(session) if is_copy else session for session in found.sessions), found.skipped
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:

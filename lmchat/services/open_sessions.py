@@ -17,11 +17,9 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.asking import HowToAsk, still_answering
 from lmchat.services.bookmarks import Bookmarks
 from lmchat.services.context_meter import ContextMeter, ContextUse
-from lmchat.services.conversation import Conversation
-from lmchat.services.fitted_stream import fitting_plan
+from lmchat.services.conversation import Conversation, HowToAsk, fitting_plan, still_answering
 from lmchat.services.ports import Backend, SessionStore
 from lmchat.services.save_queue import Drafts, SaveQueue
 

@@ -11,12 +11,11 @@ from datetime import date, datetime
 from msgspec import Struct
 
 from lmchat.domain.event import UsageReported
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, new_id
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
-from lmchat.services.asking import HowToAsk
 
 
 class Spread(Struct, frozen=True, kw_only=True):
@@ -183,12 +182,6 @@ def failure_of(error: Exception) -> Failure:
         details=type(error).__name__,
         failure_id=failure_id,
     )
-
-
-def receipt_of(turn: Turn, how: HowToAsk, begun: Receipt | None = None) -> Receipt:
-    """Return the figures of a turn, given what it was asked with, and what it went on with."""
-    context = how.target.model.context if how.target.model else None
-    return turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(begun)
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:

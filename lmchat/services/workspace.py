@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from msgspec import Struct, field
 
@@ -12,11 +11,13 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.candidates import Catalogue
-from lmchat.services.late import LateBackend
+from lmchat.services.doctor import Examination
+from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import Backend, Engine, SessionStore
+from lmchat.services.server_launcher import ServerLauncher
 
 
 class Outside(Struct, frozen=True, kw_only=True):
@@ -24,8 +25,8 @@ class Outside(Struct, frozen=True, kw_only=True):
 
     copy: Callable[[str], Awaitable[str]]
     """Put text on the clipboard; returns the way it took, as words for a toast."""
-    examination: Callable[[], Any]
-    """Returns an `Examination` of services/doctor, whose module is imported when a page first wants it."""
+    examination: Callable[[], Examination]
+    """Return the checks of the doctor; they are imported when a page first wants them."""
     edit: Callable[[str], Awaitable[str]]
     """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
     page: Callable[[str], Awaitable[None]]
@@ -51,7 +52,7 @@ class Workspace(Struct, kw_only=True):
 
     settings: Settings
     """The merged configuration."""
-    backend: LateBackend
+    backend: Backend
     """The proxy-client layer."""
     store: SessionStore
     """The disk."""
@@ -73,12 +74,12 @@ class Workspace(Struct, kw_only=True):
     """Sentences to be shown once, as they come."""
     warning: str = ""
     """A standing warning, shown until it is mended."""
-    make_launcher: Callable[[], Any] | None = None
-    """Returns the one `ServerLauncher` of this run; its module is imported when a page first wants it."""
-    make_importer: Callable[[], Any] | None = None
-    """Returns the one `Importer` of services/importing, whose module is imported when it is first wanted."""
-    make_engine: Callable[[], Awaitable[Any]] | None = None
-    """Returns the one built-in `Engine` of this run; its modules are imported when it is first wanted."""
+    make_launcher: Callable[[], ServerLauncher] | None = None
+    """Return the one launcher of this run; what it works with is imported when a page first wants it."""
+    make_importer: Callable[[], Importer] | None = None
+    """Return what imports chats from files; file formats are imported when they are first wanted."""
+    make_engine: Callable[[], Awaitable[Engine]] | None = None
+    """Return the built-in engine of this run; its modules are imported when it is first wanted."""
     is_local: bool = False
     """Whether the built-in engine is to be started without asking."""
     local_model: str = ""

@@ -18,7 +18,7 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
-from lmchat.services.asking import AnswerBegun
+from lmchat.services.conversation import AnswerBegun
 
 
 def shown(capsys, *events, **how) -> tuple[str, str]:

@@ -16,9 +16,9 @@ from lmchat.errors import (
     StoreUnavailable,
     StreamInterrupted,
 )
-from lmchat.services.asking import CONTINUE, AnswerBegun, HowToAsk, MessageAdded
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
+from lmchat.services.continuation import CONTINUE
+from lmchat.services.conversation import AnswerBegun, Conversation, HowToAsk, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target

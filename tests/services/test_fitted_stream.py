@@ -8,7 +8,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
-from lmchat.services.asking import HowToAsk
+from lmchat.services.conversation import HowToAsk
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target

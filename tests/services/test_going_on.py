@@ -12,9 +12,9 @@ from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.formats.reading import read as read_file
-from lmchat.services.asking import CONTINUE, HowToAsk
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
+from lmchat.services.continuation import CONTINUE
+from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SessionStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model

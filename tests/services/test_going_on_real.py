@@ -12,9 +12,8 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.proxy.client import ProxyClient
-from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
+from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SessionStore
 

@@ -257,7 +257,7 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     tmp_path, store, importer, monkeypatch
 ):
     written = []
-    put_whole = write.messages.put_whole
+    put_whole = write.put_whole
 
     def fail_at_the_third(connection, session_id, message):
         written.append(message)
@@ -265,7 +265,7 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
             raise sqlite3.OperationalError("disk I/O error")
         put_whole(connection, session_id, message)
 
-    monkeypatch.setattr(write.messages, "put_whole", fail_at_the_third)
+    monkeypatch.setattr(write, "put_whole", fail_at_the_third)
     names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
     done = await importer.bring(names)
     assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])

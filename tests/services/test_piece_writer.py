@@ -13,9 +13,8 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.session import Session
 from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
-from lmchat.services.asking import HowToAsk
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
+from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.storage.store import SessionStore
 from tests.support.chats import header, store_at

@@ -31,9 +31,9 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
-from lmchat.services.engine_backend import EngineBackend
+from lmchat.services.engine_backend import with_engine
 from lmchat.services.importing import Importer
-from lmchat.services.late import LateBackend
+from lmchat.services.late import late_backend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -139,7 +139,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SessionStore(folder / "sessions.db")
-    late = LateBackend(lambda: EngineBackend(backend, lambda: engine))
+    late = late_backend(lambda: with_engine(backend, lambda: engine)).port
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(

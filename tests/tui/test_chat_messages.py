@@ -7,7 +7,7 @@ import asyncio
 from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StreamInterrupted
-from lmchat.services.asking import CONTINUE
+from lmchat.services.continuation import CONTINUE
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop

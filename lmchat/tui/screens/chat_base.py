@@ -171,8 +171,7 @@ class ChatBase(ChatFigures):
 
     @on(PromptInput.Drafted)
     def count_draft(self) -> None:
-        """Show the estimate of what is typed; the server counts it once typing pauses."""
+        """Show the estimate of what is typed."""
         self._show_status()
-        self._count_at_rest()
         if self._marker is None:
             self._marker = self.set_timer(MARK_AFTER_S, self.mark_left_out)

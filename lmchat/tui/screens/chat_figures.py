@@ -22,8 +22,6 @@ from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 RUNNING_TICK_S = 1 / 3
 """Between two snapshots while a turn runs; figures do not read better at more."""
-REST_S = 1.0
-"""A pause in typing after which the server is asked to count."""
 WAITING_TICK_S = 1.0
 """The same where only a countdown moves."""
 
@@ -57,7 +55,6 @@ class ChatFigures(ChatParts):
         self._show_status()
         self.show_keys()
         self._set_pace()
-        self._count_at_rest()
 
     def _set_pace(self) -> None:
         """Tick only while something moves by itself."""
@@ -106,13 +103,12 @@ class ChatFigures(ChatParts):
         target = self.open_sessions.target
         use = self.open_sessions.context_use()
         conversation = self.open_sessions.shown.conversation
-        draft = self.open_sessions.meter.drafted(target, conversation.messages, self._typed())
-        total = use.tokens + draft.tokens if use and draft.total is None else draft.total
-        share = replace(use, tokens=total).fraction if use else None
+        draft_tokens = self.open_sessions.meter.draft_tokens(target, self._typed())
+        share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         turn = conversation.turn
         names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
-        size = formatting.tokens(draft.tokens, is_estimated=draft.is_estimated)
-        drafted = f"{size}{formatting.GAP}tok" if draft.tokens else ""
+        size = formatting.tokens(draft_tokens, is_estimated=True)
+        drafted = f"{size}{formatting.GAP}tok" if draft_tokens else ""
         filled = formatting.percent(share) if share is not None else ""
         rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = (
@@ -130,24 +126,6 @@ class ChatFigures(ChatParts):
         """Return what stands in the prompt to be said."""
         typed = self.prompt_input.full_text
         return "" if is_command(typed) else typed
-
-    def _count_at_rest(self) -> None:
-        """Once nothing has changed for a while, have the server count what is estimated."""
-        wanted = self.resting_count.at_rest(self._typed())
-        if wanted == self._to_count:
-            return
-        self._to_count = wanted
-        if self._pause is not None:
-            self._pause.stop()
-        self._pause = self.set_timer(REST_S, self._begin_count) if wanted else None
-
-    def _begin_count(self) -> None:
-        async def count() -> None:
-            if self._to_count is not None:
-                await self.resting_count.count(self._to_count)
-                self.refresh_figures()
-
-        self.begin_work(count, "count")
 
     def _model_name(self, target: Target) -> str:
         """Return the model, or what stands in for it."""

@@ -13,7 +13,6 @@ from textual.worker import Worker
 
 from lmchat.domain.telemetry import Health
 from lmchat.services.library import Listed
-from lmchat.services.resting_count import AtRest, RestingCount
 from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.tui.quirks.compositor import PaintedBelow, paint_frugally
@@ -47,14 +46,11 @@ class ChatParts(PaintedBelow):
         self.health = Health()
         self.last_action = "looking for a server"
         self.speedometer = Speedometer()
-        self.resting_count = RestingCount(workspace.open_sessions, workspace.backend)
         self.is_leaving = False
         """Whether lmchat is being left: nothing is begun any more."""
         self.is_painted = False
         """Whether it was shown before."""
         self._ticker: Timer | None = None
-        self._pause: Timer | None = None
-        self._to_count: AtRest | None = None
         self._marker: Timer | None = None
         self._left_out = 0
         self._list_warning = ""

@@ -10,8 +10,7 @@ from textual.timer import Timer
 
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import LMChatError
-from lmchat.services.asking import AnswerBegun
-from lmchat.services.conversation import Conversation
+from lmchat.services.conversation import AnswerBegun, Conversation
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
 from lmchat.tui.quirks.driver import lend_terminal

@@ -20,8 +20,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import LMChatError
-from lmchat.services.asking import AnswerBegun, ConversationEvent, HowToAsk, MessageAdded
-from lmchat.services.conversation import Conversation
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, HowToAsk, MessageAdded
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, Rethought, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, TextPart, new_id, now
-from lmchat.services.continuation import ANCHOR_CHARS, Joint, anchor, continuation
+from lmchat.services.continuation import ANCHOR_CHARS, Continuation, anchor
 
 PROSE = (
     "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "
@@ -44,8 +44,8 @@ def message(text: str = "", thought: str = "") -> ChatMessage:
     )
 
 
-def joined(text: str, pieces: list[str], *, is_taken_up: bool) -> str:
-    joint = Joint(message(text), is_taken_up=is_taken_up)
+def joined(text: str, pieces: list[str], *, is_prefilled: bool) -> str:
+    joint = Continuation(message(text), is_prefilled=is_prefilled)
     events = [one for piece in pieces for one in joint.feed(TextDelta(text=piece))]
     return text + "".join(one.text for one in (*events, *joint.close()))
 
@@ -59,11 +59,11 @@ def pieces_of(text: str, seed: int) -> list[str]:
     return pieces
 
 
-@pytest.mark.parametrize("is_taken_up", [True, False])
+@pytest.mark.parametrize("is_prefilled", [True, False])
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_taken_up):
+def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_prefilled):
     for cut in range(1, len(text)):
-        assert joined(text[:cut], pieces_of(text[cut:], cut), is_taken_up=is_taken_up) == text, text[:cut]
+        assert joined(text[:cut], pieces_of(text[cut:], cut), is_prefilled=is_prefilled) == text, text[:cut]
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
     for cut in range(20, len(text)):
         begun = text[:cut]
         said = anchor(begun) + text[len(begun.rstrip()) :]
-        assert joined(begun, pieces_of(said, cut), is_taken_up=False) == text, begun
+        assert joined(begun, pieces_of(said, cut), is_prefilled=False) == text, begun
 
 
 @pytest.mark.parametrize(
     "text", [PROSE, CODE, TABLE, LIST, WIDE], ids=["prose", "code", "table", "list", "wide"]
 )
-@pytest.mark.parametrize("is_taken_up", [True, False])
-def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_taken_up):
+@pytest.mark.parametrize("is_prefilled", [True, False])
+def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefilled):
     for cut in range(30, len(text)):
-        assert joined(text[:cut], pieces_of(text, cut), is_taken_up=is_taken_up) == text, text[:cut]
+        assert joined(text[:cut], pieces_of(text, cut), is_prefilled=is_prefilled) == text, text[:cut]
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,9 @@ def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_taken
         ("Several vegetables", "vegetables grow.", "Several vegetables grow."),
         ("Several vegetables ", "vegetables grow.", "Several vegetables grow."),
         ("Several vegetables", "Sure, continuing:\n\nvegetables grow.", "Several vegetables grow."),
-        ("Several vegeta", "Sure, continuing: bles grow.", "Several vegetables grow."),
         ("Several vegeta", "Sure!\n\nvegetables grow.", "Several vegetables grow."),
         ("Several vegeta", "Here is the rest of the answer:\n\nvegetables grow.", "Several vegetables grow."),
         ("Several vegeta", "Continuing from where I left off...\n\nvegetables", "Several vegetables"),
-        ("Several vegeta", "…bles grow.", "Several vegetables grow."),
-        ("Several vegeta", "...vegetables grow.", "Several vegetables grow."),
-        ("Several vegeta", '"Several vegetables grow.', "Several vegetables grow."),
         ("Wait.", "..", "Wait..."),
         ("Wait..", ". What?", "Wait... What?"),
         ("First line.\n", "\nSecond.", "First line.\n\nSecond."),
@@ -110,8 +106,8 @@ def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_taken
     ],
 )
 def test_what_a_model_says_that_was_told_to_go_on(begun, said, whole):
-    assert joined(begun, pieces_of(said, 1), is_taken_up=False) == whole
-    assert joined(begun, [said], is_taken_up=False) == whole
+    assert joined(begun, pieces_of(said, 1), is_prefilled=False) == whole
+    assert joined(begun, [said], is_prefilled=False) == whole
 
 
 FENCED = "Look:\n\n```python\ndef f(beds):\n    return "
@@ -138,35 +134,35 @@ FENCED = "Look:\n\n```python\ndef f(beds):\n    return "
     ],
 )
 def test_a_fence_or_a_table_that_is_opened_again(begun, said, whole):
-    assert joined(begun, pieces_of(said, 2), is_taken_up=False) == whole
-    assert joined(begun, [said], is_taken_up=False) == whole
+    assert joined(begun, pieces_of(said, 2), is_prefilled=False) == whole
+    assert joined(begun, [said], is_prefilled=False) == whole
 
 
 def test_what_is_held_back_is_kept_however_the_stream_ends():
-    joint = Joint(message("Several vegetables grow well in"), is_taken_up=False)
+    joint = Continuation(message("Several vegetables grow well in"), is_prefilled=False)
     assert joint.feed(TextDelta(text="Several vegetables")) == ()
     assert joint.close() == (TextDelta(text="Several vegetables"),)
     assert joint.close() == ()
 
 
 def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
-    joint = Joint(message(PROSE), is_taken_up=False)
+    joint = Continuation(message(PROSE), is_prefilled=False)
     assert joint.feed(TextDelta(text="Water")) == (TextDelta(text="Water"),)
     assert joint.feed(TextDelta(text=" Several")) == (TextDelta(text=" Several"),)
     assert joint.feed(StreamFinished(reason="stop")) == (StreamFinished(reason="stop"),)
 
 
 def test_a_second_thought_stands_apart_from_the_first_and_one_that_is_gone_on_with_does_not():
-    told = Joint(message("Several", thought="The user asks."), is_taken_up=False)
+    told = Continuation(message("Several", thought="The user asks."), is_prefilled=False)
     assert told.feed(ReasoningDelta(text="So they ask.")) == (ReasoningDelta(text="\n\nSo they ask."),)
     assert told.feed(ReasoningDelta(text=" Yes.")) == (ReasoningDelta(text=" Yes."),)
-    taken_up = Joint(message(thought="The user as"), is_taken_up=True)
+    taken_up = Continuation(message(thought="The user as"), is_prefilled=True)
     assert taken_up.feed(ReasoningDelta(text="ks.")) == (ReasoningDelta(text="ks."),)
     assert taken_up.feed(TextDelta(text="Several")) == (TextDelta(text="Several"),)
 
 
 def test_text_that_turns_out_to_be_a_thought_does_not_end_the_join():
-    joint = Joint(message("Several vegeta"), is_taken_up=False)
+    joint = Continuation(message("Several vegeta"), is_prefilled=False)
     assert joint.feed(TextDelta(text="Hm, what")) == (TextDelta(text="Hm, what"),)
     assert joint.feed(Rethought(is_thought=True)) == (Rethought(is_thought=True),)
     assert joint.feed(TextDelta(text="vegetables ")) == (TextDelta(text="bles "),)
@@ -182,6 +178,6 @@ def test_the_last_words_are_whole_ones_where_there_are_enough():
 
 def test_a_long_answer_is_looked_at_no_longer_than_a_short_one_for_each_word():
     text = " ".join(f"word{number}" for number in range(20_000))
-    assert continuation(text, "word19998 word19999 and on", is_taken_up=False, is_all=False) == " and on"
-    assert continuation(text, f"{text} and on", is_taken_up=True, is_all=False) == " and on"
-    assert continuation(text * 10, " and on", is_taken_up=True, is_all=False) == " and on"
+    assert joined(text, ["word19998 word19999 and on"], is_prefilled=False) == f"{text} and on"
+    assert joined(text, [f"{text} and on"], is_prefilled=True) == f"{text} and on"
+    assert joined(text * 10, [" and on"], is_prefilled=True) == f"{text * 10} and on"
