@@ -188,10 +188,6 @@ def _memory() -> Finding:
     from lmchat.engine.models import available_bytes
 
     free = available_bytes()
-    if free is None:
-        return _engine_row(
-            "memory", "Memory", Grade.NOT_TRIED, "This system does not tell what is free.", "free -h"
-        )
     return _engine_row(
         "memory", "Memory", Grade.OK, f"{free / _GB:.1f} GB are free for models.", free_bytes=free
     )

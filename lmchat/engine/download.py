@@ -1,47 +1,51 @@
-"""The demo model: what it is, whether it is there whole, and how it gets out of its wheel."""
+"""Download of the demo model by the package installer of this environment, checked before it is used.
+
+Mirrors and proxies are those that the user has set for the installer. A download that is cut leaves nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import hashlib
 import importlib.util
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import IO
-from zipfile import BadZipFile, ZipFile
 
 from msgspec import Struct
 
-from lmchat.domain.engine import DemoOffer, FetchProgress, ModelFile
+from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.errors import EngineUnavailable
-from lmchat.files import environment_for_others, find_program
+from lmchat.files import ensure_folder, environment_for_others, find_program
+from lmchat.watchdog import watched
 
-_CHUNK_BYTES = 4 << 20
+Told = Callable[[FetchProgress], None]
+
+_POLL_S = 0.1
+_SCRATCH = "fetch-"
+_TAIL_CHARS = 2000
+_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+"""Of the system, in the output of the installer."""
+_MB = 1_000_000
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
     """A model that comes inside a Python package."""
 
     name: str
-    """How it is called."""
     file_name: str
-    """Of the file on this disk."""
+    """Its name on this disk."""
     requirement: str
     """The package, with its version."""
     member: str
     """The file inside the package."""
     licence: str
-    """Under which it may be used."""
     download_bytes: int
     """Size of the package."""
     size_bytes: int
@@ -49,7 +53,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     sha256: str
     """Of the file."""
     context_max: int
-    """Tokens of its window."""
+    """Tokens of its context window."""
 
 
 SMOLLM2 = DemoModel(
@@ -81,7 +85,7 @@ def model_file(demo: DemoModel, folder: Path) -> ModelFile:
 
 
 def is_there(demo: DemoModel, folder: Path) -> bool:
-    """Whether a file of the right size lies where the model belongs; cheap."""
+    """Whether a file of the right size is where the model belongs; cheap."""
     try:
         return (folder / demo.file_name).stat().st_size == demo.size_bytes
     except OSError:
@@ -90,99 +94,44 @@ def is_there(demo: DemoModel, folder: Path) -> bool:
 
 def is_whole(demo: DemoModel, folder: Path) -> bool:
     """Whether it is the model, byte by byte; takes 0.1 s."""
-    if not is_there(demo, folder):
-        return False
-    try:
-        with (folder / demo.file_name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
-    except OSError:
-        return False
+    return is_there(demo, folder) and _has_hash(folder / demo.file_name, demo)
 
 
-class Unpacking:
-    """Takes the model out of what the installer brought, in steps, so that it can be left at any of them."""
-
-    def __init__(self, demo: DemoModel, folder: Path, part: Path) -> None:
-        """`folder` holds the wheel, or what was in it; `part` becomes the model."""
-        self._demo = demo
-        self._folder = folder
-        self._part = part
-
-    def steps(self) -> Iterator[int]:
-        """Copy to the disk, and yield the number of bytes that are there.
-
-        Raises:
-            EngineUnavailable: it is not the model.
-            OSError: the disk is full, or something else is wrong with it.
-        """
-        digest, done_bytes = hashlib.sha256(), 0
-        try:
-            with self._source() as source, self._part.open("wb") as part:
-                while block := source.read(_CHUNK_BYTES):
-                    digest.update(block)
-                    part.write(block)
-                    done_bytes += len(block)
-                    if done_bytes > self._demo.size_bytes:
-                        raise self._wrong()
-                    yield done_bytes
-                part.flush()
-                os.fsync(part.fileno())
-        # RuntimeError: what zipfile says of a compression that it does not know, and of a password
-        except (BadZipFile, KeyError, EOFError, RuntimeError, zlib.error) as error:
-            raise self._wrong() from error
-        if digest.hexdigest() != self._demo.sha256:
-            raise self._wrong()
-
-    @contextmanager
-    def _source(self) -> Iterator[IO[bytes]]:
-        unpacked = self._folder / self._demo.member
-        if unpacked.is_file():
-            with unpacked.open("rb") as file:
-                yield file
-            return
-        wheel = next(iter(sorted(self._folder.glob("*.whl"))), None)
-        if wheel is None:
-            raise self._wrong()
-        with ZipFile(wheel) as package, package.open(self._demo.member) as member:
-            yield member
-
-    def _wrong(self) -> EngineUnavailable:
-        return EngineUnavailable(
-            "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
-            hint="Try again; if it stays so, the mirror that your installer uses has another file.",
-            kind="fetch",
-        )
-
-
-class Installer(Struct, frozen=True, kw_only=True):
-    """A program that can fetch a package into a folder."""
-
-    words: tuple[str, ...]
-    """Its command line, up to the folder and the package."""
-
-    def command(self, folder: Path, requirement: str) -> tuple[str, ...]:
-        """Return the whole command line."""
-        return (*self.words, str(folder), requirement)
-
-
-def find_installer(environ: Mapping[str, str]) -> Installer:
-    """Return the installer that stands nearest.
+async def fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Told) -> None:
+    """Fetch the demo model into a folder, unless it is there; `told` gets the progress.
 
     Raises:
-        EngineUnavailable: there is none.
+        EngineUnavailable: it is not available; the message says why.
+    """
+    try:
+        await asyncio.to_thread(_make_folder, folder)
+        async with _alone(demo, folder, told):
+            if not await asyncio.to_thread(is_whole, demo, folder):
+                await _fetch(demo, folder, environ, told)
+    except OSError as error:
+        raise EngineUnavailable(
+            f"The demo model cannot be written to {folder}: {error.strerror or error}.", kind="fetch"
+        ) from error
+
+
+def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command that installs a package into a folder, without folder and package.
+
+    Raises:
+        EngineUnavailable: neither pip nor uv is here.
     """
     path = environ.get("PATH", "")
-    wheel_only = ("--no-deps", "--only-binary", ":all:")
-    pip = ("download", *wheel_only, "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--dest")
+    wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
+    quiet = ("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-compile", "--no-user")
+    pip = (*wheel_only, *quiet, "--target")
     if importlib.util.find_spec("pip") is not None:
         # `-P`: no pip.py of the current folder; unlike `-I`, it leaves the user's settings of pip alone
-        return Installer(words=(sys.executable, "-P", "-m", "pip", *pip))
+        return (sys.executable, "-P", "-m", "pip", *pip)
     if uv := find_program("uv", path):
-        python = ("--python", sys.executable)
-        return Installer(words=(uv, "pip", "install", *wheel_only, *python, "--no-cache", "--target"))
+        return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
     for name in ("pip3", "pip"):
         if found := find_program(name, path):
-            return Installer(words=(found, *pip))
+            return (found, *pip)
     raise EngineUnavailable(
         "Neither pip nor uv is here to fetch the demo model.",
         hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",
@@ -191,7 +140,7 @@ def find_installer(environ: Mapping[str, str]) -> Installer:
 
 
 def is_engine_installed() -> bool:
-    """Whether the package of the engine is here; whether it works, a child finds out."""
+    """Whether the package of the engine is here; whether it works, a child process finds out."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
@@ -203,207 +152,127 @@ def install_command(*, is_anew: bool = False) -> str:
     return shlex.join([*words, *([anew] if is_anew else []), "lmchat[local]"])
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_MB = 1_000_000
+async def _fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Told) -> None:
+    installer = find_installer(environ)
+    if shutil.disk_usage(folder).free < demo.download_bytes + demo.size_bytes:
+        raise _no_room(demo, folder)
+    with _scratch(folder) as scratch:
+        package = scratch / "package"
+        await _install((*installer, str(package), demo.requirement), scratch, environ, demo, told)
+        told(_progress(demo, 0, is_checking=True))
+        if not await asyncio.to_thread(_has_hash, package / demo.member, demo):
+            raise EngineUnavailable(
+                "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
+                hint="Try again; if it stays so, the mirror that your installer uses has another file.",
+                kind="fetch",
+            )
+        (package / demo.member).replace(folder / demo.file_name)
+        told(_progress(demo, demo.size_bytes, is_checking=True))
 
 
-def free_bytes(folder: Path) -> int | None:
-    """Return what is free where a folder is or would be; None where the system does not tell."""
-    for there in (folder, *folder.parents):
-        try:
-            return shutil.disk_usage(there).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None
+async def _install(
+    command: tuple[str, ...], scratch: Path, environ: Mapping[str, str], demo: DemoModel, told: Told
+) -> None:
+    output = scratch / "output"
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *watched(command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+            # the installer's own temporary files are counted, and cleared away
+            env=environment_for_others(environ) | {"TMPDIR": str(scratch)},
+            cwd=scratch,  # the current folder may hold settings, or programs
+            start_new_session=True,
+        )
+    try:
+        while process.returncode is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_S):
+                    await process.wait()
+            told(_progress(demo, await asyncio.to_thread(_largest, scratch)))
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+    if process.returncode:
+        words = output.read_bytes()[-_TAIL_CHARS:].decode("utf-8", "replace")
+        is_full = any(one in words for one in _NO_ROOM_WORDS)
+        raise _no_room(demo, scratch.parent) if is_full else _failed(command, words)
 
 
-def is_no_room(error: OSError) -> bool:
-    """Whether the disk or a quota is full."""
-    return error.errno in _NO_ROOM
-
-
-def no_room(folder: Path, needed_bytes: int) -> EngineUnavailable:
-    """Return the error that tells that the disk is full."""
-    free = free_bytes(folder)
-    there = "" if free is None else f", and {free // _MB} MB are free"
+def _no_room(demo: DemoModel, folder: Path) -> EngineUnavailable:
+    needed, free = demo.download_bytes + demo.size_bytes, shutil.disk_usage(folder).free
     return EngineUnavailable(
-        f"The demo model needs {-(-needed_bytes // _MB)} MB of room in {folder}{there}.",
+        f"The demo model needs {-(-needed // _MB)} MB of room in {folder}, and {free // _MB} MB are free.",
         hint="Make room there, or let LMCHAT_HOME name a folder on another disk.",
         kind="fetch",
     )
 
 
-Told = Callable[[FetchProgress], None]
+def _failed(command: tuple[str, ...], words: str) -> EngineUnavailable:
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
+    why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a word"
+    return EngineUnavailable(
+        f"The demo model could not be fetched: {why}",
+        hint="Check the network, or what mirror and proxy your installer is set to, then try again.",
+        details=f"{shlex.join(command)}\n{words.strip()}",
+        kind="fetch",
+    )
 
-_LEASH = Path(__file__).with_name("leash.py")
-_LOOK_S = 0.1
-_OF_OTHERS = 0o077
-_SCRATCH = "fetch-"
-_TAIL_CHARS = 2000
-_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+
+def _progress(demo: DemoModel, done_bytes: int, *, is_checking: bool = False) -> FetchProgress:
+    total = demo.size_bytes if is_checking else demo.download_bytes
+    return FetchProgress(done_bytes=min(done_bytes, total), total_bytes=total, is_checking=is_checking)
 
 
-class Fetcher:
-    """Fetches one model into one folder; begun again after a cut, it begins anew."""
+def _has_hash(path: Path, demo: DemoModel) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
+    except OSError:
+        return False
 
-    def __init__(self, demo: DemoModel, folder: Path, environ: Mapping[str, str]) -> None:
-        self._demo = demo
-        self._folder = folder
-        self._environ = environ
 
-    @property
-    def needed_bytes(self) -> int:
-        """What has to be free: the package, its copy on the way into its folder, and the model."""
-        return max(self._demo.download_bytes * 2, self._demo.download_bytes + self._demo.size_bytes)
-
-    def offer(self) -> DemoOffer:
-        """Return what a person needs to know to consent."""
-        return DemoOffer(
-            name=self._demo.name,
-            licence=self._demo.licence,
-            download_bytes=self._demo.download_bytes,
-            folder=self._folder,
-        )
-
-    async def fetch(self, told: Told) -> None:
-        """Fetch the model unless it is there; tell how far that is.
-
-        Raises:
-            EngineUnavailable: it cannot be had; the message says why.
-        """
-        try:
-            await asyncio.to_thread(self._make_folder)
-            async with self._alone(told):
-                if not await asyncio.to_thread(is_whole, self._demo, self._folder):
-                    await self._fetch(told)
-        except OSError as error:
-            if is_no_room(error):
-                raise no_room(self._folder, self.needed_bytes) from error
-            raise EngineUnavailable(
-                f"The demo model cannot be written to {self._folder}: {error.strerror or error}.",
-                kind="fetch",
-            ) from error
-
-    async def _fetch(self, told: Told) -> None:
-        installer = find_installer(self._environ)
-        free = await asyncio.to_thread(free_bytes, self._folder)
-        if free is not None and free < self.needed_bytes:
-            raise no_room(self._folder, self.needed_bytes)
-        with self._scratch() as scratch:
-            command = installer.command(scratch / "package", self._demo.requirement)
-            await self._install(command, scratch, told)
-            part = scratch / self._demo.file_name
-            steps = Unpacking(self._demo, scratch / "package", part).steps()
-            while (done_bytes := await asyncio.to_thread(next, steps, None)) is not None:
-                told(self._progress(done_bytes, is_checking=True))
-            part.replace(self._folder / self._demo.file_name)
-
-    async def _install(self, command: tuple[str, ...], scratch: Path, told: Told) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            str(_LEASH),
-            str(os.getpid()),
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            # what it has on the way is counted, and cleared away
-            env=environment_for_others(self._environ) | {"TMPDIR": str(scratch)},
-            cwd=scratch,  # where somebody happens to stand may hold settings, or programs
-            start_new_session=True,
-        )
-        try:
-            words = await self._watched(process, scratch, told)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        if process.returncode:
-            raise self._failed(words, command)
-
-    async def _watched(self, process: asyncio.subprocess.Process, scratch: Path, told: Told) -> str:
-        """Tell how much is there until the installer ends; return what it said last."""
-        assert process.stdout is not None  # noqa: S101 - it was asked for above
-        words = b""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    block = await process.stdout.read(_TAIL_CHARS)
-                    if not block:
-                        return words.decode("utf-8", "replace")
-                    words = (words + block)[-_TAIL_CHARS:]
-            told(self._progress(await asyncio.to_thread(_size_of, scratch)))
-
-    def _progress(self, done_bytes: int, *, is_checking: bool = False) -> FetchProgress:
-        total = self._demo.size_bytes if is_checking else self._demo.download_bytes
-        return FetchProgress(done_bytes=min(done_bytes, total), total_bytes=total, is_checking=is_checking)
-
-    def _failed(self, words: str, command: tuple[str, ...]) -> EngineUnavailable:
-        if any(one in words for one in _NO_ROOM_WORDS):
-            return no_room(self._folder, self.needed_bytes)
-        lines = [line.strip() for line in words.splitlines() if line.strip()]
-        told = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
-        why = told[-1].removeprefix("ERROR: ") if told else "the installer ended without a word"
-        return EngineUnavailable(
-            f"The demo model could not be fetched: {why}",
-            hint="Check the network, or what mirror and proxy your installer is set to, then try again.",
-            details=f"{shlex.join(command)}\n{words.strip()}",
+def _make_folder(folder: Path) -> None:
+    ensure_folder(folder)
+    if folder.stat().st_uid != os.geteuid():
+        raise EngineUnavailable(
+            f"The folder {folder} belongs to another user, who could exchange what is fetched.",
+            hint="Remove it, or set LMCHAT_HOME to another folder.",
             kind="fetch",
         )
-
-    def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            status = os.fstat(folder)
-            if status.st_uid != os.geteuid():
-                raise EngineUnavailable(
-                    f"The folder {self._folder} belongs to another user, who could exchange what is fetched.",
-                    hint="Remove it, or set LMCHAT_HOME to another folder.",
-                    kind="fetch",
-                )
-            if status.st_mode & _OF_OTHERS:
-                os.fchmod(folder, 0o700)
-        finally:
-            os.close(folder)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """Make a folder for what is on its way; those of fetches that were cut are removed first."""
-        for old in self._folder.glob(f"{_SCRATCH}*"):
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._folder)).absolute()
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    @asynccontextmanager
-    async def _alone(self, told: Told) -> AsyncIterator[None]:
-        """Let one lmchat of this user fetch at a time; who comes second sees the progress of the first."""
-        # a link in its place is refused, and nothing is emptied
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(self._folder / "fetch.lock", flags, 0o600), "rb", buffering=0) as lock:
-            while not _is_locked(lock):
-                told(self._progress(await asyncio.to_thread(_size_of, self._folder)))
-                await asyncio.sleep(_LOOK_S)
-            yield
+    folder.chmod(0o700)
 
 
-def _is_locked(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Make a folder for what is on its way; those of downloads that were cut are removed first."""
+    for old in folder.glob(f"{_SCRATCH}*"):
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch:
+        yield Path(scratch).absolute()
 
 
-def _size_of(folder: Path) -> int:
-    """Return the bytes of the largest file below a folder: the one that grows."""
+@asynccontextmanager
+async def _alone(demo: DemoModel, folder: Path, told: Told) -> AsyncIterator[None]:
+    """Let one lmchat of this user fetch at a time; the second one is told the progress of the first."""
+    # a link in its place is refused, and nothing is emptied
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(folder / "fetch.lock", flags, 0o600), "rb", buffering=0) as lock:
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            told(_progress(demo, await asyncio.to_thread(_largest, folder)))
+            await asyncio.sleep(_POLL_S)
+        yield
+
+
+def _largest(folder: Path) -> int:
+    """Return the size of the largest file below a folder: the one that grows."""
     largest = 0
     for base, _, names in os.walk(folder):
         for name in names:

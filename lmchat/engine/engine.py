@@ -1,4 +1,4 @@
-"""The built-in engine as one object: a server behind one address, whatever model it serves."""
+"""The built-in engine: a llama.cpp server in a child process, behind one address for all models."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine import download
-from lmchat.engine.download import Fetcher
 from lmchat.engine.models import SEARCH_S, best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.process import ChildProcess, Report, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import apart
 
-HOST = "127.0.0.1"
+_HOST = "127.0.0.1"
+_CONTEXT = 8192
+"""Tokens of the window where nothing is set: enough for long chats, and 1 GB for a model of 8B."""
+_PORT_TRIES = 3
+_END_OF_SEARCH_S = 1.0
+"""How long a search may take beyond its time; then a folder hangs."""
+_END_S = 2.0
+"""How long a child may take to end after its last word."""
+_KEY_BYTES = 24
 
 
 class ReservedPort:
-    """Holds a free port bound without listening there.
+    """A free port, bound without listening there.
 
-    Nobody else gets the port while there is no child, so nobody else is ever shown the key. The child binds
-    it beside us with SO_REUSEPORT, which the system grants to processes of the same user only; a socket that
-    does not listen takes no connections away from it.
+    Nobody else gets the port while there is no child, so nobody else is ever sent the key. The child binds it
+    too, with SO_REUSEPORT, which the system grants to processes of the same user only; a socket that does not
+    listen takes no connections away from it.
     """
 
     def __init__(self) -> None:
@@ -44,12 +51,11 @@ class ReservedPort:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self.can_share = True
         try:
-            self._socket.bind((HOST, 0))
+            self._socket.bind((_HOST, 0))
         except OSError:
             self._socket.close()
             raise
-        self.number: int = self._socket.getsockname()[1]
-        """The port."""
+        self.endpoint = Endpoint(scheme="http", host=_HOST, port=self._socket.getsockname()[1])
         if not self.can_share:
             self._socket.close()
 
@@ -58,18 +64,11 @@ class ReservedPort:
         self._socket.close()
 
 
-_CONTEXT = 8192
-"""Tokens of the window where nothing is set: enough for long talks, and 1 GB for a model of 8B."""
-_PORT_TRIES = 3
-_END_OF_SEARCH_S = 1.0
-"""A search that has not ended so long after its time hangs in one folder."""
-_END_S = 2.0
-"""After its last word, a child ends by itself."""
-_KEY_BYTES = 24
-
-
 class LocalEngine:
-    """Starts, watches, replaces and ends the child; address and key stay the same from its first start on."""
+    """The built-in engine: starts, watches, replaces and ends the child process.
+
+    Address and key stay the same from the first start on, whatever model is served.
+    """
 
     def __init__(
         self,
@@ -81,13 +80,12 @@ class LocalEngine:
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
         demo_model: download.DemoModel = download.SMOLLM2,
     ) -> None:
-        """`on_address` is told each new address and its key, before anything answers there."""
+        """`on_address` gets each new address and its key, before anything answers there."""
         self._settings = settings
         self._on_address = on_address
         self._folder = folder
         self._log_file = log_file
         self._demo = demo_model
-        self._fetcher = Fetcher(demo_model, folder, environ)
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None
         self._port: ReservedPort | None = None
@@ -96,18 +94,17 @@ class LocalEngine:
         self._context: int | None = None
         self._lock = asyncio.Lock()
         self.key = secrets.token_urlsafe(_KEY_BYTES)
-        """What a client has to show; made anew for each run of lmchat."""
+        """API key that clients have to send; new for each run of lmchat."""
         self.model: ModelFile | None = None
-        """What it serves, or was told to serve last."""
+        """The model that is served, or was last."""
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Its address; None before it was first started."""
-        return None if self._port is None else self._endpoint_of(self._port)
+        """Its address; None before the first start."""
+        return None if self._port is None else self._port.endpoint
 
     @property
     def state(self) -> EngineState:
-        """What it is doing."""
         if self._child is None:
             return EngineState.OFF
         if self._child.exit_code is not None:
@@ -115,10 +112,10 @@ class LocalEngine:
         return EngineState.LOADING if self._is_loading else EngineState.READY
 
     async def check(self) -> None:
-        """Find out in a child whether the engine can run here: what is wrong with it may end the process.
+        """Try in a child process whether the engine can run here, since a fault may end the process.
 
         Raises:
-            EngineUnavailable: it cannot; nothing need be fetched for it.
+            EngineUnavailable: it cannot run.
         """
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
         child = await ChildProcess.start(ServeOrder(model=""), log_file, self._environ)
@@ -126,13 +123,16 @@ class LocalEngine:
             report = await child.report()
             if report is None or report.problem:
                 await child.ended(_END_S)
-                raise why_not_started(None, report, child.exit_code, child.log.tail())
+                raise why_not_started(None, report, child.exit_code, child.log_tail())
         finally:
             await child.stop()
 
     async def offer(self) -> DemoOffer:
-        """Return what a person needs to know to consent to the fetch."""
-        return self._fetcher.offer()
+        """Return what the user has to know to agree to the download."""
+        demo = self._demo
+        return DemoOffer(
+            name=demo.name, licence=demo.licence, download_bytes=demo.download_bytes, folder=self._folder
+        )
 
     async def has_demo(self) -> bool:
         """Whether the demo model is on this disk, byte by byte."""
@@ -142,26 +142,22 @@ class LocalEngine:
         """Fetch the demo model unless it is there.
 
         Raises:
-            EngineUnavailable: it cannot be had.
+            EngineUnavailable: it is not available.
         """
-        await self._fetcher.fetch(told)
+        await download.fetch(self._demo, self._folder, self._environ, told)
         self._files = None
         return download.model_file(self._demo, self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """List the models on this disk, those of other programs too; looks once, and again when asked to."""
+        """Return the models on this disk, those of other programs too; searches once, or for a refresh."""
         if self._files is None or is_refresh:
             found: list[ModelFile] = []
-            # a folder may hang, as one of a network that is away: what was found before it counts
+            # a folder of a network that is away hangs; what was found before it counts
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEARCH_S + _END_OF_SEARCH_S):
-                    await apart(lambda: self._search(found))
+                    await apart(lambda: found.extend(found_on_disk(self._environ)))
             self._files = await apart(lambda: listed(tuple(found), self._demo, self._folder))
         return self._files
-
-    def _search(self, found: list[ModelFile]) -> None:
-        for one in found_on_disk(self._environ):
-            found.append(one)  # noqa: PERF402 - who does not wait any longer takes what is there by then
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the model to begin with: the named one, the last used one, or what suits this machine.
@@ -176,11 +172,11 @@ class LocalEngine:
         return None if is_demo else await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
-        """Return a sentence where a model will hardly fit into memory, else nothing."""
+        """Return a sentence if a model will hardly fit into memory, else nothing."""
         return await asyncio.to_thread(warning, model)
 
     def reserve(self) -> Endpoint:
-        """Return the address at which it will answer; it stays the same until `stop`.
+        """Return the address at which it will answer, the same until `stop`.
 
         Raises:
             EngineUnavailable: no port is free.
@@ -192,14 +188,14 @@ class LocalEngine:
                 raise EngineUnavailable(
                     f"There is no free port for the built-in engine: {error.strerror or error}."
                 ) from error
-            self._on_address(self._endpoint_of(self._port), self.key)
-        return self._endpoint_of(self._port)
+            self._on_address(self._port.endpoint, self.key)
+        return self._port.endpoint
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model, in place of what was served before, and return the address.
+        """Serve a model, in place of the one before, and return the address.
 
-        Where it serves this model already, nothing happens, unless `context` asks for another window; that
-        holds until another model is served.
+        If it serves this model already, nothing happens, unless `context` asks for another context window;
+        that holds until another model is served.
 
         Raises:
             EngineUnavailable: it cannot; the message says why, and what helps.
@@ -221,11 +217,11 @@ class LocalEngine:
         raise AssertionError
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why it has ended by itself, after waiting a little for that; None where it has not."""
+        """Return why the child has crashed, after waiting a little for its end; None if it runs."""
         child, model = self._child, self.model
         if child is None or model is None or not await child.ended(wait_s):
             return None
-        return why_ended(model, child.exit_code, child.log.tail())
+        return why_ended(model, child.exit_code, child.log_tail())
 
     async def unload(self) -> None:
         """Serve nothing for now; the address stays."""
@@ -258,15 +254,11 @@ class LocalEngine:
             raise await self._not_started(model, child, report)
         return endpoint
 
-    @staticmethod
-    def _endpoint_of(port: ReservedPort) -> Endpoint:
-        return Endpoint(scheme="http", host=HOST, port=port.number)
-
     async def _not_started(
         self, model: ModelFile, child: ChildProcess, report: Report | None
     ) -> EngineUnavailable:
         await child.ended(_END_S)
-        error = why_not_started(model, report, child.exit_code, child.log.tail())
+        error = why_not_started(model, report, child.exit_code, child.log_tail())
         await self._end_child()
         if error.kind == "port" and self._port is not None:
             self._port.close()
@@ -283,7 +275,7 @@ class LocalEngine:
         return ServeOrder(
             model=str(model.path),
             alias=model.name,
-            port=port.number,
+            port=port.endpoint.port,
             is_reserved=port.can_share,
             key=self.key,
             context=self._context or self._settings.context or min(largest, _CONTEXT),

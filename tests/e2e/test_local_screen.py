@@ -158,7 +158,6 @@ def test_nothing_of_the_engine_is_imported_before_it_is_wanted(tmp_path):
     unwanted = (
         "lmchat.engine",
         "lmchat.services.engine",
-        "lmchat.domain.engine",
         "lmchat.tui.app.engine",
         "xlla",
     )

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,8 +19,9 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.engine.engine import LocalEngine, ReservedPort
-from lmchat.engine.process import CHILD, RunLog
+from lmchat.engine.process import CHILD, ChildProcess, ServeOrder, order_line
 from lmchat.errors import EngineUnavailable
+from lmchat.watchdog import watched
 from tests.support.engine_home import with_library
 from tests.support.programs import PYTHON
 from tests.support.pty_program import ROOT, PtyProgram, clean_environment
@@ -50,6 +52,12 @@ def call(port, path, key="", body=None):
             return error.code, error.read().decode()
 
 
+def served_by(engine):
+    """Return the process that serves: the child of the watchdog."""
+    wait_until(lambda: children_of(engine._child.pid), "the watchdog has started the child")
+    return children_of(engine._child.pid)[0]
+
+
 def told_of(pid, name):
     """Return what the system tells of a process (Linux)."""
     return Path(f"/proc/{pid}/{name}").read_bytes()
@@ -78,7 +86,8 @@ class Parent:
             cwd=ROOT,
         )
         told = json.loads(self.process.stdout.readline())
-        self.pid, self.port, self.key = told["pid"], told["port"], told["key"]
+        self.pids = [told["pid"], *children_of(told["pid"])]
+        self.port, self.key = told["port"], told["key"]
 
     def __enter__(self):
         return self
@@ -90,7 +99,7 @@ class Parent:
 
     def wait_alone(self):
         """Wait until the child is gone too."""
-        wait_until(lambda: not is_running(self.pid), "the child ends with its parent")
+        wait_until(lambda: not any(map(is_running, self.pids)), "the child ends with its parent")
 
 
 async def test_it_serves_the_model_to_who_has_the_key(engine):
@@ -110,6 +119,7 @@ async def test_it_serves_the_model_to_who_has_the_key(engine):
 async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment(engine):
     await engine.start(tiny())
     for name in ("cmdline", "environ"):
+        assert engine.key.encode() not in told_of(served_by(engine), name)
         assert engine.key.encode() not in told_of(engine._child.pid, name)
     assert engine.key not in engine._log_file.read_text()
 
@@ -134,7 +144,7 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
 
 async def test_another_file_is_served_behind_the_same_address_with_the_same_key(engine, tmp_path):
     first, key = await engine.start(tiny()), engine.key
-    pid = engine._child.pid
+    pid = served_by(engine)
     copy = tmp_path / "other.gguf"
     copy.symlink_to(model_file())
     assert await engine.start(tiny(copy, "other")) == first
@@ -174,7 +184,7 @@ async def test_a_port_that_was_taken_before_the_child_came_is_changed(engine, mo
         def __init__(self):
             super().__init__()
             if not taken:
-                taken.append(socket.create_server(("127.0.0.1", self.number)))
+                taken.append(socket.create_server(("127.0.0.1", self.endpoint.port)))
 
     monkeypatch.setattr("lmchat.engine.engine.ReservedPort", Raced)
     endpoint = await engine.start(tiny())
@@ -227,7 +237,7 @@ async def test_the_log_holds_nothing_of_a_chat(engine):
 async def test_a_child_that_crashes_is_told_with_its_reason_and_can_be_started_again(engine):
     endpoint = await engine.start(tiny())
     assert await engine.why_crashed() is None
-    os.kill(engine._child.pid, signal.SIGSEGV)
+    os.kill(served_by(engine), signal.SIGSEGV)
     error = await engine.why_crashed(10)
     assert engine.state is EngineState.CRASHED
     assert "has crashed (signal SIGSEGV)" in error.message
@@ -237,7 +247,7 @@ async def test_a_child_that_crashes_is_told_with_its_reason_and_can_be_started_a
 
 async def test_a_child_that_the_system_ends_is_told_as_too_little_memory(engine):
     await engine.start(tiny())
-    os.kill(engine._child.pid, signal.SIGKILL)
+    os.kill(served_by(engine), signal.SIGKILL)
     error = await engine.why_crashed(10)
     assert (error.kind, "memory" in error.message) == ("memory", True)
     assert "smaller" in error.hint
@@ -246,7 +256,7 @@ async def test_a_child_that_the_system_ends_is_told_as_too_little_memory(engine)
 async def test_a_child_that_does_not_listen_is_killed(engine, monkeypatch):
     monkeypatch.setattr("lmchat.engine.process.STOP_S", 0.3)
     await engine.start(tiny())
-    pid = engine._child.pid
+    pid = served_by(engine)
     os.kill(pid, signal.SIGSTOP)
     await engine.stop()
     assert not is_running(pid)
@@ -280,7 +290,7 @@ async def test_it_gets_no_key_of_lmchat(tmp_path):
     one = LocalEngine(LocalSettings(), folder=tmp_path, log_file=tmp_path / "engine.log", environ=environ)
     await one.start(tiny())
     try:
-        told = told_of(one._child.pid, "environ")
+        told = told_of(served_by(one), "environ")
     finally:
         await one.stop()
     assert b"PYTHONPATH=" in told
@@ -289,7 +299,7 @@ async def test_it_gets_no_key_of_lmchat(tmp_path):
 
 async def test_it_is_asked_before_lmchat(engine):
     await engine.start(tiny())
-    assert told_of(engine._child.pid, "oom_score_adj").strip() == b"500"
+    assert told_of(served_by(engine), "oom_score_adj").strip() == b"500"
 
 
 @pytest.mark.parametrize(
@@ -316,7 +326,7 @@ async def test_a_damaged_file_is_told_as_such(engine, tmp_path, data, words):
 async def test_a_start_that_is_given_up_leaves_no_child(engine):
     task = asyncio.ensure_future(engine.start(tiny()))
     await until(lambda: engine._child is not None, "the child is there")
-    pid = engine._child.pid
+    pid = served_by(engine)
     assert engine.state is EngineState.LOADING or engine._child.exit_code is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -346,24 +356,15 @@ class Server:
 """
 
 
-@pytest.mark.parametrize("is_watched", [False, True], ids=["by the system", "by another process"])
-async def test_a_child_that_is_loading_ends_with_its_parent_too(tmp_path, is_watched):
+async def test_a_child_that_is_loading_ends_with_its_parent_too(tmp_path):
     """No thread in it could notice then: the interpreter is held by the library."""
     (tmp_path / "xllamacpp.py").write_text(STUCK)
-    order = {
-        "model": str(tmp_path / "m"),
-        "alias": "m",
-        "port": 0,
-        "key": "",
-        "is_reserved": False,
-        "context": 1,
-    }
-    order |= {"threads": None, "cache_mib": 0, "template": "", "reasoning_budget": None}
+    order = order_line(ServeOrder(model=str(tmp_path / "m"), alias="m"))
+    command = watched([sys.executable, "-P", str(CHILD)], has_input=True)
     script = f"""
-import json, os, subprocess, sys, time
-order = {order!r} | {{"parent": os.getpid(), "log_bytes": 10**6, "is_watched": {is_watched}}}
-child = subprocess.Popen([sys.executable, "-P", {str(CHILD)!r}], stdin=subprocess.PIPE)
-child.stdin.write(json.dumps(order).encode() + b"\\n")
+import subprocess, time
+child = subprocess.Popen({command!r}, stdin=subprocess.PIPE)
+child.stdin.write({order!r})
 child.stdin.flush()
 time.sleep(1000)
 """
@@ -384,25 +385,12 @@ time.sleep(1000)
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGILL])
-async def test_a_child_that_is_looked_after_from_outside_tells_what_it_died_of(engine, monkeypatch, number):
-    monkeypatch.setattr("lmchat.engine.process.IS_WATCHED", True)
-    endpoint = await engine.start(tiny())
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key))[0] == 200
-    watcher = engine._child.pid
-    (served,) = children_of(watcher)
-    os.kill(served, number)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGILL])
+async def test_it_is_known_what_the_child_died_of(engine, number):
+    await engine.start(tiny())
+    os.kill(served_by(engine), number)
     assert await engine._child.ended(10)
     assert engine._child.exit_code == -number
-
-
-async def test_a_child_that_is_looked_after_from_outside_is_stopped_like_any(engine, monkeypatch):
-    monkeypatch.setattr("lmchat.engine.process.IS_WATCHED", True)
-    await engine.start(tiny())
-    watcher = engine._child.pid
-    (served,) = children_of(watcher)
-    await engine.stop()
-    await until(lambda: not is_running(served) and not is_running(watcher), "both are gone")
 
 
 def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_it(tmp_path):
@@ -427,8 +415,8 @@ def test_a_parent_that_is_stopped_and_goes_on_still_has_its_child(tmp_path):
         parent.wait_alone()
 
 
-def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
+async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
-        RunLog(tmp_path / "file" / "engine.log")
+        await ChildProcess.start(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
     assert "LMCHAT_HOME" in caught.value.hint

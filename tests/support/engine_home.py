@@ -58,9 +58,10 @@ def only_from(folder: Path) -> dict[str, str]:
 
 
 def engines_of(home: Path) -> list[int]:
-    """Return the children that serve for a home: each has its log open."""
+    """Return the children that serve for a home: each has its log open, as its watchdog has."""
     log = home / "lmchat" / "engine.log"
-    return [pid for pid in processes("engine/child.py") if Path(f"/proc/{pid}/fd/2").resolve() == log]
+    children = set(processes("engine/child.py")) - set(processes("watchdog.py"))
+    return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 
 TYPES = {bool: 7, int: 4, float: 6, str: 8, list: 9}
