@@ -19,6 +19,8 @@ from lmchat.machine.programs import free_port, start_program
 from tests.support.programs import start as start_child
 from tests.support.start_desk import FAIL, HANG, is_alive, put
 
+pytestmark = pytest.mark.slow  # a program for each test
+
 AT = Endpoint.parse("http://127.0.0.1:11434")
 SAY = "import os, sys; print('pid', os.getpid(), flush=True); {}\n"
 WAIT = "import time; time.sleep(600)"

@@ -311,6 +311,7 @@ async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
         await one.aclose()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("ending", ["json", "md"])
 async def test_ten_thousand_messages_come_out_and_back(tmp_path, store, other, ending):

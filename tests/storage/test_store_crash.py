@@ -16,6 +16,8 @@ from lmchat.storage import running_answer
 from lmchat.storage.store import SessionStore
 from tests.support.chats import answer, header, say, store_at
 
+pytestmark = pytest.mark.slow  # a program for each test
+
 ROOT = Path(__file__).parents[2]
 
 

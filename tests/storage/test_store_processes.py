@@ -4,10 +4,14 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from lmchat.domain.message import new_id
 from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.store import SessionStore
 from tests.support.chats import header, say, store_at
+
+pytestmark = pytest.mark.slow  # a program for each test
 
 ROOT = Path(__file__).parents[2]
 

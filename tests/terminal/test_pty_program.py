@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.pty_program import PtyProgram
 
+pytestmark = pytest.mark.slow  # a program for each test
+
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]

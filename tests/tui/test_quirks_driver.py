@@ -17,6 +17,8 @@ from textual.drivers.linux_driver import LinuxDriver
 from lmchat.tui.quirks.driver import TerminalDriver, lend_terminal, remember_copied, write_to_terminal
 from tests.support.pty_program import PtyProgram
 
+pytestmark = pytest.mark.slow  # a program for each test
+
 APP = [sys.executable, "-m", "tests.support.keys_app"]
 F1, F2, F3, F4, F5, F6, F7 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~", "\x1b[18~"
 

@@ -15,6 +15,14 @@ from tests.support.real_server.server import RealServer
 _FIXTURES = {"real_server", "real_router", "start_real_server", "engine_parts"}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests of real servers as slow: starting one and reading a prompt takes seconds."""
+    for item in items:
+        if _FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish(session):
     """Fetch what is needed before the first test, whose time limit must not pay for it."""
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
