@@ -10,12 +10,13 @@ from msgspec import Struct
 from lmchat.domain.context import (
     MESSAGE_OVERHEAD_TOKENS,
     ContextPlan,
+    counted_tokens,
     estimate_message,
+    estimate_tokens,
     plan_context,
-    sizes_of,
+    raw_tokens,
 )
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.path import MessagePath, estimate_tokens, raw_tokens
 from lmchat.domain.server import Target
 
 _SMALL_TOKENS = 24
@@ -76,14 +77,14 @@ class ContextMeter:
         if estimate > 0:
             self._set(target, max(self.factor(target), least / estimate))
 
-    def recall(self, target: Target, path: MessagePath) -> None:
+    def recall(self, target: Target, path: Sequence[ChatMessage]) -> None:
         """Where nothing was learnt yet, learn from the counts that are kept with the answers of a path.
 
         Each count is a lower bound, as old messages may have been left out; the highest is the best.
         """
         if _key(target) in self._factors:
             return
-        sizes = sizes_of(path.tokens, 1.0)
+        sizes = [estimate_message(message) for message in path]
         before, found = sum(sizes), []
         for size, message in islice(zip(reversed(sizes), reversed(path), strict=True), _RECALLED):
             before -= size
@@ -101,7 +102,7 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def plan(
-        self, target: Target, path: MessagePath, *, limit: int | None, max_tokens: int | None
+        self, target: Target, path: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None
     ) -> ContextPlan:
         """Return what of a path fits, by what is known of the model or kept with the path."""
         self.recall(target, path)
@@ -114,14 +115,15 @@ class ContextMeter:
         last = (messages[-1].message_id, messages[-1].state) if messages else ()
         key = (target.model_id if target else "", factor, limit, len(messages), last)
         if self._last is None or self._last[0] != key:  # asked several times a second while an answer comes
-            tokens, after = 0, []
-            for estimate, counted, model in MessagePath(messages).counts():
-                if counted and (target is None or model == target.model_id):
-                    tokens = counted
+            tokens, is_estimated = 0, False
+            for message in reversed(messages):
+                counted = counted_tokens(message)
+                if counted and (target is None or message.model == target.model_id):
+                    tokens += counted
                     break
-                after.append(estimate)
-            tokens += sum(sizes_of(after, factor))
-            self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=bool(after))
+                tokens += estimate_message(message, factor=factor)
+                is_estimated = True
+            self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
         return self._last[1]
 
     def draft_tokens(self, target: Target | None, text: str) -> int:

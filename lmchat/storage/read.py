@@ -201,7 +201,7 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
     """Return all of a path."""
     path = MessagePath()
     for stretch in _stretches(connection, session_id, leaf_id):
-        path = path.after(MessagePath.packed(stretch)) if path else MessagePath(stretch)
+        path = path.after(MessagePath(stretch))
     return path
 
 
@@ -296,7 +296,7 @@ def stretch(
 ) -> tuple[MessagePath, str | None]:
     """Return a message and those before it, packed, and the id of the one before them, if there is one."""
     found, earlier_id = newest(connection, session_id, leaf_id, count)
-    return MessagePath.packed(found), earlier_id
+    return MessagePath(found), earlier_id
 
 
 def answer_now(connection: Connection, session_id: str, message_id: str) -> ChatMessage | None:

@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.context import answer_reserve, plan_context
+from lmchat.domain.context import answer_reserve, estimate_tokens, plan_context
 from lmchat.domain.message import AnswerState, Role, text_message
-from lmchat.domain.path import estimate_tokens
 
 
 def talk(*sizes: int, system: str = ""):

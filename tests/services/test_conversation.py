@@ -254,7 +254,7 @@ async def test_a_full_window_is_refused_before_anything_changes_where_the_user_w
     conversation = begin(ScriptedBackend(uncounted, uncounted), store)
     await read(conversation.send("c " * 100, how))
     await read(conversation.send("d " * 30, how))
-    before = list(conversation.messages)
+    before = conversation.messages
     with pytest.raises(RequestInvalid, match="tokens") as refused:
         await read(conversation.send("e " * 300, how))
     assert refused.value.kind == "context_overflow"

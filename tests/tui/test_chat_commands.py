@@ -253,7 +253,7 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
         assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
         for command in ("/new", "/clear"):
             await desk.say(command)
-            await desk.until(lambda: desk.conversation.messages == [], "an empty session")
+            await desk.until(lambda: not desk.conversation.messages, "an empty session")
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ async def test_what_is_sent_at_once_goes_out_with_the_whole_session(tmp_path):
         await desk.pilot.pause()
         assert not backend.requests
         desk.store.gate.set()
+        await desk.until(lambda: bool(backend.requests), "the request")
         await desk.answered()
         asked = [one.text for one in backend.requests[0].messages]
         assert asked == [*(one.text for one in desk.talk), "so"][-len(asked) :]
@@ -155,7 +156,7 @@ async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_firs
         other = await fill_long(desk.store, 4, title="Short")
         (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
         desk.chat.open_session(short.session_id)
-        await desk.until(lambda: desk.conversation.messages == other, "the other session")
+        await desk.until(lambda: list(desk.conversation.messages) == list(other), "the other session")
         desk.store.gate.set()
         await desk.pilot.pause()
         assert len(desk.chat.log_view.document) == 4

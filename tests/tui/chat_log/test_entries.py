@@ -30,14 +30,6 @@ def of_turns(count=TURNS):
     return entries, messages
 
 
-def test_a_session_that_lasts_keeps_few_messages_unpacked():
-    entries, messages = of_turns()
-    assert len(messages) > SOME
-    assert sum(1 for _ in entries.made()) < SOME // 2
-    assert entries[10].message == messages[10]
-    assert entries[10].message is not messages[10]
-
-
 def test_all_that_was_said_is_there_in_its_order():
     entries, messages = of_turns()
     assert [entries.source(index) for index in range(len(entries))] == [one.text for one in messages]

@@ -60,7 +60,7 @@ class Entries:
             if entry.message is None or entry.is_built or entry.is_changed:
                 self._made[len(self._path) + len(messages)] = entry
             messages.append(entry.message or _NOTICE)
-        self._path = self._path.joined(MessagePath.packed(messages))
+        self._path = self._path.added(*messages)
         del self._later[: len(messages)]
 
     def prepend(self, earlier: MessagePath) -> list[int]:
