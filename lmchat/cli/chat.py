@@ -33,7 +33,6 @@ from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
-from lmchat.tui.quirks.failures import failure_of, keep_tracebacks_off
 
 
 def make_outside(
@@ -144,7 +143,6 @@ async def _run(settings: Settings, context: Context) -> int:
     app = LMChatApp(workspace)
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
-    keep_tracebacks_off(app, app.tell_failure)
     backend = workspace.backend
     async with (
         aclosing(store),
@@ -158,7 +156,7 @@ async def _run(settings: Settings, context: Context) -> int:
             for launcher in launchers:
                 await launcher.aclose()
             _tell_unsaved(context, workspace.open_sessions)
-    if (error := failure_of(app)) is not None:
+    if (error := app.failure) is not None:
         raise error
     return app.return_code or 0
 

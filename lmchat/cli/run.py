@@ -112,9 +112,6 @@ def _chat(context: Context) -> int:
                 hint='For one answer without a screen: lmchat ask "PROMPT".',
             )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
-    from lmchat.tui.quirks.classes import quicken_classes
-
-    quicken_classes()
     from lmchat.cli.chat import run_chat
 
     context.start_log()

@@ -42,7 +42,6 @@ from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import DiskFiles, read_as_block
 from lmchat.storage.store import SessionStore
 from lmchat.tui.app.lmchat_app import LMChatApp
-from lmchat.tui.quirks.failures import keep_tracebacks_off
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -158,7 +157,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             clock=clock,
         )
     )
-    keep_tracebacks_off(seen.app, seen.app.tell_failure)
     return seen
 
 

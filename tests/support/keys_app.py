@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.widgets import Static
 
 from lmchat.errors import LMChatError
 from lmchat.terminal.editor import edit_text, page_text
+from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
-from lmchat.tui.quirks.pace import keep_pace
 
 
-class KeysApp(App[None]):
+class KeysApp(PatchedApp):
     """Shows keys and pastes, the newest last."""
 
     BINDINGS: ClassVar = [
@@ -117,6 +117,5 @@ class KeysApp(App[None]):
 if __name__ == "__main__":
     app = KeysApp(Path(sys.argv[1]), "slow" in sys.argv)
     guard_terminal(app, app.save)
-    keep_pace(app)
     app.run()
     sys.exit(app.return_code)

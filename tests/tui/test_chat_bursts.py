@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
-from lmchat.tui.quirks.key_stream import KeyStream
+from lmchat.tui.quirks.keys import KeyStream
 from tests.support.desktop import Desktop, desktop
 from tests.support.screen_steps import half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer

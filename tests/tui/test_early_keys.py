@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.tui.quirks.palette import Palette
+from lmchat.tui.quirks.app import Palette
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.search_dialog import SearchDialog

@@ -9,8 +9,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
-from lmchat.tui.quirks.key_stream import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, KeyStream
-from lmchat.tui.quirks.keys import mend_keys
+from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, KeyStream, mend_keys
 
 mend_keys()
 

@@ -7,7 +7,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Input, TextArea
 
-from lmchat.tui.quirks.typing import run_own_binding
+from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -50,20 +50,3 @@ async def test_the_private_name_is_still_there():
         assert await run_own_binding(line, "backspace")
         assert not await run_own_binding(line, "f12")
         assert isinstance(line, Input)
-
-
-async def test_the_prompt_looks_its_styles_up_when_they_change_and_not_with_each_paint():
-    app = Inputs()
-    async with app.run_test() as pilot:
-        area = app.query_one(PromptInput)
-        await pilot.pause()
-        area.render_lines(area.size.region)
-        applied = []
-        apply_css = area._theme.apply_css
-        area._theme.apply_css = lambda one: applied.append(one) or apply_css(one)
-        for _ in range(3):
-            area.render_lines(area.size.region)
-        assert applied == []
-        area.notify_style_update()
-        area.render_lines(area.size.region)
-        assert applied == [area]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from textual import events
-from textual.widget import Widget
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.candidates import MachineState, server_rows
@@ -49,23 +48,6 @@ async def test_before_the_first_look_it_says_that_it_looks():
         await pilot.pause()
         assert "Looking" in screen_text(app)
         assert "Type an address" in screen_text(app)
-
-
-async def test_a_second_that_passes_paints_the_row_that_says_so_and_no_other(monkeypatch):
-    moment, painted = [0.0], set()
-    app = host(clock=lambda: moment[0])
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.pause()
-        render = Widget.render_lines
-        monkeypatch.setattr(
-            Widget, "render_lines", lambda self, crop: (painted.add(self), render(self, crop))[1]
-        )
-        moment[0] = 1.0
-        app.screen.tick()
-        await pilot.pause()
-        assert painted == {app.screen.query_one("#welcome-status")}
-        assert "7 places, 3 s ago; looks again in 2 s" in screen_text(app)
 
 
 async def test_an_address_can_be_typed():

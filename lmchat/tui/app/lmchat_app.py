@@ -24,10 +24,8 @@ from lmchat.tui.app.arrivals import Arrivals
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
+from lmchat.tui.quirks.app import Palette
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.quirks.gone import is_for_what_went
-from lmchat.tui.quirks.pace import keep_pace
-from lmchat.tui.quirks.styles import begin_with_theme
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.themes import THEMES, theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -55,12 +53,11 @@ class LMChatApp(Arrivals):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        keep_pace(self)
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
         wanted = settings.ui.theme or workspace.remembered.theme
-        begin_with_theme(self, wanted if wanted in self.available_themes else THEMES[0].name)
+        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
@@ -132,15 +129,8 @@ class LMChatApp(Arrivals):
             return False
         return super().check_action(action, parameters)
 
-    async def on_event(self, event: events.Event) -> None:
-        """Pass on what comes for something that is there."""
-        if not is_for_what_went(self, event):
-            await super().on_event(event)
-
     def action_command_palette(self) -> None:
         """Show the palette, which closes once however often it is told to."""
-        from lmchat.tui.quirks.palette import Palette
-
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec.structs import replace
 from textual import on
-from textual.app import App
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Remembered
@@ -17,12 +16,13 @@ from lmchat.services.candidates import ModelRow
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
+from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.screens.chat_screen import ChatScreen
 
 _LOAD = "load"
 
 
-class Models(App[None]):
+class Models(PatchedApp):
     """The part of the app that knows which model is in use."""
 
     def __init__(self, workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Textual's driver, mended: the terminal is given back on every way out, and keys are what was meant."""
+"""Driver that restores the terminal on every way out, and is not blocked by a terminal that stops reading."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import Lock
+from io import StringIO
+from queue import SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
 from typing import Any, cast
 
 from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
-from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 from textual.message import Message
 
 from lmchat.terminal.output import SignalGuard, TerminalOutput
-from lmchat.tui.quirks.key_stream import KeyStream
-from lmchat.tui.quirks.keys import mend_keys
-from lmchat.tui.quirks.places import place_everywhere
-from lmchat.tui.quirks.writer import Writer
+from lmchat.tui.quirks.keys import KeyStream, mend_keys
+from lmchat.tui.quirks.widths import with_sure_widths
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,16 @@ END_S = 1.0
 """How long it may then take to end in order."""
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01
-"""How often is looked whether the app can take the keys that were typed before it was there."""
+"""Interval of the checks whether the app can take the keys that were typed before it was ready."""
+LATE_S = 0.02
+"""A terminal that has not read everything for this long is behind."""
+LAST_WRITES_S = 0.5
+"""How long closing waits for a terminal that reads nothing."""
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m"
-"""What Textual does not take back by itself: a frame begun, mouse pixels, colours."""
+"""Modes that Textual does not reset: a frame in progress, mouse pixels, colours."""
 _POINTER = "\x1b]22;\x07"
-"""Gives the mouse pointer its usual shape; sent only where Textual has changed it."""
+"""Resets the shape of the mouse pointer; sent only if Textual has changed it."""
 _LAST_WORDS = (
     f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l\x1b[?7h"
     f"{_KITTY_POP}\x1b[?1049l\x1b[?25h"
@@ -51,15 +55,13 @@ _LAST_WORDS = (
 
 
 def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
-    """Let an app draw through the mended driver; to be called before it runs.
+    """Let an app use `TerminalDriver`; to be called before it runs.
 
-    On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone, the terminal is given back at once;
-    then `on_terminate` has a second to save, and the app exits with `return_code` 128 + the signal's number.
-    Where the event loop hangs, the process ends with the same status all the same.
+    On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone, the terminal is restored at once.
+    Then `on_terminate` has a second to save, and the app exits with `return_code` 128 + the signal's number,
+    even if the event loop hangs. Textual leaves the terminal in raw mode on these signals.
     """
     mend_keys()
-    place_everywhere()
-    setattr(linux_driver, "WriterThread", Writer)  # noqa: B010 - a name that it does not export
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
@@ -75,9 +77,10 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Give the terminal to another program for a while; the event loop may go on, and nothing is drawn.
+    """Give the terminal to another program; the event loop may go on, and nothing is drawn.
 
-    Textual's own `App.suspend` does not take the terminal back when its body raises or is cancelled.
+    `App.suspend` does not take the terminal back when its body raises or is cancelled:
+    https://github.com/Textualize/textual/issues/6692
     """
     if app._driver is None or not app._driver.can_suspend:
         yield
@@ -93,12 +96,60 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 
 
 def remember_copied(app: App[Any], text: str) -> None:
-    """Keep a text for pasting inside the app, without the OSC 52 that `App.copy_to_clipboard` would send."""
+    """Keep a text for pasting in the app without the OSC 52 sequence of `App.copy_to_clipboard`."""
     app._clipboard = text
 
 
+class Writer(Thread):
+    """Thread that writes to the terminal.
+
+    Textual's own has a queue of 30 texts; when the terminal stops reading, it blocks the event loop:
+    https://github.com/Textualize/textual/pull/6693 describes it. This queue has no limit; `PatchedApp` drops
+    frames while the terminal is behind.
+    """
+
+    def __init__(self, file: TerminalOutput) -> None:
+        super().__init__(daemon=True, name="terminal-output")
+        self._file = file
+        self._texts: SimpleQueue[str | None] = SimpleQueue()
+        self._unwritten = 0
+        self._busy_since_s = 0.0
+        self._counting = Lock()
+
+    def write(self, text: str) -> None:
+        """Queue a text."""
+        with self._counting:
+            if not self._unwritten:
+                self._busy_since_s = monotonic()
+            self._unwritten += 1
+        self._texts.put(text)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not read everything for `LATE_S`."""
+        return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
+
+    def run(self) -> None:
+        """Write all queued texts at once, until `stop`."""
+        is_over = False
+        while not is_over:
+            texts = [self._texts.get()]
+            while not self._texts.empty():
+                texts.append(self._texts.get())
+            is_over = None in texts
+            self._file.write("".join(filter(None, texts)))
+            self._file.flush()
+            with self._counting:
+                self._unwritten -= len(texts)
+
+    def stop(self) -> None:
+        """Write what is queued and end; do not wait long for a terminal that reads nothing."""
+        self._texts.put(None)
+        self.join(LAST_WRITES_S)
+
+
 class TerminalDriver(LinuxDriver):
-    """Draws and reads as Textual does, but answers for the terminal until it is given back."""
+    """Textual's driver with an own writer and reader, responsible for the terminal until it is restored."""
 
     def __init__(
         self,
@@ -112,7 +163,8 @@ class TerminalDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._guard = SignalGuard(give_back=self.give_back, ask=self._ask_to_end, patience_s=SAVE_S + END_S)
         self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
-        self._file: Any = self._output
+        self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
+        self._writer: Writer | None = None
         self._on_terminate = on_terminate
         self._stop_reading: tuple[int, int] | None = None
         self._has_terminal = False
@@ -122,25 +174,15 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Draw, as long as the terminal is ours; a frame that comes later is dropped."""
-        if self._has_terminal:
+        """Queue output; without the terminal, drop it."""
+        if self._has_terminal and self._writer is not None:
             self._has_pointer |= data.startswith("\x1b]22;")
-            super().write(data)
+            self._writer.write(with_sure_widths(data))
 
     @property
     def is_behind(self) -> bool:
         """Whether the terminal does not keep up."""
-        return isinstance(self._writer_thread, Writer) and self._writer_thread.is_behind
-
-    def when_read(self, call: Callable[[], object]) -> None:
-        """Call something on the event loop as soon as the terminal has read all."""
-
-        def soon() -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(call)
-
-        if isinstance(self._writer_thread, Writer):
-            self._writer_thread.when_read(soon)
+        return self._writer is not None and self._writer.is_behind
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
@@ -148,6 +190,8 @@ class TerminalDriver(LinuxDriver):
             return  # taken twice, the modes to give back would be those of the app
         self._output.begin()
         self._has_terminal = True
+        self._writer = Writer(self._output)
+        self._writer.start()
         self._guard.lend(is_lent=False)
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
@@ -156,10 +200,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Have the size read by the event loop.
-
-        Handlers of signals interrupt each other: of two that read it here, the older may tell it last.
-        """
+        """Read the size on the event loop: of two nested signal handlers the older would post last."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._tell_size)
@@ -169,7 +210,7 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back in order."""
+        """Restore the terminal in order."""
         if not self._has_terminal:
             self.disable_input()
             return
@@ -179,7 +220,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:
-        """Give the terminal back at once, from any thread, whatever others do; only the first call acts."""
+        """Restore the terminal at once, from any thread; only the first call acts."""
         if self._claim():
             self._output.end(self._pointer() + _LAST_WORDS)
             with suppress(termios.error):
@@ -187,23 +228,25 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        """End the reading thread without waiting for the next turn of its loop."""
+        """End the input thread at once."""
         if self._stop_reading is not None and self._key_thread is not None and self._key_thread.is_alive():
             os.write(self._stop_reading[1], b"x")
         super().disable_input()
 
     def close(self) -> None:
-        """Let go of the threads and files."""
+        """End the threads and close the files."""
         super().close()
-        if self._writer_thread is not None and self._writer_thread.is_alive():
-            self._output.end(self._pointer() + _LAST_WORDS)  # it takes nothing: what waits for it is dropped
+        if self._writer is not None:
+            self._writer.stop()
+            if self._writer.is_alive():  # the terminal reads nothing: drop what waits for it
+                self._output.end(self._pointer() + _LAST_WORDS)
         if self._stop_reading is not None:
             for number in self._stop_reading:
                 os.close(number)
             self._stop_reading = None
 
     def run_input_thread(self) -> None:
-        """Read until told to stop; a terminal that is gone ends the app."""
+        """Read until stopped; end the app when the terminal is gone."""
         if self._stop_reading is None:
             return
         stream, decode = KeyStream(self._debug), getincrementaldecoder("utf-8")("replace").decode
@@ -222,7 +265,7 @@ class TerminalDriver(LinuxDriver):
                 self._pass_on(stream.feed(decode(data)) if ready else stream.tick())
 
     def _pass_on(self, messages: Iterator[Message]) -> None:
-        """Give the app what came; keys wait until it has something that can take them."""
+        """Post messages to the app; keys wait until its widgets are mounted, else they are lost."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
                 self._early.append(message)
@@ -234,7 +277,7 @@ class TerminalDriver(LinuxDriver):
                 self.process_message(key)
 
     def _read(self) -> bytes:
-        """Return what was typed; nothing where the terminal is gone: raw mode knows no other end."""
+        """Return typed bytes, or nothing if the terminal is gone; raw mode has no other end of file."""
         try:
             return os.read(self.fileno, _READ_SIZE)
         except OSError:

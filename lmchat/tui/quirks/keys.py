@@ -1,26 +1,263 @@
-"""Keys that Textual's table of escape sequences names wrongly."""
+"""Keys from the bytes of a terminal: complete sequences, quick Escape, pastes that send nothing."""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from time import monotonic
 from typing import Any, cast
 
 from msgspec import Struct
+from textual import constants, events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual._xterm_parser import XTermParser
 from textual.keys import Keys
+from textual.message import Message
+from textual.widget import Widget
+
+_TOGETHER = "_is_typed_together"
+
+
+async def run_own_binding(widget: Widget, key: str) -> bool:
+    """Do at once what a key means to a widget with the focus; tell whether it means anything.
+
+    Textual does it when the key has gone up to the app, and by then has inserted the characters that were
+    typed after it: of `abc`, Backspace and `d` in one go, the `d` would be deleted.
+    """
+    for binding in widget._bindings.key_to_bindings.get(key, ()):
+        if not binding.priority and await widget.app.run_action(binding.action, widget):
+            return True
+    return False
+
+
+def mark_together(key: events.Key) -> events.Key:
+    """Mark a key that came in one read with others: a word that was pasted, or typed while nobody read."""
+    setattr(key, _TOGETHER, True)
+    return key
+
+
+def is_together(key: events.Key) -> bool:
+    """Whether a key came in one read with others."""
+    return getattr(key, _TOGETHER, False)
+
+
+def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
+    """Let another widget have a key or a paste, as if it had had the focus."""
+    event.stop()
+    event.prevent_default()
+    if isinstance(event, events.Key):
+        widget._forward_event(events.Key(event.key, event.character))
+    else:
+        widget._forward_event(events.Paste(event.text))
+
+
+ESCAPE_DELAY_S = 0.03
+"""How long a lone ESC may still become a sequence. A terminal writes a sequence in one go; over a network
+its two halves arrive a few milliseconds apart at worst, and nobody types a letter within 30 ms of Esc."""
+SEQUENCE_DELAY_S = 0.25
+"""How long the rest of a sequence is waited for once its second byte is there: no key is in doubt any more,
+and a mouse report that is cut by a slow line must not be typed into the prompt."""
+BURST_DELAY_S = 0.05
+"""How long after a paste without brackets further lines still belong to it."""
+BULK = 1000
+"""So many characters at once were not typed."""
+
+_PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+BULK_OF_ANSWER = 32
+"""So many characters at once go on with an answer; fewer may be keys that wait for it to end."""
+_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
+"""How it begins when a terminal answers in words (OSC, DCS and the like); no key is written like that."""
+_ANSWER_END = re.compile("[\x00-\x1f\x7f\x9c]")
+_UNIT = re.compile(
+    rf"(?P<answer>{_ANSWER})"
+    r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
+    r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, with old mouse reports and Linux's F1 to F5
+    r"|\x1bO[ -~]"
+    r"|\x1b[^\x1b\[O]"
+    r"|[^\x1b]+"
+    r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
+    re.DOTALL,
+)
+_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
+_GOES_ON = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
+_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
+_SEVEN_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in (0x90, 0x98, *range(0x9B, 0xA0))}
+_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
+_META = re.compile(r"\x1b\[1;9([A-Z])\Z")
+_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
+_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
+
+
+class KeyStream(XTermParser):
+    """Textual's parser, fed with one complete sequence at a time."""
+
+    def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__(debug)
+        self._clock = clock
+        self._held = ""
+        self._held_until = 0.0
+        self._is_pasting = False
+        self._is_answering = False
+        self._pieces: list[str] = []
+        self._burst_until = 0.0
+        self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
+
+    def wait_s(self) -> float | None:
+        """Return the seconds until `tick` has something to do; None when only more bytes can help."""
+        if self._is_pasting or not (self._held or self._is_answering):
+            return None
+        return max(self._held_until - self._clock(), 0)
+
+    def tick(self) -> Iterator[Message]:
+        """Yield what was held back for longer than a sequence takes."""
+        if self.wait_s() == 0:
+            held, self._held, self._is_answering = self._held, "", False
+            if held:
+                yield from self._complete(held)
+
+    def feed(self, data: str) -> Iterator[Message]:
+        """Yield the events of what one read gave."""
+        if not data:
+            yield from super().feed("")
+            return
+        # Bytes may lie in the kernel while this thread has no turn: only a sequence goes on after a late ESC.
+        if self._held.strip("\x1b") == "" and not _GOES_ON.match(data):
+            yield from self.tick()
+        text, self._held = self._held + data, ""
+        while text:
+            if self._is_answering:
+                text = self._answered(text)
+            else:
+                text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
+
+    def _units(self, text: str) -> Generator[Message, None, str]:
+        """Yield the events of sequences and text; return what follows the start of a paste or an answer."""
+        if not text.isascii():
+            head, start, pasted = text.partition(_PASTE_START)
+            text = head.translate(_SEVEN_BITS) + start + pasted
+        unfinished = _UNFINISHED.search(text)
+        end = unfinished.start() if unfinished else len(text)
+        for match in _UNIT.finditer(text, 0, end):
+            if match["answer"]:
+                self._is_answering, self._held_until = True, self._clock() + SEQUENCE_DELAY_S
+                return text[match.end() :]
+            if match[0] == _PASTE_START:
+                self._is_pasting = True
+                return text[match.end() :]
+            yield from self._complete(match[0]) if match[0][0] == "\x1b" else self._run(match[0])
+        self._hold(text[end:])
+        return ""
+
+    def _answered(self, text: str) -> str:
+        """Drop what the terminal says, which nobody here has asked, and return what follows it."""
+        if len(text) >= BULK_OF_ANSWER:
+            self._held_until = self._clock() + SEQUENCE_DELAY_S
+        end = _ANSWER_END.search(text)
+        if end is None:
+            return ""
+        rest = text[end.start() :]
+        if rest == "\x1b":  # perhaps the first half of its end
+            self._held = rest
+            return ""
+        self._is_answering = False
+        over = next((mark for mark in ("\x1b\\", "\x07", "\x9c") if rest.startswith(mark)), "")
+        return rest[len(over) :]
+
+    def _hold(self, held: str) -> None:
+        delay_s = SEQUENCE_DELAY_S if held.strip("\x1b]P_^X") else self._escape_delay_s
+        self._held, self._held_until = held, self._clock() + delay_s
+
+    def _pasted(self, text: str) -> Generator[Message, None, str]:
+        """Collect a paste up to its closing bracket, whatever it holds, and return what follows it."""
+        body, end, rest = text.partition(_PASTE_END)
+        if not end:
+            begun = next((count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0)
+            self._pieces.append(text[: len(text) - begun])
+            self._held = text[len(text) - begun :]
+            return ""
+        yield _paste("".join([*self._pieces, body]))
+        self._pieces.clear()
+        self._is_pasting = False
+        return rest
+
+    def _run(self, run: str) -> Iterator[Message]:
+        """Yield keys, or a paste where a terminal without brackets sent more than anyone types at once."""
+        is_text = bool(_TYPED.match(run))
+        is_lines = "\r" in run[:-1] and not run.isspace()
+        if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
+            self._burst_until = self._clock() + BURST_DELAY_S
+            yield _paste(run)
+        elif len(set(filter(str.isprintable, run))) > 1:  # one key that is held down is no word
+            for message in super().feed(run):
+                yield mark_together(message) if isinstance(message, events.Key) else message
+        else:
+            yield from super().feed(run)
+
+    def _complete(self, sequence: str) -> Iterator[Message]:
+        """Yield the events of a sequence that is complete, without waiting for more."""
+        if plain := _shifted_letter(sequence):
+            yield from super().feed(plain)
+            return
+        yield from super().feed(_usual_form(sequence))
+        if self._timeout_time is None:
+            return
+        self._timeout_time = 0
+        unknown = list(super().tick())
+        if not _CONTROL.match(sequence):  # a reply that nobody asked for is no text
+            yield from unknown
+
+    def _parse_extended_key(  # type: ignore[override]  # cached there
+        self, sequence: str
+    ) -> list[events.Key] | None:
+        """Take a key of an impossible number for no key; Textual's error would end the app."""
+        try:
+            return super()._parse_extended_key(sequence)
+        except (ValueError, OverflowError):
+            return None
+
+
+def _paste(text: str) -> events.Paste:
+    return events.Paste(text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _shifted_letter(sequence: str) -> str:
+    """Return the character of a letter typed with Shift alone under modifyOtherKeys, else nothing."""
+    match = _OTHER_KEY.match(sequence)
+    if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:
+        return ""
+    char = chr(int(match[2]))
+    return char if char.isprintable() else ""
+
+
+def _usual_form(sequence: str) -> str:
+    """Rewrite the sequences that Textual takes for others into the form that it knows.
+
+    Alt of some terminals is a doubled ESC, or the Meta of xterm (9); keys under modifyOtherKeys
+    (https://invisible-island.net/xterm/modified-keys.html) become the same keys of the kitty protocol.
+    """
+    if match := _DOUBLED.match(sequence):
+        return f"\x1b[{match[1] or 1};3{match[2]}"
+    if match := _META.match(sequence):
+        return f"\x1b[1;3{match[1]}"
+    if not constants.DISABLE_KITTY_KEY and (match := _OTHER_KEY.match(sequence)):
+        return f"\x1b[{match[2]};{match[1]}u"
+    return sequence
 
 
 class _KeyName(Struct, frozen=True):
-    """Stands in for a member of `Keys`, which has none for these."""
+    """A key that `Keys` has no member for."""
 
     value: str
     """Textual's name of the key."""
 
 
 def mend_keys() -> None:
-    """Give the sequences their right keys; a second call changes nothing.
+    """Correct Textual's table of escape sequences; a second call changes nothing.
 
-    Alt+Enter was Enter, Alt with a digit a letter of the Mac's keyboard, Alt with an arrow Escape and then
-    the arrow. What is no matter of a table (time, pastes, doubled escapes) is mended in `key_stream`.
+    Textual 8.2.8 takes Alt+Enter for Enter, Alt with a digit for a letter of the Mac keyboard, Alt with an
+    arrow for Escape and the arrow. About Alt+Enter: https://github.com/Textualize/textual/pull/6577
     """
     table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
     for sequence, keys in list(table.items()):

@@ -15,7 +15,7 @@ from lmchat.domain.telemetry import Health
 from lmchat.services.library import Listed
 from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
-from lmchat.tui.quirks.compositor import PaintedBelow, paint_frugally
+from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import Line
@@ -25,7 +25,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 
 
-class ChatParts(PaintedBelow):
+class ChatParts(PatchedScreen):
     """Three columns and a row of keys; shows the open session of the workspace."""
 
     AUTO_FOCUS = "PromptInput"
@@ -40,7 +40,6 @@ class ChatParts(PaintedBelow):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        paint_frugally(self)
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
         self.health = Health()

@@ -20,7 +20,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import ExportHit, Search
-from lmchat.tui.quirks.cuts import cut_at
+from lmchat.tui.quirks.widths import cut_at
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, Line, Parts, content

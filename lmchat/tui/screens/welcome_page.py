@@ -25,7 +25,6 @@ from lmchat.services.candidates import (
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
-from lmchat.tui.quirks.compositor import paint_frugally
 from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.screens.welcome_choices import choices
@@ -55,7 +54,6 @@ class WelcomePage(PatientScreen[None]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        paint_frugally(self)
         self._clock = clock
         self._shown_s = 0.0
         self._looked_s_ago: float | None = None

@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 
 from lmchat.text import safe_text
 from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
-from lmchat.tui.quirks.typing import run_own_binding
+from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED, content
 
 

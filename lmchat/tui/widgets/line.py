@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from lmchat.tui.icons import in_ascii, signs_for
-from lmchat.tui.quirks.cuts import cut_at
+from lmchat.tui.quirks.widths import cut_at
 
 Part = tuple[str, str]
 """Text and its style, as `("ready", "$success")`; the text has passed the filter, the style is ours."""

@@ -11,7 +11,6 @@ from textual.content import Content
 from textual.getters import query_one
 
 from lmchat.tui.icons import signs_for
-from lmchat.tui.quirks.frames import paint_soon
 from lmchat.tui.widgets.line import MUTED, Line, Part, content, fit
 from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -38,7 +37,7 @@ class PromptStatus(Line):
         state = (dot, tuple(left), right, narrow or right)
         if state != self._state:
             self._state = state
-            paint_soon(self)
+            self.refresh()
 
     def render(self) -> Content:
         dot, left, right, narrow = self._state

@@ -16,7 +16,7 @@ from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
 from lmchat.tui.messages import Post
-from lmchat.tui.quirks.typing import CalmTextArea, run_own_binding
+from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 
@@ -116,7 +116,7 @@ _DRAFT = -1
 """Place of the text in work, before the newest of the earlier prompts."""
 
 
-class PromptInput(CalmTextArea):
+class PromptInput(TextArea):
     """A text of one to ten rows.
 
     Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that have

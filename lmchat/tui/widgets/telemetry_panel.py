@@ -13,7 +13,6 @@ from textual.widget import Widget
 
 from lmchat.text import safe_line
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.quirks.frames import paint_soon
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, content, cut, cut_middle, fit
 from lmchat.tui.widgets.telemetry_rows import (
     SECTIONS,
@@ -85,7 +84,7 @@ class TelemetryPanel(Widget):
         for y in range(max(len(rows), len(self._rows))):
             if _at(rows, y) != _at(self._rows, y):
                 self._strips.pop(y, None)
-                paint_soon(self, Region(0, y, self.size.width, 1))
+                self.refresh(Region(0, y, self.size.width, 1))
         self._rows = rows
 
     def _all_rows(self, height: int) -> tuple[Row | None, ...]:

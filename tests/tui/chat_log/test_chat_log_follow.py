@@ -9,7 +9,7 @@ import pytest
 from textual import events
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import ChatLog, widget
+from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
@@ -177,9 +177,10 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         await pilot.pause()
         flushed_s = times_of_frames(log)
         log.frames_per_second = 5
-        for _ in range(60):
-            await log.apply(TextDelta(text="word "))
-            await asyncio.sleep(0)
+        for _ in range(6):
+            for _ in range(10):
+                await log.apply(TextDelta(text="word "))
+            await pilot.pause(0.02)
         await until(lambda: log._timer is None, "what has come is shown")
         assert len(flushed_s) >= 2
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
@@ -223,26 +224,6 @@ async def test_frames_are_rarer_where_each_costs_much():
         # one that is dear may be the first fence; from the second on a quarter of the core is the most
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
         assert len(flushed_s) == 4
-
-
-async def test_nothing_is_laid_out_while_the_terminal_has_not_read_what_was_painted(monkeypatch):
-    looks = []
-
-    def is_behind(_app):
-        looks.append(len(looks) < 2)
-        return looks[-1]
-
-    monkeypatch.setattr(widget, "is_behind", is_behind)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        flushed = []
-        flush = log.flush
-        log.flush = lambda: flushed.append(len(looks)) or flush()
-        await log.apply(TextDelta(text="word"))
-        await until(lambda: log._timer is None, "what has come is shown")
-        assert (flushed, looks) == ([3], [True, True, False])
-        assert "word" in screen_text(log)
 
 
 async def test_the_first_words_after_a_rest_are_shown_at_once():
@@ -332,29 +313,21 @@ async def test_lines_far_away_are_forgotten_and_come_back_as_they_were():
         assert rows(log) == top
 
 
-async def test_the_scrollbar_can_be_dragged_and_tells_the_ends():
+async def test_the_scrollbar_can_be_dragged():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.load(talk(40))
         await pilot.pause()
         bar = log.vertical_scrollbar
         height = bar.size.height
-
-        def thumb():
-            strips = bar.render_lines(bar.size.region)
-            return [y for y, strip in enumerate(strips) if next(iter(strip)).style.reverse]
-
-        assert thumb()[-1] == height - 1
-        log.scroll_relative(y=-1)
-        assert thumb()[-1] == height - 2
-        await pilot.mouse_down(bar, offset=(0, height - 2))
+        assert bar.position == log.max_scroll_y
+        await pilot.mouse_down(bar, offset=(0, height - 1))
         await pilot.hover(bar, offset=(0, 0))
         await pilot.mouse_up(bar, offset=(0, 0))
         await pilot.pause()
-        assert thumb()[0] < height // 4
         assert log.scroll_offset.y < log.max_scroll_y / 4
         log.scroll_home()
-        assert thumb()[0] == 0
+        assert bar.position == 0
 
 
 async def test_an_emptied_log_has_nothing_to_scroll_over():

@@ -260,24 +260,6 @@ async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
     assert log.row_of("none") is None
 
 
-async def test_the_thumb_reaches_both_ends_of_ten_thousand_messages(pilot):
-    log = pilot.app.log_view
-    log.load([question(f"Mark {n}. " + "word " * (n % 40)) for n in range(10_000)])
-    await pilot.pause()
-    bar = log.vertical_scrollbar
-    bottom = bar.size.height - 1
-    await pilot.mouse_down(bar, offset=(0, bottom))
-    await pilot.hover(bar, offset=(0, 0))
-    assert "Mark 0." in rows(log)[0]
-    await pilot.hover(bar, offset=(0, bottom))
-    await pilot.pause()
-    assert log.is_following
-    await pilot.hover(bar, offset=(0, bottom // 2))
-    await pilot.mouse_up(bar, offset=(0, bottom // 2))
-    await pilot.pause()
-    assert 3_000 < log.document.locate(log.scroll_offset.y)[0] < 7_000
-
-
 async def test_the_trough_of_the_bar_pages(pilot, log):
     bar, before = log.vertical_scrollbar, rows(log)
     await pilot.click(bar, offset=(0, 2))
@@ -353,15 +335,6 @@ async def test_what_is_read_from_the_disk_above_is_not_new(pilot):
     log.fill(whole)
     await pilot.pause()
     assert pilot.app.new_lines()[-1] == 4
-
-
-async def test_a_mouse_that_moved_on_before_the_thumb_was_grabbed_drags_it_as_far(pilot, log):
-    bar = log.vertical_scrollbar
-    await pilot.mouse_down(bar, offset=(0, bar.size.height - 1))
-    bar.grabbed = bar.region.offset  # where the mouse is when Textual comes to it
-    await pilot.hover(bar, offset=(0, 0))
-    await pilot.pause()
-    assert not log.scroll_offset.y
 
 
 async def test_lines_that_were_on_the_screen_are_new_no_more(pilot, log):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
 from textual import events
 from textual.geometry import Region
+from textual.timer import Timer
 
 from lmchat.domain.event import RetryScheduled, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.path import MessagePath
 from lmchat.domain.turn import Turn
-from lmchat.tui.quirks.frames import call_later, mark, paint_now, paint_soon
-from lmchat.tui.quirks.pace import is_behind
-from lmchat.tui.quirks.painting import adopted, jump
 from lmchat.tui.widgets.chat_log.document import Place, switch
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, merged, text_of
 from lmchat.tui.widgets.chat_log.view.changing import ChangingLog
@@ -26,8 +23,6 @@ LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
 UNWATCHED = 8
 """Most paints a second where another window has the keyboard."""
-BEHIND_S = 0.05
-"""How often is looked whether a terminal that is behind has read what it was sent."""
 EARLY_S = 0.005
 """So much too early a frame may come: what arrives at its pace is not put off by a hair."""
 FAR_BEHIND_CHARS = 200_000
@@ -47,10 +42,9 @@ class ChatLog(ChangingLog, can_focus=True):
         self._open: int | None = None
         self._pending: list[Delta] = []
         self._pending_chars = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._flushed_s = 0.0
         self._costs_s = (0.0, 0.0)
-        self._is_painting = False
         self._retry: tuple[RetryScheduled, float] | None = None
 
     def load(
@@ -123,38 +117,13 @@ class ChatLog(ChangingLog, can_focus=True):
             rate = self.frames_per_second if self.app.app_focus else min(self.frames_per_second, UNWATCHED)
             pause_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
             due_s = self._flushed_s + pause_s - EARLY_S
-            self._timer = call_later(self, max(due_s - perf_counter(), 0.0), self._show_pending)
+            self._timer = self.set_timer(max(due_s - perf_counter(), 0.001), self._show_pending)
 
     def _show_pending(self) -> None:
-        if is_behind(self.app):  # laid out now, it would be old when it is painted
-            self._timer = call_later(self, BEHIND_S, self._show_pending)
-            return
         self._flushed_s = perf_counter()
-        self._is_painting = True
-        try:
-            self.flush()
-        finally:
-            self._is_painting = False
-            bar = adopted(self)  # its thumb moves with nearly each line: one frame for both
-            paint_now(self, *([bar] if bar is not None else []))
-            # the dearer of two would put off the words behind the first fence until its lexer was paid for
-            self._costs_s = (self._costs_s[1], perf_counter() - self._flushed_s)
-
-    def refresh(
-        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
-    ) -> Self:
-        """Ask for a repaint; in the middle of a frame that is painted anyway, only note it."""
-        if self._is_painting and repaint and not layout and not recompose:
-            mark(self, *regions)
-            return self
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
-
-    def move_to(self, y: int) -> None:
-        """Let the screen begin with another row; where an answer is followed, that is no movement."""
-        if self._is_painting and self.is_following:
-            jump(self, y)
-        else:
-            super().move_to(y)
+        self.flush()
+        # the dearer of two would put off the words behind the first fence until its lexer was paid for
+        self._costs_s = (self._costs_s[1], perf_counter() - self._flushed_s)
 
     def flush(self) -> None:
         """Take up what is pending."""
@@ -220,7 +189,7 @@ class ChatLog(ChangingLog, can_focus=True):
         """Paint some lines again, if they are on the screen."""
         y = self.document.position(place)
         if self._has_rows(y, lines):
-            paint_soon(self, Region(0, y - self.scroll_offset.y, self.size.width, lines))
+            self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, lines))
 
     def _is_on_screen(self, index: int) -> bool:
         return self._has_rows(self.document.heights.top(index), self.document.heights[index])
@@ -236,7 +205,7 @@ class ChatLog(ChangingLog, can_focus=True):
         self._pending.clear()
         self._pending_chars = 0
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer.stop()
             self._timer = None
 
     def _add(self, entry: Entry) -> int:

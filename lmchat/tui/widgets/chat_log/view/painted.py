@@ -8,17 +8,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
-from textual.geometry import Region
-from textual.scrollbar import ScrollBar
+from textual.geometry import Region, Size
+from textual.reactive import Reactive
+from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmchat.tui.icons import signs_for
-from lmchat.tui.quirks.painting import adopt, adopted
-from lmchat.tui.quirks.styles import LateComponents
 from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.view.scroll_bar import QuietScrollBar
+from lmchat.tui.widgets.row_list import fit_scrollbar
 
 MEASURE = 94
 """Columns of a page at most."""
@@ -29,7 +28,7 @@ PARTIAL_STYLES = (
 """Styles of words, each a component class of the style sheet."""
 
 
-class PaintedView(LateComponents, can_focus=True):
+class PaintedView(ScrollView, can_focus=True):
     """Paints the rows of a document that stand in its window."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -37,6 +36,9 @@ class PaintedView(LateComponents, can_focus=True):
         "chat-log--panel",
         *(f"chat-log--{name}" for name in PARTIAL_STYLES),
     }
+
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    """Without the layout of the screen that Textual does for each new line: half the work of streaming."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -47,6 +49,10 @@ class PaintedView(LateComponents, can_focus=True):
         self._left = 0
         self._focused: int | None = None
         self._look: tuple[int, tuple[LineFilter, ...], Color | None] = (0, (), None)
+
+    def on_mount(self) -> None:
+        """Draw the scrollbar in ASCII where nothing else can be drawn."""
+        fit_scrollbar(self)
 
     @property
     def _cursor(self) -> int | None:
@@ -64,7 +70,6 @@ class PaintedView(LateComponents, can_focus=True):
 
     def take_page(self) -> None:
         """Lay all out on a page of the width and the styles of now."""
-        self.make_component_styles()
         self._left = self._geometry()[0]
         self._page = self._make_page()
         self._base = self._page.styles["base"]
@@ -85,14 +90,14 @@ class PaintedView(LateComponents, can_focus=True):
         extra = max((room - MEASURE) // 2, 0)
         return margin.left + extra, max(min(room, MEASURE), MIN_WIDTH)
 
-    @property
-    def vertical_scrollbar(self) -> ScrollBar:
-        """The scrollbar; it is made when it is first needed."""
-        bar = adopted(self)
-        if bar is None:
-            bar = QuietScrollBar(thickness=self.styles.scrollbar_size_vertical)
-            adopt(self, bar)
-        return bar
+    def watch_virtual_size(self, size: Size) -> None:
+        """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
+        height = self.container_size.height
+        self.show_vertical_scrollbar = 0 < height < size.height
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.window_virtual_size = size.height
+            self.vertical_scrollbar.window_size = height
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows as they are painted; there is no border and no opacity that would need more."""

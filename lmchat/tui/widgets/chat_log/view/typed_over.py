@@ -14,7 +14,7 @@ from textual import events
 from textual.timer import Timer
 from textual.widget import Widget
 
-from lmchat.tui.quirks.typing import hand_over, is_together
+from lmchat.tui.quirks.keys import hand_over, is_together
 from lmchat.tui.widgets.chat_log.view.unseen import UnseenLines
 
 WORD_GAP_S = 0.2

@@ -8,7 +8,6 @@ from textual import events
 from textual.geometry import Size
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.quirks.painting import grow, jump
 from lmchat.tui.widgets.chat_log.anchor import Hold, find, laid, take
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.view.painted import PaintedView
@@ -57,8 +56,8 @@ class Viewport(PaintedView, can_focus=True):
         """
         if not len(self.document):
             if self.virtual_size.height:  # else it need not wait for its styles, as the first paint does not
-                grow(self, Size(1, 0))
-                jump(self, 0)
+                self.virtual_size = Size(1, 0)
+                self.scroll_y = 0
             return
         if self._page is None:
             self.restyle()
@@ -81,7 +80,7 @@ class Viewport(PaintedView, can_focus=True):
             target = max(document.total - height, 0)
         else:
             target = self._held(height)
-        grow(self, Size(1, document.total))
+        self.virtual_size = Size(1, document.total)
         return target
 
     def _held(self, height: int) -> int:

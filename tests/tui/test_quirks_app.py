@@ -1,15 +1,106 @@
-"""The palette closes once, and runs one command, however often one clicks or presses Enter."""
+"""Each fault of Textual that `PatchedApp` and the palette mend; a test fails when its patch has no effect."""
 
 from __future__ import annotations
+
+import gc
+import weakref
 
 import pytest
 from rich.style import Style
 from textual import events
+from textual.app import ComposeResult
 from textual.command import CommandList
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
 from textual.widgets._toast import Toast
 
-from lmchat.tui.quirks.palette import Palette
+from lmchat.tui.quirks.app import Palette, PatchedApp
 from tests.support.desktop import Desktop, desktop
+
+
+class Paced(PatchedApp):
+    """Counts what it paints on a terminal that the test can halt."""
+
+    is_terminal_behind = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+        self.failures: list[BaseException] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("first")
+
+    def tell_failure(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+    def post_display_hook(self) -> None:
+        rows = self.screen._compositor.render_strips()
+        if text := "\n".join(strip.text.rstrip() for strip in rows).strip():
+            self.shown.append(text)
+
+
+async def test_a_slow_terminal_gets_only_the_newest_of_all_frames():
+    async with Paced().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        app.is_terminal_behind = True
+        app.shown.clear()
+        for number in range(5):
+            app.query_one(Static).update(f"number {number}")
+            await pilot.pause(0.02)
+        assert app.shown == []
+        app.is_terminal_behind = False
+        while not app.shown:
+            await pilot.pause(0.01)
+        assert set(app.shown) == {"number 4"}
+
+
+async def test_a_whole_paint_that_was_dropped_is_done_later():
+    async with Paced().run_test() as pilot:
+        app = pilot.app
+        await pilot.pause()
+        app.is_terminal_behind = True
+        app.shown.clear()
+        await app.mount(Static("second"))
+        await app.push_screen(Screen())
+        await app.pop_screen()
+        await pilot.pause()
+        app.shown.clear()
+        app.is_terminal_behind = False
+        while not app.shown:
+            await pilot.pause(0.01)
+        assert app.shown[-1] == "first\nsecond"
+
+
+async def test_a_worker_that_fails_is_reported_and_ends_nothing():
+    async with Paced().run_test() as pilot:
+        app = pilot.app
+
+        async def fail() -> None:
+            raise ValueError("on purpose")
+
+        app.run_worker(fail())
+        await pilot.pause()
+        assert [str(error) for error in app.failures] == ["on purpose"]
+        assert app.is_running
+
+
+class Closed(ModalScreen[None]):
+    def compose(self) -> ComposeResult:
+        yield Static("words")
+
+
+async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
+    app = Paced()
+    async with app.run_test() as pilot:
+        await app.push_screen(Closed())
+        await pilot.pause()
+        painted = [weakref.ref(one._styles_cache) for one in app.screen.walk_children(with_self=True)]
+        await app.pop_screen()
+        await pilot.pause()
+        gc.collect()
+        assert [one() for one in painted] == [None] * 2
 
 
 async def opened(desk: Desktop) -> None:

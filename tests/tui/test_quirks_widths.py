@@ -1,7 +1,11 @@
-"""Wherever a row is cut, its parts have as many cells as the whole."""
+"""Characters behind one of unsure width are in the right column, and cuts lose no cell.
+
+The terminal in memory counts as tmux 3.3a does: one cell for ⚠️ and 1️⃣, four for a flag and 👍🏽.
+"""
 
 from __future__ import annotations
 
+import pyte
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +13,60 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
-from lmchat.tui.quirks.cuts import cut_at, cut_whole_signs
+from lmchat.tui.quirks.widths import cut_at, mend_cuts, with_sure_widths
+
+SIGNS = (
+    "⚠️",
+    "1️⃣",
+    "❤️",
+    "🏳️‍🌈",
+    "🇩🇪",
+    "🇩🇪🇫🇷",
+    "👍🏽",
+    "👨‍👩‍👧",
+    "☝🏽",
+    "🫱🏻‍🫲🏿",
+    "नमस्ते",
+    "e\u0301",
+    "🙂",
+    "🐻‍❄",
+)
+WIDTH = 60
+RULE = "─" * WIDTH
+
+
+def shown(text: str) -> list[str]:
+    """Return the cells of a row."""
+    terminal = pyte.Screen(WIDTH, 1)
+    terminal.reset_mode(7, private=True)
+    pyte.Stream(terminal).feed(text)
+    return [terminal.buffer[0][x].data for x in range(WIDTH)]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_follows_a_sign_is_where_we_count_it(sign):
+    cells = shown(f"\x1b[1G{RULE}\x1b[1G\x1b[1m" + with_sure_widths(f"a {sign} b"))
+    place = cell_len(f"a {sign} ")
+    assert cells[place] == "b"
+    assert "─" not in cells[:place]
+
+
+@pytest.mark.parametrize("whole", ["👍🏽", "👨‍👩‍👧", "नमस्ते", "مرحبا", "e\u0301"])
+def test_what_belongs_together_is_written_at_once(whole):
+    assert whole in with_sure_widths(f"a {whole} b")
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸", "␛[2J ␀␡", "\x1b]0;⚠️ title\x07"]
+)
+def test_where_terminals_agree_and_in_titles_nothing_is_added(text):
+    assert with_sure_widths(text) == text
+
+
+def test_a_sign_costs_few_bytes():
+    assert len(with_sure_widths("⚠️")) - len("⚠️") <= 16
+    assert len(with_sure_widths("مرحبا")) - len("مرحبا") <= 22
+
 
 TEXTS = (
     "✔️ done",
@@ -36,7 +93,7 @@ LETTERS = st.sampled_from(sorted({*"".join(TEXTS)}))
 @pytest.fixture
 def mended(monkeypatch):
     monkeypatch.setattr(Segment, "_split_cells", Segment._split_cells)  # put right again afterwards
-    cut_whole_signs()
+    mend_cuts()
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -1,0 +1,186 @@
+"""App and screens without the faults of Textual 8.2.8 that end a program or show what is private."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from textual import events
+from textual._compositor import CompositorUpdate
+from textual._styles_cache import StylesCache
+from textual.app import App
+from textual.await_complete import AwaitComplete
+from textual.color import Color
+from textual.command import CommandList, CommandPalette
+from textual.errors import NoWidget
+from textual.message import Message
+from textual.screen import Screen
+from textual.style import Style
+from textual.widgets import Button, Input, OptionList
+from textual.worker import WorkerFailed
+
+from lmchat.tui.quirks.driver import TerminalDriver
+from lmchat.tui.quirks.widths import mend_cuts
+
+CATCH_UP_S = 0.03
+"""Interval of the checks whether a slow terminal has read everything."""
+_CHOOSING = (events.Click, Input.Submitted, Button.Pressed, OptionList.OptionSelected)
+
+
+class PatchedApp(App[None]):
+    """App that drops frames for a slow terminal and survives failing workers and late clicks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mend_cuts()
+        _stop_style_leak()
+        self._has_dropped_frame = False
+
+    def tell_failure(self, error: BaseException) -> None:
+        """Report the exception of a worker; the app goes on."""
+        raise NotImplementedError from error
+
+    @property
+    def failure(self) -> Exception | None:
+        """The exception that ended the app, if any."""
+        return self._exception
+
+    @property
+    def is_terminal_behind(self) -> bool:
+        """Whether the terminal has not read what was written a while ago."""
+        return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
+
+    async def on_event(self, event: events.Event) -> None:
+        """Ignore input for widgets that are gone and for an app that is closing.
+
+        A removed widget keeps its place until the next layout. A mouse button that goes down on it ends the
+        app, as does a key that is forwarded to a closed screen.
+        """
+        if not (isinstance(event, events.InputEvent) and self._is_late(event)):
+            await super().on_event(event)
+
+    def _is_late(self, event: events.InputEvent) -> bool:
+        if self._exit or not self.is_running or not self._screen_stack:
+            return True
+        if event.is_forwarded or not isinstance(event, events.MouseDown):
+            return False
+        try:
+            widget = self.screen.get_widget_and_offset_at(event.x, event.y)[0]
+        except NoWidget:
+            return False
+        return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Drop frames while the terminal is behind, and paint the whole screen when it has caught up.
+
+        Otherwise a terminal that reads slowly, or not at all for a while, would show old frames for seconds.
+        """
+        if not (isinstance(renderable, CompositorUpdate) and self.is_terminal_behind):
+            super()._display(screen, renderable)
+        elif not self._has_dropped_frame:
+            self._has_dropped_frame = True
+            self.set_timer(CATCH_UP_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self.is_terminal_behind:
+            self.set_timer(CATCH_UP_S, self._catch_up)
+        else:
+            self._has_dropped_frame = False
+            self.screen.refresh()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Report errors of workers; end the app on others."""
+        if isinstance(error, WorkerFailed):
+            self.tell_failure(error.error)
+        else:
+            super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """End without a traceback: Textual's shows all local variables, API keys and chats among them."""
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        self._exit_renderables.clear()
+
+
+class PatchedScreen(Screen[None]):
+    """Screen whose changes below a dialog do not paint all of it.
+
+    Textual 8.2.8 marks a screen below a dialog as changed whenever it has just painted a part of it: with an
+    answer streaming there, the whole terminal is written for each frame, 375 kB/s.
+    """
+
+    def _compositor_refresh(self) -> None:
+        super()._compositor_refresh()
+        if self is not self.app.screen:
+            self._repaint_required = False
+            self._exchange_repaint_regions()
+
+
+class _Rows(CommandList):
+    """Command list that ignores clicks on rows that are gone; Textual's own raises an exception."""
+
+    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]  # Textual's own is a coroutine
+        place = event.style.meta.get("option")
+        if place is not None and place >= self.option_count:
+            event.prevent_default()
+
+
+class Palette(CommandPalette):
+    """Command palette that closes once and runs one command.
+
+    In Textual 8.2.8 a second click closes the screen below, too, and a second Enter runs the command again:
+    https://github.com/Textualize/textual/issues/6308
+    """
+
+    _has_left = False
+    _is_early = False
+
+    def dismiss(self, result: object = None) -> AwaitComplete:
+        """Close when everything is mounted; a second call does nothing."""
+        if self._has_left or not self.is_active:
+            return AwaitComplete()
+        if not self.is_mounted:
+            self._is_early = True
+            return AwaitComplete()
+        self._has_left = True
+        return super().dismiss(result)  # type: ignore[arg-type]  # whatever Textual's own has for one
+
+    def on_mount(self) -> None:
+        """Mend the list; close where that was asked before there was anything to close."""
+        self.query_one(CommandList).__class__ = _Rows
+        if self._is_early:
+            self.call_later(self._leave)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Allow nothing but closing before the list is mounted and after the palette has closed."""
+        if not self.is_mounted or self._has_left:
+            return action == "escape"
+        return super().check_action(action, parameters)
+
+    def _leave(self) -> None:
+        self.dismiss()  # not returned: its own handlers must not wait for it
+
+    async def _on_message(self, message: Message) -> None:
+        if not (self._has_left and isinstance(message, _CHOOSING)):
+            await super()._on_message(message)
+
+    def _action_command_list(self, action: str) -> None:
+        """Move in the list; by a page it fails where the list has no room or no measured rows yet."""
+        with suppress(KeyError, IndexError):
+            super()._action_command_list(action)
+
+
+def _stop_style_leak() -> None:
+    """Cache backgrounds by their colours alone.
+
+    Textual's cache keeps the last 1,024 widgets with all their painted rows, 0.1 to 0.7 MB for each dialog:
+    https://github.com/Textualize/textual/issues/6665
+    """
+    setattr(StylesCache, "get_inner_outer", lambda _, base, ground: _backgrounds(base, ground))  # noqa: B010 - mypy
+
+
+@lru_cache(1024)
+def _backgrounds(base: Color, ground: Color) -> tuple[Style, Style]:
+    return Style(background=base + ground), Style(background=base)

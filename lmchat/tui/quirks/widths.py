@@ -1,0 +1,100 @@
+"""Cells of characters that terminals disagree about, and cuts that lose no cell.
+
+Joined emoji, flags, signs with a variation selector (⚠️, 1️⃣) and many scripts have another width in each
+terminal: tmux 3.3a gives ⚠️ one cell where rich counts two, and four cells to a flag
+(https://github.com/tmux/tmux/issues/3923). What follows in the row would be in the wrong column, and cells at
+its end would keep old characters. So the cursor is moved to where rich counts it after each such character.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from lmchat.text import graphemes
+
+_AGREED = (
+    "\x00-\u02ff\u0370-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u2426\u2500-\u27bf"
+    "\u3000-\u3029\u3030-\u9fff\uac00-\ud7a3\uff00-\uffef"
+)
+"""Characters that have the same width in all terminals: no combining marks, no joiners, no emoji."""
+_UNSURE = re.compile(f"[^{_AGREED}]")
+_RUN = re.compile(
+    r"\x1b\][^\x07\x1b]*"  # titles, links and clipboard texts are not drawn
+    rf"|(?:[^\x00-\x20]?(?:\u200d[^\x00-\x20]|[^{_AGREED}]))+"
+)
+"""Characters of unsure width, each with the one before it, which it may belong to."""
+_SIGNS = 0x2010
+"""Letters have lower code points. Words of them are placed as a whole, which takes fewer bytes."""
+_JOINER = "\u200d"
+_SHAPING = (_JOINER, "\ufe0f")
+_CUTS_KEPT = 16 * 1024
+
+
+def with_sure_widths(text: str) -> str:
+    """Return text for the terminal with the cursor set behind each character of unsure width.
+
+    It is drawn over blanks: in a terminal that gives it fewer cells, the others would keep old characters.
+    """
+    if text.isascii() or not _UNSURE.search(text):
+        return text
+    return _RUN.sub(_placed, text)
+
+
+def _placed(match: re.Match[str]) -> str:
+    run = match[0]
+    if run.startswith("\x1b"):
+        return run
+    if all(ord(char) < _SIGNS for char in run):
+        return _at_its_place(run)
+    begins = [begin for begin, _ in graphemes(run)]
+    parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
+    return "".join(_at_its_place(part) if _UNSURE.search(part) else part for part in parts)
+
+
+def _at_its_place(group: str) -> str:
+    cells = cell_len(group)
+    save, restore = "\x1b7", "\x1b8"
+    return f"{save}{' ' * cells}{restore}{save}{group}{restore}" + (f"\x1b[{cells}C" if cells else "")
+
+
+def cut_at(text: str, cell: int) -> tuple[str, str]:
+    """Return the text before a cell and the text from it on; a character across the cut becomes blanks."""
+    lead = _shaping(text)
+    begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
+    used = 0
+    for number, (begin, size) in enumerate(begins, 1):
+        if used + size > cell:
+            if used == cell:
+                return text[:begin], text[begin:]
+            end = begins[number][0] if number < len(begins) else len(text)
+            return text[:begin] + " " * (cell - used), " " * (used + size - cell) + text[end:]
+        used += size
+    return text, ""
+
+
+def _shaping(text: str) -> int:
+    """Return how many leading characters have no cells for rich, which hides what a joiner joins."""
+    size = 0
+    while text[size : size + 1] in _SHAPING:
+        size += 2 if text[size] == _JOINER else 1
+    return min(size, len(text))
+
+
+def mend_cuts() -> None:
+    """Let Textual and rich cut rows with `cut_at`.
+
+    `Segment.split_cells` of rich 15.0.0 looks at single characters. Cut within ✔️, the right part is one cell
+    short, and everything behind it in the row moves; a flag is taken apart, and marks from their letters.
+    """
+    setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - a method of a named tuple
+
+
+@lru_cache(_CUTS_KEPT)
+def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
+    text, style, control = segment
+    before, behind = cut_at(text, cell)
+    return Segment(before, style, control), Segment(behind, style, control)
