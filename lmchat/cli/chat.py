@@ -211,7 +211,7 @@ def _make_backend(settings: Settings, context: Context, notices: list[str]) -> B
     keys = keys_of(context)
     keys.load(is_apart=True)
     notices += keys.warnings
-    backend = make_backend(context, settings, gather_s=1 / settings.ui.frames_per_second)
+    backend = make_backend(context, settings)
     return with_engine(backend, engine_of(context))
 
 

@@ -91,8 +91,8 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_backend(context: Context, settings: Settings, *, gather_s: float = 0.0) -> Backend:
-    """Return the proxy-client layer; imports httpx. Tokens may wait `gather_s` for each other."""
+def make_backend(context: Context, settings: Settings) -> Backend:
+    """Return the proxy-client layer; imports httpx."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -101,7 +101,6 @@ def make_backend(context: Context, settings: Settings, *, gather_s: float = 0.0)
         key_for=keys.key_for,
         cache_file=context.paths.models_file,
         is_lasting=keys.is_lasting,
-        gather_s=gather_s,
     )
     client.expect(places_of_variables(context.environ))
     return client

@@ -177,11 +177,9 @@ class ProxyClient:
         key_for: Callable[[Endpoint], str | None],
         cache_file: Path | None = None,
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
-        gather_s: float = 0.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
-        self._gather_s = gather_s
         self._connections = Connections(transport, ca_file=settings.ca_file)
         self._counters = Counters()
         self._admission = Admission(settings, self._counters)
@@ -320,7 +318,6 @@ class ProxyClient:
             notes=self._speech.new_notes(request),
             is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
             splits_thought=self._settings.chat.think_tags,
-            gather_s=self._gather_s,
             on_retry=self._counters.retried,
         )
 

@@ -7,14 +7,13 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.request import getproxies
 
-import httpcore
 import httpx
 
 from lmchat import __version__
@@ -25,197 +24,75 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import is_error
 
 MAX_PIECE_BYTES = 64 << 10
-"""One read of 64 KiB may unpack to 64 MiB; it is taken in pieces of this size, and the screen lives on."""
+"""Size of the pieces of an unpacked body: one read of 64 KiB may unpack to 64 MiB."""
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Read a body piece by piece; as long as no step is taken, nothing is raised.
+async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Read a body in pieces of bounded size.
 
     Raises:
         ServerRejected: it is packed in a way that was not asked for, such as twice.
-        httpx.DecodingError: what it is packed with is broken.
+        httpx.DecodingError: it cannot be unpacked.
     """
     if response.is_stream_consumed:
-        return _at_once(response.content)
+        yield response.content
+        return
     packing = response.headers.get("content-encoding", "").strip().lower()
-    return response.aiter_raw() if packing in ("", "identity") else _unpacked(response, packing)
-
-
-async def _at_once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-async def _unpacked(response: httpx.Response, packing: str) -> AsyncIterator[bytes]:
-    unpacker = _Unpacker(packing)
+    if packing in ("", "identity"):
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    if packing not in _WINDOW_BITS:
+        raise ServerRejected(
+            "The server packs its answer in a way that nobody asked for.",
+            kind="not_an_llm",
+            hint="Check the port and the path of the address.",
+            details="Content-Encoding other than gzip and deflate",
+        )
+    inflate, is_begun = zlib.decompressobj(_WINDOW_BITS[packing]), False
     async for chunk in response.aiter_raw():
-        for piece in unpacker.unpack(chunk):
-            yield piece
-            await asyncio.sleep(0)
-
-
-class _Unpacker:
-    """Unpacks a little at a time."""
-
-    def __init__(self, packing: str) -> None:
-        if packing not in _WINDOW_BITS:
-            raise ServerRejected(
-                "The server packs its answer in a way that nobody asked for.",
-                kind="not_an_llm",
-                hint="Check the port and the path of the address.",
-                details="Content-Encoding other than gzip and deflate",
-            )
-        self._may_be_bare = packing == "deflate"
-        self._inflate = zlib.decompressobj(_WINDOW_BITS[packing])
-
-    def unpack(self, data: bytes) -> Iterator[bytes]:
-        """Yield the pieces in these bytes; each is made when it is asked for."""
-        while data and not self._inflate.eof:
-            piece, data = self._step(data)
+        data = chunk
+        while data and not inflate.eof:
+            try:
+                piece = inflate.decompress(data, MAX_PIECE_BYTES)
+            except zlib.error as error:
+                if is_begun or packing != "deflate":
+                    raise httpx.DecodingError(str(error)) from error
+                # some servers leave out the wrapping that "deflate" stands for
+                inflate, piece = zlib.decompressobj(-zlib.MAX_WBITS), b""
+            else:
+                data = inflate.unconsumed_tail
+            is_begun = True
             if piece:
                 yield piece
-
-    def _step(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return one piece, and what of the data is left for the next."""
-        try:
-            piece = self._inflate.decompress(data, MAX_PIECE_BYTES)
-        except zlib.error as error:
-            if not self._may_be_bare:
-                raise httpx.DecodingError(str(error)) from error
-            # some servers leave out the wrapping that "deflate" stands for
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._may_be_bare = False
-            return self._step(data)
-        self._may_be_bare = False
-        return piece, self._inflate.unconsumed_tail
+                await asyncio.sleep(0)
 
 
 EVERY_S = 5
-"""Between two questions of the system to a connection on which nothing moves."""
-
-Option = tuple[int, int, int]
+"""Interval of the system's probes on a connection on which nothing moves."""
 
 
-def keepalive_options() -> list[Option]:
-    """Return what this system can do of it, as options of a socket."""
+def keepalive_options() -> list[tuple[int, int, int]]:
+    """Return the socket options by which the system notices that the other machine is gone.
+
+    An option that the system refuses is left out: it would make every connection fail.
+    """
     named = [
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
         (socket.IPPROTO_TCP, "TCP_KEEPIDLE", EVERY_S),
         (socket.IPPROTO_TCP, "TCP_KEEPALIVE", EVERY_S),  # the same on macOS
         (socket.IPPROTO_TCP, "TCP_KEEPINTVL", EVERY_S),
         (socket.IPPROTO_TCP, "TCP_KEEPCNT", VANISHED_S // EVERY_S - 1),
-        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", VANISHED_S * 1000),  # also for what is on its way
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", VANISHED_S * 1000),  # also for sent data
     ]
-    known = [(level, getattr(socket, name), value) for level, name, value in named if hasattr(socket, name)]
+    known = []
     with socket.socket() as trial:
-        return [option for option in known if _takes(trial, option)]
-
-
-def _takes(trial: socket.socket, option: Option) -> bool:
-    """Whether the system takes it; one that it refuses would make every connection fail."""
-    try:
-        trial.setsockopt(*option)
-    except OSError:
-        return False
-    return True
-
-
-TRICKLE_BYTES = 4096
-"""A read that brings more has nothing to wait for: the server is faster than we are."""
-MOST_S = 0.05
-"""Longer than this no byte waits: what is on its way to the disk must be there in a quarter of a second."""
-
-
-class GatheringStream(httpcore.AsyncNetworkStream):
-    """A connection that can be told to let bytes come together before it reads them."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self.gather_s = 0.0
-        """From one read to the next, while only a trickle comes; 0 reads each byte at once."""
-        self.before_read: Callable[[], Awaitable[None]] | None = None
-        """Called when all that was read has been taken, and more is to come from the network."""
-        self._stream = stream
-        self._loop = asyncio.get_running_loop()
-        self._read_s = 0.0
-        self._is_trickle = False
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
-        """Read what is there, once it is time."""
-        if self.before_read is not None:
-            await self.before_read()
-        if self.gather_s and self._is_trickle:
-            pause_s = self._read_s + self.gather_s - self._loop.time()
-            if pause_s > 0:
-                await asyncio.sleep(pause_s)
-        data = await self._stream.read(max_bytes, timeout)
-        if self.gather_s:
-            self._read_s, self._is_trickle = self._loop.time(), len(data) < TRICKLE_BYTES
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
-        """Write at once."""
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        """Close it."""
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
-    ) -> httpcore.AsyncNetworkStream:
-        """Go on in secret."""
-        return GatheringStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        """Tell what the connection itself tells."""
-        return self._stream.get_extra_info(info)
-
-
-class GatheringBackend(httpcore.AnyIOBackend):
-    """Makes such connections."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect."""
-        return GatheringStream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
-
-
-def gathering_transport(
-    verify: ssl.SSLContext | bool, limits: httpx.Limits, options: Iterable[httpcore.SOCKET_OPTION] = ()
-) -> httpx.AsyncHTTPTransport:
-    """Return httpx's own transport over such connections; it has no public way to be given them."""
-    transport = httpx.AsyncHTTPTransport(
-        verify=verify, limits=limits, trust_env=False, socket_options=list(options)
-    )
-    transport._pool._network_backend = GatheringBackend()  # noqa: SLF001 - a test tells when it goes
-    return transport
-
-
-def call_before_reads(response: httpx.Response, call: Callable[[], Awaitable[None]] | None) -> bool:
-    """Have something called before each read of the network, where the connection of a response can do that.
-
-    What one read brought may be many chunks of HTTP, and costs less to take together.
-    """
-    stream = response.extensions.get("network_stream")
-    if isinstance(stream, GatheringStream):
-        stream.before_read = call
-    return isinstance(stream, GatheringStream)
-
-
-def gather(response: httpx.Response, seconds: float) -> None:
-    """Let the bytes of a response come together for so long, wherever its connection can do that."""
-    stream = response.extensions.get("network_stream")
-    if isinstance(stream, GatheringStream):
-        stream.gather_s = min(seconds, MOST_S)
+        for level, name, value in named:
+            with suppress(AttributeError, OSError):
+                trial.setsockopt(level, getattr(socket, name), value)
+                known.append((level, getattr(socket, name), value))
+    return known
 
 
 MAX_REPLY_BYTES = 16 << 20
@@ -300,11 +177,10 @@ class Connections:
         limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         try:
             transport = self._transport
-            if transport is None and is_local(endpoint):
-                transport = gathering_transport(verify, limits, keepalive_options())
-            elif transport is None and not getproxies():  # httpx looks for proxies only if it is given none
+            # httpx looks for proxies of the environment only if it is given no transport
+            if transport is None and (is_local(endpoint) or not getproxies()):
                 transport = httpx.AsyncHTTPTransport(
-                    verify=verify, limits=limits, socket_options=keepalive_options()
+                    verify=verify, limits=limits, trust_env=False, socket_options=keepalive_options()
                 )
             return httpx.AsyncClient(
                 transport=transport,

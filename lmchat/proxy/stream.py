@@ -39,9 +39,7 @@ from lmchat.proxy.http import (
     Connections,
     Freshness,
     Reply,
-    call_before_reads,
     connect_timeout_s,
-    gather,
     pieces_of,
     read_begun,
     request_headers,
@@ -50,7 +48,7 @@ from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, without_key
 from lmchat.proxy.retry import Retry, TryAgainError, plan_for
 from lmchat.proxy.servers.base import Server
-from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader, SseRun
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock, watched
 from lmchat.proxy.wire import Dialect, encode_request, fall_note
@@ -112,18 +110,12 @@ DRAIN_S = 0.05
 """How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
 _COMPLETION = re.compile(rb'\s*\{[^\0]{0,4096}"(?:choices|chat\.completion)"')
 """How a whole answer begins."""
-_MOST_BYTES = 64 << 10
-"""So much may come together before it is read: no more than a read of the network."""
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _ENOUGH = len(b"event:")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
 
-class _OverError(Exception):
-    """The end mark has come, and no byte behind it is to be waited for."""
-
-
-class Answer:
+class AnswerReader:
     """The answer in one response; events go into the channel, its end is returned or raised."""
 
     def __init__(
@@ -134,16 +126,12 @@ class Answer:
         patience: Patience,
         *,
         splitter: ThinkSplitter | None = None,
-        gather_s: float = 0.0,
     ) -> None:
         self._response = response
-        self._gather_s = gather_s
         self._asked = asked
         self._channel = channel
         self._patience = patience
         self._sse = SseReader()
-        self._came: list[bytes] = []
-        self._came_bytes = 0
         self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked), splitter=splitter)
 
     @property
@@ -182,53 +170,22 @@ class Answer:
             await self._read_body(body, head)
         except TRANSPORT_ERRORS as error:
             cut = f"{type(error).__name__}: {error}"
-            await self._read_what_came()
-        except _OverError:
-            pass
-        finally:
-            self._let_go()
         ending = self._flush(cut=cut)
         self._raise_stray(ending)
         return conclude(ending)
 
     async def _read_body(self, body: AsyncIterator[bytes], head: bytes) -> None:
         self._take(self._sse.take(head))
-        is_called = call_before_reads(self._response, self._before_read)
         async for chunk in body:
-            self._came.append(chunk)
-            self._came_bytes += len(chunk)
-            if not is_called or self._came_bytes >= _MOST_BYTES or DONE in chunk:
-                await self._read_what_came()
+            self._take(self._sse.take(chunk))
+            self._patience.heard(has_token=self.has_token)
+            if self._channel.is_full:
+                await self._channel.wait_for_room()
+                self._patience.heard(has_token=self.has_token)
             if self._chunks.has_done:
-                self._let_go()
                 await _drain(body)
                 return
-        await self._read_what_came()
         self._take(self._sse.close())
-
-    async def _before_read(self) -> None:
-        await self._read_what_came()
-        if self._chunks.has_done:  # its mark was cut in two; the connection is given up for it
-            raise _OverError
-
-    async def _read_what_came(self) -> None:
-        if not self._came:
-            return
-        came = b"".join(self._came)
-        self._came, self._came_bytes = [], 0
-        self._take(self._sse.take(came))
-        self._patience.heard(has_token=self.has_token)
-        if self._channel.is_full:
-            await self._channel.wait_for_room()
-            self._patience.heard(has_token=self.has_token)
-        if self.has_token and self._gather_s:
-            gather(self._response, self._gather_s)
-            self._gather_s = 0.0
-
-    def _let_go(self) -> None:
-        """Leave the connection as it was: another request may be sent over it."""
-        gather(self._response, 0.0)
-        call_before_reads(self._response, None)
 
     def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
         out: list[StreamEvent] = []
@@ -370,8 +327,6 @@ class Exchange:
     """Whether the request will make the server load its model first."""
     splits_thought: bool = True
     """Whether tags tell thought from answer."""
-    gather_s: float = 0.0
-    """How long tokens may wait for each other once the first has come."""
     on_retry: Callable[[], None]
     """Counts a try beyond the first."""
     _has_token: bool = False
@@ -522,9 +477,7 @@ class Exchange:
         if not response.is_success:
             raise await self._refusal(response)
         splitter = self._splitter()
-        answer = Answer(
-            response, self.asked, self.channel, patience, splitter=splitter, gather_s=self.gather_s
-        )
+        answer = AnswerReader(response, self.asked, self.channel, patience, splitter=splitter)
         try:
             return await answer.read()
         finally:

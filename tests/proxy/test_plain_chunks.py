@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from unittest.mock import patch
 
 import pytest
@@ -11,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.domain.event import LifeSign, ReasoningDelta, TextDelta, UsageReported
-from lmchat.errors import ServerRejected
+from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks
 from lmchat.proxy.chunks import ChunkReader, Frame
 from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
 from lmchat.proxy.stream import MAX_WAITING, Channel
 from lmchat.proxy.think import ThinkSplitter
-from tests.support.scripted_server import delta, finish, usage
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage
 
 VALUES = [
     None,
@@ -264,3 +266,56 @@ async def test_pieces_that_wait_hold_the_reader_back_and_not_events(pieces):
     assert room.done() == (pieces <= MAX_WAITING)
     await channel.take()
     await room
+
+
+CHAT = "POST /v1/chat/completions"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def data(event: dict) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def texts(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
+    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold()))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    assert texts(events) == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("behind", "kind"),
+    [
+        (b"zz\r\n", StreamInterrupted),
+        (chunked(data({"error": {"message": "no memory"}})), ServerRejected),
+        (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
+    ],
+    ids=["broken chunks of HTTP", "an error in the stream", "no JSON"],
+)
+async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, behind, kind):
+    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold()))
+    events, error = await events_of(client, ask(server))
+    assert isinstance(error, kind)
+    assert texts(events) == "one two"
+    server.on(CHAT, sse("Hello", finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (texts(events), error) == ("Hello", None)
+
+
+async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
+    server.on(CHAT, raw_reply(HEAD + chunked(*(data(delta("x" * 50)) for _ in range(2_000))), Hold()))
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+    server.on(CHAT, sse("Hello", finish(), DONE))
+    events, error = await events_of(client, ask(server))
+    assert (texts(events), error) == ("Hello", None)
