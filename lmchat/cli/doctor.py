@@ -353,14 +353,13 @@ class ServerChecks:
     def look_at_environment(self) -> list[Finding]:
         """Return the rows about proxies and certificates."""
         from lmchat.proxy.checks import certificates_findings, proxy_finding
-        from lmchat.proxy.errors import is_local
 
         own, _ = self.own()
         certificates = certificates_findings(
             self._context.environ, self.settings.ca_file, is_needed=any(one.scheme == "https" for one in own)
         )
         return [
-            proxy_finding(self._context.environ, [one for one in own if not is_local(one)]),
+            proxy_finding(self._context.environ, [one for one in own if not one.is_local]),
             *certificates,
         ]
 

@@ -48,7 +48,6 @@ _KINDS = {
     Verdict.NOT_AN_LLM: "not_an_llm",
     Verdict.SERVER_ERROR: "server_error",
 }
-_NOT_ALLOWED = "Endpoint not allowed"
 """What every refusal by the allow-list begins with."""
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
@@ -114,12 +113,12 @@ def has_model(candidate: Candidate) -> bool:
 
 def is_forbidden(candidate: Candidate) -> bool:
     """Whether the allow-list kept lmchat from asking there."""
-    return candidate.detail.startswith(_NOT_ALLOWED)
+    return candidate.kind in ("not_allowed", "insecure")
 
 
 def can_be_allowed(candidate: Candidate) -> bool:
     """Whether nothing but the user's word is missing for it to be asked."""
-    return is_forbidden(candidate) and "--allow-host" in candidate.detail
+    return candidate.kind == "not_allowed"
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
@@ -167,7 +166,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
         return ServerUnavailable(best.detail, kind=best.kind, hint=best.next_step)
     if best is not None:
         return ServerRejected(
-            f"{best.product} at {best.endpoint.url}: {best.verdict}.",
+            f"{best.product} at {best.endpoint.url}: {best.finding}.",
             kind=_KINDS.get(best.verdict, "server_error"),
             hint=best.next_step,
             details=best.detail,
@@ -175,7 +174,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     if len(candidates) == 1:
         only = candidates[0]
         return NoServerFound(
-            f"{NOTHING_FOUND}: {only.endpoint.url}: {only.verdict}.", hint=only.next_step or _NAME_A_SERVER
+            f"{NOTHING_FOUND}: {only.endpoint.url}: {only.finding}.", hint=only.next_step or _NAME_A_SERVER
         )
     return NoServerFound(f"{NOTHING_FOUND}: no model server answers on this machine.", hint=_NAME_A_SERVER)
 
@@ -184,7 +183,8 @@ def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return what to say where a server has no model that could be meant."""
     names = ", ".join(model.model_id for model in _models(arrival) if not model.is_embedding)
     hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
-    return RequestInvalid("No LM Studio model selected", hint=hint, kind="model_missing")
+    product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
+    return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 
 
 def _models(arrival: Arrival) -> tuple[ModelInfo, ...]:

@@ -53,6 +53,11 @@ SERVER = {
         step="allow it with `--allow-host HOST`, or in `allowed_hosts`",
         exit_codes=(1, 2),
     ),
+    "insecure": ErrorKind(
+        what="a provider was to be asked over http, where the key could be read on the way",
+        step="write `https://` in its address",
+        exit_codes=(2,),
+    ),
     "wrong_path": ErrorKind(
         what="a server answers, and does not know this path", step="its address ends in `/v1`, or in nothing"
     ),

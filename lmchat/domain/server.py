@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from lmchat.errors import EndpointNotAllowed
 
 _VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
+_OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -32,6 +33,12 @@ class Product(StrEnum):
     OPENROUTER = "OpenRouter"
     OPENAI_COMPATIBLE = "OpenAI-compatible"
     BUILT_IN = "built-in"
+
+    def in_text(self, text: str) -> str:
+        """Return a fixed text that names LM Studio with the name of this product, where it has one."""
+        if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
+            return text
+        return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
 
 
 class Verdict(StrEnum):
@@ -153,12 +160,38 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Whether it is this machine: `localhost` or a loopback address, nothing that resolves."""
         if self.host == "localhost":
             return True
-        try:
-            address = ip_address(self.host)
-        except ValueError:
+        address = self._address
+        if address is None:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return bool((mapped or address).is_loopback)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its address is one of this machine or of a private network."""
+        return self.is_loopback or (self._address is not None and self._address.is_private)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is in the user's own network, be it by a name that only that network knows.
+
+        It decides what is tried again and how much at a time; which proxy leads there, `is_local` does.
+        """
+        if self.is_loopback or self._address is not None:
+            return self.is_local
+        return "." not in self.host or self.host.endswith(_OWN_ZONES)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Return what all addresses of one server have in common, as far as an address can tell."""
+        return "localhost" if self.is_loopback else self.host, self.port
+
+    @property
+    def _address(self) -> IPv4Address | IPv6Address | None:
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
 
 
 def is_address(text: str) -> bool:
@@ -239,12 +272,19 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Its models, where it told them."""
     detail: str = ""
     """The server's or the system's own words, for details."""
+    seen: str = ""
+    """The answer of something that is no usable server, in a few words: "502 Bad Gateway"; mostly empty."""
     kind: str = ""
     """The kind of error that these words are, as in the table of kinds; empty where there are none."""
     next_step: str = ""
     """The one step that helps; empty where none is needed."""
     is_own: bool = False
     """Whether the user named it, rather than a known port."""
+
+    @property
+    def finding(self) -> str:
+        """The verdict, and what was seen."""
+        return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

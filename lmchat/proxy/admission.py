@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint
+from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import BodyTooLarge, EndpointNotAllowed, LMChatError, RequestInvalid, TooManyRequests
 from lmchat.proxy.json_values import number
 from lmchat.proxy.servers import SERVERS
 
+_log = logging.getLogger(__name__)
 _PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
 
 
@@ -58,7 +59,7 @@ class AllowList:
             raise RequestInvalid(
                 f"Endpoint not allowed: {host} is asked over https only, or the key could be read on the way",
                 hint=f"Write https://{host} in the address.",
-                kind="not_allowed",
+                kind="insecure",
             )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return
@@ -110,8 +111,8 @@ class Limiter:
         }
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    def take(self, purpose: str) -> None:
-        """Use one request of a budget.
+    def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
+        """Use one request of a budget; a refusal names the product.
 
         Raises:
             TooManyRequests: there is none left.
@@ -122,7 +123,8 @@ class Limiter:
         free_s = self._window.get_window_stats(limit, purpose).reset_time - time.time()
         wait_s = min(max(math.ceil(free_s), 1), 60)
         raise TooManyRequests(
-            f"{TOO_MANY}: {limit.amount} a minute are used up, there is room again in {wait_s} s",
+            f"{product.in_text(TOO_MANY)}: {limit.amount} a minute are used up, "
+            f"there is room again in {wait_s} s",
             wait_s=wait_s,
             hint="Wait, or raise requests_per_minute under [limits].",
         )
@@ -140,13 +142,14 @@ _LARGEST = 2**63 - 1
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
-def check_request(request: ChatRequest) -> None:
-    """Refuse a request that no server could answer.
+def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
+    """Refuse a request that no server could answer; a name that the server lists is never wrong.
 
     Raises:
         RequestInvalid: naming the part that is wrong.
     """
-    _check_model(request.model)
+    if not is_listed:
+        _check_model(request.model, request.product)
     _check_messages(request.messages)
     _check_sampling(request.sampling)
 
@@ -168,9 +171,9 @@ def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) ->
     )
 
 
-def _check_model(model: object) -> None:
+def _check_model(model: object, product: Product) -> None:
     if model == "":
-        raise RequestInvalid("No LM Studio model selected", hint="Choose a model.")
+        raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
     if (
         not isinstance(model, str)
         or not model.strip()
@@ -275,11 +278,11 @@ class Counters:
         self.metrics = replace(self.metrics, **{name: getattr(self.metrics, name) + count})
 
 
-_log = logging.getLogger(__name__)
-
-
 class Admission:
-    """Lets requests through or refuses them; the log has steps and kinds of refusals, never content."""
+    """Checks of a request before anything is sent: validate, allow-list, size, limiter, in this order.
+
+    The log has steps and kinds of refusals, never content.
+    """
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._max_body_mb = settings.limits.max_body_mb
@@ -301,63 +304,49 @@ class Admission:
         Raises:
             EndpointNotAllowed: the address is neither of this machine nor named by the user.
         """
-        with _step("look", "allow-list"):
+        with _step(LOOK, "allow-list"):
             self._allowed.check(endpoint)
 
-    def take_look(self) -> None:
-        """Take one request for health or models out of their budget.
+    def take_look(self, product: Product = Product.LM_STUDIO) -> None:
+        """Take one request for health or models out of their budget; a refusal names the product.
 
         Raises:
             TooManyRequests: it is used up.
         """
-        with _step("look", "limiter"):
-            self._limiter.take(LOOK)
+        with _step(LOOK, "limiter"):
+            self._limiter.take(LOOK, product)
 
-    def look(self, endpoint: Endpoint) -> None:
-        """Put a request for health or models through both.
+    def admit(
+        self,
+        request: ChatRequest,
+        encode: Callable[[ChatRequest], bytes],
+        *,
+        is_listed: bool,
+        purpose: str = CHAT,
+    ) -> int:
+        """Put a request through all steps and return the size of its body.
+
+        `is_listed` says that its model is one that the server lists: such a name may hold anything.
 
         Raises:
-            EndpointNotAllowed, TooManyRequests: it is refused.
-        """
-        self.check(endpoint)
-        self.take_look()
-
-    def chat(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
-        """Put a chat request through all steps and return the size of its body.
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused, and counted so.
+            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused; of chat
+                requests this is counted.
         """
         try:
-            return self._pass(CHAT, request, encode)
+            with _step(purpose, "validate"):
+                check_request(request, is_listed=is_listed)
+            with _step(purpose, "allow-list"):
+                self._allowed.check(request.endpoint)
+            with _step(purpose, "size"):
+                body = encode(request)
+                check_size(body, request.messages, self._max_body_mb)
+            with _step(purpose, "limiter"):
+                self._limiter.take(purpose, request.product)
         except LMChatError:
-            self._counters.refused()
+            if purpose == CHAT:
+                self._counters.refused()
             raise
-
-    def count(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> None:
-        """Put the question how many tokens a request has through the same steps, with a budget of its own.
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused.
-        """
-        self._pass(COUNT, request, encode)
-
-    def _pass(self, purpose: str, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> int:
-        with _step(purpose, "validate"):
-            check_request(request)
-        with _step(purpose, "allow-list"):
-            self._allowed.check(request.endpoint)
-        with _step(purpose, "size"):
-            body = encode(request)
-            check_size(body, request.messages, self._max_body_mb)
-        with _step(purpose, "limiter"):
-            self._limiter.take(purpose)
         return len(body)
-
-
-def step_where_refused(error: LMChatError, endpoint: Endpoint) -> str:
-    """Return the step that helps where a place may not be asked: the flag, unless it is another one."""
-    return f"lmchat --allow-host {endpoint.host}" if "--allow-host" in error.message else error.hint
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, RequestInvalid, ServerUnavailable
 from lmchat.files import read_plain
-from lmchat.proxy.admission import Admission, Counters, step_where_refused
+from lmchat.proxy.admission import Admission, Counters
 from lmchat.proxy.probe import Place, Scout, look_around, places
 from lmchat.proxy.servers.lm_studio import hinted_port
 
@@ -219,7 +219,8 @@ class Looking:
             EndpointNotAllowed: the allow-list refuses it.
             TooManyRequests: the budget for looking is used up.
         """
-        self._admission.look(endpoint)
+        self._admission.check(endpoint)
+        self._admission.take_look()
         await self._remember()
         return await self._keep(await self._scout.check(endpoint, key=key))
 
@@ -261,7 +262,10 @@ class Looking:
                 product=place.server.product,
                 verdict=Verdict.REFUSED,
                 detail=error.message,
-                next_step=step_where_refused(error, place.endpoint),
+                kind=error.kind,
+                next_step=f"lmchat --allow-host {place.endpoint.host}"
+                if error.kind == "not_allowed"
+                else error.hint,
                 is_own=place.is_own,
             )
         return await self._scout.look_at(place)

@@ -19,9 +19,8 @@ from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import LMChatError
-from lmchat.proxy.admission import Admission, Counters
+from lmchat.proxy.admission import COUNT, Admission, Counters
 from lmchat.proxy.catalogue import Looking, ModelCache
-from lmchat.proxy.errors import is_near, one_name
 from lmchat.proxy.http import Connections
 from lmchat.proxy.probe import Scout
 from lmchat.proxy.servers import server_of
@@ -108,7 +107,8 @@ class Counting:
         server = server_of(request.product)
         if not server.counts_tokens or self._is_busy(request.endpoint) or not self._is_in_memory(request):
             return None
-        self._admission.count(request, self._speech.body)
+        is_listed = self._cache.model(request.endpoint, request.model) is not None
+        self._admission.admit(request, self._speech.body, is_listed=is_listed, purpose=COUNT)
         site = self._scout.brief_site(request.endpoint, request.product, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S) as limit:
@@ -119,7 +119,7 @@ class Counting:
 
     def give_way(self, endpoint: Endpoint) -> None:
         """End what is being counted at a server: an answer is about to be asked for."""
-        for limit in self._running.pop(one_name(endpoint), ()):
+        for limit in self._running.pop(endpoint.place, ()):
             with suppress(RuntimeError):  # its time has just run out anyway
                 limit.reschedule(asyncio.get_running_loop().time())
 
@@ -132,7 +132,7 @@ class Counting:
 
     @contextmanager
     def _known(self, endpoint: Endpoint, limit: asyncio.Timeout) -> Iterator[None]:
-        running = self._running.setdefault(one_name(endpoint), set())
+        running = self._running.setdefault(endpoint.place, set())
         running.add(limit)
         try:
             yield
@@ -148,16 +148,16 @@ class Turns:
 
     def is_taken(self, endpoint: Endpoint) -> bool:
         """Whether a chat request is on its way to a server that takes one at a time."""
-        lock = self._locks.get(one_name(endpoint))
+        lock = self._locks.get(endpoint.place)
         return lock is not None and lock.locked()
 
     @asynccontextmanager
     async def taken(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
         """Wait for the turn and hold it; `on_wait` is called where another has it."""
-        if not is_near(endpoint):
+        if not endpoint.is_near:
             yield
             return
-        lock = self._locks.setdefault(one_name(endpoint), asyncio.Lock())
+        lock = self._locks.setdefault(endpoint.place, asyncio.Lock())
         if lock.locked():
             on_wait()
         async with lock:
@@ -246,7 +246,8 @@ class ProxyClient:
         keep_s = self._settings.chat.keep_loaded_s if keep_loaded_s is None else keep_loaded_s
         how, server = HowToLoad(context=context, keep_loaded_s=keep_s), server_of(model.product)
         server.check_load(how)
-        self._admission.look(model.endpoint)
+        self._admission.check(model.endpoint)
+        self._admission.take_look(model.product)
         site = self._scout.patient_site(model.endpoint, model.product)
         await server.load(site, model, how, seldom(on_progress or _unheard))
         self._cache.forget(model.endpoint)
@@ -257,7 +258,8 @@ class ProxyClient:
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
-        self._admission.look(model.endpoint)
+        self._admission.check(model.endpoint)
+        self._admission.take_look(model.product)
         site = self._scout.patient_site(model.endpoint, model.product)
         await server_of(model.product).unload(site, model)
         self._cache.forget(model.endpoint)
@@ -301,7 +303,8 @@ class ProxyClient:
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, and return how it is sent."""
-        size = self._admission.chat(request, self._speech.body)
+        is_listed = self._cache.model(request.endpoint, request.model) is not None
+        size = self._admission.admit(request, self._speech.body, is_listed=is_listed)
         server = server_of(request.product)
         self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)

@@ -7,7 +7,6 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
@@ -180,40 +179,6 @@ def _error(endpoint: Endpoint, name: str, proxy: str, details: str) -> ProxyUnav
     )
 
 
-_OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
-
-
-def is_local(endpoint: Endpoint) -> bool:
-    """Whether its address is one of this machine or of a private network."""
-    if endpoint.is_loopback:
-        return True
-    address = _address(endpoint)
-    return address is not None and address.is_private
-
-
-def is_near(endpoint: Endpoint) -> bool:
-    """Whether it stands in the own network, be it by a name that only that knows.
-
-    Whose server it is decides what is tried again and how much at a time; which proxy leads there, the
-    address alone does.
-    """
-    if endpoint.is_loopback or _address(endpoint) is not None:
-        return is_local(endpoint)
-    return "." not in endpoint.host or endpoint.host.endswith(_OWN_ZONES)
-
-
-def one_name(endpoint: Endpoint) -> tuple[str, int]:
-    """Return what all addresses of one server have in common, as far as an address can tell."""
-    return "localhost" if endpoint.is_loopback else endpoint.host, endpoint.port
-
-
-def _address(endpoint: Endpoint) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(endpoint.host)
-    except ValueError:
-        return None
-
-
 _UNKNOWN_NAME = (
     "Name or service not known",
     "nodename nor servname",
@@ -243,11 +208,15 @@ class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
             raise unavailable(error, self._endpoint) from error
 
 
+class NothingAnswers(ServerUnavailable):
+    """No program takes the connection: it is refused (kind `offline`), or not answered (`timeout`)."""
+
+
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     """Return our error for one of the network's."""
     place, details = endpoint.netloc, f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.ConnectTimeout):
-        return ServerUnavailable(
+        return NothingAnswers(
             f"Nothing answers at {place}.",
             kind="timeout",
             hint="Check the address and the network.",
@@ -288,14 +257,13 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
     untrusted = distrusted(error, endpoint.host, endpoint.netloc)
     if untrusted is not None:
         return untrusted
-    through_proxy = None if is_local(endpoint) else proxy_unavailable(endpoint, details)
+    through_proxy = None if endpoint.is_local else proxy_unavailable(endpoint, details)
     if through_proxy is not None:
         return through_proxy
-    is_unknown_name = any(words in details for words in _UNKNOWN_NAME)
-    message = (
-        f"The name {endpoint.host} is not known."
-        if is_unknown_name
-        else f"Nothing answers at {endpoint.netloc}."
+    if any(words in details for words in _UNKNOWN_NAME):
+        return ServerUnavailable(
+            f"The name {endpoint.host} is not known.", hint="Check the address.", details=details
+        )
+    return NothingAnswers(
+        f"Nothing answers at {endpoint.netloc}.", hint="Start the server there.", details=details
     )
-    hint = "Check the address." if is_unknown_name else "Start the server there."
-    return ServerUnavailable(message, hint=hint, details=details)

@@ -19,7 +19,7 @@ import httpx
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.proxy.errors import VANISHED_S, is_local, reaching, trusted
+from lmchat.proxy.errors import VANISHED_S, reaching, trusted
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import is_error
 
@@ -178,7 +178,7 @@ class Connections:
         try:
             transport = self._transport
             # httpx looks for proxies of the environment only if it is given no transport
-            if transport is None and (is_local(endpoint) or not getproxies()):
+            if transport is None and (endpoint.is_local or not getproxies()):
                 transport = httpx.AsyncHTTPTransport(
                     verify=verify, limits=limits, trust_env=False, socket_options=keepalive_options()
                 )
@@ -186,7 +186,7 @@ class Connections:
                 transport=transport,
                 verify=verify,
                 # a proxy of the environment cannot reach this machine
-                trust_env=not is_local(endpoint),
+                trust_env=not endpoint.is_local,
                 follow_redirects=False,
                 limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},

@@ -16,7 +16,7 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import ProxyUnavailable
 from lmchat.proxy.http import POOL_S, WRITE_S, Connections, Reply, connect_timeout_s
-from lmchat.proxy.refusals import Asked, read_body
+from lmchat.proxy.refusals import Asked, read_body, shown_address, status_words, without_key
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
@@ -164,7 +164,27 @@ def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
 def _is_foreign_door(reply: Reply) -> bool:
     """Whether a 401 is of a web site rather than of a model server."""
     is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
-    return is_page or reply.headers.get("www-authenticate", "").lower().startswith("basic")
+    return is_page or _asks_for_password(reply)
+
+
+def _seen(site: Site) -> str:
+    """Return in a few words what answered, where it was not what is expected of a model server."""
+    reply = site.refused
+    if reply is None:
+        return ""
+    if 300 <= reply.status < 400:  # noqa: PLR2004 - HTTP
+        where = without_key(shown_address(reply.headers.get("location", "")), site.asked.key)
+        return f"redirects to {where}" if where else status_words(reply.status)
+    if reply.status in range(200, 300):
+        is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
+        return "a web page" if is_page else ""
+    if _asks_for_password(reply):
+        return "asks for a user name and password (HTTP Basic)"
+    return status_words(reply.status)
+
+
+def _asks_for_password(reply: Reply) -> bool:
+    return reply.headers.get("www-authenticate", "").lower().startswith("basic")
 
 
 def _candidate(
@@ -194,6 +214,7 @@ def _candidate(
         latency_ms=site.first.elapsed_ms if site.first else None,
         models=models,
         detail=error.message if error else "",
+        seen=_seen(site) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
         kind=error.kind if error else "",
         next_step=step,
         is_own=place.is_own,

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.server import Product
 from lmchat.errors import ServerRejected
@@ -37,8 +39,10 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     """The whole error object."""
     is_html: bool = False
     """Whether it is a page for people."""
-    is_json: bool = False
-    """Whether it is JSON."""
+    scheme: str = ""
+    """The first word of the header `www-authenticate`, in lower case."""
+    location: str = ""
+    """The address that a redirect leads to, without its query."""
 
     @property
     def words(self) -> str:
@@ -75,7 +79,6 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
         type=clean(kind),
         param=clean(text(facts.get("param")) or text(whole.get("param")) or place.rpartition(".")[2]),
         facts=facts,
-        is_json=True,
     )
 
 
@@ -132,6 +135,7 @@ def _in_words(row: Mapping[str, Any], place: str) -> str:
 
 
 LM_STUDIO, JAN, LLAMA, OLLAMA = Product.LM_STUDIO, Product.JAN, Product.LLAMA_CPP, Product.OLLAMA
+LITELLM = Product.LITELLM
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -149,6 +153,10 @@ class Rule(Struct, frozen=True, kw_only=True):
     """Whether it is about a refusal without any words."""
     is_html: bool = False
     """Whether it is about a page for people."""
+    is_keyless: bool = False
+    """Whether it is about a request without a key."""
+    scheme: str = ""
+    """The way to prove who one is that the server asks for, as `basic`."""
     message: str = ""
     """The sentence; empty: the server's own."""
     hint: str = ""
@@ -158,11 +166,13 @@ class Rule(Struct, frozen=True, kw_only=True):
     hint_without_key: str = ""
     """The next step where no key was sent."""
 
-    def matches(self, status: int, body: ErrorBody, product: Product) -> bool:
+    def matches(self, status: int, body: ErrorBody, asked: Asked) -> bool:
         """Whether this row is about that refusal."""
-        if (self.statuses and status not in self.statuses) or (self.product not in (None, product)):
+        if (self.statuses and status not in self.statuses) or (self.product not in (None, asked.product)):
             return False
         if (self.is_silent and (body.message or body.is_html)) or (self.is_html and not body.is_html):
+            return False
+        if (self.is_keyless and asked.has_key) or self.scheme not in ("", body.scheme):
             return False
         return not self.pattern or re.search(self.pattern, body.words) is not None
 
@@ -188,7 +198,7 @@ _OVERFLOW = (
 _MODEL_MISSING = (
     r"model_not_found|model '[^']*' not found|model .*not found|model is not loaded|model name is missing"
     r"|invalid model identifier|model .*does not exist|no such model|not a valid model"
-    r"|models/\S+ is not found|not_found_error.*model: \S+"
+    r"|models/\S+ is not found|not_found_error.*model: \S+|invalid model name passed in"
 )
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio wants an API token: Developer, Server settings, Manage tokens.",
@@ -259,6 +269,30 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="auth",
+        statuses=_of(500),
+        pattern=r"^\s*internal server error$",
+        product=LITELLM,
+        is_keyless=True,  # LiteLLM fails where it finds no key
+        message="{product} does not answer without a key.",
+        hint_without_key="The server wants an API key, and none was sent.",
+    ),
+    Rule(
+        kind="auth",
+        statuses=_of(400),
+        pattern="no_db_connection",  # LiteLLM looks for a key that is not its own in a database it has not
+        message="{product} does not know this key.",
+        hint="The key was rejected: check it.",
+        hint_without_key="The server wants an API key, and none was sent.",
+    ),
+    Rule(
+        kind="auth",
+        statuses=_of(401),
+        scheme="basic",
+        message="{product} asks for a user name and password (HTTP Basic).",
+        hint="lmchat sends API keys alone: let the web server there accept one, or use an address behind it.",
+    ),
+    Rule(
+        kind="auth",
         statuses=_of(401),
         message="{said}",
         hint="The key was rejected: check it.",
@@ -306,7 +340,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="wrong_path",
         statuses=_of(301, 302, 303, 307, 308),
-        message="{product} sends to another address.",
+        message="{product} redirects to {location}.",
         hint="Redirects are not followed; use the other address itself.",
     ),
     Rule(
@@ -455,7 +489,11 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
     """Make the error for a reply whose status or body refuses."""
-    read = read_body(body, headers.get("content-type", ""), key=asked.key)
+    read = replace(
+        read_body(body, headers.get("content-type", ""), key=asked.key),
+        scheme=headers.get("www-authenticate", "").partition(" ")[0].lower(),
+        location=without_key(shown_address(headers.get("location", "")), asked.key),
+    )
     return _error(status, read, asked, retry_after=retry_after_s(headers, read.facts))
 
 
@@ -464,14 +502,14 @@ def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
     read = read_value(value, key=asked.key)
     code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
     error = _error(code, read, asked, retry_after=retry_after_s({}, read.facts))
-    if not error.message.startswith("Streaming failed") and error.kind == "server_error":
+    if error.kind == "server_error":
         error = _rebuilt(error, f"Streaming failed: {error.message}")
     error.status = None
     return error
 
 
 def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | None) -> ServerRejected:
-    rule = next(rule for rule in RULES if rule.matches(status, read, asked.product))
+    rule = next(rule for rule in RULES if rule.matches(status, read, asked))
     words = _words(status, read, asked)
     message = rule.message.format(**words) if rule.message else words["said"]
     if rule.kind == "context_overflow" and words["needs"] and words["room"]:
@@ -494,6 +532,24 @@ def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | N
     return _rebuilt(error, error.message, cut_out=asked.key)
 
 
+def shown_address(location: str) -> str:
+    """Return an address that a server names, without what may be secret in it."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return safe_line(address, limit=200)
+
+
+def status_words(status: int) -> str:
+    """Return a status with its name: 502 Bad Gateway."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"with status {status}"
+
+
 def _asks_to_wait(kind: str, wait_s: float | None) -> str:
     """Return the step where the server names a time that is worth telling (R-32)."""
     if kind not in _PASSING or wait_s is None or wait_s < 1:
@@ -509,7 +565,8 @@ def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
         "product": product,
         "said": f"{product} says: {read.message}"
         if read.message
-        else f"{product} answered with status {status}, without a word.",
+        else f"{product} answered {status_words(status)}.",
+        "location": read.location or "another address",
         "model": asked.model or "MODEL",
         "host": asked.host,
         "needs": _first(_TOKENS_NEEDED, sentence) if needs is None else str(needs),

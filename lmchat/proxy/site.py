@@ -57,6 +57,8 @@ class Site(Struct, kw_only=True):
     """What was told once of a model and does not change; shared between looks."""
     first: Reply | None = None
     """The first reply: its time is the latency."""
+    refused: Reply | None = None
+    """The last reply that was not a good one."""
     _replies: dict[str, Reply] = field(default_factory=dict)
 
     async def get(self, path: str) -> Reply:
@@ -94,6 +96,7 @@ class Site(Struct, kw_only=True):
             ServerRejected: it is not.
         """
         if not reply.is_good:
+            self.refused = reply
             raise refusal(reply.status, reply.headers, reply.body, self.asked)
         return reply
 

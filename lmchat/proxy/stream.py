@@ -46,7 +46,7 @@ from lmchat.proxy.http import (
 )
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, without_key
-from lmchat.proxy.retry import Retry, TryAgainError, plan_for
+from lmchat.proxy.retry import Plan, plan_for, retrying
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
@@ -352,21 +352,15 @@ class Exchange:
         """
         for note in self.notes:
             self.channel.post(RequestAdapted(note=note))
-        return await Retry(self.limits, self._announce).run(self._try)
+        return await retrying(self._adapt, self._plan, self.limits, self._announce)
 
     def _announce(self, event: RetryScheduled) -> None:
         self.on_retry()
         _log.info("chat request: another try")
         self.channel.post(event)
 
-    async def _try(self) -> StreamFinished:
-        try:
-            return await self._adapt()
-        except (ServerUnavailable, ServerRejected) as error:
-            plan = None if self._has_token else plan_for(error, self.request.endpoint, self.server.product)
-            if plan is None:
-                raise
-            raise TryAgainError(error, plan) from error
+    def _plan(self, error: LMChatError) -> Plan | None:
+        return None if self._has_token else plan_for(error, self.request.endpoint, self.server.product)
 
     async def _adapt(self) -> StreamFinished:
         """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""

@@ -13,7 +13,6 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, ModelLoading, StreamStalled
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable, StreamInterrupted
-from lmchat.proxy.errors import is_local, is_near
 from lmchat.proxy.http import Reply
 
 ASLEEP_S = 2.0
@@ -206,7 +205,7 @@ async def _answers(is_there: IsThere) -> bool:
 
 def can_knock(endpoint: Endpoint) -> bool:
     """Whether its machine can be asked directly: it is near, and no proxy stands between."""
-    return is_local(endpoint) or (is_near(endpoint) and not getproxies())
+    return endpoint.is_local or (endpoint.is_near and not getproxies())
 
 
 async def knock(endpoint: Endpoint) -> bool:

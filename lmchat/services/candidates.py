@@ -136,7 +136,7 @@ def _place(candidate: Candidate, here: MachineState) -> ServerRow:
 
 
 def _as_found(candidate: Candidate, step: Step) -> ServerRow:
-    found = "not allowed" if is_forbidden(candidate) else candidate.verdict.value
+    found = "not allowed" if is_forbidden(candidate) else candidate.finding
     return ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
 
 
@@ -175,7 +175,7 @@ _CAUSES = {
     Verdict.HOST_BLOCKED: "It answers at {place} and does not accept the host name {host}.",
     Verdict.SERVER_OFF: "The program runs, but its server is off: nothing answers at {place}.",
     Verdict.SERVER_ERROR: "It answers at {place} with an error: {words}.",
-    Verdict.NOT_AN_LLM: "What answers at {place} is no model server.",
+    Verdict.NOT_AN_LLM: "What answers at {place} is no model server{seen}.",
     Verdict.TIMED_OUT: "Something takes connections at {place} and does not answer in time.",
 }
 _MOST_NAMES = 3
@@ -312,6 +312,7 @@ def _cause(one: Candidate, holder: PortHolder | None, *, is_installed: bool) -> 
         downloaded=_downloaded(one),
         host=one.endpoint.host,
         words=_short(one.detail, _LONGEST_WORDS).rstrip(".") or "no words",
+        seen=f": {_short(one.seen, _LONGEST_WORDS)}" if one.seen else "",
     )
     is_held = _is_in_the_way(one) and holder is not None
     return (

@@ -205,7 +205,9 @@ class OpenSessions:
             )
         if not self.target.model_id:
             raise RequestInvalid(
-                "No LM Studio model selected", hint="Choose one with Ctrl+O.", kind="model_missing"
+                self.target.product.in_text("No LM Studio model selected"),
+                hint="Choose one with Ctrl+O.",
+                kind="model_missing",
             )
         return self._how(self.target)
 

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.errors import is_local, unavailable
+from lmchat.proxy.errors import unavailable
 from lmchat.proxy.http import Connections, connect_timeout_s
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
@@ -119,7 +119,7 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
     assert connect_timeout_s(HERE, None) == 10
     assert connect_timeout_s(HERE, 3) == 3
     assert [
-        is_local(Endpoint.parse(one)) for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
+        Endpoint.parse(one).is_local for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
     ] == [
         True,
         True,

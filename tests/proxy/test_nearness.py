@@ -12,7 +12,7 @@ import pytest
 from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import ServerRejected
-from lmchat.proxy.errors import is_near, one_name, unavailable
+from lmchat.proxy.errors import unavailable
 from lmchat.proxy.retry import REFUSED_WAIT_S, Plan, plan_for
 from tests.support.proxy_calls import ask
 from tests.support.scripted_products import CHAT, answer
@@ -33,12 +33,12 @@ FAR = ("api.example.com", "8.8.8.8:1", "[2606:4700::1]:1", "localhost.evil.com",
 
 @pytest.mark.parametrize("address", NEAR)
 def test_a_machine_of_the_own_network_is_near(address):
-    assert is_near(Endpoint.parse(address))
+    assert Endpoint.parse(address).is_near
 
 
 @pytest.mark.parametrize("address", FAR)
 def test_any_other_is_far(address):
-    assert not is_near(Endpoint.parse(address))
+    assert not Endpoint.parse(address).is_near
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_o
 
 def test_this_machine_is_one_server_by_whatever_name():
     names = [Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")]
-    assert all(one_name(one) == one_name(other) for one, other in pairwise(names))
-    assert one_name(Endpoint.parse("localhost:2")) != one_name(names[0])
-    assert one_name(Endpoint.parse("10.0.0.9:1")) != one_name(names[0])
+    assert all(one.place == other.place for one, other in pairwise(names))
+    assert Endpoint.parse("localhost:2").place != names[0].place
+    assert Endpoint.parse("10.0.0.9:1").place != names[0].place
 
 
 @pytest.mark.rule("R-25")

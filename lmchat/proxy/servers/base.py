@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from lmchat.domain.request import HowToLoad, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.proxy.errors import NothingAnswers
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import number, rows, text, whole
 from lmchat.proxy.site import Site
@@ -202,9 +203,9 @@ class Server:
 
     def with_hint(self, error: ServerUnavailable) -> ServerUnavailable:
         """Return the error with the step that helps with this product."""
-        is_off = error.message.startswith("Nothing answers") and error.kind == "offline"
-        hint = self.start_sentence() if is_off else error.hint
-        return ServerUnavailable(error.message, kind=error.kind, hint=hint, details=error.details)
+        if isinstance(error, NothingAnswers) and error.kind == "offline":
+            error.hint = self.start_sentence()
+        return error
 
     def accept(self, site: Site, reply: Reply, verb: str) -> None:
         """Take the reply to a request to load or unload.

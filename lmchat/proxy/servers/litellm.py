@@ -1,7 +1,8 @@
-"""LiteLLM's proxy: told by its headers; what stands behind it is its own business."""
+"""LiteLLM's proxy, whatever servers it passes requests on to."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,12 +21,16 @@ _CAPABILITIES = {
 }
 
 
+_CREATED = 1677610602
+_WITHOUT_KEY = b"Internal Server Error"
+
+
 class LiteLlm(Server):
     """A proxy in front of other servers."""
 
     product = Product.LITELLM
     ports = (4000,)
-    signs_replies = True
+    confirm_path = "/health/liveliness"
     efforts = EFFORTS
     seed_field = "seed"
     start_hint = "litellm --model MODEL"
@@ -33,8 +38,19 @@ class LiteLlm(Server):
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
 
     def proves(self, reply: Reply) -> bool:
-        """It signs its replies."""
+        """It signs some of its replies."""
         return any(name.startswith("x-litellm-") for name in reply.headers)
+
+    def suspects(self, reply: Reply) -> bool:
+        """When all its models were created, or how it fails without a key or with a wrong one."""
+        listed = rows(reply.object.get("data"))
+        is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
+        has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY
+        return is_list or has_no_key or mapping(reply.object.get("error")).get("type") == "no_db_connection"
+
+    def confirms(self, reply: Reply) -> bool:
+        """Its own words, open to all, without a key."""
+        return bool(reply.value == "I'm alive!")
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         """The list, and what it knows of each model, where the key may ask for that."""

@@ -72,7 +72,7 @@ class Entrances(Models):
             self._leave_address()
             self.ask_for_key(candidate)
         else:
-            self._tell_of_address(f"{endpoint.netloc}: {candidate.verdict}. {candidate.next_step}")
+            self._tell_of_address(f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}")
 
     def _tell_of_address(self, words: str) -> None:
         """Say what is wrong with an address, under it where it is still being asked for."""
