@@ -160,7 +160,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Whether it is this machine: `localhost` or a loopback address, nothing that resolves."""
         if self.host == "localhost":
             return True
-        address = self._address
+        address = _address(self.host)
         if address is None:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
@@ -169,7 +169,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     @property
     def is_local(self) -> bool:
         """Whether its address is one of this machine or of a private network."""
-        return self.is_loopback or (self._address is not None and self._address.is_private)
+        address = _address(self.host)
+        return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
@@ -177,7 +178,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
         It decides what is tried again and how much at a time; which proxy leads there, `is_local` does.
         """
-        if self.is_loopback or self._address is not None:
+        if self.is_loopback or _address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
@@ -185,13 +186,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def place(self) -> tuple[str, int]:
         """Return what all addresses of one server have in common, as far as an address can tell."""
         return "localhost" if self.is_loopback else self.host, self.port
-
-    @property
-    def _address(self) -> IPv4Address | IPv6Address | None:
-        try:
-            return ip_address(self.host)
-        except ValueError:
-            return None
 
 
 def is_address(text: str) -> bool:
@@ -201,6 +195,13 @@ def is_address(text: str) -> bool:
     except EndpointNotAllowed:
         return False
     return True
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def _refused(reason: str) -> EndpointNotAllowed:

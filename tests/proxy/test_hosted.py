@@ -80,7 +80,7 @@ async def test_a_provider_is_never_asked_in_plain_text(server, reach, product):
     plain = replace(endpoint, scheme="http", port=80)
     _, error = await events_of(client, ask(plain, product=product))
     assert isinstance(error, RequestInvalid)
-    assert error.kind == "not_allowed"
+    assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
     found = next(one for one in await client.detect(expected=(plain,)) if one.endpoint == plain)
     assert (found.next_step, can_be_allowed(found)) == (error.hint, False)

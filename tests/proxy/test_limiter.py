@@ -2,21 +2,29 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.domain.server import Product
 from lmchat.errors import TooManyRequests
 from lmchat.proxy import admission as module
 from lmchat.proxy.admission import CHAT, LOOK, Limiter
 
 
-def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [
+        (Product.LM_STUDIO, "LMStudio"),
+        (Product.OPENAI_COMPATIBLE, "LMStudio"),
+        (Product.OLLAMA, "Ollama"),
+        (Product.LLAMA_CPP, "llama.cpp"),
+    ],
+)
+def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds(product, name):
     limiter = Limiter(3)
     for left in (2, 1, 0):
-        limiter.take(CHAT)
+        limiter.take(CHAT, product)
         assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
-        limiter.take(CHAT)
-    assert caught.value.message.startswith(
-        "Too many requests to LMStudio, please try again later: 3 a minute"
-    )
+        limiter.take(CHAT, product)
+    assert caught.value.message.startswith(f"Too many requests to {name}, please try again later: 3 a minute")
     assert 1 <= caught.value.wait_s <= 60
     assert f"{caught.value.wait_s} s" in caught.value.message
 

@@ -217,3 +217,59 @@ async def test_an_event_beyond_its_limit_ends_the_stream_and_keeps_what_came(ser
     server.on(CHAT, sse("kept", in_lines(17), finish(), DONE))
     events, error = await events_of(client, ask(server))
     assert (error.kind, texts(events), "malformed stream" in error.message) == ("interrupted", "kept", True)
+
+
+ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, client, name):
+    server.on("GET /v1/models", model_list(name)).on(CHAT, answer("Hello"))
+    found = await client.check(endpoint_of(server))
+    events, error = await events_of(client, ask(server, model=found.models[0].model_id))
+    assert (texts(events), error) == ("Hello", None)
+    assert server.seen(CHAT)[0].json["model"] == name
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_such_a_name_that_no_server_lists_is_refused_before_it_is_sent(server, client, name):
+    _, error = await events_of(client, ask(server, model=name))
+    assert error.message.startswith("Invalid model parameter")
+    assert server.seen(CHAT) == []
+
+
+PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+def of_nginx(status: int, *headers: bytes):
+    words = b"\r\n".join([b"HTTP/1.1 %d -" % status, b"Server: nginx", b"Content-Type: text/html", *headers])
+    return raw_reply(words + b"\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE)
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "seen"),
+    [
+        (of_nginx(502), Verdict.SERVER_ERROR, "502 Bad Gateway"),
+        (of_nginx(504), Verdict.TIMED_OUT, ""),
+        (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
+        (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
+        (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
+        (
+            of_nginx(301, b"Location: https://me:secret@example.com/v1/models?token=secret"),
+            Verdict.NOT_AN_LLM,
+            "redirects to https://example.com/v1/models",
+        ),
+        (of_nginx(302, b"Location: /login"), Verdict.NOT_AN_LLM, "redirects to /login"),
+        (
+            of_nginx(401, b'WWW-Authenticate: Basic realm="x"'),
+            Verdict.NOT_AN_LLM,
+            "asks for a user name and password (HTTP Basic)",
+        ),
+    ],
+)
+async def test_what_answers_in_place_of_a_model_server_is_named(server, client, reply, verdict, seen):
+    server.on("GET /v1/models", reply)
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.verdict, candidate.seen) == (verdict, seen)
+    assert candidate.finding == (f"{verdict}: {seen}" if seen else verdict)
+    assert "secret" not in repr(candidate)

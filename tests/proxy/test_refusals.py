@@ -124,7 +124,7 @@ TABLE = [
     (401, b"Invalid or missing authorization token", P.JAN, "auth", "authorization token"),
     (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
     (401, {"message": "Unauthorized"}, P.OPENAI_COMPATIBLE, "auth", "Unauthorized"),
-    (401, b"", P.OPENAI_COMPATIBLE, "auth", "status 401"),
+    (401, b"", P.OPENAI_COMPATIBLE, "auth", "401 Unauthorized"),
     (402, inner("Insufficient credits"), P.OPENAI_COMPATIBLE, "billing", "Insufficient credits"),
     pytest.param(
         403, b"Invalid host header", P.JAN, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")
@@ -267,7 +267,7 @@ TABLE = [
         "bad_request",
         "Invalid value (reasoning)",
     ),
-    (418, b"", P.OPENAI_COMPATIBLE, "server_error", "status 418"),
+    (418, b"", P.OPENAI_COMPATIBLE, "server_error", "418 I'm a Teapot"),
 ]
 
 

@@ -24,7 +24,9 @@ def message(role: object, text: object) -> ChatMessage:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": ""}, "No LM Studio model selected"),
+        ({"model": ""}, "No Jan model selected"),
+        ({"model": "", "product": Product.LM_STUDIO}, "No LM Studio model selected"),
+        ({"model": "", "product": Product.OPENAI_COMPATIBLE}, "No LM Studio model selected"),
         ({"model": None}, "Invalid model parameter"),
         ({"model": 7}, "Invalid model parameter"),
         ({"model": "  "}, "Invalid model parameter"),

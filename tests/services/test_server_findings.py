@@ -148,7 +148,12 @@ def test_no_other_server_stands_in_for_the_one_that_was_named():
 
 def test_an_address_that_is_not_allowed_was_not_asked():
     one = candidate(
-        Verdict.REFUSED, host="10.0.0.7", is_own=True, detail="Endpoint not allowed: no", next_step="x"
+        Verdict.REFUSED,
+        host="10.0.0.7",
+        is_own=True,
+        detail="Endpoint not allowed: no",
+        kind="not_allowed",
+        next_step="x",
     )
     _, servers, _ = rows(one)
     assert servers["10.0.0.7:1234"].cause.startswith("It was not asked: Endpoint not allowed")

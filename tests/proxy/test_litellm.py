@@ -1,0 +1,96 @@
+"""LiteLLM's proxy: recognised without a key, and understood where it refuses; recorded, and the real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.event import StreamFinished, TextDelta
+from lmchat.domain.server import Endpoint, Product, Verdict
+from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
+from tests.support.scripted_server import Seen, json_reply, text_reply
+
+KEY = "sk-master"
+CHAT = "POST /v1/chat/completions"
+LIST = {
+    "data": [{"id": "tiny", "object": "model", "created": 1677610602, "owned_by": "openai"}],
+    "object": "list",
+}
+NO_DATABASE = {
+    "error": {"message": "No connected db.", "type": "no_db_connection", "param": None, "code": "400"}
+}
+NO_MODEL = (
+    "/chat/completions: Invalid model name passed in model=nope. "
+    "Call `/v1/models` to view available models for your key."
+)
+
+
+def guarded(reply):
+    """Refuse as version 1.106.2 does: it fails without a key, and has no database to look another one up."""
+
+    def script(seen: Seen):
+        key = seen.headers.get("authorization", "").removeprefix("Bearer ")
+        if not key:
+            return text_reply("Internal Server Error", status=500)
+        return reply if key == KEY else json_reply(NO_DATABASE, status=400)
+
+    return script
+
+
+@pytest.fixture
+def litellm(server):
+    error = {"message": NO_MODEL, "type": "invalid_request_error", "param": None, "code": "400"}
+    server.on("GET /v1/models", guarded(json_reply(LIST)))
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+    return server.on(CHAT, guarded(json_reply({"error": error}, status=400)))
+
+
+STATES = [(None, Verdict.NEEDS_KEY), ("sk-wrong", Verdict.KEY_REJECTED), (KEY, Verdict.READY)]
+
+
+@pytest.mark.parametrize(("key", "verdict"), STATES)
+@pytest.mark.parametrize("port", [4000, 4123])
+async def test_it_is_recognised_at_any_port_whatever_the_key(litellm, make_client, key, verdict, port):
+    client = make_client(key=key, transport=PortMap({("127.0.0.1", port): litellm}))
+    for _ in range(2):
+        candidate = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
+        assert (candidate.product, candidate.verdict) == (Product.LITELLM, verdict)
+    assert "virtual key" in candidate.next_step or verdict is Verdict.READY
+
+
+@pytest.mark.parametrize(("key", "kind"), [(None, "auth"), ("sk-wrong", "auth"), (KEY, "model_missing")])
+async def test_a_refused_request_has_its_kind(litellm, make_client, key, kind):
+    request = ask(endpoint_of(litellm), product=Product.LITELLM, model="nope")
+    _, error = await events_of(make_client(key=key), request)
+    assert error.kind == kind
+    assert error.exit_code == 1
+
+
+async def test_a_failure_with_a_key_is_one_of_the_server(litellm, make_client):
+    litellm.on(CHAT, text_reply("Internal Server Error", status=500))
+    request = ask(endpoint_of(litellm), product=Product.LITELLM, model="tiny")
+    _, error = await events_of(make_client(key=KEY), request)
+    assert error.kind == "server_error"
+
+
+@pytest.mark.router
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("key", "verdict"), STATES)
+async def test_the_real_one_is_recognised_whatever_the_key(real_litellm, make_client, key, verdict):
+    candidate = await make_client(key=key).check(Endpoint.parse(real_litellm.url))
+    assert (candidate.product, candidate.verdict) == (Product.LITELLM, verdict)
+    assert [model.model_id for model in candidate.models] == (["tiny"] if key == KEY else [])
+
+
+@pytest.mark.router
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("key", "model", "kind"),
+    [(None, "tiny", "auth"), ("sk-wrong", "tiny", "auth"), (KEY, "nope", "model_missing"), (KEY, "tiny", "")],
+)
+async def test_the_real_one_answers_or_refuses_for_a_reason(real_litellm, make_client, key, model, kind):
+    request = ask(Endpoint.parse(real_litellm.url), product=Product.LITELLM, model=model)
+    events, error = await events_of(make_client(key=key), request)
+    assert (error.kind if error else "") == kind
+    if not kind:
+        assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello from LiteLLM"
+        assert isinstance(events[-1], StreamFinished)
