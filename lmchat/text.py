@@ -1,4 +1,4 @@
-"""Text from outside: the filter for control characters, graphemes and code fences.
+"""Text from outside: the filter for control characters, folding for comparison, graphemes and code fences.
 
 Every string from outside passes the filter before it reaches the screen, a title, the clipboard, an export or
 a log.
@@ -148,3 +148,34 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         is_half_flag = is_flag and not is_half_flag
     if text:
         yield begin, total
+
+
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+"""Combining marks of alphabets; those of other scripts tell letters apart."""
+_MOST_MARKS = 64
+_MARK_LETTERS = "\uff9e\uff9f"
+"""Letters that become marks when they are normalized."""
+_MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
+"""A run that may be of combining marks only: sorting them takes Python time with the square of its length."""
+_GRAPHEME_JOINER = "\u034f"
+"""Invisible; ends an order of marks, and goes with the accents."""
+
+
+def fold(text: str) -> str:
+    """Return text without accents and capitals, for comparing."""
+    if text.isascii():
+        return text.lower()
+    if any(map(_is_mark, text[::_MOST_MARKS])):  # each run that is too long holds one of these places
+        text = _MARK_RUN.sub(_sorted_marks, text)
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).lower()
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
+
+
+def _sorted_marks(run: re.Match[str]) -> str:
+    """Normalize marks a few at a time, with what ends the order between them."""
+    signs = run[0]
+    pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
+    return _GRAPHEME_JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)

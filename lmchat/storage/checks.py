@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.paths import Paths
-from lmchat.storage.faults import BROKEN, explain, is_damage
+from lmchat.storage.database import BROKEN, explain, is_damage
 from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
 from lmchat.storage.schema import VERSION
 

@@ -10,7 +10,7 @@ import tomli_w
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files import read_plain, write_atomically
-from lmchat.storage.faults import explain
+from lmchat.storage.database import explain
 
 log = logging.getLogger(__name__)
 

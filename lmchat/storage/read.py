@@ -1,4 +1,4 @@
-"""The tree of a session's messages: paths, versions, what hangs below what; pure but for reading it."""
+"""Reading sessions, their trees and what belongs to them; every function is a job for the connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
 from lmchat.errors import SessionNotFound, SessionUnreadable
-from lmchat.storage.connection import Connection
+from lmchat.storage.database import Connection
 from lmchat.storage.rows import (
     HEADER_COLUMNS,
     MESSAGE_COLUMNS,
@@ -305,13 +305,13 @@ def answer_now(connection: Connection, session_id: str, message_id: str) -> Chat
     return found[0] if found else None
 
 
-def messages(connection: Connection, session_id: str, tree: Tree) -> dict[str, ChatMessage]:
-    """Return all visible messages of a session by id, oldest first; damaged ones are left out."""
+def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
+    """Return all visible messages of a session, oldest first; damaged ones are left out."""
     parts = read_parts(
         connection, "number in (select number from messages where session_id = ?)", (session_id,)
     )
-    places = tree.versions()
-    found: dict[str, ChatMessage] = {}
+    places = read_tree(connection, session_id).versions()
+    found: list[ChatMessage] = []
     rows = connection.execute(
         f"select {MESSAGE_COLUMNS} from messages where session_id = ? and hidden_by is null order by number",
         (session_id,),
@@ -322,8 +322,8 @@ def messages(connection: Connection, session_id: str, tree: Tree) -> dict[str, C
             parts[row[0]] = arrived_parts(connection, *row[:2])
         message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
         if message is not None:
-            found[message.message_id] = message
-    return found
+            found.append(message)
+    return tuple(found)
 
 
 def place(connection: Connection, session_id: str) -> str:
@@ -371,3 +371,27 @@ def _on_stored(wanted: ListFilter) -> Callable[[object, object], bool]:
         return wanted.fits(loaded(title), loaded(tags).split())
 
     return fits
+
+
+def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
+    """Return the names of branches by the id of their first message."""
+    rows = connection.execute(
+        "select message_id, branch from messages where session_id = ? and branch <> ''", (session_id,)
+    )
+    return {str(message_id): loaded(name) for message_id, name in rows}
+
+
+def last_hidden(connection: Connection, session_id: str) -> str | None:
+    """Return the message that was deleted last."""
+    row = connection.execute(
+        """select message_id from messages where session_id = ? and hidden_by = message_id
+            order by hidden_at desc, number desc""",
+        (session_id,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def draft(connection: Connection, session_id: str) -> str:
+    """Return a draft, or nothing."""
+    row = connection.execute("select text from drafts where session_id = ?", (session_id,)).fetchone()
+    return "" if row is None else loaded(row[0])

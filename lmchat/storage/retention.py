@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.domain.session import TRASH_DAYS
 from lmchat.domain.turn import Piece
-from lmchat.storage.backup import remove_old_copies
-from lmchat.storage.connection import Connection, transaction
+from lmchat.storage.database import Connection, transaction, without_waiting
 from lmchat.storage.read import arrived_parts
+from lmchat.storage.repair import remove_backups, remove_old_copies
 from lmchat.storage.rows import MESSAGE_COLUMNS, json_of, message_from, parts_of, stored_time
 from lmchat.storage.running_answer import Begun, answer_path, answer_paths, is_alive, load_answer
-from lmchat.storage.words import unindex_message
+from lmchat.storage.search import unindex_message
 from lmchat.storage.write import ensure_session, make_leaf, number_of, put_whole
 
 log = logging.getLogger(__name__)
@@ -108,17 +108,14 @@ def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
     return tuple(str(row[0]) for row in streaming)
 
 
-def empty_log(connection: Connection) -> None:
-    """Move what was written ahead into the file and empty that log, or what was purged can be read in it.
+def forget_purged(connection: Connection) -> None:
+    """Remove what still holds purged text: the daily copies, and what was written ahead.
 
     Where somebody reads right now, it waits for nobody: the log goes when the last lmchat ends.
     """
-    patience = connection.execute("pragma busy_timeout").fetchone()[0]
-    connection.execute("pragma busy_timeout = 0")
-    try:
+    remove_backups(connection.path)
+    with without_waiting(connection):
         connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-    finally:
-        connection.execute(f"pragma busy_timeout = {patience}")
 
 
 def _streaming(connection: Connection, session_id: str | None) -> list[tuple[int, str | bytes | None]]:

@@ -28,7 +28,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.turn import ANEW, Piece
 from lmchat.errors import SessionNotFound
 from lmchat.files import ensure_folder, read_plain
-from lmchat.storage.faults import closed, explain
+from lmchat.storage.database import closed, explain
 from lmchat.storage.rows import loaded, stored_time
 
 log = logging.getLogger(__name__)

@@ -1,13 +1,17 @@
-"""The tables of `sessions.db` as data: a list of migrations, and the index of words beside them."""
+"""Tables of `sessions.db`: a list of migrations, the copy before one, and the search index beside them."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.backup import back_up
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -101,18 +105,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """create index sessions_in_list on sessions (is_archived, is_pinned, updated_at)
             where deleted_at is null""",
     ),
+    # One index of trigrams in place of two: see `ensure_index`. Its messages are indexed again.
+    ("drop view spoken", "update messages set is_indexed = 0"),
 )
 """What brings the file from version n to n + 1; a released entry is never changed."""
 
 VERSION = len(MIGRATIONS)
 """The `user_version` that this program writes."""
 
-_WORDS = """create virtual table words using fts5 (
-    text, content = 'spoken', content_rowid = 'part_id',
-    tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
-)"""
-
-_BEHIND_WORDS = ("words_data", "words_idx", "words_content", "words_docsize", "words_config")
+_INDEX = "text, content = '', detail = none, tokenize = 'trigram case_sensitive 1'"
+"""Neither texts nor places are kept, so that it has two thirds of the size of the text; with places it would
+have two and a half times that. Capitals and accents are folded before: this tokenizer would keep accents."""
+_SHADOWS = ("data", "idx", "content", "docsize", "config")
+_FORMER = ("words", "grams")
+"""Search indexes up to format 3."""
+_MODE = 0o600
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""Endings of the files that SQLite keeps beside its own."""
 
 
 @contextmanager
@@ -143,29 +152,56 @@ def migrate(connection: sqlite3.Connection) -> None:
         version = _version(connection)  # again, now that no other process can change it
         _refuse_newer(version)
         if 0 < version < VERSION:
-            back_up(connection, version)
+            _back_up(connection, version)
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"pragma user_version = {VERSION}")
 
 
-def ensure_words(connection: sqlite3.Connection) -> bool:
-    """Make the index of words if it is missing; false where this SQLite was built without FTS5.
+def ensure_index(connection: sqlite3.Connection) -> bool:
+    """Make the search index where it is missing; false where this SQLite was built without FTS5 trigrams.
 
-    It is no migration, so that a file wanders freely between builds with and without FTS5.
+    It is no migration, so that a file can move between builds with and without them.
     """
     try:
-        connection.execute("create virtual table temp.probe using fts5 (x)")
+        connection.execute(f"create virtual table temp.probe using fts5 ({_INDEX})")
     except sqlite3.OperationalError:
         return False
     connection.execute("drop table temp.probe")
-    if not has_words(connection):
-        with all_or_nothing(connection):
-            if not has_words(connection):  # another process may have been faster
-                connection.execute(_WORDS)
-                connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
+    if not has_index(connection):
+        _make_index(connection)
     return True
+
+
+def has_index(connection: sqlite3.Connection) -> bool:
+    """Whether the file has a search index."""
+    return connection.execute("select 1 from sqlite_master where name = 'trigrams'").fetchone() is not None
+
+
+def renew_index(connection: sqlite3.Connection) -> None:
+    """Make a damaged search index anew, empty; every message then counts as not indexed."""
+    _make_index(connection, is_forced=True)
+
+
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database as it is, whole or not at all, also while another connection writes.
+
+    Raises:
+        sqlite3.Error, OSError: there is no room for it, say.
+    """
+    fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
+            source.backup(target)
+            target.execute("pragma journal_mode = delete")  # one file, which anybody can put back
+        fresh.replace(copy)
+    except BaseException:
+        for ending in ("", *COMPANIONS):  # a full disk keeps SQLite from removing them
+            with suppress(OSError):
+                fresh.with_name(fresh.name + ending).unlink()
+        raise
 
 
 def refuse_other_versions(connection: sqlite3.Connection) -> None:
@@ -183,23 +219,28 @@ def refuse_other_versions(connection: sqlite3.Connection) -> None:
         )
 
 
-def renew_words(connection: sqlite3.Connection) -> None:
-    """Begin the index of words anew, empty; every message then counts as not indexed.
+def _back_up(connection: sqlite3.Connection, version: int) -> None:
+    """Copy the file to `sessions.db.format-N` before its tables change, unless that was done before."""
+    path = Path(connection.execute("pragma database_list").fetchone()[2])
+    copy = path.with_name(f"{path.name}.format-{version}")
+    if not copy.exists():
+        copy_database(path, copy)
+        log.info("the session file was copied to %s before its tables are changed", copy.name)
 
-    A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
-    """
+
+def _make_index(connection: sqlite3.Connection, *, is_forced: bool = False) -> None:
     with all_or_nothing(connection):
+        if has_index(connection) and not is_forced:
+            return  # another process was faster
+        # A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
         connection.execute("pragma writable_schema = on")
-        connection.execute("delete from sqlite_master where name = 'words'")
+        connection.execute("delete from sqlite_master where name in ('trigrams', 'words', 'grams')")
         connection.execute("pragma writable_schema = reset")
-        for table in _BEHIND_WORDS:
-            connection.execute(f"drop table if exists {table}")
-    ensure_words(connection)
-
-
-def has_words(connection: sqlite3.Connection) -> bool:
-    """Whether the file has an index of words."""
-    return connection.execute("select 1 from sqlite_master where name = 'words'").fetchone() is not None
+        for name in ("trigrams", *_FORMER):
+            for shadow in _SHADOWS:
+                connection.execute(f"drop table if exists {name}_{shadow}")
+        connection.execute(f"create virtual table trigrams using fts5 ({_INDEX})")
+        connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -40,7 +40,7 @@ def save(path: Path, remembered: Remembered) -> None:
     """
     import tomli_w  # noqa: PLC0415 - no start shall wait for these two
 
-    from lmchat.storage.faults import explain  # noqa: PLC0415 - brings SQLite with it
+    from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it
 
     data = {field.name: getattr(remembered, field.name) for field in fields(Remembered)}
     data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]

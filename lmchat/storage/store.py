@@ -10,22 +10,26 @@ from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import looking, read, retention, search, usage, write
-from lmchat.storage.connection import Connection
-from lmchat.storage.database import Database
-from lmchat.storage.read import read_tree
-from lmchat.storage.reading_thread import ReadingThread
+from lmchat.storage import read, repair, retention, search, usage, write
+from lmchat.storage.database import Connection, Database, Reader
 from lmchat.storage.running_answer import Arriving, this_process
 from lmchat.storage.usage import MetricsStore
+from lmchat.threads import apart
 
 
 class SessionStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(path, prepare=retention.tidy, clock=clock)
+        self._database = Database(
+            path,
+            prepare=retention.tidy,
+            begin_anew=repair.begin_anew,
+            index_batch=search.index_batch,
+            clock=clock,
+        )
+        self._reader = Reader(self._database)
         self._arriving = Arriving(path)
-        self._reading = ReadingThread(self._database)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
         """The counters, in the same file."""
@@ -41,9 +45,13 @@ class SessionStore:
         return self.notice
 
     async def look_over(self) -> str:
-        """Look at the whole file beside all else, once a day; return what `notice` tells of it anew."""
-        known = self.notice
-        await looking.look_over(self._database, self._reading, self._clock())
+        """Look at the whole file once a day, beside all else, and copy it; return what `notice` says anew."""
+        known, path = self.notice, self._database.path
+        if not await self._database.read(repair.is_due, self._clock()):
+            return ""
+        if not await apart(lambda: repair.is_sound(path)):
+            await self._database.read(repair.meet_damage)
+        await apart(lambda: repair.back_up(path, self._clock()))
         return "" if self.notice == known else self.notice
 
     async def check(self) -> str:
@@ -57,59 +65,47 @@ class SessionStore:
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
-        return await self._database.read(lambda c: read.headers(c, is_trash=is_trash, limit=limit))
+        return await self._database.read(read.headers, is_trash=is_trash, limit=limit)
 
     async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
         """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
-        return await self._database.read(lambda c: read.sessions_with(c, wanted, limit))
+        return await self._database.read(read.sessions_with, wanted, limit)
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
-        return await self._database.read(lambda c: read.full_id(c, id_or_prefix))
+        return await self._database.read(read.full_id, id_or_prefix)
 
     async def open_session(self, session_id: str) -> Session:
         """Read the header and the chosen path."""
-        await self._database.read(lambda c: retention.settle(c, session_id))
-        return await self._database.read(lambda c: read.chosen_path(c, session_id))
+        await self._database.read(retention.settle, session_id)
+        return await self._database.read(read.chosen_path, session_id)
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
         """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
-        await self._database.read(lambda c: retention.settle(c, session_id))
-        return await self._database.read(lambda c: read.end_of_session(c, session_id, count))
+        await self._database.read(retention.settle, session_id)
+        return await self._database.read(read.end_of_session, session_id, count)
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
         """Read a message and those before it, and return where to go on; None at the root."""
-        return await self._database.read(lambda c: read.stretch(c, session_id, message_id, count))
+        return await self._database.read(read.stretch, session_id, message_id, count)
 
     async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
         """Read one message with what has come of it by now; None where it is gone.
 
         Where its process is gone, it is ended first.
         """
-        await self._database.read(lambda c: retention.settle(c, session_id))
-        return await self._database.read(lambda c: read.answer_now(c, session_id, message_id))
+        await self._database.read(retention.settle, session_id)
+        return await self._database.read(read.answer_now, session_id, message_id)
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
-
-        def job(connection: Connection) -> tuple[ChatMessage, ...]:
-            found = read.messages(connection, session_id, read_tree(connection, session_id))
-            return tuple(found.values())
-
-        return await self._database.read(job)
+        return await self._database.read(read.all_messages, session_id)
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably and make it the leaf; creates the session with its first one."""
-
-        def job(connection: Connection) -> None:
-            write.put_session(connection, session)
-            write.put_whole(connection, session.session_id, message)
-            write.make_leaf(connection, session.session_id, message, self._clock())
-            write.name_after_prompt(connection, session.session_id, message)
-
-        await self._database.write(job, is_durable=True)
+        await self._database.write_durably(write.append, session, message, self._clock())
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         """Write the row of an answer that is about to stream, owned by this process.
@@ -118,19 +114,12 @@ class SessionStore:
         not be written, its row has to wait for its end; what arrives is kept all the same.
         """
         self._arriving.begin(session_id, message)
-        if not has_prompt:
-            return
-
-        def job(connection: Connection) -> None:
-            write.ensure_session(connection, session_id, self._clock())
-            write.put_message(connection, session_id, message, owner=this_process())
-            write.make_leaf(connection, session_id, message, self._clock())
-
-        await self._database.write(job)
+        if has_prompt:
+            await self._database.write(write.begin, session_id, message, this_process(), self._clock())
 
     async def has_message(self, message_id: str) -> bool:
         """Tell whether a message is there, also where it is deleted and can be brought back."""
-        return await self._database.read(lambda c: write.number_of(c, message_id) is not None)
+        return await self._database.read(write.number_of, message_id) is not None
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
         """Append streamed text; pieces are those of a `GrowingAnswer`.
@@ -141,86 +130,82 @@ class SessionStore:
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an answer's end durably: parts, state, receipt, failure; its own file goes."""
-        await self._database.write(
-            lambda c: write.finish(c, session_id, message, self._clock()), is_durable=True
-        )
+        await self._database.write_durably(write.finish, session_id, message, self._clock())
         await self._arriving.end(message.message_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
-        return await self._database.write(lambda c: write.set_leaf(c, session_id, message_id))
+        return await self._database.write(write.set_leaf, session_id, message_id)
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         """Return the names of branches by the id of their first message."""
-        return await self._database.read(lambda c: write.branch_names(c, session_id))
+        return await self._database.read(read.branch_names, session_id)
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
         """Name the branch that begins with a message; an empty name takes it away."""
-        await self._database.write(lambda c: write.name_branch(c, session_id, message_id, name))
+        await self._database.write(write.name_branch, session_id, message_id, name)
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
-        return await self._database.write(lambda c: write.hide(c, session_id, message_id, self._clock()))
+        return await self._database.write(write.hide, session_id, message_id, self._clock())
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         """Undo `delete_message`."""
-        return await self._database.write(lambda c: write.unhide(c, session_id, message_id))
+        return await self._database.write(write.unhide, session_id, message_id)
 
     async def last_deleted_message(self, session_id: str) -> str | None:
         """Return the id of the message that was deleted last in a session, to bring it back."""
-        return await self._database.read(lambda c: write.last_hidden(c, session_id))
+        return await self._database.read(read.last_hidden, session_id)
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
-        return await self._database.write(lambda c: write.update_session(c, session_id, changes))
+        return await self._database.write(write.update_session, session_id, changes)
 
     async def purge(self, session_id: str) -> None:
         """Remove a session for good."""
-        streaming = await self._database.write(lambda c: retention.purge(c, session_id))
+        streaming = await self._database.write(retention.purge, session_id)
         await self._arriving.remove(streaming)
-        await self._database.read(retention.empty_log)
+        await self._database.read(retention.forget_purged)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session and return it."""
-        return await self._database.write(
-            lambda c: write.fork(c, session_id, message_id, self._clock()), is_durable=True
-        )
+        return await self._database.write_durably(write.fork, session_id, message_id, self._clock())
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a whole session durably, all or nothing; return the header of the one that has its id."""
-        return await self._database.write(lambda c: write.bring_in(c, session), is_durable=True)
+        return await self._database.write_durably(write.bring_in, session)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
-        return await self._reading.read(lambda c: search.search(c, query, limit))
+        return await self._reader.read(lambda connection: search.search(connection, query, limit))
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         """Earlier prompts, newest first, each once."""
-        return await self._database.read(lambda c: read.prompts(c, limit))
+        return await self._database.read(read.prompts, limit)
 
     async def save_draft(self, session_id: str, text: str) -> None:
         """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
-        await self._database.write(lambda c: write.save_draft(c, session_id, text))
+        await self._database.write(write.save_draft, session_id, text)
 
     async def draft(self, session_id: str) -> str:
         """Return the kept draft, or nothing."""
-        return await self._database.read(lambda c: write.draft(c, session_id))
+        return await self._database.read(read.draft, session_id)
 
     async def place(self, session_id: str) -> str:
         """Return where one was reading in a session; nothing for its end."""
-        return await self._database.read(lambda c: read.place(c, session_id))
+        return await self._database.read(read.place, session_id)
 
     async def save_place(self, session_id: str, place: str) -> None:
         """Keep where one is reading in a session."""
-        await self._database.write(lambda c: write.save_place(c, session_id, place))
+        await self._database.write(write.save_place, session_id, place)
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
-        await self._database.write(lambda c: usage.add_row(c, row, self._clock()))
+        await self._database.write(usage.add_row, row, self._clock())
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
         """Return the figures of all turns since a moment, oldest first."""
-        return await self._database.read(lambda c: usage.rows_since(c, since))
+        return await self._database.read(usage.rows_since, since)
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Median tokens per second by (endpoint URL, model), from the ledger."""
@@ -229,5 +214,5 @@ class SessionStore:
     async def aclose(self) -> None:
         """Write what is pending and close."""
         await self._arriving.aclose()
-        await self._reading.aclose()
+        await self._reader.aclose()
         await self._database.aclose()

@@ -10,8 +10,7 @@ from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import LedgerRow, Metrics
-from lmchat.storage.connection import Connection
-from lmchat.storage.database import Database
+from lmchat.storage.database import Connection, Database
 from lmchat.storage.rows import loaded, stored, stored_time
 
 _RECENT = 2000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -13,11 +12,10 @@ from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_i
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
-from lmchat.storage.connection import Connection
-from lmchat.storage.faults import LOST_ROW
+from lmchat.storage.database import Connection, LostRowError
 from lmchat.storage.read import Tree, read_tree
 from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
-from lmchat.storage.words import index_message, unindex_message
+from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """By how much a clock is set back now and then: an hour in autumn, more where two systems share a machine."""
@@ -56,7 +54,7 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
     )
 
 
-def put_message(
+def _put_message(
     connection: Connection, session_id: str, message: ChatMessage, *, owner: str | None = None
 ) -> int:
     """Write a message without its parts, anew or once more, and return its number."""
@@ -83,13 +81,13 @@ def put_message(
     )
     number = number_of(connection, message.message_id)
     if number is None:
-        raise sqlite3.DatabaseError(LOST_ROW)
+        raise LostRowError(message.message_id)
     return number
 
 
 def put_whole(connection: Connection, session_id: str, message: ChatMessage) -> None:
     """Write a message with all its parts; what was there of them, also pieces, is replaced."""
-    number = put_message(connection, session_id, message)
+    number = _put_message(connection, session_id, message)
     unindex_message(connection, number)
     connection.execute("delete from parts where number = ?", (number,))
     connection.execute("delete from pieces where number = ?", (number,))
@@ -142,15 +140,6 @@ def stored_after(moment: datetime, last: str | None) -> str:
     return stored_time(moment)
 
 
-def name_after_prompt(connection: Connection, session_id: str, message: ChatMessage) -> None:
-    """Give a session without a title one from its first prompt."""
-    if message.role is Role.USER:
-        connection.execute(
-            "update sessions set title = ? where session_id = ? and title = ''",
-            (stored(title_from(message.text)), session_id),
-        )
-
-
 def first_prompt_title(connection: Connection, session_id: str) -> str:
     """Return the title that a session has by itself."""
     row = connection.execute(
@@ -163,6 +152,27 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
+
+
+def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
+    """Write a message at the end of its session, which is made and named with its first prompt."""
+    put_session(connection, session)
+    put_whole(connection, session.session_id, message)
+    make_leaf(connection, session.session_id, message, moment)
+    if message.role is Role.USER:
+        connection.execute(
+            "update sessions set title = ? where session_id = ? and title = ''",
+            (stored(title_from(message.text)), session.session_id),
+        )
+
+
+def begin(
+    connection: Connection, session_id: str, message: ChatMessage, owner: str, moment: datetime
+) -> None:
+    """Write the row of an answer that is about to stream."""
+    ensure_session(connection, session_id, moment)
+    _put_message(connection, session_id, message, owner=owner)
+    make_leaf(connection, session_id, message, moment)
 
 
 def finish(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
@@ -216,16 +226,6 @@ def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
     return _show(connection, session_id, tree.newest_leaf(message_id))
 
 
-def last_hidden(connection: Connection, session_id: str) -> str | None:
-    """Return the message that was deleted last."""
-    row = connection.execute(
-        """select message_id from messages where session_id = ? and hidden_by = message_id
-            order by hidden_at desc, number desc""",
-        (session_id,),
-    ).fetchone()
-    return None if row is None else str(row[0])
-
-
 def update_session(connection: Connection, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
     """Change what the list shows of a session; an empty title becomes the one it has by itself."""
     read.header(connection, session_id)
@@ -274,12 +274,6 @@ def save_draft(connection: Connection, session_id: str, text: str) -> None:
         connection.execute("delete from drafts where session_id = ?", (session_id,))
 
 
-def draft(connection: Connection, session_id: str) -> str:
-    """Return a draft, or nothing."""
-    row = connection.execute("select text from drafts where session_id = ?", (session_id,)).fetchone()
-    return "" if row is None else loaded(row[0])
-
-
 def save_place(connection: Connection, session_id: str, place: str) -> None:
     """Keep where one is reading; a session is no newer for having been read."""
     connection.execute("update sessions set place = ? where session_id = ?", (place, session_id))
@@ -321,14 +315,6 @@ def _settled(message: ChatMessage) -> ChatMessage:
     return replace(message, state=state, failure=_FORKED)
 
 
-def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
-    """Return the names of branches by the id of their first message."""
-    rows = connection.execute(
-        "select message_id, branch from messages where session_id = ? and branch <> ''", (session_id,)
-    )
-    return {str(message_id): loaded(name) for message_id, name in rows}
-
-
 def name_branch(connection: Connection, session_id: str, message_id: str, name: str) -> None:
     """Name the branch that begins with a message; an empty name takes it away."""
     connection.execute(
@@ -343,7 +329,7 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     Its parents come first, since numbers only rise along a path.
     """
     session_id = session.header.session_id
-    if _is_there(connection, session_id):
+    if connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone():
         return read.header(connection, session_id)
     put_session(connection, session.header)
     ids = _free_ids(connection, session.tree or session.messages)
@@ -357,11 +343,6 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     leaf_id = ids[session.messages[-1].message_id] if session.messages else None
     connection.execute("update sessions set leaf_id = ? where session_id = ?", (leaf_id, session_id))
     return None
-
-
-def _is_there(connection: Connection, session_id: str) -> bool:
-    found = connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone()
-    return found is not None
 
 
 def _free_ids(connection: Connection, found: Sequence[ChatMessage]) -> dict[str, str]:

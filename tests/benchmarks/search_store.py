@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from lmchat.domain.message import ReasoningPart, Role, TextPart, new_id, text_message
 from lmchat.domain.session import SessionHeader, title_from
 from lmchat.storage import write
-from lmchat.storage.connection import connect, transaction
-from lmchat.storage.words import catch_up
+from lmchat.storage.database import connect, transaction
+from lmchat.storage.search import index_batch
 
 RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
 """Said once, in the oldest message: no search finds it soon by looking."""
@@ -73,7 +73,7 @@ def fill(path: Path, count: int) -> int:
                 write.make_leaf(connection, header.session_id, message, moment)
                 parent = message.message_id
                 size += sum(len(part.text.encode()) for part in message.parts)
-        while catch_up(connection):
+        while index_batch(connection):
             pass
         connection.execute("pragma wal_checkpoint(truncate)")
     return size

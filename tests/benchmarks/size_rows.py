@@ -14,9 +14,9 @@ from pathlib import Path
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.storage import write
-from lmchat.storage.connection import connect, transaction
+from lmchat.storage.database import connect, transaction
+from lmchat.storage.search import index_batch
 from lmchat.storage.store import SessionStore
-from lmchat.storage.words import catch_up
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.search_store import fill
 
@@ -69,7 +69,7 @@ def _fill_sessions(path: Path, count: int) -> None:
                 )
                 write.put_session(connection, header)
                 write.put_message(connection, header.session_id, text_message(Role.USER, _TEXT))
-        while catch_up(connection):
+        while index_batch(connection):
             pass
 
 

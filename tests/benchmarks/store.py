@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.connection import connect
+from lmchat.storage.database import connect
+from lmchat.storage.search import index_batch
 from lmchat.storage.store import SessionStore
-from lmchat.storage.words import catch_up
 from tests.benchmarks.texts import section
 
 
@@ -48,5 +48,5 @@ async def _fill(home: Path, count: int) -> None:
         parent = message.message_id
     await store.aclose()
     with closing(connect(home / "sessions.db")) as connection:
-        while catch_up(connection):  # else each start would go on with the index of what came at once
+        while index_batch(connection):  # else each start would go on with the index of what came at once
             pass

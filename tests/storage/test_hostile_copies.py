@@ -8,13 +8,16 @@ from contextlib import closing
 
 import pytest
 
-from lmchat.storage.backup import back_up, remove_old_copies
+from lmchat.storage.repair import remove_old_copies
+from lmchat.storage.schema import copy_database
 from tests.storage.test_store_disk import no_room
 
 LONG_AGO_S = 1_000_000_000
 
 
-@pytest.mark.parametrize("name", ["sessions.db.format-1", ".sessions.db.format-1.0a1b2c3d"])
+@pytest.mark.parametrize(
+    "name", ["sessions.db.format-1", ".sessions.db.format-1.0a1b2c3d", ".sessions.db.backup-2026-11-20.0a1b"]
+)
 def test_an_old_copy_goes_also_where_a_kill_left_half_of_it(tmp_path, name):
     old, fresh = tmp_path / name, tmp_path / f"{name}-journal"
     for one in (old, fresh):
@@ -46,5 +49,5 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         connection.execute("create table t as select randomblob(?) as b", (size,))
         connection.execute("pragma wal_checkpoint(truncate)")
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
-            back_up(connection, 1)
+            copy_database(path, tmp_path / "sessions.db.format-1")
         assert [path.name for path in tmp_path.iterdir() if "format" in path.name] == []

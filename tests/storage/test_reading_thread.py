@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 import pytest
 
 from lmchat.errors import LMChatError
-from lmchat.storage import connection as connections
+from lmchat.storage import database as connections
 from lmchat.storage import search as searching
 from tests.support.chats import header, reply, say, store_at
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from lmchat.storage.filters import take_filters
+from lmchat.storage.search import take_filters
 from tests.support.chats import answer, header, prompt
 
 

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
-from lmchat.storage import connection as connections
-from lmchat.storage.connection import connect
-from lmchat.storage.grams import reach
-from lmchat.storage.query import fold, parse
-from lmchat.storage.search import search
-from tests.support.chats import answer, header, say, store_at
+from lmchat.storage import database as connections
+from lmchat.storage import retention, write
+from lmchat.storage import search as searching
+from lmchat.storage.database import connect
+from lmchat.storage.rows import stored
+from lmchat.storage.schema import renew_index
+from lmchat.storage.search import index_batch, parse, search
+from lmchat.text import fold
+from tests.support.chats import answer, header, prompt, say, store_at
 
 TEXTS = (
     "Der Überprüfungsvermerk liegt bei.",
@@ -51,14 +54,9 @@ PARTS = (
 )
 
 
-def indexed(path):
-    """Index all texts: without others to wait for, a batch would wait for more."""
-    from lmchat.storage import grams, words  # noqa: PLC0415
-
+def unindexed(path):
     with closing(connect(path)) as connection:
-        grams.index_batch(connection)
-        assert reach(connection) == connection.execute("select max(part_id) from parts").fetchone()[0]
-        assert not words.catch_up(connection)
+        renew_index(connection)
 
 
 @pytest.fixture
@@ -66,19 +64,18 @@ def path(tmp_path):
     return tmp_path / "lmchat" / "sessions.db"
 
 
-@pytest.fixture(params=["indexed", "waiting", "no trigrams", "no index"])
+@pytest.fixture(params=["indexed", "waiting", "no index"])
 async def found(request, tmp_path, path, store, monkeypatch):
     """Ids of the texts, and a store whose index is in some state."""
     ids = {}
     for number, text in enumerate(TEXTS):
         ids[(await say(store, header(), text)).message_id] = number
     await store.aclose()
-    if request.param == "indexed":
-        indexed(path)
-    elif request.param == "no trigrams":
-        monkeypatch.setattr(connections, "ensure_grams", lambda _: False)
+    if request.param == "waiting":
+        unindexed(path)
+        monkeypatch.setattr(searching, "index_batch", lambda _: False)
     elif request.param == "no index":
-        monkeypatch.setattr(connections, "ensure_words", lambda _: False)
+        monkeypatch.setattr(connections, "ensure_index", lambda _: False)
     opened = store_at(tmp_path)
 
     async def find(query):
@@ -118,9 +115,9 @@ async def test_thoughts_and_calls_of_tools_are_found_and_say_what_they_are(store
         parent=asked,
     )
     await store.finish(session.session_id, said)
-    for is_indexed in (False, True):
-        if is_indexed:
-            indexed(path)
+    for is_indexed in (True, False):
+        if not is_indexed:
+            unindexed(path)
         for query, kind in (
             ("gardener", "reasoning"),
             ("up_weath", "tool_call"),
@@ -164,44 +161,25 @@ async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, 
     session, kept = header(), header()
     await say(store, session, "Geheimwort")
     await say(store, kept, "Freundeswort")
-    indexed(path)
     await store.purge(session.session_id)
     assert await store.search("heimwo") == ()
     assert len(await store.search("deswor")) == 1
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("select count(*) from grams where grams match 'hei'").fetchone() == (0,)
-        raw.execute("insert into grams (grams) values ('integrity-check')")
+        assert raw.execute("select count(*) from trigrams where trigrams match 'hei'").fetchone() == (0,)
+        raw.execute("insert into trigrams (trigrams) values ('integrity-check')")
         assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
 async def test_a_damaged_index_of_trigrams_mends_itself(tmp_path, store, path):
     await say(store, header(), "Der Überprüfungsvermerk")
     await store.aclose()
-    indexed(path)
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("update grams_data set block = x'00112233445566778899'")
+        raw.execute("update trigrams_data set block = x'00112233445566778899'")
         raw.commit()
     again = store_at(tmp_path)
     assert [hit.match for hit in await again.search("vermerk")] == ["vermerk"]
     assert again.notice == ""
     assert len(await again.list_sessions()) == 1
-    await again.aclose()
-
-
-async def test_what_an_older_lmchat_wrote_and_removed_beside_the_index_does_no_harm(store, path, tmp_path):
-    session = header("Garten")
-    await say(store, session, "Altes Gemüsebeet")
-    await store.aclose()
-    indexed(path)
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("delete from parts")  # it does not know the index
-        raw.commit()
-    again = store_at(tmp_path)
-    assert await again.search("müsebe") == ()
-    await say(again, session, "Neues Gemüsebeet")
-    assert len(await again.search("müsebe")) == 1
-    indexed(path)
-    assert len(await again.search("müsebe")) == 1
     await again.aclose()
 
 
@@ -229,9 +207,6 @@ def big(tmp_path_factory):
 def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
     big, before, inside, after, is_indexed
 ):
-    from lmchat.storage import grams  # noqa: PLC0415
-    from lmchat.storage.rows import stored  # noqa: PLC0415
-
     big.execute("begin")
     try:
         big.execute(
@@ -243,11 +218,11 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
             (stored(before + inside + after),),
         )
         if is_indexed:
-            grams.index_batch(big)
+            searching.index_message(big, big.execute("select max(number) from messages").fetchone()[0])
         hits = search(big, inside, 5)
-        terms = parse(inside).terms
+        terms = parse(inside)
         is_plain = fold(before + inside + after) == fold(before) + fold(inside) + fold(after)
-        if terms == (inside,) and is_plain:
+        if terms == (inside,) and fold(inside).strip() and is_plain:
             assert [hit.message_id for hit in hits] == ["m"]
     finally:
         big.execute("rollback")
@@ -261,10 +236,6 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
     )
 )
 def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_factory, steps):
-    from lmchat.storage import grams, retention, write  # noqa: PLC0415
-    from lmchat.storage.gram_table import renew_grams  # noqa: PLC0415
-    from tests.support.chats import prompt  # noqa: PLC0415
-
     words = ("Gartenbau", "Überbau", "bauen", "漢字", "c++ bau", "nichts")
     chats = [(header(), prompt(word)) for word in words]
     with closing(connect(tmp_path_factory.mktemp("any") / "sessions.db")) as connection:
@@ -272,9 +243,9 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
             session, message = chats[number]
             match name:
                 case "index":
-                    grams.index_batch(connection)
+                    index_batch(connection)
                 case "renew":
-                    renew_grams(connection)
+                    renew_index(connection)
                 case "purge":
                     retention.purge(connection, session.session_id)
                 case _:
@@ -285,7 +256,7 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                     )
             for query in ("bau", "bergarten", "au", "字", "c++"):
                 found = {hit.message_id for hit in search(connection, query, 50)}
-                connection.has_grams = connection.has_words = False
+                connection.has_index = False
                 assert {hit.message_id for hit in search(connection, query, 50)} == found
-                connection.has_grams = connection.has_words = True
-        connection.execute("insert into grams (grams) values ('integrity-check')")
+                connection.has_index = True
+        connection.execute("insert into trigrams (trigrams) values ('integrity-check')")

@@ -12,7 +12,7 @@ from lmchat.domain.message import Role, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage import checks
 from lmchat.storage.checks import sqlite_command, store_findings, whole_findings
-from lmchat.storage.connection import connect
+from lmchat.storage.database import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SessionStore
 from tests.support.disks import no_root, open_folder

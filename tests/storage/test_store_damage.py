@@ -48,7 +48,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path,
         assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
     else:
         assert len(aside) == 1
-        assert aside[0] == "sessions.db.damaged-20261120-080001"
+        assert aside[0] == "sessions.db.damaged-20261120-080002"
         assert aside[0] in store.notice
         assert "0 messages" in store.notice
         assert (path.parent / aside[0]).read_bytes() == content
@@ -70,10 +70,15 @@ def holes(content, dice):
     return content
 
 
-@pytest.mark.parametrize(("damage", "least"), [(cut, 100), (holes, 400)])
-async def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path, damage, least):
+@pytest.mark.parametrize(
+    ("damage", "has_copy", "least"),
+    [(cut, False, 100), (holes, False, 300), (cut, True, 600), (holes, True, 600)],
+)
+async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path, damage, has_copy, least):
     store = store_at(tmp_path)
     await fill(store, 300, words=100)
+    if has_copy:
+        await store.look_over()
     await store.aclose()
     path = tmp_path / "lmchat" / "sessions.db"
     path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
@@ -269,6 +274,7 @@ async def test_a_full_check_tells_sound_files_from_others(tmp_path, path):
 async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
     store = store_at(tmp_path)
     await fill(store, 20)
+    await store.look_over()
     await store.aclose()
     path = tmp_path / "lmchat" / "sessions.db"
     content = path.read_bytes()

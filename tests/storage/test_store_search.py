@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from lmchat.storage import connection as connections
+from lmchat.storage import database as connections
 from tests.support.chats import answer, header, reply, say, store_at
 
 
@@ -43,7 +43,7 @@ def marked(hits):
         ("care_f", "care_ful"),
         ("\\", "\\"),
         ("AND", "and"),
-        ("and-gates:", "AND-gates"),
+        ("and-gates:", "AND-gates:"),
         ("x*y", "x*y"),
         ("veg*", "végétables"),
         ("use* care_f**", "Use"),
@@ -107,11 +107,11 @@ async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store
     assert marked(await store.search("before")) == ["before"]
 
 
-async def test_without_fts5_search_finds_the_same_and_the_words_are_indexed_later(
+async def test_without_fts5_search_finds_the_same_and_all_is_indexed_later(
     tmp_path, store, session, monkeypatch
 ):
     await store.aclose()
-    monkeypatch.setattr(connections, "ensure_words", lambda _: False)
+    monkeypatch.setattr(connections, "ensure_index", lambda _: False)
     poor = store_at(tmp_path)
     more = header()
     await say(poor, more, "Écrit sans index")
@@ -128,10 +128,10 @@ async def test_without_fts5_search_finds_the_same_and_the_words_are_indexed_late
     await rich.aclose()
 
 
-async def test_a_damaged_index_of_words_costs_no_message_and_mends_itself(tmp_path, store, session):
+async def test_a_damaged_index_costs_no_message_and_mends_itself(tmp_path, store, session):
     await store.aclose()
     with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
-        raw.execute("update words_data set block = x'00112233445566778899'")
+        raw.execute("update trigrams_data set block = x'00112233445566778899'")
     raw.close()
     again = store_at(tmp_path)
     await say(again, session, "a new needle")

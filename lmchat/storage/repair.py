@@ -1,0 +1,206 @@
+"""Daily copies of the sessions' file, and what is saved of a damaged one.
+
+That is what SQL can still read, and then what the last copy has. The copies are `sessions.db.backup-DATE`
+beside the file, which is checked as a whole before each.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+
+from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, connect_beside, transaction
+from lmchat.storage.schema import COMPANIONS, copy_database
+
+log = logging.getLogger(__name__)
+
+_KEPT = 3
+"""Daily copies; older ones are removed."""
+_LARGEST_BYTES = 1 << 30
+"""A larger file would be read for many seconds; the doctor looks at that."""
+_DAY_S = 86_400.0
+_TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
+"""In the order in which they refer to each other."""
+_MOST_ROWS = 1 << 24
+"""Rows that a table can have, where it no longer tells."""
+_MOST_TRIES = 4_000
+"""Queries on one table, well below a second."""
+
+
+def is_due(connection: Connection, moment: datetime) -> bool:
+    """Whether the file is to be looked at and copied: once a day."""
+    is_small = connection.path.stat().st_size <= _LARGEST_BYTES
+    return is_small and not connection.is_read_only and not _daily(connection.path, moment).exists()
+
+
+def is_sound(path: Path) -> bool:
+    """Whether all pages fit together; reads all of the file, beside whoever uses it."""
+    try:
+        with closing(connect_beside(path)) as connection:
+            return _fits_together(connection)
+    except BROKEN:
+        return False
+
+
+def meet_damage(connection: Connection) -> None:
+    """Fail as a job does that meets damage; the file is then replaced, and the job finds none."""
+    if not _fits_together(connection):
+        raise LostRowError("the pages of the file do not fit together")
+
+
+def back_up(path: Path, moment: datetime) -> None:
+    """Copy the file as it is today, and remove the oldest of these copies."""
+    try:
+        copy_database(path, _daily(path, moment))
+    except (sqlite3.Error, OSError) as error:
+        log.warning("the session file could not be copied: %s", error)
+    else:
+        for copy in _backups(path)[_KEPT:]:
+            copy.unlink(missing_ok=True)
+
+
+def remove_backups(path: Path) -> None:
+    """Remove the daily copies: they hold what was purged."""
+    for copy in _backups(path):
+        with suppress(OSError):
+            copy.unlink()
+
+
+def remove_old_copies(path: Path, *, days: int) -> None:
+    """Remove old copies that were made before a change of tables, and what a kill left of any copy."""
+    path = path.resolve()  # copies are beside the file, not beside a link to it
+    ours = (f"{path.name}.format-", f".{path.name}.format-", f".{path.name}.backup-")
+    with suppress(OSError):
+        for copy in path.parent.iterdir():
+            if copy.name.startswith(ours) and copy.stat().st_mtime + days * _DAY_S < time.time():
+                copy.unlink()
+
+
+def begin_anew(path: Path, moment: datetime) -> tuple[Connection, str]:
+    """Set a damaged file aside; return a new one with what could be saved, and a sentence about it."""
+    aside = _set_aside(path, moment)
+    log.error("the session file was damaged and is now %s", aside.name)
+    connection = connect(path)
+    saved = 0
+    try:
+        saved = _rescue([aside, *_backups(path)[:1]], connection)
+    except BROKEN as error:
+        log.warning("saving from the damaged file failed: %s", error)
+    return connection, (
+        f"{path.name} was damaged: it is kept as {aside.name}, and a new one was begun with "
+        f"{saved} messages saved from it."
+    )
+
+
+def _fits_together(connection: Connection) -> bool:
+    return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
+
+
+def _daily(path: Path, moment: datetime) -> Path:
+    path = path.resolve()
+    return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")
+
+
+def _backups(path: Path) -> list[Path]:
+    """Return the daily copies, newest first."""
+    path = path.resolve()
+    with suppress(OSError):
+        return sorted(
+            path.parent.glob(f"{path.name}.backup-*"), key=lambda one: one.stat().st_mtime, reverse=True
+        )
+    return []
+
+
+def _set_aside(path: Path, moment: datetime) -> Path:
+    name = f"{path.name}.damaged-{moment:%Y%m%d-%H%M%S}"
+    aside, number = path.with_name(name), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{name}-{number}")
+    for ending in ("", *COMPANIONS):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _rescue(sources: Sequence[Path], connection: Connection) -> int:
+    """Copy every row that can be read, and return the number of messages.
+
+    A table is completed from the next source only where one lost some of it.
+    """
+    with transaction(connection, is_durable=True):
+        for table in _TABLES:
+            for source in sources:
+                if _copy(table, source, connection):
+                    break
+        connection.execute("update messages set is_indexed = 0")
+    return int(connection.execute("select count(*) from messages").fetchone()[0])
+
+
+def _copy(table: str, source: Path, connection: Connection) -> bool:
+    """Add the rows of a table that are not there yet; return whether all could be read."""
+    troubles: list[Exception] = []
+    try:
+        with closing(sqlite3.connect(source, isolation_level=None)) as damaged:
+            damaged.text_factory = connection.text_factory
+            damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
+            there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
+            wanted = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+            columns = [name for name in wanted if name in there]
+            # A message that was written again has other parts in an older copy: those of one are enough.
+            known = (
+                {row[0] for row in connection.execute("select number from parts")}
+                if table == "parts"
+                else set()
+            )
+            for row in _readable_rows(damaged, table, columns, troubles):
+                values = dict(zip(columns, row, strict=True))
+                if table != "parts" or values["number"] not in known:
+                    _insert(connection, table, values)
+    except BROKEN as error:
+        log.warning("the table %s of %s cannot be read: %s", table, source.name, error)
+        return False
+    return not troubles and columns == wanted
+
+
+def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+    with suppress(sqlite3.IntegrityError):  # what it belongs to is lost
+        if table == "messages":  # the row of its session may be
+            connection.execute(
+                """insert or ignore into sessions (session_id, title, created_at, updated_at)
+                    values (?, ?, ?, ?)""",
+                (values["session_id"], "Rescued chat", values["created_at"], values["created_at"]),
+            )
+        connection.execute(
+            f"insert or ignore into {table} ({', '.join(values)}) values ({', '.join('?' * len(values))})",
+            tuple(values.values()),
+        )
+
+
+def _readable_rows(
+    damaged: sqlite3.Connection, table: str, columns: Sequence[str], troubles: list[Exception]
+) -> Iterator[tuple[object, ...]]:
+    """Yield rows, some of them twice: a stretch that cannot be read whole is halved until it can."""
+    try:
+        highest = int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
+    except BROKEN:
+        highest = _MOST_ROWS
+    stretches = [(0, highest)]
+    for _ in range(_MOST_TRIES):
+        if not stretches:
+            return
+        low, high = stretches.pop()
+        try:
+            yield from damaged.execute(
+                f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
+            )
+        except BROKEN as error:
+            troubles.append(error)
+            middle = (low + high) // 2
+            stretches += [(middle + 1, high), (low, middle)] if low < high else []
+    log.warning("the table %s is too broken to look at every row", table)

@@ -1,0 +1,130 @@
+"""The daily check of the whole file, and the copy made after it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from lmchat.errors import StoreUnavailable
+from lmchat.storage import repair
+from lmchat.storage.store import SessionStore
+from tests.support.chats import Clock, fill, header, reply, say, store_at
+
+
+def copies(tmp_path):
+    return sorted(path.name for path in (tmp_path / "lmchat").glob("sessions.db.backup-*"))
+
+
+def spoil(path, table):
+    """Overwrite what lies below the root of a table, on the disk only."""
+    with closing(sqlite3.connect(path)) as raw:
+        (root,) = raw.execute("select rootpage from sqlite_master where name = ?", (table,)).fetchone()
+        (size,) = raw.execute("pragma page_size").fetchone()
+    data = bytearray(path.read_bytes())
+    first = (root - 1) * size
+    child = int.from_bytes(data[first + 8 : first + 12], "big")  # the last page below it
+    assert data[first] == 5
+    assert 0 < child < len(data) // size
+    data[(child - 1) * size : child * size] = b"\xa5" * size
+    path.write_bytes(data)
+
+
+async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_path, store, clock):
+    await say(store, header(), "hello")
+    for day in range(20, 25):
+        assert await store.look_over() == ""
+        assert copies(tmp_path)[-1] == f"sessions.db.backup-2026-11-{day}"
+        clock.moment += timedelta(days=1)
+    assert copies(tmp_path) == [f"sessions.db.backup-2026-11-{day}" for day in (22, 23, 24)]
+    copy = tmp_path / "lmchat" / copies(tmp_path)[-1]
+    before = copy.stat().st_mtime_ns
+    clock.moment -= timedelta(days=1)
+    await store.look_over()
+    assert (copy.stat().st_mtime_ns, copy.stat().st_mode & 0o777) == (before, 0o600)
+    with closing(sqlite3.connect(copy)) as raw:
+        assert raw.execute("select text from parts").fetchall() == [("hello",)]
+
+
+@pytest.mark.parametrize("has_copy", [True, False])
+async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, clock, has_copy):
+    store = store_at(tmp_path, clock)
+    await fill(store, 200)
+    if has_copy:
+        await store.look_over()
+    session = header("newest")
+    asked = await say(store, session, "still here")
+    await reply(store, session, "yes", asked)
+    await store.aclose()
+    path = tmp_path / "lmchat" / "sessions.db"
+    spoil(path, "parts")
+    clock.moment += timedelta(days=1)
+    store = SessionStore(path, clock=clock)
+    assert await store.open() == ""
+    notice = await store.look_over()
+    assert "sessions.db was damaged: it is kept as sessions.db.damaged-" in notice
+    assert await store.check() == ""
+    assert len(await store.list_sessions()) == 201
+    assert (await store.open_session(session.session_id)).messages[0].message_id == asked.message_id
+    assert len(await store.search("answer", limit=1000)) >= (200 if has_copy else 50)
+    assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
+    assert await store.look_over() == ""  # one file was set aside, not two
+    assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
+    await store.aclose()
+
+
+async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_once(tmp_path, clock):
+    store = store_at(tmp_path, clock)
+    session = header()
+    asked = await say(store, session, "hello")
+    said = await reply(store, session, "old text", asked)
+    await fill(store, 200)
+    await store.look_over()
+    await store.finish(session.session_id, said)
+    path = tmp_path / "lmchat" / "sessions.db"
+    await store.aclose()
+    spoil(path, "messages")
+    clock.moment += timedelta(days=1)
+    store = SessionStore(path, clock=clock)
+    await store.look_over()
+    assert [one.text for one in (await store.open_session(session.session_id)).messages] == [
+        "hello",
+        "old text",
+    ]
+    await store.aclose()
+
+
+async def test_what_is_purged_is_in_no_copy(tmp_path, store):
+    session = header()
+    await say(store, session, "secret")
+    await store.look_over()
+    assert len(copies(tmp_path)) == 1
+    await store.purge(session.session_id)
+    assert copies(tmp_path) == []
+
+
+async def test_a_disk_without_room_for_the_copy_is_no_error(tmp_path, store, monkeypatch):
+    def full(_path, _copy):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(repair, "copy_database", full)
+    await say(store, header(), "hello")
+    assert await store.look_over() == ""
+    assert copies(tmp_path) == []
+
+
+async def test_a_file_too_large_to_read_beside_is_left_to_the_doctor(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(repair, "_LARGEST_BYTES", 100)
+    await say(store, header(), "hello")
+    assert await store.look_over() == ""
+    assert copies(tmp_path) == []
+
+
+async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_path):
+    (tmp_path / "lmchat").write_text("in the way")
+    store = store_at(tmp_path, Clock())
+    with pytest.raises(StoreUnavailable):
+        await store.look_over()
+    await store.aclose()
