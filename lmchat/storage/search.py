@@ -39,7 +39,7 @@ _MOST_BEGINNINGS = 1000
 _MOST_TERMS = 50
 _LONGEST_TERM = 1000
 """Characters; SQLite refuses patterns of 50 000 bytes, and what is folded may be many times as long."""
-_SORTED = 400
+_SORTED = 50
 """Hits, the newest, of which those that begin a word come first; all others follow by time."""
 _WINDOW = 5000
 """Messages, the newest that pass the filters, that are searched before all others."""
