@@ -38,8 +38,8 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.structured.fences import code_blocks
-from lmchat.structured.wanted import second
+from lmchat.structured.json_text import code_blocks
+from lmchat.structured.schema import second
 from lmchat.text import safe_line
 
 MAX_FILE_BYTES = 1 << 20
@@ -92,7 +92,7 @@ class ValueForm:
     name = "value"
 
     def __init__(self, schema: object, name: str) -> None:
-        from lmchat.structured.wanted import WantedValue
+        from lmchat.structured.schema import WantedValue
 
         self._wanted = WantedValue(schema, name=name)
         self.output = self._wanted.output

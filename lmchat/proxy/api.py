@@ -32,7 +32,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
-from lmchat.structured.wanted import WantedValue, second
+from lmchat.structured.schema import WantedValue, second
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 """A prompt alone, or messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`

@@ -1,4 +1,4 @@
-"""JSON in the words of a model: found, and read more strictly than Python does."""
+"""JSON and code in the words of a model: found, and JSON read more strictly than Python does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from lmchat.structured.fences import code_blocks
-from lmchat.text import safe_line
+from lmchat.text import fence_of, safe_line
 
 MAX_CHARS = 1_000_000
 """More than any model writes in one answer; the time to read and to check it grows with it."""
@@ -30,6 +29,8 @@ _BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u
 _SIGN = re.compile(r'\n|"|</think>|\Z|\\[^\n]')
 _FIGURE = re.compile(r"\d{310,}")
 """Larger than any number that a computer calculates with."""
+_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+"""Indentation and list marker before a fence."""
 
 
 class UnfitError(ValueError):
@@ -159,6 +160,36 @@ def _whole(read: Callable[[str], Any], text: str) -> Any:
 
 _NONE = "it holds no JSON value"
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return what stands in each fenced block that is not empty, without its indentation.
+
+    A block whose fence is not closed goes to the end of the text, as where an answer was cut; what can only
+    be the beginning of that fence is no code.
+    """
+    blocks: list[str] = []
+    lines = iter(text.replace("\r\n", "\n").split("\n"))
+    for line in lines:
+        lead = _LEAD.match(line)
+        width = lead.end() if lead else 0
+        if fence := fence_of(line[width:]):
+            code: list[str] = []
+            is_closed = False
+            for inner in lines:
+                if is_closed := fence.is_closed_by(inner.strip(" \t")):
+                    break
+                code.append(_outdented(inner, width))
+            if not is_closed and code and code[-1] and not code[-1].strip().strip(fence.marks[0]):
+                code.pop()
+            blocks.append("\n".join(code))
+    return [block for block in blocks if block.strip()]
+
+
+def _outdented(line: str, width: int) -> str:
+    """Take away as much white space as stands before the fence."""
+    indent = len(line) - len(line.lstrip(" \t"))
+    return line[min(indent, width) :]
 
 
 def depth_exceeds(value: object, limit: int) -> bool:

@@ -1,33 +1,139 @@
-"""A JSON schema: checked before anything is sent, and held against a value within limits of time and size.
+"""JSON that is wanted of a model: the schema, whether an answer fits it, and how to ask again.
 
-The library for it is imported with the first schema: 0.1 s that nothing else needs.
+The library for schemas is imported with the first one: 0.1 s that nothing else needs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from lmchat.errors import RequestInvalid
-from lmchat.structured.json_text import UnfitError, strict_json
-from lmchat.structured.patterns import Patterns, UntriedPatternError
-from lmchat.structured.schema_rules import rules_of_ours
+from lmchat.domain.request import AnyObject, FittingValue, Output
+from lmchat.errors import AnswerUnfit, RequestInvalid
+from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
 
 MAX_SCHEMA_CHARS = 256_000
 """More than the window of most models; a second or more to check."""
 CHECK_S = 5.0
 """How long a value may be checked: a schema that refers to itself in several ways can take for ever."""
+CUT = "length"
+"""The server's word for an answer that was cut at its limit."""
 _MAX_ERRORS = 50
 """Misfits that are looked at for the one that says most."""
 _SAID_CHARS = 200
+_CHILD = """
+import json, re, resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (%d, %d))
+for line in sys.stdin:
+    pattern, text = json.loads(line)
+    sys.stdout.write("1" if re.search(pattern, text) else "0")
+    sys.stdout.flush()
+"""
+
+
+class MisfitError(AnswerUnfit):
+    """An answer holds no value that fits; asked again, the model may give one."""
+
+    def __init__(self, why: str, *, is_second: bool = False) -> None:
+        tries = ", also at the second try" if is_second else ""
+        super().__init__(
+            f"The answer does not fit{tries}: {why}.",
+            hint="Ask more plainly, or another model; small ones often cannot.",
+        )
+        self.why = why
+
+
+class WantedValue:
+    """A value that fits a schema, or any JSON object where there is none.
+
+    Raises:
+        RequestInvalid: the schema is none.
+    """
+
+    def __init__(self, schema: object = None, *, name: str = "answer") -> None:
+        self._schema = None if schema is None else Schema(schema)
+        self._name = name
+
+    @property
+    def output(self) -> Output:
+        """What a request asks for."""
+        if self._schema is None:
+            return AnyObject()
+        return FittingValue(schema=self._schema.value, name=self._name)
+
+    async def value_in(
+        self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
+    ) -> Any:
+        """Return the value that an answer holds.
+
+        Raises:
+            MisfitError: it holds none that fits.
+            AnswerUnfit: neither would a second answer: the model refused, or the answer was cut short.
+        """
+        try:
+            # in a thread: it takes time, and may wait for another process
+            return await asyncio.to_thread(self._value, text, thought)
+        except asyncio.CancelledError:
+            if self._schema is not None:
+                self._schema.stop()
+            raise
+        except UnfitError as error:
+            if is_refusal:
+                raise AnswerUnfit("The model refused, so there is no JSON value.") from error
+            if finish_reason == CUT:
+                raise AnswerUnfit(
+                    f"The answer is cut short, so it does not fit: {error}.",
+                    hint="Raise max_tokens, or ask a model with a larger context.",
+                ) from error
+            raise MisfitError(str(error)) from error
+
+    def repair(self, error: AnswerUnfit) -> str:
+        """Return the prompt for a second answer; empty where that would end in the same way."""
+        if not isinstance(error, MisfitError):
+            return ""
+        form = "one JSON object" if self._schema is None else "one JSON value that fits the schema below"
+        schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
+        return (
+            f"Your answer does not fit: {error.why}. Answer again with {form}, and with nothing else: "
+            f"no explanation, no code fence.{schema}"
+        )
+
+    def _value(self, text: str, thought: str) -> Any:
+        if thought and not text.strip():
+            # a model that is held to a schema cannot think: LM Studio and vLLM take its answer for thought
+            with suppress(UnfitError):
+                return self._fitting(thought)
+        return self._fitting(text)
+
+    def _fitting(self, text: str) -> Any:
+        until_s = time.monotonic() + CHECK_S  # for all of them: an answer may hold several that take long
+        value = find_value(text, lambda one: time.monotonic() < until_s and not self._misfit(one))
+        if why := self._misfit(value):
+            raise UnfitError(why)
+        return value
+
+    def _misfit(self, value: object) -> str:
+        if self._schema is not None:
+            return self._schema.misfit(value)
+        return "" if isinstance(value, dict) else "it is no JSON object"
+
+
+def second(error: AnswerUnfit) -> AnswerUnfit:
+    """Return the error of an answer that was asked for twice."""
+    return MisfitError(error.why, is_second=True) if isinstance(error, MisfitError) else error
 
 
 class Schema:
-    """A schema that is one; nothing that it refers to is ever fetched.
+    """A valid JSON schema; nothing that it refers to is ever fetched.
 
     Raises:
         RequestInvalid: it is none; the message has the path to what is wrong.
@@ -36,27 +142,33 @@ class Schema:
     def __init__(self, value: object, *, limit_s: float = CHECK_S) -> None:
         self.value = _plain(value)
         self._limit_s = limit_s
-        self._clock = _Clock()
-        self._patterns = Patterns(limit_s)
+        self._until_s = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
         self._validator = self._made()
 
     def misfit(self, value: object) -> str:
         """Return what is wrong with a value, with the path to it; empty where it fits. May take seconds."""
-        self._clock.until_s = time.monotonic() + self._limit_s
+        self._until_s = time.monotonic() + self._limit_s
         try:
-            with self._patterns:
-                return _first(self._validator.iter_errors(value))
-        except (UntriedPatternError, _TooSlowError) as error:
+            return _first(self._validator.iter_errors(value))
+        except _NotCheckedError as error:
             return f"it could not be checked{f', {error}' if str(error) else f' within {self._limit_s:g} s'}"
         except RecursionError:
             return "the schema refers to itself without end"
         except Exception as error:  # noqa: BLE001 - of the library, on a value that nobody foresaw
             return f"it cannot be checked: {_said(error)}"
+        finally:
+            child, self._child = self._child, None
+            if child is not None:
+                child.kill()
+                child.communicate()
 
     def stop(self) -> None:
-        """End a check that runs in another thread: nobody waits for it any more."""
-        self._clock.until_s = 0.0
-        self._patterns.stop()
+        """End a check that runs in another thread: its result is not wanted any more."""
+        self._until_s = 0.0
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def _made(self) -> Any:
         from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - see above
@@ -70,31 +182,96 @@ class Schema:
             raise _no_schema(_said(failure)) from failure
         if error:
             raise _no_schema(error)
-        rules = dict(draft.VALIDATORS) | rules_of_ours(self._patterns.finds)
-        watched = {name: self._clock.watched(rule) for name, rule in rules.items()}
+        rules = dict(draft.VALIDATORS) | {
+            "pattern": self._pattern,
+            "patternProperties": self._pattern_properties,
+            "uniqueItems": _unique_items,
+        }
         extend: Any = validators.extend
+        watched = {name: self._watched(rule) for name, rule in rules.items()}
         return extend(draft, watched)(self.value, registry=Registry())
 
-
-class _TooSlowError(Exception):
-    """The time is over."""
-
-
-class _Clock:
-    """Ends a check that takes too long."""
-
-    def __init__(self) -> None:
-        self.until_s = 0.0
-
-    def watched(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a rule of the library that looks at the clock before it is followed."""
-
+    def _watched(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         def check(*given: Any) -> Iterator[Any]:
-            if time.monotonic() > self.until_s:
-                raise _TooSlowError
+            if time.monotonic() > self._until_s:
+                raise _NotCheckedError
             yield from rule(*given) or ()
 
         return check
+
+    def _pattern(self, validator: Any, wanted: str, value: Any, _: Any) -> Iterator[Any]:
+        from jsonschema import ValidationError  # noqa: PLC0415 - see above
+
+        if validator.is_type(value, "string") and not self._finds(wanted, value):
+            short, pattern = (safe_line(repr(text), limit=80) for text in (value, wanted))
+            yield ValidationError(f"{short} does not match {pattern}")
+
+    def _pattern_properties(self, validator: Any, rules: dict[str, Any], value: Any, _: Any) -> Iterator[Any]:
+        for wanted, inner in rules.items():
+            for name in value if validator.is_type(value, "object") else ():
+                if self._finds(wanted, name):
+                    yield from validator.descend(value[name], inner, path=name, schema_path=wanted)
+
+    def _finds(self, pattern: str, text: str) -> bool:
+        """Try a pattern in a process of its own: Python cannot stop a search, nor do anything else meanwhile.
+
+        Raises:
+            _NotCheckedError: it takes too long.
+        """
+        try:
+            child: Any = self._child or self._started()
+            self._child = child
+            child.stdin.write(json.dumps([pattern, text]).encode() + b"\n")
+            child.stdin.flush()
+            left_s = max(0.0, self._until_s - time.monotonic())
+            found = child.stdout.read(1) if select.select([child.stdout], [], [], left_s)[0] else b""
+        except (OSError, ValueError) as error:
+            raise _NotCheckedError from error
+        if not found:
+            raise _NotCheckedError
+        return found == b"1"
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        limit_s = int(self._limit_s) + 1
+        try:
+            return subprocess.Popen(  # noqa: S603 - the interpreter that runs us, and words of ours
+                (sys.executable, "-I", "-S", "-c", _CHILD % (limit_s, limit_s)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _NotCheckedError(f"no process for its patterns: {error.strerror or error}") from error
+
+
+class _NotCheckedError(Exception):
+    """A value was not checked; the message, where there is one, says why that is no matter of time."""
+
+
+def _unique_items(validator: Any, is_wanted: Any, value: Any, _: Any) -> Iterator[Any]:
+    """Compare by hash: the library compares each item with each other one."""
+    from jsonschema import ValidationError  # noqa: PLC0415 - see above
+
+    if (
+        is_wanted
+        and validator.is_type(value, "array")
+        and len({_hashable(one) for one in value}) < len(value)
+    ):
+        yield ValidationError("two of its items are the same")
+
+
+def _hashable(value: object) -> object:
+    """Return a value that equals another one where JSON schema says so: 1 and 1.0 do, 1 and true do not."""
+    match value:
+        case bool():
+            return ("bool", value)
+        case dict():
+            return frozenset((name, _hashable(inner)) for name, inner in value.items())
+        case list():
+            return tuple(_hashable(inner) for inner in value)
+        case _:
+            return value
 
 
 def _plain(value: object) -> dict[str, Any]:
@@ -128,21 +305,17 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
     while waiting:
         resource, resolver = waiting.pop()
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
-        for keyword, reference in _references(resource.contents):
+        if not isinstance(resource.contents, dict):
+            continue
+        for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
+            reference = resource.contents.get(keyword)
             try:
-                resolver.lookup(reference)
+                if isinstance(reference, str):
+                    resolver.lookup(reference)
             except Unresolvable:
                 return f"{keyword} {safe_line(repr(reference), limit=80)} leads to nothing in it"
-        if isinstance(resource.contents, dict):
-            resource.contents.pop("$schema", None)
+        resource.contents.pop("$schema", None)
     return ""
-
-
-def _references(rule: object) -> list[tuple[str, str]]:
-    if not isinstance(rule, dict):
-        return []
-    named = ((keyword, rule.get(keyword)) for keyword in ("$ref", "$dynamicRef", "$recursiveRef"))
-    return [(keyword, reference) for keyword, reference in named if isinstance(reference, str)]
 
 
 def _first(errors: Iterator[Any]) -> str:

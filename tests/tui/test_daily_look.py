@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.tui.screens import chat_screen
-from tests.storage.test_looking import spoil
+from tests.storage.test_repair import spoil
 from tests.support.chats import fill
 from tests.support.desktop import desktop
 from tests.support.scripted_backend import ScriptedBackend, answer

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.structured.fences import code_blocks
+from lmchat.structured.json_text import code_blocks
 
 
 @pytest.mark.parametrize(
