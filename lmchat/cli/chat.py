@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.cli.context import Context, keymap_problems
+from lmchat.cli.context import Context
 from lmchat.cli.counters import metrics_kept
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
@@ -139,7 +139,7 @@ async def _run(settings: Settings, context: Context) -> int:
     workspace.make_launcher = partial(_launcher_of, context, launchers)
     workspace.is_local, workspace.local_model = context.is_local, context.local_model
     workspace.warning = warning
-    workspace.notices += [one.sentence for one in keymap_problems(settings.keys, context.config_file)]
+    workspace.notices += [one.sentence for one in context.problems]
     app = LMChatApp(workspace)
     apps.append(app)
     guard_terminal(app, app.stop_and_save)

@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
-from lmchat.cli.context import Context, keymap_problems
+from lmchat.cli.context import Context
 from lmchat.config.example import example_text, toml_value
 from lmchat.config.rows import SECTIONS
 from lmchat.config.settings import EndpointSettings
@@ -65,8 +65,7 @@ def init(context: Context) -> int:
 
 def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
-    loaded = context.loaded
-    problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, loaded.file))
+    loaded, problems = context.loaded, context.problems
     if context.output.is_json:
         context.output.document(
             {
@@ -95,7 +94,7 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
     for section in SECTIONS:
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows:
-            key, value = section.key(row), getattr(values, row.name)
+            key, value = section.key(row.name), getattr(values, row.name)
             shown = _MASK if row.is_secret and value else _without_password(key, value)
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({context.config_file.name})"

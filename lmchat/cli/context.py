@@ -41,6 +41,11 @@ class Context:
         return load(self.config_file, self.environ, self._flags, is_required=is_required)
 
     @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the configuration, the keys of commands included."""
+        return (*self.loaded.problems, *keymap_problems(self.loaded))
+
+    @property
     def _flags(self) -> Flags:
         options = self.options
         return Flags(
@@ -111,8 +116,9 @@ class Context:
         )
 
 
-def keymap_problems(keys: Mapping[str, str], file: Path) -> tuple[Problem, ...]:
+def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """Return unknown commands, unknown keys, and keys that two commands of one place would share."""
+    keys = loaded.settings.keys
     if not keys:
         return ()
     from lmchat.tui.commands import BY_ID
@@ -126,14 +132,13 @@ def keymap_problems(keys: Mapping[str, str], file: Path) -> tuple[Problem, ...]:
         if not _is_key(word)
     ]
     faults += [(name, reason, "") for name, reason in _clashes(known)]
-    text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
     return tuple(
         Problem(
-            source=str(file),
+            source=str(loaded.file),
             key=f"keys.{name}",
             reason=reason,
             suggestion=suggestion,
-            line=line_of(text, ("keys", name)),
+            line=line_of(loaded.text, ("keys", name)),
         )
         for name, reason, suggestion in faults
     )

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from msgspec import Struct
 
 from lmchat import __version__
-from lmchat.cli.context import Context, keymap_problems
+from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.config.load import Problem
@@ -63,11 +63,7 @@ _NAME = "Configuration"
 
 def config_findings(context: Context) -> list[Finding]:
     """Return a row a problem, else one that says that there is none; blocks on the disk."""
-    loaded = context.loaded
-    try:
-        problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, loaded.file))
-    except (OSError, ValueError):  # the file changed since it was read
-        problems = loaded.problems
+    loaded, problems = context.loaded, context.problems
     if problems:
         return [_problem(one) for one in problems]
     if not loaded.has_file:

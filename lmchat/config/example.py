@@ -1,4 +1,4 @@
-"""Write the commented configuration file out of the rows."""
+"""The commented configuration file, written out of the rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ _HEAD = """\
 # `lmchat config path` tells where this file belongs, `lmchat config check` finds mistakes in it,
 # `lmchat config show` prints what holds and where it comes from: flag, else environment, else this file.
 """
-
 _COLUMN = 44
 """Where help begins."""
 
@@ -20,12 +19,11 @@ def example_text() -> str:
     """Return the text of the example file."""
     blocks = [_HEAD]
     for section in SECTIONS:
-        defaults = section.settings()
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
-        blocks.append(_block(head, [_line(row, getattr(defaults, row.name)) for row in section.rows]))
-    blocks.append(_block([f"# {KEYS_HELP}", "[keys]"], ['# search = "ctrl+k"']))
-    blocks.append(_commented(ENDPOINT, "[[endpoints]]"))
-    blocks.append(_commented(PROFILE, "[profiles.short]"))
+        blocks.append(_block(head, section, section.settings()))
+    blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
+    for section, name in ((ENDPOINT, "[[endpoints]]"), (PROFILE, "[profiles.short]")):
+        blocks.append(_block([f"# {section.help}", f"# {name}"], section, None))
     return "\n".join(blocks)
 
 
@@ -38,23 +36,13 @@ def toml_value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _block(head: list[str], lines: list[str]) -> str:
+def _block(head: list[str], section: Section, defaults: object) -> str:
+    lines = [_line(row, getattr(defaults, row.name, "")) for row in section.rows]
     return "\n".join([*head, *lines]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:
+    """Write a setting with its help beside it, or above it where the two are too long for a line."""
     value = row.example if default in (None, "", ()) and row.example is not None else default
-    return _told(f"# {row.name} = {toml_value(value)}", row)
-
-
-def _commented(section: Section, head: str) -> str:
-    values = ((row, "" if row.example is None else row.example) for row in section.rows)
-    lines = [_told(f"# {row.name} = {toml_value(value)}", row) for row, value in values]
-    return _block([f"# {section.help}", f"# {head}"], lines)
-
-
-def _told(setting: str, row: Row) -> str:
-    """Put the help beside a setting, or above it where the two are too long for a line."""
-    if len(setting) > _COLUMN:
-        return f"# {row.help}:\n{setting}"
-    return f"{setting:<{_COLUMN}}  # {row.help}"
+    setting = f"# {row.name} = {toml_value(value)}"
+    return f"# {row.help}:\n{setting}" if len(setting) > _COLUMN else f"{setting:<{_COLUMN}}  # {row.help}"

@@ -9,7 +9,6 @@ from itertools import islice, takewhile
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.load import with_profile
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
@@ -229,7 +228,7 @@ class OpenSessions:
 
         What it leaves unset is as it was at the start, whichever profile was used in between.
         """
-        self.chat = with_profile(self._first_chat, profile)
+        self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:
         """Have models think so much from the next turn on, unless a profile says otherwise."""

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 
 from lmchat.cli.context import keymap_problems
+from lmchat.config.load import load
 
 
 def _told(tmp_path, text):
     file = tmp_path / "config.toml"
     file.write_text(text)
-    problems = keymap_problems(tomllib.loads(text)["keys"], file)
+    problems = keymap_problems(load(file, {}))
     return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in problems]
 
 

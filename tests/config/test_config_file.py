@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.config.load import read_file
+from lmchat.config.load import load
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def read(tmp_path):
     def write_and_read(text):
         file = tmp_path / "config.toml"
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_file(file)
+        return load(file, {})
 
     return write_and_read
 
@@ -87,23 +87,24 @@ def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):
 def test_all_mistakes_are_told_at_once_and_the_rest_holds(read):
     content = read('model = "m"\nfoo = 1\n[chat]\ntemperature = 9\ntop_p = 0.5\n')
     assert [problem.key for problem in content.problems] == ["foo", "chat.temperature"]
-    assert content.sections == {"": {"model": "m"}, "chat": {"top_p": 0.5}}
+    assert content.origins.keys() == {"model", "chat.top_p"}
+    assert (content.settings.model, content.settings.chat.top_p) == ("m", 0.5)
 
 
 def test_a_file_that_is_not_there_is_empty(tmp_path):
     (tmp_path / "file").write_text("")
     for missing in (tmp_path / "none.toml", tmp_path / "none" / "a.toml", tmp_path / "file" / "a.toml"):
-        content = read_file(missing)
-        assert (content.problems, content.is_there) == ((), False)
+        content = load(missing, {})
+        assert (content.problems, content.has_file) == ((), False)
 
 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path):
-    (problem,) = read_file(tmp_path / "none.toml", is_required=True).problems
+    (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
     assert problem.sentence.endswith("none.toml: there is no such file")
 
 
 def test_a_file_that_the_system_refuses_is_told(tmp_path):
-    (problem,) = read_file(tmp_path).problems
+    (problem,) = load(tmp_path, {}).problems
     assert problem.sentence.endswith(": cannot be read: Is a directory")
 
 
@@ -114,10 +115,10 @@ def test_bytes_that_are_no_text_are_told_with_their_line(read):
 
 def test_a_byte_order_mark_does_no_harm(read):
     content = read("\ufeffmodel = 'a'\n")
-    assert content.sections[""] == {"model": "a"}
+    assert content.settings.model == "a"
 
 
 def test_windows_line_ends_do_no_harm(read):
     content = read("model = 'a'\r\n[chat]\r\nseed = 'x'\r\n")
-    assert content.sections[""] == {"model": "a"}
+    assert content.settings.model == "a"
     assert content.problems[0].line == 3

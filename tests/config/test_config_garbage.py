@@ -38,7 +38,7 @@ def read(data: bytes) -> None:
         file = Path(folder) / "config.toml"
         file.write_bytes(data)
         loaded = load(file, {}, Flags())
-        problems = (*loaded.problems, *keymap_problems(loaded.settings.keys, file))
+        problems = (*loaded.problems, *keymap_problems(loaded))
         assert all(problem.sentence for problem in problems)
         try:
             loaded.sound()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from lmchat.config.load import read_file
+from lmchat.config.load import load
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
 from lmchat.proxy.catalogue import ModelCache
@@ -38,7 +38,7 @@ def odd(request, tmp_path):
 
 
 def test_a_configuration_that_is_no_file_is_a_problem_with_a_reason(odd):
-    content = read_file(odd)
+    content = load(odd, {})
     assert len(content.problems) == 1
     assert content.problems[0].reason
 
@@ -73,10 +73,10 @@ def test_a_pipe_that_a_person_named_is_read(tmp_path):
     with os.fdopen(writer, "w") as file:
         file.write('model = "tiny"\n')
     try:
-        content = read_file(tmp_path / f"/dev/fd/{reader}", is_required=True)
+        content = load(tmp_path / f"/dev/fd/{reader}", {}, is_required=True)
     finally:
         os.close(reader)
-    assert content.sections[""]["model"] == "tiny"
+    assert content.settings.model == "tiny"
 
 
 def test_a_file_of_just_the_limit_is_read(tmp_path):

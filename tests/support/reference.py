@@ -14,7 +14,7 @@ import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Command
 from lmchat.config.example import toml_value
 from lmchat.config.load import VARIABLES
-from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, Kind, Row, Section, wrong
+from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section
 from lmchat.domain import error_kinds
 from lmchat.proxy.refusals import RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
@@ -318,7 +318,9 @@ def _cell(text: str) -> str:
 
 def _settings(section: Section) -> str:
     defaults = section.settings() if section in SECTIONS else None
-    rows = ((f"`{row.name}`", _default(row, defaults), row.help, _limits(row)) for row in section.rows)
+    rows = (
+        (f"`{row.name}`", _default(row, defaults), row.help, _limits(section, row)) for row in section.rows
+    )
     return _table(("key", "default", "meaning", "must be"), rows)
 
 
@@ -329,14 +331,13 @@ def _default(row: Row, defaults: object) -> str:
     return "" if row.example is None else f"unset; as in `{toml_value(row.example)}`"
 
 
-def _limits(row: Row) -> str:
+def _limits(section: Section, row: Row) -> str:
     """Return what the check itself says of a value that cannot be right."""
-    worst: object = {Kind.TEXT: "\0", Kind.INTEGER: -(2**80), Kind.NUMBER: -1e300, Kind.TEXTS: ["\0"]}.get(
-        row.kind
-    )
-    said = wrong(row, worst) if row.check is not None else ""
+    type_ = section.type_of(row.name)
+    worst: dict[object, object] = {str: "\0", int: -(2**60), float: -1e300, tuple[str, ...]: ["\0"]}
+    said = section.wrong(row.name, worst[type_]) if row.check is not None else ""
     told = said.removeprefix("must be ").replace('"\0" is none of', "of")
-    return told if told and "\0" not in told and "empty" not in told else row.kind.value
+    return told if told and "\0" not in told and "empty" not in told else WORDS[type_]
 
 
 def _keys() -> str:
