@@ -1,4 +1,4 @@
-"""Whether the certificates that are named can be used, for the doctor."""
+"""The doctor's checks of the network: proxies, certificates, and the addresses of this machine for itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.errors import VARIABLES, host_and_port, proxies_of, trusted
 
+LITERALS = ("127.0.0.1", "::1")
+"""In the order in which lmchat asks them (R-6)."""
+CONNECT_S = 1.5
+"""A connection to this machine is made or refused at once, unless a firewall drops packets."""
 _row = Rows(Group.NETWORK, "network.")
-_NAME = "Certificates"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_KNOWN = ("http", "https", "socks5", "socks5h")
 
 
 def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed: bool) -> list[Finding]:
@@ -26,72 +31,60 @@ def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed
     `is_needed` tells whether one of the user's own servers is asked over https. Reads files.
     """
     named = {name: value for name in VARIABLES if (value := environ.get(name, ""))}
+    usual = " and ".join(f"{name}={value}" for name, value in named.items())
     named |= {"ca_file": ca_file} if ca_file else {}
     if not named and not is_needed:
         return []
+    grade, step = Grade.OK, ""
+    cause = f"Servers are judged by {usual or 'the certificates of Mozilla and of this system'}"
+    cause += f", and by ca_file {ca_file}." if ca_file else "."
     try:
         trusted(ca_file)
     except ServerUnavailable as error:
-        grade = Grade.FAULT if is_needed else Grade.WARNING
-        return [_row("certificates", _NAME, grade, error.message, error.hint, **named)]
-    usual = " and ".join(f"{name}={value}" for name, value in named.items() if name != "ca_file")
-    cause = f"Servers are judged by {usual or 'the certificates of Mozilla and of this system'}"
-    cause += f", and by ca_file {ca_file}." if ca_file else "."
-    return [_row("certificates", _NAME, Grade.OK, cause, **named)]
-
-
-_proxy_row = Rows(Group.NETWORK, "network.")
-_PROXY_NAME = "Proxy variables"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_KNOWN = ("http", "https", "socks5", "socks5h")
+        grade, cause, step = Grade.FAULT if is_needed else Grade.WARNING, error.message, error.hint
+    return [_row("certificates", "Certificates", grade, cause, step, **named)]
 
 
 def proxy_finding(environ: Mapping[str, str], remote: Sequence[Endpoint]) -> Finding:
-    """Say what the variables do; `remote` are the user's own servers on other machines."""
-    proxies = proxies_of(environ)
-    if not proxies:
-        return _proxy_row("proxy", _PROXY_NAME, Grade.OK, "No proxy is set in the environment.")
-    shown = ", ".join(f"{name}={_without_password(value)}" for name, value in proxies.items())
-    facts = {"variables": {name: _without_password(value) for name, value in proxies.items()}}
-    bad = [name for name, value in proxies.items() if _fault(value)]
-    if bad:
-        reason = _fault(proxies[bad[0]])
-        used_for = f" It is needed for {remote[0].host}." if remote else ""
-        return _proxy_row(
-            "proxy",
-            _PROXY_NAME,
-            Grade.FAULT if remote else Grade.WARNING,
-            f"{bad[0]} names a proxy that lmchat cannot use: {reason}.{used_for} Servers of this machine are "
-            "reached without it.",
-            f"unset {bad[0]}, or name an http:// proxy in it",
-            **facts,
-        )
+    """Say what the proxy variables do; `remote` are the user's own servers on other machines."""
+    proxies = {name: (value, _without_password(value)) for name, value in proxies_of(environ).items()}
+    shown = ", ".join(f"{name}={told}" for name, (_, told) in proxies.items())
+    bad = next((name for name, (value, _) in proxies.items() if _fault(value)), "")
     bypassed = _bypassed(environ)
     missed = [host for host in _LOOPBACK if host not in bypassed]
     through = f" Requests to {', '.join(one.host for one in remote)} go through it." if remote else ""
-    if missed:
-        return _proxy_row(
-            "proxy",
-            _PROXY_NAME,
-            Grade.WARNING,
-            f"{shown}: lmchat asks servers of this machine directly all the same; other programs would ask "
-            f"the proxy for {' and '.join(missed)}, and fail.{through}",
-            "export NO_PROXY=127.0.0.1,localhost,::1 no_proxy=127.0.0.1,localhost,::1",
-            **facts,
+    grade, step = Grade.OK, ""
+    if not proxies:
+        return _row("proxy", "Proxy variables", Grade.OK, "No proxy is set in the environment.")
+    if bad:
+        grade = Grade.FAULT if remote else Grade.WARNING
+        needed = f" It is needed for {remote[0].host}." if remote else ""
+        cause = (
+            f"{bad} names a proxy that lmchat cannot use: {_fault(proxies[bad][0])}.{needed} Servers of this "
+            "machine are reached without it."
         )
-    cause = f"{shown}: not used for this machine, by lmchat or by others (NO_PROXY).{through}"
-    return _proxy_row("proxy", _PROXY_NAME, Grade.OK, cause, **facts)
+        step = f"unset {bad}, or name an http:// proxy in it"
+    elif missed:
+        grade = Grade.WARNING
+        cause = (
+            f"{shown}: lmchat asks servers of this machine directly all the same; other programs would ask "
+            f"the proxy for {' and '.join(missed)}, and fail.{through}"
+        )
+        step = "export NO_PROXY=127.0.0.1,localhost,::1 no_proxy=127.0.0.1,localhost,::1"
+    else:
+        cause = f"{shown}: not used for this machine, by lmchat or by others (NO_PROXY).{through}"
+    facts = {"variables": {name: told for name, (_, told) in proxies.items()}}
+    return _row("proxy", "Proxy variables", grade, cause, step, **facts)
 
 
 def _bypassed(environ: Mapping[str, str]) -> set[str]:
-    """Return the names of this machine that no proxy is asked for; each entry may leave out the port."""
+    """Return the names of this machine that no proxy is asked for; each entry may name a port."""
     listed = environ.get("no_proxy", "") or environ.get("NO_PROXY", "")
-    words = {word.strip().lower().strip(".") for word in listed.split(",")}
-    names = {
-        word if word.count(":") > 1 and "]" not in word else word.partition("]")[0].strip("[")
-        for word in words
-    }
-    names = {name if name.count(":") > 1 else name.partition(":")[0] for name in names}
+    names = set()
+    for word in listed.split(","):
+        name = word.strip().lower().strip(".")
+        is_bare_v6 = name.count(":") > 1 and "]" not in name
+        names.add(name if is_bare_v6 else name.removeprefix("[").partition("]" if "]" in name else ":")[0])
     return {host for host in _LOOPBACK if "*" in names or host in names}
 
 
@@ -106,9 +99,8 @@ def _fault(value: str) -> str:
         return f"{parts.scheme}:// is not known"
     if not host:
         return "it names no host"
-    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
-        return "SOCKS is not spoken here"
-    return ""
+    is_silent = parts.scheme.startswith("socks") and find_spec("socksio") is None
+    return "SOCKS is not spoken here" if is_silent else ""
 
 
 def _without_password(value: str) -> str:
@@ -118,20 +110,13 @@ def _without_password(value: str) -> str:
     return f"{scheme}://{place}" if place else "(no address)"
 
 
-_loopback_row = Rows(Group.NETWORK, "network.")
-LITERALS = ("127.0.0.1", "::1")
-"""In the order in which lmchat asks them (R-6)."""
-CONNECT_S = 1.5
-"""A connection to this machine is made or refused at once, unless a firewall drops packets."""
-
-
 class Loopback(Struct, frozen=True, kw_only=True):
-    """What was seen of this machine's address for itself."""
+    """This machine's addresses for itself, as they were seen."""
 
     has_ipv6: bool
     """Whether there is `::1`."""
     localhost: tuple[str, ...]
-    """Where the name leads, in the order in which programs try; empty where it is not known."""
+    """Addresses of the name, in the order in which programs try; empty where it is not known."""
     answering: Mapping[int, tuple[str, ...]]
     """Literals that take connections, by port; a port where none does is left out."""
 
@@ -145,11 +130,6 @@ async def see_loopback(ports: Sequence[int]) -> Loopback:
         if is_taken:
             answering[port] = (*answering.get(port, ()), literal)
     return Loopback(has_ipv6=has_ipv6(), localhost=await _localhost(), answering=answering)
-
-
-def loopback_findings(seen: Loopback, names: Mapping[int, str]) -> list[Finding]:
-    """Return the row about `localhost` and the one about both families; `names` says what a port is for."""
-    return [_name_finding(seen, names), _family_finding(seen, names)]
 
 
 def has_ipv6() -> bool:
@@ -184,36 +164,37 @@ async def _localhost() -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _name_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
-    missed = [
-        port
-        for port, literals in seen.answering.items()
-        if seen.localhost and not {*literals} & {*seen.localhost}
-    ]
-    grade, step = Grade.OK, ""
-    cause = f"localhost leads to {' and '.join(seen.localhost)}."
+def loopback_findings(seen: Loopback, names: Mapping[int, str]) -> list[Finding]:
+    """Return the row about `localhost` and the one about both families; `names` says what a port is for."""
+    named = {
+        port: f"port {port} ({names[port]})" if port in names else f"port {port}" for port in seen.answering
+    }
+    return [_name(seen, named), _families(seen, named)]
+
+
+def _name(seen: Loopback, named: Mapping[int, str]) -> Finding:
+    missed = [port for port, literals in seen.answering.items() if not {*literals} & {*seen.localhost}]
+    grade, cause, step = Grade.OK, f"localhost leads to {' and '.join(seen.localhost)}.", ""
     if not seen.localhost:
-        grade = Grade.WARNING
+        grade, step = Grade.WARNING, "Add the line `127.0.0.1 localhost` to /etc/hosts"
         cause = "The name localhost leads nowhere; lmchat asks 127.0.0.1 and ::1 by themselves."
-        step = "Add the line `127.0.0.1 localhost` to /etc/hosts"
     elif missed:
         grade = Grade.WARNING
-        listed = ", ".join(_named(port, names) for port in missed)
         cause = (
-            f"localhost leads to {' and '.join(seen.localhost)} only, where {listed} does not answer; "
-            "lmchat asks both addresses, other programs may not."
+            f"localhost leads to {' and '.join(seen.localhost)} only, where "
+            f"{', '.join(named[port] for port in missed)} does not answer; lmchat asks both addresses, "
+            "other programs may not."
         )
-        step = f"Name http://{_written(seen.answering[missed[0]][0])}:{missed[0]} in other programs"
-    facts: dict[str, object] = {"localhost": list(seen.localhost), "has_ipv6": seen.has_ipv6}
-    return _loopback_row("localhost", "localhost", grade, cause, step, **facts)
+        literal = seen.answering[missed[0]][0]
+        host = f"[{literal}]" if ":" in literal else literal
+        step = f"Name http://{host}:{missed[0]} in other programs"
+    facts = {"localhost": list(seen.localhost), "has_ipv6": seen.has_ipv6}
+    return _row("localhost", "localhost", grade, cause, step, **facts)
 
 
-def _family_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
-    told = {str(port): list(literals) for port, literals in seen.answering.items()}
+def _families(seen: Loopback, named: Mapping[int, str]) -> Finding:
     only_ipv6 = [port for port, literals in seen.answering.items() if literals == ("::1",)]
-    listed = "; ".join(
-        f"{_named(port, names)} on {' and '.join(literals)}" for port, literals in seen.answering.items()
-    )
+    listed = "; ".join(f"{named[port]} on {' and '.join(on)}" for port, on in seen.answering.items())
     grade, cause, step = Grade.OK, f"Answering: {listed}.", ""
     if not seen.answering:
         missing = "" if seen.has_ipv6 else " This machine has no ::1."
@@ -221,16 +202,9 @@ def _family_finding(seen: Loopback, names: Mapping[int, str]) -> Finding:
     elif only_ipv6:
         grade = Grade.WARNING
         cause = (
-            f"{', '.join(_named(port, names) for port in only_ipv6)} answers on ::1 only: programs that ask "
+            f"{', '.join(named[port] for port in only_ipv6)} answers on ::1 only: programs that ask "
             "127.0.0.1 do not reach it; lmchat does."
         )
         step = f"Name http://[::1]:{only_ipv6[0]} in other programs, or let the server listen on 127.0.0.1"
-    return _loopback_row("families", "IPv4 and IPv6", grade, cause, step, answering=told)
-
-
-def _named(port: int, names: Mapping[int, str]) -> str:
-    return f"port {port} ({names[port]})" if port in names else f"port {port}"
-
-
-def _written(literal: str) -> str:
-    return f"[{literal}]" if ":" in literal else literal
+    facts = {"answering": {str(port): list(on) for port, on in seen.answering.items()}}
+    return _row("families", "IPv4 and IPv6", grade, cause, step, **facts)

@@ -1,31 +1,35 @@
-"""Runs all checks at once; one that fails or hangs is a row of the report and stops none of the others."""
+"""The doctor: its checks, which run all at once, and the report of what they found."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import textwrap
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 from rich.cells import cell_len
 
-from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.errors import LMChatError
 from lmchat.text import safe_line
 
 LIMIT_S = 5.0
 """Of each check that does not limit itself: as long as looking for servers may take."""
-_WORST = (Grade.FAULT, Grade.WARNING)
+STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
+Paint = Callable[[str, Grade | None], str]
+"""Gives a word the colour of a grade; None makes a heading of it."""
+_LEAST = 24
+"""Columns below which nothing is wrapped any more."""
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """Something to look at."""
+    """One check; a check that fails or hangs is a row of the report and stops none of the others."""
 
     check: str
     """Its name for scripts."""
     group: Group
-    """Under which heading its rows stand."""
+    """The heading of its rows."""
     name: str
     """Its name for people, until and unless it tells more."""
     run: Callable[[], Awaitable[Sequence[Finding]]]
@@ -38,114 +42,59 @@ class Check(Struct, frozen=True, kw_only=True):
     """How long it may take, where that is not as for all."""
 
 
-class Examined(Struct, frozen=True, kw_only=True):
-    """One check that has ended."""
-
-    check: Check
-    """Which."""
-    findings: tuple[Finding, ...]
-    """Its rows."""
-
-
 class Examination(Struct, frozen=True, kw_only=True):
-    """All that a page needs to show the doctor at work."""
+    """All checks of a run, and what a report of them needs."""
 
     checks: tuple[Check, ...]
-    """What is looked at."""
     note_error: Callable[[BaseException], str]
     """Puts an error that nobody expected into the log; returns the id under which it stands."""
     home: str = ""
     """The user's folder, which a report does not name."""
 
-    def run(self) -> AsyncGenerator[Examined, None]:
-        """Run all checks; close it with `aclosing`."""
-        return examine(self.checks, note_error=self.note_error)
+    async def run(
+        self, *, limit_s: float = LIMIT_S
+    ) -> AsyncGenerator[tuple[Check, tuple[Finding, ...]], None]:
+        """Run all checks at once and yield each with its rows as it ends; close it with `aclosing`."""
+        tasks = [
+            asyncio.create_task(self._run(check, limit_s), name=f"check {check.check}")
+            for check in self.checks
+        ]
+        try:
+            for task in asyncio.as_completed(tasks):
+                yield await task
+        finally:
+            for started in tasks:
+                started.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _run(self, check: Check, limit_s: float) -> tuple[Check, tuple[Finding, ...]]:
+        limit_s = limit_s if check.limit_s is None else check.limit_s
+        row = Rows(check.group)
+        try:
+            async with asyncio.timeout(limit_s):
+                return check, tuple(await check.run())
+        except TimeoutError:
+            words = f"The check did not end within {limit_s:g} s."
+            found = row(check.check, check.name, check.grade_if_late, words, check.step_if_late)
+        except LMChatError as error:
+            found = row(check.check, check.name, Grade.FAULT, error.message, error.hint)
+        except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
+            words = f"The check itself failed ({type(error).__name__}, error {self.note_error(error)})."
+            step = "The log file has the details under this id"
+            found = row(check.check, check.name, Grade.FAULT, words, step)
+        return check, (found,)
 
-async def examine(
-    checks: Sequence[Check],
-    *,
-    note_error: Callable[[BaseException], str],
-    limit_s: float = LIMIT_S,
-) -> AsyncGenerator[Examined, None]:
-    """Run all checks at once and yield each as it ends; close it with `aclosing`.
-
-    Args:
-        checks: What to look at.
-        note_error: Puts an error that nobody expected into the log; returns the id under which it stands.
-        limit_s: How long one may take.
-    """
-    tasks = [
-        asyncio.create_task(_run(check, note_error, limit_s), name=f"check {check.check}") for check in checks
-    ]
-    try:
-        for task in asyncio.as_completed(tasks):
-            yield await task
-    finally:
-        for started in tasks:
-            started.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def in_order(self, found: Mapping[str, Sequence[Finding]]) -> list[Finding]:
+        """Return all rows in the order of the headings, and below a heading in that of the checks."""
+        rows = [row for check in self.checks for row in found.get(check.check, ())]
+        groups = list(Group)
+        return sorted(rows, key=lambda row: groups.index(row.group))
 
 
 def worst(findings: Sequence[Finding]) -> Grade:
     """Return how well all is together: a fault, else a warning, else ok."""
     grades = {finding.grade for finding in findings}
-    return next((grade for grade in _WORST if grade in grades), Grade.OK)
-
-
-def in_order(examined: Sequence[Examined], checks: Sequence[Check]) -> list[Finding]:
-    """Return all rows in the order of the headings, and below a heading in that of the checks."""
-    by_check = {one.check.check: one.findings for one in examined}
-    found = [finding for check in checks for finding in by_check.get(check.check, ())]
-    groups = list(Group)
-    return sorted(found, key=lambda finding: groups.index(finding.group))
-
-
-async def _run(check: Check, note_error: Callable[[BaseException], str], limit_s: float) -> Examined:
-    limit_s = limit_s if check.limit_s is None else check.limit_s
-    try:
-        async with asyncio.timeout(limit_s):
-            findings = tuple(await check.run())
-    except TimeoutError:
-        findings = (
-            _own(
-                check,
-                check.grade_if_late,
-                f"The check did not end within {limit_s:g} s.",
-                check.step_if_late,
-            ),
-        )
-    except LMChatError as error:
-        findings = (_own(check, Grade.FAULT, error.message, error.hint),)
-    except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-        error_id = note_error(error)
-        findings = (
-            _own(
-                check,
-                Grade.FAULT,
-                f"The check itself failed ({type(error).__name__}, error {error_id}).",
-                "The log file has the details under this id",
-            ),
-        )
-    return Examined(check=check, findings=findings)
-
-
-def _own(check: Check, grade: Grade, cause: str, next_step: str) -> Finding:
-    return Finding(
-        check=check.check,
-        group=check.group,
-        name=check.name,
-        grade=grade,
-        cause=cause,
-        next_step=next_step,
-    )
-
-
-Paint = Callable[[str, Grade | None], str]
-"""Gives a word the colour of a grade; None makes a heading of it."""
-STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
-_LEAST = 24
-"""Columns below which nothing is wrapped any more."""
+    return next((grade for grade in (Grade.FAULT, Grade.WARNING) if grade in grades), Grade.OK)
 
 
 def report_text(
@@ -153,7 +102,7 @@ def report_text(
     *,
     home: str = "",
     width: int | None = None,
-    paint: Paint | None = None,
+    paint: Paint = lambda text, _grade: text,
 ) -> str:
     """Return the rows below their headings and a last line that sums up.
 
@@ -163,22 +112,35 @@ def report_text(
         width: Of the terminal; None leaves each row on one line, as programs like it.
         paint: Colours words, where colours are wanted.
     """
-    paint = paint or _plain
     grades = max((len(one.grade) for one in findings), default=0)
     names = max((cell_len(safe_line(one.name)) for one in findings), default=0)
+    indent = 2 + grades + 2 + names + 2
     lines: list[str] = []
     for group in Group:
         rows = [one for one in findings if one.group is group]
         if rows:
             lines += ["", paint(group.value, None)] if lines else [paint(group.value, None)]
         for one in rows:
-            lines += _row(one, (grades, names), home, width, paint)
+            name, cause = safe_line(one.name), without_home(safe_line(one.cause), home)
+            words = _wrapped(cause, indent, width)
+            if one.next_step and one.grade in STEP_IS_TOLD:
+                words += _wrapped(f"next: {without_home(safe_line(one.next_step), home)}", indent, width)
+            grade = paint(one.grade.value, one.grade) + " " * (grades - len(one.grade))
+            lines.append(f"  {grade}  {name}{' ' * (names - cell_len(name))}  {words[0]}")
+            lines += [" " * indent + line for line in words[1:]]
     return "\n".join([*lines, "", summary(findings)])
+
+
+def _wrapped(text: str, indent: int, width: int | None) -> list[str]:
+    room = 0 if width is None else width - indent
+    if room < _LEAST:
+        return [text]
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return how many faults and warnings there are."""
-    counts = counts_of(findings)
+    counts = _counts(findings)
     told = [
         f"{counts[grade]} {word}{'' if counts[grade] == 1 else 's'}"
         for grade, word in ((Grade.FAULT, "fault"), (Grade.WARNING, "warning"))
@@ -193,7 +155,7 @@ def report_json(findings: Sequence[Finding], timestamp: str) -> dict[str, object
     return {
         "healthy": grade is not Grade.FAULT,
         "verdict": grade,
-        "counts": {one.replace(" ", "_"): count for one, count in counts_of(findings).items()},
+        "counts": {one.replace(" ", "_"): count for one, count in _counts(findings).items()},
         "checks": [
             {
                 "check": one.check,
@@ -210,8 +172,7 @@ def report_json(findings: Sequence[Finding], timestamp: str) -> dict[str, object
     }
 
 
-def counts_of(findings: Sequence[Finding]) -> dict[Grade, int]:
-    """Return how many rows have each grade."""
+def _counts(findings: Sequence[Finding]) -> dict[Grade, int]:
     return {grade: sum(one.grade is grade for one in findings) for grade in Grade}
 
 
@@ -222,28 +183,3 @@ def without_home(text: str, home: str) -> str:
         return text
     quoted = text.replace(f"'{home}/", "~/'")
     return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", quoted)
-
-
-def _row(one: Finding, columns: tuple[int, int], home: str, width: int | None, paint: Paint) -> list[str]:
-    grades, names = columns
-    name, cause = safe_line(one.name), without_home(safe_line(one.cause), home)
-    padding = " " * (names - cell_len(name))
-    indent = 2 + grades + 2 + names + 2
-    lines = _wrapped(cause, indent, width)
-    grade = paint(one.grade.value, one.grade) + " " * (grades - len(one.grade))
-    rows = [f"  {grade}  {name}{padding}  {lines[0]}", *(" " * indent + line for line in lines[1:])]
-    if one.next_step and one.grade in STEP_IS_TOLD:
-        step = without_home(safe_line(one.next_step), home)
-        rows += [" " * indent + line for line in _wrapped(f"next: {step}", indent, width)]
-    return rows
-
-
-def _wrapped(text: str, indent: int, width: int | None) -> list[str]:
-    room = 0 if width is None else width - indent
-    if room < _LEAST:
-        return [text]
-    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def _plain(text: str, _grade: Grade | None) -> str:
-    return text

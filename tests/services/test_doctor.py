@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
-from lmchat.services.doctor import Check, examine, in_order, worst
+from lmchat.services.doctor import Check, Examination, worst
 from lmchat.threads import apart
 
 
@@ -34,8 +34,9 @@ async def all_of(*checks: Check, limit_s: float = 5.0) -> dict[str, Finding]:
         noted.append(error)
         return "deadbeef"
 
-    async with aclosing(examine(checks, note_error=note, limit_s=limit_s)) as examined:
-        return {one.check.check: one.findings[0] async for one in examined}
+    examination = Examination(checks=checks, note_error=note)
+    async with aclosing(examination.run(limit_s=limit_s)) as examined:
+        return {check.check: findings[0] async for check, findings in examined}
 
 
 async def test_checks_run_at_the_same_time():
@@ -123,16 +124,18 @@ async def test_leaving_early_leaves_no_check_running():
         finally:
             ended.set()
 
-    async with aclosing(examine([good(), check("late", run)], note_error=lambda _: "")) as examined:
+    examination = Examination(checks=(good(), check("late", run)), note_error=lambda _: "")
+    async with aclosing(examination.run()) as examined:
         await anext(examined)
     assert ended.is_set()
 
 
 async def test_rows_stand_in_the_order_of_the_headings_however_they_came():
-    checks = [good("engine", Group.ENGINE), good("a", Group.SERVERS), good("b", Group.FILES)]
-    async with aclosing(examine(checks, note_error=lambda _: "")) as examined:
-        done = [one async for one in examined]
-    assert [one.check for one in in_order(done[::-1], checks)] == ["a", "b", "engine"]
+    checks = (good("engine", Group.ENGINE), good("a", Group.SERVERS), good("b", Group.FILES))
+    examination = Examination(checks=checks, note_error=lambda _: "")
+    async with aclosing(examination.run()) as examined:
+        done = [(check.check, findings) async for check, findings in examined]
+    assert [one.check for one in examination.in_order(dict(done[::-1]))] == ["a", "b", "engine"]
 
 
 def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():

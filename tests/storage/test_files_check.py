@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
-from lmchat.storage.checks import Modes, files_findings, modes_of
+from lmchat.storage.checks import credentials_mode, files_findings
 from lmchat.storage.credentials import Credentials
 from tests.support.disks import no_root, open_folder
 
@@ -15,8 +15,8 @@ def paths_in(folder: Path) -> Paths:
     return Paths(config_dir=folder / "config", cache_dir=folder / "cache", state_dir=folder / "state")
 
 
-def rows(paths: Paths, before: Modes | None = None) -> dict[str, Finding]:
-    return {row.check: row for row in files_findings(paths, before or modes_of(paths))}
+def rows(paths: Paths, mode: int | None = None) -> dict[str, Finding]:
+    return {row.check: row for row in files_findings(paths, mode or credentials_mode(paths))}
 
 
 def keys(paths: Paths, mode: int) -> Path:
@@ -47,7 +47,7 @@ def test_keys_that_others_could_read_are_a_warning_without_the_keys(tmp_path, mo
 def test_the_mode_is_told_as_it_was_before_lmchat_mended_it(tmp_path):
     paths = paths_in(tmp_path)
     file = keys(paths, 0o644)
-    before = modes_of(paths)
+    before = credentials_mode(paths)
     Credentials(file).load()
     assert file.stat().st_mode & 0o777 == 0o600
     assert rows(paths, before)["files.credentials"].grade is Grade.WARNING
@@ -58,7 +58,7 @@ def test_a_file_in_the_place_of_the_main_folder_is_a_fault_and_elsewhere_a_warni
     paths = paths_in(tmp_path)
     (tmp_path / "config").write_text("")
     (tmp_path / "cache").write_text("")
-    found = [row for row in files_findings(paths, Modes()) if row.check == "files.folder"]
+    found = [row for row in files_findings(paths, None) if row.check == "files.folder"]
     assert [row.grade for row in found] == [Grade.FAULT, Grade.WARNING]
     assert all(row.next_step for row in found)
 

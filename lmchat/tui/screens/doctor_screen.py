@@ -12,16 +12,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Finding, Grade, Group
-from lmchat.services.doctor import (
-    STEP_IS_TOLD,
-    Check,
-    Examination,
-    Examined,
-    in_order,
-    report_text,
-    summary,
-    without_home,
-)
+from lmchat.services.doctor import STEP_IS_TOLD, Check, Examination, report_text, summary, without_home
 from lmchat.text import safe_line
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import CopyText
@@ -32,75 +23,11 @@ from lmchat.tui.widgets.row_list import ListRow, RowList
 _STYLES: Mapping[Grade, str] = {Grade.OK: "$success", Grade.WARNING: "$warning", Grade.FAULT: "$error"}
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
 _WIDE = 64
+"""Columns from which names have a column of their own."""
 _MOST_NAME = 18
 _SIGN_WIDTH = 2
 _GAP = 2
 _LEAST = 8
-
-
-def doctor_rows(
-    findings: Sequence[Finding], pending: Sequence[Check], width: int, signs: Signs, home: str
-) -> list[ListRow]:
-    """Return the rows for a width; checks that are still at work stand below what their group has told."""
-    names = [cell_len(safe_line(name)) for name in (*(f.name for f in findings), *(c.name for c in pending))]
-    name_width = min(max(names, default=0), _MOST_NAME) if width >= _WIDE else 0
-    rows: list[ListRow] = []
-    for group in Group:
-        found = [one for one in findings if one.group is group]
-        waiting = [one for one in pending if one.group is group]
-        if found or waiting:
-            rows += [ListRow()] if rows else []
-            rows.append(_line(((group.value, STRONG),)))
-        for one in found:
-            rows += _finding(one, name_width, width, signs, home)
-        rows += [_waiting(one, name_width, signs) for one in waiting]
-    return rows
-
-
-def _finding(one: Finding, name_width: int, width: int, signs: Signs, home: str) -> Iterator[ListRow]:
-    style, name = _STYLES.get(one.grade, MUTED), safe_line(one.name)
-    sign: Parts = ((f"{_sign(one.grade, signs)} ", style),)
-    word: Parts = ((one.grade.value, style if one.grade not in _QUIET else MUTED),)
-    indent = _SIGN_WIDTH + (name_width + _GAP if name_width else 0)
-    room = width - indent - max(len(grade) for grade in Grade) - _GAP if name_width else width - indent
-    told = _told(one, max(room, _LEAST), home)
-    if name_width:
-        padded = set_cell_size(name, name_width) + " " * _GAP
-        yield _line((*sign, (padded, ""), *next(told, ())), word)
-    else:
-        yield _line((*sign, (name, "")), word)
-    for parts in told:
-        yield _line(((" " * indent, ""), *parts))
-
-
-def _told(one: Finding, room: int, home: str) -> Iterator[Parts]:
-    """Yield the lines of what is so, and of the step where it is needed."""
-    for line in _wrapped(without_home(safe_line(one.cause), home), room):
-        yield ((line, MUTED if one.grade in _QUIET else ""),)
-    if one.next_step and one.grade in STEP_IS_TOLD:
-        for number, line in enumerate(
-            _wrapped(f"next: {without_home(safe_line(one.next_step), home)}", room)
-        ):
-            head, _, rest = line.partition(" ") if number == 0 else ("", "", line)
-            yield ((f"{head} ", MUTED), (rest, "")) if head else ((rest, ""),)
-
-
-def _waiting(one: Check, name_width: int, signs: Signs) -> ListRow:
-    name = set_cell_size(one.name, name_width) + " " * _GAP if name_width else f"{one.name}  "
-    return _line(((f"{signs.off} ", MUTED), (name, ""), (f"looking {signs.cut}", MUTED)))
-
-
-def _sign(grade: Grade, signs: Signs) -> str:
-    shapes = {Grade.OK: signs.ready, Grade.WARNING: signs.degraded, Grade.FAULT: signs.down}
-    return shapes.get(grade, signs.off)
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    return [line.plain.rstrip() for line in content(((text, ""),)).wrap(room)]
-
-
-def _line(parts: Parts, right: Parts = ()) -> ListRow:
-    return ListRow((parts,), right, is_heading=True)
 
 
 class DoctorScreen(ListDialog[None]):
@@ -120,8 +47,7 @@ class DoctorScreen(ListDialog[None]):
     def __init__(self, examination: Examination) -> None:
         super().__init__()
         self._examination = examination
-        self._examined: list[Examined] = []
-        self._is_done = False
+        self._found: dict[str, Sequence[Finding]] = {}
 
     def compose_content(self) -> Iterable[Widget]:
         """Return the list."""
@@ -132,13 +58,12 @@ class DoctorScreen(ListDialog[None]):
         self.call_after_refresh(self.action_look_again)
 
     def action_look_again(self) -> None:
-        """Look at everything anew."""
+        """Run all checks again."""
         _: Worker[None] = self.run_worker(self._look, name="doctor", group="doctor", exclusive=True)
 
     def action_copy_report(self) -> None:
         """Ask for a copy of what was found so far."""
-        findings = in_order(self._examined, self._examination.checks)
-        if findings:
+        if findings := self._examination.in_order(self._found):
             self.post_message(CopyText(report_text(findings, home=self._examination.home)))
 
     def action_scroll_to_end(self, is_first: bool = False) -> None:
@@ -146,25 +71,91 @@ class DoctorScreen(ListDialog[None]):
         self.list.scroll_to(y=0 if is_first else self.list.max_scroll_y, animate=False)
 
     async def _look(self) -> None:
-        self._examined, self._is_done = [], False
+        self._found = {}
         self.draw()
         async with aclosing(self._examination.run()) as examined:
-            async for one in examined:
-                self._examined.append(one)
+            async for check, findings in examined:
+                self._found[check.check] = findings
                 self.draw()
-        self._is_done = True
-        self.draw()
 
     def draw(self) -> None:
         """Show what was found so far."""
         if not self.can_show or self.list.text_width < 1:
             return
-        checks = self._examination.checks
-        ended = {one.check.check for one in self._examined}
-        pending = [check for check in checks if check.check not in ended]
-        findings = in_order(self._examined, checks)
-        rows = doctor_rows(findings, pending, self.list.text_width, signs_for(self), self._examination.home)
+        checks, findings = self._examination.checks, self._examination.in_order(self._found)
+        pending = [check for check in checks if check.check not in self._found]
+        page = _Page(findings, pending, self.list.text_width, signs_for(self), self._examination.home)
+        rows = page.rows()
         self.list.show(rows)
         self.fit_list(len(rows))
-        figures = summary(findings) if self._is_done else f"{len(ended)} of {len(checks)} looked at"
-        self.show_title(figures)
+        done = len(checks) - len(pending)
+        self.show_title(f"{done} of {len(checks)} looked at" if pending else summary(findings))
+
+
+class _Page:
+    """The rows for a width: below a heading sign, name, cause and next step."""
+
+    def __init__(
+        self, findings: Sequence[Finding], pending: Sequence[Check], width: int, signs: Signs, home: str
+    ) -> None:
+        self._findings, self._pending, self._width = findings, pending, width
+        self._signs, self._home = signs, home
+        names = [one.name for one in findings] + [one.name for one in pending]
+        longest = max((cell_len(safe_line(name)) for name in names), default=0)
+        self._name_width = min(longest, _MOST_NAME) if width >= _WIDE else 0
+
+    def rows(self) -> list[ListRow]:
+        """Return all rows; checks that are still at work stand below what their group has told."""
+        rows: list[ListRow] = []
+        for group in Group:
+            below = [row for one in self._findings if one.group is group for row in self._finding(one)]
+            below += [self._waiting(one) for one in self._pending if one.group is group]
+            if below:
+                rows += [ListRow()] if rows else []
+                rows += [_line(((group.value, STRONG),)), *below]
+        return rows
+
+    def _finding(self, one: Finding) -> Iterator[ListRow]:
+        style, name = _STYLES.get(one.grade, MUTED), safe_line(one.name)
+        sign: Parts = ((f"{self._sign(one.grade)} ", style),)
+        word: Parts = ((one.grade.value, style if one.grade not in _QUIET else MUTED),)
+        indent, room = _SIGN_WIDTH, self._width - _SIGN_WIDTH
+        if self._name_width:
+            indent += self._name_width + _GAP
+            room = self._width - indent - max(len(grade) for grade in Grade) - _GAP
+        told = self._told(one, max(room, _LEAST))
+        if self._name_width:
+            padded = set_cell_size(name, self._name_width) + " " * _GAP
+            yield _line((*sign, (padded, ""), *next(told, ())), word)
+        else:
+            yield _line((*sign, (name, "")), word)
+        for parts in told:
+            yield _line(((" " * indent, ""), *parts))
+
+    def _told(self, one: Finding, room: int) -> Iterator[Parts]:
+        """Yield the lines of the cause, and of the step where it is needed."""
+        for line in self._wrapped(one.cause, room):
+            yield ((line, MUTED if one.grade in _QUIET else ""),)
+        if one.next_step and one.grade in STEP_IS_TOLD:
+            first, *rest = self._wrapped(f"next: {one.next_step}", room)
+            yield (("next: ", MUTED), (first.removeprefix("next:").lstrip(), ""))
+            for line in rest:
+                yield ((line, ""),)
+
+    def _wrapped(self, text: str, room: int) -> list[str]:
+        text = without_home(safe_line(text), self._home)
+        return [line.plain.rstrip() for line in content(((text, ""),)).wrap(room)]
+
+    def _waiting(self, one: Check) -> ListRow:
+        name = set_cell_size(one.name, self._name_width) if self._name_width else one.name
+        looking = (f"looking {self._signs.cut}", MUTED)
+        return _line(((f"{self._signs.off} ", MUTED), (name + " " * _GAP, ""), looking))
+
+    def _sign(self, grade: Grade) -> str:
+        signs = self._signs
+        shapes = {Grade.OK: signs.ready, Grade.WARNING: signs.degraded, Grade.FAULT: signs.down}
+        return shapes.get(grade, signs.off)
+
+
+def _line(parts: Parts, right: Parts = ()) -> ListRow:
+    return ListRow((parts,), right, is_heading=True)
