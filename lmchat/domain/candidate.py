@@ -27,11 +27,8 @@ class Remembered(Struct, frozen=True, kw_only=True):
     recent: tuple[tuple[str, str], ...] = ()
     """(endpoint URL, model id) of the last used models, newest first."""
     theme: str = ""
-    """Name of the chosen theme; empty: the default."""
     has_sessions: bool = True
-    """Whether the list of sessions is shown where there is room."""
     has_telemetry: bool = True
-    """Whether telemetry is shown where there is room."""
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         """Return it with a model as the last used one."""
@@ -56,24 +53,17 @@ class Need(Enum):
     """What has to happen before a chat can begin."""
 
     NOTHING = auto()
-    """The chat can begin."""
     MODEL = auto()
-    """A model has to be chosen."""
     KEY = auto()
-    """The server wants a key."""
     SERVER = auto()
-    """There is no server."""
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
     """The choice."""
 
     need: Need
-    """What is missing."""
     candidate: Candidate | None = None
-    """The chosen server."""
     target: Target | None = None
-    """Server and model, as far as they are known."""
 
 
 def choose(
@@ -236,13 +226,9 @@ class Finding(Struct, frozen=True, kw_only=True):
     check: str
     """What was looked at, for scripts: `server`, `store.whole`; rows of several servers share theirs."""
     group: Group
-    """Under which heading it stands."""
     name: str
-    """What was looked at, in one or two words."""
     grade: Grade
-    """How well it is."""
     cause: str
-    """What is so, as one sentence."""
     next_step: str = ""
     """The step that helps, where there is a command the exact one; empty where none is needed."""
     facts: Mapping[str, object] = {}
@@ -253,9 +239,7 @@ class Rows(Struct, frozen=True):
     """Makes the rows of one area of the report."""
 
     group: Group
-    """Under which heading they stand."""
     prefix: str = ""
-    """Stands before the name of each check."""
 
     def __call__(
         self, check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: object
@@ -287,13 +271,10 @@ class ServerStart(Struct, frozen=True, kw_only=True):
     """A command line that starts a server; run as it stands, by no shell, and only when the user says so."""
 
     product: Product
-    """What it starts."""
     argv: tuple[str, ...]
     """Program, as a path, and its arguments."""
     endpoint: Endpoint
-    """Where the server will answer."""
     lifetime: Lifetime
-    """How long the server lives."""
 
     @property
     def command(self) -> str:
@@ -315,15 +296,12 @@ class PortHolder(Struct, frozen=True, kw_only=True):
     """Who listens at a port of this machine, as far as this user may see."""
 
     port: int
-    """Where."""
     addresses: tuple[str, ...] = ()
     """On which addresses of this machine, as `127.0.0.1` or `::`."""
     program: str = ""
     """Name of the program, never its arguments: they may hold a key. Empty where it cannot be seen."""
     pid: int | None = None
-    """Its process; None where it cannot be seen."""
     user: str = ""
-    """Whose it is; empty where that cannot be seen."""
 
     @property
     def words(self) -> str:
@@ -337,7 +315,6 @@ class Installed(Struct, frozen=True, kw_only=True):
     """A model server that is on this machine, whether it runs or not."""
 
     product: Product
-    """Which."""
     program: str = ""
     """Path of its program on the command line; empty where there is none."""
     folder: str = ""

@@ -31,17 +31,12 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     source: str = ""
     """Whose folder it lies in: `LM Studio`, `Ollama`, …"""
     quantization: str = ""
-    """For example `Q4_K_M`."""
     architecture: str = ""
-    """For example `llama`."""
     title: str = ""
     """What the file calls itself; it may hold anything."""
     context_max: int | None = None
-    """Tokens of the largest window."""
     parts: int = 1
-    """Files that it consists of."""
     is_demo: bool = False
-    """Whether it is the demo model that lmchat has fetched."""
 
     def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
         """Return it as a model that the built-in engine serves, or would serve, at an address."""
@@ -61,24 +56,17 @@ class DemoOffer(Struct, frozen=True, kw_only=True):
     """The model that can be fetched, and all that a person needs to know to consent."""
 
     name: str
-    """How it is called."""
     licence: str
-    """Under which it may be used."""
     download_bytes: int
-    """What comes over the network."""
     folder: Path
-    """Where it goes."""
 
 
 class FetchProgress(Struct, frozen=True, kw_only=True):
     """How far a fetch is."""
 
     done_bytes: int
-    """What is on the disk."""
     total_bytes: int
-    """What will be."""
     is_checking: bool = False
-    """Whether all is there and being checked."""
 
     @property
     def fraction(self) -> float:

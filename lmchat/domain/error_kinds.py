@@ -11,9 +11,7 @@ class ErrorKind(Struct, frozen=True, kw_only=True):
     """One word for scripts, explained for people; each single error says more than its kind can."""
 
     what: str
-    """What happened."""
     step: str
-    """The next step."""
     exit_codes: tuple[int, ...] = (1,)
     """What the command line exits with: the later ones where it is found before anything is sent."""
     again: str = ""
@@ -200,4 +198,3 @@ LMCHAT = {
     "error": ErrorKind(what="anything else", step="its sentence says what"),
 }
 KINDS: Mapping[str, ErrorKind] = SERVER | MODEL | REQUEST | ANSWER | ENGINE | FILES | LMCHAT
-"""All of them."""

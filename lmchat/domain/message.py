@@ -273,11 +273,9 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
     name: str
     """Its name, without folders."""
     size_bytes: int
-    """Its size."""
     source: str
     """All that stands for it in the prompt."""
     text: str
-    """What it holds."""
 
 
 def fence_for(text: str) -> str:

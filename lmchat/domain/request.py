@@ -41,7 +41,6 @@ class FittingValue(Struct, frozen=True, kw_only=True):
     """An answer that is one JSON value, and fits a schema."""
 
     schema: dict[str, Any]
-    """The JSON schema."""
     name: str = "answer"
     """What servers call it; letters, digits, `_` and `-` alone reach them."""
 
@@ -54,23 +53,17 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """One turn for the proxy-client layer; checked there before anything is sent."""
 
     endpoint: Endpoint
-    """Where to."""
     product: Product
     """What is known to stand there (R-12)."""
     model: str
-    """The model's name."""
     messages: tuple[ChatMessage, ...]
     """Oldest first; reasoning is sent of the last one alone, where it is an answer to be gone on with."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How to choose words."""
     output: Output = field(default_factory=AnyText)
-    """What form the answer is to have."""
 
 
 class HowToLoad(Struct, frozen=True, kw_only=True):
     """How a model is to be loaded; what is None, the server decides."""
 
     context: int | None = None
-    """Tokens of its window."""
     keep_loaded_s: int | None = None
-    """How long it stays in memory unused."""

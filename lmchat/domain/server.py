@@ -292,7 +292,6 @@ class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers, with the age of the list."""
 
     models: tuple[ModelInfo, ...]
-    """As the servers told them."""
     age_s: float = 0.0
     """Seconds since the oldest part was fetched."""
     is_stale: bool = False
@@ -303,9 +302,7 @@ class Target(Struct, frozen=True, kw_only=True):
     """What answers the next turn."""
 
     endpoint: Endpoint
-    """The server."""
     product: Product
-    """Its kind."""
     model: ModelInfo | None = None
     """The model; None where the server has none yet."""
     is_loading: bool = False

@@ -25,21 +25,16 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     created_at: datetime
     """When it was begun, with time zone."""
     updated_at: datetime
-    """When the last message was written."""
     model: str = ""
-    """The model of the last answer."""
     endpoint: str = ""
-    """URL of the server of the last answer."""
     message_count: int = 0
     """Messages on all paths."""
     is_pinned: bool = False
-    """Whether it stands on top."""
     is_archived: bool = False
     """Whether the list leaves it out."""
     deleted_at: datetime | None = None
     """When it was put into the trash; None where it was not."""
     parent_id: str | None = None
-    """The session it was forked from."""
     tags: tuple[str, ...] = ()
     """Words that somebody has put it under, in the order in which they came."""
 
@@ -48,9 +43,7 @@ class Session(Struct, frozen=True, kw_only=True):
     """A session with its chosen path, from the root to the leaf."""
 
     header: SessionHeader
-    """What the list shows."""
     messages: MessagePath = MessagePath()
-    """Root first."""
     earlier_id: str | None = None
     """The message before the first one, where only the end was read."""
     tree: tuple[ChatMessage, ...] = ()
@@ -104,16 +97,13 @@ class SessionsFound(Struct, frozen=True, kw_only=True):
     headers: tuple[SessionHeader, ...]
     """Pinned first, then newest first; archived ones at the end."""
     total: int
-    """How many there are in all."""
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):
     """A message that holds what was searched."""
 
     session_id: str
-    """Its session."""
     title: str
-    """The session's title."""
     message_id: str
     """The message; empty where only the title holds it."""
     role: str
@@ -121,13 +111,9 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     model: str
     """The model, where it is an answer."""
     created_at: datetime
-    """When."""
     before: str
-    """Words before the match, on one line."""
     match: str
-    """The match."""
     after: str
-    """Words after it."""
     kind: str = "text"
     """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session."""
     words: tuple[str, ...] = ()
@@ -160,7 +146,6 @@ class Branch(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     """At least one; the first is what tells the branch from its siblings."""
     depth: int = 0
-    """How many partings lie before it."""
 
     @property
     def branch_id(self) -> str:

@@ -14,21 +14,16 @@ class Health(Struct, frozen=True, kw_only=True):
     """What is known of the server in use."""
 
     endpoint: Endpoint | None = None
-    """Where; None before anything was found."""
     product: Product | None = None
-    """What."""
     verdict: Verdict | None = None
     """Result of the last check; None before the first."""
     since_s: float | None = None
     """Monotonic time of the first of the checks that had this result."""
     detail: str = ""
-    """Why, in the server's or the system's words."""
     next_step: str = ""
-    """What helps, where something is wrong."""
     latencies_ms: tuple[float | None, ...] = ()
     """Of the last checks, newest last; None for a failed one."""
     model: ModelInfo | None = None
-    """What is known of the model in use."""
     seen_s: float | None = None
     """Monotonic time of the last check that found the server."""
 
@@ -91,34 +86,19 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     message_id: str
     """The answer."""
     endpoint: str
-    """URL of the server."""
     product: str
-    """Its kind."""
     model: str
-    """The model that answered."""
     quantization: str
-    """As the server told, else empty."""
     state: str
-    """How it ended."""
     ttft_ms: float | None
-    """Time to the first token."""
     prompt_tokens_per_second: float | None
-    """Speed of reading."""
     tokens_per_second: float | None
-    """Speed of the answer."""
     prompt_tokens: int | None
-    """Tokens of the prompt."""
     completion_tokens: int | None
-    """Tokens of the answer."""
     is_estimated: bool
-    """Whether the tokens are our estimate."""
     stalls: int
-    """How often it stood still."""
     retries: int
-    """Tries beyond the first."""
     elapsed_ms: float
-    """From sending to the end."""
     finish_reason: str
-    """The server's word."""
     ended_at: datetime | None = None
     """When it ended; the store fills it in where it is None."""

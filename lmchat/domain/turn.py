@@ -69,43 +69,32 @@ class Turn(Struct, frozen=True, kw_only=True):
     asked: str = ""
     """The model asked for, once another one answers (R-40)."""
     started_s: float
-    """When the user sent it."""
     sent_s: float | None = None
     """When the request that is being answered went out: later after waiting in a queue, or a retry."""
     stage: Stage = Stage.WAITING
-    """What it is doing."""
     state: AnswerState = AnswerState.STREAMING
-    """How far the answer got."""
     fraction: float | None = None
     """Progress of loading or reading, 0 to 1."""
     first_token_s: float | None = None
     """When the first token came (R-18)."""
     last_token_s: float | None = None
-    """When the last one came."""
     thought_from_s: float | None = None
-    """When thinking began."""
     thought_to_s: float | None = None
-    """When it ended."""
     ended_s: float | None = None
-    """When the turn ended."""
     deltas: int = 0
     """Pieces of text and thought so far; servers send about one a token."""
     chars: int = 0
     """Characters of text and thought so far."""
     usage: UsageReported | None = None
-    """What the server counted."""
     counted_deltas: int = 0
     """Pieces that had come when it counted last."""
     retry: RetryScheduled | None = None
     """The try that is being waited for."""
     retries: int = 0
-    """Tries beyond the first."""
     stalls: int = 0
-    """How often it stood still."""
     silent_s: float = 0.0
     """Seconds since the last byte, while stalled."""
     finish_reason: str = ""
-    """The server's word."""
 
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
         """Return the turn after an event that came at `now_s`."""
@@ -290,9 +279,7 @@ class CallKind(Struct, frozen=True):
     """The kind of a piece of a tool call, as a word: which call it is of, and what of it."""
 
     index: int
-    """Which call of this answer."""
     field: str
-    """`id`, `name` or `arguments`."""
 
     def __str__(self) -> str:
         return f"tool_call {self.index} {self.field}"
@@ -312,13 +299,9 @@ class GrowingAnswer(Struct):
     """Parts of an answer that is still on its way."""
 
     texts: list[str] = field(default_factory=list)
-    """Pieces of the answer."""
     thoughts: list[str] = field(default_factory=list)
-    """Pieces of reasoning."""
     refusals: list[str] = field(default_factory=list)
-    """Pieces of the words in which the model refuses."""
     calls: dict[int, ToolCallPart] = field(default_factory=dict)
-    """Tool calls by their index."""
     begun: Receipt | None = None
     """Figures of the unfinished answer that this one goes on with."""
     _begun: tuple[int, int] = (0, 0)

@@ -22,27 +22,21 @@ class Backend(Protocol):
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once, own endpoints first; best candidate first."""
-        ...
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         """Look at one place with as few requests as possible; never raises for a server that is away."""
-        ...
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server, from the cache where it is fresh."""
-        ...
 
     def cached_models(self) -> ModelList:
         """Return what is known of all servers without asking any."""
-        ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
-        ...
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
-        ...
 
     async def load(
         self,
@@ -55,31 +49,24 @@ class Backend(Protocol):
 
         How far it is, 0 to 1, is told where the server says.
         """
-        ...
 
     async def unload(self, model: ModelInfo) -> None:
         """Unload a model."""
-        ...
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
-        ...
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""
-        ...
 
     def metrics(self) -> Metrics:
         """Return the counters."""
-        ...
 
     def budget(self) -> Budget | None:
         """Return what the limiter has left for chat requests; None before there is one."""
-        ...
 
     async def aclose(self) -> None:
         """Close all connections."""
-        ...
 
 
 class SessionStore(Protocol):
@@ -87,56 +74,44 @@ class SessionStore(Protocol):
 
     async def open(self) -> str:
         """Open the file now; return a sentence about it where there is something to tell."""
-        ...
 
     async def look_over(self) -> str:
         """Look at the whole file, once a day; return a sentence about it where there is something to tell."""
-        ...
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         """Headers, pinned first, then newest first; archived ones too."""
-        ...
 
     async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
         """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
-        ...
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
-        ...
 
     async def open_session(self, session_id: str) -> Session:
         """Read the header and the chosen path."""
-        ...
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
         """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
-        ...
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
         """Read a message and those before it, and return where to go on; None at the root."""
-        ...
 
     async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
         """Read one message with what has come of it by now, ended where nobody writes it any more."""
-        ...
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably and make it the leaf; creates the session with its first one."""
-        ...
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         """Write the row of an answer that is about to stream, owned by this process.
 
         Where its prompt could not be written, `finish` writes it; `add_pieces` keeps its text all the same.
         """
-        ...
 
     async def has_message(self, message_id: str) -> bool:
         """Tell whether a message is there, also where it is deleted and can be brought back."""
-        ...
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
         """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words).
@@ -145,98 +120,75 @@ class SessionStore(Protocol):
 
         Behind `("anew", "")` stands all that there is: what was kept so far is dropped in the same step.
         """
-        ...
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an answer's end durably: parts, state, receipt, failure; its pieces are dropped."""
-        ...
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
-        ...
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Read all messages that are not hidden, parents first, siblings oldest first."""
-        ...
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         """Return the names of branches by the id of their first message."""
-        ...
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
         """Name the branch that begins with a message; an empty name takes it away."""
-        ...
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
-        ...
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         """Undo `delete_message`."""
-        ...
 
     async def last_deleted_message(self, session_id: str) -> str | None:
         """Return the id of the message that was deleted last, if any."""
-        ...
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
-        ...
 
     async def purge(self, session_id: str) -> None:
         """Remove a session for good."""
-        ...
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session and return it."""
-        ...
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a whole session durably, all or nothing, with the branches that it comes with.
 
         Where one has its id that one stays as it is, and its header is returned.
         """
-        ...
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
-        ...
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         """Earlier prompts, newest first, each once."""
-        ...
 
     async def save_draft(self, session_id: str, text: str) -> None:
         """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
-        ...
 
     async def draft(self, session_id: str) -> str:
         """Return the kept draft, or nothing."""
-        ...
 
     async def place(self, session_id: str) -> str:
         """Return where one was reading in a session; nothing for its end."""
-        ...
 
     async def save_place(self, session_id: str, place: str) -> None:
         """Keep where one is reading in a session."""
-        ...
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Keep the figures of a turn."""
-        ...
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
         """Return the figures of turns that ended since then, oldest first."""
-        ...
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Median tokens per second by (endpoint URL, model), from the ledger."""
-        ...
 
     async def aclose(self) -> None:
         """Write what is pending and close."""
-        ...
 
 
 class Engine(Protocol):
@@ -250,63 +202,49 @@ class Engine(Protocol):
     @property
     def endpoint(self) -> Endpoint | None:
         """Its address, which stays whatever it serves; None before it was first started."""
-        ...
 
     @property
     def state(self) -> EngineState:
         """What it is doing."""
-        ...
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """List the models on this disk, those of other programs too; looks once, and again when asked to."""
-        ...
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the model to begin with: the named one, the last used one, or what suits this machine.
 
         None where this disk has no model. Raises `WrongUse` where there is none of that name.
         """
-        ...
 
     async def check(self) -> None:
         """Find out whether it can run here, so that nothing is fetched in vain; takes a second."""
-        ...
 
     async def offer(self) -> DemoOffer:
         """Return what a person needs to know to consent to the fetch of the demo model."""
-        ...
 
     async def has_demo(self) -> bool:
         """Whether the demo model is on this disk, whole."""
-        ...
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
         """Fetch the demo model, tell how far that is, and return it; cancelled, it leaves nothing behind."""
-        ...
 
     async def warning(self, model: ModelFile) -> str:
         """Return a sentence where a model will hardly fit into memory, else nothing."""
-        ...
 
     def reserve(self) -> Endpoint:
         """Return the address at which it will answer; it stays the same until `stop`."""
-        ...
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model, in place of what was served before; return when it is ready.
 
         Where it serves this model already, nothing happens, unless `context` asks for another window.
         """
-        ...
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return why it has ended by itself, after waiting a little for that; None where it has not."""
-        ...
 
     async def unload(self) -> None:
         """Serve nothing for now; the address stays."""
-        ...
 
     async def stop(self) -> None:
         """End it."""
-        ...

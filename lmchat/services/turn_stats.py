@@ -22,7 +22,6 @@ class Spread(Struct, frozen=True, kw_only=True):
     """What is usual, and what all but one in twenty stay below."""
 
     p50: float
-    """The median."""
     p95: float
     """The 95th percentile, by nearest rank."""
 
@@ -31,24 +30,18 @@ class DayFigures(Struct, frozen=True, kw_only=True):
     """One day of one model, by this machine's clock."""
 
     day: date
-    """Which."""
     turns: int
-    """Answers that ended on it."""
     tokens_per_second: float | None
-    """Their median speed."""
 
 
 class ModelFigures(Struct, frozen=True, kw_only=True):
     """All turns of one model at one server."""
 
     model: str
-    """Its name."""
     endpoint: str
-    """Where."""
     product: str
     """Of what kind the server was, the last time."""
     turns: int
-    """Answers that ended, in whatever way."""
     complete: int
     """Those that ended well."""
     stalls: int
@@ -56,7 +49,6 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     retries: int
     """Tries beyond the first."""
     completion_tokens: int
-    """Tokens of all answers."""
     is_estimated: bool
     """Whether some of these are our estimate."""
     ttft_ms: Spread | None
@@ -64,11 +56,8 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     prompt_tokens_per_second: Spread | None
     """Speed of reading."""
     tokens_per_second: Spread | None
-    """Speed of answers."""
     elapsed_ms: Spread
-    """From sending to the end."""
     last: datetime | None
-    """When the last one ended."""
     days: tuple[DayFigures, ...]
     """Day by day, oldest first; days without a turn are left out."""
 
