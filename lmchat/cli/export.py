@@ -47,7 +47,7 @@ async def _to_stdout(context: Context, library: Library, session_id: str) -> int
     options = context.options
     form = options.format or ("json" if options.json else "md")
     session = await library.store.open_session(session_id)
-    text = await library.export_text(session, _how(context, form))
+    text = await library.exporter.export_text(session, _how(context, form))
     if options.json and form != "json":
         context.output.document({"id": session_id, "format": form, "text": text})
     elif form == "json":
@@ -61,14 +61,14 @@ async def _into_file(context: Context, library: Library, name: str, session_id: 
     options = context.options
     session = await library.store.open_session(session_id)
     how = _how(context, options.format)
-    path = await library.export_file(session, path_of(name), how, is_forced=options.force)
+    path = await library.exporter.export_file(session, path_of(name), how, is_forced=options.force)
     return _told(context, Exported(paths=(path,), refused=()))
 
 
 async def _into_folder(context: Context, library: Library, folder: str, ids: Sequence[str]) -> int:
     options = context.options
     how = _how(context, options.format or "md")
-    exported = await library.export_several(ids, path_of(folder), how, is_forced=options.force)
+    exported = await library.exporter.export_several(ids, path_of(folder), how, is_forced=options.force)
     return _told(context, exported)
 
 

@@ -50,7 +50,9 @@ async def show(context: Context) -> int:
     form = "json" if context.output.is_json else "txt"
     async with aclosing(make_store(context)) as store:
         session = await store.open_session(await store.find(context.options.id))
-        text = await make_library(store).export_text(session, ExportAs(form=form, with_reasoning=True))
+        text = await make_library(store).exporter.export_text(
+            session, ExportAs(form=form, with_reasoning=True)
+        )
     if context.output.is_json:
         context.output.raw_document(text)
     else:

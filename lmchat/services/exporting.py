@@ -16,7 +16,6 @@ from lmchat.errors import FileExists, FileRefused, LMChatError
 from lmchat.formats.writing import export_name, render
 from lmchat.services.ports import SessionStore
 
-_EVERY = 1_000_000
 _SHORTEST_ID = 8
 
 
@@ -56,17 +55,13 @@ class Exported(Struct, frozen=True, kw_only=True):
     """Sessions left after a failure that every other one would have met too."""
 
 
-class Exporting:
+class Exporter:
     """Writes sessions of a store into files."""
 
     def __init__(self, store: SessionStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
-        self.store = store
+        self._store = store
         self._write_file = write_file
         self._zone = zone
-
-    def proposed_name(self, session: Session, *, form: str = "md") -> str:
-        """Return a safe file name for a session."""
-        return export_name(session, form=form)
 
     async def export_text(
         self,
@@ -84,8 +79,8 @@ class Exporting:
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
         """Return a session with all branches; what is shown is newer than what the disk has."""
         try:
-            stored = await self.store.tree(session.header.session_id)
-            names = await self.store.branch_names(session.header.session_id)
+            stored = await self._store.tree(session.header.session_id)
+            names = await self._store.branch_names(session.header.session_id)
         except LMChatError:
             if is_needed:
                 raise
@@ -111,7 +106,10 @@ class Exporting:
         """
         how = how if how.form else replace(how, form=form_of(path))
         text = await self.export_text(session, how)
-        return await asyncio.to_thread(self._write, session, path, text, form=how.form, is_forced=is_forced)
+        if await asyncio.to_thread(path.is_dir):
+            path /= export_name(session, form=how.form)
+        await asyncio.to_thread(self._write_file, path, text, is_forced=is_forced)
+        return path
 
     async def export_several(
         self,
@@ -130,7 +128,7 @@ class Exporting:
         refused: list[tuple[str, LMChatError]] = []
         for number, session_id in enumerate(ids, 1):
             try:
-                session = await self.store.open_session(session_id)
+                session = await self._store.open_session(session_id)
                 path = _free_path(folder, session, how.form, paths)
                 paths.append(await self.export_file(session, path, how, is_forced=is_forced))
             except LMChatError as error:
@@ -139,17 +137,6 @@ class Exporting:
                     untried = len(ids) - number
                     return Exported(paths=tuple(paths), refused=tuple(refused), untried=untried)
         return Exported(paths=tuple(paths), refused=tuple(refused))
-
-    async def every_id(self) -> tuple[str, ...]:
-        """Return the ids of all sessions, archived ones too, without those in the trash."""
-        headers = await self.store.list_sessions(limit=_EVERY)
-        return tuple(header.session_id for header in headers)
-
-    def _write(self, session: Session, path: Path, text: str, *, form: str, is_forced: bool) -> Path:
-        if path.is_dir():
-            path /= export_name(session, form=form)
-        self._write_file(path, text, is_forced=is_forced)
-        return path
 
 
 def form_of(path: Path) -> str:

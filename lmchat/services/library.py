@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import now
 from lmchat.domain.session import ListFilter, SessionHeader, tags_from
-from lmchat.services.exporting import Exporting, WriteNewFile
+from lmchat.services.exporting import Exporter, WriteNewFile
 from lmchat.services.ports import SessionStore
 
 _EVERY = 1_000_000
@@ -43,8 +43,8 @@ class Listed(Struct, frozen=True, kw_only=True):
         return sum(len(group.headers) for group in self.groups) < self.total
 
 
-class Library(Exporting):
-    """What the list of sessions, the command line and the export use; titles are as stored."""
+class Library:
+    """The sessions of a store, for the list and the commands; titles are as stored."""
 
     def __init__(
         self,
@@ -54,16 +54,11 @@ class Library(Exporting):
         clock: Callable[[], datetime] = now,
         zone: tzinfo | None = None,
     ) -> None:
-        super().__init__(store, write_file=write_file, zone=zone)
+        self.store = store
+        self.exporter = Exporter(store, write_file=write_file, zone=zone)
+        self._zone = zone
         self._clock = clock
         self._deleted: list[str] = []
-
-    async def headers(
-        self, *, is_archived: bool | None = False, limit: int = 1000
-    ) -> tuple[SessionHeader, ...]:
-        """Return what is in the list, pinned first, then newest first; None: archived ones among them."""
-        found = await self.store.list_sessions(limit=limit)
-        return tuple(header for header in found if is_archived in (None, header.is_archived))
 
     async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
         """Return the list by day; with a filter, what of all sessions fits it."""
@@ -71,6 +66,10 @@ class Library(Exporting):
         moment, zone = self._clock(), self._zone
         groups = await asyncio.to_thread(group_by_day, found.headers, moment=moment, zone=zone)
         return Listed(groups=groups, total=found.total)
+
+    async def every_id(self) -> tuple[str, ...]:
+        """Return the ids of all sessions, archived ones too, without those in the trash."""
+        return tuple(header.session_id for header in await self.store.list_sessions(limit=_EVERY))
 
     async def trash(self) -> tuple[SessionHeader, ...]:
         """Return deleted sessions, those deleted last first."""

@@ -54,18 +54,18 @@ async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, 
     (one,) = await chats(store, "Plan for the garden")
     session = await store.open_session(one)
     path = tmp_path / "out" / "plan.md"
-    assert await library.export_file(session, path) == path
-    assert path.read_text() == await library.export_text(session)
+    assert await library.exporter.export_file(session, path) == path
+    assert path.read_text() == await library.exporter.export_text(session)
     assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
     with pytest.raises(FileRefused, match="exists already"):
-        await library.export_file(session, path)
-    await library.export_file(session, path, ExportAs(form="txt"), is_forced=True)
+        await library.exporter.export_file(session, path)
+    await library.exporter.export_file(session, path, ExportAs(form="txt"), is_forced=True)
     assert path.read_text().startswith("Plan for the garden\n===")
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
     (one,) = await chats(store, "../../etc/passwd")
-    path = await library.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
+    path = await library.exporter.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
 
@@ -73,20 +73,20 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
     ids = await chats(store, "same", "same", "other")
     await library.archive(ids[0])
-    first = await library.export_several(await library.every_id(), tmp_path / "all")
+    first = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(set(first.paths)), first.refused) == (3, ())
     assert all(path.exists() for path in first.paths)
 
 
 async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
     one, two = await chats(store, "one", "two")
-    await library.export_file(await store.open_session(one), tmp_path)
-    exported = await library.export_several(await library.every_id(), tmp_path)
+    await library.exporter.export_file(await store.open_session(one), tmp_path)
+    exported = await library.exporter.export_several(await library.every_id(), tmp_path)
     assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
     ((refused, error),) = exported.refused
     assert refused == one
     assert isinstance(error, FileRefused)
-    forced = await library.export_several(await library.every_id(), tmp_path, is_forced=True)
+    forced = await library.exporter.export_several(await library.every_id(), tmp_path, is_forced=True)
     assert len(forced.paths) == 2
 
 
@@ -109,15 +109,17 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
     (one,) = await chats(store, "one")
     with pytest.raises(WrongUse):
-        await library.export_file(await store.open_session(one), tmp_path / "a.pdf", ExportAs(form="pdf"))
+        await library.exporter.export_file(
+            await store.open_session(one), tmp_path / "a.pdf", ExportAs(form="pdf")
+        )
     assert not (tmp_path / "a.pdf").exists()
 
 
 async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, library):
     session = await store.open_session(await branched(store))
     for form in ("md", "txt", "html"):
-        plain = await library.export_text(session, ExportAs(form=form))
-        whole = await library.export_text(session, ExportAs(form=form, with_branches=True))
+        plain = await library.exporter.export_text(session, ExportAs(form=form))
+        whole = await library.exporter.export_text(session, ExportAs(form=form, with_branches=True))
         assert "old answer" not in plain
         assert all(
             whole.count(words) == 1
@@ -132,7 +134,7 @@ async def test_what_a_branch_is_called_stands_above_it(store, library):
     old = next(one for one in await store.tree(session_id) if one.text == "old answer")
     await store.name_branch(session_id, old.message_id, "First \x1b[31midea")
     for form in ("md", "txt", "html"):
-        text = await library.export_text(
+        text = await library.exporter.export_text(
             await store.open_session(session_id), ExportAs(form=form, with_branches=True)
         )
         assert "Another branch “First ␛[31midea”, after “first question”" in text
@@ -140,7 +142,7 @@ async def test_what_a_branch_is_called_stands_above_it(store, library):
 
 async def test_json_always_has_all_branches_and_the_path_apart(store, library):
     session = await store.open_session(await branched(store))
-    data = json.loads(await library.export_text(session, ExportAs(form="json")))
+    data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
     assert [one["parts"][0]["text"] for one in data["messages"]] == [
         *("first question", "new answer", "after the new one")
     ]
@@ -154,10 +156,10 @@ async def test_json_always_has_all_branches_and_the_path_apart(store, library):
 async def test_a_session_without_branches_is_the_same_with_them(store, library):
     (one,) = await chats(store, "one")
     session = await store.open_session(one)
-    assert await library.export_text(session, ExportAs(with_branches=True)) == await library.export_text(
-        session
-    )
-    assert "branches" not in json.loads(await library.export_text(session, ExportAs(form="json")))
+    assert await library.exporter.export_text(
+        session, ExportAs(with_branches=True)
+    ) == await library.exporter.export_text(session)
+    assert "branches" not in json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
 
 
 async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
@@ -167,7 +169,7 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library)
     newer = replace(last, parts=(replace(last.parts[0], text="newer words"),))
     unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
     shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
-    text = await library.export_text(shown, ExportAs(with_branches=True))
+    text = await library.exporter.export_text(shown, ExportAs(with_branches=True))
     assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (True, True, False)
     assert "> **Still arriving.**" in text
 
@@ -179,10 +181,10 @@ async def test_where_the_store_fails_json_has_what_is_shown(store, library, monk
         raise StoreUnavailable("The disk is gone.")
 
     monkeypatch.setattr(store, "tree", fail)
-    data = json.loads(await library.export_text(session, ExportAs(form="json")))
+    data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
     assert len(data["messages"]) == 3
     with pytest.raises(StoreUnavailable):
-        await library.export_text(session, ExportAs(with_branches=True))
+        await library.exporter.export_text(session, ExportAs(with_branches=True))
 
 
 async def test_several_sessions_get_names_that_are_told_apart_however_alike_they_are(
@@ -191,7 +193,7 @@ async def test_several_sessions_get_names_that_are_told_apart_however_alike_they
     alike = ["0123456789abcdef", "0123456789abcdff", "01234567aaaaaaaa"]
     for session_id in alike:
         await say(store, replace(header("Same"), session_id=session_id), "words")
-    exported = await library.export_several(alike, tmp_path / "out")
+    exported = await library.exporter.export_several(alike, tmp_path / "out")
     assert exported.refused == ()
     assert len({path.name.casefold() for path in exported.paths}) == 3
     texts = [path.read_text() for path in exported.paths]
@@ -202,7 +204,7 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(tmp_
     await chats(store, *(f"chat {number}" for number in range(6)))
     room = NoRoomAfter(2)
     library = Library(store, write_file=room.write)
-    exported = await library.export_several(await library.every_id(), tmp_path / "all")
+    exported = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2
@@ -217,8 +219,8 @@ async def test_unfinished_answers_are_marked_in_every_form(store, library):
     opened = await store.open_session(session.session_id)
     assert opened.messages[-1].role is Role.ASSISTANT
     for form in ("md", "txt", "html"):
-        assert "Interrupted." in await library.export_text(opened, ExportAs(form=form))
+        assert "Interrupted." in await library.exporter.export_text(opened, ExportAs(form=form))
     assert (
-        json.loads(await library.export_text(opened, ExportAs(form="json")))["messages"][1]["state"]
+        json.loads(await library.exporter.export_text(opened, ExportAs(form="json")))["messages"][1]["state"]
         == "interrupted"
     )

@@ -91,13 +91,17 @@ async def grown(store, seed):
 @pytest.mark.parametrize("seed", range(12))
 async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, store, other, seed):
     session_id = await grown(store, seed)
-    path = await library(store).export_file(await store.open_session(session_id), tmp_path / "tree.json")
+    path = await library(store).exporter.export_file(
+        await store.open_session(session_id), tmp_path / "tree.json"
+    )
     (one,) = await bring(Importer(other, DiskFiles()), str(path))
     assert one.header.session_id == session_id
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
     assert await other.branch_names(session_id) == await store.branch_names(session_id) != {}
-    again = await library(other).export_text(await other.open_session(session_id), ExportAs(form="json"))
+    again = await library(other).exporter.export_text(
+        await other.open_session(session_id), ExportAs(form="json")
+    )
     assert again == path.read_text()
 
 
@@ -108,7 +112,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
 ):
     session_id = await grown(store, seed)
     session = await store.open_session(session_id)
-    path = await library(store).export_file(
+    path = await library(store).exporter.export_file(
         session, tmp_path / "tree.md", ExportAs(with_branches=with_branches, with_reasoning=True)
     )
     (one,) = await bring(Importer(other, DiskFiles()), str(path))
@@ -125,7 +129,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
         ]
         assert await other.branch_names(session_id) == await store.branch_names(session_id)
         assert one.beside == len(await store.tree(session_id)) - len(session.messages)
-    again = await library(other).export_text(
+    again = await library(other).exporter.export_text(
         read_back, ExportAs(with_branches=with_branches, with_reasoning=True)
     )
     # The figures of answers are not in Markdown.
@@ -178,10 +182,14 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
 ):
     (one,) = await bring(importer, file_of(tmp_path))
     session_id = one.header.session_id
-    early = await library(store).export_file(await store.open_session(session_id), tmp_path / "early.json")
+    early = await library(store).exporter.export_file(
+        await store.open_session(session_id), tmp_path / "early.json"
+    )
     session = await store.open_session(session_id)
     await say(store, session.header, "And fruit?", session.messages[-1])
-    late = await library(store).export_file(await store.open_session(session_id), tmp_path / "late.json")
+    late = await library(store).exporter.export_file(
+        await store.open_session(session_id), tmp_path / "late.json"
+    )
     elsewhere = Importer(other, DiskFiles())
     assert [one.is_there for one in await bring(elsewhere, str(early), str(late))] == [False, True]
     (_, two) = await bring(elsewhere, str(early), str(late))
@@ -245,7 +253,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     evil = replace(
         kept, header=header("evil"), messages=(replace(asked, parts=(TextPart(text="evil words"),)),)
     )
-    text = await library(store).export_text(evil, ExportAs(form="json"))
+    text = await library(store).exporter.export_text(evil, ExportAs(form="json"))
     (one,) = await bring(importer, file_of(tmp_path, text))
     assert not one.is_there
     assert (await store.open_session(mine.session_id)) == kept
@@ -318,7 +326,7 @@ async def test_ten_thousand_messages_come_out_and_back(tmp_path, store, other, e
     talk = await fill_long(store, 10_000)
     (listed,) = await store.list_sessions()
     session = await store.open_session(listed.session_id)
-    path = await library(store).export_file(session, tmp_path / f"long.{ending}")
+    path = await library(store).exporter.export_file(session, tmp_path / f"long.{ending}")
     (one,) = await bring(Importer(other, DiskFiles()), str(path))
     assert one.header.message_count == 10_000
     end = await other.open_end(listed.session_id, count=2)
@@ -395,7 +403,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     await library(store).archive(archived.session_id)
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
     every_id, how = await library(store).every_id(), ExportAs(form="json")
-    exported = await library(store).export_several(every_id, tmp_path / "backup", how)
+    exported = await library(store).exporter.export_several(every_id, tmp_path / "backup", how)
     assert len(exported.paths) == 5
     await bring(
         Importer(other, DiskFiles(), clock=Clock(pinned.updated_at.replace(year=2030))),

@@ -8,6 +8,7 @@ from typing import Any
 from lmchat.domain.session import SearchHit, Session
 from lmchat.errors import FileExists
 from lmchat.files import path_of
+from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat_messages import ChatMessages
@@ -34,7 +35,7 @@ class ChatFiles(ChatMessages):
         if wish_of(words).name:
             export(words)
         else:
-            proposed = self.workspace.library.proposed_name(self._session())
+            proposed = export_name(self._session())
             self.app.push_screen(ExportDialog(wish_of(words), proposed=proposed), export)
 
     def export_hit(self, hit: SearchHit) -> None:
@@ -52,7 +53,7 @@ class ChatFiles(ChatMessages):
         wish = wish_of(words)
         await self.open_sessions.shown.conversation.fill()
         try:
-            written = await self.workspace.library.export_file(
+            written = await self.workspace.library.exporter.export_file(
                 self._session(),
                 path_of(wish.name),
                 ExportAs(with_reasoning=wish.with_reasoning, with_branches=wish.with_branches),
