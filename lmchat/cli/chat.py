@@ -80,12 +80,12 @@ class _Ways:
         return examination(self._context, self._backend.ready, self._clipboard)
 
     async def edit(self, text: str) -> str:
-        from lmchat.terminal.editor import edit_text
+        from lmchat.terminal.programs import edit_text
 
         return await edit_text(text, environ=self._context.environ)
 
     async def page(self, text: str) -> None:
-        from lmchat.terminal.editor import page_text
+        from lmchat.terminal.programs import page_text
 
         await page_text(text, environ=self._context.environ)
 

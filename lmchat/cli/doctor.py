@@ -120,7 +120,7 @@ def examination(
             step_if_late=sqlite_command(database),
             grade_if_late=Grade.NOT_TRIED,  # a large file takes its time
         ),
-        row(
+        disk(
             "terminal",
             Group.TERMINAL,
             "Terminal",

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
-from lmchat.terminal import processes
-from lmchat.terminal.clipboard import Clipboard, WayChecked, is_over_ssh
-from lmchat.terminal.clipboard_trial import try_ways
+from lmchat.files import write_atomically
+from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
 
-SMALLEST = (40, 12)
+_SMALLEST = (40, 12)
 """Columns and rows that the screen is made for at least."""
-SLOW_ESCAPE_MS = 100
 _row = Rows(Group.TERMINAL, "terminal.")
 _clipboard_row = Rows(Group.CLIPBOARD)
-_TMUX_S = 2.0
 _MUTE = ("", "dumb", "unknown")
 _DEEP = ("truecolor", "24bit")
-_OPTIONS = (("-gv", "prefix"), ("-sv", "escape-time"), ("-sv", "extended-keys"))
-_CTRL_KEYS = "BCEFGJKNOPQRTZ"
-"""Letters that lmchat has a key with Ctrl for."""
 _TRY = "lmchat doctor clipboard"
 _INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
+_OWN_BUFFER = ("-b", "lmchat-doctor")
+_NO_CLIENT = ("-w", "-t", "lmchat-doctor")
+"""Lets `load-buffer` hand the text to a terminal that does not exist: `-w` without its effect."""
+_TEXT = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
+_LEFT_ALONE = "not tried: the clipboard holds something that could not be put back"
+_FAILED = "failed, or took too long"
 
 
 class KeyLimit(NamedTuple):
@@ -40,6 +41,7 @@ class KeyLimit(NamedTuple):
 
 _OPTION = "Option types characters instead"
 _SHIFT_ENTER = KeyLimit("Shift+Enter", "it arrives as Enter, which sends", "Ctrl+J makes a new line")
+_PREFIX = KeyLimit("Ctrl+B", "tmux begins its own commands with it", "Press it twice, or F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """Terminals that speak kitty's keyboard protocol unless told otherwise, and draw 256 colours."""
 _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
@@ -89,19 +91,6 @@ _NAMES = (
 """Variable, how its value begins, and the terminal that sets it so; the first that fits."""
 
 
-class Tmux(NamedTuple):
-    """Settings of a tmux in between."""
-
-    version: str = ""
-    """As it writes it; empty without tmux."""
-    prefix: str = ""
-    """The key that begins its commands, as `C-b`."""
-    escape_ms: int = 0
-    """How long it waits after Esc."""
-    has_extended_keys: bool = True
-    """Whether it passes on which Enter was pressed."""
-
-
 def terminal_name(environ: Mapping[str, str]) -> str:
     """Return which terminal draws, as far as it tells; empty where it does not."""
     for variable, start, name in _NAMES:
@@ -111,47 +100,18 @@ def terminal_name(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def key_limits(
-    environ: Mapping[str, str], *, prefix: str = "", has_extended_keys: bool = True
-) -> tuple[KeyLimit, ...]:
-    """Return what is known of the terminal, and of tmux or screen in between.
-
-    Args:
-        environ: Of the process.
-        prefix: The key with which tmux begins its own commands, as it writes it (`C-b`); empty without tmux.
-        has_extended_keys: Whether tmux passes on which Enter was pressed.
-    """
+def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
+    """Return what is known of the terminal, and of tmux or screen in between, as they are by default."""
     name = terminal_name(environ)
-    limits = list(_LIMITS.get(name, ()))
-    letter = prefix.removeprefix("C-").upper()
-    if prefix.startswith("C-") and letter in _CTRL_KEYS:
-        instead = f"Press it twice{', or F2' if letter == 'B' else ''}"
-        limits.append(KeyLimit(f"Ctrl+{letter}", "tmux begins its own commands with it", instead))
-    is_between = bool(environ.get("STY")) or (bool(prefix) and not has_extended_keys)
-    if name not in _CAPABLE or is_between:
+    limits = [*_LIMITS.get(name, ()), *([_PREFIX] if environ.get("TMUX") else [])]
+    if name not in _CAPABLE or environ.get("TMUX") or environ.get("STY"):
         limits.append(_SHIFT_ENTER)
-    return tuple(limits)
+    return limits
 
 
-async def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
+def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
     """Return the rows about the terminal; `files` are stdin and stderr, None where there is none."""
-    tmux = await _tmux(environ)
-    return [_size(files), _colours(environ), _kind(environ, tmux), _locale(environ), _keys(environ, tmux)]
-
-
-async def _tmux(environ: Mapping[str, str]) -> Tmux:
-    if not environ.get("TMUX"):
-        return Tmux()
-    version, prefix, escape, extended = await asyncio.gather(
-        _told(environ, "-V"), *(_told(environ, "show-options", scope, name) for scope, name in _OPTIONS)
-    )
-    escape_ms = int(escape) if escape.isdecimal() else 0
-    return Tmux(version or "tmux", prefix or "C-b", escape_ms, extended not in ("", "off"))
-
-
-async def _told(environ: Mapping[str, str], *words: str) -> str:
-    data = await processes.read(("tmux", *words), environ=environ, timeout_s=_TMUX_S)
-    return (data or b"").decode(errors="replace").strip()
+    return [_size(files), _colours(environ), _kind(environ), _locale(environ), _keys(environ)]
 
 
 def _size(files: Sequence[int | None]) -> Finding:
@@ -166,9 +126,9 @@ def _size(files: Sequence[int | None]) -> Finding:
     elif not columns or not rows:
         grade, cause = Grade.WARNING, "The terminal does not tell its size; 80 × 24 is taken."
         step = "stty rows 24 cols 80"
-    elif columns < SMALLEST[0] or rows < SMALLEST[1]:
+    elif columns < _SMALLEST[0] or rows < _SMALLEST[1]:
         grade, step = Grade.WARNING, "Make the window larger, or its letters smaller"
-        cause = f"{columns} × {rows}: below {SMALLEST[0]} × {SMALLEST[1]} not all of the screen has room."
+        cause = f"{columns} × {rows}: below {_SMALLEST[0]} × {_SMALLEST[1]} not all of the screen has room."
     return _row("size", "Size", grade, cause, step, **facts)
 
 
@@ -213,18 +173,18 @@ def _colours(environ: Mapping[str, str]) -> Finding:
     )
 
 
-def _kind(environ: Mapping[str, str], tmux: Tmux) -> Finding:
-    name, has_screen, is_ssh = terminal_name(environ), bool(environ.get("STY")), is_over_ssh(environ)
+def _kind(environ: Mapping[str, str]) -> Finding:
+    name, is_ssh, is_screen = terminal_name(environ), is_over_ssh(environ), bool(environ.get("STY"))
+    tmux = ""
+    if environ.get("TMUX"):
+        is_told = environ.get("TERM_PROGRAM") == "tmux"  # since 3.2
+        tmux = f"tmux {environ.get('TERM_PROGRAM_VERSION', '') if is_told else ''}".rstrip()
     parts = [name or "It does not tell its name"]
-    parts += [f"inside {tmux.version}"] if tmux.version else []
-    parts += ["inside GNU screen"] if has_screen else []
+    parts += [f"inside {tmux}"] if tmux else []
+    parts += ["inside GNU screen"] if is_screen else []
     parts += ["over ssh"] if is_ssh else []
-    facts = {"terminal": name or None, "tmux": tmux.version or None, "screen": has_screen, "ssh": is_ssh}
-    grade, cause, step = Grade.OK, f"{', '.join(parts)}.", ""
-    if tmux.escape_ms > SLOW_ESCAPE_MS:
-        grade, step = Grade.WARNING, "tmux set-option -sg escape-time 10"
-        cause += f" tmux keeps Esc back for {tmux.escape_ms} ms, so that stopping an answer is late."
-    return _row("kind", "Program", grade, cause, step, **facts)
+    facts = {"terminal": name or None, "tmux": tmux or None, "screen": is_screen, "ssh": is_ssh}
+    return _row("kind", "Program", Grade.OK, f"{', '.join(parts)}.", **facts)
 
 
 def _locale(environ: Mapping[str, str]) -> Finding:
@@ -240,8 +200,8 @@ def _locale(environ: Mapping[str, str]) -> Finding:
     return _row("locale", "Letters", Grade.WARNING, cause, step, **facts)
 
 
-def _keys(environ: Mapping[str, str], tmux: Tmux) -> Finding:
-    limits = key_limits(environ, prefix=tmux.prefix, has_extended_keys=tmux.has_extended_keys)
+def _keys(environ: Mapping[str, str]) -> Finding:
+    limits = key_limits(environ)
     words = [f"{one.keys}: {one.reason} ({one.instead})." for one in limits]
     grade, step = Grade.OK, ""
     if any(one is not _SHIFT_ENTER for one in limits):
@@ -265,6 +225,19 @@ def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
         cause, step = "The terminal is asked (OSC 52); whether it copies, it does not tell.", _TRY
     facts = {"way": first, "ways": {way.way: way.reason for way in ways}}
     return [_clipboard_row("clipboard", "Copying", grade, cause, step, **facts)]
+
+
+async def try_ways(clipboard: Clipboard) -> AsyncIterator[WayChecked]:
+    """Try every way that can be tried without a trace, and put back what was there.
+
+    The terminal itself is not tried: it tells neither what its clipboard holds nor whether it took a text.
+    """
+    await clipboard.look_around()
+    for tool in TOOLS:
+        yield await _check(clipboard, tool)
+    yield await _check_tmux(clipboard)
+    yield clipboard.untried_osc_52()
+    yield await asyncio.to_thread(_check_file, clipboard)
 
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
@@ -291,3 +264,76 @@ def _way(way: WayChecked) -> Finding:
     grade = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING if way.is_there else Grade.ABSENT}
     cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
     return _clipboard_row("clipboard.way", way.way, grade[way.works], cause, works=way.works)
+
+
+async def _check(clipboard: Clipboard, tool: Tool) -> WayChecked:
+    untried = clipboard.untried(tool)
+    if not untried.is_there:
+        return untried
+    before = await clipboard.read(tool.paste) if tool.paste else None
+    if not await _can_be_put_back(clipboard, tool, before):
+        return WayChecked(way=tool.name, works=None, reason=_LEFT_ALONE)
+    word, after = f"lmchat {secrets.token_hex(4)}", None
+    try:
+        if not await clipboard.set(tool, word):
+            return WayChecked(way=tool.name, works=False, reason=_FAILED)
+        after = await clipboard.read(tool.paste) if tool.paste else None
+    finally:
+        if after is None or after.strip() in ("", word):  # else something else was copied in between
+            await clipboard.set(tool, before or "")
+    if after is None:
+        return WayChecked(way=tool.name, works=None, reason="took the text; it cannot be read back")
+    is_same = after.strip() == word
+    return WayChecked(way=tool.name, works=is_same, reason="read back" if is_same else "lost")
+
+
+async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None) -> bool:
+    """Whether all that is there is text: no picture, no file, no formatted text, nothing unreadable."""
+    if "\ufffd" in (before or ""):
+        return False
+    if not tool.types:
+        return bool(before)  # a picture reads as nothing
+    listed = await clipboard.read(tool.types) or ""
+    return {line.strip().lower() for line in listed.splitlines() if "/" in line} <= _TEXT
+
+
+async def _check_tmux(clipboard: Clipboard) -> WayChecked:
+    """Try a buffer of our own: the clipboard of the terminal around could not be put back."""
+    untried = clipboard.untried(TMUX)
+    if not untried.is_there:
+        return untried
+    word, name = f"lmchat {secrets.token_hex(4)}", TMUX.name
+    is_set = await clipboard.feed((name, "load-buffer", *_OWN_BUFFER, "-"), word.encode())
+    after = await clipboard.read((name, "show-buffer", *_OWN_BUFFER))
+    hands_on = await clipboard.feed((name, "load-buffer", *_NO_CLIENT, *_OWN_BUFFER, "-"), word.encode())
+    await clipboard.read((name, "delete-buffer", *_OWN_BUFFER))
+    option = await clipboard.read((name, "show-options", "-sv", "set-clipboard")) or ""
+    works = False
+    if not is_set or (after or "").strip() != word:
+        reason = _FAILED
+    elif not hands_on:
+        reason = "it hands nothing on: tmux 3.2 or later does"
+    elif option.strip() == "off":
+        reason = "its own buffer only: tmux set-option -s set-clipboard external lets it out"
+    elif "clipboard" not in (await clipboard.read(TMUX_FEATURES) or ""):
+        term = await clipboard.read((name, "display-message", "-p", "#{client_termname}")) or ""
+        reason = (
+            "its own buffer only: it knows of no clipboard in the terminal around it; if there is one: "
+            f"tmux set-option -as terminal-features ',{term.strip() or 'TERM'}:clipboard', then attach again"
+        )
+    else:
+        works = True
+        reason = "its buffer was read back, and it hands it to the terminal around it, which does not answer"
+    return WayChecked(way=name, works=works, reason=reason)
+
+
+def _check_file(clipboard: Clipboard) -> WayChecked:
+    """Write beside the file: what was copied into it last stays."""
+    place = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
+    try:
+        write_atomically(place, "lmchat", follows_link=False)
+        place.unlink()
+    except OSError as error:
+        reason = f"{clipboard.file} cannot be written: {error.strerror}"
+        return WayChecked(way="file", works=False, reason=reason)
+    return clipboard.untried_file()

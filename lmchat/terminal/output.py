@@ -180,3 +180,14 @@ class SignalGuard:
             logger.exception("could not end in order")
         threading.Event().wait(self._patience_s)  # a program that ends in time takes this thread with it
         os._exit(128 + number)
+
+
+def has_shell() -> bool:
+    """Whether a shell with job control started us: only that can continue us once we are stopped.
+
+    It leads our session then, and has put us into a process group of our own.
+    """
+    try:
+        return os.getpgid(os.getsid(0)) != os.getpgrp()
+    except OSError:  # the leader has ended
+        return False

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused
+from lmchat.terminal.checks import try_ways
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
-from lmchat.terminal.clipboard_trial import try_ways
 
 
 class Place:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.terminal.editor import edit_text, editor_command, page_text, pager_command
+from lmchat.terminal.programs import edit_text, editor_command, page_text, pager_command
 
 
 @pytest.fixture

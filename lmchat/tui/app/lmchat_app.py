@@ -142,7 +142,7 @@ class LMChatApp(Arrivals):
 
     def action_suspend_process(self) -> None:
         """Stop until the shell brings lmchat back; without a shell nothing could."""
-        from lmchat.terminal.processes import has_shell
+        from lmchat.terminal.output import has_shell
 
         if has_shell():
             super().action_suspend_process()

@@ -1,0 +1,100 @@
+"""Web pages are opened by the user's browser, quietly, and by nothing that takes the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+
+import pytest
+
+from lmchat.terminal.desktop import notification, open_page
+
+PAGE = "https://example.org/a?b=c&d=$(id)"
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Programs that write down what they were asked for."""
+
+    def make(name):
+        path = tmp_path / name
+        path.write_text(
+            f"#!/bin/sh\nprintf '%s|' {name} \"$@\" $LMCHAT_API_KEY > {tmp_path}/new\necho noise\n"
+            f"mv {tmp_path}/new {tmp_path}/log\n"
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    make.log = tmp_path / "log"
+    make.environ = {"PATH": f"{tmp_path}:/bin:/usr/bin", "TERM": "xterm", "LMCHAT_API_KEY": "k"}
+    return make
+
+
+async def asked(programs):
+    async with asyncio.timeout(10):
+        while not programs.log.exists():  # noqa: ASYNC110 - programs tell nobody
+            await asyncio.sleep(0.01)
+    return programs.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "words"),
+    [
+        ("xdg-open", {"DISPLAY": ":9"}, f"xdg-open|{PAGE}|"),
+        ("wslview", {"WSL_DISTRO_NAME": "d"}, f"wslview|{PAGE}|"),
+        ("mine", {"BROWSER": "mine --new-tab %s"}, f"mine|--new-tab|{PAGE}|"),
+        ("mine", {"BROWSER": f"lynx{os.pathsep}mine"}, f"mine|{PAGE}|"),
+    ],
+)
+async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_printed(
+    programs, capfd, name, environ, words
+):
+    programs(name)
+    programs("lynx")
+    assert await open_page(PAGE, environ=programs.environ | environ)
+    assert await asked(programs) == words
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"BROWSER": "/usr/bin/w3m"}, {"BROWSER": "lynx"}, {"DISPLAY": ":9", "PATH": "."}]
+)
+async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_folder(
+    programs, environ, monkeypatch
+):
+    for name in ("lynx", "w3m", "www-browser", "xdg-open"):
+        programs(name)
+    monkeypatch.chdir(programs.log.parent)
+    assert not await open_page(PAGE, environ=programs.environ | environ)
+    assert not programs.log.exists()
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "javascript:alert(1)", "--help", "", "ftp://a"])
+async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
+    programs("xdg-open")
+    assert not await open_page(address, environ=programs.environ | {"DISPLAY": ":9"})
+    assert not programs.log.exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "environ", "sent"),
+    [
+        ("bell", {}, "\x07"),
+        ("none", {}, ""),
+        ("desktop", {}, "\x1b]9;done\x07\x1b]777;notify;lmchat;done\x07"),
+        ("desktop", {"TERM_PROGRAM": "WezTerm"}, "\x1b]9;done\x07"),
+        ("desktop", {"KITTY_WINDOW_ID": "1"}, "\x1b]9;done\x07"),
+        ("desktop", {"TERM": "foot"}, "\x1b]777;notify;lmchat;done\x07"),
+        ("desktop", {"TMUX": "x", "TERM": "rxvt"}, "\x1bPtmux;\x1b\x1b]777;notify;lmchat;done\x07\x1b\\\x07"),
+    ],
+)
+def test_each_way_sends_its_bytes(how: str, environ: dict[str, str], sent: str) -> None:
+    assert notification(how, "done", environ) == sent
+
+
+def test_words_from_outside_cannot_end_the_sequence() -> None:
+    sent = notification("desktop", "a\x07\x1b]0;evil\x07;b\n" + "x" * 500, {"TERM": "foot"})
+    inner = sent.removeprefix("\x1b]777;notify;lmchat;").removesuffix("\x07")
+    assert inner.isprintable()
+    assert ";" not in inner
+    assert len(inner) <= 120
