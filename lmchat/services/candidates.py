@@ -1,4 +1,4 @@
-"""The places that were looked at, each with what can be done there; pure."""
+"""Servers that were looked for: rows of the welcome page and of the doctor, and the list of models."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ WHERE_TO_GET: Mapping[Product, str] = {
 
 
 class Step(Enum):
-    """What Enter does at a place."""
+    """Action of Enter on a row."""
 
     NOTHING = auto()
-    """Nothing: the next step is not lmchat's to do."""
     CHOOSE = auto()
     """Goes on with the server, or asks for what it wants."""
     START = auto()
@@ -60,18 +59,14 @@ class Step(Enum):
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
-    """One place as the page shows it."""
+    """A server as the welcome page shows it."""
 
     candidate: Candidate
-    """What was looked at."""
     found: str
-    """What was found, in a word or two."""
     next_step: str
     """The one step that helps; it may hold anything."""
     step: Step = Step.NOTHING
-    """What Enter does."""
     start: ServerStart | None = None
-    """What is started."""
     program: str = ""
     """Path of the program that wants a model file."""
     is_starting: bool = False
@@ -81,28 +76,27 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
-    """What is known of this machine beside what answers."""
+    """Servers, model files and programs of this machine that do not answer."""
 
     installed: tuple[Installed, ...] | None = None
-    """What is installed; None where nobody has looked."""
+    """Installed servers; None before the first look."""
     running: tuple[Run, ...] = ()
-    """What was started and has not ended."""
+    """Programs that were started and have not ended."""
     files: tuple[ModelFile, ...] = ()
-    """The model files of this disk."""
     offer: DemoOffer | None = None
-    """The demo model of the built-in engine; None where the engine cannot be used, or nobody has looked."""
+    """Demo model of the built-in engine; None where the engine cannot be used, or before the first look."""
     engine_command: str = ""
-    """What installs the built-in engine; empty where it is installed, or nobody has looked."""
+    """Command that installs the built-in engine; empty where it is installed, or before the first look."""
 
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
-    """Return the places, those where something can be done before those where nothing is installed."""
+    """Return the rows; those where something can be done come before those where nothing is installed."""
     found = [_place(one, here) for one in candidates]
     return tuple(sorted(found, key=_rank))
 
 
 def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
-    """Return the place that lacks only one thing, which can be given on the page; None where none does."""
+    """Return the row that lacks only one thing, which can be given on the page; None where none does."""
     helped = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.SERVER_OFF, Verdict.READY, Verdict.LOADING)
     near = (one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING)
     return next(near, None)
@@ -186,18 +180,14 @@ _MOST_MODELS = 1000
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """What was seen of the servers of this machine."""
+    """Result of a look at the servers of this machine."""
 
     candidates: tuple[Candidate, ...]
-    """Every place that was looked at."""
+    """Every server that was looked for."""
     holders: Mapping[int, PortHolder] = field(default_factory=dict)
-    """Who listens at a port."""
     installed: tuple[Installed, ...] = ()
-    """What is on the disk."""
     model: str = ""
-    """The configured model."""
     remembered: Remembered = field(default_factory=Remembered)
-    """From earlier runs."""
     is_named: bool = False
     """Whether the user named the one server to use."""
     tool_to_see: str = ""
@@ -207,12 +197,12 @@ class Look(Struct, frozen=True, kw_only=True):
 
     @property
     def arrival(self) -> Arrival:
-        """What lmchat would begin with."""
+        """Server and model that lmchat would begin with."""
         return choose(self.candidates, model=self.model, remembered=self.remembered, is_named=self.is_named)
 
 
 def server_findings(look: Look) -> list[Finding]:
-    """Return the row about a chat, one a place, and one about names of hosts."""
+    """Return a row about a chat, one for each server, and one about host names."""
     arrival = look.arrival
     rows = [_chat(look, arrival)]
     rows += [_server(one, look, arrival) for one in look.candidates]
@@ -407,7 +397,7 @@ _WORDS: Mapping[Verdict, str] = {
 
 
 def headline(candidates: Sequence[Candidate]) -> str:
-    """Return what is the matter; it may hold anything that a server or a user said."""
+    """Return the state of the servers in one sentence; it may hold anything that a server or a user said."""
     waiting = _waiting(candidates)
     if waiting is not None:
         return _WORDS[waiting.verdict].format(name=_headline_name(waiting), host=waiting.endpoint.host)
@@ -529,10 +519,9 @@ def _is_same_host(origin: str, endpoint: Endpoint) -> bool:
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):
-    """One model as the picker shows it."""
+    """A model as the picker shows it."""
 
     model: ModelInfo
-    """The model."""
     tokens_per_second: float | None = None
     """Median speed of its earlier answers; None before the first."""
     recent_index: int | None = None
@@ -542,12 +531,12 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Address and name: what tells it from others."""
+        """Address and name."""
         return self.model.endpoint.url, self.model.model_id
 
 
 class Catalogue:
-    """Lists models: at once from what is known, and anew on request."""
+    """List of models: at once from the cache, and again from the servers on request."""
 
     def __init__(
         self,

@@ -37,11 +37,9 @@ class ContextUse(Struct, frozen=True, kw_only=True):
     """Part of the window that the next request takes."""
 
     tokens: int
-    """Tokens of the conversation."""
     limit: int | None
     """The window; None where it is unknown."""
     is_estimated: bool
-    """Whether `tokens` is an estimate."""
 
     @property
     def fraction(self) -> float | None:

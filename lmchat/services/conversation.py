@@ -47,27 +47,22 @@ class HowToAsk(Struct, frozen=True, kw_only=True):
     """Settings of a turn; a change applies from the next turn on."""
 
     target: Target
-    """Server and model."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How to choose words."""
     is_truncating: bool = True
     """Whether the oldest messages may be left out; else a full window is refused."""
     output: Output = field(default_factory=AnyText)
-    """What form the answer is to have."""
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
     """A prompt is on the disk (or, where nothing can be saved, in memory)."""
 
     message: ChatMessage
-    """The prompt."""
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer is about to come."""
 
     message: ChatMessage
-    """Its still growing message."""
     plan: ContextPlan
     """What of the conversation is sent."""
 
@@ -237,9 +232,9 @@ class Conversation:
         """The path; of a long session only its end, until `fill` has read the rest."""
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
-        """What the last answer was asked with."""
+        """Plan of the last request."""
         self.error: LMChatError | None = None
-        """What ended the last answer."""
+        """Error that ended the last answer."""
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
@@ -271,7 +266,7 @@ class Conversation:
 
     @property
     def opening(self) -> list[ChatMessage]:
-        """What a session that has just begun is opened with: its system prompt, if there is any."""
+        """The system prompt of a new session, if there is any."""
         is_new = not self.messages and bool(self._system_prompt)
         return [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
 
@@ -321,7 +316,7 @@ class Conversation:
         return message
 
     async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
-        """Say something and yield what comes of it; a new session begins with its system prompt."""
+        """Send a prompt and yield events; a new session begins with its system prompt."""
         await self.fill()
         opening = self.opening
         parent_id = opening[0].message_id if opening else self._leaf_id()
@@ -333,7 +328,7 @@ class Conversation:
     async def edit(
         self, message_id: str, text: str, how: HowToAsk
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Say something instead of an earlier prompt: a sibling of it; the old one stays in the tree."""
+        """Send a prompt in place of an earlier one, which stays in the tree as its sibling."""
         await self.fill()
         old = self.messages[self._index(message_id)]
         fresh = replace(
@@ -363,7 +358,7 @@ class Conversation:
                 yield event
 
     def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
-        """Go on with an unfinished answer: a sibling that begins with its text."""
+        """Continue an unfinished answer: a sibling that begins with its text."""
         return self.regenerate(answer_id, how, is_resumed=True)
 
     async def _say(

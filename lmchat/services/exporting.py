@@ -20,7 +20,7 @@ _SHORTEST_ID = 8
 
 
 class WriteNewFile(Protocol):
-    """Writes a file whole; raises `FileRefused` where it exists and is not forced. Runs in a thread."""
+    """Function that writes a whole file, in a thread; `FileRefused` where it exists and is not forced."""
 
     def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None:
         """Write it."""
@@ -28,27 +28,25 @@ class WriteNewFile(Protocol):
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
-    """In which form, and with what beside what is said."""
+    """Format of an export, and what goes along with the text."""
 
     form: str = ""
     """`md`, `json`, `html` or `txt`; empty: what the name of the file says, else Markdown."""
     with_reasoning: bool = False
-    """Whether what was thought goes along."""
+    """Whether thoughts go along."""
     with_branches: bool = False
     """Whether all branches do, not the path that is shown alone; in JSON they always do where they can."""
 
 
 MARKDOWN = ExportAs(form="md")
-"""What is said, as Markdown."""
 BY_NAME = ExportAs()
 """What is said, in the form that the file's name says."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """What became of the export of several sessions."""
+    """Outcome of the export of several sessions."""
 
     paths: tuple[Path, ...]
-    """The files that were written."""
     refused: tuple[tuple[str, LMChatError], ...]
     """Ids of the sessions that were not, with the reason."""
     untried: int = 0
@@ -56,7 +54,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 
 
 class Exporter:
-    """Writes sessions of a store into files."""
+    """Writer of sessions of a store into files."""
 
     def __init__(self, store: SessionStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
         self._store = store

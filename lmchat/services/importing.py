@@ -46,7 +46,6 @@ class Imported(Struct, frozen=True, kw_only=True):
     beside: int = 0
     """Messages that are not on its path."""
     skipped: tuple[Skipped, ...] = ()
-    """What of the file was left out."""
 
 
 class Done(Struct, kw_only=True):

@@ -1,4 +1,4 @@
-"""Looks at the server from time to time; what it sees goes to the screen."""
+"""Periodic check of the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
 
 
 class Monitor:
-    """Watches one server; rests while an answer streams, for the stream is the sign of life (R-29)."""
+    """Watcher of one server; it rests while an answer streams, as the stream is the sign of life (R-29)."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""What lies open: the shown session, those that go on answering behind it, and what waits to be sent."""
+"""The open sessions: the shown one, those that answer behind it, and messages that wait to be sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Queued(Struct, frozen=True, kw_only=True):
     """A message that waits: for the end of the running answer, for a server, or for a model."""
 
     text: str
-    """What will be said."""
     is_held: bool = False
     """Whether it stays because the answer before it failed."""
 
@@ -36,7 +35,6 @@ class OpenSession(Struct):
     """A session that is open, with what waits in it."""
 
     conversation: Conversation
-    """What was said."""
     queue: list[Queued] = field(default_factory=list)
     """What waits, first in first out."""
     is_asking: bool = False
@@ -81,7 +79,7 @@ FIRST_READ = 64
 
 
 class OpenSessions:
-    """Knows which sessions are open and how the next turn will be asked; holds no screen and no network."""
+    """The open sessions, and the settings of the next turn."""
 
     def __init__(
         self,

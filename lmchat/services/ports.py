@@ -1,4 +1,4 @@
-"""What the services need of the world, as protocols: a backend for servers and a store for chats."""
+"""Protocols that the services are used with: backend, session store and built-in engine."""
 
 from __future__ import annotations
 

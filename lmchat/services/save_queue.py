@@ -1,4 +1,4 @@
-"""Saves what is said, goes on without a disk, and catches up when the disk is back."""
+"""Queue of what is to be saved: messages, drafts and pieces of running answers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ class _Entry(Struct, frozen=True, kw_only=True):
     """Something to write."""
 
     header: SessionHeader
-    """Its session."""
     message: ChatMessage
-    """What was said."""
     before: Sequence[ChatMessage]
     """The path up to it, root first."""
     is_begun: bool = False
@@ -37,7 +35,7 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 class SaveQueue:
-    """Writes to the store; a failed write is told by `warning`, and tried again until it succeeds."""
+    """Queue of writes to the store; a failed write is reported by `warning` and retried until it succeeds."""
 
     def __init__(self, store: SessionStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
@@ -166,7 +164,7 @@ BETWEEN = "\n\n"
 
 
 class Drafts:
-    """Keeps what stands in the prompt of every session that was shown, and writes it to the store.
+    """Texts in the prompts of all sessions that were shown.
 
     What waits in a queue is not lost with the process either: on the disk it is a part of the draft.
     """
@@ -222,7 +220,7 @@ WRITE_EVERY_S = 0.17
 
 
 class PieceWriter:
-    """Collects pieces and writes them from a task of its own, so that a stalled stream is written too.
+    """Writer of pieces in a task of its own, so that a stalled stream is written too.
 
     What cannot be written is tried again with what comes next.
     """

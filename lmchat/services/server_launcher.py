@@ -45,9 +45,7 @@ class Run:
     """A start that was made, and has not failed."""
 
     start: ServerStart
-    """What was to be started."""
     program: Program
-    """What runs."""
     began_s: float
     """When, by the clock of the starts."""
 
@@ -77,12 +75,12 @@ class ServerLauncher:
         """What is installed here; None before the first look."""
 
     async def look(self) -> None:
-        """See what is installed."""
+        """Find the installed servers."""
         self.installed = tuple(await self._find())
 
     @property
     def running(self) -> tuple[Run, ...]:
-        """What was started and has not ended."""
+        """Starts that have not ended."""
         return tuple(run for run in self._runs.values() if run.program.exit_code is None)
 
     def elapsed_s(self, run: Run) -> float:

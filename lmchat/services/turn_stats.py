@@ -1,4 +1,4 @@
-"""The ledger summed up: how each model of each server did, in figures alone."""
+"""Figures of turns: by model, by second, and as the ledger keeps them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lmchat.errors import LMChatError
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """What is usual, and what all but one in twenty stay below."""
+    """Median and 95th percentile."""
 
     p50: float
     p95: float
@@ -45,16 +45,13 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     complete: int
     """Those that ended well."""
     stalls: int
-    """How often they stood still."""
     retries: int
     """Tries beyond the first."""
     completion_tokens: int
     is_estimated: bool
     """Whether some of these are our estimate."""
     ttft_ms: Spread | None
-    """Time to the first token."""
     prompt_tokens_per_second: Spread | None
-    """Speed of reading."""
     tokens_per_second: Spread | None
     elapsed_ms: Spread
     last: datetime | None
@@ -119,7 +116,7 @@ KEPT_S = 32
 
 
 class Speedometer:
-    """Counts tokens by the second they came in."""
+    """Counter of tokens by the second they came in."""
 
     def __init__(self) -> None:
         self._counts: deque[int] = deque(maxlen=KEPT_S)
@@ -152,7 +149,7 @@ log = logging.getLogger(__name__)
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return what went wrong, for the message that it cut short; the log has it under the same id."""
+    """Return an error as the failure of a message; the log has it under the same id."""
     failure_id = new_id()[:4]
     if isinstance(error, LMChatError):
         log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)

@@ -1,4 +1,4 @@
-"""All that the screen works with, put together by `cli` and handed over once."""
+"""The services that the screen works with, put together by `cli`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lmchat.services.server_launcher import ServerLauncher
 
 
 class Outside(Struct, frozen=True, kw_only=True):
-    """What the screen may do to the world beyond servers and sessions."""
+    """Access to terminal, disk and other programs."""
 
     copy: Callable[[str], Awaitable[str]]
     """Put text on the clipboard; returns the way it took, as words for a toast."""
@@ -36,7 +36,6 @@ class Outside(Struct, frozen=True, kw_only=True):
     read_text: Callable[[str], Awaitable[str]]
     """Read a text file for the prompt; refuses what is not text."""
     remember: Callable[[Remembered], Awaitable[None]]
-    """Keep what lmchat itself remembers."""
     keep_key: Callable[[Endpoint, str], Awaitable[str]]
     """Keep a key that a server has accepted; returns where, as words for a toast."""
     notification: Callable[[str], str]
@@ -48,24 +47,16 @@ class Outside(Struct, frozen=True, kw_only=True):
 
 
 class Workspace(Struct, kw_only=True):
-    """The parts, and what changes while they work."""
+    """The services of a run of the screen."""
 
     settings: Settings
-    """The merged configuration."""
     backend: Backend
-    """The proxy-client layer."""
     store: SessionStore
-    """The disk."""
     library: Library
-    """Sessions as a list, and their export."""
     open_sessions: OpenSessions
-    """What lies open."""
     monitor: Monitor
-    """The look at the server."""
     catalogue: Catalogue
-    """The models."""
     outside: Outside
-    """The rest of the world."""
     remembered: Remembered
     """From the last run, kept up to date."""
     resume_id: str = ""
@@ -83,6 +74,4 @@ class Workspace(Struct, kw_only=True):
     is_local: bool = False
     """Whether the built-in engine is to be started without asking."""
     local_model: str = ""
-    """The model file that was named for it."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds by which figures move."""
