@@ -1,41 +1,43 @@
-"""Looking at what may hang: in a thread that nobody has to wait for."""
+"""Blocking calls in threads that can be abandoned, as for a folder of a network that is away."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def apart(look: Callable[[], T]) -> T:
-    """Look at something that may block for ever, as a folder of a network that is away.
+async def apart(work: Callable[[], T]) -> T:
+    """Return what a call returns that may block without end.
 
-    The thread is a daemon: one that hangs keeps neither who asked nor the end of the program waiting, as
-    those of `asyncio.to_thread` would.
+    Unlike a thread of `asyncio.to_thread`, one that hangs delays neither the caller's cancellation nor the
+    end of the program.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    return await asyncio.wrap_future(_begin(work))
 
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # it is set where no error is
 
-    def work() -> None:
-        result, error = None, None
+def within(limit_s: float, work: Callable[[], T]) -> T:
+    """Return what a call returns within a time.
+
+    Raises:
+        TimeoutError: it took longer; its thread is left behind.
+    """
+    return _begin(work).result(limit_s)
+
+
+def _begin(work: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # it cannot be cancelled from here on
+
+    def run() -> None:
         try:
-            result = look()
-        except BaseException as caught:  # noqa: BLE001 - handed to who waits for it
-            error = caught
-        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
-            loop.call_soon_threadsafe(settle, result, error)
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+            future.set_exception(error)
 
-    threading.Thread(target=work, name="lmchat-apart", daemon=True).start()
-    return await future
+    threading.Thread(target=run, name="lmchat-apart", daemon=True).start()
+    return future

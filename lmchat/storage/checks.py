@@ -18,8 +18,9 @@ from urllib.parse import quote
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.paths import Paths
 from lmchat.storage.database import BROKEN, explain, is_damage
-from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, KeyringLate, system_keyring, within
+from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, system_keyring
 from lmchat.storage.schema import VERSION
+from lmchat.threads import within
 
 LITTLE_ROOM_BYTES = 200 << 20
 NO_ROOM_BYTES = 5 << 20
@@ -96,7 +97,7 @@ def keyring_findings(
     grade, state, step, name = Grade.OK, "works", "", ""
     try:
         name = within(limit_s, lambda: _answering(find()))
-    except KeyringLate:
+    except TimeoutError:
         grade, state, step = Grade.WARNING, "late", "Unlock it, and start lmchat again"
         cause = f"The system keyring does not answer within {limit_s:g} s; {_KEY_FILE}."
     except Exception as error:  # noqa: BLE001 - third-party

@@ -11,19 +11,16 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from lmchat.files import environment_for_others
+from lmchat.threads import within
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 SERVICE = "lmchat"
 """The name under which the keyring shows our keys; the name of the user is the origin of the server."""
@@ -47,10 +44,6 @@ class Keyring(Protocol):
     def set_password(self, service: str, username: str, password: str) -> None:
         """Keep it."""
         ...
-
-
-class KeyringLate(Exception):  # noqa: N818 - named for what happened
-    """The keyring did not answer in time."""
 
 
 def system_keyring() -> Keyring | None:
@@ -159,29 +152,3 @@ def answer() -> None:
     out, sys.stdout = sys.stdout, sys.stderr  # what a backend prints is no answer
     origins = json.load(sys.stdin)
     out.write(json.dumps(within(float(sys.argv[2]), lambda: _read(system_keyring(), origins))))
-
-
-def within(limit_s: float, work: Callable[[], T]) -> T:
-    """Do something that may never end.
-
-    The thread is a daemon: one that hangs does not keep the program from ending.
-
-    Raises:
-        KeyringLate: it did not end in time.
-    """
-    ends: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            ends.put((work(), None))
-        except BaseException as error:  # noqa: BLE001 - handed to who waits for it
-            ends.put((None, error))
-
-    threading.Thread(target=run, name="lmchat-keyring", daemon=True).start()
-    try:
-        result, error = ends.get(timeout=limit_s)
-    except Empty:
-        raise KeyringLate from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]  # it is set where no error is

@@ -15,7 +15,8 @@ from keyring.backends import fail, null
 from lmchat.domain.candidate import Grade
 from lmchat.storage import keyring as module
 from lmchat.storage.checks import keyring_findings
-from lmchat.storage.keyring import KeyringKeys, KeyringLate, system_keyring, within
+from lmchat.storage.keyring import KeyringKeys, system_keyring
+from lmchat.threads import within
 from tests.support.keyring_of_tests import NAME
 from tests.support.memory_keyring import FailingKeyring, LockedKeyring, MemoryKeyring
 
@@ -181,7 +182,7 @@ def test_work_that_ends_gives_its_result_or_its_error():
     with pytest.raises(ZeroDivisionError):
         within(5, lambda: 1 / 0)
     ring = LockedKeyring()
-    with pytest.raises(KeyringLate):
+    with pytest.raises(TimeoutError):
         within(BRIEF_S, lambda: ring.get_password("lmchat", JAN))
     ring.unlock.set()
 
