@@ -57,7 +57,7 @@ class LMChatApp(Arrivals):
         for theme in THEMES:
             self.register_theme(theme)
         wanted = settings.ui.theme or workspace.remembered.theme
-        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
+        self.begin_with_theme(wanted if wanted in self.available_themes else THEMES[0].name)
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"

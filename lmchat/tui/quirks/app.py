@@ -37,6 +37,19 @@ class PatchedApp(App[None]):
         _stop_style_leak()
         self._has_dropped_frame = False
 
+    def begin_with_theme(self, name: str) -> None:
+        """Set the theme before the app runs.
+
+        Assigning `theme` parses all styles, and again when the app runs; without this the first key is shown
+        later than 1.5 times that of an empty app.
+        """
+        self.set_reactive(App.theme, name)
+        self.set_class(True, f"-theme-{name}", update=False)
+        self.set_class(self.current_theme.dark, "-dark-mode", update=False)
+        self.set_class(not self.current_theme.dark, "-light-mode", update=False)
+        self._refresh_truecolor_filter(self.ansi_theme)
+        self.stylesheet.set_variables(self.get_css_variables())
+
     def tell_failure(self, error: BaseException) -> None:
         """Report the exception of a worker; the app goes on."""
         raise NotImplementedError from error

@@ -9,7 +9,8 @@ its end would keep old characters. So the cursor is moved to where rich counts i
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from bisect import bisect_right
+from functools import cache, lru_cache
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -17,16 +18,11 @@ from rich.segment import Segment
 from lmchat.text import graphemes
 
 _AGREED = (
-    "\x00-\u02ff\u0370-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u2426\u2500-\u27bf"
-    "\u3000-\u3029\u3030-\u9fff\uac00-\ud7a3\uff00-\uffef"
+    *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427, 0x2500, 0x27C0),
+    *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
-"""Characters that have the same width in all terminals: no combining marks, no joiners, no emoji."""
-_UNSURE = re.compile(f"[^{_AGREED}]")
-_RUN = re.compile(
-    r"\x1b\][^\x07\x1b]*"  # titles, links and clipboard texts are not drawn
-    rf"|(?:[^\x00-\x20]?(?:\u200d[^\x00-\x20]|[^{_AGREED}]))+"
-)
-"""Characters of unsure width, each with the one before it, which it may belong to."""
+"""Start and end of the ranges of characters that have the same width in all terminals: no combining marks, no
+joiners, no emoji."""
 _SIGNS = 0x2010
 """Letters have lower code points. Words of them are placed as a whole, which takes fewer bytes."""
 _JOINER = "\u200d"
@@ -39,9 +35,22 @@ def with_sure_widths(text: str) -> str:
 
     It is drawn over blanks: in a terminal that gives it fewer cells, the others would keep old characters.
     """
-    if text.isascii() or not _UNSURE.search(text):
-        return text
-    return _RUN.sub(_placed, text)
+    return text if _is_sure(text) else _runs().sub(_placed, text)
+
+
+def _is_sure(text: str) -> bool:
+    return text.isascii() or all(bisect_right(_AGREED, ord(char)) % 2 for char in set(text))
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Return the pattern of characters of unsure width; each may belong to the one before it."""
+    ranges = zip(_AGREED[::2], _AGREED[1::2], strict=True)
+    agreed = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
+    undrawn = r"\x1b\][^\x07\x1b]*"  # titles, links and clipboard texts
+    return re.compile(
+        rf"{undrawn}|(?:[^\x00-\x20]?(?:\u200d[^\x00-\x20]|[^{re.escape(agreed[0])}{agreed[1:]}]))+"
+    )
 
 
 def _placed(match: re.Match[str]) -> str:
@@ -52,7 +61,7 @@ def _placed(match: re.Match[str]) -> str:
         return _at_its_place(run)
     begins = [begin for begin, _ in graphemes(run)]
     parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
-    return "".join(_at_its_place(part) if _UNSURE.search(part) else part for part in parts)
+    return "".join(part if _is_sure(part) else _at_its_place(part) for part in parts)
 
 
 def _at_its_place(group: str) -> str:

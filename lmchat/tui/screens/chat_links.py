@@ -18,7 +18,7 @@ class ChatLinks(ChatTree):
 
     def show_links(self, text: str) -> None:
         """List the links of a text; a giant one is read beside all else."""
-        from lmchat.tui.widgets.chat_log.markdown.syntax import links
+        from lmchat.tui.widgets.chat_log.markdown.parser import links
 
         async def work() -> None:
             self.offer_links(await asyncio.to_thread(links, text))
@@ -28,7 +28,7 @@ class ChatLinks(ChatTree):
     def offer_links(self, found: Mapping[str, str]) -> None:
         """List addresses with their words, those that can be opened; a single one is asked for at once."""
         from lmchat.tui.screens.links_dialog import LinksDialog
-        from lmchat.tui.widgets.chat_log.markdown.addresses import can_be_opened
+        from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
 
         pages = {address: words for address, words in found.items() if can_be_opened(address)}
         if not pages:
@@ -41,7 +41,7 @@ class ChatLinks(ChatTree):
     def ask_to_open(self, address: str) -> None:
         """Ask whether a page shall be opened, and say where it is: an address may pretend to be another."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
-        from lmchat.tui.widgets.chat_log.markdown.addresses import page_host
+        from lmchat.tui.widgets.chat_log.markdown.inline import page_host
 
         if not address:
             return

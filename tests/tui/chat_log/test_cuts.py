@@ -9,8 +9,8 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown import cutting
-from lmchat.tui.widgets.chat_log.markdown.cutting import cut_place
+from lmchat.tui.widgets.chat_log.markdown import tail
+from lmchat.tui.widgets.chat_log.markdown.tail import cut_place
 from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
 
 PAGE = coloured_page()
@@ -87,8 +87,8 @@ def test_a_giant_heading_is_a_heading_to_its_end():
 def test_only_the_last_places_are_looked_at(monkeypatch, text):
     asked = []
     for name in ("_is_inner", "_is_outside"):
-        real = getattr(cutting, name)
-        monkeypatch.setattr(cutting, name, lambda *about, real=real: (asked.append(about), real(*about))[1])
+        real = getattr(tail, name)
+        monkeypatch.setattr(tail, name, lambda *about, real=real: (asked.append(about), real(*about))[1])
     cut_place(text)
     assert len(asked) < 250  # of 2 000 letters between which it might be cut
 

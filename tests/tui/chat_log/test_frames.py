@@ -12,10 +12,10 @@ from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout import block, lexing
+from lmchat.tui.widgets.chat_log.layout import block, code
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown import tail
-from lmchat.tui.widgets.chat_log.markdown.cutting import MOST_WEIGHT, cut_place, reach, weight_of
+from lmchat.tui.widgets.chat_log.markdown.tail import MOST_WEIGHT, cut_place, reach, weight_of
 from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
 from tests.support.markdown_corpus import DEAR
 
@@ -66,7 +66,7 @@ def most_calls(text):
 @pytest.mark.parametrize("name", DEAR)
 def test_no_frame_costs_more_than_it_may(name, monkeypatch):
     # counting slows a lexer down, which is no fault of its own
-    monkeypatch.setattr(lexing, "MOST_PIECE_S", 60)
+    monkeypatch.setattr(code, "MOST_PIECE_S", 60)
     assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown.half_written import as_it_will_look
+from lmchat.tui.widgets.chat_log.markdown.inline import as_it_will_look
 from tests.support.chat_log_app import plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
 

@@ -13,8 +13,8 @@ from pygments.token import Token
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
-from lmchat.tui.widgets.chat_log.layout import lexing
-from lmchat.tui.widgets.chat_log.layout.lexing import known_kinds, piece_kinds, read_whole
+from lmchat.tui.widgets.chat_log.layout import code as coding
+from lmchat.tui.widgets.chat_log.layout.code import known_kinds, piece_kinds, read_whole
 from lmchat.tui.widgets.chat_log.layout.page import harmless
 from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
 from tests.support.waiting import until
@@ -34,11 +34,11 @@ def by_character(kinds):
 
 @pytest.fixture(autouse=True)
 def any_time(monkeypatch):
-    lexing._strikes.clear()
-    monkeypatch.setattr(lexing, "MOST_WHOLE_S", 1e9)
-    monkeypatch.setattr(lexing, "MOST_PIECE_S", 1e9)
+    coding._strikes.clear()
+    monkeypatch.setattr(coding, "MOST_WHOLE_S", 1e9)
+    monkeypatch.setattr(coding, "MOST_PIECE_S", 1e9)
     yield
-    lexing._strikes.clear()
+    coding._strikes.clear()
 
 
 LINES = st.sampled_from(
@@ -87,7 +87,7 @@ def test_what_is_too_long_or_not_wanted_or_unknown_keeps_the_colours_of_its_piec
     (code,) = codes(f"```python\n{CODE}```\n")
     assert read_whole(code, "python", lambda: True) is None
     assert read_whole(code, "no-such-language", lambda: False) is None
-    monkeypatch.setattr(lexing, "MOST_WHOLE_CHARS", 100)
+    monkeypatch.setattr(coding, "MOST_WHOLE_CHARS", 100)
     assert read_whole(code, "python", lambda: False) is None
 
 
@@ -109,8 +109,8 @@ def test_a_lexer_that_often_takes_too_long_for_a_piece_is_not_asked_again(monkey
         return ((Token.Comment, "a") for _ in count())
 
     monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
-    monkeypatch.setattr(lexing, "thread_time", lambda: next(clock) * 0.01)
-    monkeypatch.setattr(lexing, "MOST_PIECE_S", 0.02)
+    monkeypatch.setattr(coding, "thread_time", lambda: next(clock) * 0.01)
+    monkeypatch.setattr(coding, "MOST_PIECE_S", 0.02)
     text = "a" * 1_000
     for _ in range(9):
         assert list(piece_kinds(text, "python")) == [("", text)]
@@ -122,9 +122,9 @@ def test_a_lexer_that_never_ends_is_given_up_on_the_whole(monkeypatch):
     clock = count()
     (code,) = codes(f"```python\n{CODE}```\n")
     monkeypatch.setattr(PythonLexer, "get_tokens", lambda *_: ((Token.Comment, "") for _ in count()))
-    monkeypatch.setattr(lexing, "thread_time", lambda: next(clock) * 0.1)
-    monkeypatch.setattr(lexing, "MOST_WHOLE_S", 5)
-    monkeypatch.setattr(lexing, "sleep", lambda _: None)
+    monkeypatch.setattr(coding, "thread_time", lambda: next(clock) * 0.1)
+    monkeypatch.setattr(coding, "MOST_WHOLE_S", 5)
+    monkeypatch.setattr(coding, "sleep", lambda _: None)
     assert read_whole(code, "python", lambda: False) is None
 
 
@@ -175,7 +175,7 @@ async def test_leaving_ends_the_colouring(monkeypatch):
 
     async with LogApp().run_test(size=(80, 30)) as pilot:
         log = pilot.app.log_view
-        lexing._strikes["python"] = 3
+        coding._strikes["python"] = 3
         monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
         log.load([answer(f"```python\n{CODE}```\n")])
         await begun.wait()

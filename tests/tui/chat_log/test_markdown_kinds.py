@@ -16,9 +16,9 @@ from lmchat.text import safe_text
 from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.inline import inline_spans
-from lmchat.tui.widgets.chat_log.markdown.addresses import is_told_by
-from lmchat.tui.widgets.chat_log.markdown.syntax import links, parse_blocks, parse_inline
+from lmchat.tui.widgets.chat_log.layout.block import inline_spans
+from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by
+from lmchat.tui.widgets.chat_log.markdown.parser import links, parse_blocks, parse_inline
 from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
 
 RULE = "─"

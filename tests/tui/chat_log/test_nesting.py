@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Kind
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown import open_tail
+from lmchat.tui.widgets.chat_log.markdown import tail as tails
 from lmchat.tui.widgets.chat_log.markdown.nesting import Level, Nest
-from lmchat.tui.widgets.chat_log.markdown.syntax import parse_blocks
+from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, tail_of
 from tests.support.markdown_corpus import GIANTS
@@ -54,7 +54,7 @@ def without_double_blanks(rows):
 def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, sizes):
     text = "\n".join(start + words for start, words in lines) + "\n"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(open_tail, "OPEN_CHARS", 0)
+        patch.setattr(tails, "OPEN_CHARS", 0)
         tail, start, number = MarkdownTail(), 0, 0
         while start < len(text):
             tail.feed(text[start : start + sizes[number % len(sizes)]])

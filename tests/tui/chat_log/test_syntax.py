@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.markdown import syntax
-from lmchat.tui.widgets.chat_log.markdown.syntax import parse_blocks
+from lmchat.tui.widgets.chat_log.markdown import parser as parsing
+from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
 
 _WORDS = st.text(
     st.sampled_from('aZé漢9 \t.:|`*_#>-+=~[]()<!$\\&"{}🙂\u200d\u00a0\u2028\x0b\x0c\x1c\x85\n'), max_size=25
@@ -17,7 +17,7 @@ _WORDS = st.text(
 @settings(max_examples=300, deadline=None)
 def test_a_line_that_begins_with_a_letter_is_the_paragraph_that_the_parser_finds(letter, words):
     text = letter + words
-    parser = syntax._parsers()[0]
+    parser = parsing._parsers()[0]
     for shows in (False, True):
         found = parser.parse(text, {"references": {}, "shows_definitions": shows})
         told = parse_blocks(text, {}, shows_definitions=shows)
@@ -25,7 +25,7 @@ def test_a_line_that_begins_with_a_letter_is_the_paragraph_that_the_parser_finds
 
 
 def test_a_line_in_the_middle_of_an_answer_needs_no_parser(monkeypatch):
-    monkeypatch.setattr(syntax, "_parsers", lambda: 1 / 0)
+    monkeypatch.setattr(parsing, "_parsers", lambda: 1 / 0)
     assert [token.content for token in parse_blocks("Some **words** of it\n", {})] == [
         "",
         "Some **words** of it",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.text import graphemes, safe_text
-from lmchat.tui.widgets.chat_log.layout.wrapping import cuts_in, wrap_points
+from lmchat.tui.widgets.chat_log.layout.page import cuts_in, wrap_points
 
 WHOLE = [
     "\U0001f469\u200d\U0001f469\u200d\U0001f467",

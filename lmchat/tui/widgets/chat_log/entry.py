@@ -27,7 +27,7 @@ from lmchat.tui.widgets.chat_log.layout.furniture import (
     tool_block,
 )
 from lmchat.tui.widgets.chat_log.layout.page import Page
-from lmchat.tui.widgets.chat_log.markdown.syntax import References
+from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 AT_ONCE_CHARS = 30_000

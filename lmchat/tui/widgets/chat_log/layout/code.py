@@ -2,15 +2,224 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from time import sleep, thread_time
+from typing import Any
 
 from rich.style import Style
 
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block, Line, Span
-from lmchat.tui.widgets.chat_log.layout.lexing import Kinds, known_kinds, piece_kinds
-from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, width_of
+from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block, Code, Line, Span
+from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
+
+_log = logging.getLogger(__name__)
+Kinds = Iterable[tuple[str, str]]
+"""Pieces of code with the names of their styles."""
+MOST_PIECE_S = 0.05
+"""So much time of a core one piece may take; a language that took more again and again stays plain."""
+_MOST_STRIKES = 3
+"""Once may be the machine, not the lexer."""
+MOST_WHOLE_CHARS = 1_000_000
+"""What is longer keeps the colours of its pieces."""
+MOST_WHOLE_S = 5.0
+"""So much time of a core the colours of one fence may take."""
+_WORK_S = 0.001
+_REST_S = 0.002
+"""The interpreter is left to the screen twice as long as it was taken."""
+_LOOK_EVERY = 32
+"""Tokens between two looks at the clock."""
+_STYLES = (
+    ("Comment", "comment"),
+    ("Keyword", "keyword"),
+    ("Operator.Word", "keyword"),
+    ("Literal.String", "string"),
+    ("Literal.Number", "number"),
+    ("Name.Function", "function"),
+    ("Name.Builtin", "builtin"),
+    ("Name.Decorator", "function"),
+    ("Name.Tag", "keyword"),
+    ("Generic.Inserted", "string"),
+    ("Generic.Deleted", "number"),
+    ("Generic.Subheading", "keyword"),
+    ("Generic.Heading", "comment"),
+    ("Generic.Prompt", "comment"),
+)
+"""Six quiet colours by kind of token; names and operators stay plain."""
+_NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
+_RUN_BITS = 12
+_MOST_RUN = (1 << _RUN_BITS) - 1
+"""A run of one style is its number and its length in two bytes."""
+_strikes: Counter[str] = Counter()
+
+
+def piece_kinds(code: str, language: str) -> Kinds:
+    """Return a piece of code, harmless, in its colours as far as they are known from the piece alone."""
+    code = harmless(code)
+    lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
+    if lexer is None:
+        return [("", code)]
+    try:
+        found: Kinds = list(_named(_in_time(_exact(lexer, code))))
+    except _TooLongError:
+        _log.warning("no colours: the lexer for %s is too slow", language)
+        _strikes[language] += 1
+    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
+        _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
+    else:
+        _strikes[language] = 0
+        return found
+    return [("", code)]
+
+
+class _TooLongError(Exception):
+    """The colours would take too long, or are not wanted any more."""
+
+
+def _exact(lexer: Any, text: str) -> Iterator[tuple[Any, str]]:
+    """Yield the tokens of a text, which are all of it.
+
+    Lexers for consoles drop a last line without an end, others add one: they are given one, which goes.
+    """
+    place = 0
+    for kind, part in lexer.get_tokens(text + "\n"):
+        known = part[: len(text) - place]
+        if not text.startswith(known, place):
+            raise ValueError("a lexer changed its text")
+        yield kind, known
+        place += len(known)
+    if place < len(text):
+        raise ValueError("a lexer lost text")
+
+
+def _in_time(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
+    end_s = thread_time() + MOST_PIECE_S
+    for number, token in enumerate(tokens):
+        if number % _LOOK_EVERY == _LOOK_EVERY - 1 and thread_time() > end_s:
+            raise _TooLongError
+        yield token
+
+
+def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
+    """Yield style names instead of Pygments' kinds; neighbours of one style are one, a third of all."""
+    last, parts = "", [""]
+    for kind, text in tokens:
+        name = _style_of(kind)
+        if name != last:
+            yield last, "".join(parts)
+            last, parts = name, []
+        parts.append(text)
+    yield last, "".join(parts)
+
+
+def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
+    """Return the colours of all pieces of a fence, read as one text; None where there are none.
+
+    It is called on a thread of its own. Until `is_over`, it takes the interpreter for a moment at a time.
+    """
+    pieces = [harmless(piece) for piece in code.pieces]
+    text = pieces[0] + "".join(
+        ("" if number in code.inner else "\n") + piece for number, piece in enumerate(pieces[1:], 1)
+    )
+    if len(text) > MOST_WHOLE_CHARS:
+        return None
+    lexer = _new_lexer(language)
+    if lexer is None:
+        return None
+    try:
+        runs = _runs(_named(_resting(_exact(lexer, text), is_over)))
+        return _shared_out(runs, pieces, code.inner)
+    except _TooLongError:
+        pass
+    except Exception:  # noqa: BLE001 - as above
+        _log.warning("no colours: the lexer for %s failed on the whole", language, exc_info=True)
+    return None
+
+
+def _resting(tokens: Iterable[tuple[Any, str]], is_over: Callable[[], bool]) -> Iterator[tuple[Any, str]]:
+    """Yield tokens, and leave the interpreter to others between them."""
+    rest = iter(tokens)
+    begun_s = turn_s = thread_time()
+    while some := list(islice(rest, _LOOK_EVERY)):
+        yield from some
+        now_s = thread_time()
+        if is_over() or now_s - begun_s > MOST_WHOLE_S:
+            raise _TooLongError
+        if now_s - turn_s > _WORK_S:
+            sleep(_REST_S)
+            turn_s = thread_time()
+
+
+def _runs(kinds: Kinds) -> Iterator[tuple[int, int]]:
+    """Yield style and length, neighbours of one style joined."""
+    last = size = 0
+    for name, text in kinds:
+        style = _NAMES.index(name)
+        if style != last and size:
+            yield last, size
+            size = 0
+        last, size = style, size + len(text)
+    yield last, size
+
+
+def _shared_out(runs: Iterator[tuple[int, int]], pieces: list[str], inner: Sequence[int]) -> list[bytes]:
+    """Return the runs of each piece; the line ends between pieces belong to none."""
+    found: list[bytes] = []
+    style, left = next(runs)
+    for number, piece in enumerate(pieces):
+        mine = array("H")
+        skipped = int(number > 0 and number not in inner)
+        wanted = skipped + len(piece)
+        while wanted:
+            if not left:
+                style, left = next(runs)
+            size = min(left, wanted, skipped or _MOST_RUN)
+            if not skipped:
+                mine.append(style << _RUN_BITS | size)
+            left, wanted, skipped = left - size, wanted - size, 0
+        found.append(mine.tobytes())
+    return found
+
+
+def known_kinds(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
+    """Yield a piece of code, harmless, in the colours that were found."""
+    runs = array("H")
+    runs.frombytes(colours)
+    code, place = harmless(code), 0
+    for run in runs:
+        end = place + (run & _MOST_RUN)
+        yield _NAMES[run >> _RUN_BITS], code[place:end]
+        place = end
+    if place < len(code) or not code:
+        yield "", code[place:]
+
+
+@lru_cache(maxsize=32)
+def _lexer(language: str) -> Any:
+    return _new_lexer(language)
+
+
+def _new_lexer(language: str) -> Any:
+    """Return Pygments' lexer for a language, None where it knows none."""
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
+    try:
+        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _style_of(kind: Any) -> str:
+    words = str(kind).removeprefix("Token.")
+    return next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
+
 
 _MORE = 2
 """Cells by which the rest of a long line is indented more than the line."""

@@ -10,9 +10,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS, Line, Span
-from lmchat.tui.widgets.chat_log.layout.inline import BREAK
-from lmchat.tui.widgets.chat_log.layout.page import Page, split, width_of
-from lmchat.tui.widgets.chat_log.layout.wrapping import wrap_points
+from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of, wrap_points
 
 Cell = list[Span]
 Prefix = Sequence[Span]

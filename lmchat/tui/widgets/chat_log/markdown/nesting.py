@@ -1,4 +1,4 @@
-"""Where a block was cut: what has to be opened again, so that its rest is read as what it is."""
+"""Quotes and list items that a part of a block stands in, and the lines that open them again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block
-from lmchat.tui.widgets.chat_log.markdown.syntax import Token
+from lmchat.tui.widgets.chat_log.markdown.parser import Token
 
 _CONTAINERS = ("blockquote_open", "list_item_open")
 _INNER = (*_CONTAINERS, "bullet_list_open", "ordered_list_open")

@@ -9,8 +9,7 @@ from typing import Any
 from textual.worker import Worker
 
 from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.layout.code import language_of
-from lmchat.tui.widgets.chat_log.layout.lexing import read_whole
+from lmchat.tui.widgets.chat_log.layout.code import language_of, read_whole
 from lmchat.tui.widgets.chat_log.view.long import LongView
 
 

@@ -39,7 +39,7 @@ class TakingLog(TypedOver, can_focus=True):
 
     def copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
         """Ask for a copy of a block of code: of this one, else of the next with each press."""
-        from lmchat.tui.widgets.chat_log.markdown.syntax import code_blocks
+        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 
         blocks = code_blocks(self.document.entries[index].source)
         count = len(blocks)

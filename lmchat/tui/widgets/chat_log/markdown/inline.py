@@ -1,12 +1,116 @@
-"""The last line of a text that goes on arriving, as it will look: marks that have no end yet do not flash."""
+"""Addresses: where one ends in a text, what may be opened, and whether words say where a link leads."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
-from lmchat.tui.widgets.chat_log.markdown.mathematics import BRACKETS, end_of_math
+
+OPENABLE = ("http://", "https://")
+"""What is opened, after asking; all else is only shown."""
+_HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
+_MAIL = "mailto:"
+_REST = (
+    '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
+)
+_ENDS = ".,;:!?*_~'"
+_PAIRS = {")": "(", "]": "["}
+
+
+def rest_of_address(text: str) -> str:
+    """Return what of a text that follows `://` belongs to the address; empty where there is none."""
+    found = re.match(_REST, text)
+    rest = _trimmed(found[0]) if found else ""
+    return rest if rest[:1].isalnum() or rest.startswith("[") else ""
+
+
+def _trimmed(text: str) -> str:
+    """Return an address without stops, marks and unpaired brackets at its end."""
+    end = len(text)
+    excess = {closing: text.count(closing) - text.count(opening) for closing, opening in _PAIRS.items()}
+    while end and (text[end - 1] in _ENDS or excess.get(text[end - 1], 0) > 0):
+        end -= 1
+        if text[end] in excess:
+            excess[text[end]] -= 1
+    return text[:end]
+
+
+@lru_cache(maxsize=256)
+def can_be_opened(address: str) -> bool:
+    """Whether an address is one of a page on the web."""
+    return address.lower().startswith(OPENABLE) and bool(host_of(address))
+
+
+def host_of(address: str) -> str:
+    """Return the host that an address names, without a user's name and port; empty where it names none."""
+    from urllib.parse import urlsplit
+
+    try:
+        return (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def is_told_by(address: str, words: str) -> bool:
+    """Whether a reader of the words knows where the link leads, or is at least not misled.
+
+    Words that look like an address must name the host that the link leads to.
+    """
+    if words in (address, address.removeprefix(_MAIL)):
+        return True
+    if not can_be_opened(address):
+        return False
+    host = host_of(address)
+    words = _as_a_browser_reads(words)
+    if "://" in words:
+        return host_of(words) == host
+    return all(_names(found[0].lower(), host) for found in re.finditer(_HOST_LIKE, words))
+
+
+def _as_a_browser_reads(words: str) -> str:
+    """Return words with the letters and dots that a browser takes for plain ones, without unseen ones."""
+    if words.isascii():
+        return words
+    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")
+    return "".join(char for char in plain if unicodedata.category(char) != "Cf")
+
+
+def _names(found: str, host: str) -> bool:
+    return host in (found, f"www.{found}") or found == f"www.{host}"
+
+
+def page_host(address: str) -> str:
+    """Return the host of a page as the network knows it: letters that look like others do not hide in it."""
+    host = host_of(address)
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
+"""What begins mathematics, and what ends them."""
+_MOST_CHARS = 2_000
+_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+_MOST_DOLLARS = 304
+
+
+def end_of_math(source: str, start: int, stop: int | None = None) -> int:
+    """Return the place behind mathematics that begin at another, before `stop`; 0 where none do."""
+    end = BRACKETS.get(source[start : start + 2])
+    if end is not None:
+        most = min(start + _MOST_CHARS, len(source) if stop is None else stop)
+        place = source.find(end, start + 3, most)
+        is_link = end == "\\]" and source.startswith("(", place + 2)
+        return 0 if place < 0 or is_link else place + 2
+    is_apart = not (start and source[start - 1].isalnum())
+    found = re.match(_DOLLARS, source[start : start + _MOST_DOLLARS]) if is_apart else None
+    return start + found.end() if found and "](" not in found[0] else 0
+
 
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
 """A line that may become a rule, a heading, an item, a fence: it is shown once that is known."""

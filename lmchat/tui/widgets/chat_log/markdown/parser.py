@@ -97,7 +97,7 @@ def is_row(line: str) -> bool:
 
 def cells_of(row: str, columns: int) -> list[str]:
     """Return the cells of a row of a table; those at its end may lack."""
-    from lmchat.tui.widgets.chat_log.markdown.tables import row_cells
+    from lmchat.tui.widgets.chat_log.markdown.dialect import row_cells
 
     return row_cells(row, columns)
 
