@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from lmchat.cli.log_file import as_line
+from lmchat.cli.log_file import as_line, start_log
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
@@ -22,9 +22,30 @@ MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
 
 
+@pytest.fixture
+def debug_log(tmp_path):
+    """The log file of a user who wants all details; calling it ends the log and returns its text.
+
+    httpcore would log the exceptions that pass through it, and these may quote a chat: it keeps the level
+    of the root logger, which is never lower than WARNING here.
+    """
+    root, own = logging.getLogger(), logging.getLogger("lmchat")
+    levels = root.level, own.level
+    handler = start_log(tmp_path / "lmchat.log", "debug")
+
+    def read() -> str:
+        handler.close()
+        return (tmp_path / "lmchat.log").read_text()
+
+    yield read
+    root.removeHandler(handler)
+    handler.close()
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
+
+
 @pytest.mark.rule("R-10")
-async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, caplog):
-    caplog.set_level(logging.DEBUG)
+async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, debug_log):
     client = make_client(key=KEY, cache_file=tmp_path / "models.json")
     llama_cpp(server)
     await client.check(endpoint_of(server))
@@ -38,10 +59,11 @@ async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_cl
     )
     for _ in range(6):
         await events_of(client, ask(server, MARK))
-    left = caplog.text + (tmp_path / "models.json").read_text() + repr(client.metrics())
+    logged = debug_log()
+    left = logged + (tmp_path / "models.json").read_text() + repr(client.metrics())
     assert MARK not in left
     assert KEY not in left
-    assert "chat request" in caplog.text
+    assert "chat request" in logged
 
 
 class Quoting(httpx.AsyncBaseTransport):

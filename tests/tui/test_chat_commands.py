@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual.command import CommandList
 
@@ -273,11 +275,20 @@ async def test_commands_that_show_a_text(tmp_path, command, sees):
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
 
 
+async def _counted(desk, turns: int) -> None:
+    """Wait for the figures of so many turns: they are written after the answer is shown."""
+    async with asyncio.timeout(10):
+        while len(await desk.store.ledger_rows()) < turns:  # noqa: ASYNC110 - a thread writes them
+            await asyncio.sleep(0.01)
+
+
 async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_path):
     async with desktop(tmp_path) as desk:
         await asked(desk, "one", "two")
+        await _counted(desk, 2)
     async with desktop(tmp_path) as desk:
         await asked(desk, "three")
+        await _counted(desk, 3)
         await desk.say("/stats")
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
         await shown(desk, "requests")
