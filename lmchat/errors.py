@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree; each error says what happened and the next step."""
+"""Tree of errors; each says what happened and the next step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LMChatError(Exception):
     kind = "error"
     """One word for scripts, as in the `error` field of the JSON form."""
     exit_code = 1
-    """What the command line exits with."""
+    """Exit code of the command line."""
 
     def __init__(self, message: str, *, hint: str = "", details: str = "", kind: str | None = None) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class LMChatError(Exception):
 
     @property
     def words(self) -> str:
-        """What happened and the next step, for where both stand on one line."""
+        """Message and hint on one line."""
         return f"{self.message} {self.hint}".rstrip()
 
 
@@ -131,7 +131,7 @@ class AnswerUnfit(LMChatError):
 
 
 class EngineUnavailable(LMChatError):
-    """The built-in engine, or a model for it, cannot be had; its kinds say which part is missing."""
+    """The built-in engine, or a model for it, is not available; its kinds say which part is missing."""
 
     kind = "engine"
 

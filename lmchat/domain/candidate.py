@@ -1,4 +1,4 @@
-"""Which server and model to begin with, out of all that were found; pure."""
+"""Choice of the server and model to begin with, and findings about servers on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECENT = 9
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """Choices that were made on the screen; the configuration file is the user's alone."""
+    """Choices that were made on the screen; lmchat never writes the configuration file."""
 
     endpoint: str = ""
     """URL of the last used server."""
@@ -50,7 +50,7 @@ _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
 
 class Need(Enum):
-    """What has to happen before a chat can begin."""
+    """The thing that is missing before a chat can begin."""
 
     NOTHING = auto()
     MODEL = auto()
@@ -59,7 +59,7 @@ class Need(Enum):
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """The choice."""
+    """The chosen server and model."""
 
     need: Need
     candidate: Candidate | None = None
@@ -197,7 +197,7 @@ def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, boo
 
 
 class Grade(StrEnum):
-    """How well something is; the value is the word on the screen."""
+    """Grade of a finding; the value is the word on the screen."""
 
     OK = "ok"
     WARNING = "warning"
@@ -208,7 +208,7 @@ class Grade(StrEnum):
 
 
 class Group(StrEnum):
-    """What a check is about; the value is the heading, and the order is that of the report."""
+    """Topic of a check; the value is the heading, and the order is that of the report."""
 
     SERVERS = "Servers"
     NETWORK = "Network"
@@ -224,7 +224,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """One row of the report; its texts may come from outside, and pass the filter where they are shown."""
 
     check: str
-    """What was looked at, for scripts: `server`, `store.whole`; rows of several servers share theirs."""
+    """Name of the check for scripts: `server`, `store.whole`; rows of several servers share theirs."""
     group: Group
     name: str
     grade: Grade
@@ -236,7 +236,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Rows(Struct, frozen=True):
-    """Makes the rows of one area of the report."""
+    """Factory for the rows of one group of the report."""
 
     group: Group
     prefix: str = ""
@@ -257,7 +257,7 @@ class Rows(Struct, frozen=True):
 
 
 class Lifetime(Enum):
-    """What becomes of the server when lmchat ends."""
+    """Fate of a server when lmchat ends."""
 
     BRIEF = auto()
     """The command ends by itself; the server belongs to a program that runs anyway, and goes on."""
@@ -293,7 +293,7 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
 
 class PortHolder(Struct, frozen=True, kw_only=True):
-    """Who listens at a port of this machine, as far as this user may see."""
+    """Program that listens at a port of this machine, as far as this user may see."""
 
     port: int
     addresses: tuple[str, ...] = ()
@@ -305,7 +305,7 @@ class PortHolder(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """Who it is, for a sentence."""
+        """Name of the program, for a sentence."""
         if self.pid is None:
             return f"a program of user {self.user}" if self.user else "a program that only root may see"
         return f"{self.program or 'a program'} (process {self.pid})"

@@ -11,7 +11,7 @@ from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
 
 
 class EngineState(Enum):
-    """What the child process is doing; the value is the word on the screen."""
+    """State of the child process; the value is the word on the screen."""
 
     OFF = "off"
     LOADING = "loading"
@@ -25,7 +25,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     path: Path
     """The file, of several parts the first."""
     name: str
-    """How it is called: of all files that are listed, no other has this name."""
+    """Name; unique among the listed files."""
     size_bytes: int
     """Of all parts."""
     source: str = ""
@@ -33,7 +33,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     quantization: str = ""
     architecture: str = ""
     title: str = ""
-    """What the file calls itself; it may hold anything."""
+    """Title in the file; it may hold anything."""
     context_max: int | None = None
     parts: int = 1
     is_demo: bool = False
@@ -53,7 +53,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 
 class DemoOffer(Struct, frozen=True, kw_only=True):
-    """The model that can be fetched, and all that a person needs to know to consent."""
+    """A model that can be downloaded, with what a person needs to know to consent."""
 
     name: str
     licence: str
@@ -62,7 +62,7 @@ class DemoOffer(Struct, frozen=True, kw_only=True):
 
 
 class FetchProgress(Struct, frozen=True, kw_only=True):
-    """How far a fetch is."""
+    """Progress of a download."""
 
     done_bytes: int
     total_bytes: int

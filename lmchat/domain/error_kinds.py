@@ -1,4 +1,4 @@
-"""Every kind of error, in one table: what it means, what helps, and whether it may pass by itself."""
+"""Table of all kinds of errors: meaning, next step and retries."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class ErrorKind(Struct, frozen=True, kw_only=True):
     what: str
     step: str
     exit_codes: tuple[int, ...] = (1,)
-    """What the command line exits with: the later ones where it is found before anything is sent."""
+    """Exit codes of the command line; the later ones apply before anything is sent."""
     again: str = ""
-    """When lmchat tries again by itself, before the first token; empty: never."""
+    """When lmchat retries before the first token; empty: never."""
 
 
 _CHECK_ADDRESS = "check the address; `lmchat detect` says what stands where"

@@ -1,4 +1,4 @@
-"""What happens while an answer is on its way: one closed union for screen, command line and tests.
+"""Events of a running answer: one closed union for screen, command line and tests.
 
 A stream yields events and ends with `StreamFinished`; whatever goes wrong is raised as an `LMChatError`.
 """
@@ -17,7 +17,7 @@ class RequestSent(Struct, frozen=True, kw_only=True):
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """A try failed in a way that may pass; the next one follows by itself."""
+    """A try failed with an error that may pass; the next one follows."""
 
     attempt: int
     """Number of the try that comes, counted from 1."""
@@ -89,7 +89,7 @@ class RefusalDelta(Struct, frozen=True, kw_only=True):
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """What came so far was the other of the two: a model told late where its thought ends (R-17)."""
+    """Text that came so far was thought, or thought was text: a model closed its thought late (R-17)."""
 
     is_thought: bool = True
     """Whether all text of this stream so far was thought; else all its thought so far was text."""
@@ -123,7 +123,7 @@ class StreamStalled(Struct, frozen=True, kw_only=True):
 
 
 class UsageReported(Struct, frozen=True, kw_only=True):
-    """What the server counted; None where it did not tell (R-19)."""
+    """Counts of the server; None where it did not tell (R-19)."""
 
     prompt_tokens: int | None = None
     """Tokens of the prompt."""

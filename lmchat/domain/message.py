@@ -1,4 +1,4 @@
-"""One entry of a chat, made of parts, and how an answer ended."""
+"""Messages of a chat, their parts, and the figures of an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 
 class Role(StrEnum):
-    """Who speaks."""
+    """Author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -21,7 +21,7 @@ class Role(StrEnum):
 
 
 class AnswerState(StrEnum):
-    """How far an answer got."""
+    """State of an answer."""
 
     STREAMING = "streaming"
     COMPLETE = "complete"
@@ -34,25 +34,25 @@ class AnswerState(StrEnum):
 
 
 _NO_REASON = "no finish reason"
-"""Said of an answer whose server did not say why it ended: it may lack its end."""
+"""Shown where a server did not say why an answer ended: its end may be missing."""
 
 
 class Limit(StrEnum):
-    """What cut an answer short; the value is the word on the screen."""
+    """Limit that cut an answer short; the value is the word on the screen."""
 
     CONTEXT = "context is full"
     MAX_TOKENS = "max tokens reached"
 
 
 class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
-    """What is said."""
+    """Text of a message."""
 
     text: str
     """Markdown, as received."""
 
 
 class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="reasoning"):
-    """What a model thought before it answered; never sent back as history."""
+    """Thought of a model before its answer; never sent back as history."""
 
     text: str
     """Text, as received."""
@@ -125,9 +125,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     asked: str = ""
     """The model asked for, where another one answered."""
     limit: Limit | None = None
-    """What cut it short, where the server's word is `length` and the figures tell."""
+    """Limit that cut it short, where the server's word is `length` and the figures tell."""
     begun_tokens: int = 0
-    """Tokens of the unfinished answer that this one goes on with, which are in no other figure."""
+    """Tokens of the unfinished answer that this one continues; no other figure includes them."""
     begun_ttft_ms: float | None = None
     """Time to the first token of that answer."""
     begun_tokens_per_second: float | None = None
@@ -139,7 +139,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> Receipt:
-        """The figures of the whole answer: with those of what it goes on with, when its first token came."""
+        """The figures of the whole answer, with those of the answer that it continues."""
         if not (self.begun_tokens or self.begun_ms):
             return self
         thought_ms = [ms for ms in (self.begun_reasoning_ms, self.reasoning_ms) if ms is not None]
@@ -164,7 +164,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
         )
 
     def after(self, begun: Receipt | None) -> Receipt:
-        """Return these figures as those of an answer that goes on with another one."""
+        """Return these figures as those of an answer that continues another one."""
         if begun is None:
             return self
         whole = begun.whole
@@ -194,9 +194,9 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     message_id: str
     """Unique over all sessions."""
     role: Role
-    """Who speaks; a system message holds from here on along the path."""
+    """Author; a system message applies from here on along the path."""
     parts: tuple[Part, ...]
-    """What it holds, in order."""
+    """Parts in order."""
     created_at: datetime
     """When it was begun, with time zone."""
     parent_id: str | None = None
@@ -225,7 +225,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def refusal(self) -> str:
-        """What of `text` are the words in which the model refuses to answer."""
+        """Words of `text` in which the model refuses to answer."""
         return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
     @property
@@ -257,7 +257,7 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 _SIGN = " bytes):\n```"
-"""What no prompt without a file holds: most are looked at no further."""
+"""Every prompt with a file holds this; others are not searched further."""
 _MOST_FILES = 100
 """Of more, none is told from what was typed: a text that is made so would be looked through as often."""
 _FILE = re.compile(
@@ -268,13 +268,13 @@ _FILE = re.compile(
 
 
 class AttachedFile(Struct, frozen=True, kw_only=True):
-    """A file, as it was put into a prompt."""
+    """A file in a prompt."""
 
     name: str
     """Its name, without folders."""
     size_bytes: int
     source: str
-    """All that stands for it in the prompt."""
+    """Its text in the prompt, with heading and fence."""
     text: str
 
 
@@ -285,7 +285,7 @@ def fence_for(text: str) -> str:
 
 
 def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a file as it stands in a prompt, in a fence that nothing in it ends."""
+    """Return a file as text of a prompt, in a fence that nothing in it closes."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
@@ -296,7 +296,7 @@ def has_files(prompt: str) -> bool:
 
 
 def pieces_of(prompt: str) -> list[str | AttachedFile]:
-    """Return what was typed and the files between, in order; joined they are the prompt again."""
+    """Return typed texts and files in order; joined they are the prompt again."""
     if not has_files(prompt):
         return [prompt]
     pieces: list[str | AttachedFile] = []

@@ -1,4 +1,4 @@
-"""What is asked of a server."""
+"""Requests to a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmchat.domain.server import Endpoint, Product
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
-    """How to choose words; what is None is not sent."""
+    """Sampling parameters; None is not sent."""
 
     temperature: float | None = None
     """0 to 2."""
@@ -42,11 +42,11 @@ class FittingValue(Struct, frozen=True, kw_only=True):
 
     schema: dict[str, Any]
     name: str = "answer"
-    """What servers call it; letters, digits, `_` and `-` alone reach them."""
+    """Name in the request; only letters, digits, `_` and `-` are sent."""
 
 
 Output = AnyText | AnyObject | FittingValue
-"""What form an answer is to have; servers are asked for it, and may give another all the same."""
+"""Wanted form of an answer; a server may answer in another one."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -54,16 +54,16 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     product: Product
-    """What is known to stand there (R-12)."""
+    """Known product at the address (R-12)."""
     model: str
     messages: tuple[ChatMessage, ...]
-    """Oldest first; reasoning is sent of the last one alone, where it is an answer to be gone on with."""
+    """Oldest first; only the last one is sent with its reasoning, where it is an answer to continue."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
 
 
 class HowToLoad(Struct, frozen=True, kw_only=True):
-    """How a model is to be loaded; what is None, the server decides."""
+    """Options for loading a model; where None, the server decides."""
 
     context: int | None = None
     keep_loaded_s: int | None = None

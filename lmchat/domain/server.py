@@ -42,7 +42,7 @@ class Product(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a probe of an address found; the value is the word on the screen."""
+    """Result of a probe of an address; the value is the word on the screen."""
 
     READY = "ready"
     LOADING = "loading"
@@ -189,7 +189,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address; what is none may hold a password, and is shown nowhere."""
+    """Whether a text is an address; other texts may hold a password and are never shown."""
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -209,7 +209,7 @@ def _refused(reason: str) -> EndpointNotAllowed:
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """One model of one server; what the server does not tell is None or empty, never guessed."""
+    """A model of a server; values that the server does not tell are None or empty, never guessed."""
 
     model_id: str
     """The name to ask for."""
@@ -254,19 +254,19 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 
 def place_of(endpoint: Endpoint, product: Product) -> str:
-    """Return what to know a server by in a later run: its address, which the built-in engine changes."""
+    """Return the name of a server in later runs: its address, which the built-in engine changes."""
     return product.value if product is Product.BUILT_IN else endpoint.url
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """One place that was looked at, and what was found."""
+    """An address that was probed, and the result."""
 
     endpoint: Endpoint
     """Where."""
     product: Product
-    """What it is; the expected product where nothing answered."""
+    """Its product; the expected one where nothing answered."""
     verdict: Verdict
-    """What was found."""
+    """Result of the probe."""
     latency_ms: float | None = None
     """Time of the first answer; None where none came."""
     models: tuple[ModelInfo, ...] = ()
@@ -299,7 +299,7 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """What answers the next turn."""
+    """Server and model that answer the next turn."""
 
     endpoint: Endpoint
     product: Product
@@ -332,7 +332,7 @@ _BUILD = re.compile(
 )
 """A form, a date or a quantization behind a name: which build of a model, not which model."""
 _NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
-"""What tells none: the newest, the form of a file, the number of an instance in LM Studio."""
+"""Endings that name no build: `latest`, a file format, the number of an instance in LM Studio."""
 
 _LONGEST = 500
 """Longer names are compared as they are: taking endings off one after the other costs the square of that."""

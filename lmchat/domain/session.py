@@ -16,7 +16,7 @@ TRASH_DAYS = 30
 
 
 class SessionHeader(Struct, frozen=True, kw_only=True):
-    """What the list of sessions shows."""
+    """Header of a session, for the list."""
 
     session_id: str
     """Unique; may be shortened to any unique prefix of 4 or more."""
@@ -49,11 +49,11 @@ class Session(Struct, frozen=True, kw_only=True):
     tree: tuple[ChatMessage, ...] = ()
     """The messages of all branches, oldest first; empty where only the path was read."""
     branch_names: dict[str, str] = field(default_factory=dict)
-    """What people call branches, by the id of the first message; read with the tree."""
+    """Names of branches by the id of the first message; read with the tree."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:
-        """What of the tree is not on the path."""
+        """Messages of the tree that are not on the path."""
         shown = {message.message_id for message in self.messages} if self.tree else set()
         return tuple(message for message in self.tree if message.message_id not in shown)
 
@@ -68,12 +68,12 @@ class Skipped(Struct, frozen=True, kw_only=True):
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
-    """What the list of sessions is narrowed down to."""
+    """Filter of the list of sessions."""
 
     words: str = ""
-    """What a title has to hold, in this order, in small or capital letters."""
+    """Part of the title; case makes no difference."""
     tags: tuple[str, ...] = ()
-    """How one of the tags has to begin, for each."""
+    """Beginnings of tags; each has to fit one tag."""
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
@@ -107,7 +107,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     message_id: str
     """The message; empty where only the title holds it."""
     role: str
-    """Who said it; empty for a title."""
+    """Role of its author; empty for a title."""
     model: str
     """The model, where it is an answer."""
     created_at: datetime
@@ -115,9 +115,9 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     match: str
     after: str
     kind: str = "text"
-    """What holds it: `text`, `reasoning` or `tool_call` of the message, or the `title` of the session."""
+    """Place of the match: `text`, `reasoning`, `tool_call` or the `title` of the session."""
     words: tuple[str, ...] = ()
-    """What of it was searched, as it is written there."""
+    """The searched words as they are written there."""
 
 
 def tags_from(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from lmchat.domain.server import Endpoint, ModelInfo, Product, Verdict
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What is known of the server in use."""
+    """State of the server in use."""
 
     endpoint: Endpoint | None = None
     product: Product | None = None
@@ -72,7 +72,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """What the limiter has left."""
+    """Requests that the limiter still allows."""
 
     left: int
     """Requests that may be sent now."""
@@ -81,7 +81,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class LedgerRow(Struct, frozen=True, kw_only=True):
-    """One turn as the ledger keeps it: figures, no content."""
+    """Figures of a turn for the ledger, without content."""
 
     message_id: str
     """The answer."""

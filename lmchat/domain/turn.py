@@ -1,4 +1,4 @@
-"""One turn, from the prompt to the end of its answer, as figures; the text goes its own way."""
+"""Figures of a turn, from the prompt to the end of its answer, and the parts of a running answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SHORTEST_SPAN_S = 0.05
 
 
 class Stage(StrEnum):
-    """What a running turn is doing; the value is the word on the screen."""
+    """Stage of a running turn; the value is the word on the screen."""
 
     QUEUED = "queued"
     WAITING = "waiting"
@@ -271,7 +271,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 Piece = tuple[str, str]
 """A kind and a text, as the disk keeps them of an answer that is on its way."""
 ANEW: Piece = ("anew", "")
-"""Says that what follows is all that there is; what was kept so far is dropped."""
+"""Marks that the pieces behind it replace all that was kept so far."""
 _MOST_DIGITS = 9
 
 

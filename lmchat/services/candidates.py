@@ -527,7 +527,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     recent_index: int | None = None
     """Place among the recently used models: the smaller, the more recent; None where it is not one."""
     server_name: str = ""
-    """What the user calls its server; empty: it goes by its product."""
+    """The user's name for its server; empty: its product is shown."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -554,7 +554,7 @@ class Catalogue:
         self._added: set[Endpoint] = set()
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
-        """What the last look around found."""
+        """Result of the last look around."""
 
     def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows and the age of the list in seconds, without asking any server."""

@@ -64,7 +64,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage
     plan: ContextPlan
-    """What of the conversation is sent."""
+    """The part of the conversation that is sent."""
 
 
 ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
@@ -115,7 +115,7 @@ class AnswerStream:
         self._is_prefilled = begun is not None and can_prefill(how.target.product, begun)
         self._continuation: Continuation | None = None
         self.plan = fitting_plan(meter, self._path, how)
-        """What is sent; less after a refusal."""
+        """Plan of the request; it leaves out more after a refusal."""
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield what comes.

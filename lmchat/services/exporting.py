@@ -40,7 +40,7 @@ class ExportAs(Struct, frozen=True, kw_only=True):
 
 MARKDOWN = ExportAs(form="md")
 BY_NAME = ExportAs()
-"""What is said, in the form that the file's name says."""
+"""Text alone, in the format that the file's name says."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ class Monitor:
 
     @property
     def health(self) -> Health:
-        """What was seen last."""
+        """Result of the last check."""
         return self._health
 
     def aim(self, target: Target | None) -> None:

@@ -36,7 +36,7 @@ class OpenSession(Struct):
 
     conversation: Conversation
     queue: list[Queued] = field(default_factory=list)
-    """What waits, first in first out."""
+    """Waiting messages, first in first out."""
     is_asking: bool = False
     """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
     is_followed: bool = False

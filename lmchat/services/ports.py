@@ -195,9 +195,9 @@ class Engine(Protocol):
     """A model server of our own; its methods raise `EngineUnavailable`, which says what helps."""
 
     key: str
-    """What a client has to show."""
+    """API key for its clients."""
     model: ModelFile | None
-    """What it serves, or was told to serve last."""
+    """The model that it serves, or was last asked to serve."""
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -205,7 +205,7 @@ class Engine(Protocol):
 
     @property
     def state(self) -> EngineState:
-        """What it is doing."""
+        """State of the child process."""
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """List the models on this disk, those of other programs too; looks once, and again when asked to."""

@@ -22,7 +22,7 @@ _LIFETIMES: Mapping[Product, Lifetime] = {
     Product.LM_STUDIO: Lifetime.BRIEF,
     Product.OLLAMA: Lifetime.FREE,
 }
-"""What may be started as it is; with a model file, a server holds it in memory, and ends with lmchat."""
+"""Servers that are started without a model file; others hold one in memory and end with lmchat."""
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
 
@@ -70,9 +70,9 @@ class ServerLauncher:
         self._clock = clock
         self._runs: dict[Product, Run] = {}
         self.engine_command = engine_command
-        """What installs the built-in engine; empty where it is installed."""
+        """Command that installs the built-in engine; empty where it is installed."""
         self.installed: tuple[Installed, ...] | None = None
-        """What is installed here; None before the first look."""
+        """Installed servers; None before the first look."""
 
     async def look(self) -> None:
         """Find the installed servers."""

@@ -35,8 +35,6 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     """Counters of this run."""
     budget: Budget | None = None
     """What the limiter has left."""
-    mode: str = "chat"
-    """`chat` or `json`."""
     last_action: str = ""
     """What was done last."""
     speeds: tuple[float, ...] = ()
@@ -247,7 +245,7 @@ def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
 
 def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield what lmchat itself is at."""
-    yield TextRow(left=(("Activity", STRONG),), right=((safe_line(snapshot.mode), ""),), is_detail=True)
+    yield TextRow(left=(("Activity", STRONG),), right=(("chat", ""),), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next look", f"in {wait}", is_detail=True)
