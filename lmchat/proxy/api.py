@@ -17,8 +17,9 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, suppress
+from functools import wraps
 from queue import SimpleQueue
-from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
 
@@ -454,13 +455,14 @@ class Client:
 
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _CLOSED = "This client is closed."
 _OWN_THREAD = "This client cannot be used from its own `on_progress`."
 
 
 class _Running(Generic[T]):
-    """Something that runs in the event loop of another thread."""
+    """A coroutine that runs in the event loop of another thread."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], on_end: Callable[[], None]
@@ -498,11 +500,38 @@ class _Running(Generic[T]):
         self._on_end()
 
 
+def _blocking(
+    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncClient, P], T]:
+    """Return a method of the async client as one that blocks; Ctrl-C stops it."""
+
+    @wraps(method)
+    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        running = self._begin(lambda: method(self._client, *args, **kwargs))
+        try:
+            return running.result()
+        finally:
+            running.stop()
+
+    return call
+
+
 class SyncClient:
     """`Client` with calls that block; close it: `with SyncClient() as client`.
 
-    What it takes and what it raises is as for `Client`. Several threads may use one.
+    What it takes, returns and raises is as for `Client`: `health`, `detect`, `models`, `load`, `unload`,
+    `chat`, `chat_json` and `count_tokens` are called without `await`, and `on_progress` is called in another
+    thread. Several threads may use one.
     """
+
+    health = _blocking(Client.health)
+    detect = _blocking(Client.detect)
+    models = _blocking(Client.models)
+    load = _blocking(Client.load)
+    unload = _blocking(Client.unload)
+    chat = _blocking(Client.chat)
+    chat_json = _blocking(Client.chat_json)
+    count_tokens = _blocking(Client.count_tokens)
 
     def __init__(
         self,
@@ -529,55 +558,6 @@ class SyncClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def health(self) -> Candidate:
-        """Look at the server and return what was found; one that is away is no error."""
-        return self._do(self._client.health())
-
-    def detect(self) -> tuple[Candidate, ...]:
-        """Look at every place where a model server usually is; the best is the first."""
-        return self._do(self._client.detect())
-
-    def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
-        """List the models of the server."""
-        return self._do(self._client.models(is_refresh=is_refresh))
-
-    def load(
-        self,
-        model: str,
-        *,
-        context: int | None = None,
-        keep_loaded_s: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Load a model; `on_progress` is called in another thread."""
-        self._do(
-            self._client.load(model, context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress)
-        )
-
-    def unload(self, model: str) -> None:
-        """Unload a model."""
-        self._do(self._client.unload(model))
-
-    def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
-        """Return the whole answer to a prompt, or to messages, oldest first."""
-        return self._do(self._client.chat(messages, model=model, **options))
-
-    def count_tokens(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> int | None:
-        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
-        return self._do(self._client.count_tokens(messages, model=model, **options))
-
-    def chat_json(
-        self,
-        messages: Messages,
-        schema: Mapping[str, object] | None = None,
-        *,
-        name: str = "answer",
-        model: str = "",
-        **options: Unpack[Options],
-    ) -> JsonAnswer:
-        """Return one JSON value that fits a JSON schema; without a schema, one JSON object."""
-        return self._do(self._client.chat_json(messages, schema, name=name, model=model, **options))
-
     def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> Iterator[StreamEvent]:
@@ -589,7 +569,7 @@ class SyncClient:
                 async for event in incoming:
                     events.put(event)
 
-        running = self._begin(pump(), on_end=lambda: events.put(None))
+        running = self._begin(pump, on_end=lambda: events.put(None))
         try:
             while (event := events.get()) is not None:
                 yield event
@@ -615,25 +595,14 @@ class SyncClient:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a call in the thread and wait for it; Ctrl-C stops it."""
-        running = self._begin(work)
-        try:
-            return running.result()
-        finally:
-            running.stop()
-
-    def _begin(self, work: Coroutine[Any, Any, T], on_end: Callable[[], None] = lambda: None) -> _Running[T]:
-        try:
-            self._refuse_own_thread()
-        except WrongUse:
-            work.close()
-            raise
+    def _begin(
+        self, work: Callable[[], Coroutine[Any, Any, T]], on_end: Callable[[], None] = lambda: None
+    ) -> _Running[T]:
+        self._refuse_own_thread()
         with self._lock:  # so that whatever is begun is known to the loop before it stops
             if self._is_closed:
-                work.close()
                 raise WrongUse(_CLOSED)
-            return _Running(self._loop, work, on_end)
+            return _Running(self._loop, work(), on_end)
 
     def _refuse_own_thread(self) -> None:
         """Refuse a call by what the client itself calls: its thread would wait for itself for ever."""

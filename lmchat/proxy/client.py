@@ -16,14 +16,15 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest, HowToLoad
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import LMChatError
+from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
 from lmchat.proxy.admission import COUNT, Admission, Counters
-from lmchat.proxy.catalogue import Looking, ModelCache
+from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.http import Connections
-from lmchat.proxy.probe import Scout
+from lmchat.proxy.probe import Place, Scout, look_around, places
 from lmchat.proxy.servers import server_of
+from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import NoQuestionsLeftError, beside, seldom
 from lmchat.proxy.stream import Channel, Exchange
 from lmchat.proxy.wire import Dialect, body_of, encode_request
@@ -185,7 +186,7 @@ class ProxyClient:
         self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
-        self._looking = Looking(self._admission, self._scout, self._cache, self._counters)
+        self._hinted: Mapping[Product, Endpoint] = {}
         self._speech = Speech(self._cache)
         self._turns = Turns()
         self._counting = Counting(
@@ -194,7 +195,9 @@ class ProxyClient:
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Look for products of this machine where the environment says that they listen."""
-        self._looking.expect(hinted)
+        self._hinted = hinted
+        for product, endpoint in hinted.items():
+            self._scout.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once, own endpoints first; best candidate first.
@@ -202,7 +205,11 @@ class ProxyClient:
         Raises:
             TooManyRequests: the budget for looking is used up.
         """
-        return await self._looking.detect(expected)
+        self._admission.take_look()
+        await self._remember()
+        where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
+        found = await look_around(where, self._look_at)
+        return tuple([await self._keep(candidate) for candidate in found])
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         """Look at one place with as few requests as possible; never raises for a server that is away.
@@ -211,11 +218,11 @@ class ProxyClient:
             EndpointNotAllowed: the allow-list refuses it.
             TooManyRequests: the budget for looking is used up.
         """
-        return await self._looking.check(endpoint)
+        return await self._check(endpoint)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
-        return await self._looking.check(endpoint, key=key)
+        return await self._check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server: from the cache where it is fresh, a stale list where it is away.
@@ -224,7 +231,21 @@ class ProxyClient:
             ServerUnavailable: it is away, and nothing is known of it.
             ServerRejected: it refuses.
         """
-        return await self._looking.models(endpoint, is_refresh=is_refresh)
+        self._admission.check(endpoint)
+        await self._remember()
+        fresh = None if is_refresh else self._cache.fresh(endpoint)
+        self._counters.looked_up(endpoint, is_hit=fresh is not None)
+        if fresh is not None:
+            return fresh
+        self._admission.take_look()
+        try:
+            models = await self._scout.models(endpoint)
+        except ServerUnavailable:
+            stale = self._cache.stale(endpoint)
+            if stale is None:
+                raise
+            return stale
+        return ModelList(models=await self._cache.put(endpoint, models))
 
     def cached_models(self) -> ModelList:
         """Return what is known of all servers without asking any."""
@@ -300,6 +321,41 @@ class ProxyClient:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._connections.aclose()
+
+    async def _check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+        self._admission.check(endpoint)
+        self._admission.take_look()
+        await self._remember()
+        return await self._keep(await self._scout.check(endpoint, key=key))
+
+    async def _remember(self) -> None:
+        """Learn from the cache of earlier runs which product stood where: who is away keeps its name."""
+        if await self._cache.ready():
+            for model in self._cache.everything().models:
+                self._scout.expect(model.endpoint, model.product)
+
+    async def _look_at(self, place: Place) -> Candidate:
+        try:
+            self._admission.check(place.endpoint)
+        except (EndpointNotAllowed, RequestInvalid) as error:
+            return Candidate(
+                endpoint=place.endpoint,
+                product=place.server.product,
+                verdict=Verdict.REFUSED,
+                detail=error.message,
+                kind=error.kind,
+                next_step=f"lmchat --allow-host {place.endpoint.host}"
+                if error.kind == "not_allowed"
+                else error.hint,
+                is_own=place.is_own,
+            )
+        return await self._scout.look_at(place)
+
+    async def _keep(self, candidate: Candidate) -> Candidate:
+        if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
+            return candidate
+        self._counters.fetched(candidate.endpoint)
+        return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Put a request through all that can refuse it, and return how it is sent."""

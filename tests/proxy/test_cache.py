@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
 from lmchat.errors import ServerRejected, ServerUnavailable
-from lmchat.proxy.catalogue import ModelCache
+from lmchat.proxy.cache import ModelCache
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import json_reply

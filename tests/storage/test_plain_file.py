@@ -9,7 +9,7 @@ import pytest
 from lmchat.config.load import load
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
-from lmchat.proxy.catalogue import ModelCache
+from lmchat.proxy.cache import ModelCache
 from lmchat.storage import state
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import read_as_block

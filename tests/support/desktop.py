@@ -26,7 +26,6 @@ from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.files import write_new_file
-from lmchat.proxy.catalogue import Looking
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
@@ -318,21 +317,16 @@ class MappedConnections(Connections):
         return Connections(None if is_direct else self._transport)._new_client(endpoint)
 
 
-class StillLooking(Looking):
-    """The real looks at servers; each takes the same time."""
-
-    async def _keep(self, candidate: Candidate) -> Candidate:
-        latency_ms = None if candidate.latency_ms is None else LOOK_MS
-        return await super()._keep(replace(candidate, latency_ms=latency_ms))
-
-
 class StillClient(ProxyClient):
     """The real proxy-client layer; only its measurements are always the same."""
 
     def __init__(self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more) -> None:
         super().__init__(settings, **more)
         self._connections = self._scout._connections = MappedConnections(ports, direct)
-        self._looking = StillLooking(self._admission, self._scout, self._cache, self._counters)
+
+    async def _keep(self, candidate: Candidate) -> Candidate:
+        latency_ms = None if candidate.latency_ms is None else LOOK_MS
+        return await super()._keep(replace(candidate, latency_ms=latency_ms))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return replace(await super().models(endpoint, is_refresh=is_refresh), age_s=0.0)

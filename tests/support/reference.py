@@ -294,7 +294,13 @@ def errors_page() -> str:
 def _refusal(rule: Rule) -> tuple[str, ...]:
     statuses = ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
     says = "a web page" if rule.is_html else "nothing" if rule.is_silent else ""
-    words = {"product": "SERVER", "said": "SERVER says: …", "model": "MODEL", "host": "HOST"}
+    words = {
+        "product": "SERVER",
+        "said": "SERVER says: …",
+        "model": "MODEL",
+        "host": "HOST",
+        "location": "ADDRESS",
+    }
     steps = [rule.hint, *(f"{product}: {hint}" for product, hint in rule.hints.items())]
     steps += [f"without a key: {rule.hint_without_key}"] if rule.hint_without_key else []
     return (

@@ -1,4 +1,4 @@
-"""Servers and their models, found and listed within the budget for looking; what was found is kept."""
+"""Cache of the models of each server: in memory, on disk for the next start, stale rather than nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +15,9 @@ from cachetools import TLRUCache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
-from lmchat.errors import EndpointNotAllowed, RequestInvalid, ServerUnavailable
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
+from lmchat.errors import EndpointNotAllowed
 from lmchat.files import read_plain
-from lmchat.proxy.admission import Admission, Counters
-from lmchat.proxy.probe import Place, Scout, look_around, places
-from lmchat.proxy.servers.lm_studio import hinted_port
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
@@ -182,96 +179,3 @@ def _replace(file: Path, data: bytes) -> None:
         _log.warning("the cache of models cannot be written: %s", error)
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-class Looking:
-    """Sends the scout where the allow-list and the limiter let it go."""
-
-    def __init__(self, admission: Admission, scout: Scout, cache: ModelCache, counters: Counters) -> None:
-        self._admission = admission
-        self._scout = scout
-        self._cache = cache
-        self._counters = counters
-        self._hinted: Mapping[Product, Endpoint] = {}
-
-    def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
-        """Look for products of this machine where the environment says that they listen."""
-        self._hinted = hinted
-        for product, endpoint in hinted.items():
-            self._scout.expect(endpoint, product)
-
-    async def detect(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
-        """Look at every known place at once, own endpoints first; best candidate first.
-
-        Raises:
-            TooManyRequests: the budget for looking is used up.
-        """
-        self._admission.take_look()
-        await self._remember()
-        where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
-        found = await look_around(where, self._look_at)
-        return tuple([await self._keep(candidate) for candidate in found])
-
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Look at one place with as few requests as possible; `key` is one that is not stored yet.
-
-        Raises:
-            EndpointNotAllowed: the allow-list refuses it.
-            TooManyRequests: the budget for looking is used up.
-        """
-        self._admission.check(endpoint)
-        self._admission.take_look()
-        await self._remember()
-        return await self._keep(await self._scout.check(endpoint, key=key))
-
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server: from the cache where it is fresh, a stale list where it is away.
-
-        Raises:
-            ServerUnavailable: it is away, and nothing is known of it.
-            ServerRejected: it refuses.
-        """
-        self._admission.check(endpoint)
-        await self._remember()
-        fresh = None if is_refresh else self._cache.fresh(endpoint)
-        self._counters.looked_up(endpoint, is_hit=fresh is not None)
-        if fresh is not None:
-            return fresh
-        self._admission.take_look()
-        try:
-            models = await self._scout.models(endpoint)
-        except ServerUnavailable:
-            stale = self._cache.stale(endpoint)
-            if stale is None:
-                raise
-            return stale
-        return ModelList(models=await self._cache.put(endpoint, models))
-
-    async def _remember(self) -> None:
-        """Learn from the cache of earlier runs which product stood where: who is away keeps its name."""
-        if await self._cache.ready():
-            for model in self._cache.everything().models:
-                self._scout.expect(model.endpoint, model.product)
-
-    async def _look_at(self, place: Place) -> Candidate:
-        try:
-            self._admission.check(place.endpoint)
-        except (EndpointNotAllowed, RequestInvalid) as error:
-            return Candidate(
-                endpoint=place.endpoint,
-                product=place.server.product,
-                verdict=Verdict.REFUSED,
-                detail=error.message,
-                kind=error.kind,
-                next_step=f"lmchat --allow-host {place.endpoint.host}"
-                if error.kind == "not_allowed"
-                else error.hint,
-                is_own=place.is_own,
-            )
-        return await self._scout.look_at(place)
-
-    async def _keep(self, candidate: Candidate) -> Candidate:
-        if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
-            return candidate
-        self._counters.fetched(candidate.endpoint)
-        return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
