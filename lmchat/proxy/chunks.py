@@ -45,13 +45,11 @@ class Ending(Struct, frozen=True, kw_only=True):
     """Everything that the end of a stream is judged by."""
 
     has_done: bool
-    """Whether `[DONE]` came."""
     finish_reason: str
     """The server's word, empty where none came."""
     has_text: bool
     """Whether any text, thought or tool call came."""
     bad_events: int = 0
-    """Events that were not JSON."""
     cut: str = ""
     """How the transport broke, empty where it ended cleanly."""
 
@@ -215,9 +213,7 @@ class ChunkReader:
         """Whether texts mean the same as one as they do one by one."""
         if self._chars + len(joined) > MAX_ANSWER_CHARS:
             return False
-        if is_thought:
-            return not self._retold.has_tagged
-        return self._splitter is None or self._splitter.is_even(joined)
+        return is_thought or self._splitter is None or self._splitter.is_even(joined)
 
     def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
         try:
@@ -261,7 +257,8 @@ class ChunkReader:
             self._grow(len(thought))
             if self._splitter is not None and not self._retold.has_fields:
                 self._split(self._splitter.tell_apart(), out, 0)
-            self._piece(self._retold.field(thought), out, count, is_thought=True)
+            self._retold.field(thought)
+            self._piece(thought, out, count, is_thought=True)
 
     def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
         if not content:
@@ -530,9 +527,7 @@ class Frame(Struct, frozen=True):
     before: bytes
     """A chunk up to the text, with its quotation mark."""
     after: bytes
-    """Everything behind the text."""
     is_thought: bool
-    """Whether it is thought."""
 
     def texts(self, payloads: Sequence[bytes]) -> list[str] | None:
         """Return the texts of chunks, None where they are not all of this frame."""

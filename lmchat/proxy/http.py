@@ -112,11 +112,8 @@ class Reply:
     """Status, headers and body; a status alone proves nothing (R-1)."""
 
     status: int
-    """HTTP status."""
     headers: Mapping[str, str]
-    """Names in lower case."""
     body: bytes
-    """All of it."""
     elapsed_ms: float
     """From asking to the last byte."""
 

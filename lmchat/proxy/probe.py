@@ -41,11 +41,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """Where to look, and what to expect."""
 
     endpoint: Endpoint
-    """Where."""
     server: Server
-    """What should be there."""
     is_own: bool = False
-    """Whether the user named it."""
     is_spare: bool = False
     """Whether it is a second port of a product: worth telling only if something is there."""
 
@@ -441,7 +438,8 @@ class Scout:
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
         except ServerUnavailable as error:
-            raise server.with_hint(error) from error
+            server.add_hint(error)
+            raise
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         """Take note of what someone says stands there, where nothing better is known."""

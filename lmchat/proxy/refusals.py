@@ -30,15 +30,10 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     message: str = ""
     """The server's own sentence, trimmed and safe on one line; empty where it said nothing."""
     code: str = ""
-    """Its code, as text."""
     type: str = ""
-    """Its type."""
     param: str = ""
-    """The parameter that it names."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """The whole error object."""
     is_html: bool = False
-    """Whether it is a page for people."""
     scheme: str = ""
     """The first word of the header `www-authenticate`, in lower case."""
     location: str = ""
@@ -142,29 +137,21 @@ class Rule(Struct, frozen=True, kw_only=True):
     """One kind of refusal."""
 
     kind: str
-    """One word for scripts."""
     statuses: frozenset[int] = frozenset()
     """Statuses that it is about; empty: all, also the inside of a stream."""
     pattern: str = ""
     """What has to stand in type, code, parameter or message; lower case."""
     product: Product | None = None
-    """Whose refusal; None: anyone's."""
     is_silent: bool = False
-    """Whether it is about a refusal without any words."""
     is_html: bool = False
-    """Whether it is about a page for people."""
     is_keyless: bool = False
-    """Whether it is about a request without a key."""
     scheme: str = ""
     """The way to prove who one is that the server asks for, as `basic`."""
     message: str = ""
     """The sentence; empty: the server's own."""
     hint: str = ""
-    """The next step."""
     hints: Mapping[Product, str] = field(default_factory=dict)
-    """The next step with one product."""
     hint_without_key: str = ""
-    """The next step where no key was sent."""
 
     def matches(self, status: int, body: ErrorBody, asked: Asked) -> bool:
         """Whether this row is about that refusal."""
@@ -472,15 +459,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     """What was asked of whom; needed to say something helpful about the refusal."""
 
     product: Product
-    """Who refused."""
     has_key: bool = False
-    """Whether a key was sent."""
     key: str = ""
     """That key, to be cut out of what the server says."""
     model: str = ""
-    """The model that was asked for."""
     host: str = ""
-    """The host name that was sent."""
 
     def __repr__(self) -> str:
         """Leave the key out, wherever this is printed."""

@@ -38,15 +38,10 @@ class Site(Struct, kw_only=True):
     """Asks one server; remembers the replies of this look, and over looks which paths it lacks."""
 
     endpoint: Endpoint
-    """Where."""
     ask: Ask
-    """How."""
     follow: Follow
-    """How to listen."""
     asked: Asked
-    """For whom, in refusals."""
     questions: int = 8
-    """How many are left."""
     is_quick: bool = False
     """Whether to ask only what changes: a health check."""
     is_identified: bool = False

@@ -30,7 +30,6 @@ class SseEvent(Struct, frozen=True):
     data: bytes
     """The payload; lines are joined by LF."""
     name: str = ""
-    """Its type, mostly empty."""
     is_comment: bool = False
     """Whether it is a comment: a sign of life, nothing else."""
 

@@ -304,31 +304,20 @@ class Exchange:
     """Everything that one request needs; runs in the task that owns the response."""
 
     request: ChatRequest
-    """What to ask."""
     server: Server
-    """Whom."""
     key: str | None
-    """With which key."""
     connections: Connections
-    """Over what."""
     channel: Channel
-    """Where events go."""
     limits: LimitSettings
-    """How often to try."""
     timeouts: TimeoutSettings
-    """How long to wait."""
     dialect: Dialect
-    """What the server is known to want; changed by what it refuses."""
     fields: Mapping[str, Any]
-    """What goes to this product beyond the common fields."""
     notes: Sequence[str] = ()
-    """What to tell before anything is sent."""
     is_model_unloaded: bool = False
     """Whether the request will make the server load its model first."""
     splits_thought: bool = True
     """Whether tags tell thought from answer."""
     on_retry: Callable[[], None]
-    """Counts a try beyond the first."""
     _has_token: bool = False
     _tried: set[Dialect] = field(default_factory=set)
     _freshness: Freshness = field(default_factory=Freshness)
@@ -371,7 +360,8 @@ class Exchange:
                 return await self._send(loading)
             except ServerUnavailable as error:
                 if error.kind != "dropped" or not self._freshness.is_reused or is_second:
-                    raise self.server.with_hint(error) from error
+                    self.server.add_hint(error)
+                    raise
                 is_second = True
             except ServerRejected as error:
                 if self._has_token or not await self._has_changed(error, loading):
@@ -383,7 +373,8 @@ class Exchange:
             try:
                 await loading.wait()
             except ServerUnavailable as gone:
-                raise self.server.with_hint(gone) from gone
+                self.server.add_hint(gone)
+                raise
             return True
         self._tried.add(self.dialect)
         if asked_anew := self.dialect.after_json(error, self.request.output):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from enum import Enum
 
 from lmchat.domain.event import Rethought
@@ -256,52 +255,22 @@ class RetoldThought:
     def __init__(self) -> None:
         self._fields: list[str] = []
         self._held: list[str] = []
-        self._tagged: deque[str] = deque()
-        self._told_chars = 0
-        self._has_tagged = False
 
     @property
     def has_fields(self) -> bool:
         """Whether thought came in fields."""
         return bool(self._fields)
 
-    @property
-    def has_tagged(self) -> bool:
-        """Whether thought between tags came that fields may tell again."""
-        return self._has_tagged
-
-    def field(self, piece: str) -> str:
-        """Take thought of a field; return what of it is new."""
+    def field(self, piece: str) -> None:
+        """Note thought that came in a field."""
         self._fields.append(piece)
-        if self._has_tagged and self._is_told(piece):
-            return ""
-        self._has_tagged = False
-        self._tagged.clear()
-        return piece
-
-    def _is_told(self, piece: str) -> bool:
-        """Whether tagged thought goes on with this; what is compared is done with."""
-        done = 0
-        while done < len(piece) and self._tagged:
-            told = self._tagged[0]
-            part = piece[done : done + len(told) - self._told_chars]
-            if not told.startswith(part, self._told_chars):
-                return False
-            done += len(part)
-            self._told_chars += len(part)
-            if self._told_chars == len(told):
-                self._tagged.popleft()
-                self._told_chars = 0
-        return done == len(piece)
 
     def block(self, piece: str) -> str:
         """Take thought from between tags; return what of it can be told at once."""
-        if self._fields and not self._has_tagged:
-            self._held.append(piece)
-            return ""
-        self._has_tagged = True
-        self._tagged.append(piece)
-        return piece
+        if not self._fields:
+            return piece
+        self._held.append(piece)
+        return ""
 
     def end(self) -> str:
         """Return what was held, at the closing tag, if it is another thought than that of the fields."""

@@ -314,11 +314,6 @@ CASES = {
         reason="length",
         rules=("R-17",),
     ),
-    "think tags told before the field": Case(
-        sse(R, "<think>hm", delta(reasoning_content="hm"), "</think>Héllo", F, DONE),
-        thought="hm",
-        rules=("R-17",),
-    ),
     "another thought between tags": Case(
         sse(R, delta(reasoning_content="plan. "), "<think>other", "</think>Héllo", F, DONE),
         thought="plan. other",

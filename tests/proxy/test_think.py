@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.domain.event import Rethought
-from lmchat.proxy.think import RetoldThought, ThinkSplitter
+from lmchat.proxy.think import ThinkSplitter
 
 
 def told(pieces, *, starts_in_thought=False):
@@ -189,13 +189,3 @@ def test_a_text_full_of_tags_costs_as_much_as_it_is_long(piece):
         splitter.feed(piece)
     splitter.feed(piece * 200_000)
     splitter.close()
-
-
-@pytest.mark.rule("R-37")
-@pytest.mark.parametrize(("told", "again"), [(1, 2), (2, 1), (1, 300_000), (300_000, 1)])
-def test_a_thought_that_is_told_twice_costs_as_much_as_it_is_long(told, again):
-    retold = RetoldThought()
-    for _ in range(300_000 // told):
-        assert retold.block("a" * told) == "a" * told
-    assert {retold.field("a" * again) for _ in range(300_000 // again)} == {""}
-    assert retold.field("b") == "b"

@@ -24,7 +24,6 @@ class Server:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
 
     product: ClassVar[Product]
-    """Which."""
     ports: ClassVar[tuple[int, ...]] = ()
     """Where it listens unless told otherwise; the first is the one that people see."""
     hosts: ClassVar[tuple[str, ...]] = ()
@@ -44,13 +43,9 @@ class Server:
     health_path: ClassVar[str] = ""
     """What tells at once, without work and also while an answer runs, that it lives and whether it loads."""
     start_hint: ClassVar[str] = "Start the server"
-    """What helps where nothing answers."""
     off_hint: ClassVar[str] = ""
-    """What helps where the product runs and its server does not."""
     key_hint: ClassVar[str] = "Enter the server's API key"
-    """Where it shows its key."""
     model_hint: ClassVar[str] = "Load a model"
-    """What helps where no model is loaded."""
     load_hint: ClassVar[str] = ""
     """What helps where it cannot load on request; empty: `model_hint`."""
     takes_context: ClassVar[bool] = False
@@ -66,9 +61,7 @@ class Server:
     seed_field: ClassVar[str] = ""
     """What it calls a seed; empty: it is not known to take one."""
     counts_tokens: ClassVar[bool] = False
-    """Whether it may be asked how many tokens a prompt has."""
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
-    """What helps where it does not accept the name of the host."""
     port_hint: ClassVar[str] = "Another program has port {port}: stop it"
     """What helps where something else holds its port."""
 
@@ -201,11 +194,10 @@ class Server:
         is_command = self.start_hint[0].islower()
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
-    def with_hint(self, error: ServerUnavailable) -> ServerUnavailable:
-        """Return the error with the step that helps with this product."""
+    def add_hint(self, error: ServerUnavailable) -> None:
+        """Put the step that helps with this product into an error."""
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = self.start_sentence()
-        return error
 
     def accept(self, site: Site, reply: Reply, verb: str) -> None:
         """Take the reply to a request to load or unload.
