@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable
@@ -27,7 +28,6 @@ Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
 
 
 _NOT_IMPLEMENTED = 501
-_LOCKED = (401, 403)
 
 
 class NoQuestionsLeftError(Exception):
@@ -69,8 +69,12 @@ class Site(Struct, kw_only=True):
         return self._replies[url]
 
     def take_over(self, other: Site) -> None:
-        """Use what another look at the same place was told, but for what it was refused for want of a key."""
-        self._replies |= {url: reply for url, reply in other._replies.items() if reply.status not in _LOCKED}
+        """Use the good replies of another look at the same place, which had no key."""
+        self._replies |= {url: reply for url, reply in other._replies.items() if reply.is_good}
+
+    def forgetful(self) -> Site:
+        """Return the same place for one question that was asked before."""
+        return replace(self, questions=1, _replies={})
 
     async def post(self, path: str, value: object) -> Reply:
         """Send JSON."""

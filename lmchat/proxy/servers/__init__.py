@@ -1,36 +1,27 @@
-"""The products that lmchat knows: one file each, and the list of them in the order of detection."""
+"""The products that lmchat knows; a new one is a module here and a row of `Product`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+
 from lmchat.domain.server import Product
-from lmchat.proxy.servers.base import OpenAiCompatible, Server
-from lmchat.proxy.servers.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
-from lmchat.proxy.servers.jan import Jan
-from lmchat.proxy.servers.litellm import LiteLlm
-from lmchat.proxy.servers.llama_cpp import BuiltIn, LlamaCpp
-from lmchat.proxy.servers.lm_studio import LmStudio
-from lmchat.proxy.servers.ollama import Ollama
-from lmchat.proxy.servers.sglang import SgLang
-from lmchat.proxy.servers.vllm import Vllm
+from lmchat.proxy.servers.base import Server
 
-SERVERS: tuple[Server, ...] = (
-    LmStudio(),
-    Jan(),
-    LlamaCpp(),
-    Ollama(),
-    Vllm(),
-    SgLang(),
-    LiteLlm(),
-    OpenAi(),
-    Mistral(),
-    Anthropic(),
-    Gemini(),
-    OpenRouter(),
-    OpenAiCompatible(),
-    BuiltIn(),
-)
 
-_BY_PRODUCT = {server.product: server for server in SERVERS}
+def _kinds(base: type[Server]) -> Iterator[type[Server]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+_BY_PRODUCT = {kind.product: kind() for kind in _kinds(Server) if "product" in vars(kind)}
+SERVERS: tuple[Server, ...] = tuple(_BY_PRODUCT[product] for product in Product)
+"""All products, in the order of detection."""
 
 
 def server_of(product: Product) -> Server:

@@ -186,8 +186,8 @@ class LlamaCpp(Server):
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the status of a model again and again; ends when the router does not list it any more."""
         while True:
-            fresh = replace(site, questions=1, _replies={})
-            row = next((row for row in await self.listed(fresh) if row.get("id") == model.model_id), None)
+            listed = await self.listed(site.forgetful())
+            row = next((row for row in listed if row.get("id") == model.model_id), None)
             if row is None:
                 return
             yield mapping(row.get("status"))
