@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
 class Argument(NamedTuple):
-    """One argument, as argparse takes it; a `NamedTuple`, because importing dataclasses costs 16 ms."""
+    """Names and keywords of `add_argument`; a `NamedTuple`, because importing dataclasses costs 16 ms."""
 
     names: tuple[str, ...]
-    """Its name, or its option strings."""
     form: dict[str, Any]
-    """All else."""
 
 
 class Command(NamedTuple):
     """One command."""
 
     name: str
-    """What is typed."""
     help: str
-    """One line."""
     examples: tuple[str, ...]
-    """Lines that can be tried."""
     handler: str
     """`module:function` below `lmchat.cli`, imported when the command runs."""
     arguments: tuple[Argument, ...] = ()
@@ -50,15 +47,17 @@ JSON_ANYWAY = switch("--json", help="no effect: the output is JSON anyway")
 ID = argument("id", metavar="ID", help="session: its id, the first 4 or more of it, or `last`")
 
 
-def _count(word: str) -> int:
-    """Read a number of hits; what is none, argparse tells."""
-    count = int(word)
-    if count < 1:
-        raise ValueError
-    return count
+def _number(what: str, most: int) -> Callable[[str], int]:
+    """Return a type for argparse, which says "invalid WHAT value" where it raises."""
 
+    def read(word: str) -> int:
+        number = int(word)
+        if not 0 < number <= most:
+            raise ValueError
+        return number
 
-_count.__name__ = "number of hits"  # argparse says "invalid number of hits value"
+    read.__name__ = what
+    return read
 
 
 _SESSIONS = Command(
@@ -111,7 +110,11 @@ _SEARCH = Command(
     (
         argument("query", metavar="QUERY", nargs="+", help="words to look for"),
         argument(
-            "--limit", metavar="N", type=_count, default=20, help="print so many hits at most; default: 20"
+            "--limit",
+            metavar="N",
+            type=_number("number of hits", sys.maxsize),
+            default=20,
+            help="print so many hits at most; default: 20",
         ),
         JSON,
     ),
@@ -166,16 +169,6 @@ SESSION_COMMANDS = (_SESSIONS, _SEARCH, _EXPORT, _IMPORT)
 """In the order of `--help`."""
 
 
-def _tokens(word: str) -> int:
-    """Read a number of tokens; what is none, argparse tells."""
-    tokens = int(word)
-    if not 0 < tokens <= _MOST_TOKENS:
-        raise ValueError
-    return tokens
-
-
-_tokens.__name__ = "number of tokens"  # argparse says "invalid number of tokens value"
-_MOST_TOKENS = 100_000_000
 _MODEL_ID = argument("model_id", metavar="MODEL", help="name of the model, as `lmchat models` prints it")
 
 _MODELS = Command(
@@ -195,7 +188,7 @@ _MODELS = Command(
                 argument(
                     "--context",
                     metavar="TOKENS",
-                    type=_tokens,
+                    type=_number("number of tokens", 100_000_000),
                     help="how large its window is to be, where the server takes that",
                 ),
                 JSON,
@@ -346,7 +339,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Options:
-    """Options and arguments; each attribute holds what is true where nothing was typed.
+    """Options and arguments; each attribute holds its value where nothing was typed.
 
     A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.
     """
@@ -356,81 +349,46 @@ class Options:
     is_json_always: bool = False
     """Whether the command's output is JSON anyway."""
 
+    # of every command
     endpoint: str | None = None
-    """`--endpoint`."""
     allow_hosts: tuple[str, ...] = ()
-    """Each `--allow-host`."""
     model: str | None = None
-    """`--model`."""
     profile: str | None = None
-    """`--profile`."""
     system: str | None = None
-    """`--system`."""
     resume: str | None = None
-    """`--resume`: an id, the beginning of one, or `last`."""
     temporary: bool = False
-    """`--temporary`: save nothing."""
     local: bool = False
-    """`--local`: use the built-in engine."""
     config: str | None = None
-    """`--config`: the file to use."""
     effort: str | None = None
-    """`--effort`."""
     log_level: str | None = None
-    """`--log-level`."""
 
+    # of some
     json: bool = False
-    """`--json`."""
     stream_json: bool = False
-    """`ask --stream-json`."""
     schema: str | None = None
-    """`ask --schema`: a file."""
     code: bool = False
-    """`ask --code`."""
     yes: bool = False
-    """`ask --yes`: fetch the demo model unasked; `sessions purge --yes`."""
     save: bool | None = None
-    """`ask --save` or `--no-save`."""
     refresh: bool = False
-    """`models --refresh`."""
     plot: bool = False
-    """`stats --plot`."""
     trash: bool = False
-    """`sessions --trash`."""
     force: bool = False
-    """`--force` of `export` and `config init`."""
     reasoning: bool = False
-    """`export --reasoning`."""
     branches: bool = False
-    """`export --branches`."""
     output: str | None = None
-    """`export -o`."""
     all_into: str | None = None
     """`export --all`."""
     format: str = ""
-    """`export --format`; empty: by the name of the file."""
+    dry_run: bool = False
+    copy: bool = False
+    context: int | None = None
+    limit: int = 20
 
     prompt: str = ""
-    """Of `ask`."""
     id: str = ""
-    """A session."""
     ids: tuple[str, ...] = ()
-    """Sessions of `export`."""
     files: tuple[str, ...] = ()
-    """Of `import`."""
-    dry_run: bool = False
-    """`import --dry-run`."""
-    copy: bool = False
-    """`import --copy`."""
     title: str = ""
-    """Of `sessions rename`."""
     model_id: str = ""
-    """Of `models load` and `unload`."""
-    context: int | None = None
-    """`models load --context`."""
     query: tuple[str, ...] = ()
-    """Words of `search`."""
-    limit: int = 20
-    """`search --limit`."""
     shell: str = ""
-    """Of `completion`."""

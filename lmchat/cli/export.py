@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 
 from lmchat.cli.context import Context
-from lmchat.cli.wiring import make_library, make_store, tell_notice
+from lmchat.cli.wiring import make_library, open_store
 from lmchat.errors import WrongUse
 from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs, Exported
@@ -24,11 +23,8 @@ async def export(context: Context) -> int:
         raise WrongUse("--all takes every session: leave out ID and -o.")
     if len(options.ids) > 1 and not options.output:
         raise WrongUse("Several sessions go into a folder.", hint="Name it with -o.")
-    async with aclosing(make_store(context)) as store:
-        library = make_library(store)
-        code = await _export(context, library)
-        tell_notice(context, store)
-    return code
+    async with open_store(context) as store:
+        return await _export(context, make_library(store))
 
 
 async def _export(context: Context, library: Library) -> int:

@@ -6,12 +6,11 @@ import os
 import stat
 import sys
 from collections.abc import Coroutine, Mapping
-from contextlib import aclosing
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
 from lmchat.cli.sessions import header_json
-from lmchat.cli.wiring import make_store, tell_notice
+from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import path_of
 from lmchat.services.importing import Done, Imported, Importer, sentence
@@ -40,11 +39,10 @@ def import_files(context: Context) -> Coroutine[None, None, int]:
 
 async def _import(context: Context, piped: Mapping[str, bytes]) -> int:
     options = context.options
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         done = await make_importer(store).bring(
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
         )
-        tell_notice(context, store)
     if not done.imported and len(done.refused) == 1 and not done.untried:
         raise done.refused[0][1]
     if context.output.is_json:

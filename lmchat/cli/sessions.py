@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from datetime import datetime
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
 from lmchat.cli.output import table
-from lmchat.cli.wiring import make_library, make_store, tell_notice
+from lmchat.cli.wiring import make_library, open_store
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
@@ -21,9 +20,8 @@ _SHORT_ID = 8
 
 async def list_sessions(context: Context) -> int:
     """Print the sessions, newest first."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=context.options.trash, limit=1_000_000)
-        tell_notice(context, store)
     if context.output.is_json:
         context.output.document({"object": "list", "data": [header_json(header) for header in headers]})
     elif headers:
@@ -48,7 +46,7 @@ async def list_sessions(context: Context) -> int:
 async def show(context: Context) -> int:
     """Print a session as text, or all of it as JSON."""
     form = "json" if context.output.is_json else "txt"
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         session = await store.open_session(await store.find(context.options.id))
         text = await make_library(store).exporter.export_text(
             session, ExportAs(form=form, with_reasoning=True)
@@ -62,7 +60,7 @@ async def show(context: Context) -> int:
 
 async def rename(context: Context) -> int:
     """Change the title of a session."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         library = make_library(store)
         header = await library.rename(await store.find(context.options.id), context.options.title)
     return _told(context, header, f"{header.session_id[:_SHORT_ID]} is now “{safe_line(header.title)}”.")
@@ -70,7 +68,7 @@ async def rename(context: Context) -> int:
 
 async def delete(context: Context) -> int:
     """Put a session into the trash."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         header = await make_library(store).delete(await store.find(context.options.id))
     short = header.session_id[:_SHORT_ID]
     return _told(
@@ -82,7 +80,7 @@ async def delete(context: Context) -> int:
 
 async def restore(context: Context) -> int:
     """Take a session out of the trash."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         header = await _restored(make_library(store), context.options.id)
     return _told(context, header, f"{_named(header)} is back.")
 
@@ -99,7 +97,7 @@ async def _restored(library: Library, wanted: str) -> SessionHeader:
 
 async def purge(context: Context) -> int:
     """Remove a session for good, or all that is in the trash; somebody has to consent."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         library = make_library(store)
         wanted = await _to_purge(library, context.options.id)
         if not wanted or not await _may_purge(context, wanted):
@@ -178,9 +176,8 @@ _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 
 async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
-        tell_notice(context, store)
     if context.output.is_json:
         context.output.document({"object": "list", "data": [_json(hit) for hit in hits]})
     elif hits:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import aclosing
 from datetime import datetime
 
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import table
-from lmchat.cli.wiring import make_store, tell_notice
+from lmchat.cli.wiring import open_store
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
 from lmchat.text import safe_line
@@ -24,9 +23,8 @@ _DAYS = 30
 
 async def stats(context: Context) -> int:
     """Print the figures of all turns by model and server, the one used last first."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         found = figures_by_model(await store.ledger_rows())
-        tell_notice(context, store)
     if context.output.is_json:
         context.output.document({"object": "list", "data": [_json(one) for one in found]})
     elif not found:
@@ -97,14 +95,14 @@ def _time(moment: datetime | None) -> str:
 
 async def show(context: Context) -> int:
     """Print the counters."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         context.output.document(metrics_json(await store.metrics.load()))
     return 0
 
 
 async def reset(context: Context) -> int:
     """Set the counters to 0."""
-    async with aclosing(make_store(context)) as store:
+    async with open_store(context) as store:
         await store.metrics.reset()
     context.output.document({"message": "Metrics reset successfully"})
     return 0

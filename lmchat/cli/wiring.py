@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import cache, partial
+from functools import cache
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -15,8 +16,6 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import SessionHeader
 from lmchat.files import write_new_file
 from lmchat.services.engine_backend import with_engine
 from lmchat.services.late import Late
@@ -26,47 +25,21 @@ from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SessionStore
 
-
-class UnsavedStore(SessionStore):
-    """The usual store for all but the words of the chat."""
-
-    async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        """Keep nothing."""
-
-    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
-        """Keep nothing."""
-
-    async def has_message(self, message_id: str) -> bool:
-        """Let nobody look for what is not to be kept."""
-        del message_id
-        return True
-
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Keep nothing."""
-        del message_id, pieces
-        return False
-
-    async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Keep nothing."""
-
-    async def save_place(self, session_id: str, place: str) -> None:
-        """Keep nothing."""
-
-    async def save_draft(self, session_id: str, text: str) -> None:
-        """Keep nothing."""
+_UNSAVED = {
+    **dict.fromkeys(("append", "begin_answer", "finish", "save_place", "save_draft")),
+    "has_message": True,  # nobody shall look for what is not to be kept
+    "add_pieces": False,
+}
+"""Methods of a store that write what is said, and what they return where nothing is to be kept."""
 
 
 class World(Struct, frozen=True, kw_only=True):
     """What a command that talks to servers works with."""
 
     settings: Settings
-    """The merged configuration."""
     backend: Backend
-    """The proxy-client layer."""
     store: SessionStore
-    """The disk."""
     remembered: Remembered
-    """From earlier runs."""
 
 
 @asynccontextmanager
@@ -78,11 +51,18 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    backend = make_backend(context, settings)
-    if context.is_local:
-        backend = with_engine(backend, engine_of(context))
+    backend = make_backend(context, settings, has_engine=context.is_local)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
+
+
+@asynccontextmanager
+async def open_store(context: Context) -> AsyncIterator[SessionStore]:
+    """Make the store and close it; say on stderr what opening its file had to do, if anything."""
+    async with aclosing(make_store(context)) as store:
+        yield store
+        if store.notice:
+            context.output.note(f"lmchat: {store.notice}")
 
 
 @cache
@@ -91,8 +71,8 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_backend(context: Context, settings: Settings) -> Backend:
-    """Return the proxy-client layer; imports httpx."""
+def make_backend(context: Context, settings: Settings, *, has_engine: bool = False) -> Backend:
+    """Return the proxy-client layer, with the built-in engine among its servers if wanted; imports httpx."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -103,31 +83,25 @@ def make_backend(context: Context, settings: Settings) -> Backend:
         is_lasting=keys.is_lasting,
     )
     client.expect(places_of_variables(context.environ))
-    return client
+    return with_engine(client, lambda: engine_slot(context).made) if has_engine else client
 
 
 @cache
 def engine_slot(context: Context) -> Late[Engine]:
     """Return the built-in engine of this run, which is made when it is first wanted."""
-    return Late(partial(_make_engine, context))
 
+    def make() -> Engine:
+        from lmchat.engine.engine import LocalEngine
 
-def engine_of(context: Context) -> Callable[[], Engine | None]:
-    """Return a function that returns the engine once it is made."""
-    slot = engine_slot(context)
-    return lambda: slot.made
+        return LocalEngine(
+            context.settings.local,
+            folder=context.paths.demo_dir,
+            log_file=context.paths.engine_log_file,
+            environ=context.environ,
+            on_address=keys_of(context).accept,
+        )
 
-
-def _make_engine(context: Context) -> Engine:
-    from lmchat.engine.engine import LocalEngine
-
-    return LocalEngine(
-        context.settings.local,
-        folder=context.paths.demo_dir,
-        log_file=context.paths.engine_log_file,
-        environ=context.environ,
-        on_address=keys_of(context).accept,
-    )
+    return Late(make)
 
 
 def make_store(context: Context, *, is_kept: bool | None = None) -> SessionStore:
@@ -135,8 +109,9 @@ def make_store(context: Context, *, is_kept: bool | None = None) -> SessionStore
 
     What is said is left out of it with `--temporary`, unless `is_kept` decides.
     """
+    store = SessionStore(context.paths.sessions_file)
     is_kept = not context.options.temporary if is_kept is None else is_kept
-    return (SessionStore if is_kept else UnsavedStore)(context.paths.sessions_file)
+    return store if is_kept else cast("SessionStore", UnsavedStore(store))
 
 
 def make_library(store: SessionStore) -> Library:
@@ -144,7 +119,17 @@ def make_library(store: SessionStore) -> Library:
     return Library(store, write_file=write_new_file)
 
 
-def tell_notice(context: Context, store: SessionStore) -> None:
-    """Say on stderr what opening the file had to do, if anything."""
-    if store.notice:
-        context.output.note(f"lmchat: {store.notice}")
+class UnsavedStore:
+    """A store that reads and counts, but writes down nothing that is said."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _UNSAVED:
+            return getattr(self._store, name)
+
+        async def keep_nothing(*_: object, **__: object) -> bool | None:
+            return _UNSAVED[name]
+
+        return keep_nothing
