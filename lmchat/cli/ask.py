@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.cli.commands import Options
+from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
 from lmchat.cli.output import Output, SafeStream, failure_detail
@@ -48,15 +48,14 @@ _KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
 _SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
 
 
-class Taken(Struct, frozen=True, kw_only=True):
-    """A value taken out of an answer, or the reason why there is none."""
+class Extracted(Struct, frozen=True, kw_only=True):
+    """A value taken out of an answer, or the reason why that failed."""
 
     value: Any = None
-    """Also JSON's `null` is one."""
+    """May be JSON's `null`."""
     has_value: bool = False
-    """Whether there is one."""
     error: LMChatError | None = None
-    """Why there is none, where the answer itself is whole."""
+    """Why the value is missing from a complete answer."""
 
 
 class CodeForm:
@@ -65,17 +64,19 @@ class CodeForm:
     name = "code"
     output = AnyText()
 
-    async def take(self, answer: ChatMessage) -> Taken:
+    async def take(self, answer: ChatMessage) -> Extracted:
         """Join the blocks of an answer with empty lines."""
         if answer.state is not AnswerState.COMPLETE or code_blocks(answer.text):
             return self.rest(answer)
         hint = "Ask for code, or leave out --code to see the answer."
-        return Taken(error=LMChatError("The answer has no code between fences.", kind="no_code", hint=hint))
+        return Extracted(
+            error=LMChatError("The answer has no code between fences.", kind="no_code", hint=hint)
+        )
 
-    def rest(self, answer: ChatMessage) -> Taken:
+    def rest(self, answer: ChatMessage) -> Extracted:
         """Take what came of the code: it is as good as what came of an answer."""
         code = "\n\n".join(code_blocks(answer.text))
-        return Taken(value=code, has_value=bool(code)) if code else Taken()
+        return Extracted(value=code, has_value=bool(code)) if code else Extracted()
 
     def repair(self, error: LMChatError) -> str:  # noqa: ARG002 - as a value's
         """Return nothing: asking again would not help."""
@@ -97,10 +98,10 @@ class ValueForm:
         self._wanted = WantedValue(schema, name=name)
         self.output = self._wanted.output
 
-    async def take(self, answer: ChatMessage) -> Taken:
+    async def take(self, answer: ChatMessage) -> Extracted:
         """Find the value in an answer, and check it."""
         if answer.state is not AnswerState.COMPLETE:
-            return Taken()
+            return Extracted()
         try:
             value = await self._wanted.value_in(
                 answer.text,
@@ -109,12 +110,12 @@ class ValueForm:
                 is_refusal=bool(answer.refusal),
             )
         except LMChatError as error:
-            return Taken(error=error)
-        return Taken(value=value, has_value=True)
+            return Extracted(error=error)
+        return Extracted(value=value, has_value=True)
 
-    def rest(self, answer: ChatMessage) -> Taken:  # noqa: ARG002 - as of code
-        """Return nothing: half a value is none."""
-        return Taken()
+    def rest(self, answer: ChatMessage) -> Extracted:  # noqa: ARG002 - as of code
+        """Return nothing: a cut value cannot be used."""
+        return Extracted()
 
     def repair(self, error: LMChatError) -> str:
         """Return what to say to a model whose answer does not fit; empty where that would not help."""
@@ -126,7 +127,7 @@ class ValueForm:
 
 
 Form = CodeForm | ValueForm
-"""What is wanted of an answer, where that is not all of it."""
+"""Part of an answer to print instead of all of it."""
 
 
 def ask(context: Context) -> Coroutine[None, None, int]:
@@ -181,23 +182,23 @@ class _Asking:
                 self._printer.tell_repair(taken.error)
                 taken = await self._turn(again)
                 if isinstance(taken.error, AnswerUnfit):
-                    taken = Taken(error=second(taken.error))
+                    taken = Extracted(error=second(taken.error))
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
-                self._end(self._form.rest(self._conversation.messages[-1]) if self._form else Taken())
+                self._end(self._form.rest(self._conversation.messages[-1]) if self._form else Extracted())
             raise
         return self._end(taken)
 
-    async def _turn(self, prompt: str) -> Taken:
+    async def _turn(self, prompt: str) -> Extracted:
         how = self._sessions.how_to_ask()
         if self._form is not None:
             how = replace(how, output=self._form.output)
         async with aclosing(self._conversation.send(prompt, how)) as events:
             async for event in events:
                 self._printer.show(event)
-        return Taken() if self._form is None else await self._form.take(self._conversation.messages[-1])
+        return Extracted() if self._form is None else await self._form.take(self._conversation.messages[-1])
 
-    def _end(self, taken: Taken) -> LMChatError | None:
+    def _end(self, taken: Extracted) -> LMChatError | None:
         """Print how it ended and return what went wrong, if anything did."""
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
         if self._conversation.sent is not None:  # less than at first, where the server found it too long
@@ -286,7 +287,7 @@ class Printer:
         self._output.note(f"lmchat: {error.message} It is asked once more.")
 
     def end(
-        self, answer: ChatMessage, session_id: str | None, taken: Taken, error: LMChatError | None
+        self, answer: ChatMessage, session_id: str | None, taken: Extracted, error: LMChatError | None
     ) -> None:
         """Print what remains at the end: the value that is wanted, the one object, the remarks."""
         if self._output.is_lines:
@@ -327,7 +328,7 @@ class Printer:
             self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
         self._thoughts.clear()
 
-    def _end_lines(self, answer: ChatMessage, taken: Taken) -> None:
+    def _end_lines(self, answer: ChatMessage, taken: Extracted) -> None:
         for call in _calls(answer):
             self._output.document({"tool_call": call})
         if answer.refusal:
@@ -395,7 +396,7 @@ def _prompt(context: Context) -> str:
     return prompt
 
 
-def _form(options: Options) -> Form | None:
+def _form(options: ParsedOptions) -> Form | None:
     """Return what of an answer is wanted; None: all of it.
 
     Raises:

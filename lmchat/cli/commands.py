@@ -14,7 +14,7 @@ class Argument(NamedTuple):
     form: dict[str, Any]
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """One command."""
 
     name: str
@@ -24,12 +24,12 @@ class Command(NamedTuple):
     """`module:function` below `lmchat.cli`, imported when the command runs."""
     arguments: tuple[Argument, ...] = ()
     """Its own; the shared ones come by themselves."""
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Subcommand, ...] = ()
     """Actions below it."""
     is_json_always: bool = False
     """Whether its output is JSON without `--json`."""
     notes: str = ""
-    """What `--help` says after the examples."""
+    """Text of `--help` after the examples."""
 
 
 def argument(*names: str, **form: Any) -> Argument:
@@ -60,36 +60,36 @@ def _number(what: str, most: int) -> Callable[[str], int]:
     return read
 
 
-_SESSIONS = Command(
+_SESSIONS = Subcommand(
     "sessions",
     "list the saved sessions, newest first",
     ("lmchat sessions", "lmchat sessions show last", "lmchat sessions rename 3f2a 'Plan for the garden'"),
     "sessions:list_sessions",
     (JSON, switch("--trash", help="list what was deleted instead")),
     (
-        Command("show", "print a session", ("lmchat sessions show last",), "sessions:show", (ID, JSON)),
-        Command(
+        Subcommand("show", "print a session", ("lmchat sessions show last",), "sessions:show", (ID, JSON)),
+        Subcommand(
             "rename",
             "change the title of a session",
             ("lmchat sessions rename last 'Plan for the garden'",),
             "sessions:rename",
             (ID, argument("title", metavar="TITLE", help="the new title"), JSON),
         ),
-        Command(
+        Subcommand(
             "delete",
             "put a session into the trash, where it stays for 30 days",
             ("lmchat sessions delete 3f2a",),
             "sessions:delete",
             (ID, JSON),
         ),
-        Command(
+        Subcommand(
             "restore",
             "take a session out of the trash",
             ("lmchat sessions restore 3f2a",),
             "sessions:restore",
             (ID, JSON),
         ),
-        Command(
+        Subcommand(
             "purge",
             "remove a session for good, or all that is in the trash",
             ("lmchat sessions purge 3f2a", "lmchat sessions purge --yes"),
@@ -102,7 +102,7 @@ _SESSIONS = Command(
         ),
     ),
 )
-_SEARCH = Command(
+_SEARCH = Subcommand(
     "search",
     "search the text of all sessions",
     ('lmchat search "shade vegetables"', "lmchat search has:code after:2026-11-01 --limit 100"),
@@ -119,7 +119,7 @@ _SEARCH = Command(
         JSON,
     ),
 )
-_EXPORT = Command(
+_EXPORT = Subcommand(
     "export",
     "print a session as Markdown",
     (
@@ -144,7 +144,7 @@ _EXPORT = Command(
         switch("--json", help="print one JSON document: the session, or the names of the files"),
     ),
 )
-_IMPORT = Command(
+_IMPORT = Subcommand(
     "import",
     "bring chats over from files, each once: exports as Markdown or JSON, lists of {role, content}",
     (
@@ -171,14 +171,14 @@ SESSION_COMMANDS = (_SESSIONS, _SEARCH, _EXPORT, _IMPORT)
 
 _MODEL_ID = argument("model_id", metavar="MODEL", help="name of the model, as `lmchat models` prints it")
 
-_MODELS = Command(
+_MODELS = Subcommand(
     "models",
     "list the models of the server",
     ("lmchat models", "lmchat models --json | jq -r '.data[].id'", "lmchat models load qwen3-8b"),
     "models:list_models",
     (JSON, switch("--refresh", help="ask the server even if the list is fresh")),
     (
-        Command(
+        Subcommand(
             "load",
             "load a model",
             ("lmchat models load qwen3-8b", "lmchat models load qwen3-8b --context 16384"),
@@ -194,7 +194,7 @@ _MODELS = Command(
                 JSON,
             ),
         ),
-        Command(
+        Subcommand(
             "unload",
             "unload a model",
             ("lmchat models unload qwen3-8b",),
@@ -203,29 +203,31 @@ _MODELS = Command(
         ),
     ),
 )
-_CONFIG = Command(
+_CONFIG = Subcommand(
     "config",
     "show, make or check the configuration",
     ("lmchat config check",),
     "",
     (),
     (
-        Command("path", "print where the configuration is", ("lmchat config path",), "config:path", (JSON,)),
-        Command(
+        Subcommand(
+            "path", "print where the configuration is", ("lmchat config path",), "config:path", (JSON,)
+        ),
+        Subcommand(
             "show",
             "print what holds and where it comes from; keys are masked",
             ("lmchat config show",),
             "config:show",
             (JSON,),
         ),
-        Command(
+        Subcommand(
             "init",
             "write a commented configuration file",
             ("lmchat config init",),
             "config:init",
             (switch("--force", help="overwrite the file that is there"), JSON),
         ),
-        Command(
+        Subcommand(
             "check",
             "print what is wrong with the configuration, with line numbers",
             ("lmchat config check",),
@@ -234,14 +236,14 @@ _CONFIG = Command(
         ),
     ),
 )
-_DOCTOR = Command(
+_DOCTOR = Subcommand(
     "doctor",
     "look at servers, network, keys, files, terminal and engine; say what is wrong and the next step",
     ("lmchat doctor", "lmchat doctor clipboard", "lmchat doctor --json | jq -r '.checks[].cause'"),
     "doctor:doctor",
     (JSON,),
     (
-        Command(
+        Subcommand(
             "clipboard",
             "try every way to the clipboard and say which works here; what was there is put back",
             ("lmchat doctor clipboard",),
@@ -252,8 +254,8 @@ _DOCTOR = Command(
     notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",
 )
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[Subcommand, ...] = (
+    Subcommand(
         "ask",
         "ask once and print the answer while it arrives; stdin is appended to the prompt",
         (
@@ -279,7 +281,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     _MODELS,
-    Command(
+    Subcommand(
         "health",
         "tell whether the server can answer, as JSON",
         ("lmchat health && echo ready",),
@@ -287,7 +289,7 @@ COMMANDS: tuple[Command, ...] = (
         (JSON_ANYWAY,),
         is_json_always=True,
     ),
-    Command(
+    Subcommand(
         "detect",
         "look for model servers on this machine, as JSON",
         ("lmchat detect | jq -r .endpoint",),
@@ -295,14 +297,14 @@ COMMANDS: tuple[Command, ...] = (
         (JSON_ANYWAY,),
         is_json_always=True,
     ),
-    Command(
+    Subcommand(
         "metrics",
         "print the counters of all runs, as JSON",
         ("lmchat metrics", "lmchat metrics reset"),
         "stats:show",
         (JSON_ANYWAY,),
         (
-            Command(
+            Subcommand(
                 "reset",
                 "set all counters to 0",
                 ("lmchat metrics reset",),
@@ -313,7 +315,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         is_json_always=True,
     ),
-    Command(
+    Subcommand(
         "stats",
         "print how fast each model was, over all turns: 50th and 95th percentiles, by server",
         ("lmchat stats", "lmchat stats --plot", "lmchat stats --json | jq '.data[0].ttft_ms'"),
@@ -323,7 +325,7 @@ COMMANDS: tuple[Command, ...] = (
     *SESSION_COMMANDS,
     _CONFIG,
     _DOCTOR,
-    Command(
+    Subcommand(
         "completion",
         "print a script that completes commands and options in your shell",
         ("lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",),
@@ -338,7 +340,7 @@ LEVELS = ("debug", "info", "warning", "error")
 """How much the log file tells."""
 
 
-class Options:
+class ParsedOptions:
     """Options and arguments; each attribute holds its value where nothing was typed.
 
     A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.

@@ -120,7 +120,7 @@ def _plain(value: Struct) -> dict[str, object]:
 
 
 def _without_password(key: str, value: object) -> object:
-    """Return a value to show; what should be an address and is none, as ada:PASSWORD@host, is masked."""
+    """Return a value to show; a wrong address is masked, as it may be ada:PASSWORD@host."""
     if key == "endpoint" and value and not is_address(str(value)):
         return _MASK
     if key == "allowed_hosts" and isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""The parts that a command is put together from, each made when first asked for."""
+"""Context of one run: options, folders, settings, log; and the check of keys that the user changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from lmchat.cli.commands import LEVELS, Options
+from lmchat.cli.commands import LEVELS, ParsedOptions
 from lmchat.cli.output import Output
 from lmchat.config.load import Flags, Loaded, Problem, line_of, load, similar
 from lmchat.config.settings import Settings
@@ -17,9 +17,9 @@ from lmchat.paths import Paths
 
 
 class Context:
-    """What one run of the program has: options, folders, settings, and how to make the rest."""
+    """One run of the program: its options, folders, settings and log, each read when first asked for."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str], output: Output) -> None:
+    def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
         self.options = options
         self.environ = environ
         self.output = output
@@ -42,7 +42,7 @@ class Context:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the configuration, the keys of commands included."""
+        """All problems of the configuration, those of the keys of commands included."""
         return (*self.loaded.problems, *keymap_problems(self.loaded))
 
     @property
@@ -59,10 +59,10 @@ class Context:
 
     @property
     def usable_settings(self) -> Settings:
-        """What of the settings can be used: without those that are wrong, or the whole file."""
+        """The settings without those that are wrong, or without the whole file."""
         try:
             return self.loaded.settings
-        except LMChatError:  # nobody knows where the file is
+        except LMChatError:  # the user has no known home folder
             return load(Path(os.devnull), self.environ, self._flags).settings
 
     @property
@@ -99,7 +99,7 @@ class Context:
         start_log(self.paths.log_file, level)
 
     def note_error(self, error: BaseException) -> str:
-        """Put an error that nobody expected into the log file; return the id under which it stands there."""
+        """Log an unexpected error; return its id in the log file."""
         import logging
 
         error_id = os.urandom(4).hex()
@@ -107,7 +107,7 @@ class Context:
         return error_id
 
     def unexpected(self, error: Exception) -> LMChatError:
-        """Log an error that nobody expected, and return what a person is told."""
+        """Log an unexpected error, and return the error to show."""
         error_id = self.note_error(error)
         return LMChatError(
             f"Something in lmchat itself went wrong (error {error_id}).",

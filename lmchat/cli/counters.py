@@ -16,7 +16,7 @@ from lmchat.errors import LMChatError
 log = logging.getLogger(__name__)
 
 KEEP_EVERY_S = 3.0
-"""What a process that is killed loses, at most."""
+"""A killed process loses the counters of this time at most."""
 
 
 @asynccontextmanager

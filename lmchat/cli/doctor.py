@@ -46,7 +46,7 @@ from lmchat.threads import apart
 _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
 _SERVERS_S = 12.0
-"""Looking for servers ends by itself after 5 s; on a busy machine it takes time to begin and to say so."""
+"""Detection is limited to 5 s itself; on a busy machine it takes time to begin and to end."""
 _CLIPBOARD_S = 30.0
 _PATIENCE_S = 3.0
 """How long the row about a chat waits for the trial of the engine, where no server can be used."""
@@ -219,7 +219,7 @@ class _ServerChecks:
         self._engine_step = engine_step
 
     def _own(self) -> tuple[list[Endpoint], list[Finding]]:
-        """Return the user's own addresses, and a row for each that is none."""
+        """Return the user's own addresses, and a row for each that is wrong."""
         settings = self._context.usable_settings
         named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
         named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
@@ -387,7 +387,7 @@ def _memory() -> Finding:
 
 
 def _config(context: Context) -> Found:
-    """Return a row a problem, else one that says that there is none; blocks on the disk."""
+    """Return a row for each problem, or one that all is well; blocks on the disk."""
     loaded, problems = context.loaded, context.problems
     if not problems:
         cause, step = f"{loaded.file} has no problems.", ""

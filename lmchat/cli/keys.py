@@ -44,7 +44,7 @@ class Keys:
         self._passing: set[str] = set()
         self._own: dict[str, str] = {}
         self.warnings: list[str] = []
-        """What could not be read, as sentences without keys."""
+        """Sentences about what could not be read; without keys."""
 
     def load(self, *, is_apart: bool = False) -> None:
         """Read the stored keys and run the commands that print some; call it off the event loop.
@@ -158,7 +158,7 @@ class Keys:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of an address, nothing for one that is none: whoever connects to it says so."""
+    """Return the origin of an address; empty for a wrong one, which the connection reports."""
     try:
         return Endpoint.parse(url).origin
     except LMChatError:

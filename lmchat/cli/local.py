@@ -31,7 +31,7 @@ _TELL_EVERY_S = 1.0
 
 
 async def serve(context: Context, world: World) -> Settings:
-    """Start the built-in engine, and return settings by which it is the one server.
+    """Start the built-in engine, and return settings that name it as the server.
 
     Raises:
         EngineUnavailable: it cannot be started.

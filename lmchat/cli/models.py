@@ -130,7 +130,7 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 
 
 async def _listed(world: World, *, is_refresh: bool) -> ModelList:
-    """Ask each server that can be used; with none there, what is known from earlier runs stands in."""
+    """Ask each server that can be used; where there is none, return the cached list of earlier runs."""
     candidates = await look(world.backend, world.settings)
     usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
     if not usable:

@@ -1,4 +1,4 @@
-"""What is printed: answers on stdout, everything else on stderr, as text or as one JSON document."""
+"""Output: answers on stdout, everything else on stderr, as text or as one JSON document."""
 
 from __future__ import annotations
 

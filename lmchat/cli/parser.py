@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, LEVELS, Command, Options
+from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand
 from lmchat.cli.context import Context
 from lmchat.config.settings import EFFORTS
 
@@ -39,9 +39,7 @@ class WrongArguments(Exception):  # noqa: N818 - named for what happened
     def __init__(self, sentence: str, prog: str) -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        """What is wrong."""
         self.prog = prog
-        """The command whose `--help` shows what is right."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +65,7 @@ class _Gather(argparse.Action):
         self.into.append(str(values))
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Sequence[str]) -> ParsedOptions:
     """Read the arguments.
 
     Raises:
@@ -75,7 +73,7 @@ def parse(argv: Sequence[str]) -> Options:
     """
     hosts: list[str] = []
     try:
-        options = build_parser(hosts).parse_args(argv, namespace=Options())
+        options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
     except WrongArguments as error:
         raise _plainer(argv, error) from None
     options.allow_hosts = tuple(hosts)
@@ -131,7 +129,7 @@ def _shared_options(hosts: list[str]) -> _Parser:
 
 
 def _add_commands(
-    parser: _Parser, commands: Sequence[Command], shared: _Parser, *, is_required: bool
+    parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, *, is_required: bool
 ) -> None:
     metavar = "ACTION" if " " in parser.prog else "COMMAND"
     adder = parser.add_subparsers(
@@ -155,7 +153,7 @@ def _add_commands(
             _add_commands(sub, command.commands, shared, is_required=not command.handler)
 
 
-def _epilog(command: Command) -> str:
+def _epilog(command: Subcommand) -> str:
     lines = "\n".join(f"  {line}" for line in command.examples)
     return f"example:\n{lines}" + (f"\n\n{command.notes}" if command.notes else "")
 
@@ -173,7 +171,7 @@ def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
     )
 
 
-def _options(commands: Sequence[Command]) -> list[str]:
+def _options(commands: Sequence[Subcommand]) -> list[str]:
     return [
         name
         for command in commands

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 
-from lmchat.cli.commands import Options
+from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
@@ -52,10 +52,10 @@ def run(argv: Sequence[str]) -> int:
         return _failed(output, context.unexpected(error))
 
 
-def _typed(argv: Sequence[str]) -> Options | int:
+def _typed(argv: Sequence[str]) -> ParsedOptions | int:
     """Return what was typed, or the exit code where that was wrong or asked for help only."""
     if not argv:
-        return Options()  # without argparse, which the chat screen would wait 20 ms for
+        return ParsedOptions()  # without argparse, which the chat screen would wait 20 ms for
     from lmchat.cli.parser import WrongArguments, parse
 
     try:
@@ -95,7 +95,7 @@ def _handle(context: Context) -> int:
     return code
 
 
-def _check_local(options: Options) -> None:
+def _check_local(options: ParsedOptions) -> None:
     if options.endpoint:
         raise WrongUse("--local and --endpoint each name a server.", hint="Give one of them.")
     if options.handler not in _LOCAL:

@@ -124,10 +124,10 @@ async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
-    """Ask at a terminal; a script has to say it.
+    """Ask at a terminal.
 
     Raises:
-        WrongUse: nobody is there to answer.
+        WrongUse: this is no terminal, and --yes was not given.
     """
     if context.options.yes:
         return True
@@ -171,7 +171,7 @@ def _time(moment: datetime) -> str:
 
 
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
-"""What holds the words, where it is not what was said."""
+"""Places of a hit other than the text of a message."""
 
 
 async def search(context: Context) -> int:

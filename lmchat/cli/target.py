@@ -92,7 +92,7 @@ def _lm_studio_endpoint(host: str) -> Endpoint | None:
 
 
 def _at(name: str, port: str) -> Endpoint | None:
-    """Return an address of this machine; None for any other, and for what is none."""
+    """Return an address of this machine; None for any other, and for a wrong one."""
     if not (port.isascii() and port.isdecimal()):
         return None
     host = _HERE if name in _ANY else name

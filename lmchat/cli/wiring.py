@@ -27,14 +27,14 @@ from lmchat.storage.store import SessionStore
 
 _UNSAVED = {
     **dict.fromkeys(("append", "begin_answer", "finish", "save_place", "save_draft")),
-    "has_message": True,  # nobody shall look for what is not to be kept
+    "has_message": True,  # else the answer would be looked for
     "add_pieces": False,
 }
 """Methods of a store that write what is said, and what they return where nothing is to be kept."""
 
 
 class World(Struct, frozen=True, kw_only=True):
-    """What a command that talks to servers works with."""
+    """Parts of a command that talks to servers."""
 
     settings: Settings
     backend: Backend
@@ -44,7 +44,7 @@ class World(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[World]:
-    """Make backend and store, and close them; what is counted meanwhile is added to that of all runs."""
+    """Make backend and store, and close them; add the counters to those of all runs."""
     settings, keys = context.settings, keys_of(context)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:

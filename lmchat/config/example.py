@@ -28,7 +28,7 @@ def example_text() -> str:
 
 
 def toml_value(value: object) -> str:
-    """Write a value as TOML does; JSON's form is the same for all that stands in the rows."""
+    """Return a value as TOML; its form is JSON's for all types of settings but tables."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + " }"
     if isinstance(value, tuple | list):

@@ -52,13 +52,12 @@ class Problem(Struct, frozen=True, kw_only=True):
     source: str
     """The file, or the environment variable or flag."""
     reason: str
-    """What is wrong."""
     key: str = ""
     """The full name of the key; empty where the file cannot be read at all."""
     line: int | None = None
     """Line of the file, counted from 1."""
     suggestion: str = ""
-    """What may have been meant."""
+    """The name that may have been meant."""
 
     @property
     def sentence(self) -> str:
@@ -94,7 +93,6 @@ class Loaded(Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where a value comes from, by full key; a key that is not here has its default."""
     problems: tuple[Problem, ...] = ()
-    """What is wrong."""
     key_endpoint: str = ""
     """The address that `api_key` is meant for: named by the same source, else the one that holds."""
 
@@ -219,7 +217,7 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[objec
 
 
 def _parsed(text: str, type_: object) -> object:
-    """Read a number where one is wanted; what is none stays a text, and is refused as such."""
+    """Return a number where one is wanted; other text is returned as it is, and refused later."""
     try:
         return type_(text) if type_ is int or type_ is float else text
     except ValueError:
@@ -227,7 +225,7 @@ def _parsed(text: str, type_: object) -> object:
 
 
 class _File(Struct, kw_only=True):
-    """What a file says, as far as it is right."""
+    """The values of a file that are right, and its problems."""
 
     text: str = ""
     values: Values = field(default_factory=dict)
@@ -287,7 +285,7 @@ class _Check:
 
     def __init__(self) -> None:
         self.faults: list[tuple[KeyPath, str, str]] = []
-        """Place, reason and what may have been meant."""
+        """Place, reason and suggestion."""
 
     def file(self, table: Mapping[str, Any]) -> Values:
         """Return the values of a file by table."""

@@ -42,7 +42,7 @@ class Row(Struct, frozen=True):
     help: str
     """One line for the example file."""
     check: Check | None = None
-    """What a value must be beyond its type."""
+    """Check beyond the type."""
     example: object = None
     """Shown in the example file where there is no default."""
     is_secret: bool = False

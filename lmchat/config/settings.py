@@ -36,7 +36,7 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
-    """What the proxy-client layer allows itself."""
+    """Limits of the proxy-client layer."""
 
     requests_per_minute: int = 60
     """Chat requests in any 60 s."""

@@ -35,9 +35,9 @@ class Check(Struct, frozen=True, kw_only=True):
     run: Callable[[], Awaitable[Sequence[Finding]]]
     """Looks, and changes nothing that it does not put back."""
     step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
-    """What helps where it does not end."""
+    """Next step where it does not end in time."""
     grade_if_late: Grade = Grade.FAULT
-    """How bad that is."""
+    """Grade in that case."""
     limit_s: float | None = None
     """How long it may take, where that is not as for all."""
 
@@ -47,7 +47,7 @@ class Examination(Struct, frozen=True, kw_only=True):
 
     checks: tuple[Check, ...]
     note_error: Callable[[BaseException], str]
-    """Puts an error that nobody expected into the log; returns the id under which it stands."""
+    """Logs an unexpected error; returns its id in the log."""
     home: str = ""
     """The user's folder, which a report does not name."""
 

@@ -114,7 +114,7 @@ def keyring_findings(
 
 
 def _answering(backend: Keyring | None) -> str:
-    """Return the name of a keyring that answers; empty where there is none."""
+    """Return the name of the keyring if it answers, else an empty text."""
     if backend is None:
         return ""
     backend.get_password(SERVICE, "doctor")

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from lmchat.cli.commands import COMMANDS, Options
+from lmchat.cli.commands import COMMANDS, ParsedOptions
 from lmchat.cli.parser import _SHARED_OPTIONS, WrongArguments, build_parser, parse
 
 _SHARED = [
@@ -78,8 +78,8 @@ def test_options_without_a_command_open_the_chat_screen():
 
 
 def test_nothing_typed_is_the_same_as_the_defaults():
-    typed, defaults = parse([]), Options()
-    assert all(getattr(typed, name) == getattr(defaults, name) for name in Options.__annotations__)
+    typed, defaults = parse([]), ParsedOptions()
+    assert all(getattr(typed, name) == getattr(defaults, name) for name in ParsedOptions.__annotations__)
 
 
 def test_json_holds_before_and_after_an_action():
@@ -207,7 +207,7 @@ def test_every_option_has_a_default():
             parser = next(one.choices[word] for one in parser._actions if isinstance(one.choices, dict))
         for action in parser._actions:
             assert action.dest in ("help", "==SUPPRESS==") or hasattr(
-                Options, action.dest.replace("allow_host", "allow_hosts")
+                ParsedOptions, action.dest.replace("allow_host", "allow_hosts")
             ), action.dest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 import lmchat.proxy
-from lmchat.cli.commands import COMMANDS, Argument, Command
+from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.config.example import toml_value
 from lmchat.config.load import VARIABLES
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section
@@ -364,7 +364,7 @@ def _environment() -> str:
     return _table(("variable", "sets"), rows) + "\nOf two variables for one key the first that is set wins.\n"
 
 
-def _described(before: str, commands: Iterable[Command]) -> Iterator[str]:
+def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
     for command in commands:
         name = f"{before} {command.name}"
         yield f"## `{name}`\n"

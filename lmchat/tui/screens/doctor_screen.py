@@ -105,7 +105,7 @@ class _Page:
         self._name_width = min(longest, _MOST_NAME) if width >= _WIDE else 0
 
     def rows(self) -> list[ListRow]:
-        """Return all rows; checks that are still at work stand below what their group has told."""
+        """Return all rows; running checks come after the rows of their group."""
         rows: list[ListRow] = []
         for group in Group:
             below = [row for one in self._findings if one.group is group for row in self._finding(one)]
