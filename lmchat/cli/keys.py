@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
@@ -62,15 +62,22 @@ class Keys:
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key of a server, None where it needs none that we know of."""
+        return next((key for key, _ in self._known(endpoint) if key), None)
+
+    def source_of(self, endpoint: Endpoint) -> str:
+        """Return where the key of a server comes from, for a sentence; empty where none is known."""
+        return next((source for key, source in self._known(endpoint) if key), "")
+
+    def _known(self, endpoint: Endpoint) -> Iterator[tuple[str | None, str]]:
+        """Yield keys and their sources; the first that is set wins."""
         origin = endpoint.origin
-        return (
-            self._accepted.get(origin)
-            or self._own.get(origin)
-            or self._configured(endpoint)
-            or self._keyring.get(origin)
-            or self._credentials.get(origin)
-            or (self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None)
-        )
+        yield self._accepted.get(origin), "what was typed just now"
+        yield self._own.get(origin), "its [[endpoints]] in the configuration"
+        yield self._configured(endpoint), f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
+        yield self._keyring.get(origin), KEYRING
+        yield self._credentials.get(origin), "credentials.toml"
+        if origin == _OPENAI:
+            yield self._environ.get("OPENAI_API_KEY"), "OPENAI_API_KEY"
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
         """Use a key until the end of this run, and store it nowhere: the server is gone with the run."""
@@ -80,19 +87,6 @@ class Keys:
     def is_lasting(self, endpoint: Endpoint) -> bool:
         """Whether a server may be there after this run."""
         return endpoint.origin not in self._passing
-
-    def source_of(self, endpoint: Endpoint) -> str:
-        """Return where the key of a server comes from, for a sentence; empty where none is known."""
-        origin = endpoint.origin
-        sources = (
-            ("what was typed just now", self._accepted.get(origin)),
-            ("its [[endpoints]] in the configuration", self._own.get(origin)),
-            (f"api_key, {self._loaded.origins.get('api_key', 'configuration')}", self._configured(endpoint)),
-            (KEYRING, self._keyring.get(origin)),
-            ("credentials.toml", self._credentials.get(origin)),
-            ("OPENAI_API_KEY", self._environ.get("OPENAI_API_KEY") if origin == _OPENAI else None),
-        )
-        return next((source for source, key in sources if key), "")
 
     def stored_origins(self) -> tuple[str, ...]:
         """Return the addresses that a key is kept for."""

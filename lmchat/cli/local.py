@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
-from lmchat.cli.output import table
+from lmchat.cli.output import LiveLine, table
 from lmchat.cli.target import places_of_variables
 from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings
@@ -70,11 +69,22 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
             f"{why}; one can be fetched: {_about(offer)}.",
             hint="Consent with --yes, or name a file with -m FILE.gguf.",
         )
-    told = _Told(context)
+    line, told_s = LiveLine(), time.monotonic()
+
+    def tell(progress: FetchProgress) -> None:
+        nonlocal told_s
+        done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
+        words = "checking" if progress.is_checking else f"{done} of {total} MB"
+        line.write(f"{words}, {progress.fraction:.0%}")
+        if not line.is_live and time.monotonic() >= told_s + _TELL_EVERY_S:
+            told_s = time.monotonic()
+            context.output.note(f"{words}, {progress.fraction:.0%}")
+
+    context.output.note("Fetching the demo model …")
     try:
-        return await engine.fetch(told)
+        return await engine.fetch(tell)
     finally:
-        told.end()
+        line.write("")
 
 
 async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
@@ -87,36 +97,6 @@ async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
 
 def _about(offer: DemoOffer) -> str:
     return f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
-
-
-class _Told:
-    """Says on stderr how far a fetch is: on a terminal in one line, else a line now and then."""
-
-    def __init__(self, context: Context) -> None:
-        self._output = context.output
-        self._is_live = sys.stderr is not None and sys.stderr.isatty()
-        self._told_s = time.monotonic()
-        self._has_begun = False
-
-    def __call__(self, progress: FetchProgress) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._output.note("Fetching the demo model …")
-        if time.monotonic() < self._told_s + (0 if self._is_live else _TELL_EVERY_S):
-            return
-        self._told_s = time.monotonic()
-        done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
-        words = "checking" if progress.is_checking else f"{done} of {total} MB"
-        if self._is_live:
-            sys.stderr.write(f"\r{words}, {progress.fraction:.0%}   ")
-            sys.stderr.flush()
-        else:
-            self._output.note(f"{words}, {progress.fraction:.0%}")
-
-    def end(self) -> None:
-        """Go on below the line."""
-        if self._is_live and self._has_begun:
-            sys.stderr.write("\n")
 
 
 def _as_json(file: ModelFile) -> dict[str, object]:

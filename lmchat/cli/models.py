@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output, table, timestamp
+from lmchat.cli.output import LiveLine, Output, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
 from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
@@ -18,53 +17,6 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Mode
 from lmchat.errors import LMChatError, ServerRejected
 
 _TICK_S = 1.0
-_ROOM = 24
-"""Columns that the line may have filled."""
-
-
-class LoadLine:
-    """Counts the seconds, and shows the share where the server tells one."""
-
-    def __init__(self, output: Output, model_id: str) -> None:
-        self._output = output
-        self._model_id = model_id
-        self._is_live = sys.stderr is not None and sys.stderr.isatty() and not output.is_json
-        self._since_s = time.monotonic()
-        self._fraction: float | None = None
-
-    def tell(self, fraction: float) -> None:
-        """Take how far it is, 0 to 1."""
-        self._fraction = fraction
-        self._draw()
-
-    @asynccontextmanager
-    async def shown(self) -> AsyncIterator[None]:
-        """Show it while the block runs; nothing of it is left but what is being loaded."""
-        if not self._output.is_json:
-            self._output.note(f"Loading {self._model_id} …")
-        ticker = asyncio.create_task(self._tick(), name="load line")
-        try:
-            yield
-        finally:
-            ticker.cancel()
-            await asyncio.gather(ticker, return_exceptions=True)
-            self._write("")
-
-    async def _tick(self) -> None:
-        while self._is_live:
-            self._draw()
-            await asyncio.sleep(_TICK_S)
-
-    def _draw(self) -> None:
-        elapsed = f"{time.monotonic() - self._since_s:.0f} s"
-        self._write(elapsed if self._fraction is None else f"{self._fraction:.0%}, {elapsed}")
-
-    def _write(self, words: str) -> None:
-        if self._is_live:
-            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
-            sys.stderr.flush()
-
-
 _MINUTE_S = 60
 
 
@@ -94,10 +46,38 @@ async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
     async with open_world(context) as world:
         model = _named(context.options.model_id, await _listed(world, is_refresh=True))
-        line = LoadLine(context.output, model.model_id)
-        async with line.shown():
-            await world.backend.load(model, context=context.options.context, on_progress=line.tell)
+        async with _load_line(context.output, model.model_id) as tell:
+            await world.backend.load(model, context=context.options.context, on_progress=tell)
     return _told(context, model, LoadState.LOADED)
+
+
+@asynccontextmanager
+async def _load_line(output: Output, model_id: str) -> AsyncIterator[Callable[[float], None]]:
+    """Count the seconds at a terminal while the block runs, with the share where the server tells one."""
+    if not output.is_json:
+        output.note(f"Loading {model_id} …")
+    line, since_s, share = LiveLine(is_wanted=not output.is_json), time.monotonic(), ""
+
+    def draw() -> None:
+        line.write(f"{share}{time.monotonic() - since_s:.0f} s")
+
+    def tell(fraction: float) -> None:
+        nonlocal share
+        share = f"{fraction:.0%}, "
+        draw()
+
+    async def tick() -> None:
+        while line.is_live:
+            draw()
+            await asyncio.sleep(_TICK_S)
+
+    ticker = asyncio.create_task(tick(), name="load line")
+    try:
+        yield tell
+    finally:
+        ticker.cancel()
+        await asyncio.gather(ticker, return_exceptions=True)
+        line.write("")
 
 
 async def unload(context: Context) -> int:

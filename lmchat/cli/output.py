@@ -11,6 +11,8 @@ from lmchat.text import safe_line, safe_text
 
 _HELD = "\r\u200c\u200d"
 """Characters whose safe form depends on what follows."""
+_ROOM = 24
+"""Columns that a live line may have filled."""
 _WIDEST = 200
 """Characters of one cell: a single endless name would make every row as wide; `--json` has all of it."""
 
@@ -91,6 +93,20 @@ class SafeStream:
         self._last = text[-1]
         self.is_at_line_start = safe.endswith("\n")
         self._print_safe(safe)
+
+
+class LiveLine:
+    """A line on stderr that is written over; nothing where stderr is no terminal."""
+
+    def __init__(self, *, is_wanted: bool = True) -> None:
+        self.is_live = is_wanted and sys.stderr is not None and sys.stderr.isatty()
+        """Whether there is such a line."""
+
+    def write(self, words: str) -> None:
+        """Replace the words of the line."""
+        if self.is_live:
+            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
+            sys.stderr.flush()
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:
