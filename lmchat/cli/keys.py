@@ -11,8 +11,7 @@ from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
-from lmchat.storage.credentials import Credentials
-from lmchat.storage.keyring import KeyringKeys
+from lmchat.storage.credentials import Credentials, KeyringKeys
 
 log = logging.getLogger(__name__)
 

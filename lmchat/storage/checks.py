@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from lmchat.domain.candidate import Finding, Grade, Group, Rows
 from lmchat.paths import Paths
+from lmchat.storage.credentials import LIMIT_S, SERVICE, Keyring, system_keyring
 from lmchat.storage.database import BROKEN, explain, is_damage
-from lmchat.storage.keyring import LIMIT_S, SERVICE, Keyring, system_keyring
 from lmchat.storage.schema import VERSION
 from lmchat.threads import within
 

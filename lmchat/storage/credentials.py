@@ -1,21 +1,44 @@
-"""`credentials.toml`: keys of servers by origin, readable by their owner only."""
+"""Keys of servers: in `credentials.toml`, readable by their owner only, and in the keyring of the system.
+
+A keyring that is locked may wait for its user without end, so it is asked in a thread that is given up, or by
+a program of its own: the library and what it needs take 10 MB, which the screen would hold to its end.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import read_plain, write_atomically
+from lmchat.files import environment_for_others, read_plain, write_atomically
 from lmchat.storage.database import explain
+from lmchat.threads import within
 
 log = logging.getLogger(__name__)
 
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
+SERVICE = "lmchat"
+"""The name under which the keyring shows our keys; the name of the user is the origin of the server."""
+LIMIT_S = 2.0
+"""For all that one start or one key asks; a keyring that is open answers in milliseconds."""
+START_S = 3.0
+"""The same for the start of a program that asks it, on a slow machine."""
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.storage.credentials import answer; answer()"
+_ROOT = str(Path(__file__).parents[2])
+_REAL_PRIORITY = 1
+"""Backends below it are no keyrings: one that always fails, one that keeps nothing, plain text."""
 _HEAD = "# Keys that were typed into lmchat. Keep this file to yourself.\n"
 
 
@@ -104,3 +127,123 @@ def _key(row: dict[str, object]) -> object:
 
 def _row(key: str) -> dict[str, object]:
     return {"key": key} if key else {"keyring": True}
+
+
+class Keyring(Protocol):
+    """The little that is used of a backend of the library `keyring`."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        """Return what is kept."""
+        ...
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Keep it."""
+        ...
+
+
+def system_keyring() -> Keyring | None:
+    """Return the keyring of this system; None where the extra is not installed or there is none."""
+    try:
+        backend: Keyring = import_module("keyring").get_keyring()
+        priority = getattr(backend, "priority", 0)
+    except ImportError:
+        return None
+    except Exception as error:  # noqa: BLE001 - third-party, and below it the system's services
+        log.info("the system keyring cannot be used: %s", type(error).__name__)
+        return None
+    return backend if priority >= _REAL_PRIORITY else None
+
+
+class KeyringKeys:
+    """Keys by origin; `get` answers from memory, all else blocks, two seconds at most."""
+
+    def __init__(
+        self, find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
+    ) -> None:
+        self._find = find
+        self._limit_s = limit_s
+        self._keys: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"KeyringKeys({len(self._keys)} keys)"
+
+    def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
+        """Read the keys of servers; return whether the keyring answered, or is not there. Never raises.
+
+        Apart, another program asks: that takes 0.1 s more, and no memory of this one.
+        """
+        wanted = tuple(dict.fromkeys(origins))
+        if not wanted:
+            return True
+        try:
+            self._keys |= (
+                read_apart(wanted, self._limit_s)
+                if is_apart
+                else within(self._limit_s, lambda: _read(self._find(), wanted))
+            )
+        except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
+            log.warning("the system keyring could not be read: %s", type(error).__name__)
+            return False
+        return True
+
+    def get(self, origin: str) -> str | None:
+        """Return the key of a server, as last read or set."""
+        return self._keys.get(origin)
+
+    def set(self, origin: str, key: str) -> bool:
+        """Keep a key; return whether that could be done. Never raises."""
+        try:
+            is_kept = within(self._limit_s, lambda: self._write(origin, key))
+        except Exception as error:  # noqa: BLE001 - third-party: there is the file
+            log.warning("the system keyring took no key: %s", type(error).__name__)
+            return False
+        if is_kept:
+            self._keys[origin] = key
+        return is_kept
+
+    def _write(self, origin: str, key: str) -> bool:
+        backend = self._find()
+        if backend is None:
+            return False
+        backend.set_password(SERVICE, origin, key)
+        return backend.get_password(SERVICE, origin) == key
+
+
+def _read(backend: Keyring | None, origins: Iterable[str]) -> dict[str, str]:
+    if backend is None:
+        return {}
+    found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
+    return {origin: key for origin, key in found if key}
+
+
+def read_apart(
+    origins: Iterable[str], limit_s: float, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Have another program read keys, over pipes, and without a terminal to ask anything at.
+
+    Raises:
+        subprocess.SubprocessError: it did not end in time, or failed.
+        OSError: it could not be started.
+        ValueError: it did not answer with keys.
+    """
+    if find_spec("keyring") is None:
+        return {}
+    done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from the folder it stands in
+        [sys.executable, "-P", "-c", _CHILD, _ROOT, str(limit_s)],
+        input=json.dumps(list(origins)).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment_for_others(environ),
+        timeout=limit_s + START_S,
+        start_new_session=True,
+        check=True,
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return {str(origin): str(key) for origin, key in found.items()}
+
+
+def answer() -> None:
+    """Be that program: take origins on stdin, print their keys."""
+    out, sys.stdout = sys.stdout, sys.stderr  # what a backend prints is no answer
+    origins = json.load(sys.stdin)
+    out.write(json.dumps(within(float(sys.argv[2]), lambda: _read(system_keyring(), origins))))

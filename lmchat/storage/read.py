@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-
-from msgspec import Struct
-
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
@@ -24,125 +18,8 @@ from lmchat.storage.rows import (
 )
 from lmchat.storage.running_answer import answer_path, read_answer
 
-Siblings = tuple[str | None, str]
-"""What siblings share: parent and role."""
-
-
-class Node(Struct, frozen=True, kw_only=True):
-    """A message without what it says."""
-
-    message_id: str
-    """Its id."""
-    number: int
-    """Its place in time."""
-    parent_id: str | None
-    """The message before it."""
-    role: str
-    """Who speaks."""
-    hidden_by: str | None
-    """The message whose deletion hid it."""
-
-
-@dataclass(slots=True)
-class Tree:
-    """All messages of a session, oldest first."""
-
-    nodes: dict[str, Node]
-    """By id; hidden ones too."""
-    children: dict[str | None, list[Node]] = field(init=False)
-    """By the id of the parent; a node whose parent is missing hangs below None."""
-
-    def __post_init__(self) -> None:
-        self.children = {}
-        for node in self.nodes.values():
-            self.children.setdefault(self.parent_of(node), []).append(node)
-
-    def parent_of(self, node: Node) -> str | None:
-        """Return the parent's id, None for a root and where the parent is lost."""
-        return node.parent_id if node.parent_id in self.nodes else None
-
-    def path(self, leaf_id: str | None) -> list[Node]:
-        """Return the path from the root to a node; a damaged circle ends where it closes."""
-        path: dict[str, Node] = {}
-        while leaf_id is not None and leaf_id in self.nodes and leaf_id not in path:
-            path[leaf_id] = self.nodes[leaf_id]
-            leaf_id = self.parent_of(self.nodes[leaf_id])
-        return list(reversed(path.values()))
-
-    def below(self, message_id: str) -> Iterator[Node]:
-        """Yield a node and all that hang below it."""
-        seen = {message_id}
-        waiting = [self.nodes[message_id]]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            fresh = [
-                child for child in self.children.get(node.message_id, ()) if child.message_id not in seen
-            ]
-            seen.update(child.message_id for child in fresh)
-            waiting += fresh
-
-    def newest_leaf(self, below: str | None = None) -> str | None:
-        """Return the newest visible node, of all or below one: always a leaf, as children come later."""
-        nodes = self.nodes.values() if below is None else self.below(below)
-        visible = [node for node in nodes if node.hidden_by is None]
-        return max(visible, key=lambda node: node.number).message_id if visible else None
-
-    def leaf_without(self, message_id: str) -> str | None:
-        """Return the leaf to show once a message is hidden: of a sibling's path, else its parent."""
-        parent_id = self.parent_of(self.nodes[message_id])
-        return self.newest_leaf() if parent_id is None else self.newest_leaf(parent_id)
-
-    def versions(self) -> dict[str, tuple[int, int]]:
-        """Return place and number among the visible siblings, by id."""
-        groups: dict[Siblings, list[str]] = {}
-        for node in self.nodes.values():
-            if node.hidden_by is None:
-                groups.setdefault((self.parent_of(node), node.role), []).append(node.message_id)
-        return {
-            message_id: (place, len(group))
-            for group in groups.values()
-            for place, message_id in enumerate(group, 1)
-        }
-
-
-def read_tree(connection: sqlite3.Connection, session_id: str) -> Tree:
-    """Read the tree of a session."""
-    rows = connection.execute(
-        "select message_id, number, parent_id, role, hidden_by from messages where session_id = ? "
-        "order by number",
-        (session_id,),
-    )
-    return Tree(
-        nodes={
-            row[0]: Node(message_id=row[0], number=row[1], parent_id=row[2], role=row[3], hidden_by=row[4])
-            for row in rows
-        }
-    )
-
-
-def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the parts of a running answer so far.
-
-    The table `pieces` is of files that were written before each answer had a file of its own.
-    """
-    rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
-    begun, pieces = read_answer(answer_path(connection.path, message_id))
-    parts = parts_of([*rows, *pieces])
-    if (
-        begun is None and not parts and not _streams(connection, number)
-    ):  # it has ended since it was looked up
-        return read_parts(connection, "number = ?", (number,)).get(number, [])
-    return parts
-
-
-def _streams(connection: Connection, number: int) -> bool:
-    row = connection.execute("select state from messages where number = ?", (number,)).fetchone()
-    return row is not None and row[0] == AnswerState.STREAMING
-
-
 # Numbers only fall on the way to the root: a circle, which only damage can make, ends where they would rise.
-_WALK = """with recursive path (number, message_id, parent_id) as (
+WALK = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages where message_id = :leaf and session_id = :session
     union all
     select m.number, m.message_id, m.parent_id from path p cross join messages m on m.message_id = p.parent_id
@@ -154,10 +31,39 @@ _SIBLINGS = """select count(*) from messages s where s.parent_id = m.parent_id a
 _FIRSTS = """select s.number from messages s where s.session_id = ? and s.role = ? and s.hidden_by is null
     and not exists (select 1 from messages p where p.message_id = s.parent_id and p.session_id = s.session_id)
     order by s.number"""
-_READ = f"""{_WALK} select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))}, m.hidden_by,
+_READ = f"""{WALK} select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))}, m.hidden_by,
     ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
     from path cross join messages m using (number) order by number desc"""
 _ROLE, _STATE, _HIDDEN, _PLACE = 2, 3, -3, -2
+BELOW = """with recursive below (number, message_id, hidden_by) as (
+    select number, message_id, hidden_by from messages where message_id = :message and session_id = :session
+    union
+    select m.number, m.message_id, m.hidden_by from below b
+        cross join messages m on m.parent_id = b.message_id where m.session_id = :session
+)"""
+_WITH_VERSIONS = f"""select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))},
+    row_number() over siblings, count(*) over siblings
+    from messages m left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
+    where m.session_id = ? and m.hidden_by is null
+    window siblings as (partition by p.message_id, m.role order by m.number
+        rows between unbounded preceding and unbounded following)
+    order by m.number"""
+_SHORTEST_PREFIX = 4
+_READ_PER_PROMPT = 5
+"""Prompts read for one kept: people repeat themselves."""
+
+
+def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
+    """Return the parts of a running answer so far.
+
+    The table `pieces` is of files that were written before each answer had a file of its own.
+    """
+    rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
+    begun, pieces = read_answer(answer_path(connection.path, message_id))
+    parts = parts_of([*rows, *pieces])
+    if begun is None and not parts:  # it may have ended since it was looked up
+        return read_parts(connection, "number = ?", (number,)).get(number, [])
+    return parts
 
 
 def leaf_of(connection: Connection, session_id: str) -> str | None:
@@ -168,13 +74,35 @@ def leaf_of(connection: Connection, session_id: str) -> str | None:
             where s.session_id = ? and m.hidden_by is null""",
         (session_id,),
     ).fetchone()
-    row = (
-        row
-        or connection.execute(
-            "select message_id from messages where session_id = ? and hidden_by is null order by number desc",
-            (session_id,),
-        ).fetchone()
-    )
+    return _newest_of(connection, session_id) if row is None else str(row[0])
+
+
+def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
+    """Return the newest visible message of one and those below it: always a leaf, as children come later."""
+    row = connection.execute(
+        f"{BELOW} select message_id from below where hidden_by is null order by number desc",
+        {"session": session_id, "message": message_id},
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
+    """Return the leaf to show once a message is hidden: that of a sibling's path, else its parent."""
+    parent = connection.execute(
+        """select p.message_id from messages m join messages p
+            on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?""",
+        (message_id,),
+    ).fetchone()
+    if parent is None:
+        return _newest_of(connection, session_id)
+    return newest_leaf(connection, session_id, parent[0])
+
+
+def _newest_of(connection: Connection, session_id: str) -> str | None:
+    row = connection.execute(
+        "select message_id from messages where session_id = ? and hidden_by is null order by number desc",
+        (session_id,),
+    ).fetchone()
     return None if row is None else str(row[0])
 
 
@@ -200,26 +128,16 @@ def newest(
 def whole(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
     """Return all of a path."""
     path = MessagePath()
-    for stretch in _stretches(connection, session_id, leaf_id):
-        path = path.after(MessagePath(stretch))
-    return path
-
-
-def _stretches(connection: Connection, session_id: str, leaf_id: str | None) -> Iterator[list[ChatMessage]]:
     while leaf_id is not None:
         found, leaf_id = newest(connection, session_id, leaf_id, STRETCH)
-        yield found
+        path = path.after(MessagePath(found))
+    return path
 
 
 def _among_firsts(connection: Connection, session_id: str, row: tuple[object, ...]) -> tuple[int, int]:
     """Return place and number among the messages that begin a session: their parent is none, or lost."""
     numbers = [number for (number,) in connection.execute(_FIRSTS, (session_id, row[_ROLE]))]
     return (numbers.index(row[0]) + 1, len(numbers)) if row[0] in numbers else (1, 1)
-
-
-_SHORTEST_PREFIX = 4
-_READ_PER_PROMPT = 5
-"""Prompts read for one kept: people repeat themselves."""
 
 
 def headers(connection: Connection, *, is_trash: bool, limit: int) -> tuple[SessionHeader, ...]:
@@ -310,15 +228,10 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
     parts = read_parts(
         connection, "number in (select number from messages where session_id = ?)", (session_id,)
     )
-    places = read_tree(connection, session_id).versions()
     found: list[ChatMessage] = []
-    rows = connection.execute(
-        f"select {MESSAGE_COLUMNS} from messages where session_id = ? and hidden_by is null order by number",
-        (session_id,),
-    ).fetchall()
-    for row in rows:
-        version, versions = places.get(row[1], (1, 1))
-        if row[3] == AnswerState.STREAMING:
+    for row in connection.execute(_WITH_VERSIONS, (session_id,)).fetchall():
+        *_, version, versions = row
+        if row[_STATE] == AnswerState.STREAMING:
             parts[row[0]] = arrived_parts(connection, *row[:2])
         message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
         if message is not None:
@@ -352,7 +265,9 @@ def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> Ses
     """
     where = "deleted_at is null"
     if wanted != ListFilter():
-        connection.create_function("fits", 2, _on_stored(wanted), deterministic=True)
+        connection.create_function(
+            "fits", 2, lambda title, tags: wanted.fits(loaded(title), loaded(tags).split())
+        )
         where += " and fits(title, tags)"
     found: list[SessionHeader] = []
     for is_archived in (False, True):
@@ -364,13 +279,6 @@ def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> Ses
         found += (header for header in map(header_from, rows) if header is not None)
     total = connection.execute(f"select count(*) from sessions where {where}").fetchone()[0]
     return SessionsFound(headers=tuple(found), total=total)
-
-
-def _on_stored(wanted: ListFilter) -> Callable[[object, object], bool]:
-    def fits(title: object, tags: object) -> bool:
-        return wanted.fits(loaded(title), loaded(tags).split())
-
-    return fits
 
 
 def branch_names(connection: Connection, session_id: str) -> dict[str, str]:

@@ -13,12 +13,13 @@ from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
-from lmchat.storage.read import Tree, read_tree
 from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """By how much a clock is set back now and then: an hour in autumn, more where two systems share a machine."""
+_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
+_FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
@@ -115,8 +116,10 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
         "select hidden_by from messages where message_id = ?", (message.parent_id,)
     ).fetchone()
     if parent is not None and parent[0] is not None:
-        for node in read_tree(connection, session_id).path(message.message_id):
-            connection.execute("update messages set hidden_by = null where number = ?", (node.number,))
+        connection.execute(
+            f"{read.WALK} update messages set hidden_by = null where number in (select number from path)",
+            {"session": session_id, "leaf": message.message_id, "count": -1},
+        )
 
 
 def make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
@@ -148,10 +151,6 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
         (session_id, Role.USER),
     ).fetchone()
     return title_from("" if row is None else loaded(row[0]))
-
-
-_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
-_FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
 
 
 def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
@@ -191,16 +190,19 @@ def finish(connection: Connection, session_id: str, message: ChatMessage, moment
 
 def set_leaf(connection: Connection, session_id: str, message_id: str) -> Session:
     """Choose the path through a message."""
-    tree = _tree_with(connection, session_id, message_id)
-    return _show(connection, session_id, tree.newest_leaf(message_id))
+    _ensure_there(connection, session_id, message_id)
+    return _show(connection, session_id, read.newest_leaf(connection, session_id, message_id))
 
 
 def hide(connection: Connection, session_id: str, message_id: str, moment: datetime) -> Session:
     """Hide a message and what hangs below it, and show the nearest path that is left."""
-    tree = _tree_with(connection, session_id, message_id)
+    _ensure_there(connection, session_id, message_id)
     shown = read.chosen_path(connection, session_id).messages
-    numbers = [(message_id, node.number) for node in tree.below(message_id) if node.hidden_by is None]
-    connection.executemany("update messages set hidden_by = ? where number = ?", numbers)
+    connection.execute(
+        f"""{read.BELOW} update messages set hidden_by = :message
+            where number in (select number from below where hidden_by is null)""",
+        {"session": session_id, "message": message_id},
+    )
     last = connection.execute(
         "select max(hidden_at) from messages where session_id = ?", (session_id,)
     ).fetchone()[0]
@@ -208,22 +210,20 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
         "update messages set hidden_at = ? where message_id = ?",
         (stored_after(moment, last), message_id),
     )
-    tree = read_tree(connection, session_id)
     if shown.place(message_id) is not None:
-        return _show(connection, session_id, tree.leaf_without(message_id))
+        return _show(connection, session_id, read.leaf_without(connection, session_id, message_id))
     return read.chosen_path(connection, session_id)
 
 
 def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
     """Bring back what the deletion of a message hid, and show it."""
-    _tree_with(connection, session_id, message_id)
+    _ensure_there(connection, session_id, message_id)
     connection.execute(
         "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
         (session_id, message_id),
     )
     connection.execute("update messages set hidden_at = null where message_id = ?", (message_id,))
-    tree = read_tree(connection, session_id)
-    return _show(connection, session_id, tree.newest_leaf(message_id))
+    return _show(connection, session_id, read.newest_leaf(connection, session_id, message_id))
 
 
 def update_session(connection: Connection, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
@@ -241,7 +241,7 @@ def update_session(connection: Connection, session_id: str, changes: Mapping[str
 
 def fork(connection: Connection, session_id: str, message_id: str, moment: datetime) -> Session:
     """Copy the path up to a message into a new session."""
-    _tree_with(connection, session_id, message_id)
+    _ensure_there(connection, session_id, message_id)
     path = read.whole(connection, session_id, message_id)
     old = read.header(connection, session_id)
     fresh = replace(
@@ -284,13 +284,14 @@ def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Sessi
     return read.chosen_path(connection, session_id)
 
 
-def _tree_with(connection: Connection, session_id: str, message_id: str) -> Tree:
-    tree = read_tree(connection, session_id)
-    if message_id not in tree.nodes:
+def _ensure_there(connection: Connection, session_id: str, message_id: str) -> None:
+    found = connection.execute(
+        "select 1 from messages where message_id = ? and session_id = ?", (message_id, session_id)
+    ).fetchone()
+    if found is None:
         raise SessionNotFound(
             "This message is no longer in its session.", hint="Open the session again to see what is."
         )
-    return tree
 
 
 def _column(connection: Connection, session_id: str, value: object) -> object:

@@ -5,8 +5,7 @@ import pytest
 from lmchat.cli.keys import Keys
 from lmchat.config.load import Flags, load
 from lmchat.domain.server import Endpoint
-from lmchat.storage.credentials import Credentials
-from lmchat.storage.keyring import KeyringKeys
+from lmchat.storage.credentials import Credentials, KeyringKeys
 from tests.support.memory_keyring import LockedKeyring, MemoryKeyring
 
 _OPENAI = "https://api.openai.com"

@@ -13,9 +13,9 @@ import pytest
 from keyring.backends import fail, null
 
 from lmchat.domain.candidate import Grade
-from lmchat.storage import keyring as module
+from lmchat.storage import credentials as module
 from lmchat.storage.checks import keyring_findings
-from lmchat.storage.keyring import KeyringKeys, system_keyring
+from lmchat.storage.credentials import KeyringKeys, system_keyring
 from lmchat.threads import within
 from tests.support.keyring_of_tests import NAME
 from tests.support.memory_keyring import FailingKeyring, LockedKeyring, MemoryKeyring
