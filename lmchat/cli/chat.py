@@ -21,11 +21,10 @@ from lmchat.files import write_new_file
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.importing import Importer
-from lmchat.services.late import Late, late_backend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, Engine, SessionStore
+from lmchat.services.ports import Backend, Engine, Late, SessionStore, late_backend
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file

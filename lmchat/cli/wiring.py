@@ -18,9 +18,8 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.files import write_new_file
 from lmchat.services.engine_backend import with_engine
-from lmchat.services.late import Late
 from lmchat.services.library import Library
-from lmchat.services.ports import Backend, Engine
+from lmchat.services.ports import Backend, Engine, Late
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SessionStore

@@ -32,10 +32,10 @@ from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import with_engine
 from lmchat.services.importing import Importer
-from lmchat.services.late import late_backend
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.ports import late_backend
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import DiskFiles, read_as_block

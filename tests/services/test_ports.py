@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.telemetry import Metrics
-from lmchat.services.late import late_backend
+from lmchat.services.ports import late_backend
 from tests.support.scripted_backend import ScriptedBackend, answer, model
 
 
