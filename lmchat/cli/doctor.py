@@ -27,8 +27,16 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.files import read_plain
 from lmchat.machine.processes import port_holders, tool_to_see
-from lmchat.services.candidates import Look, key_findings, server_findings
-from lmchat.services.doctor import Check, Examination, report_json, report_text, worst
+from lmchat.services.doctor import (
+    Check,
+    Examination,
+    Look,
+    key_findings,
+    report_json,
+    report_text,
+    server_findings,
+    worst,
+)
 from lmchat.services.ports import Backend
 from lmchat.storage import state as remembered_file
 from lmchat.storage.checks import (

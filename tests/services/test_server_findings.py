@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.candidate import Grade, Group, Installed, PortHolder
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.services.candidates import Look, key_findings, server_findings
+from lmchat.services.doctor import Look, key_findings, server_findings
 
 PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 8080, Product.OLLAMA: 11434}
 
