@@ -1,4 +1,4 @@
-"""Where files belong: configuration, cache and state folders of this user."""
+"""Folders and files of this user: configuration, cache and state."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lmchat.files import path_of
 
 
 class Paths(Struct, frozen=True, kw_only=True):
-    """The folders of one user; nothing is made before it is needed."""
+    """The folders of one user; they are made when needed."""
 
     config_dir: Path
     """Configuration, sessions and credentials."""
     cache_dir: Path
-    """What can be fetched again."""
+    """Files that can be fetched again."""
     state_dir: Path
     """Logs."""
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Return one folder for all where `LMCHAT_HOME` names it, else what this system prescribes."""
+        """Return one folder for all if `LMCHAT_HOME` is set, else the usual ones of this system."""
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
             folder = path_of(home).absolute()
@@ -44,7 +44,7 @@ class Paths(Struct, frozen=True, kw_only=True):
 
     @property
     def remembered_file(self) -> Path:
-        """What lmchat itself remembers: last model, panels, theme."""
+        """Choices that lmchat remembers: last model, panels, theme."""
         return self.config_dir / "state.toml"
 
     @property
@@ -64,12 +64,12 @@ class Paths(Struct, frozen=True, kw_only=True):
 
     @property
     def demo_dir(self) -> Path:
-        """The demo model of the built-in engine, and what is being fetched of it."""
+        """The demo model of the built-in engine, and downloads of it."""
         return self.cache_dir / "engine"
 
     @property
     def engine_log_file(self) -> Path:
-        """What the built-in engine wrote in its last run; beside it that of the one before."""
+        """Log of the built-in engine in its last run, beside that of the run before."""
         return self.state_dir / "engine.log"
 
     @property
@@ -79,7 +79,7 @@ class Paths(Struct, frozen=True, kw_only=True):
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder that only its owner can enter, if it is not there, and return it.
+    """Make a missing folder that only its owner can enter, and return it.
 
     Raises:
         FileRefused: the system does not let us.

@@ -1,31 +1,33 @@
-"""The header of a GGUF file: what the model is; the file may hold anything, so everything has a limit.
+"""Reader for the header of a GGUF file; the file may hold anything, so everything has a limit.
 
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
+import math
+import os
 import struct
 from typing import BinaryIO
 
 from msgspec import Struct
 
-MAGIC = b"GGUF"
+_MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MOST_BYTES = 64 << 20
 """Of a header: those of vocabularies of 250 000 words are 12 MB long."""
 _MOST_KEYS = 4096
 _LONGEST_KEY = 1024
 _LONGEST_TEXT = 256
-"""Of a text that is kept; longer ones are passed over."""
+"""Of a text that is kept; longer ones are skipped."""
 _MOST_SEEN_TEXTS = 500_000
-"""Of all lists of texts together: each has its own length, so each has to be looked at."""
-_DEEPEST = 3
+"""In all lists of texts together: each text has a length of its own, so that each has to be read."""
 
 _VOCABULARY = "tokenizer."
 _NEEDED = {"general.architecture", "general.file_type"}
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_WHOLE = "BbHhIiQq"
 _TEXT, _LIST = 8, 9
 
 _QUANTIZATIONS = {
@@ -39,46 +41,45 @@ _QUANTIZATIONS = {
 
 
 class NotGguf(Exception):  # noqa: N818 - named for what was found
-    """The file is no GGUF file, is cut off, or goes beyond a limit; the message says which."""
+    """The file is no GGUF file, is cut off, or exceeds a limit; the message says which."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """What a header tells."""
+    """The header, as far as lmchat uses it."""
 
     architecture: str = ""
     """For example `llama`."""
     title: str = ""
     """`general.name`."""
     quantization: str = ""
-    """For example `Q4_K_M`; empty where the number is not known."""
+    """For example `Q4_K_M`; empty for an unknown number."""
     kind: str = ""
     """`general.type`: `model`, `adapter`, `mmproj`, …"""
     context_max: int | None = None
-    """Tokens of the largest window."""
+    """Tokens of the largest context window."""
     tensors: int = 0
     """0: it holds a vocabulary alone."""
     has_pooling: bool = False
-    """Whether it makes embeddings or ranks texts, rather than talk."""
+    """Whether it makes embeddings or ranks texts."""
 
     @property
     def can_chat(self) -> bool:
-        """Whether it is a model that one can talk to."""
+        """Whether it is a model for chats."""
         is_model = self.kind in ("", "model") and self.architecture not in ("", "clip")
         return is_model and self.tensors > 0 and not self.has_pooling and "bert" not in self.architecture
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header at the beginning of a file.
+    """Read the header of a file.
 
     Raises:
         NotGguf: there is none, or it cannot be trusted.
         OSError: the file cannot be read.
     """
     source = _Source(file)
-    if source.take(4) != MAGIC:
+    if source.take(4) != _MAGIC:
         raise NotGguf("no GGUF file")
-    version = source.number("I")
-    if version not in _VERSIONS:
+    if (version := source.number("I")) not in _VERSIONS:
         raise NotGguf(f"version {version}")
     tensors, keys = source.number("Q"), source.number("Q")
     if keys > _MOST_KEYS:
@@ -89,37 +90,42 @@ def read_header(file: BinaryIO) -> Header:
         if name is None:
             raise NotGguf("a key without end")
         if name.startswith(_VOCABULARY) and values.keys() >= _NEEDED:
-            break  # 50 ms, and all of a person's interest stands before it
-        value = source.value(source.number("I"))
-        if value is not None:
-            values[name] = value
+            break  # 50 ms, and all that is wanted comes before it
+        values[name] = source.value()
     return _header(values, tensors)
 
 
 def _header(values: dict[str, object], tensors: int) -> Header:
-    architecture = _text(values.get("general.architecture"))
-    pooling = _whole(values.get(f"{architecture}.pooling_type"))
+    def text(name: str) -> str:
+        value = values.get(name)
+        return value if isinstance(value, str) else ""
+
+    def whole(name: str) -> int:
+        value = values.get(name)
+        return value if isinstance(value, int) and 0 <= value < 1 << 40 else -1
+
+    architecture = text("general.architecture")
+    context_max = whole(f"{architecture}.context_length")
     return Header(
         architecture=architecture,
-        title=_text(values.get("general.name")),
-        quantization=_QUANTIZATIONS.get(_whole(values.get("general.file_type"), -1), ""),
-        kind=_text(values.get("general.type")),
-        context_max=_whole(values.get(f"{architecture}.context_length")) or None,
+        title=text("general.name"),
+        quantization=_QUANTIZATIONS.get(whole("general.file_type"), ""),
+        kind=text("general.type"),
+        context_max=context_max if context_max > 0 else None,
         tensors=tensors,
-        has_pooling=pooling > 0,
+        has_pooling=whole(f"{architecture}.pooling_type") > 0,
     )
 
 
 class _Source:
-    """Reads piece by piece, and no further than the limit."""
+    """Reads a file piece by piece, up to the limits."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = _MOST_BYTES
+        self._bytes_left = _MOST_BYTES
         self._texts_left = _MOST_SEEN_TEXTS
 
     def take(self, count: int) -> bytes:
-        """Return the next bytes."""
         self._spend(count)
         data = self._file.read(count)
         if len(data) < count:
@@ -127,59 +133,46 @@ class _Source:
         return data
 
     def number(self, form: str) -> int:
-        """Return the next number."""
         (value,) = struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
-        return int(value)
+        return int(value) if math.isfinite(value) else 0
 
     def text(self, longest: int) -> str | None:
-        """Return the next text; None where it is longer, and was passed over."""
+        """Return the next text; None for a longer one, which is skipped."""
         length = self.number("Q")
         if length > longest:
-            self._pass(length)
+            self._skip(length)
             return None
         return self.take(length).decode("utf-8", "replace")
 
-    def value(self, kind: int, depth: int = 0) -> object:
-        """Return the next value; None where it is a list, not finite, or too long."""
+    def value(self) -> object:
+        """Return the next value; None for a list or a long text."""
+        kind = self.number("I")
         if kind in _SCALARS:
-            (value,) = struct.unpack(f"<{_SCALARS[kind]}", self.take(struct.calcsize(f"<{_SCALARS[kind]}")))
-            return value if isinstance(value, int) else None
+            number = self.number(_SCALARS[kind])
+            return number if _SCALARS[kind] in _WHOLE else None
         if kind == _TEXT:
             return self.text(_LONGEST_TEXT)
         if kind == _LIST:
-            self._pass_list(depth)
+            self._skip_list()
             return None
         raise NotGguf(f"a value of kind {kind}")
 
-    def _pass_list(self, depth: int) -> None:
+    def _skip_list(self) -> None:
         kind, count = self.number("I"), self.number("Q")
         if kind in _SCALARS:
-            self._pass(count * struct.calcsize(f"<{_SCALARS[kind]}"))
-            return
-        if depth >= _DEEPEST or count > self._texts_left:
+            self._skip(count * struct.calcsize(f"<{_SCALARS[kind]}"))
+        elif kind != _TEXT or count > self._texts_left:
             raise NotGguf("a list without end")
-        self._texts_left -= count
-        for _ in range(count):
-            if kind == _TEXT:
-                self._pass(self.number("Q"))
-            else:
-                self.value(kind, depth + 1)
+        else:
+            self._texts_left -= count
+            for _ in range(count):
+                self._skip(self.number("Q"))
 
-    def _pass(self, count: int) -> None:
+    def _skip(self, count: int) -> None:
         self._spend(count)
-        self._file.seek(count, 1)
+        self._file.seek(count, os.SEEK_CUR)
 
     def _spend(self, count: int) -> None:
-        self._left -= count
-        if self._left < 0:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
             raise NotGguf("a header without end")
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _whole(value: object, default: int = 0) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40:
-        return value
-    return default

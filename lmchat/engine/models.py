@@ -53,14 +53,14 @@ class Folder(NamedTuple):
     source: str
 
 
-class Found(NamedTuple):
+class GgufFile(NamedTuple):
     """A GGUF file as a model, and what it says of itself."""
 
     model: ModelFile
     header: Header
 
 
-class Search:
+class ModelSearch:
     """One search, bounded in time and number; what cannot be read is passed over."""
 
     def __init__(self, *, within_s: float = SEARCH_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,7 +117,7 @@ def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     """Yield the models of other programs; slow on a slow disk, without end on one that is lost."""
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())
-        search = Search()
+        search = ModelSearch()
         yield from search.models(model_folders(home, environ))
         yield from ollama_models(ollama_folders(home, environ), search.is_in_time)
 
@@ -203,7 +203,7 @@ def warning(model: ModelFile) -> str:
     return f"{model.name} may be too large for the memory of this machine{words}." if words else ""
 
 
-def look_at(path: Path) -> Found | None:
+def look_at(path: Path) -> GgufFile | None:
     """Return what a file is; None if it is no GGUF file, cannot be read, or lacks one of its parts."""
     try:
         parts = _parts(path)
@@ -224,7 +224,7 @@ def look_at(path: Path) -> Found | None:
         context_max=header.context_max,
         parts=len(parts),
     )
-    return Found(model=model, header=header)
+    return GgufFile(model=model, header=header)
 
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> tuple[Folder, ...]:
@@ -251,7 +251,7 @@ def ollama_models(
     folders: Iterable[Path], is_in_time: Callable[[], bool] = lambda: True
 ) -> Iterator[ModelFile]:
     """Yield Ollama's models under its names; a manifest names the blob, so that no blob need be tried."""
-    seen: dict[Path, Found | None] = {}  # several names may share a blob
+    seen: dict[Path, GgufFile | None] = {}  # several names may share a blob
     manifests = ((folder, path) for folder in folders for path in _manifests(folder, is_in_time))
     for folder, manifest in islice(manifests, _MOST_OLLAMA_MODELS):
         if not is_in_time():

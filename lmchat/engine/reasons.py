@@ -1,4 +1,4 @@
-"""Why the child is not there, out of what it said, how it ended and what its log holds."""
+"""Reasons for a child process that did not start or has ended, from its report, exit code and log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import platform
 import re
 import signal
 import sys
+from contextlib import suppress
 
 from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import install_command
@@ -28,52 +29,7 @@ _TAKEN = re.compile(r"couldn't bind|address already in use|HTTP server error", r
 _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
-_OLD_PROCESSOR = (-signal.SIGILL,)
-
-
-def cannot_import(report: Report) -> EngineUnavailable:
-    """Return what is wrong with the package xllamacpp."""
-    library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
-    if library and library[1].startswith("libgomp"):
-        return EngineUnavailable(
-            "The built-in engine needs the system library libgomp, which is not installed.",
-            hint="Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`.",
-            details=report.words,
-        )
-    if library:
-        return EngineUnavailable(
-            f"The built-in engine needs the system library {library[1]}, which is not installed.",
-            hint="Install it with the package manager of this system.",
-            details=report.words,
-        )
-    if old:
-        return EngineUnavailable(
-            f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed).",
-            hint="Use another server, for example llama.cpp built here, or a newer system.",
-            details=report.words,
-        )
-    if report.module == "xllamacpp":
-        return EngineUnavailable(
-            "The built-in engine is not installed.",
-            hint=f"Install it: `{install_command()}`. {_about_wheels()}".rstrip(),
-            details=report.words,
-            kind="not_installed",
-        )
-    return EngineUnavailable(
-        "The built-in engine is installed, but cannot be loaded.",
-        hint=f"Install it anew: `{install_command(is_anew=True)}`.",
-        details=report.words,
-    )
-
-
-def _about_wheels() -> str:
-    """Return what to know where there may be no wheel: it would have to be compiled."""
-    machine, libc = platform.machine().lower(), platform.libc_ver()[0]
-    if machine in ("x86_64", "amd64", "arm64", "aarch64") and (sys.platform != "linux" or libc == "glibc"):
-        return ""
-    return (
-        f"There may be no wheel of it for this system ({sys.platform}, {machine}, {libc or 'another libc'})."
-    )
+_DETAIL_LINES = 8
 
 
 def why_not_started(
@@ -81,9 +37,9 @@ def why_not_started(
 ) -> EngineUnavailable:
     """Return why a child that was told to serve a model never became ready."""
     if report is not None and report.problem == "import":
-        return cannot_import(report)
+        return _cannot_import(report)
     details = _end_of(log)
-    if (known := _by_signal(model, exit_code, details)) is not None:
+    if known := _by_signal(model, exit_code, details):
         return known
     if model is None:
         return _crashed(exit_code, details)
@@ -95,37 +51,66 @@ def _by_log(model: ModelFile, log: str, details: str, words: str) -> EngineUnava
         return _no_memory(model, details)
     if unknown := _UNKNOWN_KIND.search(log):
         kind = f" ({unknown[1]})" if unknown[1] else ""
-        return _unusable(f"The built-in engine does not know this kind of model{kind}", model, details)
+        return _unusable(f"The built-in engine does not know this kind of model{kind}.", model, details)
     if _DAMAGED.search(log):
-        return _damaged(model, details)
+        return EngineUnavailable(
+            f"The model file is damaged or incomplete: {model.path}.",
+            hint="Let lmchat fetch it again." if model.is_demo else "Download it again where it came from.",
+            kind="model_file",
+            details=details,
+        )
     if _TAKEN.search(log):
         return EngineUnavailable(
             "The port of the built-in engine was taken by another program.", hint="Try again.", kind="port"
         )
-    lines = [*_ERROR_LINE.findall(log), words]
-    why = f": {lines[0]}" if lines[0] else "."
-    return _unusable(f"The built-in engine could not load {model.name}{why}", model, details)
+    words = next(iter(_ERROR_LINE.findall(log)), words)
+    why = f": {words}" if words else ""
+    sentence = f"The built-in engine could not load {model.name}{why}"
+    return _unusable(sentence if sentence.endswith((".", "!")) else f"{sentence}.", model, details)
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return why a child that was ready is not there any more."""
+    """Return why a child that was ready has ended."""
     details = _end_of(log)
-    known = _by_signal(model, exit_code, details)
-    if known is not None:
+    if known := _by_signal(model, exit_code, details):
         return known
-    if _OUT_OF_MEMORY.search(log):
-        return _no_memory(model, details)
-    return _crashed(exit_code, details)
+    return _no_memory(model, details) if _OUT_OF_MEMORY.search(log) else _crashed(exit_code, details)
 
 
-def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
-    return EngineUnavailable(
-        f"The built-in engine has crashed ({_exit_words(exit_code)}).", kind="crashed", details=details
+def _cannot_import(report: Report) -> EngineUnavailable:
+    """Return what is wrong with the package xllamacpp."""
+    library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
+    kind = None
+    if library and library[1].startswith("libgomp"):
+        message = "The built-in engine needs the system library libgomp, which is not installed."
+        hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
+    elif library:
+        message = f"The built-in engine needs the system library {library[1]}, which is not installed."
+        hint = "Install it with the package manager of this system."
+    elif old:
+        message = f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed)."
+        hint = "Use another server, for example llama.cpp built here, or a newer system."
+    elif report.module == "xllamacpp":
+        kind, message = "not_installed", "The built-in engine is not installed."
+        hint = f"Install it: `{install_command()}`. {_about_wheels()}".rstrip()
+    else:
+        message = "The built-in engine is installed, but cannot be loaded."
+        hint = f"Install it anew: `{install_command(is_anew=True)}`."
+    return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
+
+
+def _about_wheels() -> str:
+    """Return a warning for systems without a wheel, where it would have to be compiled."""
+    machine, libc = platform.machine().lower(), platform.libc_ver()[0]
+    if machine in ("x86_64", "amd64", "arm64", "aarch64") and (sys.platform != "linux" or libc == "glibc"):
+        return ""
+    return (
+        f"There may be no wheel of it for this system ({sys.platform}, {machine}, {libc or 'another libc'})."
     )
 
 
 def _by_signal(model: ModelFile | None, exit_code: int | None, details: str) -> EngineUnavailable | None:
-    if exit_code in _OLD_PROCESSOR:
+    if exit_code == -signal.SIGILL:
         return EngineUnavailable(
             "This processor lacks instructions that the built-in engine was compiled for.",
             hint="Use another server: llama.cpp built on this machine, Ollama or LM Studio.",
@@ -152,33 +137,19 @@ def _no_memory(model: ModelFile, details: str) -> EngineUnavailable:
     )
 
 
-def _damaged(model: ModelFile, details: str) -> EngineUnavailable:
-    what = "Let lmchat fetch it again." if model.is_demo else "Download it again where it came from."
-    return EngineUnavailable(
-        f"The model file is damaged or incomplete: {model.path}.",
-        hint=what,
-        kind="model_file",
-        details=details,
-    )
+def _unusable(message: str, model: ModelFile, details: str) -> EngineUnavailable:
+    details = f"{model.path}\n{details}"
+    return EngineUnavailable(message, hint="Choose another model file.", kind="model_file", details=details)
 
 
-def _unusable(sentence: str, model: ModelFile, details: str) -> EngineUnavailable:
-    ended = sentence if sentence.endswith((".", "!")) else f"{sentence}."
-    return EngineUnavailable(
-        ended, hint="Choose another model file.", kind="model_file", details=f"{model.path}\n{details}"
-    )
-
-
-def _exit_words(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "it does not answer"
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    try:
-        return f"signal {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"signal {-exit_code}"
+def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
+    how = "it does not answer" if exit_code is None else f"exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        how = f"signal {-exit_code}"
+        with suppress(ValueError):
+            how = f"signal {signal.Signals(-exit_code).name}"
+    return EngineUnavailable(f"The built-in engine has crashed ({how}).", kind="crashed", details=details)
 
 
 def _end_of(log: str) -> str:
-    return "\n".join(log.strip().splitlines()[-8:])
+    return "\n".join(log.strip().splitlines()[-_DETAIL_LINES:])

@@ -32,7 +32,7 @@ class Piece(NamedTuple):
     """Line of the mark, counted from 1."""
 
 
-class Entry(NamedTuple):
+class ReadMessage(NamedTuple):
     """A message, and its place in the tree."""
 
     message: ChatMessage
@@ -96,7 +96,7 @@ def _front_matter(text: str) -> dict[str, Any]:
     return front
 
 
-def _session(header: SessionHeader, entries: list[Entry]) -> Session:
+def _session(header: SessionHeader, entries: list[ReadMessage]) -> Session:
     end = next((at for at, entry in enumerate(entries) if entry.is_first_of_branch), len(entries))
     path = [entry.message for entry in entries[:end]]
     updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
@@ -119,7 +119,7 @@ def _pieces(text: str, word: str) -> Iterator[Piece]:
             yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
 
 
-def _entries(pieces: Iterable[Piece]) -> Iterator[Entry]:
+def _entries(pieces: Iterable[Piece]) -> Iterator[ReadMessage]:
     head: Piece | None = None
     parts: list[Part] = []
     last_id: str | None = None
@@ -157,7 +157,7 @@ def _part(facts: dict[str, Any], block: str) -> list[Part]:
             return []  # a note repeats for people what the facts hold
 
 
-def _entry(head: Piece, parts: list[Part], last_id: str | None) -> Entry:
+def _entry(head: Piece, parts: list[Part], last_id: str | None) -> ReadMessage:
     facts = head.facts
     with _at(head.line):
         message = ChatMessage(
@@ -172,7 +172,7 @@ def _entry(head: Piece, parts: list[Part], last_id: str | None) -> Entry:
             failure=facts.get("failure"),
         )
         place, name = int(facts.get("place", 0)), str(facts.get("branch", ""))
-        return Entry(checked(message), "parent" in facts, place, name)
+        return ReadMessage(checked(message), "parent" in facts, place, name)
 
 
 @contextmanager

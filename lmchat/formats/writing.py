@@ -36,7 +36,7 @@ _STATES = {
 }
 
 
-class Branch(Struct, frozen=True, kw_only=True):
+class SideBranch(Struct, frozen=True, kw_only=True):
     """A run of messages that is on neither the path nor an earlier branch."""
 
     parent: ChatMessage | None
@@ -119,7 +119,7 @@ def thought(message: ChatMessage) -> str:
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
-def branches(session: Session) -> Iterator[Branch]:
+def branches(session: Session) -> Iterator[SideBranch]:
     """Yield the messages that are not on the path, oldest first."""
     known = {message.message_id: message for message in session.tree}
     children: dict[str | None, list[ChatMessage]] = {}
@@ -132,7 +132,7 @@ def branches(session: Session) -> Iterator[Branch]:
             run.append(waiting.pop(fresh.message_id))
             following = children.get(fresh.message_id, [])
         name = session.branch_names.get(run[0].message_id, "")
-        yield Branch(parent=known.get(run[0].parent_id or ""), messages=tuple(run), name=name)
+        yield SideBranch(parent=known.get(run[0].parent_id or ""), messages=tuple(run), name=name)
 
 
 def places(session: Session) -> dict[str, int]:

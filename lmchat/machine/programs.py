@@ -32,8 +32,8 @@ _TRIED_PORTS = 32
 _SIGNALLED = 128
 
 
-class _Known(Struct, frozen=True, kw_only=True):
-    """Where a product leaves traces."""
+class _Traces(Struct, frozen=True, kw_only=True):
+    """Places where an installed product can be found."""
 
     product: Product
     programs: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class _Known(Struct, frozen=True, kw_only=True):
 
 
 _KNOWN = (
-    _Known(
+    _Traces(
         product=Product.LM_STUDIO,
         programs=("lms",),
         folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
@@ -57,7 +57,7 @@ _KNOWN = (
         start_words="lms server start",
         start_words_app="Open LM Studio: Developer, Start server",
     ),
-    _Known(
+    _Traces(
         product=Product.JAN,
         programs=("jan",),
         folders=(
@@ -68,22 +68,22 @@ _KNOWN = (
         ),
         start_words="Open Jan: Settings, Local API Server, Start",
     ),
-    _Known(
+    _Traces(
         product=Product.LLAMA_CPP,
         programs=("llama-server",),
         folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
         start_words="llama-server -m MODEL.gguf",
     ),
-    _Known(
+    _Traces(
         product=Product.OLLAMA,
         programs=("ollama",),
         folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
         start=("serve",),
         start_words="ollama serve",
     ),
-    _Known(product=Product.VLLM, programs=("vllm",), start_words="vllm serve MODEL"),
-    _Known(product=Product.SGLANG, programs=("sglang",), start_words="sglang serve MODEL"),
-    _Known(product=Product.LITELLM, programs=("litellm",), start_words="litellm --model MODEL"),
+    _Traces(product=Product.VLLM, programs=("vllm",), start_words="vllm serve MODEL"),
+    _Traces(product=Product.SGLANG, programs=("sglang",), start_words="sglang serve MODEL"),
+    _Traces(product=Product.LITELLM, programs=("litellm",), start_words="litellm --model MODEL"),
 )
 """In the order in which servers are looked for."""
 

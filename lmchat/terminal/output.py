@@ -1,4 +1,4 @@
-"""Where a full-screen program draws, until the moment from which it must draw nothing more."""
+"""Output to the terminal that can be closed at once, and the guard against signals that ends the program."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from threading import Lock
 from time import monotonic
 from types import FrameType
 
+logger = logging.getLogger(__name__)
+
 PATIENCE_S = 0.3
-"""How long a terminal that takes no bytes (a stalled line) is waited for."""
+"""Timeout for a terminal that takes no bytes, as over a stalled line."""
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
+"""Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also to us while an editor has it."""
+_LENT, _OURS = 254, 255
+"""In the pipe beside the numbers of signals: who has the terminal from there on."""
 
 
 class TerminalOutput:
-    """A file that writes to a terminal; it does not raise when that is gone, nor draw after `end`."""
+    """File that writes to a terminal; it neither raises when that is gone nor draws after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
         self._fileno = fileno
@@ -33,7 +40,7 @@ class TerminalOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Write what was kept; a terminal that is gone is told once."""
+        """Write what was kept; `on_gone` is called once when the terminal is gone."""
         with self._writing:
             data, self._pieces = "".join(self._pieces).encode(errors="replace"), []
             try:
@@ -44,22 +51,20 @@ class TerminalOutput:
                 self._on_gone()
 
     def fileno(self) -> int:
-        """Return the number of the terminal's file."""
         return self._fileno
 
     def isatty(self) -> bool:
-        """Say what Textual wants to know."""
         return True
 
     def begin(self) -> None:
-        """Draw (again)."""
+        """Allow drawing, at first and after `end`."""
         self._pieces = []
         self._is_open = True
 
     def end(self, last_words: str) -> None:
-        """Drop what has not been written, write the last words and nothing after them.
+        """Drop what was not written, write the last words, and nothing after them.
 
-        It may be called while another thread is in the middle of a write that never ends.
+        Another thread may be in the middle of a write that does not end.
         """
         self._is_open = False
         has_turn = self._writing.acquire(timeout=PATIENCE_S)
@@ -79,9 +84,9 @@ class TerminalOutput:
 
 
 def write_soon(fileno: int, data: bytes, patience_s: float) -> None:
-    """Write to a terminal without ever waiting longer than this, whatever its other users have set.
+    """Write to a terminal within a time, whatever its other users have set.
 
-    A file of our own can be made non-blocking without changing the one that the shell shares with us.
+    The terminal is opened again: non-blocking mode of the shared file would change it for the shell too.
     """
     deadline = monotonic() + patience_s
     own = _own_file(fileno)
@@ -104,20 +109,11 @@ def _own_file(fileno: int) -> int:
     return fileno
 
 
-logger = logging.getLogger(__name__)
-
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
-"""What Ctrl+C and Ctrl+\\ send to all programs of a terminal, also to us while an editor has it."""
-_LENT, _OURS = 254, 255
-"""Beside the numbers of signals in the pipe: who has the terminal from there on."""
-
-
 class SignalGuard:
-    """Watches for signals on a thread of its own, so that no main thread has to be alive for it.
+    """Thread that ends the program on a signal, even while the main thread hangs.
 
-    A signal writes its number into a pipe from C. The thread gives the terminal back, asks the program to
-    end, and ends it by itself when `patience_s` have passed.
+    A signal writes its number into a pipe, from C. The thread gives the terminal back, asks the program to
+    end, and exits after `patience_s`.
     """
 
     def __init__(
@@ -131,7 +127,7 @@ class SignalGuard:
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
-        """Begin; a second call changes nothing. To be called on the main thread."""
+        """Begin, on the main thread; a second call changes nothing."""
         if self._pipe is not None:
             return
         self._pipe = os.pipe()
@@ -142,19 +138,18 @@ class SignalGuard:
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Say whether another program has the terminal from now on: keys of it are no signals for us.
+        """Say whether another program has the terminal from now on; then its keys are no signals for us.
 
-        It goes through the pipe, too: what was pressed before counts as pressed then, however late the thread
-        comes to read it.
+        This goes through the pipe too, so that the order of keys and lending is kept.
         """
         self._write(_LENT if is_lent else _OURS)
 
     def hang_up(self) -> None:
-        """Say that the terminal is gone, from any thread: the same as the kernel's SIGHUP."""
+        """Act as on SIGHUP, from any thread."""
         self._on_signal(signal.SIGHUP, None)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # asyncio may have taken the wake-up file for itself: tell the thread from here too.
+        # asyncio may use the wake-up file itself
         self._write(number)
 
     def _write(self, number: int) -> None:

@@ -15,7 +15,7 @@ from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
 from lmchat.engine.models import (
     Folder,
-    Search,
+    ModelSearch,
     best_model,
     found_on_disk,
     listed,
@@ -43,7 +43,7 @@ def found(tmp_path):
 
 
 def walk(folder, **options):
-    return [model.name for model in Search(**options).models([Folder(path=folder, source="here")])]
+    return [model.name for model in ModelSearch(**options).models([Folder(path=folder, source="here")])]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settin
 def test_several_files_of_one_model_count_as_one(tmp_path):
     for number in (1, 2, 3):
         write_model(tmp_path / f"big-Q8_0-0000{number}-of-00003.gguf", size_bytes=1000)
-    (model,) = Search().models([Folder(path=tmp_path, source="")])
+    (model,) = ModelSearch().models([Folder(path=tmp_path, source="")])
     assert (model.name, model.size_bytes, model.parts) == ("big-Q8_0", 3000, 3)
     assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
 
@@ -187,7 +187,7 @@ def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
 def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
-    models = Search().models([Folder(path=tmp_path, source="")])
+    models = ModelSearch().models([Folder(path=tmp_path, source="")])
     assert [model.name for model in with_own_names(tuple(models))] == ["same", "b/same"]
 
 
@@ -221,7 +221,7 @@ def test_ollamas_models_have_the_time_that_is_left_of_the_search(tmp_path):
     for number in range(50):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/m{number}/x", digest=f"{number:064x}"))
     ticks = count(0.0, 0.01)
-    search = Search(within_s=0.7, clock=lambda: next(ticks))  # 50 looks find the manifests
+    search = ModelSearch(within_s=0.7, clock=lambda: next(ticks))  # 50 looks find the manifests
     found = list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time))
     assert 0 < len(found) < 50
     assert list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time)) == []
