@@ -154,13 +154,6 @@ async def test_another_file_is_served_behind_the_same_address_with_the_same_key(
     assert json.loads(body)["data"][0]["id"] == "other"
 
 
-async def test_what_is_served_already_is_not_started_again(engine):
-    await engine.start(tiny())
-    pid = engine._child.pid
-    await asyncio.gather(engine.start(tiny()), engine.start(tiny()))
-    assert engine._child.pid == pid
-
-
 async def test_nobody_else_gets_the_port_while_there_is_no_child(engine):
     endpoint = engine.reserve()
     with socket.socket() as other:
@@ -402,17 +395,6 @@ def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_
         assert os.getsid(told["pid"]) == told["pid"]
         program.hang_up()
         wait_until(lambda: not is_running(told["pid"]), "the child ends with the terminal")
-
-
-def test_a_parent_that_is_stopped_and_goes_on_still_has_its_child(tmp_path):
-    with Parent(tmp_path) as parent:
-        os.kill(parent.process.pid, signal.SIGSTOP)
-        assert call(parent.port, "/health")[0] == 200
-        os.kill(parent.process.pid, signal.SIGCONT)
-        assert call(parent.port, "/v1/models", parent.key)[0] == 200
-        os.kill(parent.process.pid, signal.SIGSTOP)
-        parent.process.kill()
-        parent.wait_alone()
 
 
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -60,15 +59,6 @@ def test_without_a_terminal_it_names_what_works_without(tmp_path):
         found = terminal_findings(UTF8, [file.fileno(), None])
     assert found[0].grade is Grade.NOT_TRIED
     assert "lmchat ask" in found[0].next_step
-
-
-def test_a_terminal_on_one_side_only_is_none(tmp_path):
-    primary, secondary = os.openpty()
-    try:
-        assert (terminal_findings(UTF8, [secondary, None]))[0].grade is Grade.NOT_TRIED
-    finally:
-        os.close(primary)
-        os.close(secondary)
 
 
 @pytest.mark.parametrize(
@@ -199,15 +189,6 @@ async def test_a_way_that_works_is_read_back_and_what_was_there_is_put_back(tmp_
     assert (first.grade, first.cause) == (Grade.OK, "It works here by xclip.")
     assert {row.name: row.grade for row in ways}["xclip"] is Grade.OK
     assert (tmp_path / "x").read_text() == "mine"
-
-
-async def test_a_picture_on_the_clipboard_is_left_alone(tmp_path):
-    script = 'case "$*" in *TARGETS) printf "TARGETS\\nimage/png\\n";; *-o) exit 1;; *) touch touched;; esac'
-    add_tool(tmp_path, "xclip", script)
-    found = {row.name: row for row in await tried_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))}
-    assert found["xclip"].grade is Grade.NOT_TRIED
-    assert "could not be put back" in found["xclip"].cause
-    assert not (tmp_path / "touched").exists()
 
 
 async def test_a_tool_that_loses_what_it_is_given_is_a_warning(tmp_path):
