@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
-from lmchat.cli.target import find_target, look, own_endpoints
+from lmchat.cli.target import find_target, look
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.candidate import Remembered, why_unusable
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.errors import EndpointNotAllowed, NoServerFound, RequestInvalid, ServerRejected
+from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected
 from tests.support.scripted_backend import candidate, model
 
 
@@ -83,13 +82,6 @@ async def test_a_server_that_cannot_be_used_says_why(verdict, kind):
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF])
-async def test_nothing_there_is_exit_3_with_the_exact_words(verdict):
-    with pytest.raises(NoServerFound, match=r"^No LMStudio server detected: ") as caught:
-        await _find((candidate(verdict), candidate(verdict)))
-    assert caught.value.exit_code == 3
-
-
 def test_a_stranger_on_a_known_port_does_not_hide_that_there_is_no_server():
     error = why_unusable((candidate(Verdict.NOT_AN_LLM), candidate(Verdict.REFUSED)))
     assert error.kind == "no_server"
@@ -111,9 +103,3 @@ async def test_own_servers_are_looked_at_first():
     backend = _Looks(())
     await look(backend, Settings(endpoints=(own,)))
     assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)
-
-
-def test_an_address_that_is_none_is_refused():
-    own = EndpointSettings(name="n", url="ftp://x")
-    with pytest.raises(EndpointNotAllowed):
-        own_endpoints(replace(Settings(), endpoints=(own,)))

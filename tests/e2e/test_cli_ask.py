@@ -65,15 +65,6 @@ def test_a_real_server_that_ignores_the_name_is_told(real, real_server):
     assert done.stderr == f"lmchat: {real_server.models[0]} answers; nobody-has-this was asked for.\n"
 
 
-def test_another_model_than_the_one_asked_for_is_told_and_kept(cli, server):
-    server.on(CHAT, sse("Hello.", finish(), DONE))
-    done = cli("ask", "--save", "-m", "other", "hi")
-    assert done.stderr == "lmchat: tiny answers; other was asked for.\n"
-    (saved,) = [one for one in cli.json("sessions", "show", "last", "--json")["messages"] if one["receipt"]]
-    assert (saved["model"], saved["receipt"]["asked"]) == ("tiny", "other")
-    assert server.seen(CHAT)[-1].json["model"] == "other"
-
-
 _CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": '{"city":"a\x1bb"}'}}
 
 
@@ -91,18 +82,6 @@ def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
     assert (value["reply"], value["finish_reason"], value["tool_calls"]) == ("Look:", "tool_calls", [asked])
     lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
     assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, {"done": True}]
-
-
-@pytest.mark.rule("R-17")
-def test_a_thought_that_ends_in_a_closing_tag_alone_is_told_apart(cli, server):
-    server.on(CHAT, sse("Let me see: 2+2", "</thi", "nk>\n\nFour", finish(), DONE))
-    done = cli("ask", "2+2?")
-    assert (done.returncode, done.stdout) == (0, "Let me see: 2+2\n\nFour\n")
-    assert done.stderr == "lmchat: what is printed so far was the model's thought; the answer follows.\n"
-    value = cli.json("ask", "--json", "2+2?")
-    assert (value["reply"], value["reasoning"]) == ("Four", "Let me see: 2+2")
-    lines = [json.loads(line) for line in cli("ask", "--stream-json", "2+2?").stdout.splitlines()]
-    assert lines == [{"chunk": "Let me see: 2+2"}, {"rethought": True}, {"chunk": "Four"}, {"done": True}]
 
 
 def test_half_a_tool_call_is_no_line(cli, server):
@@ -212,13 +191,6 @@ def test_hostile_text_comes_out_visible_and_harmless(cli, server):
     server.on(CHAT, sse(*_HOSTILE, "\r", "\nz", finish(), DONE))
     done = cli("ask", "hi")
     assert done.stdout == "a␛]0;owned␇b\ufffd31mc\ufffdd␡e\nz\n"
-
-
-def test_json_of_hostile_text_is_lossless_and_harmless(cli, server):
-    server.on(CHAT, sse(_HOSTILE, finish(), DONE))
-    done = cli("ask", "--json", "hi")
-    assert json.loads(done.stdout)["reply"] == _HOSTILE
-    assert not set("\x1b\x07\x7f\x9b\u202e") & set(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -396,15 +368,6 @@ def test_a_closed_pipe_ends_the_answer_quietly(cli, server):
         assert program.wait(WAIT_S) == 0
         assert program.stderr.read() == b""
     assert server.seen(CHAT)[-1].over.wait(WAIT_S)
-
-
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["config", "show"], ["health"]], ids=" ".join)
-def test_a_pipe_that_nobody_reads_is_no_error(cli, words):
-    program = cli.start(*words)
-    program.stdout.close()
-    with program:
-        assert program.stderr.read() == b""
-    assert program.returncode in (0, 1)
 
 
 def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):

@@ -112,12 +112,6 @@ def test_a_broken_configuration_stops_with_one_sentence(cli, words):
     assert second == "`lmchat config check` lists all problems."
 
 
-def test_a_file_that_was_asked_for_must_be_there(cli):
-    done = cli("--config", "/nowhere/c.toml", "config", "show")
-    assert done.returncode == 2
-    assert done.stderr.startswith("lmchat: /nowhere/c.toml: there is no such file\n")
-
-
 def test_a_wrong_level_of_the_log_is_told(cli):
     done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
     assert done.returncode == 2
@@ -138,25 +132,10 @@ def test_a_folder_that_cannot_be_made_is_told(cli):
     assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be made: ")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_names_commands_and_options(cli, shell):
-    script = cli("completion", shell).stdout
-    for word in ("ask", "sessions", "stream-json", "endpoint"):
-        assert word in script
-
-
 def require(shell: str) -> None:
     """Leave a test out where its shell is missing; .ci/run fetches zsh and fish, so there none is."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-
-
-@pytest.mark.parametrize(("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
-def test_the_shell_itself_understands_its_script(cli, shell, check):
-    require(shell)
-    (cli.home / "script").write_text(cli("completion", shell).stdout)
-    done = run([shell, check, cli.home / "script"])
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -181,13 +181,6 @@ def test_wrong_use_is_told(empty, words):
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_the_help_has_an_example_and_the_exit_codes(empty):
-    done = empty("import", "--help")
-    assert done.returncode == 0
-    assert "lmchat import --dry-run backup" in done.stdout
-    assert "Exit codes: 0 all is there" in done.stdout
-
-
 _TAB = """
 source "$1"
 compopt() { :; }
@@ -271,11 +264,3 @@ def test_an_export_on_a_full_disk_is_told_once_and_leaves_no_half_of_a_file(empt
         assert told.count("cannot be written: File too large") == 1
         assert "Traceback" not in told
         assert list(folder.iterdir()) == []
-
-
-def test_an_export_below_a_file_is_told_once(full):
-    (full.home / "file").write_text("")
-    done = full("export", "--all", str(full.home / "file" / "x"))
-    assert done.returncode == 1
-    assert done.stderr.count("cannot be written") == 1
-    assert "3 sessions were not written." in done.stderr

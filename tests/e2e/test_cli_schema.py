@@ -60,12 +60,6 @@ def test_null_and_other_scalars_are_values(cli, server, tmp_path):
         assert (done.returncode, done.stdout) == (0, text + "\n")
 
 
-def test_json_has_the_value_beside_the_reply(cli, server, person):
-    server.on(CHAT, answer(f"Here: {ADA_TEXT}"))
-    value = cli.json("ask", "--json", "--schema", person, "Who?")
-    assert (value["value"], value["reply"], value["state"]) == (ADA, f"Here: {ADA_TEXT}", "complete")
-
-
 def test_lines_stream_and_end_with_the_value(cli, server, person):
     server.on(CHAT, answer('{"name": "Ada",', ' "age": 36}'))
     done = cli("ask", "--stream-json", "--schema", person, "Who?")
@@ -207,25 +201,6 @@ def test_a_wrong_schema_is_told_before_stdin_is_waited_for(cli, tmp_path):
         assert program.wait(WAIT_S) == 2
 
 
-def test_a_profile_and_a_session_go_with_a_schema(cli, server, person):
-    cli.configure('[profiles.exact]\nsystem_prompt = "Be exact."\ntemperature = 0.5\n')
-    server.on(CHAT, answer("Hello."), answer(ADA_TEXT))
-    cli("ask", "--save", "--profile", "exact", "hi")
-    done = cli("ask", "-r", "last", "--profile", "exact", "--schema", person, "Who?")
-    assert json.loads(done.stdout) == ADA
-    asked = server.seen(CHAT)[-1].json
-    assert asked["temperature"] == 0.5
-    assert [one["role"] for one in asked["messages"]] == ["system", "user", "assistant", "user"]
-
-
-def test_a_full_disk_under_the_value_is_told(cli, server, person):
-    server.on(CHAT, answer(ADA_TEXT))
-    command = shlex.join(cli.argv("ask", "--schema", person, "Who?")) + " > /dev/full"
-    done = run(["sh", "-c", command], home=cli.home)
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr
-
-
 def test_ctrl_c_while_the_second_answer_comes_ends_in_good_order(cli, server, person):
     server.on(CHAT, answer(OLD), sse('{"name"', Hold()))
     with cli.start("ask", "--json", "--schema", person, "Who?") as program:
@@ -274,14 +249,6 @@ def test_the_code_of_an_answer_that_breaks_off_is_what_came_of_it(cut, cli, serv
     assert "lmchat: " in done.stderr
 
 
-def test_code_reaches_a_terminal_without_its_escapes(cli, server):
-    server.on(CHAT, answer("```\na\x1b]0;owned\x07\u202eb\n```"))
-    done = cli("ask", "--code", "How?")
-    assert done.returncode == 0
-    assert not set("\x1b\x07\u202e") & set(done.stdout)
-    assert done.stdout.startswith("a")
-
-
 def test_a_thought_of_code_is_no_code(cli, server):
     server.on(CHAT, sse(delta(reasoning_content="```\nhm\n```"), "```\nls\n```", finish(), DONE))
     assert cli("ask", "--code", "How?").stdout == "ls\n"
@@ -301,14 +268,3 @@ def test_schema_and_code_exclude_each_other(cli, server, person):
     assert (done.returncode, done.stdout) == (2, "")
     assert "--schema and --code" in done.stderr
     assert server.seen() == []
-
-
-def test_an_ask_without_them_does_not_import_the_library_for_schemas(cli, server):
-    command = (
-        "import sys; from lmchat.cli.main import main; code = main(sys.argv[1:]); "
-        "sys.exit(3 if 'jsonschema' in sys.modules else code)"
-    )
-    words = cli.argv("ask", "--code", "hi")
-    server.on(CHAT, answer(CODE))
-    done = run([PYTHON, "-c", command, *words[words.index("--endpoint") :]], home=cli.home)
-    assert (done.returncode, done.stdout) == (0, "ls\n\npwd\n")

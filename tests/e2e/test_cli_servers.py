@@ -10,7 +10,6 @@ import pytest
 from tests.support import scripted_products as products
 from tests.support.cli import Cli
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import model_list
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 from tests.support.waiting import wait_until
 
@@ -109,12 +108,6 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     assert all(one["next_step"] for one in others if one["verdict"] == "refused")
 
 
-def test_detect_looks_at_own_endpoints_first(tmp_path, server):
-    cli = Cli(home=tmp_path)
-    cli.configure(f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\n')
-    assert cli.json("detect")["endpoint"] == server.url
-
-
 def test_models_of_the_real_server_as_a_table(real, real_server):
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
@@ -128,26 +121,6 @@ def test_models_as_json_have_the_form_of_openai(real, real_server):
     assert list(row)[:4] == ["id", "object", "created", "owned_by"]
     assert (row["id"], row["object"], row["state"]) == (real_server.models[0], "model", "loaded")
     assert row["endpoint"] == real_server.url
-
-
-def test_a_list_of_models_that_had_to_be_fetched_is_no_hit_of_the_cache(cli, server):
-    cli("models", "--json")
-    server.on("GET /v1/models", model_list("new"))
-    assert [row["id"] for row in cli.json("models", "--json", "--refresh")["data"]] == ["new"]
-    metrics = cli.json("metrics")
-    assert (metrics["cacheHits"], metrics["cacheMisses"]) == (0, 2)
-
-
-def test_hostile_names_of_models_do_no_harm(cli, server):
-    server.on("GET /v1/models", model_list("a\x1b]0;x\x07\nb", "日本"))
-    done = cli("models")
-    assert "a␛]0;x␇ b" in done.stdout
-    assert len(done.stdout.splitlines()) == 3
-    assert [row["id"] for row in cli.json("models", "--json")["data"]] == ["a\x1b]0;x\x07\nb", "日本"]
-
-
-def test_models_without_a_server_is_exit_3(alone):
-    assert alone.json("models", "--json", code=3)["detail"]["error"] == "no_server"
 
 
 def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):

@@ -161,12 +161,6 @@ def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
         assert "invalid number of hits" in done.stderr
 
 
-@pytest.mark.parametrize("query", ['" a OR (', "* title: -"])
-def test_what_people_type_is_never_a_syntax_error(saved, query):
-    cli, _ = saved
-    assert cli("search", "--", query).returncode == 0
-
-
 def test_export_prints_markdown(saved):
     cli, ids = saved
     text = cli("export", ids[0]).stdout

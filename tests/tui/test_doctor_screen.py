@@ -102,26 +102,6 @@ async def test_y_copies_the_report_without_the_name_of_the_home_folder():
     assert HOME not in text
 
 
-async def test_words_from_outside_are_harmless_and_no_markup():
-    nasty = "a\x1b[31mb\u202e[red]c[/red]"
-    app = host(check("Nasty", finding(nasty, Grade.WARNING, nasty, nasty)))
-    async with app.run_test(size=(80, 24)) as pilot:
-        text = await shown(pilot, "[red]c[/red]")
-        assert "\x1b" not in text
-        assert "\u202e" not in text
-
-
-async def test_a_check_that_fails_is_a_row_and_stops_none_of_the_others():
-    async def run():
-        raise ValueError("boom")
-
-    bad = Check(check="bad", group=Group.FILES, name="Bad", run=run)
-    app = host(bad, check("Good", finding("Good", cause="Is fine.")))
-    async with app.run_test(size=(100, 30)) as pilot:
-        text = await shown(pilot, "The check itself failed (ValueError, error 1a2b3c4d).", "Is fine.")
-        assert "boom" not in text
-
-
 async def test_in_ascii_nothing_but_ascii_is_drawn():
     app = host(check("Store", finding("Sessions", Grade.FAULT, "It is damaged.")), is_ascii=True)
     async with app.run_test(size=(80, 24)) as pilot:
