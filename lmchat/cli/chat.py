@@ -24,7 +24,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, Engine, Late, SessionStore, late_backend
+from lmchat.services.ports import Backend, ChatStore, Engine, Late, late_backend
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
@@ -101,7 +101,7 @@ def _make_workspace(
     if context.local_model:  # it names a file, which no other server knows
         settings = replace(settings, model="")
     notices = [one.sentence for one in context.problems]
-    store: SessionStore = late.port
+    store: ChatStore = late.port
 
     def make_backend() -> Backend:
         from lmchat.cli import wiring

@@ -21,7 +21,7 @@ from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
-from lmchat.domain.candidate import Finding, Grade, Group, Need, Remembered, Rows
+from lmchat.domain.candidate import Finding, FindingRows, Grade, Group, Need, Remembered
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EngineUnavailable, LMChatError
@@ -63,9 +63,9 @@ _MOST_NAMES = 3
 _GB = 1e9
 _ERROR = re.compile(r"unexpected error, id ([0-9a-f]{8})$")
 _RECENT = timedelta(days=1)
-_config_row = Rows(Group.FILES)
-_engine_row = Rows(Group.ENGINE, "engine.")
-_program_row = Rows(Group.PROGRAM, "lmchat.")
+_config_row = FindingRows(Group.FILES)
+_engine_row = FindingRows(Group.ENGINE, "engine.")
+_program_row = FindingRows(Group.PROGRAM, "lmchat.")
 Found = Sequence[Finding]
 
 
@@ -239,7 +239,9 @@ class _ServerChecks:
             except LMChatError:  # nothing of it is told: it may hold a password, and reports are pasted
                 cause = f"The address in {where} cannot be used."
                 step = "Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY"
-                wrong.append(Rows(Group.SERVERS)("server", "Address", Grade.FAULT, cause, step, url=None))
+                wrong.append(
+                    FindingRows(Group.SERVERS)("server", "Address", Grade.FAULT, cause, step, url=None)
+                )
         return found, wrong
 
     async def look(self) -> Found:

@@ -14,7 +14,7 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import path_of
 from lmchat.services.importing import Done, Imported, Importer, sentence
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 from lmchat.storage.import_ import LARGEST_BYTES, TOO_LARGE, DiskFiles
 from lmchat.text import safe_line
 
@@ -24,7 +24,7 @@ _MOST_TOLD = 10
 """Context of one file that are named as left out; the others are counted."""
 
 
-def make_importer(store: SessionStore) -> Importer:
+def make_importer(store: ChatStore) -> Importer:
     """Return what brings chats over from files of this machine."""
     return Importer(store, DiskFiles())
 

@@ -235,7 +235,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """Figures and names for scripts; never a key."""
 
 
-class Rows(Struct, frozen=True):
+class FindingRows(Struct, frozen=True):
     """Factory for the rows of one group of the report."""
 
     group: Group

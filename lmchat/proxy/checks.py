@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from lmchat.domain.candidate import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, FindingRows, Grade, Group
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.errors import VARIABLES, host_and_port, proxies_of, trusted
@@ -20,7 +20,7 @@ LITERALS = ("127.0.0.1", "::1")
 """In the order in which lmchat asks them (R-6)."""
 CONNECT_S = 1.5
 """A connection to this machine is made or refused at once, unless a firewall drops packets."""
-_row = Rows(Group.NETWORK, "network.")
+_row = FindingRows(Group.NETWORK, "network.")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KNOWN = ("http", "https", "socks5", "socks5h")
 

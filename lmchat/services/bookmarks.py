@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from lmchat.errors import LMChatError
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 
 
 class Bookmarks:
     """Keeps a place by session, in words that only the log understands; empty for the end."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: ChatStore) -> None:
         self._store = store
         self._places: dict[str, str] = {}
         self._written: dict[str, str] = {}

@@ -20,7 +20,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
-from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.server_launcher import Run, is_startable, start_of
 
 WHERE_TO_GET: Mapping[Product, str] = {
@@ -237,7 +237,7 @@ class Catalogue:
     def __init__(
         self,
         backend: Backend,
-        store: SessionStore,
+        store: ChatStore,
         *,
         expected: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,

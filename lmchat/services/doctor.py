@@ -13,13 +13,13 @@ from rich.cells import cell_len
 from lmchat.domain.candidate import (
     Arrival,
     Finding,
+    FindingRows,
     Grade,
     Group,
     Installed,
     Need,
     PortHolder,
     Remembered,
-    Rows,
     choose,
     is_forbidden,
 )
@@ -82,7 +82,7 @@ class Examination(Struct, frozen=True, kw_only=True):
 
     async def _run(self, check: Check, limit_s: float) -> tuple[Check, tuple[Finding, ...]]:
         limit_s = limit_s if check.limit_s is None else check.limit_s
-        row = Rows(check.group)
+        row = FindingRows(check.group)
         try:
             async with asyncio.timeout(limit_s):
                 return check, tuple(await check.run())
@@ -198,7 +198,7 @@ def without_home(text: str, home: str) -> str:
     return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", quoted)
 
 
-_row = Rows(Group.SERVERS)
+_row = FindingRows(Group.SERVERS)
 _UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
 _IN_THE_WAY = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
 _CAUSES = {
@@ -401,7 +401,9 @@ def _host_names(look: Look) -> Finding:
             blocked[0].next_step,
         )
     urls = [one.endpoint.url for one in blocked]
-    return Rows(Group.NETWORK, "network.")("host_names", "Host names", grade, cause, step, blocked=urls)
+    return FindingRows(Group.NETWORK, "network.")(
+        "host_names", "Host names", grade, cause, step, blocked=urls
+    )
 
 
 def _ids(models: Sequence[ModelInfo]) -> list[str]:
@@ -425,7 +427,7 @@ def _facts(one: Candidate, holder: PortHolder | None, installed: Installed | Non
     }
 
 
-_key_row = Rows(Group.KEYS)
+_key_row = FindingRows(Group.KEYS)
 
 
 def key_findings(

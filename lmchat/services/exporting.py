@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError
 from lmchat.formats.writing import export_name, render
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 
 _SHORTEST_ID = 8
 
@@ -56,7 +56,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 class Exporter:
     """Writer of sessions of a store into files."""
 
-    def __init__(self, store: SessionStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
+    def __init__(self, store: ChatStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
         self._store = store
         self._write_file = write_file
         self._zone = zone

@@ -16,7 +16,7 @@ from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files import path_of
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
 _TITLE = 80
@@ -62,9 +62,7 @@ class Done(Struct, kw_only=True):
 class Importer:
     """Importer of files and folders for the command line and the screen."""
 
-    def __init__(
-        self, store: SessionStore, files: ImportFiles, *, clock: Callable[[], datetime] = now
-    ) -> None:
+    def __init__(self, store: ChatStore, files: ImportFiles, *, clock: Callable[[], datetime] = now) -> None:
         self._store, self._files, self._clock = store, files, clock
 
     async def bring(

@@ -11,7 +11,7 @@ from msgspec import Struct
 from lmchat.domain.message import now
 from lmchat.domain.session import ListFilter, SessionHeader, tags_from
 from lmchat.services.exporting import Exporter, WriteNewFile
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 
 _EVERY = 1_000_000
 _MONTHS = (
@@ -48,7 +48,7 @@ class Library:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: ChatStore,
         *,
         write_file: WriteNewFile,
         clock: Callable[[], datetime] = now,

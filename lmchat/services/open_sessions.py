@@ -19,7 +19,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.services.bookmarks import Bookmarks
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation, HowToAsk, fitting_plan, still_answering
-from lmchat.services.ports import Backend, SessionStore
+from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import Drafts, SaveQueue
 
 
@@ -86,7 +86,7 @@ class OpenSessions:
         *,
         chat: ChatSettings,
         backend: Backend,
-        store: SessionStore,
+        store: ChatStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chat = self._first_chat = chat
@@ -314,7 +314,7 @@ def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
     )
 
 
-async def news(conversation: Conversation, store: SessionStore) -> tuple[ChatMessage, ...]:
+async def news(conversation: Conversation, store: ChatStore) -> tuple[ChatMessage, ...]:
     """Look at those answers on the disk; put into the path, and return, those that are other than before.
 
     Raises:

@@ -71,7 +71,7 @@ class Backend(Protocol):
         """Close all connections."""
 
 
-class SessionStore(Protocol):
+class ChatStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
 
     async def open(self) -> str:

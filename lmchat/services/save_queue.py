@@ -15,7 +15,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import ANEW, Piece
 from lmchat.errors import LMChatError
-from lmchat.services.ports import SessionStore
+from lmchat.services.ports import ChatStore
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Entry(Struct, frozen=True, kw_only=True):
 class SaveQueue:
     """Queue of writes to the store; a failed write is reported by `warning` and retried until it succeeds."""
 
-    def __init__(self, store: SessionStore, *, again_s: float = AGAIN_S) -> None:
+    def __init__(self, store: ChatStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
         self._again_s = again_s
         self._again: asyncio.TimerHandle | None = None
@@ -169,7 +169,7 @@ class Drafts:
     What waits in a queue is not lost with the process either: on the disk it is a part of the draft.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: ChatStore) -> None:
         self._store = store
         self._texts: dict[str, str] = {}
         self._written: dict[str, str] = {}

@@ -16,7 +16,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, Engine, SessionStore
+from lmchat.services.ports import Backend, ChatStore, Engine
 from lmchat.services.server_launcher import ServerLauncher
 
 
@@ -51,7 +51,7 @@ class Workspace(Struct, kw_only=True):
 
     settings: Settings
     backend: Backend
-    store: SessionStore
+    store: ChatStore
     library: Library
     open_sessions: OpenSessions
     monitor: Monitor

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from lmchat.domain.candidate import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, FindingRows, Grade, Group
 from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S, SERVICE, Keyring, system_keyring
 from lmchat.storage.database import BROKEN, explain, is_damage
@@ -24,7 +24,7 @@ from lmchat.threads import within
 
 LITTLE_ROOM_BYTES = 200 << 20
 NO_ROOM_BYTES = 5 << 20
-_row = Rows(Group.FILES)
+_row = FindingRows(Group.FILES)
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 _BUSY_S = 0.5
@@ -110,7 +110,7 @@ def keyring_findings(
             state, cause = "not_installed", f"Not installed (pip install 'lmchat[keyring]'); {_KEY_FILE}."
         else:
             state, cause = "none", f"This system has none that can be used; {_KEY_FILE}."
-    return [Rows(Group.KEYS)("keyring", "Keyring", grade, cause, step, state=state)]
+    return [FindingRows(Group.KEYS)("keyring", "Keyring", grade, cause, step, state=state)]
 
 
 def _answering(backend: Keyring | None) -> str:

@@ -8,14 +8,14 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lmchat.domain.candidate import Finding, Grade, Group, Rows
+from lmchat.domain.candidate import Finding, FindingRows, Grade, Group
 from lmchat.files import write_atomically
 from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
 
 _SMALLEST = (40, 12)
 """Columns and rows that the screen is made for at least."""
-_row = Rows(Group.TERMINAL, "terminal.")
-_clipboard_row = Rows(Group.CLIPBOARD)
+_row = FindingRows(Group.TERMINAL, "terminal.")
+_clipboard_row = FindingRows(Group.CLIPBOARD)
 _MUTE = ("", "dumb", "unknown")
 _DEEP = ("truecolor", "24bit")
 _TRY = "lmchat doctor clipboard"
