@@ -171,7 +171,7 @@ def _outside(context: Context, settings: Settings, backend: Late[Backend], write
         await page_text(text, environ=environ)
 
     async def open_page(address: str) -> bool:
-        from lmchat.terminal.desktop import open_page
+        from lmchat.terminal.programs import open_page
 
         return await open_page(address, environ=environ)
 
@@ -189,7 +189,7 @@ def _outside(context: Context, settings: Settings, backend: Late[Backend], write
         return await asyncio.to_thread(keys_of(context).keep, endpoint, key)
 
     def notification(words: str) -> str:
-        from lmchat.terminal.desktop import notification
+        from lmchat.terminal.programs import notification
 
         return notification(settings.ui.notify, words, environ)
 

@@ -26,7 +26,7 @@ from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.files import read_plain
-from lmchat.machine.processes import port_holders, tool_to_see
+from lmchat.machine.programs import port_holders, tool_to_see
 from lmchat.services.doctor import (
     Check,
     Examination,

@@ -26,7 +26,7 @@ _LONGEST_REPORT = 65_536
 
 
 class ServeOrder(Struct, frozen=True, kw_only=True):
-    """What the child is to serve, sent to its standard input; the key stands nowhere else."""
+    """Order for the child, sent to its standard input; nothing else holds the key."""
 
     model: str
     """The file; empty: only try whether the engine works here."""
@@ -60,7 +60,7 @@ class Report(Struct, frozen=True, kw_only=True):
     words: str = ""
     """Of the exception."""
     module: str = ""
-    """What could not be imported."""
+    """The module that could not be imported."""
 
 
 def order_line(order: ServeOrder) -> bytes:

@@ -1,23 +1,28 @@
-"""Model servers of this machine: which are installed, and how one is started as a process of its own.
+"""Model servers of this machine: which are installed, how one is started, and what listens at a port.
 
-Everything here touches the disk or starts processes, so it is called in a thread where it is not async.
+Everything here touches the disk or processes, so whatever is not async is called in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lmchat.domain.candidate import Installed, Lifetime, ServerStart
+from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
@@ -30,6 +35,10 @@ _LOG_BYTES = 4_000_000
 _TAIL_BYTES = 4096
 _TRIED_PORTS = 32
 _SIGNALLED = 128
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_LISTENING = "0A"
+_INTERPRETER = re.compile(r"(python|node|ruby|perl|java)[\d.]*$", re.IGNORECASE)
+"""Programs whose name says little; the script that they run says more."""
 
 
 class _Traces(Struct, frozen=True, kw_only=True):
@@ -237,3 +246,79 @@ def _free_port(first: int) -> int:
             probe.bind(("127.0.0.1", port))
             return port
     return first
+
+
+def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
+    """Return the program that listens at each of these ports, as far as this user may see."""
+    holders: dict[int, PortHolder] = {}
+    for address, port, pid in _listeners():
+        if port not in ports:
+            continue
+        before = holders.get(port)
+        if before is None or (before.pid is None and pid is not None):
+            holders[port] = _holder(port, pid)
+        addresses = (*(before.addresses if before else ()), address)
+        holders[port] = replace(holders[port], addresses=tuple(dict.fromkeys(addresses)))
+    return holders
+
+
+def tool_to_see(port: int) -> str:
+    """Return the command that shows the holder of a port that this user may not see."""
+    if sys.platform == "darwin":
+        return f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+    return f"sudo ss -ltnp 'sport = :{port}'"
+
+
+def _listeners() -> Iterator[tuple[str, int, int | None]]:
+    """Yield address, port and process of each listening socket."""
+    for connection, pid in _connections():
+        if connection.status == "LISTEN":
+            yield *connection.laddr, pid
+
+
+def _connections() -> list[tuple[Any, int | None]]:
+    import psutil  # noqa: PLC0415 - 20 ms that only the doctor needs
+
+    try:
+        return [(one, one.pid) for one in psutil.net_connections("tcp")]
+    except psutil.AccessDenied:  # macOS lets only root see those of all users
+        pass
+    except (psutil.Error, OSError, RuntimeError):  # a table of the kernel that psutil cannot read
+        return []
+    found: list[tuple[Any, int | None]] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            found += [(one, process.pid) for one in process.net_connections("tcp")]
+    return found
+
+
+def _holder(port: int, pid: int | None) -> PortHolder:
+    if pid is None:
+        return PortHolder(port=port, user=_user_of(port))
+    import psutil  # noqa: PLC0415 - see above
+
+    holder = PortHolder(port=port, pid=pid)
+    with suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        holder = replace(holder, program=process.name(), user=process.username())
+        holder = replace(holder, program=_with_script(holder.program, process.cmdline()))
+    return holder
+
+
+def _with_script(name: str, words: list[str]) -> str:
+    """Add what an interpreter runs, but none of its arguments: a key may be among them."""
+    if not _INTERPRETER.match(name) or len(words) < 2:  # noqa: PLR2004 - program and script
+        return name
+    if words[1] == "-m" and len(words) > 2:  # noqa: PLR2004 - and its module
+        return f"{name} -m {words[2]}"
+    return name if words[1].startswith("-") else f"{name} {Path(words[1]).name}".rstrip()
+
+
+def _user_of(port: int) -> str:
+    """Return the owner of a socket whose process may not be seen, on Linux; psutil does not tell it."""
+    for table in _TABLES:
+        with suppress(OSError, ValueError, IndexError, KeyError):
+            for fields in (line.split() for line in table.read_text().splitlines()[1:]):
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    return pwd.getpwuid(int(fields[7])).pw_name
+    return ""

@@ -34,9 +34,9 @@ class KeyLimit(NamedTuple):
     keys: str
     """As the help writes them."""
     reason: str
-    """What becomes of them."""
+    """Their effect."""
     instead: str
-    """What does the same, or what lets them through."""
+    """Other keys with the same effect, or a setting that lets them through."""
 
 
 _OPTION = "Option types characters instead"

@@ -77,11 +77,11 @@ TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux",
 _TMUX_ALONE = ("tmux", "load-buffer", "-")
 """For a text too long for the terminal around it."""
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
-"""What tmux knows of the terminal around it; `clipboard` among it lets a text out."""
+"""Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
 
 
 class Copied(Struct, frozen=True, kw_only=True):
-    """What became of a text."""
+    """The way that a text was copied."""
 
     way: str
     """`wl-copy`, …, `tmux`, `OSC 52` or `file`."""

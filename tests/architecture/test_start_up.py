@@ -185,7 +185,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
         f"lmchat.{name}"
         for name in (
             *("cli.parser", "cli.wiring", "engine", "machine", "proxy", "storage.database"),
-            *("terminal.clipboard", "terminal.desktop", "terminal.programs"),
+            *("terminal.clipboard", "terminal.programs"),
             *(
                 "tui.screens.dialog",
                 "tui.widgets.field",

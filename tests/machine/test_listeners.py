@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from lmchat.machine.processes import port_holders, tool_to_see
+from lmchat.machine.programs import port_holders, tool_to_see
 from tests.support.start_desk import listener
 
 
