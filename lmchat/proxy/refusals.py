@@ -484,35 +484,36 @@ def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
     """Make the error for what came in the middle of a stream; its `status` is None."""
     read = read_value(value, key=asked.key)
     code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
-    error = _error(code, read, asked, retry_after=retry_after_s({}, read.facts))
-    if error.kind == "server_error":
-        error = _rebuilt(error, f"Streaming failed: {error.message}")
-    error.status = None
-    return error
+    return _error(code, read, asked, retry_after=retry_after_s({}, read.facts), is_in_stream=True)
 
 
-def _error(status: int, read: ErrorBody, asked: Asked, *, retry_after: float | None) -> ServerRejected:
+def _error(
+    status: int, read: ErrorBody, asked: Asked, *, retry_after: float | None, is_in_stream: bool = False
+) -> ServerRejected:
     rule = next(rule for rule in RULES if rule.matches(status, read, asked))
     words = _words(status, read, asked)
-    message = rule.message.format(**words) if rule.message else words["said"]
+    message = (rule.message or "{said}").format(**words)
     if rule.kind == "context_overflow" and words["needs"] and words["room"]:
         message = f"The conversation needs {words['needs']} tokens, the model has room for {words['room']}."
     if rule.kind == "bad_request" and read.param.lower() not in message.lower():
         message = f"{message} ({read.param})"
+    if rule.kind == "server_error" and is_in_stream:
+        message = f"Streaming failed: {message}"
     hint = rule.hint_for(asked.product, has_key=asked.has_key).format(**words)
+    details = f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip()
     error = ServerRejected(
-        message,
+        without_key(message, asked.key),
         kind=rule.kind,
-        status=status or None,
+        status=None if is_in_stream else status or None,
         hint=_asks_to_wait(rule.kind, retry_after) or hint,
-        details=f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip(),
+        details=without_key(details, asked.key),
         retry_after_s=retry_after,
     )
-    error.param = read.param
+    error.param = without_key(read.param, asked.key)
     if rule.kind == "context_overflow":
         error.needed_tokens = int(words["needs"] or 0) or None
         error.room_tokens = int(words["room"] or 0) or None
-    return _rebuilt(error, error.message, cut_out=asked.key)
+    return error
 
 
 def shown_address(location: str) -> str:
@@ -560,17 +561,3 @@ def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
 def _first(pattern: re.Pattern[str], sentence: str) -> str:
     found = pattern.search(sentence)
     return found.group(1) if found else ""
-
-
-def _rebuilt(error: ServerRejected, message: str, *, cut_out: str = "") -> ServerRejected:
-    rebuilt = ServerRejected(
-        without_key(message, cut_out),
-        kind=error.kind,
-        status=error.status,
-        hint=error.hint,
-        details=without_key(error.details, cut_out),
-        retry_after_s=error.retry_after_s,
-    )
-    rebuilt.param = without_key(error.param, cut_out)
-    rebuilt.needed_tokens, rebuilt.room_tokens = error.needed_tokens, error.room_tokens
-    return rebuilt

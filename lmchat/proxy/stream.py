@@ -45,14 +45,13 @@ from lmchat.proxy.http import (
     request_headers,
 )
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
-from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, without_key
+from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, shown_address, without_key
 from lmchat.proxy.retry import Plan, plan_for, retrying
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock, watched
 from lmchat.proxy.wire import Dialect, encode_request, fall_note
-from lmchat.text import safe_line
 
 MAX_WAITING = 256
 """Pieces that may wait before the reader of the network waits too: that is the backpressure."""
@@ -150,10 +149,10 @@ class AnswerReader:
         try:
             if kind.startswith("text/event-stream"):
                 return await self._stream(body)
-            head = await self._head(body)
-            if head.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
+            head = await self._read(body)
+            if head.startswith(_STREAM_BEGINNINGS):
                 return await self._stream(body, head)
-            return await self._whole(await self._rest(head, body))
+            return await self._whole(await self._read(body, head) if head else head)
         except MalformedStreamError as error:
             self._flush()
             raise StreamInterrupted(
@@ -201,31 +200,23 @@ class AnswerReader:
             # also where an event is an error: what came before it is kept
             self._channel.post(*out)
 
-    async def _head(self, body: AsyncIterator[bytes]) -> bytes:
-        """Read until it can be told what this is: some servers stream under another content type."""
-        head, size = b"", 0
+    async def _read(self, body: AsyncIterator[bytes], head: bytes = b"") -> bytes:
+        """Read all, or without a head enough to tell what it is: some servers stream as another type."""
+        content, size = head, len(head)
         try:
             async for chunk in body:
                 self._patience.heard(has_token=False)
                 size += len(chunk)
-                head = head.lstrip(_LEAD) + chunk
-                if len(head.lstrip(_LEAD)) >= _ENOUGH or size > MAX_WHOLE_BYTES:
+                content = content + chunk if head else (content + chunk).lstrip(_LEAD)
+                if size > MAX_WHOLE_BYTES or (not head and len(content) >= _ENOUGH):
                     break
         except TRANSPORT_ERRORS as error:
-            raise self._cut(error) from error
-        return head
-
-    async def _rest(self, head: bytes, body: AsyncIterator[bytes]) -> bytes:
-        content = bytearray(head)
-        try:
-            async for chunk in body:
-                self._patience.heard(has_token=False)
-                content += chunk
-                if len(content) > MAX_WHOLE_BYTES:
-                    break
-        except TRANSPORT_ERRORS as error:
-            raise self._cut(error) from error
-        return bytes(content)
+            raise StreamInterrupted(
+                "Streaming failed: the connection broke before the answer was complete.",
+                hint="Try again; look at the server's log if it stays so.",
+                details=f"{type(error).__name__}: {error}",
+            ) from error
+        return content
 
     async def _whole(self, body: bytes) -> StreamFinished:
         """Take a reply that is not a stream; every official reader is silent here (R-23)."""
@@ -274,13 +265,6 @@ class AnswerReader:
         ending = self._chunks.close(out, cut=cut)
         self._channel.post(*out)
         return ending
-
-    def _cut(self, error: BaseException) -> StreamInterrupted:
-        return StreamInterrupted(
-            "Streaming failed: the connection broke before the answer was complete.",
-            hint="Try again; look at the server's log if it stays so.",
-            details=f"{type(error).__name__}: {error}",
-        )
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
@@ -494,7 +478,7 @@ def redirected(endpoint: Endpoint, location: str) -> ServerRejected:
         target = url.join(location)
     except (httpx.InvalidURL, ValueError):
         target = url
-    where = safe_line(str(target.copy_with(userinfo=b"", query=None)), limit=200)
+    where = shown_address(str(target))
     if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
         return ServerRejected(
             f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
