@@ -50,7 +50,7 @@ PLACES = {
         "WrongUse",
     ),
 }
-"""What a program may import from here, by the module that holds it."""
+"""Names that a program may import from here, by the module that holds them."""
 _MODULES = {name: module for module, names in PLACES.items() for name in names}
 __all__ = list(_MODULES)
 

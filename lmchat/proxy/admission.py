@@ -1,4 +1,4 @@
-"""What a request has to pass before anything is sent: validate, allow-list, size, limiter, in this order."""
+"""Checks of a request before anything is sent, the allow-list and the limits."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Limiter:
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
-        """Use one request of a budget; a refusal names the product.
+        """Take one request out of a budget; a refusal names the product.
 
         Raises:
             TooManyRequests: there is none left.
@@ -233,7 +233,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        """What was counted so far."""
+        """Counts so far."""
         self._fresh_from: dict[Endpoint, bool] = {}
 
     def reset(self) -> None:

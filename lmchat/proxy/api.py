@@ -41,7 +41,7 @@ or a `ChatMessage`."""
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return the messages, in the words of the checks that follow where one of them is none.
+    """Return the messages; a wrong one is refused in the words of the checks that follow.
 
     Raises:
         RequestInvalid: they are no messages.
@@ -93,11 +93,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     """A whole answer."""
 
     text: str
-    """What is said, without reasoning."""
+    """The answer without reasoning."""
     reasoning: str
-    """What the model thought before it answered."""
+    """Reasoning of the model before it answered."""
     refusal: str = ""
-    """What of `text` are the words in which the model refuses to answer."""
+    """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
     """The tools it asked for; lmchat runs none."""
     model: str
@@ -123,7 +123,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     answer: Answer
     """The answer that held it."""
     first_misfit: str = ""
-    """What was wrong with the first answer, where it had to be asked for twice."""
+    """Reason why the first answer did not fit, where a second one was asked for."""
 
 
 Ask = Callable[[tuple[ChatMessage, ...], Output], Awaitable[Answer]]
@@ -177,7 +177,7 @@ _WORDS = (
     (r"Load it with Ctrl\+O, Enter: then this is asked again", "Load it with `load`, then ask again"),
     (r"name the file as ca_file in config\.toml, or in SSL_CERT_FILE", "name the file in SSL_CERT_FILE"),
 )
-"""What is said to people, and how it is said to programs."""
+"""Words for people, and the same for programs."""
 
 
 class for_programs:  # noqa: N801 - reads as what it is: `with for_programs():`

@@ -25,8 +25,8 @@ _MAX_SERVERS = 64
 _log = logging.getLogger(__name__)
 
 
-class _Known(Struct, frozen=True, kw_only=True):
-    """What one server told, and when (seconds since 1970, because it outlives the process)."""
+class _KnownModels(Struct, frozen=True, kw_only=True):
+    """Models of one server, and when they were fetched (seconds since 1970: it outlives the process)."""
 
     endpoint: Endpoint
     models: tuple[ModelInfo, ...]
@@ -44,12 +44,12 @@ class ModelCache:
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """What is known of servers that are not `is_lasting` is not written down."""
+        """Models of servers that are not `is_lasting` are not written to disk."""
         self._is_lasting = is_lasting
         self._clock = clock
         self._file = file
-        self._known: dict[Endpoint, _Known] = {}
-        self._fresh: TLRUCache[Endpoint, _Known] = TLRUCache(
+        self._known: dict[Endpoint, _KnownModels] = {}
+        self._fresh: TLRUCache[Endpoint, _KnownModels] = TLRUCache(
             maxsize=_MAX_SERVERS, ttu=lambda _, known, __: known.fetched_s + ttl_s, timer=clock
         )
         self._written_s = 0.0
@@ -104,20 +104,20 @@ class ModelCache:
         if before is not None:
             old = {model.model_id: model for model in before.models}
             models = tuple(_filled(model, old.get(model.model_id)) for model in models)
-        self._remember(_Known(endpoint=endpoint, models=models, fetched_s=self._clock()), is_new=True)
+        self._remember(_KnownModels(endpoint=endpoint, models=models, fetched_s=self._clock()), is_new=True)
         has_changed = before is None or not _is_same(before.models, models)
         if has_changed or self._clock() >= self._written_s + WRITE_EVERY_S:
             await self._write()
         return models
 
-    def _remember(self, known: _Known, *, is_new: bool) -> None:
+    def _remember(self, known: _KnownModels, *, is_new: bool) -> None:
         if is_new or known.endpoint not in self._known:
             self._known[known.endpoint] = known
             # what comes from the future, after the clock was set back, would count as fresh for too long
             if known.fetched_s <= self._clock():
                 self._fresh[known.endpoint] = known
 
-    def _as_list(self, known: Iterable[_Known]) -> ModelList:
+    def _as_list(self, known: Iterable[_KnownModels]) -> ModelList:
         parts = list(known)
         age_s = max((self._clock() - part.fetched_s for part in parts), default=0.0)
         return ModelList(
@@ -148,9 +148,9 @@ def _is_same(before: Iterable[ModelInfo], after: Iterable[ModelInfo]) -> bool:
     return [replace(one, created=None) for one in before] == [replace(one, created=None) for one in after]
 
 
-def _read(file: Path) -> list[_Known]:
+def _read(file: Path) -> list[_KnownModels]:
     try:
-        known = msgspec.json.decode(read_plain(file), type=list[_Known])
+        known = msgspec.json.decode(read_plain(file), type=list[_KnownModels])
         return [one for one in known if _is_address(one.endpoint)]
     except FileNotFoundError:
         return []

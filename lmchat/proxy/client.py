@@ -81,7 +81,7 @@ COUNT_S = 2.0
 
 
 class Counting:
-    """Counts where no answer is on its way (R-25); one that begins meanwhile ends the count."""
+    """Counts tokens while no answer is on its way (R-25); an answer that begins ends the count."""
 
     def __init__(
         self,
@@ -434,4 +434,4 @@ class ProxyClient:
 
 
 def _unheard(_: float) -> None:
-    """How far loading is interests nobody."""
+    """Ignore the progress of loading."""

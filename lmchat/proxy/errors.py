@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a server, as our own errors."""
+"""Errors on the way to a server: the network, TLS and proxies of the environment."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What names certificates for all programs."""
+"""Environment variables that name certificates for all programs."""
 MAX_BYTES = 4 << 20
 """All authorities of the world are a quarter of a megabyte."""
 _NOT_TRUSTED = frozenset({18, 19, 20, 21})
-"""OpenSSL: signed by itself, by nobody who is known, or by nobody at all."""
+"""OpenSSL: self-signed, or the issuer is unknown or missing."""
 _OTHER_NAME = frozenset({62, 64})
 _OVER, _NOT_YET = 10, 9
 _TRUST_IT = (

@@ -119,7 +119,7 @@ class Reply:
 
     @cached_property
     def value(self) -> Any:
-        """The body as JSON; None where it is none."""
+        """The body as JSON; None where it is not JSON."""
         try:
             return decode(self.body)
         except NotJsonError:
@@ -127,7 +127,7 @@ class Reply:
 
     @property
     def object(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is none."""
+        """The body as a JSON object; empty where it is not one."""
         return mapping(self.value)
 
     @property
@@ -267,7 +267,7 @@ class Freshness:
     def __init__(self) -> None:
         self.is_reused = True
         self.is_connecting = False
-        """Whether nobody has answered yet, not even the machine."""
+        """Whether the connection is not made yet."""
 
     async def trace(self, name: str, _: object) -> None:
         """Listen to what httpcore does."""

@@ -56,7 +56,7 @@ def text(value: object) -> str:
 
 
 def whole(value: object) -> int | None:
-    """Return the value as a count, or None where it is none."""
+    """Return the value as a count, or None where it is not one."""
     figure = number(value)
     return None if figure is None or figure < 0 else int(figure)
 

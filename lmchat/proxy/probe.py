@@ -1,4 +1,4 @@
-"""One look at one place: which product stands there, in what state, with which models."""
+"""Probing of addresses: which product answers, in what state, with which models."""
 
 from __future__ import annotations
 
@@ -367,7 +367,7 @@ def _is_seen(endpoint: Endpoint, seen: set[tuple[str, int]]) -> bool:
 SCAN_READ_S = 1.8
 """How long a scan waits for an answer of this machine; all silent is told within 2 s."""
 GREETING_S = 0.5
-"""What LM Studio's own tools allow for the greeting."""
+"""Timeout of LM Studio's own tools for the greeting."""
 MODEL_QUESTIONS = 8
 """A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
 PATIENT_QUESTIONS = 1000
@@ -399,7 +399,7 @@ class Scout:
         return next((key for key in map(self._key_for, names) if key), None)
 
     async def look_at(self, place: Place) -> Candidate:
-        """Look at a place of a scan, on both loopback literals.
+        """Look at a place of a scan, on both loopback addresses.
 
         Who stands at a place that nobody named may be anyone: a key goes there only after one was asked for.
         """
@@ -442,7 +442,7 @@ class Scout:
             raise
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
-        """Take note of what someone says stands there, where nothing better is known."""
+        """Note the product that is expected at an address, where nothing better is known."""
         if product is not Product.OPENAI_COMPATIBLE:
             self._products.setdefault(endpoint, product)
 

@@ -140,7 +140,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     statuses: frozenset[int] = frozenset()
     """Statuses that it is about; empty: all, also the inside of a stream."""
     pattern: str = ""
-    """What has to stand in type, code, parameter or message; lower case."""
+    """Pattern to find in type, code, parameter or message; lower case."""
     product: Product | None = None
     is_silent: bool = False
     is_html: bool = False
@@ -456,7 +456,7 @@ _PASSING = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What was asked of whom; needed to say something helpful about the refusal."""
+    """Facts of the request that a helpful message about its refusal needs."""
 
     product: Product
     has_key: bool = False

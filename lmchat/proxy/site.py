@@ -24,7 +24,7 @@ from lmchat.proxy.sse import MalformedStreamError, SseReader
 Ask = Callable[[str, str, bytes | None], Awaitable[Reply]]
 """Method, URL, body: sends a question with the right key and time-outs."""
 Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
-"""URL: reads a stream of events, which ends at once where there is none."""
+"""URL: reads a stream of events; empty where the server has none."""
 
 
 _NOT_IMPLEMENTED = 501
@@ -49,7 +49,7 @@ class Site(Struct, kw_only=True):
     lacks: set[str] = field(default_factory=set)
     """Paths that this server does not have; shared between looks."""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What was told once of a model and does not change; shared between looks."""
+    """Facts of models that do not change; shared between looks."""
     first: Reply | None = None
     """The first reply: its time is the latency."""
     refused: Reply | None = None

@@ -76,7 +76,7 @@ class Channel:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is not taken that its sender is to wait."""
+        """Whether the sender has to wait for the receiver."""
         return self._waiting > MAX_WAITING
 
     async def wait_for_room(self) -> None:
@@ -277,7 +277,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 HEALTH_S = 4.0
-"""What the health of a server that loads may take at most: within 5 s it is told that it hangs."""
+"""Timeout for the health of a server that loads: within 5 s it is told that it hangs."""
 REFUSAL_S = 10.0
 """How long the words of a refusal are waited for; its status has come already."""
 _log = logging.getLogger(__name__)

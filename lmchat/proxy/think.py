@@ -11,13 +11,13 @@ from lmchat.text import Fence, fence_of
 LONGEST_BLANK = 4096
 """Blanks behind a tag that are waited through for the end of its line."""
 _HEAD = 200
-"""What of a line tells whether it opens or closes a fence."""
+"""Length of the part of a line that tells whether it opens or closes a fence."""
 _TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
-"""What no answer begins with that stands right behind the tag, on its line."""
+"""Signs that no answer begins with right behind the tag, on its line."""
 
 
 class TextBefore:
-    """What stands before a tag; it is only collected until one comes."""
+    """Text before a tag; it is only collected until one comes."""
 
     def __init__(self) -> None:
         self.unread: list[str] = []
@@ -96,7 +96,7 @@ class ThinkSplitter:
 
     def __init__(self, *, starts_in_thought: bool = False) -> None:
         self.starts_in_thought = starts_in_thought
-        """What the next answer of this model is best begun with."""
+        """The guess for the next answer of this model."""
         self._guess = starts_in_thought
         self._place = _Place.START
         self._held = ""

@@ -153,7 +153,7 @@ def no_token(first_token_s: float) -> ServerUnavailable:
 LOOK_AFTER_S = 3.0
 """Silence after which it is looked for the first time, and from one look to the next."""
 LOOK_S = 2.0
-"""What a look may take: whoever reads a long prompt answers other questions meanwhile."""
+"""Timeout of a look: a server that reads a long prompt still answers other questions."""
 AGAIN_S = 1.0
 """From one look to the next while it does not answer."""
 

@@ -26,7 +26,7 @@ class JsonMode(StrEnum):
 
 
 LADDER = (JsonMode.SCHEMA, JsonMode.OBJECT, JsonMode.WORDS)
-"""What most servers take, the strictest first."""
+"""Modes that most servers take, the strictest first."""
 _KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 _ABOUT = re.compile(
     r"response[_ ]?format|json_?schema|json_?object|json schema|json mode|structured output|guided|grammar"
@@ -139,7 +139,7 @@ def _sendable(value: Any) -> Any:
 
 
 _WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}
-"""What a refusal calls a field where it does not name it."""
+"""Words of refusals for fields that they do not name."""
 _REFUSES_FIELDS = (400, 422)
 _UNWANTED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)|forbidden"
@@ -201,7 +201,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> str:
-        """What the longest answer is called."""
+        """Name of the limit for an answer."""
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
 

@@ -1,4 +1,4 @@
-"""What a product is to lmchat: how to recognise it, ask it, load its models, and help with it."""
+"""Base of the products: how to recognise one, ask it, load its models, and help with it."""
 
 from __future__ import annotations
 
@@ -31,39 +31,39 @@ class Server:
     dialect: ClassVar[Dialect] = Dialect()
     """How it is spoken to until it refuses a field."""
     opening_path: ClassVar[str] = ""
-    """What to ask first on its own port; empty: the list of models."""
+    """Path to ask first on its own port; empty: the list of models."""
     confirm_path: ClassVar[str] = ""
-    """What proves it, where the list of models does not."""
+    """Path that proves it, where the list of models does not."""
     state: ClassVar[LoadState] = LoadState.UNKNOWN
-    """What it means that a model is listed."""
+    """State of a listed model."""
     loads_on_demand: ClassVar[bool] = False
     """Whether a chat request loads its model."""
     signs_replies: ClassVar[bool] = False
     """Whether every reply of it proves it."""
     health_path: ClassVar[str] = ""
-    """What tells at once, without work and also while an answer runs, that it lives and whether it loads."""
+    """Path that tells at once, also during an answer, that it lives and whether it loads."""
     start_hint: ClassVar[str] = "Start the server"
     off_hint: ClassVar[str] = ""
     key_hint: ClassVar[str] = "Enter the server's API key"
     model_hint: ClassVar[str] = "Load a model"
     load_hint: ClassVar[str] = ""
-    """What helps where it cannot load on request; empty: `model_hint`."""
+    """Step where it cannot load on request; empty: `model_hint`."""
     takes_context: ClassVar[bool] = False
     """Whether a request to load may say how large the window is to be."""
     context_hint: ClassVar[str] = ""
-    """What helps where it may not; `{context}` stands for the tokens."""
+    """Step where it may not; `{context}` is replaced by the tokens."""
     empty_hint: ClassVar[str] = "Load a model"
-    """What helps where it lists no model at all."""
+    """Step where it lists no model at all."""
     efforts: ClassVar[tuple[str, ...]] = ()
     """Which reasoning efforts it may be asked for; none: it is not known to take any."""
     has_thinking_switch: ClassVar[bool] = False
     """Whether its chat templates have a switch for thinking, which `none` turns off."""
     seed_field: ClassVar[str] = ""
-    """What it calls a seed; empty: it is not known to take one."""
+    """Name of the field for a seed; empty: it is not known to take one."""
     counts_tokens: ClassVar[bool] = False
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
     port_hint: ClassVar[str] = "Another program has port {port}: stop it"
-    """What helps where something else holds its port."""
+    """Step where another program has its port."""
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether any reply, of whatever path, can only come from this product."""
@@ -156,7 +156,7 @@ class Server:
         return None
 
     def check_load(self, how: HowToLoad) -> None:
-        """Refuse to load in a way that makes no sense, or that the server does not know.
+        """Refuse options for loading that make no sense, or that the server does not take.
 
         Raises:
             RequestInvalid: a figure is none.
@@ -183,7 +183,7 @@ class Server:
         raise self._cannot("load")
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
-        """Tell how far a model is that somebody has it load; ends when it is loaded, or nobody says."""
+        """Tell the progress of a model that is being loaded; ends when it is loaded, or not told."""
 
     async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
         """Unload a model."""

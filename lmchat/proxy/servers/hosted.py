@@ -1,4 +1,4 @@
-"""What providers have in common that are known by their host: never looked for, used where they are named."""
+"""Providers that are known by their host: never looked for, used where they are named."""
 
 from __future__ import annotations
 

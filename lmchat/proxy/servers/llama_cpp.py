@@ -20,7 +20,7 @@ from lmchat.proxy.site import Site, beside
 
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
-"""How often a router may say that a model is not loaded before nobody believes that it is loading."""
+"""Number of times that a router may say that a model is not loaded before loading counts as failed."""
 _LOOKS_AT_UNLOADING = 150
 """How often it may be seen loaded after it was to go: half a minute, for who still answers."""
 _GIVE_UP_S = 1.0
@@ -226,7 +226,7 @@ def _argument(status: dict[str, Any], name: str) -> int | None:
 
 
 class BuiltIn(LlamaCpp):
-    """What it can, llama.cpp can; only who started it knows that it is this one."""
+    """The same server as llama.cpp; only the program that started it can tell them apart."""
 
     product = Product.BUILT_IN
     ports = ()

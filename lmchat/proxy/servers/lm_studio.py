@@ -52,7 +52,7 @@ class LmStudio(Server):
         return reply.headers.get("x-powered-by", "") == "Express"
 
     def confirms(self, reply: Reply) -> bool:
-        """What its own tools ask for."""
+        """The greeting that its own tools ask for."""
         return reply.object.get("lmstudio") is True or self.proves(reply)
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:

@@ -52,7 +52,7 @@ class Ollama(Server):
         return reply.is_good and set(reply.object) == {"version"} and bool(text(reply.object["version"]))
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """What is on the disk, and what of it is in memory."""
+        """List the models on the disk, and which of them are in memory."""
         tags = await site.optional("/api/tags")
         if tags is None:
             return await super().models(site)

@@ -10,7 +10,7 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import rows, whole
-from lmchat.proxy.servers.base import Server
+from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.proxy.site import Site
 
 
@@ -32,7 +32,7 @@ class Vllm(Server):
     owner = "vllm"
 
     def proves(self, reply: Reply) -> bool:
-        """Its name stands in every row."""
+        """Every row has its name."""
         return any(row.get("owned_by") == self.owner for row in rows(reply.object.get("data")))
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
@@ -44,3 +44,49 @@ class Vllm(Server):
         """It fills its template itself."""
         reply = await site.post_if_known("/tokenize", body)
         return None if reply is None else whole(site.accept(reply).object.get("count"))
+
+
+_WANTS_TEXT = (400, 422)
+
+
+class SgLang(Vllm):
+    """Serves what it was started with."""
+
+    product = Product.SGLANG
+    ports = (30000,)
+    health_path = ""
+    start_hint = "sglang serve MODEL"
+    load_hint = "It serves what it was started with: sglang serve MODEL"
+    context_hint = "It is set where the server is started: sglang serve MODEL --context-length {context}"
+    key_hint = "Use the key given to sglang serve --api-key"
+    owner = "sglang"
+
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
+        """Some versions count plain text alone, without the template: they miss its field, and lack this."""
+        for path in ("/v1/tokenize", "/tokenize"):
+            reply = await site.post_if_known(path, body)
+            if reply is not None and reply.status in _WANTS_TEXT:
+                site.lacks.add(path)
+            elif reply is not None:
+                return whole(site.accept(reply).object.get("count"))
+        return None
+
+    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """The list; what the model can stands elsewhere, and is true of all its names."""
+        models = await super().models(site)
+        reply = None if site.is_quick else await site.get_if_told("/model_info")
+        if reply is None:
+            return models
+        told = reply.object
+        can = {
+            "vision": told.get("has_image_understanding") is True,
+            "tools": bool(told.get("tool_call_parser")),
+        }
+        return tuple(
+            replace(
+                model,
+                is_embedding=told.get("is_generation") is False,
+                capabilities=capabilities(name for name, is_told in can.items() if is_told),
+            )
+            for model in models
+        )
