@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -262,22 +262,23 @@ def places(
 
 async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidate, ...]:
     """Look everywhere at once; best candidate first, spare places only where something answers."""
-    tasks = {
-        asyncio.create_task(_run(look_at, place), name=f"look {place.endpoint.netloc}"): place
-        for place in where
-    }
+    tasks = {place: asyncio.create_task(_run(look_at, place)) for place in where}
     try:
-        pending = await _wait(tasks, SOFT_S)
-        if any(tasks[task].is_own for task in pending) or not any(_is_usable(task) for task in tasks):
-            await _wait(pending, HARD_S - SOFT_S)
-        found = [(number, tasks[task], _result(task, tasks[task])) for number, task in enumerate(tasks)]
+        _, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
+        done = [task.result() for task in tasks.values() if task.done()]
+        is_own_missing = any(place.is_own and task in pending for place, task in tasks.items())
+        if pending and (is_own_missing or not any(one.verdict.is_usable for one in done)):
+            await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
+        found = [
+            (place, task.result() if task.done() else _unread(place, Verdict.TIMED_OUT))
+            for place, task in tasks.items()
+        ]
     finally:
-        for task in tasks:
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    kept = [(number, one) for number, place, one in found if not place.is_spare or _is_there(one)]
-    kept.sort(key=lambda entry: (_rank(entry[1]), entry[0]))
-    return tuple(one for _, one in kept)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+    kept = [one for place, one in found if not place.is_spare or _is_there(one)]
+    return tuple(sorted(kept, key=_rank))
 
 
 def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
@@ -304,20 +305,6 @@ async def _run(look_at: LookAt, place: Place) -> Candidate:
         return _unread(place, Verdict.SERVER_ERROR, "its reply cannot be read")
 
 
-async def _wait(tasks: Iterable[asyncio.Task[Candidate]], timeout_s: float) -> set[asyncio.Task[Candidate]]:
-    waiting = set(tasks)
-    if not waiting:
-        return waiting
-    _, pending = await asyncio.wait(waiting, timeout=timeout_s)
-    return pending
-
-
-def _result(task: asyncio.Task[Candidate], place: Place) -> Candidate:
-    if task.done():
-        return task.result()
-    return _unread(place, Verdict.TIMED_OUT)
-
-
 def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
     return Candidate(
         endpoint=place.endpoint,
@@ -326,12 +313,6 @@ def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
         detail=detail,
         next_step=next_step(verdict, place.server, place.endpoint),
         is_own=place.is_own,
-    )
-
-
-def _is_usable(task: asyncio.Task[Candidate]) -> bool:
-    return (
-        task.done() and not task.cancelled() and task.exception() is None and task.result().verdict.is_usable
     )
 
 

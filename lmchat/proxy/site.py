@@ -69,8 +69,9 @@ class Site(Struct, kw_only=True):
         return self._replies[url]
 
     def take_over(self, other: Site) -> None:
-        """Use the good replies of another look at the same place, which had no key."""
-        self._replies |= {url: reply for url, reply in other._replies.items() if reply.is_good}
+        """Use the replies of another look at the same place, but those that may be for want of a key."""
+        same = {url: one for url, one in other._replies.items() if one.is_good or one.is_unknown_path}
+        self._replies |= same
 
     def forgetful(self) -> Site:
         """Return the same place for one question that was asked before."""

@@ -47,7 +47,8 @@ def test_health_without_a_server_keeps_its_form_and_is_exit_1(alone):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (html_reply(), "not an LLM server"),
+        (html_reply(), "not an LLM server: a web page"),
+        (html_reply(status=502), "server error: 502 Bad Gateway"),
         (json_reply({"error": {"message": "No key"}}, status=401), "needs key"),
         (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "not an LLM server"),
     ],
