@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import chain, groupby, islice, pairwise
-from operator import itemgetter
+from itertools import islice, pairwise
 
 from msgspec import Struct, field
 
@@ -34,7 +32,7 @@ from lmchat.tui.widgets.chat_log.markdown.nesting import (
     span,
     without_blanks,
 )
-from lmchat.tui.widgets.chat_log.markdown.parser import References, Token, is_row, parse_blocks, parse_inline
+from lmchat.tui.widgets.chat_log.markdown.parser import References, Token, is_row, parse_blocks
 
 _LINE = re.compile(r"\n[ \t>]*(?=[^\W\d_])")
 """Between lines, which stay lines on the page."""
@@ -42,7 +40,6 @@ _WORD = re.compile(r"[ \t](?=[^\W\d_])")
 """Between words; what follows begins with a letter, so it is a paragraph again."""
 _LETTER = re.compile(r"(?<=\w)(?=[^\W\d_])")
 """Within a word, as in languages that know no blanks."""
-_TRIES = 3
 _MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
@@ -74,25 +71,18 @@ def reach(text: str, levels: int = 0) -> int:
 
 
 def cut_place(text: str, levels: int = 0) -> tuple[int, bool]:
-    """Return where the first piece of a paragraph ends, and whether its rest begins with a letter.
+    """Return the end of the first piece of a long paragraph, and whether the rest begins with a letter.
 
-    Only the characters up to its `reach` decide, however much of it is there. A place where no bold
-    words and no link are torn apart is better than a later one.
+    Only the characters up to its `reach` decide, however long the text is. A place outside of emphasis, code
+    and links is better than a later one.
     """
     most = reach(text, levels)
     window = text[: most + 1]
     for pattern in (_LINE, _WORD, _LETTER):
         ends = [match.end() for match in pattern.finditer(window, most // 2)]
         fit = (place for place in reversed(ends) if place <= most and not _is_inner(window, place))
-        places = list(islice(fit, _MOST_PLACES))
-        if places:
-            whole = _looks(window)
-            outside = (place for place in places if _is_outside(window[:place]))
-            tried = list(islice(outside, _TRIES)) or places[:_TRIES]
-            for place in tried:
-                if whole == _looks(window[:place], window[place:]):
-                    return place, True
-            return tried[0], True
+        if places := list(islice(fit, _MOST_PLACES)):
+            return next((place for place in places if _is_outside(window[:place])), places[0]), True
     place = most
     while place > max(most - _MAX_CLUSTER, 1) and _is_inner(window, place):
         place -= 1
@@ -108,27 +98,9 @@ def _is_inner(text: str, place: int) -> bool:
 
 
 def _is_outside(text: str) -> bool:
-    """Whether what follows a text is likely not within bold words, code or a link."""
-    return not (text.count("**") % 2 or text.count("`") % 2) and text.count("[") == text.count("]")
-
-
-def _looks(*texts: str) -> list[tuple[str, str]]:
-    """Return the words of paragraphs one behind the other, with what makes the style of each run of them."""
-    found: list[tuple[str, str]] = []
-    for look, group in groupby(chain.from_iterable(map(_styled, texts)), key=itemgetter(1)):
-        found.append(("".join(words for words, _ in group), look))
-    return found
-
-
-def _styled(text: str) -> Iterator[tuple[str, str]]:
-    stack = [""]
-    for token in parse_inline(text, {}):
-        if token.nesting == 1:
-            stack.append(f"{stack[-1]} {token.type}")
-        elif token.nesting == -1:
-            stack.pop()
-        elif words := token.content or token.type:
-            yield words, stack[-1] if token.type in ("text", "softbreak") else f"{stack[-1]} {token.type}"
+    """Whether the end of a text is likely not in emphasis, code or a link."""
+    is_closed = not (text.count("*") % 2 or text.count("**") % 2 or text.count("`") % 2)
+    return is_closed and text.count("[") == text.count("]")
 
 
 class OpenFence(Struct):
