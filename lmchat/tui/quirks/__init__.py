@@ -1,3 +1,3 @@
-"""The only place that touches private names of Textual and rich; a test stands beside each."""
+"""Fixes of faults in Textual and rich; only here are their private names used, each under a test."""
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
 
 
 def write_to_terminal(app: App[Any], data: str) -> bool:
-    """Send a control sequence to the terminal, in order with what is drawn; False where there is none."""
+    """Send a control sequence to the terminal, in order with frames; return False without a terminal."""
     driver = app._driver
     if driver is None or driver.is_headless:
         return False

@@ -21,10 +21,10 @@ _TOGETHER = "_is_typed_together"
 
 
 async def run_own_binding(widget: Widget, key: str) -> bool:
-    """Do at once what a key means to a widget with the focus; tell whether it means anything.
+    """Run the action of a key of the focused widget at once; return whether it has one.
 
-    Textual does it when the key has gone up to the app, and by then has inserted the characters that were
-    typed after it: of `abc`, Backspace and `d` in one go, the `d` would be deleted.
+    Textual runs it after the key has bubbled to the app, and inserts the characters typed after it first: of
+    `abc`, Backspace and `d` in one read it deletes the `d`.
     """
     for binding in widget._bindings.key_to_bindings.get(key, ()):
         if not binding.priority and await widget.app.run_action(binding.action, widget):
@@ -33,7 +33,7 @@ async def run_own_binding(widget: Widget, key: str) -> bool:
 
 
 def mark_together(key: events.Key) -> events.Key:
-    """Mark a key that came in one read with others: a word that was pasted, or typed while nobody read."""
+    """Mark a key that came in one read with others: a pasted word, or keys typed while the app was busy."""
     setattr(key, _TOGETHER, True)
     return key
 
@@ -44,7 +44,7 @@ def is_together(key: events.Key) -> bool:
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Let another widget have a key or a paste, as if it had had the focus."""
+    """Send a key or a paste to another widget as if that had the focus."""
     event.stop()
     event.prevent_default()
     if isinstance(event, events.Key):
@@ -54,21 +54,21 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
 
 
 ESCAPE_DELAY_S = 0.03
-"""How long a lone ESC may still become a sequence. A terminal writes a sequence in one go; over a network
-its two halves arrive a few milliseconds apart at worst, and nobody types a letter within 30 ms of Esc."""
+"""Wait for the rest of a sequence after a lone ESC. Over a network its halves arrive a few milliseconds
+apart; people do not type a letter within 30 ms of Esc."""
 SEQUENCE_DELAY_S = 0.25
-"""How long the rest of a sequence is waited for once its second byte is there: no key is in doubt any more,
-and a mouse report that is cut by a slow line must not be typed into the prompt."""
+"""Wait for the rest of a sequence after its second byte: it is no key, and a mouse report that a slow line
+cuts must not be typed into the prompt."""
 BURST_DELAY_S = 0.05
-"""How long after a paste without brackets further lines still belong to it."""
+"""Lines that follow a paste without brackets within this time belong to it."""
 BULK = 1000
-"""So many characters at once were not typed."""
+"""As many characters in one read are a paste."""
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 BULK_OF_ANSWER = 32
-"""So many characters at once go on with an answer; fewer may be keys that wait for it to end."""
+"""As many characters in one read continue a reply; fewer may be keys."""
 _ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
-"""How it begins when a terminal answers in words (OSC, DCS and the like); no key is written like that."""
+"""Start of a reply of the terminal (OSC, DCS and the like); no key starts like this."""
 _ANSWER_END = re.compile("[\x00-\x1f\x7f\x9c]")
 _UNIT = re.compile(
     rf"(?P<answer>{_ANSWER})"
@@ -91,7 +91,11 @@ _TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
 
 
 class KeyStream(XTermParser):
-    """Textual's parser, fed with one complete sequence at a time."""
+    """Textual's parser, fed with one complete sequence at a time.
+
+    Textual 8.2.8 holds a lone Esc back for 100 ms and takes the next key for Alt with that key. It takes line
+    ends of a paste without brackets for Enter, and replies of the terminal for text.
+    """
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
@@ -151,7 +155,7 @@ class KeyStream(XTermParser):
         return ""
 
     def _answered(self, text: str) -> str:
-        """Drop what the terminal says, which nobody here has asked, and return what follows it."""
+        """Drop a reply of the terminal and return the text behind it."""
         if len(text) >= BULK_OF_ANSWER:
             self._held_until = self._clock() + SEQUENCE_DELAY_S
         end = _ANSWER_END.search(text)
@@ -205,7 +209,7 @@ class KeyStream(XTermParser):
             return
         self._timeout_time = 0
         unknown = list(super().tick())
-        if not _CONTROL.match(sequence):  # a reply that nobody asked for is no text
+        if not _CONTROL.match(sequence):  # a reply of the terminal is no text
             yield from unknown
 
     def _parse_extended_key(  # type: ignore[override]  # cached there

@@ -140,7 +140,7 @@ class _Writer:
         self.spans.append(mark)
 
     def _image(self, token: Token) -> None:
-        """Add what stands for a picture: its words, as a link, or else where it is."""
+        """Add the words of a picture as a link, or else its address."""
         source = str(token.attrs.get("src", ""))
         target = self._target or source
         look = self._stack[-1] + self._link(target)
@@ -299,7 +299,7 @@ class Layout:
                 return self._raw(token, prefixes)
 
     def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
-        """Return prefixes with a mark more; where no room is left for text they begin anew at the edge."""
+        """Return prefixes with one more mark; where no room is left for text, restart at the edge."""
         if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [below]
         return _joined(prefixes[0], mark), _joined(prefixes[1], below)

@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 Kinds = Iterable[tuple[str, str]]
 """Pieces of code with the names of their styles."""
 MOST_PIECE_S = 0.05
-"""So much time of a core one piece may take; a language that took more again and again stays plain."""
+"""CPU time limit of one piece; a language that exceeds it repeatedly stays plain."""
 _MOST_STRIKES = 3
 """Once may be the machine, not the lexer."""
 MOST_WHOLE_CHARS = 1_000_000
-"""What is longer keeps the colours of its pieces."""
+"""Longer fences keep the colours of their pieces."""
 MOST_WHOLE_S = 5.0
-"""So much time of a core the colours of one fence may take."""
+"""CPU time limit of one fence."""
 _WORK_S = 0.001
 _REST_S = 0.002
 """The interpreter is left to the screen twice as long as it was taken."""
@@ -118,7 +118,7 @@ def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
 
 
 def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
-    """Return the colours of all pieces of a fence, read as one text; None where there are none.
+    """Return the colours of all pieces of a fence, lexed as one text, or None.
 
     It is called on a thread of its own. Until `is_over`, it takes the interpreter for a moment at a time.
     """
@@ -269,7 +269,7 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Li
 
 
 def _title(info: str) -> str:
-    """Return what stands above code: its language, and what else its fence says, as a file name."""
+    """Return the title of code: the words behind its fence."""
     return safe_line(info, limit=1_000) or "code"
 
 

@@ -17,7 +17,7 @@ from lmchat.tui.icons import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 
 _SINGLE = "[\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e]*"
-"""What is one cell wide, and no mark on the letter before it."""
+"""Characters of one cell that are no marks on the letter before."""
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
@@ -27,7 +27,7 @@ _OPENING = (
     "\u2018\u201c\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\u301d"
     "\uff08\uff3b\uff5b\uff5f\uff62(\\[{"
 )
-"""What may not end a line."""
+"""Characters that may not end a line."""
 _CLOSING = (
     "\u2019\u201d\u2014\u2026\u2025\u00b7\u3001\u3002\u3005\u3009\u300b\u300d\u300f\u3011\u3015\u3017\u3019\u301b"
     "\u301e\u301f\u303b\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087\u308e\u3095\u3096\u3099-\u309e"
@@ -35,7 +35,7 @@ _CLOSING = (
     "\uff01\uff05\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f"
     ")\\]},.!?:;%\u2030\u2103"
 )
-"""What may not begin a line: it stays with the ideograph before it."""
+"""Characters that may not begin a line: they stay with the ideograph before."""
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
 """Blanks at which a line may end; those that hold two words together are not among them."""
@@ -46,7 +46,7 @@ _ATOM = (
     f"(?:(?![{_OPENING}{_CLOSING}])[{_IDEOGRAPHS}][{_MARKS}]*|[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}])"
     f"[{_CLOSING}]*|[{_OPENING}{_CLOSING}]+)[{_BLANKS}]*"
 )
-"""What stays together where there are ideographs: one of them, or a word, with its brackets and stops."""
+"""Unit of text with ideographs: one of them, or a word, with its brackets and stops."""
 
 
 @cache
@@ -125,7 +125,7 @@ def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
 BREAK = "\n"
-"""Stands for the end of a line among the pieces of a paragraph."""
+"""Span that ends a line of a paragraph."""
 TAB_CELLS = 4
 
 

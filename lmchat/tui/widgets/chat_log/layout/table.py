@@ -15,7 +15,7 @@ from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of
 Cell = list[Span]
 Prefix = Sequence[Span]
 Prefixes = tuple[Prefix, Prefix]
-"""What stands before the first line, and before the others."""
+"""Prefix of the first line and of the others."""
 NO_WORDS = "\0"
 """Stands between the lines of a cell that are lines in the source, too: no words go over it."""
 _NULL = Style.null()
@@ -26,9 +26,9 @@ _HANGING = "  "
 _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
-"""A column that holds more than so many cells has at least as many."""
+"""Least width of a column with longer content."""
 _MOST_CELLS = 2
-"""What one character takes at most."""
+"""Most cells of one character."""
 _TO_COME = 4
 """Cells for longer numbers and names further down, where the first rows of a long table decide."""
 

@@ -1,4 +1,4 @@
-"""What our Markdown knows beyond the parser's: mathematics, addresses, and letters that must not vanish."""
+"""Markdown rules beyond the parser's: mathematics, addresses, whole tables, emphasis as models write it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _inner(cells: list[str]) -> list[str]:
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
 MOST_LEVELS = 40
-"""What is nested deeper (a list takes two levels) is shown as it stands; the parser would drop it."""
+"""Deeper nesting (a list takes two levels) is shown as source; the parser would drop it."""
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
@@ -124,11 +124,11 @@ _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
 _MOST_DUNDER = 90
 _MAY_END = frozenset("`~>*+-_#<$\\[0123456789")
-"""What a line begins with that can end a paragraph, a quote or an item, unless it is the head of a table."""
+"""First characters of a line that may end a paragraph, a quote or an item; the head of a table may, too."""
 _BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _OF_TABLES = ("paragraph", "reference")
-"""What a table may end."""
+"""Blocks that a table may end."""
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
 _MOST_LOOKED_AT = 60

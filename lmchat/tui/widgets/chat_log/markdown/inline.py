@@ -10,7 +10,7 @@ from functools import lru_cache
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 
 OPENABLE = ("http://", "https://")
-"""What is opened, after asking; all else is only shown."""
+"""Schemes of addresses that are opened, after a question; others are only shown."""
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MAIL = "mailto:"
 _REST = (
@@ -21,7 +21,7 @@ _PAIRS = {")": "(", "]": "["}
 
 
 def rest_of_address(text: str) -> str:
-    """Return what of a text that follows `://` belongs to the address; empty where there is none."""
+    """Return the part of a text behind `://` that belongs to the address, empty if there is none."""
     found = re.match(_REST, text)
     rest = _trimmed(found[0]) if found else ""
     return rest if rest[:1].isalnum() or rest.startswith("[") else ""
@@ -93,7 +93,7 @@ def page_host(address: str) -> str:
 
 
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
-"""What begins mathematics, and what ends them."""
+"""Start and end of mathematics."""
 _MOST_CHARS = 2_000
 _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 _MOST_DOLLARS = 304
@@ -128,7 +128,7 @@ _HALF_ESCAPE = r"(?<!\\)((?:\\\\)*)\\$"
 """A backslash at the end: it would be taken for one before the marks that are added."""
 _PUNCTUATION = r"([!-/:-@\[-`{-~])"
 _FAR = 300
-"""What began so many characters ago and has not ended is taken as it stands."""
+"""Marks that have not ended after this many characters are shown as source."""
 
 
 def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Quotes and list items that a part of a block stands in, and the lines that open them again."""
+"""Quotes and list items around a part of a block, and the lines that open them again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmchat.tui.widgets.chat_log.markdown.parser import Token
 _CONTAINERS = ("blockquote_open", "list_item_open")
 _INNER = (*_CONTAINERS, "bullet_list_open", "ordered_list_open")
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
-"""What a list may follow without a blank row."""
+"""Blocks that a list may follow without a blank row."""
 _QUOTE = re.compile(r" {0,3}> ?")
 _ITEM = re.compile(r"( *(?:[-+*]|\d{1,9}[.)]))( *)")
 _FILLER = "___\n"
@@ -33,9 +33,9 @@ class Level(Struct, frozen=True):
     """A quote, or an item of a list."""
 
     opening: str
-    """What its first line begins with."""
+    """Start of its first line."""
     rest: str
-    """What its other lines begin with."""
+    """Start of its other lines."""
     number: int | None = None
     """The number that an item of a list is shown with; None for a quote."""
     box: str = ""
@@ -43,16 +43,16 @@ class Level(Struct, frozen=True):
 
 
 class Nest(Struct, frozen=True):
-    """What the next line stands in."""
+    """Containers around the next line."""
 
     levels: tuple[Level, ...] = ()
     """The outermost first."""
     leaf: str = ""
-    """What opens the innermost block again, or the beginning of its line."""
+    """Lines that open the innermost block again, or the beginning of its line."""
 
     @property
     def head(self) -> str:
-        """Lines that open all of it anew; they are not shown."""
+        """Lines that open all of it again; they are not shown."""
         lines, before = "", ""
         for level in self.levels:
             lines += before + level.opening
@@ -62,16 +62,16 @@ class Nest(Struct, frozen=True):
 
     @property
     def rest(self) -> str:
-        """What each line in it begins with."""
+        """Start of each line in it."""
         return "".join(level.rest for level in self.levels)
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The numbers of the items that it stands in."""
+        """Numbers of the list items around it."""
         return tuple(level.number for level in self.levels if level.number is not None)
 
     def glued(self, before: str = "", *, is_word: bool) -> Nest:
-        """Return it for the rest of a line; what begins with a letter is a paragraph by itself."""
+        """Return it for the rest of a line, which is a paragraph if it begins with a letter."""
         return Nest(self.levels, self.rest + before + ("" if is_word else GLUE))
 
     def with_leaf(self, *lines: str) -> Nest:
@@ -83,7 +83,7 @@ class Depth(Struct):
     """A container that was found on the way to the last block."""
 
     level: Level
-    """What it is."""
+    """The quote or item."""
     start: int
     """The line that it begins on."""
     size: int
@@ -127,7 +127,7 @@ def before(tokens: list[Token], places: list[int], depth: int) -> int | None:
 def depths(
     nest: Nest, tokens: list[Token], places: list[int], lines: list[str], ordinal: int | None = None
 ) -> list[Depth]:
-    """Return the containers among some places of a path; `nest` is what the first line stands in.
+    """Return the containers among some places of a path; `nest` is around the first line.
 
     `ordinal` is the number of the first item, where the path begins with a list that goes on.
     """
@@ -188,7 +188,7 @@ def reopened(found: list[Depth], token: Token, lines: list[str]) -> Nest:
 
 
 def without_blanks(found: list[Depth], lines: list[str], end: int) -> int:
-    """Return the end of lines that stand in some containers, without the blank ones there."""
+    """Return the end of lines in some containers without trailing blank lines."""
     while end > 0 and not (line := _plain(lines[end - 1]))[_inside(line, found, -1) :].strip():
         end -= 1
     return end
@@ -238,7 +238,7 @@ def _number(tokens: list[Token], list_place: int, place: int, base: int | None) 
 
 
 class Rest:
-    """Tells of a block what of it is shown: what opens it again is in the blocks before."""
+    """Shown part of a block: the lines that open it again are in the blocks before."""
 
     def __init__(self, block: Block | None = None) -> None:
         head = block.head if block else ""

@@ -13,7 +13,7 @@ _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
 
 _LINE_ENDS = frozenset("\n\r\0")
-"""What the parser takes for the end of a line, or for another character."""
+"""Characters that the parser takes for the end of a line or replaces."""
 
 _LINK_SIGNS = ("[", "<", "://")
 """A block without any of these holds no link."""
@@ -23,10 +23,10 @@ _ROW = re.compile(r" {0,3}(?:\||[^\W\d_])")
 
 
 class Token(Protocol):
-    """What is read of the parser's tokens."""
+    """Attributes of the parser's tokens that are used."""
 
     type: str
-    """What it is, as in HTML, with `_open` and `_close`."""
+    """Kind as in HTML, with `_open` and `_close`."""
     tag: str
     """Name of the element, as in HTML."""
     level: int

@@ -44,15 +44,15 @@ _MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
 MOST_WEIGHT = 600
-"""Signs that may be markup, and lines: what has as many before it has `PIECE_CHARS` is cut there."""
+"""Marks and lines after which a paragraph is cut even before `PIECE_CHARS`."""
 _SIGNS = "*_`~[]<<&\\$!:|"
-"""What may begin markup; what may begin a link within angles counts twice."""
+"""Characters that may begin markup; `<` may begin a link, too, and counts twice."""
 _LEVELS_A_LINE = 3
 """A line in as many quotes weighs as much as another line more: the parser goes over it once for each."""
 
 
 def weight_of(text: str, levels: int = 0) -> int:
-    """Return what parsing the text of a paragraph costs beside its characters; it grows with each character.
+    """Return the cost of parsing a paragraph beside its characters; it grows with each character.
 
     `levels` are those of the quotes and lists that it is known to stand in.
     """
@@ -109,7 +109,7 @@ class OpenFence(Struct):
     opening: Fence
     """The line that opened it."""
     code: Code = field(default_factory=Code)
-    """What its blocks share."""
+    """Data that its blocks share."""
     is_first: bool = True
     """Whether nothing of it is closed yet."""
     is_inner: bool = False
@@ -151,7 +151,7 @@ class OpenFence(Struct):
 
     @property
     def _is_in_line(self) -> bool:
-        """Whether what comes next stands in the middle of a line."""
+        """Whether the next text is in the middle of a line."""
         return self.is_inner and not self._lines
 
     def _take_line(self, line: str) -> None:
@@ -184,17 +184,17 @@ class OpenFence(Struct):
 
 
 OPEN_CHARS = 600
-"""What is in a quote or an item of a list is closed one by one when the open tail is longer."""
+"""In a longer open tail, the blocks of a quote or list item are closed one by one."""
 _CELL_CHARS = 10
-"""A cell costs as much as so many characters of prose, also where it is empty."""
+"""Cost of a cell in characters of prose, even if it is empty."""
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
-"""What begins a list; three of its marks would be a rule."""
+"""Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
 _BY_LINES = ("fence", "code_block", "html_block", "math_block")
 
 
 _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
-"""What nothing can change below a blank line; while it waited, it was laid out again with what came below."""
+"""Blocks that end at a blank line; they are closed as soon as text follows."""
 
 
 class MarkdownTail(Struct):
@@ -203,7 +203,7 @@ class MarkdownTail(Struct):
     closed: list[Block] = field(default_factory=list)
     """Finished, in order."""
     open: list[Block] = field(default_factory=list)
-    """What may still change."""
+    """Blocks that may still change."""
     references: References = field(default_factory=dict)
     """Link reference definitions so far; the text inside blocks needs them all."""
     _tail: str = ""
@@ -387,7 +387,7 @@ class MarkdownTail(Struct):
 
     @property
     def _head(self) -> str:
-        """What is parsed before the tail, and stands in closed blocks already."""
+        """Lines that are parsed before the tail and are in closed blocks already."""
         frame = self._frame.split("\n", HEAD_LINES)[:HEAD_LINES]
         return "".join(line + "\n" for line in frame if line) or self._nest.head
 
@@ -432,7 +432,7 @@ class MarkdownTail(Struct):
         return block
 
     def _cut(self, chars: int, nest: Nest, *, is_joined: bool = False) -> bool:
-        """Close the beginning of the tail; the rest stands in a nest, or goes on with the same line."""
+        """Close the beginning of the tail; the rest is in `nest` or continues the same line."""
         source = self._tail[:chars]
         goes_on = not source.rstrip(" \t>").endswith("\n")
         self._put(Block(Kind.MARKDOWN, source, ordinal=self._ordinal, goes_on=goes_on))
