@@ -22,7 +22,7 @@ from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine, Late
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 
 _UNSAVED = {
     **dict.fromkeys(("append", "begin_answer", "finish", "save_place", "save_draft")),
@@ -37,7 +37,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: Backend
-    store: SessionStore
+    store: SqliteStore
     remembered: Remembered
 
 
@@ -56,7 +56,7 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def open_store(context: Context) -> AsyncIterator[SessionStore]:
+async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
     """Make the store and close it; say on stderr what opening its file had to do, if anything."""
     async with aclosing(make_store(context)) as store:
         yield store
@@ -103,17 +103,17 @@ def engine_slot(context: Context) -> Late[Engine]:
     return Late(make)
 
 
-def make_store(context: Context, *, is_kept: bool | None = None) -> SessionStore:
+def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:
     """Return the store, whose file is opened with the first call.
 
     What is said is left out of it with `--temporary`, unless `is_kept` decides.
     """
-    store = SessionStore(context.paths.sessions_file)
+    store = SqliteStore(context.paths.sessions_file)
     is_kept = not context.options.temporary if is_kept is None else is_kept
-    return store if is_kept else cast("SessionStore", UnsavedStore(store))
+    return store if is_kept else cast("SqliteStore", UnsavedStore(store))
 
 
-def make_library(store: SessionStore) -> Library:
+def make_library(store: SqliteStore) -> Library:
     """Return the list of sessions."""
     return Library(store, write_file=write_new_file)
 
@@ -121,7 +121,7 @@ def make_library(store: SessionStore) -> Library:
 class UnsavedStore:
     """A store that reads and counts, but writes down nothing that is said."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:

@@ -225,7 +225,7 @@ class _OwnThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
-        """Which file was opened: another one may stand at its path by now."""
+        """Device and inode of the opened file: it may have been replaced since."""
         self._is_closed = False
 
     async def aclose(self) -> None:
@@ -299,7 +299,7 @@ class Database(_OwnThread):
         return await self._written(lambda c: job(c, *args, **options), is_durable=True)
 
     def identity(self) -> tuple[int, int] | None:
-        """Return which file stands at the path; None where there is none."""
+        """Return device and inode of the file; None if it is missing."""
         try:
             stat = self.path.stat()
         except OSError:
@@ -374,7 +374,7 @@ class Database(_OwnThread):
                 self._index_later()
 
     def _repair(self, error: Exception) -> None:
-        """Begin the search index anew where that alone is broken, else the whole file."""
+        """Rebuild the search index if that alone is broken, else replace the whole file."""
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
             log.warning("the search index is damaged and made anew")
             try:
@@ -395,7 +395,7 @@ class Database(_OwnThread):
 
 
 class Reader(_OwnThread):
-    """Runs jobs that change nothing beside the database: a search holds up no prompt and no list.
+    """Runs jobs that change nothing beside the database: searches do not delay prompts and lists.
 
     What goes wrong here is done, and mended, on the thread of the database.
     """
@@ -424,7 +424,7 @@ class Reader(_OwnThread):
             return job(connection)
         except (*BROKEN, OSError, StoreUnavailable) as error:
             if name_of(error) == "SQLITE_INTERRUPT":
-                raise closed() from error  # or nobody listens
+                raise closed() from error  # or the caller was cancelled
             self._disconnect()
             log.info("reading beside does not work: %s", name_of(error) or type(error).__name__)
             raise _NotHereError from error
@@ -492,7 +492,7 @@ def _connect_to_read(path: Path) -> Connection:
 
 
 def _use_wal(connection: Connection) -> bool:
-    """Turn on write-ahead logging; false where the file system cannot share memory for it.
+    """Turn on write-ahead logging; false if the file system cannot share memory for it.
 
     SQLite does not wait for a lock here by itself, and two programs may start at the same moment.
     """

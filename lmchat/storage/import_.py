@@ -14,7 +14,7 @@ from lmchat.text import safe_line
 LARGEST_BYTES = 256 << 20
 """More than ten thousand long answers with all their branches; reading takes some times as much memory."""
 TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
-"""What is said of a larger one."""
+"""Reason given for a larger one."""
 _ENDINGS = (".md", ".markdown", ".json")
 
 

@@ -135,7 +135,7 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
 
 
 def _among_firsts(connection: Connection, session_id: str, row: tuple[object, ...]) -> tuple[int, int]:
-    """Return place and number among the messages that begin a session: their parent is none, or lost."""
+    """Return place and number among the messages that begin a session: they have no parent, or lost it."""
     numbers = [number for (number,) in connection.execute(_FIRSTS, (session_id, row[_ROLE]))]
     return (numbers.index(row[0]) + 1, len(numbers)) if row[0] in numbers else (1, 1)
 

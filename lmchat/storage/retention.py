@@ -1,4 +1,4 @@
-"""What is put in order when the file is opened: answers without an owner, old trash."""
+"""Tidying when the file is opened: answers whose process is gone, old trash, old copies."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
 
 
 def forget_purged(connection: Connection) -> None:
-    """Remove what still holds purged text: the daily copies, and what was written ahead.
+    """Remove the other places of purged text: the daily copies and the write-ahead log.
 
     Where somebody reads right now, it waits for nobody: the log goes when the last lmchat ends.
     """

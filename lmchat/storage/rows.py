@@ -1,4 +1,4 @@
-"""Rows of `sessions.db` as values, and back; a damaged row is told, never raised further."""
+"""Rows of `sessions.db` as values, and back; a damaged row is logged and left out."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, 
     deleted_at, parent_id,
     (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null),
     tags"""
-"""What `header_from` reads."""
+"""Columns for `header_from`."""
 MESSAGE_COLUMNS = "number, message_id, role, state, created_at, parent_id, model, endpoint, receipt, failure"
-"""What `message_from` reads."""
+"""Columns for `message_from`."""
 
 
 def stored(text: str) -> str | bytes:

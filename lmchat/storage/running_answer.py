@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _FORMAT = 1
 _MARK = b"\xff"
 _WHOLE = "whole"
-"""Ends what stands behind `ANEW`; without it that was cut off, and what stood before still holds."""
+"""Ends the text after `ANEW`; without it that text was cut off, and the text before counts."""
 _MOST_BYTES = 1 << 28
 """More than any answer; a larger file stays where it is."""
 _LONGEST_HEAD = 1 << 16
@@ -278,7 +278,7 @@ class Arriving:
             await self._run(file.remove)
 
     async def remove(self, message_ids: Sequence[str]) -> None:
-        """Remove the files of answers that nobody wants; a process that goes on with one makes it again."""
+        """Remove the files of purged answers; a process that still writes one makes it again."""
         for message_id in message_ids:
             await self._run(partial(answer_path(self._store, message_id).unlink, missing_ok=True))
 

@@ -108,7 +108,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     # One index of trigrams in place of two: see `ensure_index`. Its messages are indexed again.
     ("drop view spoken", "update messages set is_indexed = 0"),
 )
-"""What brings the file from version n to n + 1; a released entry is never changed."""
+"""Statements from version n to n + 1; a released entry is never changed."""
 
 VERSION = len(MIGRATIONS)
 """The `user_version` that this program writes."""

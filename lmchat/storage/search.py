@@ -87,9 +87,9 @@ class Condition(Struct, frozen=True, kw_only=True):
     sql: str
     """With places for the values."""
     values: tuple[str, ...] = ()
-    """What to bind."""
+    """Values to bind."""
     texts: tuple[str, ...] = ()
-    """What the text must have one of; empty where it says nothing of the text."""
+    """Strings of which the text must contain one; empty where the filter is not about the text."""
 
 
 class _Match(NamedTuple):
@@ -193,7 +193,7 @@ def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[C
 
 
 class _Wanted:
-    """What is searched, and where."""
+    """A search on a connection."""
 
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Sequence[Condition]) -> None:
         self._connection = connection

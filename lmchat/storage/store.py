@@ -17,7 +17,7 @@ from lmchat.storage.usage import MetricsStore
 from lmchat.threads import apart
 
 
-class SessionStore:
+class SqliteStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:

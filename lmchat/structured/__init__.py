@@ -1,1 +1,1 @@
-"""What is taken out of an answer: one JSON value that fits a schema, or the code in it."""
+"""Values taken out of an answer: JSON that fits a schema, or the code in it."""

@@ -21,11 +21,11 @@ _MAX_READ = 4 * MAX_CHARS
 """Characters that are read at such brackets in vain, all in all: about a third of a second."""
 _MAX_VALUES = 20
 _NO_JSON = ("NaN", "Infinity")
-"""What Python takes for the beginning of JSON, and what may be the beginning of a sentence."""
+"""Words that Python reads as JSON, but that may begin a sentence."""
 _GONE = object()
 _BRACKET = re.compile(r"[\[{]")
 _BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|)\s*")
-"""What may be left of a value at the place where it is cut: a word, a figure, an escape."""
+"""Rest of a value at the place where it is cut: a word, a figure, an escape."""
 _SIGN = re.compile(r'\n|"|</think>|\Z|\\[^\n]')
 _FIGURE = re.compile(r"\d{310,}")
 """Larger than any number that a computer calculates with."""
@@ -193,7 +193,7 @@ def _outdented(line: str, width: int) -> str:
 
 
 def depth_exceeds(value: object, limit: int) -> bool:
-    """Whether lists and objects stand in each other more than so many times."""
+    """Whether lists and objects are nested deeper than a limit."""
     level: list[object] = [value]
     for _ in range(limit):
         level = [

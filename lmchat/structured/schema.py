@@ -53,7 +53,7 @@ class MisfitError(AnswerUnfit):
 
 
 class WantedValue:
-    """A value that fits a schema, or any JSON object where there is none.
+    """A value that fits a schema, or any JSON object without one.
 
     Raises:
         RequestInvalid: the schema is none.
@@ -65,7 +65,7 @@ class WantedValue:
 
     @property
     def output(self) -> Output:
-        """What a request asks for."""
+        """The form to put into a request."""
         if self._schema is None:
             return AnyObject()
         return FittingValue(schema=self._schema.value, name=self._name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.texts import mixed
 
@@ -94,7 +94,7 @@ def append(bench: Bench) -> Iterator[Row]:
 
 
 async def _append(file: Path) -> list[float]:
-    store = SessionStore(file)
+    store = SqliteStore(file)
     header = SessionHeader(session_id=new_id(), title="Streams", created_at=now(), updated_at=now())
     prompt = text_message(Role.USER, "go")
     await store.append(header, prompt)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.search_store import RARE, RARE_SIGN, fill, fill_bare
 
@@ -86,7 +86,7 @@ def _median_ms(work: Callable[[], object], runs: int) -> float:
 
 
 async def _taken(path: Path, runs: int) -> dict[str, float]:
-    store = SessionStore(path)
+    store = SqliteStore(path)
     await store.open()
     taken = {}
     for name, query in _QUERIES.items():
@@ -102,7 +102,7 @@ async def _taken(path: Path, runs: int) -> dict[str, float]:
 
 async def _meanwhile(path: Path, runs: int, queries: Collection[str]) -> tuple[float, float]:
     """Search without a pause; return how late the loop was, and how long a prompt took."""
-    store, late, kept = SessionStore(path), [0.0], []
+    store, late, kept = SqliteStore(path), [0.0], []
     await store.open()
 
     async def look() -> None:

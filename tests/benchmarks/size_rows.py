@@ -16,7 +16,7 @@ from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.storage import write
 from lmchat.storage.database import connect, transaction
 from lmchat.storage.search import index_batch
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.search_store import fill
 
@@ -90,7 +90,7 @@ async def _ours(path: Path, many: Path, taken: Taken) -> float:
     ticking = asyncio.ensure_future(_tick(late))
     await asyncio.sleep(0)
     begun_s = time.perf_counter()
-    store = SessionStore(path)
+    store = SqliteStore(path)
     await store.open()
     found = await store.sessions_with(ListFilter(), limit=_SHOWN)
     taken["open"].append(_ms_since(begun_s))
@@ -99,7 +99,7 @@ async def _ours(path: Path, many: Path, taken: Taken) -> float:
         await store.append(found.headers[0], text_message(Role.USER, _TEXT))
         taken["append"].append(_ms_since(begun_s))
     await store.aclose()
-    store = SessionStore(many)
+    store = SqliteStore(many)
     await store.open()
     for _ in range(5):
         begun_s = time.perf_counter()

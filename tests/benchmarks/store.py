@@ -12,7 +12,7 @@ from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.database import connect
 from lmchat.storage.search import index_batch
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.benchmarks.texts import section
 
 
@@ -35,7 +35,7 @@ def _text(n: int) -> str:
 
 
 async def _fill(home: Path, count: int) -> None:
-    store = SessionStore(home / "sessions.db")
+    store = SqliteStore(home / "sessions.db")
     header = SessionHeader(session_id=new_id(), title="Long", created_at=now(), updated_at=now())
     parent = None
     for n in range(count):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, TextPart, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.texts import mixed
 
@@ -47,7 +47,7 @@ def killed(bench: Bench) -> Iterator[Row]:
 
 
 async def _last(home: Path) -> ChatMessage:
-    store = SessionStore(home / "sessions.db")
+    store = SqliteStore(home / "sessions.db")
     session = await store.open_session((await store.list_sessions())[0].session_id)
     await store.aclose()
     return session.messages[-1]
@@ -65,7 +65,7 @@ def written(bench: Bench) -> Iterator[Row]:
 
 
 async def _written(file: Path, text: str) -> tuple[int, int]:
-    store = SessionStore(file)
+    store = SqliteStore(file)
     header = SessionHeader(session_id=new_id(), title="Streams", created_at=now(), updated_at=now())
     prompt = text_message(Role.USER, "go")
     await store.append(header, prompt)

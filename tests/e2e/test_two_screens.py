@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_versions import STORED
 from tests.support.lmchat_screen import LMChatScreen, leave, stored, stored_titles
 from tests.support.programs import LMCHAT, run
@@ -50,7 +50,7 @@ def tree(home):
     """Return all messages of the newest session, and what is wrong with the file."""
 
     async def read():
-        store = SessionStore(home / "lmchat" / "sessions.db")
+        store = SqliteStore(home / "lmchat" / "sessions.db")
         try:
             (header, *_) = await store.list_sessions()
             return await store.tree(header.session_id), await store.check()

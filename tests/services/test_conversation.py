@@ -20,13 +20,13 @@ from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import AnswerBegun, Conversation, HowToAsk, MessageAdded
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
 
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

@@ -13,7 +13,7 @@ from lmchat.domain.message import Role, text_message
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.services import conversation as conversation_module
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ScriptedBackend, target
 
 UNCOUNTED = [RequestSent(), TextDelta(text="Yes."), StreamFinished(reason="stop")]
@@ -26,7 +26,7 @@ FAILURES = (
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.conversation import HowToAsk
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 WINDOW = 400
@@ -21,7 +21,7 @@ HOW = HowToAsk(target=target(context_loaded=WINDOW))
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

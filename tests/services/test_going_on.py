@@ -16,7 +16,7 @@ from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 END = StreamFinished(reason="stop")
@@ -28,7 +28,7 @@ REFUSED = ServerRejected(
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

@@ -15,7 +15,7 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
 PROMPT = "Write a Python function that adds two numbers, with a short explanation."
@@ -56,7 +56,7 @@ class Talk:
 
 @pytest.fixture
 async def talk_to(tmp_path):
-    store, client = SessionStore(tmp_path / "sessions.db"), ProxyClient(Settings(), key_for=lambda _: None)
+    store, client = SqliteStore(tmp_path / "sessions.db"), ProxyClient(Settings(), key_for=lambda _: None)
     yield lambda server: Talk(client, store, server.url)
     await client.aclose()
     await store.aclose()

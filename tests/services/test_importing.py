@@ -22,7 +22,7 @@ from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import import_, write
 from lmchat.storage.import_ import DiskFiles
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import Clock, answer, fill_long, header, reply, say, store_at
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
@@ -310,7 +310,7 @@ async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, 
 
 async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
     name = file_of(tmp_path, LIST * 200)
-    stores = [SessionStore(tmp_path / "sessions.db") for _ in range(2)]
+    stores = [SqliteStore(tmp_path / "sessions.db") for _ in range(2)]
     done = await asyncio.gather(*(Importer(one, DiskFiles()).bring([name]) for one in stores))
     assert sorted(one.is_there for each in done for _, one in each.imported) == [False, True]
     (session,) = await stores[0].list_sessions()
@@ -414,7 +414,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
 
 async def test_a_store_that_cannot_be_opened_ends_it_with_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    store = SessionStore(tmp_path / "file" / "sessions.db")
+    store = SqliteStore(tmp_path / "file" / "sessions.db")
     names = [file_of(tmp_path, name=f"{number}.json") for number in range(5)]
     done = await Importer(store, DiskFiles()).bring(names)
     assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])

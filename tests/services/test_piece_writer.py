@@ -16,7 +16,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
@@ -120,7 +120,7 @@ async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_o
     assert len(await on_disk(tmp_path, conversation)) == 4
 
 
-class Noticing(SessionStore):
+class Noticing(SqliteStore):
     """A store that says when pieces were added, and when a session is whole again."""
 
     added: asyncio.Event

@@ -11,7 +11,7 @@ from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import ANEW, GrowingAnswer
 from lmchat.errors import StreamInterrupted
 from lmchat.services.save_queue import PieceWriter
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -22,7 +22,7 @@ NEVER = [ReasoningDelta(text="Fo"), ReasoningDelta(text="ur"), Rethought(is_thou
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

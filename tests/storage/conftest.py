@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import Clock, store_at
 
 
@@ -15,7 +15,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SessionStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
     opened = store_at(tmp_path, clock)
     yield opened
     await opened.aclose()

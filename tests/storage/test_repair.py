@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import repair
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import Clock, fill, header, reply, say, store_at
 
 
@@ -61,7 +61,7 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "parts")
     clock.moment += timedelta(days=1)
-    store = SessionStore(path, clock=clock)
+    store = SqliteStore(path, clock=clock)
     assert await store.open() == ""
     notice = await store.look_over()
     assert "sessions.db was damaged: it is kept as sessions.db.damaged-" in notice
@@ -87,7 +87,7 @@ async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_
     await store.aclose()
     spoil(path, "messages")
     clock.moment += timedelta(days=1)
-    store = SessionStore(path, clock=clock)
+    store = SqliteStore(path, clock=clock)
     await store.look_over()
     assert [one.text for one in (await store.open_session(session.session_id)).messages] == [
         "hello",

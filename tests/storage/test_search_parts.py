@@ -170,19 +170,6 @@ async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, 
         assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-async def test_a_damaged_index_of_trigrams_mends_itself(tmp_path, store, path):
-    await say(store, header(), "Der Überprüfungsvermerk")
-    await store.aclose()
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("update trigrams_data set block = x'00112233445566778899'")
-        raw.commit()
-    again = store_at(tmp_path)
-    assert [hit.match for hit in await again.search("vermerk")] == ["vermerk"]
-    assert again.notice == ""
-    assert len(await again.list_sessions()) == 1
-    await again.aclose()
-
-
 _ODD = st.text(
     alphabet=st.one_of(
         st.characters(), st.sampled_from('"*:()^-+{}%_\\ \t\n\0漢字🙂éßAİ\ud800'), st.sampled_from("abc")

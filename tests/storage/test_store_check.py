@@ -14,7 +14,7 @@ from lmchat.storage import checks
 from lmchat.storage.checks import sqlite_command, store_findings, whole_findings
 from lmchat.storage.database import connect
 from lmchat.storage.schema import VERSION
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.disks import no_root, open_folder
 
 PAGE = 4096
@@ -28,7 +28,7 @@ def header(number: int) -> SessionHeader:
 
 async def filled(path: Path, count: int = 40) -> Path:
     """A real file with some sessions in it, closed."""
-    store = SessionStore(path)
+    store = SqliteStore(path)
     for number in range(count):
         message = text_message(Role.USER, f"words {number} " * 50)
         await store.append(header(number), message)

@@ -13,7 +13,7 @@ import pytest
 
 from lmchat.domain.message import AnswerState, new_id
 from lmchat.storage import running_answer
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, say, store_at
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -43,7 +43,7 @@ def acknowledged(child: subprocess.Popen[str], count: int) -> int:
 
 
 async def opened(path: Path, session_id: str):
-    store = SessionStore(path)
+    store = SqliteStore(path)
     try:
         return await store.open_session(session_id)
     finally:
@@ -105,7 +105,7 @@ async def test_a_refusal_is_still_one_after_a_crash(tmp_path):
 
 async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
     path, session_id = tmp_path / "sessions.db", new_id()
-    store = SessionStore(path)
+    store = SqliteStore(path)
     with streaming(path, session_id) as child:
         for _ in range(10):
             child.stdout.readline()
@@ -126,7 +126,7 @@ async def test_the_text_of_a_killed_answer_is_found_by_search(tmp_path):
     path, session_id = tmp_path / "sessions.db", new_id()
     with streaming(path, session_id) as child:
         acknowledged(child, 20)
-        store = SessionStore(path)
+        store = SqliteStore(path)
         assert [hit.match for hit in await store.search("17")] == ["17"]
         await store.aclose()
 

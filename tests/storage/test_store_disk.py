@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import database as connections
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, prompt, reply, say, store_at
 
 
@@ -92,7 +92,7 @@ async def test_a_first_start_on_a_full_disk_is_an_error_and_the_next_call_opens(
 @pytest.mark.parametrize("below", ["file/sessions.db", "file/deeper/sessions.db", "."])
 async def test_a_path_that_cannot_be_is_one_clear_error(tmp_path, below):
     (tmp_path / "file").write_text("in the way")
-    store = SessionStore(tmp_path / below)
+    store = SqliteStore(tmp_path / below)
     with pytest.raises(StoreUnavailable, match=r"cannot be used: ") as caught:
         await store.list_sessions()
     assert caught.value.hint
@@ -134,13 +134,13 @@ def only_to_read(folder):
 
 
 async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(open_folder):
-    store, session = SessionStore(open_folder / "sessions.db"), header()
+    store, session = SqliteStore(open_folder / "sessions.db"), header()
     asked = await say(store, session, "hello")
     await store.begin_answer(session.session_id, answer(parent=asked, state=AnswerState.STREAMING))
     await store.aclose()
     only_to_read(open_folder)
     with without_root():
-        store = SessionStore(open_folder / "sessions.db")
+        store = SqliteStore(open_folder / "sessions.db")
         assert (await store.open_session(session.session_id)).messages[0] == asked
         assert [hit.match for hit in await store.search("hel")] == ["hello"]
         with pytest.raises(StoreUnavailable, match="it may not be written"):
@@ -151,7 +151,7 @@ async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_err
 
 async def test_a_folder_that_may_not_be_written_is_one_clear_error(open_folder):
     only_to_read(open_folder)
-    store = SessionStore(open_folder / "sessions.db")
+    store = SqliteStore(open_folder / "sessions.db")
     with without_root(), pytest.raises(StoreUnavailable, match="it may not be written") as caught:
         await store.list_sessions()
     await store.aclose()

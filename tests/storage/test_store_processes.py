@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.message import new_id
 from lmchat.storage.checks import store_findings, whole_findings
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, say, store_at
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -33,7 +33,7 @@ async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session
         run_child(path, new_id(), "C", str(turns)),
     )
     assert outputs == ["done\n"] * 3
-    store = SessionStore(path)
+    store = SqliteStore(path)
     said = {message.text for message in await store.tree(session_id)}
     sessions = await store.list_sessions()
     await store.aclose()
@@ -56,7 +56,7 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     assert path.with_name("sessions.db-wal").exists()
     second = await say(store, session, "needle two", first)
     assert await run_child(path, new_id(), "B", "1") == "done\n"
-    fresh = SessionStore(path)
+    fresh = SqliteStore(path)
     assert [hit.message_id for hit in await fresh.search("needle")] == [second.message_id, first.message_id]
     assert len(await store.list_sessions()) == 3
     await fresh.aclose()

@@ -128,14 +128,18 @@ async def test_without_fts5_search_finds_the_same_and_all_is_indexed_later(
     await rich.aclose()
 
 
-async def test_a_damaged_index_costs_no_message_and_mends_itself(tmp_path, store, session):
+@pytest.mark.parametrize("comes_first", ["a search", "a prompt"])
+async def test_a_damaged_index_costs_no_message_and_mends_itself(tmp_path, store, session, comes_first):
     await store.aclose()
     with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
         raw.execute("update trigrams_data set block = x'00112233445566778899'")
     raw.close()
     again = store_at(tmp_path)
+    if comes_first == "a search":
+        assert marked(await again.search("vegetables")) == ["végétables"]
     await say(again, session, "a new needle")
     assert marked(await again.search("needle")) == ["needle"]
     assert marked(await again.search("vegetables")) == ["végétables"]
+    assert again.notice == ""
     assert len(await again.tree(session.session_id)) == 3
     await again.aclose()

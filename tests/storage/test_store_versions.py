@@ -149,11 +149,11 @@ async def test_a_copy_goes_with_what_was_deleted_since(tmp_path):
 _OPENING = """
 import asyncio, sys
 from pathlib import Path
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, say
 
 async def main():
-    store = SessionStore(Path(sys.argv[1]))
+    store = SqliteStore(Path(sys.argv[1]))
     sys.stdin.readline()
     await say(store, header(), "hello")
     await store.aclose()

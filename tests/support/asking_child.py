@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, reply, say
 
 
 async def ask(path: Path, session_id: str, name: str, turns: int) -> None:
-    store = SessionStore(path)
+    store = SqliteStore(path)
     session = replace(header(), session_id=session_id)
     parent = None
     for turn in range(turns):

@@ -26,7 +26,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError
 from lmchat.storage import write
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.commands import COMMANDS
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -69,25 +69,25 @@ def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerS
 
 
 async def say(
-    store: SessionStore, session: SessionHeader, text: str, parent: ChatMessage | None = None
+    store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage | None = None
 ) -> ChatMessage:
     message = prompt(text, parent)
     await store.append(session, message)
     return message
 
 
-async def reply(store: SessionStore, session: SessionHeader, text: str, parent: ChatMessage) -> ChatMessage:
+async def reply(store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage) -> ChatMessage:
     message = answer(text, parent=parent)
     await store.begin_answer(session.session_id, replace(message, parts=(), state=AnswerState.STREAMING))
     await store.finish(session.session_id, message)
     return message
 
 
-def store_at(folder: Path, clock: Clock | None = None) -> SessionStore:
-    return SessionStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
+def store_at(folder: Path, clock: Clock | None = None) -> SqliteStore:
+    return SqliteStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
 
 
-async def fill(store: SessionStore, count: int, *, words: int = 50) -> None:
+async def fill(store: SqliteStore, count: int, *, words: int = 50) -> None:
     """Write sessions of a prompt and an answer, all in one transaction: hundreds of commits take seconds."""
 
     def job(connection):
@@ -102,7 +102,7 @@ async def fill(store: SessionStore, count: int, *, words: int = 50) -> None:
     await store._database.write(job)
 
 
-async def fill_long(store: SessionStore, count: int, *, title: str = "Long") -> list[ChatMessage]:
+async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> list[ChatMessage]:
     """Write one session of so many messages, prompts and answers in turn, in one transaction; return them."""
     session, talk = header(title), [prompt("prompt 0")]
     while len(talk) < count:
@@ -121,7 +121,7 @@ async def fill_long(store: SessionStore, count: int, *, title: str = "Long") -> 
     return talk
 
 
-class GatedStore(SessionStore):
+class GatedStore(SqliteStore):
     """A store that reads what stands before the end of a session only once it is let, or not at all."""
 
     def __init__(self, path: Path) -> None:

@@ -39,7 +39,7 @@ from lmchat.services.ports import late_backend
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import DiskFiles, read_as_block
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver
@@ -58,7 +58,7 @@ class Desktop:
     app: LMChatApp
     pilot: Pilot
     backend: ScriptedBackend
-    store: SessionStore
+    store: SqliteStore
     folder: Path
     copied: list[str] = field(default_factory=list)
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
@@ -128,7 +128,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings: Settings | None = None,
     remembered: Remembered | None = None,
     resume_id: str = "",
-    store: SessionStore | None = None,
+    store: SqliteStore | None = None,
     engine: ScriptedEngine | None = None,
     clock: Callable[[], float] = time.monotonic,
     moment: Callable[[], datetime] = now,
@@ -136,7 +136,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     """Return the app, not yet running, on a scripted backend and a real store."""
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
-    store = store or SessionStore(folder / "sessions.db")
+    store = store or SqliteStore(folder / "sessions.db")
     late = late_backend(lambda: with_engine(backend, lambda: engine)).port
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
@@ -448,7 +448,7 @@ async def run(
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, key_for=keys.key_for)
-    store = SessionStore(folder / "sessions.db", clock=lambda: NOW)
+    store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder, client, settings=settings, remembered=remembered, store=store, clock=clock, moment=lambda: NOW
     )

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmchat.domain.message import Role
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.pty_program import PtyProgram
 
 WIDE = (120, 40)
@@ -116,7 +116,7 @@ def stored(home: Path, session_id: str = ""):
     """Return the newest session (or the given one) as the disk has it now."""
 
     async def read():
-        store = SessionStore(home / "lmchat" / "sessions.db")
+        store = SqliteStore(home / "lmchat" / "sessions.db")
         try:
             headers = await store.list_sessions()
             return await store.open_session(session_id or headers[0].session_id)
@@ -130,7 +130,7 @@ def stored_titles(home: Path) -> list[str]:
     """Return the titles of all sessions on the disk, newest first."""
 
     async def read():
-        store = SessionStore(home / "lmchat" / "sessions.db")
+        store = SqliteStore(home / "lmchat" / "sessions.db")
         try:
             return [header.title for header in await store.list_sessions()]
         finally:
@@ -143,7 +143,7 @@ def stored_draft(home: Path, session_id: str = "") -> str:
     """Return what is typed in a session, or in the one not yet begun, as the disk has it now."""
 
     async def read():
-        store = SessionStore(home / "lmchat" / "sessions.db")
+        store = SqliteStore(home / "lmchat" / "sessions.db")
         try:
             return await store.draft(session_id)
         finally:

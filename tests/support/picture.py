@@ -19,7 +19,7 @@ from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.services.candidates import MachineState
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
@@ -101,7 +101,7 @@ class Clock:
         return datetime.now(UTC) - timedelta(days=self.days_ago)
 
 
-async def fill(store: SessionStore, clock: Clock) -> None:
+async def fill(store: SqliteStore, clock: Clock) -> None:
     """Sessions for the list."""
     for title, days in reversed(OTHERS):
         clock.days_ago = days
@@ -123,7 +123,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
     )
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
-        store = SessionStore(Path(folder) / "sessions.db", clock=clock)
+        store = SqliteStore(Path(folder) / "sessions.db", clock=clock)
         await fill(store, clock)
         async with desktop(Path(folder), backend, size=size, store=store) as desk:
             desk.app.theme = theme

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.turn import ANEW
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, prompt
 
 
 async def stream(path: Path, session_id: str, kind: str) -> None:
-    store = SessionStore(path)
+    store = SqliteStore(path)
     session, asked = replace(header(), session_id=session_id), prompt("How long?")
     await store.append(session, asked)
     said = answer(parent=asked, state=AnswerState.STREAMING)

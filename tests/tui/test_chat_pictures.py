@@ -15,7 +15,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, ReasoningPart, Receipt, Role, TextPart
 from lmchat.domain.server import Verdict
 from lmchat.domain.session import SessionHeader
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from tests.support.desktop import Desktop, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
@@ -88,7 +88,7 @@ FAILED = said(4, Role.ASSISTANT, "", state=AnswerState.FAILED, failure=BROKEN)
 
 async def fill(folder: Path, *messages: ChatMessage) -> None:
     """Put a session on the disk, as an earlier run would have."""
-    store = SessionStore(folder / "sessions.db", clock=lambda: NOW)
+    store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     header = SessionHeader(session_id=SESSION, title="Plan for the garden", created_at=NOW, updated_at=NOW)
     for message in messages:
         if message.role is Role.USER:
@@ -105,7 +105,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
         folder,
         ScriptedBackend(script, candidates=[candidate(Verdict.READY, model(), model("gemma-3-4b"))]),
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
-        store=SessionStore(folder / "sessions.db", clock=lambda: NOW),
+        store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
         clock=Clock(),
         moment=lambda: NOW,

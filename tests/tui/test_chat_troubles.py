@@ -26,7 +26,7 @@ from lmchat.errors import (
     StreamInterrupted,
     TooManyRequests,
 )
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.intents import AnswerEnded
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, half, sent, shown
@@ -47,7 +47,7 @@ def controls(text: str) -> list[str]:
 
 async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
-    store = SessionStore(tmp_path / "file" / "sessions.db")
+    store = SqliteStore(tmp_path / "file" / "sessions.db")
     backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
     async with desktop(tmp_path, backend, store=store) as desk:
         await desk.ready()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.server import LoadState, Verdict
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat_screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome_screen import WelcomeScreen
@@ -169,13 +169,13 @@ async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
         )
         backend.gate.set()
         await desk.answered()
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     assert await store.draft("") == ""
     await store.aclose()
 
 
 async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path):
-    store = SessionStore(tmp_path / "sessions.db")
+    store = SqliteStore(tmp_path / "sessions.db")
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
     backend = SlowBackend()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.store import SessionStore
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens import chat_elsewhere
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import desktop
@@ -28,7 +28,7 @@ def _looks_often(monkeypatch):
     monkeypatch.setattr(chat_elsewhere, "LOOK_AGAIN_S", 0.02)
 
 
-class Counting(SessionStore):
+class Counting(SqliteStore):
     """Counts the looks at single answers."""
 
     looks = 0
@@ -45,7 +45,7 @@ class Writer:
     """The other lmchat: a store of its own on the same file."""
 
     def __init__(self, folder):
-        self.store = SessionStore(folder / "sessions.db")
+        self.store = SqliteStore(folder / "sessions.db")
         self.session = header("Elsewhere")
 
     async def begin(self, text, *, before=()):
