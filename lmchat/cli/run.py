@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -85,8 +86,6 @@ def _handle(context: Context) -> int:
     except LMChatError:
         if not context.options.handler.startswith(_DOCTOR):  # which tells of it
             raise
-        import logging
-
         logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
     result = handler(context)
     code = result if isinstance(result, int) else _run_until_signal(result)

@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from lmchat.cli.log_file import as_line, start_log
+from lmchat.cli.context import as_line, start_log
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
