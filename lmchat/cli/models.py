@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import LiveLine, Output, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
+from lmchat.config.load import similar
 from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
 from lmchat.errors import LMChatError, ServerRejected
@@ -133,8 +133,7 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
     found = next((model for model in listed.models if model.model_id == model_id), None)
     if found is not None:
         return found
-    names = [model.model_id for model in listed.models]
-    meant = next(iter(difflib.get_close_matches(model_id, names, n=1)), "")
+    meant = similar(model_id, tuple(model.model_id for model in listed.models))
     hint = f"Did you mean {meant}?" if meant else "`lmchat models` lists what there is."
     raise ServerRejected(f"No server here has a model {model_id}.", kind="model_missing", hint=hint)
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand
 from lmchat.cli.context import Context
+from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
 
 _DESCRIPTION = (
@@ -25,10 +26,6 @@ examples:
 Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
-_SHARED_OPTIONS = (
-    *("--endpoint", "--allow-host", "--model", "--profile", "--system", "--effort", "--resume"),
-    *("--temporary", "--local", "--config", "--log-level"),
-)
 _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
 """Arguments that are text; names of files stay as they are."""
 
@@ -161,34 +158,20 @@ def _epilog(command: Subcommand) -> str:
 def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
     """Name an option that does not exist; argparse would complain of what follows it."""
     typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
-    known = ["--help", "--version", *_SHARED_OPTIONS, *_options(COMMANDS)]
+    known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
     wrong = next((word for word in typed if word.startswith("--") and word not in known), None)
     if wrong is None:
         return error
-    meant = _similar(wrong, known)
+    meant = similar(wrong, known)
     return WrongArguments(
         f"There is no option {wrong}" + (f"; did you mean {meant}?" if meant else "."), error.prog
     )
 
 
-def _options(commands: Sequence[Subcommand]) -> list[str]:
-    return [
-        name
-        for command in commands
-        for name in (*(name for one in command.arguments for name in one.names), *_options(command.commands))
-    ]
-
-
-def _similar(word: str, words: Sequence[str]) -> str:
-    import difflib
-
-    return next(iter(difflib.get_close_matches(word, words, n=1)), "")
-
-
 def _unknown_command(word: str, words: Sequence[str]) -> str:
     if "://" in word or "@" in word:  # an address may hold a password
         return "There is no command of this kind; an address is named so: lmchat --endpoint URL"
-    meant = _similar(word, words)
+    meant = similar(word, tuple(words))
     tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
     return f"There is no command {word!r}; {tail}"
 

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from lmchat.cli.commands import COMMANDS, ParsedOptions
-from lmchat.cli.parser import _SHARED_OPTIONS, WrongArguments, build_parser, parse
+from lmchat.cli.parser import WrongArguments, build_parser, parse
 
 _SHARED = [
     ("--endpoint", "endpoint", "http://a"),
@@ -209,8 +209,3 @@ def test_every_option_has_a_default():
             assert action.dest in ("help", "==SUPPRESS==") or hasattr(
                 ParsedOptions, action.dest.replace("allow_host", "allow_hosts")
             ), action.dest
-
-
-def test_the_shared_options_are_those_that_a_misspelt_one_is_compared_with():
-    known = {name for action in build_parser()._actions for name in action.option_strings if name[:2] == "--"}
-    assert set(_SHARED_OPTIONS) == known - {"--help", "--version"}
