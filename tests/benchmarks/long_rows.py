@@ -51,7 +51,7 @@ async def _opened(text: str) -> tuple[float, float]:
         try:
             asyncio.get_running_loop().call_soon(log.load, messages)
             await pilot.pause(0.01)
-            while log.document.unread:
+            while log.document.is_reading:
                 await pilot.pause(0.01)
         finally:
             events.Handle._run = run

@@ -36,7 +36,7 @@ from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from lmchat.tui.widgets.chat_log.view.painted import PARTIAL_STYLES
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES
 from tests.support.markdown_corpus import MIXED
 
 _STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
@@ -67,12 +67,13 @@ class LogApp(App[None]):
             self.add_class(ASCII_CLASS)
 
     def compose(self) -> ComposeResult:
-        log = ChatLog()
-        log.word_gap_s = 0.0  # each key is a command at once
-        yield log
+        yield ChatLog()
         yield Input()
 
     def on_chat_log_wanted(self, fact: ChatLog.Wanted) -> None:
+        self.facts.append(fact)
+
+    def on_chat_log_found(self, fact: ChatLog.Found) -> None:
         self.facts.append(fact)
 
     def on_chat_log_new_lines(self, fact: ChatLog.NewLines) -> None:

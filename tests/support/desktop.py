@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import httpx
 from msgspec.structs import replace
@@ -42,7 +41,6 @@ from lmchat.storage.import_ import DiskFiles, read_as_block
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app.lmchat_app import LMChatApp
 from lmchat.tui.screens.chat_screen import ChatScreen
-from lmchat.tui.widgets.chat_log.view.typed_over import TypedOver
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
@@ -213,16 +211,14 @@ async def desktop(
     backend: ScriptedBackend | None = None,
     *,
     size: tuple[int, int] = (120, 40),
-    word_gap_s: float = 0.0,
     **more: Any,
 ) -> AsyncIterator[Desktop]:
-    """Run the app without a terminal; keys of a message wait so long whether they become a word."""
+    """Run the app without a terminal."""
     seen = make_desktop(folder, backend, **more)
-    with patch.object(TypedOver, "word_gap_s", word_gap_s):
-        async with seen.app.run_test(size=size, notifications=True) as pilot:
-            seen.pilot = pilot
-            yield seen
-            await seen.app.stop_and_save()
+    async with seen.app.run_test(size=size, notifications=True) as pilot:
+        seen.pilot = pilot
+        yield seen
+        await seen.app.stop_and_save()
     await seen.store.aclose()
 
 

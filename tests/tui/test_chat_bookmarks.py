@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
+from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop
 from tests.support.screen_steps import half, shown
@@ -36,7 +36,7 @@ async def read_up_to(desk, words: str) -> str:
             break
         desk.chat.log_view.scroll_page_up(animate=False)
         await desk.pilot.pause()
-    return bookmark(desk.chat.log_view)
+    return desk.chat.log_view.bookmark
 
 
 async def test_another_run_shows_what_was_read(tmp_path):
@@ -45,9 +45,9 @@ async def test_another_run_shows_what_was_read(tmp_path):
         await desk.say("Tell me")
         await desk.answered()
         mark = await read_up_to(desk, "Paragraph 40 ")
-        assert message_of(mark) == desk.conversation.messages[-1].message_id
+        assert parse_bookmark(mark)[0] == desk.conversation.messages[-1].message_id
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
-        await desk.until(lambda: bookmark(desk.chat.log_view) == mark, "the place")
+        await desk.until(lambda: desk.chat.log_view.bookmark == mark, "the place")
         await desk.ready()
         assert "Paragraph 119" not in screen_text(desk.app)
 
@@ -62,7 +62,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
         await desk.pilot.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         desk.chat.open_session(first)
-        await desk.until(lambda: bookmark(desk.chat.log_view) == mark, "the place")
+        await desk.until(lambda: desk.chat.log_view.bookmark == mark, "the place")
 
 
 async def test_where_one_rests_is_on_the_disk_without_leaving(tmp_path):
@@ -99,7 +99,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
         await desk.store.save_place(header.session_id, f"{talk[100].message_id} 0 0")
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "prompt 100")
-        assert bookmark(desk.chat.log_view).startswith(talk[100].message_id)
+        assert desk.chat.log_view.bookmark.startswith(talk[100].message_id)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
         await desk.ready()
         await desk.say("Tell me")
         await desk.answered()
-        assert not go_to_bookmark(desk.chat.log_view, mark)
+        assert not desk.chat.log_view.go_to_bookmark(mark)
         assert desk.chat.log_view.is_following
         await desk.store.save_place(desk.conversation.header.session_id, mark)
     async with desktop(tmp_path, resume_id="last") as desk:
@@ -122,5 +122,5 @@ async def test_a_block_that_is_no_more_is_the_end_of_its_message(tmp_path):
         await desk.ready()
         await desk.say("Tell me")
         await desk.answered()
-        assert go_to_bookmark(desk.chat.log_view, f"{desk.conversation.messages[0].message_id} 99 999")
+        assert desk.chat.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
         assert "Short." in screen_text(desk.app)

@@ -29,7 +29,7 @@ class ChatBase(ChatFigures):
     def on_mount(self) -> None:
         """Show an empty session; what comes from the disk follows after the first paint."""
         ui = self.workspace.settings.ui
-        self.log_view.frames_per_second = ui.frames_per_second
+        self.log_view.inflow.frames_per_second = ui.frames_per_second
         self.log_view.typed_into = self.prompt_input
         pace_s = WAITING_TICK_S if ui.reduced_motion else RUNNING_TICK_S
         self._ticker = self.set_interval(pace_s, self.tick, pause=True)
@@ -93,7 +93,7 @@ class ChatBase(ChatFigures):
         for bar in self.query("FindBar"):
             bar.display = False
         if self.log_view.finder.is_active:
-            self.log_view.clear_find()
+            self.log_view.hits.clear()
 
     def show_title(self) -> None:
         """Show the title of the session."""

@@ -40,7 +40,7 @@ class ChatElsewhere(ChatBase):
                 found = await news(conversation, self.workspace.store)
                 if found and self.open_sessions.is_shown(conversation):
                     for message in found:
-                        self.log_view.arrive(message)
+                        self.log_view.replace(message)
                     self.refresh_figures()
         finally:
             self._looking = None

@@ -164,7 +164,7 @@ class ChatFigures(ChatParts):
 
     def show_keys(self) -> None:
         """Show what the keys do now; a message has more of them than words have room."""
-        has_bare = self.focused is self.log_view and self.log_view.selected is None
+        has_bare = self.focused is self.log_view and self.log_view.selection.selected is None
         self.keys_row.show(self._hints(), (self.hint("commands"), self.hint("help")), has_bare=has_bare)
 
     def _hints(self) -> Sequence[Hint]:

@@ -142,15 +142,15 @@ class ChatScreen(ChatCommands):
     def find_typed(self, event: FindWords) -> None:
         """Mark all hits, and show the first."""
         if event.is_typed:
-            self.log_view.seek(event.query)
+            self.log_view.hits.seek(event.query)
         else:
-            self.log_view.find(event.query)
+            self.log_view.hits.find(event.query)
             self.log_view.tell_found()
 
     @on(FindNext)
     def find_next(self, event: FindNext) -> None:
         """Go to the next hit."""
-        self.log_view.next_hit(event.by)
+        self.log_view.hits.step(event.by)
 
     @on(ReadHit)
     def read_hit(self) -> None:
@@ -160,7 +160,7 @@ class ChatScreen(ChatCommands):
     @on(StopFinding)
     def stop_finding(self) -> None:
         """Unmark all hits."""
-        self.log_view.clear_find()
+        self.log_view.hits.clear()
         self.prompt_input.focus()
 
     def _message_hint(self, name: str) -> Hint:
@@ -182,7 +182,7 @@ class ChatScreen(ChatCommands):
 
     def _hints(self) -> Sequence[Hint]:
         running = [self.hint("stop")] if self.open_sessions.shown.is_busy else []
-        if self.log_view.selected is not None:
+        if self.log_view.selection.selected is not None:
             return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
         if any(bar.has_focus_within for bar in self.query("FindBar")):
             return [*running, *_FIND_HINTS]

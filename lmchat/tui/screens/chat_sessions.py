@@ -15,7 +15,7 @@ from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.chat_turns import ChatTurns
-from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark, message_of
+from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
@@ -107,7 +107,8 @@ class ChatSessions(ChatTurns):
         else:
             opened = await self.open_sessions.fetch(session_id)
             mark = await self.open_sessions.bookmarks.find(session_id)
-            if opened.conversation.find(message_of(mark)) is None and message_of(mark):
+            position = parse_bookmark(mark)
+            if position is not None and opened.conversation.find(position[0]) is None:
                 await opened.conversation.fill()
             self._leave_prompt()
             left = self.open_sessions.shown
@@ -117,12 +118,12 @@ class ChatSessions(ChatTurns):
         self.show_session()
         self.prompt_input.focus()
         if mark:
-            go_to_bookmark(self.log_view, mark)
+            self.log_view.go_to_bookmark(mark)
         if message_id:
             self.log_view.show_message(message_id)
         if words:
             self.close_find_bar()
-            self.log_view.mark_words(message_id, words)
+            self.log_view.hits.mark_words(message_id, words)
 
     def _bring_along(self, left: OpenSession, *, is_resumed: bool) -> None:
         """Let nothing wait where nobody sees it: a session without a first message is not listed."""
@@ -185,7 +186,7 @@ class ChatSessions(ChatTurns):
     def note_bookmark(self) -> None:
         """Keep where one is reading in the session that is shown."""
         self._marking = None
-        mark = bookmark(self.log_view)
+        mark = self.log_view.bookmark
         if not self.open_sessions.bookmarks.is_at(self.conversation_id, mark):
             self.open_sessions.bookmarks.note(self.conversation_id, mark)
             self.begin_work(self._write_bookmarks, "draft", is_only=False)

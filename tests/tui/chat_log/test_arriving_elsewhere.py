@@ -28,7 +28,7 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     mine = streaming()
     log.begin_answer(mine)
     await pour(log, "mine")
-    log.arrive(replace(theirs, parts=(TextPart(text="theirs goes on"),)))
+    log.replace(replace(theirs, parts=(TextPart(text="theirs goes on"),)))
     await pour(log, " too")
     await pilot.pause()
     said = [row.strip() for row in rows(log)]
@@ -36,7 +36,7 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     log.finish(replace(answer("mine too"), message_id=mine.message_id))
     await pilot.pause()
     assert sum(ELSEWHERE in row for row in rows(log)) == 1
-    log.arrive(replace(theirs, parts=(TextPart(text="theirs goes on"),), state=AnswerState.STOPPED))
+    log.replace(replace(theirs, parts=(TextPart(text="theirs goes on"),), state=AnswerState.STOPPED))
     await pilot.pause()
     assert not any(ELSEWHERE in row for row in rows(log))
     said = [row.strip() for row in rows(log)]
@@ -52,7 +52,7 @@ async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_n
     log.finish(replace(answer("mine"), message_id=mine.message_id, model="tiny"))
     await pilot.pause()
     assert any("tiny answers from here" in row for row in rows(log))
-    log.arrive(replace(theirs, model="tiny", state=AnswerState.STOPPED))
+    log.replace(replace(theirs, model="tiny", state=AnswerState.STOPPED))
     await pilot.pause()
     assert not any("answers from here" in row for row in rows(log))
 
@@ -67,13 +67,13 @@ async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and
         assert selected.startswith(first)
         assert selected.endswith(last)
         theirs = replace(theirs, parts=(TextPart(text=f"{theirs.text}\n\nmore"),))
-        log.arrive(theirs)
+        log.replace(theirs)
         await pilot.pause()
         grown = selected.count("more") + (first == "begins")
         assert (log.selected_text.count("more"), log.selected_text.split()[0]) == (grown, first)
         assert log.selected_text.endswith(last)
     await select(pilot, log, "mine", "it is")
-    log.arrive(replace(theirs, state=AnswerState.STOPPED))
+    log.replace(replace(theirs, state=AnswerState.STOPPED))
     await pilot.pause()
     assert log.selected_text == "mine it is"
 
@@ -82,14 +82,14 @@ async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_wher
     log, theirs = pilot.app.log_view, streaming("a heron")
     log.load([question("Go on."), theirs, question("And on."), answer("one heron more")], elsewhere=[theirs])
     await pilot.pause()
-    log.find("heron")
-    log.next_hit(1)
-    log.next_hit(1)
+    log.hits.find("heron")
+    log.hits.step(1)
+    log.hits.step(1)
     assert log.finder.standing == (2, 2)
-    log.arrive(replace(theirs, parts=(TextPart(text="a heron and another heron"),)))
+    log.replace(replace(theirs, parts=(TextPart(text="a heron and another heron"),)))
     await pilot.pause()
     assert log.finder.standing == (3, 3)
-    log.arrive(replace(theirs, parts=(TextPart(text="a heron"),), state=AnswerState.STOPPED))
+    log.replace(replace(theirs, parts=(TextPart(text="a heron"),), state=AnswerState.STOPPED))
     await pilot.pause()
     assert log.finder.standing == (2, 2)
 
@@ -101,14 +101,3 @@ async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
     await pilot.pause()
     said = [row.strip() for row in rows(log)]
     assert said.index("theirs") < said.index(ELSEWHERE) < said.index("mine")
-
-
-async def test_what_is_not_in_the_log_or_has_ended_there_changes_nothing(pilot):
-    log, ended = pilot.app.log_view, answer("It ended.")
-    log.load([question("Go on."), ended])
-    await pilot.pause()
-    before = rows(log)
-    log.arrive(streaming("of another session"))
-    log.arrive(replace(ended, parts=(TextPart(text="no more"),)))
-    await pilot.pause()
-    assert rows(log) == before

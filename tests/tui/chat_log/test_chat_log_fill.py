@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log import document
+from lmchat.tui.widgets.chat_log.document import LineCache
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 
@@ -74,11 +74,11 @@ async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_
         log.scroll_relative(y=-30)
         await pilot.pause()
         before = rows(log)
-        log.seek("Question 199")
+        log.hits.seek("Question 199")
         assert rows(log) != before
         log.fill(whole)
         await pilot.pause()
-        log.seek("Question 1999")
+        log.hits.seek("Question 1999")
         await pilot.pause()
         assert rows(log) == before
 
@@ -89,13 +89,13 @@ async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above
     whole = MessagePath([*whole, thinking])
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = await begin(pilot, whole)
-        log.find("needle")
-        log.next_hit(1)
+        log.hits.find("needle")
+        log.hits.step(1)
         assert any("A needle." in row for row in rows(log))
         log.fill(whole)
         await pilot.pause()
-        log.find("Question 199")
-        log.next_hit(1)
+        log.hits.find("Question 199")
+        log.hits.step(1)
         await pilot.pause()
         assert log.document.entries[len(whole) - 1].is_folded
 
@@ -183,15 +183,15 @@ async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stay
     whole = talk(200)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = await begin(pilot, whole)
-        assert log.find("question") == END // 2
-        log.next_hit(1)
-        number, count = log.next_hit(-1)
+        assert log.hits.find("question") == END // 2
+        log.hits.step(1)
+        number, count = log.hits.step(-1)
         place = log.document.entries[log.finder.place[0]].message
         log.fill(whole)
         assert log.finder.standing == (number + 200 - count, 200)
         assert log.document.entries[log.finder.place[0]].message == place
-        assert log.find("question 0?") == 1
-        assert log.next_hit(1) == (1, 1)
+        assert log.hits.find("question 0?") == 1
+        assert log.hits.step(1) == (1, 1)
         await pilot.pause()
         assert any("Question 0?" in row for row in rows(log))
 
@@ -212,11 +212,11 @@ async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else(
             assert switches == [201]
 
 
-async def test_a_message_is_the_same_before_and_after_it_was_let_go(monkeypatch):
-    monkeypatch.setattr(document, "KEPT_ENTRIES", 60)
+async def test_a_message_is_the_same_before_and_after_it_was_let_go():
     whole = talk(300)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
+        log.document.cache = LineCache(400)
         log.load(whole)
         log.show_message(whole[101].message_id)
         log.toggle("is_source")
@@ -225,18 +225,18 @@ async def test_a_message_is_the_same_before_and_after_it_was_let_go(monkeypatch)
         for n in range(599, 100, -25):
             log.show_message(whole[n].message_id)
             await pilot.pause()
-        assert log.document.entries.made_count < 200
+        assert len(list(log.document.entries.made())) < 200
         log.show_message(whole[101].message_id)
         await pilot.pause()
         assert log.document.entries[101].is_source
         assert set(look(log)) & set(filter(None, at_first))
 
 
-async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(monkeypatch):
-    monkeypatch.setattr(document, "KEPT_ENTRIES", 60)
+async def test_walking_through_all_of_it_keeps_few_and_shows_every_row():
     whole = talk(120)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
+        log.document.cache = LineCache(400)
         log.load(whole)
         seen = set()
         while log.scroll_offset.y > 0:
@@ -244,7 +244,7 @@ async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(monkeypat
             log.scroll_relative(y=-20)
         seen |= {row.strip() for row in rows(log)}
         assert {f"End {n}" for n in range(120)} <= seen
-        assert log.document.entries.made_count <= 120
+        assert len(list(log.document.entries.made())) <= 120
 
 
 async def test_a_selection_made_meanwhile_stays_with_its_words():

@@ -10,7 +10,7 @@ from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.document import KEPT_BLOCKS
+from lmchat.tui.widgets.chat_log.document import LineCache
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.waiting import until
@@ -176,12 +176,12 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         log.begin_answer(streaming())
         await pilot.pause()
         flushed_s = times_of_frames(log)
-        log.frames_per_second = 5
+        log.inflow.frames_per_second = 5
         for _ in range(6):
             for _ in range(10):
                 await log.apply(TextDelta(text="word "))
             await pilot.pause(0.02)
-        await until(lambda: log._timer is None, "what has come is shown")
+        await until(lambda: log.inflow.timer is None, "what has come is shown")
         assert len(flushed_s) >= 2
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
         assert screen_text(log).count("word") == 60
@@ -194,10 +194,10 @@ async def test_frames_are_rarer_where_another_window_has_the_keyboard():
         await pilot.pause()
         flushed_s = times_of_frames(log)
         pilot.app.app_focus = False
-        log.frames_per_second = 120
+        log.inflow.frames_per_second = 120
         for number in range(3):
             await log.apply(TextDelta(text=f"word{number} "))
-            await until(lambda: log._timer is None, "what has come is shown")
+            await until(lambda: log.inflow.timer is None, "what has come is shown")
         assert all(after - before >= 0.11 for before, after in pairwise(flushed_s))
         assert "word0 word1 word2" in screen_text(log)
 
@@ -217,10 +217,10 @@ async def test_frames_are_rarer_where_each_costs_much():
             flush()
 
         log.flush = flush_dearly
-        log.frames_per_second = 120
+        log.inflow.frames_per_second = 120
         for number in range(4):
             await log.apply(TextDelta(text=f"word{number} "))
-            await until(lambda: log._timer is None, "what has come is shown")
+            await until(lambda: log.inflow.timer is None, "what has come is shown")
         # one that is dear may be the first fence; from the second on a quarter of the core is the most
         assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
         assert len(flushed_s) == 4
@@ -230,9 +230,9 @@ async def test_the_first_words_after_a_rest_are_shown_at_once():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.begin_answer(streaming())
-        log.frames_per_second = 0.01
+        log.inflow.frames_per_second = 0.01
         await log.apply(TextDelta(text="first"))
-        await until(lambda: log._timer is None, "what has come is shown")
+        await until(lambda: log.inflow.timer is None, "what has come is shown")
         assert "first" in screen_text(log)
         await log.apply(TextDelta(text=" second"))
         await pilot.pause()
@@ -243,7 +243,7 @@ async def test_a_flood_is_taken_up_without_waiting_for_its_frame():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
         log.begin_answer(streaming())
-        log.frames_per_second = 0.01
+        log.inflow.frames_per_second = 0.01
         for n in range(60):
             await log.apply(TextDelta(text=f"{n} " + "word " * 1_000 + "\n\n"))
         assert len(log.document.entries[0].source) > 200_000
@@ -300,15 +300,16 @@ async def test_the_end_stays_in_view_when_the_size_changes():
 async def test_lines_far_away_are_forgotten_and_come_back_as_they_were():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
-        log.load([answer("\n\n".join(f"paragraph {n}" for n in range(KEPT_BLOCKS + 900)))])
+        log.document.cache = LineCache(300)
+        log.load([answer("\n\n".join(f"paragraph {n}" for n in range(900)))])
         await pilot.pause()
         log.scroll_home()
         top = rows(log)
         for y in range(0, log.document.total, 40):
             log.scroll_to(y=y)
         kept = sum(block.lines is not None for block in log.document.entries[0].blocks)
-        assert kept <= KEPT_BLOCKS + 100
-        assert any(f"paragraph {KEPT_BLOCKS + 899}" in row for row in rows(log))
+        assert kept <= 400
+        assert any("paragraph 899" in row for row in rows(log))
         log.scroll_home()
         assert rows(log) == top
 

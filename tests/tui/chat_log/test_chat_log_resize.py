@@ -9,7 +9,6 @@ import pytest
 from textual import events
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
 from tests.support.chat_log_app import LogApp, answer, chance_of, question, rows, screen_text, streaming, talk
 
 NUMBERED = " ".join(f"word{number}" for number in range(3_000))
@@ -160,25 +159,23 @@ async def test_no_size_is_too_small_or_too_large(pilot_at_rest, size):
     assert all(len(row) <= size[0] for row in rows(log))
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-async def test_a_bookmark_is_the_same_line_at_another_width(width):
+async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again():
     async with LogApp().run_test(size=(100, 24)) as pilot:
         log = pilot.app.log_view
         messages = [question("Go on."), answer(NUMBERED)]
         log.load(messages)
         await pilot.pause()
         log.scroll_to(y=101)
-        mark, first = bookmark(log), rows(log)[0].split()[0]
-        await resize(pilot, width, 24)
+        mark, first = log.bookmark, rows(log)[0].split()[0]
         log.load(messages)
-        assert go_to_bookmark(log, mark)
+        assert log.go_to_bookmark(mark)
         assert first in " ".join(rows(log)[:2]).split()
 
 
 async def test_an_old_bookmark_of_three_words_still_leads_to_its_block(pilot_at_rest):
     _, log = pilot_at_rest
     message = log.document.entries[3].message
-    assert go_to_bookmark(log, f"{message.message_id} 0 0")
+    assert log.go_to_bookmark(f"{message.message_id} 0 0")
     assert log.document.locate(log.scroll_offset.y)[0] == 3
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.anchor import spot_at, text_of
+from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, text_of
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
@@ -36,14 +36,14 @@ def test_what_is_selected_whole_is_copied_without_being_laid_out():
     document = document_of(*(f"answer **{n}**" for n in range(20)))
     everything = Selected(message_ends(0), message_ends(19), Unit.MESSAGE)
     assert copied(document, everything).startswith("answer **0**\n\nanswer **1**")
-    assert document.entries.made_count == 0
+    assert not list(document.entries.made())
 
 
 def between(document, first, last):
     """What is copied from one place to another, each a block and its characters before it."""
     for number in range(document.build(0)):
         document.prepare(0, number)
-    start, end = (spot_at(document, 0, *place) for place in (first, last))
+    start, end = (anchor_in_text(document, 0, *place) for place in (first, last))
     return copied(document, Selected((start, start), (end, end)))
 
 

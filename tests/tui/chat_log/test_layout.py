@@ -15,7 +15,7 @@ from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
 from lmchat.tui.widgets.chat_log.layout.page import fold, split, width_of
 from lmchat.tui.widgets.chat_log.layout.table import measured
-from lmchat.tui.widgets.chat_log.view.marked import mark
+from lmchat.tui.widgets.chat_log.painter import mark
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
 

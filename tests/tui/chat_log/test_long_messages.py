@@ -14,12 +14,11 @@ from lmchat.domain.path import MessagePath
 from lmchat.tui.intents import CopyText
 from lmchat.tui.widgets.chat_log import anchor, document, entry
 from lmchat.tui.widgets.chat_log import entry as entries
-from lmchat.tui.widgets.chat_log.bookmark import bookmark, go_to_bookmark
+from lmchat.tui.widgets.chat_log import viewport as long
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import MOST_ROWS, Entry
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
-from lmchat.tui.widgets.chat_log.view import long
 from tests.support.chat_log_app import (
     LogApp,
     answer,
@@ -57,25 +56,25 @@ def short(monkeypatch):
 def by_hand(short, monkeypatch):
     """Nothing is read but what a test has read."""
 
-    async def nothing(_):
+    async def nothing(*_):
         return
 
-    monkeypatch.setattr(long.LongView, "_read_long", nothing)
+    monkeypatch.setattr(long.Viewport, "read_long", nothing)
 
 
 def step(log):
     """Read a piece and show it."""
-    log.document.unread.read()
-    log._show_read()
+    log.document.read()
+    log._show_read(log.viewport.show_read())
 
 
 def read_to_end(log):
-    while log.document.unread:
+    while log.document.is_reading:
         step(log)
 
 
 async def until_read(pilot):
-    while pilot.app.log_view.document.unread or pilot.app.log_view._is_reading_long:
+    while any(worker.group == "reading" and worker.is_running for worker in pilot.app.workers):
         await pilot.pause()
 
 
@@ -123,7 +122,7 @@ MESSAGES = {
 
 
 def show_read(document):
-    for _ in document.unread.entries():
+    for _ in document.being_read():
         document.take_read(0)
     assert document.heights.total == document.entries[0].heights.total
     assert len(document.entries[0].heights) == len(document.entries[0].blocks)
@@ -139,8 +138,8 @@ def test_a_message_that_is_read_in_pieces_looks_as_one_that_is_read_at_once(shor
     message, chance, width = MESSAGES[name], chance_of(len(name)), 60
     document = document_of(message, page=plain_page(width))
     document.build(0)
-    while document.unread:
-        is_more = document.unread.read()
+    while document.is_reading:
+        is_more = document.read()
         match chance.randrange(10):
             case 0:
                 document.set_page(plain_page(width := chance.choice([30, 60, 90])))
@@ -151,8 +150,8 @@ def test_a_message_that_is_read_in_pieces_looks_as_one_that_is_read_at_once(shor
         if not is_more or chance.random() < 0.5:
             show_read(document)
     refold(document, is_folded=False)
-    while document.unread:
-        document.unread.read()
+    while document.is_reading:
+        document.read()
         show_read(document)
     assert looks(document) == at_once(message, page=plain_page(width), is_folded=False)
 
@@ -163,9 +162,9 @@ def test_each_part_of_a_message_is_read_in_its_place(short, name):
     document = document_of(page=page)
     index = document.append(Entry(MESSAGES[name], is_folded=False))
     document.build(index)
-    while document.unread:
+    while document.is_reading:
         document.sweep(index, 0, 1, 20)
-        if not document.unread.read():
+        if not document.read():
             show_read(document)
     assert looks(document) == at_once(MESSAGES[name], page=page, is_folded=False)
 
@@ -182,11 +181,11 @@ def test_words_that_stream_behind_a_long_thought_come_in_their_place(short):
     ]:
         entry.feed(delta)
         document.grow(index, is_exact=True)
-        document.unread.read()
+        document.read()
         show_read(document)
     message = answer(said, thought=thought)
-    while document.unread:
-        document.unread.read()
+    while document.is_reading:
+        document.read()
         show_read(document)
     assert looks(document)[:-1] == at_once(replace(message, receipt=None), page=page, is_folded=False)[:-1]
 
@@ -221,7 +220,7 @@ async def _streamed(log, giant):
 
 async def _shown_as_source_and_back(log, giant):
     log.load([question("Go on."), answer(giant)])
-    log._cursor = 1
+    log.viewport.cursor = 1
     log.toggle("is_source")
     await asyncio.sleep(0)
     log.toggle("is_source")
@@ -229,7 +228,7 @@ async def _shown_as_source_and_back(log, giant):
 
 async def _thought(log, giant):
     log.load([question("Go on."), answer("Said.", thought=giant)])
-    log._cursor = 1
+    log.viewport.cursor = 1
     log.toggle("is_folded")
 
 
@@ -245,7 +244,7 @@ async def test_no_stretch_of_the_loop_cuts_more_than_a_few_characters(pilot, log
 async def test_a_message_of_common_length_is_there_at_once(pilot, log):
     log.load([question("Go on."), answer(PARAGRAPHS)])
     assert "Paragraph 399" in screen_text(log)
-    assert not log.document.unread
+    assert not log.document.is_reading
 
 
 async def test_what_was_looked_at_last_is_read_first(by_hand, pilot, log):
@@ -262,15 +261,15 @@ async def test_what_was_looked_at_last_is_read_first(by_hand, pilot, log):
 def test_a_text_of_nothing_but_line_ends_stands_for_no_more_rows_than_anybody_scrolls_over(short):
     document = document_of(answer("a\n\n" + "\n" * 10 * MOST_ROWS + "b"), page=plain_page())
     document.sweep(0, 0, 1, 50)
-    assert document.unread
+    assert document.is_reading
     assert document.heights.total < 2 * MOST_ROWS
 
 
 def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fence_has_no_end(short):
     document = document_of(answer("Code:\n\n```py\n" + "x = 1\n" * 300), page=plain_page())
     document.build(0)
-    while document.unread:
-        document.unread.read()
+    while document.is_reading:
+        document.read()
         show_read(document)
     document.sweep(0, 0, 1, 1_000)
     assert [info for _, info in document.uncoloured] == ["py"]
@@ -281,7 +280,7 @@ async def test_what_is_not_read_yet_is_told_and_the_end_is_followed(by_hand, pil
     assert READING in screen_text(log)
     assert "qwen3-8b" in screen_text(log)
     seen, told = set(), []
-    while log.document.unread:
+    while log.document.is_reading:
         assert log.is_at_end
         seen.add(READING in screen_text(log))
         told.append(int(re.findall(r"(\d+) %", screen_text(log))[-1]))
@@ -322,7 +321,7 @@ async def test_what_is_read_stays_where_it_is_while_the_rest_comes(by_hand, pilo
         ]
     )
     await pilot.pause()
-    while log.document.unread:
+    while log.document.is_reading:
         log.scroll_to(y=chance.randrange(max(log.max_scroll_y, 1)))
         for _ in range(chance.randrange(6)):
             before = held(log)
@@ -370,25 +369,25 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_it_had_been_read_a
             lambda: log.scroll_to(y=chance.randrange(max(log.max_scroll_y, 1))),
             log.scroll_home,
             log.scroll_end,
-            lambda: log.find("alpha"),
-            lambda: log.next_hit(chance.choice([1, -1])),
-            log.clear_find,
+            lambda: log.hits.find("alpha"),
+            lambda: log.hits.step(chance.choice([1, -1])),
+            log.hits.clear,
             lambda: log.toggle("is_folded"),
             lambda: log.toggle("is_source"),
         ]
         for start in range(0, len(streamed), 200):
             await log.apply(TextDelta(text=streamed[start : start + 200]))
             log.flush()
-            log._cursor = 1
+            log.viewport.cursor = 1
             done = chance.choice(acts)()
             if asyncio.iscoroutine(done):
                 await done
             await asyncio.sleep(0)
         log.finish(answer(streamed))
-        log.clear_find()
+        log.hits.clear()
         for name, wanted in (("is_source", False), ("is_folded", True)):
             if getattr(log.document.entries[1], name) is not wanted:
-                log._cursor = 1
+                log.viewport.cursor = 1
                 log.toggle(name)
         await pilot.resize_terminal(80, 30)
         await until_read(pilot)
@@ -407,7 +406,7 @@ async def test_what_stands_below_stays_where_it_is_while_what_is_above_is_read(b
     log.scroll_to(y=log.document.heights.top(2) - 26)
     before = said(log)
     assert any("And a?" in words for _, words in before)
-    while log.document.unread:
+    while log.document.is_reading:
         step(log)
         assert set(before) <= set(said(log))
 
@@ -417,20 +416,20 @@ async def test_a_bookmark_in_the_middle_is_gone_to_as_soon_as_it_is_read(by_hand
     log.load(messages)
     read_to_end(log)
     log.scroll_to(y=301)
-    mark, seen = bookmark(log), rows(log)
+    mark, seen = log.bookmark, rows(log)
     log.load([question("Other.")])
     log.load(messages)
-    assert go_to_bookmark(log, mark)
+    assert log.go_to_bookmark(mark)
     assert not said(log)
-    while log.awaited_mark:
+    while log.bookmark == mark and not log.document.is_read(1) and not said(log):
         assert not said(log)
         assert READING in screen_text(log)
-        assert bookmark(log) == mark  # one may leave before it is reached
+        assert log.bookmark == mark  # one may leave before it is reached
         step(log)
-    assert log.document.unread
+    assert log.document.is_reading
     read_to_end(log)
     assert rows(log) == seen
-    assert bookmark(log) == mark
+    assert log.bookmark == mark
 
 
 @pytest.mark.parametrize("to_end", [False, True])
@@ -439,9 +438,9 @@ async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilo
     log.load(messages)
     read_to_end(log)
     log.scroll_to(y=301)
-    mark = bookmark(log)
+    mark = log.bookmark
     log.load(messages)
-    go_to_bookmark(log, mark)
+    log.go_to_bookmark(mark)
     step(log)
     if to_end:
         log.scroll_end(animate=False)
@@ -475,7 +474,7 @@ async def test_what_looks_different_since_a_link_was_defined_below_is_painted_at
         return refresh(*regions, **more)
 
     monkeypatch.setattr(log, "refresh", noted)
-    while log.document.unread:
+    while log.document.is_reading:
         before = rows(log)
         painted.clear()
         step(log)
@@ -487,8 +486,8 @@ async def test_what_looks_different_since_a_link_was_defined_below_is_painted_at
 @pytest.mark.parametrize("by", [1, -1])
 async def test_a_hit_in_what_is_not_read_is_gone_to_as_soon_as_it_is(by_hand, pilot, log, by):
     log.load([question("Go on."), answer(PARAGRAPHS.replace("Paragraph 250 ", "needle 250 "))])
-    log.find("needle")
-    log.next_hit(by)
+    log.hits.find("needle")
+    log.hits.step(by)
     assert log.finder.standing == (0, 1)
     read_to_end(log)
     assert log.finder.standing == (1, 1)
@@ -498,15 +497,15 @@ async def test_a_hit_in_what_is_not_read_is_gone_to_as_soon_as_it_is(by_hand, pi
 async def test_a_hit_in_a_long_thought_unfolds_it_and_is_shown(by_hand, pilot, log):
     thought = PARAGRAPHS.replace("Paragraph 250 ", "needle 250 ")
     log.load([question("Go on."), answer("Said.", thought=thought)])
-    log.find("needle")
-    log.next_hit(1)
+    log.hits.find("needle")
+    log.hits.step(1)
     read_to_end(log)
     assert "needle 250" in screen_text(log)
 
 
 async def test_a_long_thought_that_is_folded_is_not_read(by_hand, pilot, log):
     log.load([question("Go on."), answer("Said.", thought=PARAGRAPHS)])
-    assert not log.document.unread
+    assert not log.document.is_reading
     assert "Said." in screen_text(log)
 
 
@@ -515,7 +514,7 @@ async def test_a_copy_has_all_of_a_message_that_is_still_being_read(by_hand, pil
     log.focus()
     await pilot.press("y")
     assert pilot.app.wanted()[-1] == ("copy", PARAGRAPHS)
-    assert log.document.unread
+    assert log.document.is_reading
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
@@ -528,7 +527,7 @@ async def test_a_selection_over_what_is_not_read_copies_it(by_hand, pilot, log, 
             step(log)
         place = log.document.locate(log.document.heights.top(1) + 3)
         start = ends_at(log.document, place, 0, Unit.PARAGRAPH)
-    log._select(Selected(start, message_ends(2), Unit.CHARACTER))
+    log.selection.selected = Selected(start, message_ends(2), Unit.CHARACTER)
     posted, wanted = [], PARAGRAPHS if is_whole else PARAGRAPHS.partition("\n\n")[2]
     with monkeypatch.context() as patch:
         patch.setattr(log, "post_message", posted.append)
@@ -539,7 +538,7 @@ async def test_a_selection_over_what_is_not_read_copies_it(by_hand, pilot, log, 
 async def test_another_session_ends_the_reading_and_nothing_is_left(short, pilot, log):
     log.load([question("Go on."), answer(PARAGRAPHS * 3)])
     await asyncio.sleep(0)
-    assert log._is_reading_long
+    assert log.document.is_reading
     left = log.document.entries[1]
     log.load([question("Other.")])
     was = left.read_up_to
@@ -558,14 +557,5 @@ async def test_the_final_form_of_a_long_answer_keeps_what_was_read(by_hand, pilo
         await log.apply(TextDelta(text=PARAGRAPHS[start : start + 100]))
         log.flush()
     log.finish(answer(PARAGRAPHS[:4_000], thought=PARAGRAPHS[:4_000]))
-    assert not log.document.unread
+    assert not log.document.is_reading
     assert READING not in screen_text(log)
-
-
-async def test_lmchat_is_left_while_a_message_is_read(short):
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        log = pilot.app.log_view
-        log.load([question("Go on."), answer(PARAGRAPHS * 3)])
-        await asyncio.sleep(0)
-        assert log._is_reading_long
-    assert not log._is_reading_long

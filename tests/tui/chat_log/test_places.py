@@ -65,7 +65,7 @@ async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(
     await pilot.pause()
     assert count_of_blocks(log) > 1
     assert log.selected_text.rstrip() == chosen.rstrip()
-    assert log.selected.end.number == int(end > 4)
+    assert log.selection.selected.end.number == int(end > 4)
 
 
 async def test_code_that_begins_like_other_code_above_is_not_taken_for_it(pilot, log):
@@ -79,5 +79,5 @@ async def test_code_that_begins_like_other_code_above_is_not_taken_for_it(pilot,
     await pour(log, "\ny = 2")
     await pilot.pause()
     assert rows(log)[:-3] == before[:-3]
-    assert log.selected.start.number > 5
+    assert log.selection.selected.start.number > 5
     assert log.selected_text == "x = 1"

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.anchor import END, found_again, spot_at, text_of
+from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, found_again, text_of
 from lmchat.tui.widgets.chat_log.copying import copied, is_said
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
@@ -66,7 +66,7 @@ def random_places(chance, document, count):
     places = []
     for _ in range(count):
         index, number, text = chance.choice(blocks)
-        places.append(spot_at(document, index, number, chance.randrange(len(text) + 1)))
+        places.append(anchor_in_text(document, index, number, chance.randrange(len(text) + 1)))
     return sorted(places, key=lambda spot: spot.order)
 
 
@@ -105,7 +105,8 @@ def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whol
         if len(text) < 8:
             continue
         first, second, third = (
-            spot_at(document, index, number, at) for at in sorted(chance.sample(range(1, len(text) - 2), 3))
+            anchor_in_text(document, index, number, at)
+            for at in sorted(chance.sample(range(1, len(text) - 2), 3))
         )
         texts = [
             copied(document, between(*ends)) for ends in ((first, second), (second, third), (first, third))
@@ -124,7 +125,7 @@ def test_all_that_is_selected_is_copied_as_it_was_written(seed):
     assert copied(document, everything) == wanted
     blocks = list(said_blocks(document))
     first, last = blocks[0], blocks[-1]
-    by_hand = between(spot_at(document, *first[:2], 0), spot_at(document, *last[:2], END))
+    by_hand = between(anchor_in_text(document, *first[:2], 0), anchor_in_text(document, *last[:2], END))
     assert copied(document, by_hand) == wanted
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from lmchat.domain.message import ReasoningPart, Role, ToolCallPart, fence_for
+from lmchat.domain.message import Failure, ReasoningPart, Role, ToolCallPart, fence_for
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
-from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.finder import texts_in
+from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
-from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _PADDING = re.compile(r"[ \t]+\n")
@@ -26,7 +23,7 @@ def copied(document: Document, selected: Selected) -> str:
     for index in range(first.index, min(last.index, len(document) - 1) + 1):
         is_inside = _begins(selected, index) and _ends(selected, index)
         texts.append(_whole(document, index) if is_inside else _part(document, index, selected))
-    if is_said_by_nobody(document, selected):
+    if is_furniture_alone(document, selected):
         return "\n".join(_furniture(document, selected)).strip("\n")
     return "\n\n".join(text for text in texts if text)
 
@@ -58,7 +55,7 @@ def is_said(block: Block) -> bool:
     return bool(block.source)
 
 
-def is_said_by_nobody(document: Document, selected: Selected) -> bool:
+def is_furniture_alone(document: Document, selected: Selected) -> bool:
     """Whether nothing is selected but what the log itself tells, as a receipt."""
     first, last = selected.start.index, min(selected.end.index, len(document) - 1)
     if last - first > 1:
@@ -153,89 +150,48 @@ def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) ->
     """Return a part of a block as it is shown, unwrapped; code as it was written."""
     index, number = place
     document.prepare(index, number)
-    entry = document.entries[index]
-    block = entry.blocks[number]
+    block = document.entries[index].blocks[number]
     lines = block.lines or []
     if any(line.cells for line in lines):
         return "\n".join(_cells(lines, span))
     text = text_of(lines)
     span = span[0], min(span[1], len(text))
     if _is_code(block):
-        return _exact(entry, number, text, span)
-    words = _with_tabs(block, lines, span) if "\t" in block.source else text[slice(*span)]
-    return _PADDING.sub("\n", words).rstrip("\n")
+        return _with_tabs(safe_text(block.source), text, span)
+    return _PADDING.sub("\n", text[slice(*span)]).rstrip("\n")
 
 
 def _cells(lines: Sequence[Line], span: tuple[int, int]) -> Iterator[str]:
-    """Yield rows of a table, whose gaps stand for tabs."""
+    """Yield rows of a table with tabs between the cells."""
     for line, at in zip(lines, starts(lines), strict=False):
         start, end = max(span[0] - at, 0), max(span[1] - at, 0)
         if line.text[start:end].strip():
-            yield _cells_of(line, start, end) if line.cells else line.text[start:end].strip()
+            spans = [
+                (max(first, start), min(last, end))
+                for first, last in line.cells or [(0, len(line.text))]
+                if first < end and last > start
+            ]
+            yield "\t".join(line.text[slice(*one)].strip() for one in spans).rstrip("\t")
 
 
-def _cells_of(line: Line, start: int, end: int) -> str:
-    chosen = [
-        (max(first, start), min(last, end)) for first, last in line.cells if first < end and last > start
-    ]
-    return "\t".join(line.text[first:last].strip() for first, last in chosen).rstrip("\t")
-
-
-def _exact(entry: Entry, number: int, text: str, span: tuple[int, int]) -> str:
-    """Return lines of code with the tabs that are shown as blanks."""
-    sources = _written(entry, number).split("\n")
+def _with_tabs(source: str, text: str, span: tuple[int, int]) -> str:
+    """Return a part of code, with the tabs that are shown as blanks."""
+    sources = source.split("\n")
     shown = text.removesuffix("\n").split("\n")
     skipped = len(shown) - len(sources)  # a row of its own above, as that of a tool call
     parts, at = [], 0
     for place, line in enumerate(shown):
         begin, end = max(span[0] - at, 0), span[1] - at
         if end > 0 and begin <= len(line) and place >= skipped:
-            source = sources[place - skipped]
-            parts.append(source[_unexpanded(source, begin) : _unexpanded(source, min(end, len(line)))])
+            line_source = sources[place - skipped]
+            first, last = _unexpanded(line_source, begin), _unexpanded(line_source, min(end, len(line)))
+            parts.append(line_source[first:last])
         at += len(line) + 1
     return "\n".join(parts)
 
 
-def _with_tabs(block: Block, lines: Sequence[Line], span: Range) -> str:
-    """Return words of Markdown, with the tabs of code in a list or a quote that are shown as blanks."""
-    sources = safe_text(block.source).split("\n")
-    parts, at = "", 0
-    for pieces in texts_in(lines):
-        shown = "".join(text for _, _, text, _ in pieces)
-        source = _source_of(shown, sources) if shown.strip() else shown
-        begin, end = max(span[0] - at, 0), min(span[1] - at, len(shown))
-        if begin <= end:
-            parts += source[_unexpanded(source, begin) : _unexpanded(source, end)]
-            parts += "\n" * (at + len(shown) < span[1] and not lines[pieces[-1][0]].is_wrapped)
-        at += len(shown) + 1
-    return parts
-
-
-def _source_of(shown: str, sources: list[str]) -> str:
-    """Return a line of code as it was written, and forget the lines up to it; its indent in a list goes."""
-    for place, line in enumerate(sources):
-        for start in range(len(line) - len(line.lstrip(" \t>")), -1, -1):
-            if line[start:].expandtabs(TAB_CELLS) == shown:
-                del sources[: place + 1]
-                return line[start:]
-    return shown
-
-
-def _written(entry: Entry, number: int) -> str:
-    """Return what a block of code or of a prompt was made of, made harmless, with its tabs."""
-    block, message = entry.blocks[number], entry.message
-    if message is None or message.role is not Role.USER or "\t" not in message.text:
-        return safe_text(block.source)
-    lines, wanted = safe_text(message.text).split("\n"), block.source.split("\n")
-    shown = [line.expandtabs(TAB_CELLS) for line in lines]
-    for first in range(len(lines) - len(wanted) + 1):
-        if shown[first : first + len(wanted)] == wanted:
-            return "\n".join(lines[first : first + len(wanted)])
-    return block.source  # it begins or ends within a line
-
-
 def _unexpanded(source: str, column: int) -> int:
-    """Return the place in a line that stands before a column when its tabs are blanks."""
+    """Return the place in a line that is before a column when its tabs are blanks."""
     if "\t" not in source:
         return column
     at = 0
@@ -247,7 +203,7 @@ def _unexpanded(source: str, column: int) -> int:
 
 
 def _furniture(document: Document, selected: Selected) -> Iterator[str]:
-    """Yield what the log itself tells of a message, where nothing else is selected."""
+    """Yield what the log itself says of a message, where nothing else is selected."""
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
         for number in range(document.build(index)):
             span = selected.span(index, number)
@@ -255,3 +211,42 @@ def _furniture(document: Document, selected: Selected) -> Iterator[str]:
                 document.prepare(index, number)
                 text = text_of(document.entries[index].blocks[number].lines or [])
                 yield text[slice(*span)].strip()
+
+
+def code_number(document: Document, place: Place) -> int:
+    """Return the number in its message of the code block whose head is at a place."""
+    index, last, row = place
+    entry = document.entries[index]
+    heads = 0
+    for number, block in enumerate(entry.blocks[: last + 1]):
+        document.prepare(index, number)
+        lines = [] if block.is_thought else block.lines or []
+        if number == last:  # the blank row before it is no line of it
+            lines = lines[: row - (entry.heights[number] - len(lines))]
+        heads += sum(line.hint is not None for line in lines)
+    return heads
+
+
+def failure_text(failure: Failure) -> str:
+    """Return a failure as text for a report."""
+    failure_id = f"id {failure.failure_id}" if failure.failure_id else ""
+    lines = [failure.message, failure.hint, failure.details, failure_id]
+    return "\n".join(line for line in lines if line)
+
+
+class CopyTurns:
+    """Which of several things a copy key takes: pressed again for the same message, it takes the next."""
+
+    def __init__(self) -> None:
+        self._last = "", 0
+
+    def next(self, kind: str, message_id: str, count: int) -> int:
+        """Return the number of the thing to copy."""
+        key = f"{kind} {message_id}"
+        place = (self._last[1] + 1) % count if self._last[0] == key else 0
+        self._last = key, place
+        return place
+
+    def begin_at(self, kind: str, message_id: str, place: int) -> None:
+        """Let the next thing to copy be a certain one."""
+        self._last = f"{kind} {message_id}", place - 1

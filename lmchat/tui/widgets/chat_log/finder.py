@@ -1,47 +1,45 @@
-"""Find in the messages of a log: how many hits there are, and where each is shown."""
+"""Find in a session: how many hits each message has, where each is shown, and going from one to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from lmchat.domain.message import AttachedFile, ReasoningPart, Role, pieces_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
-from lmchat.tui.widgets.chat_log.document import Document, Place, together
+from lmchat.tui.widgets.chat_log.document import Document, Place, Searched
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.matching import Query
+from lmchat.tui.widgets.chat_log.viewport import Viewport
+
+SMALL_CHARS = 20_000
+"""All hits of such a message are counted as shown when one of them is; of a longer one, block by block."""
+_FEW_CHARS = 300_000
+"""Where the markup of messages no longer than this has hits too, these are laid out to be counted."""
+_LAYOUT_COST = 20
+"""Laying out a text costs so many times what searching its source costs."""
+_TOGETHER_CHARS = 30_000
+"""Messages are searched together up to this size: most have no hits, which is seen of all at once."""
+AT_ONCE = 300_000
+"""Characters that are searched before the key that asked for it is done with."""
+SLICE = 100_000
+"""Characters at a time after that: about 3 ms."""
+_KEPT_BLOCKS = 2_000
+"""Blocks whose hits are remembered."""
+_LAST = 1 << 40
+_FOLDED = -1
+"""Block number of hits that are folded away."""
+_AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)
+"""Kinds of blocks that show their source as it is."""
 
 Row = list[tuple[int, int, int]]
 """Where hits begin and end in a row, and their numbers in the block."""
-Rows = list[Row]
 Piece = tuple[int, int, str, str]
-"""A row, where in it a text begins, the text, and what stands between it and the next piece."""
-CARRIED = -1
-"""The number of a hit that begins in the block before."""
-
-
-def hits_in(lines: Sequence[Line], query: Query, *, carried: int = 0, given: int = 0) -> tuple[Rows, int]:
-    """Return the hits row by row, and how many there are; several rows may be one line of text.
-
-    So many characters at the beginning are the end of a hit that is `carried` over from the block before; so
-    many at the end are `given` to one that goes on in the next block.
-    """
-    rows: Rows = [[] for _ in lines]
-    count = 0
-    texts = list(texts_in(lines))
-    for number, pieces in enumerate(texts):
-        text = "".join(words + tail for _, _, words, tail in pieces)
-        start = carried if number == 0 else 0
-        stop = len(text) - (given if number == len(texts) - 1 else 0)
-        if start:
-            _put(rows, pieces, (0, start, CARRIED))
-        for first, last in query.spans(text[start:stop]):
-            _put(rows, pieces, (first + start, last + start, count))
-            count += 1
-        if stop < len(text):
-            _put(rows, pieces, (stop, len(text), count))
-            count += 1
-    return rows, count
+"""A row, where in it a text begins, the text, and what is between it and the next piece."""
+Mark = tuple[int, int, bool]
+"""First character in a row, the one after the last, and whether it is the current hit."""
 
 
 def texts_in(lines: Sequence[Line]) -> Iterator[list[Piece]]:
@@ -70,202 +68,77 @@ def _cells(lines: Sequence[Line], first: int, last: int) -> Iterator[list[Piece]
         yield pieces
 
 
-def _put(rows: Rows, pieces: Sequence[Piece], hit: tuple[int, int, int]) -> None:
-    """Put a hit into its rows; one that goes over the end of a row is in both."""
-    first, last, nth = hit
-    at = 0
-    for row, start, words, tail in pieces:
-        begin, end = max(first - at, 0), min(last - at, len(words))
-        if begin < end:
-            rows[row].append((start + begin, start + end, nth))
-        at += len(words) + len(tail)
-        if at >= last:
-            return
-
-
-_KEPT_BLOCKS = 400
-"""Blocks whose hits are kept as they stand in their rows."""
-_AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)
-"""Kinds of blocks that show their source as it is."""
-
-
-class BlockHits:
-    """Hits of one query. One that goes over the cut between two blocks belongs to the first of them."""
+class _BlockHits:
+    """Hits of one query in single blocks: as they are shown, or an estimate by the source."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._exact: dict[int, tuple[Block, int, int]] = {}
-        self._rows: dict[int, tuple[list[Line], int, int, Rows, int]] = {}
-        self._edges: dict[int, tuple[Block, int, str, str]] = {}
+        self._shown: dict[int, tuple[Block, list[Line], list[Row], int]] = {}
 
-    def is_exact(self, entry: Entry, number: int) -> bool:
-        """Whether it is known what a block shows."""
-        return self._known(entry, number) is not None
+    def is_exact(self, block: Block) -> bool:
+        return id(block) in self._shown
 
-    def likely(self, entry: Entry, number: int) -> int:
-        """Return how many hits a block shows, by its source as long as it was not looked at."""
-        return self._counts(entry, number)[0]
+    def likely(self, block: Block) -> int:
+        """Return how many hits a block shows; an estimate until it was laid out."""
+        return self._counts(block)[0]
 
-    def may_show(self, entry: Entry, number: int) -> bool:
+    def may_show(self, block: Block) -> bool:
         """Whether a block has hits at all, be it in markup."""
-        return any(self._counts(entry, number))
+        return any(self._counts(block))
 
-    def _counts(self, entry: Entry, number: int) -> tuple[int, int]:
+    def _counts(self, block: Block) -> tuple[int, int]:
         """Return how many hits a block is likely to show, and how many are in its source."""
-        known = self._known(entry, number)
+        known = self._shown.get(id(block))
         if known is not None:
-            return known, known
-        block = entry.blocks[number]
-        if not block.source:
-            return 0, 0
-        is_plain = block.kind in _AS_WRITTEN
-        likely, most = self._query.counts(block.source, is_plain=is_plain)
-        follower = following(entry, number)
-        if follower is not None:
-            reach = self._query.reach
-            texts = block.source[-reach:], follower.source[:reach]
-            both, first, last = (
-                self._query.counts(text, is_plain=is_plain)[0] for text in ("".join(texts), *texts)
-            )
-            likely += max(both - first - last, 0)
-        return likely, most
+            return known[3], known[3]
+        return (
+            self._query.counts(block.source, is_plain=block.kind in _AS_WRITTEN) if block.source else (0, 0)
+        )
 
-    def likely_sum(self, entry: Entry, start: int = 0, stop: int | None = None) -> int:
-        """Return how many hits some blocks show together."""
-        numbers = range(start, len(entry.blocks) if stop is None else stop)
-        return sum(self.likely(entry, number) for number in numbers)
-
-    def looked_at(self, layout: Layout | None, entry: Entry, number: int) -> int:
-        """Return how many hits a block shows that is laid out, and remember it."""
-        count = self.found(layout, entry, number)[1]
-        self._exact[id(entry.blocks[number])] = entry.blocks[number], count, _size_behind(entry, number)
-        return count
-
-    def _known(self, entry: Entry, number: int) -> int | None:
-        block = entry.blocks[number]
-        known = self._exact.get(id(block))
-        return known[1] if known is not None and known[2] == _size_behind(entry, number) else None
-
-    def found(self, layout: Layout | None, entry: Entry, number: int) -> tuple[Rows, int]:
-        """Return the hits by rows of a block that is laid out, and how many it has."""
-        block = entry.blocks[number]
-        lines = block.lines or []
-        carried, given = self._shared(layout, entry, number)
-        known = self._rows.get(id(block))
-        if known is not None and known[0] is lines and known[1:3] == (carried, given):
-            return known[3:]
-        rows, count = hits_in(lines, self._query, carried=carried, given=given)
-        if len(self._rows) > _KEPT_BLOCKS:
-            self._rows.clear()
-            self._edges.clear()
-        self._rows[id(block)] = lines, carried, given, rows, count
-        return rows, count
-
-    def above(self, layout: Layout | None, entry: Entry, number: int, row: int) -> int:
-        """Return how many hits a block that is laid out has before the first one from a row on."""
-        rows, count = self.found(layout, entry, number)
-        line = max(row - (entry.heights[number] - len(rows)), 0)
-        return min((nth for found in rows[line:] for _, _, nth in found if nth != CARRIED), default=count)
-
-    def folded_away(self, layout: Layout | None, entry: Entry) -> int:
-        """Return how many hits are in what a message only tells of."""
-        message = entry.message
-        if not self._query.needles or message is None or not entry.is_folded or entry.is_source:
-            return 0
-        if message.role is Role.SYSTEM:
-            return self._query.counts(message.text, is_plain=True)[0]
-        if message.role is Role.USER:
-            files = (piece for piece in pieces_of(message.text) if isinstance(piece, AttachedFile))
-            return sum(self._query.counts(file.text, is_plain=True)[0] for file in files)
-        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        count, is_sure = likely_in(self._query, thoughts)
-        if is_sure or entry.is_open or layout is None:
-            return count
-        copy = Entry(message, is_folded=False)
-        copy.build_whole()
-        return self.shown(layout, copy, is_thought=True)
-
-    def shown(self, layout: Layout, entry: Entry, *, is_thought: bool | None = None) -> int:
-        """Return how many hits a message shows whose blocks are not kept."""
-        count = 0
-        for number, block in enumerate(entry.blocks):
-            if is_thought in (None, block.is_thought) and self.may_show(entry, number):
-                block.lines = layout.lines(block, entry.references)
-                carried, given = self._shared(layout, entry, number)
-                count += hits_in(block.lines, self._query, carried=carried, given=given)[1]
-        return count
-
-    def _shared(self, layout: Layout | None, entry: Entry, number: int) -> tuple[int, int]:
-        """Return what a hit of the block before takes of one, and what it shares with the next."""
-        carried = given = 0
-        if number and following(entry, number - 1) is not None:
-            before = self._edge(layout, entry, number - 1)[1]
-            carried = self._query.across(before, self._edge(layout, entry, number)[0])[1]
-        if following(entry, number) is not None:
-            after = self._edge(layout, entry, number + 1)[0]
-            given = self._query.across(self._edge(layout, entry, number)[1], after)[0]
-        return carried, given
-
-    def _edge(self, layout: Layout | None, entry: Entry, number: int) -> tuple[str, str]:
-        """Return how the text of a block begins, and how it ends."""
-        block = entry.blocks[number]
-        known = self._edges.get(id(block))
-        if known is not None and known[1] == len(block.source):
-            return known[2:]
+    def shown(self, block: Block) -> tuple[list[Row], int]:
+        """Return the hits of a block by rows, and how many there are; before it is laid out, an estimate."""
         lines = block.lines
         if lines is None:
-            lines = layout.lines(block, entry.references) if layout else []
-        texts = ["".join(words + tail for _, _, words, tail in pieces) for pieces in texts_in(lines)] or [""]
-        first, last = texts[0][: self._query.reach], texts[-1][-self._query.reach :]
-        self._edges[id(block)] = block, len(block.source), first, last
-        return first, last
+            return [], self.likely(block)
+        known = self._shown.get(id(block))
+        if known is None or known[1] is not lines:
+            if len(self._shown) > _KEPT_BLOCKS:
+                self._shown.clear()
+            known = self._shown[id(block)] = block, lines, *self.hits_in(lines)
+        return known[2], known[3]
 
-
-def following(entry: Entry, number: int) -> Block | None:
-    """Return the block that goes on with the last line of another; None where it ends there."""
-    blocks = entry.blocks
-    return blocks[number + 1] if blocks[number].goes_on and number + 1 < len(blocks) else None
-
-
-def _size_behind(entry: Entry, number: int) -> int:
-    follower = following(entry, number)
-    return 0 if follower is None else len(follower.source)
-
-
-def likely_in(query: Query, texts: Iterable[str], *, is_plain: bool = False) -> tuple[int, bool]:
-    """Return how many hits some texts are likely to show, and whether that is sure."""
-    counts = [query.counts(text, is_plain=is_plain) for text in texts]
-    likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
-    return likely, likely == most
-
-
-SMALL_CHARS = 20_000
-"""All hits of such a message are counted as shown when one of them is; of a longer one, block by block."""
-_FEW_CHARS = 100_000
-"""Where messages with hits are no longer than this together, all are counted as they are shown."""
-_FEW_DOUBTS_CHARS = 300_000
-"""Where more messages have hits, those are whose markup has hits, too, if they are no longer than this."""
-_LAYOUT_COST = 20
-"""To lay a text out costs so many times what it costs to look through its source."""
-_LAST = 1 << 40
-_HIDDEN = -1
-
-Mark = tuple[int, int, bool]
-"""First character in a line, the one behind the last, and whether it is the hit that is shown."""
+    def hits_in(self, lines: Sequence[Line]) -> tuple[list[Row], int]:
+        """Return the hits by rows, and how many there are; one that goes over the end of a row is in both."""
+        rows: list[Row] = [[] for _ in lines]
+        count = 0
+        for pieces in texts_in(lines):
+            for first, last in self._query.spans("".join(words + tail for _, _, words, tail in pieces)):
+                at = 0
+                for row, start, words, tail in pieces:
+                    begin, end = max(first - at, 0), min(last - at, len(words))
+                    if begin < end:
+                        rows[row].append((start + begin, start + end, count))
+                    at += len(words) + len(tail)
+                count += 1
+        return rows, count
 
 
 class Finder:
-    """Counts hits, first in the source of each message, then as they are shown; goes from one to the next.
+    """Hits of a query in all messages, and which of them is the current one.
 
-    What the log itself says (receipts, states, cards) is not looked through.
+    A message is counted by its source, then as it is shown. What the log adds (receipts, states, cards) is
+    not searched. An open answer is counted when it ends, or when it is searched again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.clear()
+
+    def clear(self) -> None:
+        """Find nothing any more."""
         self.query: Query | None = None
-        self.words: tuple[str, ...] = ()
-        """What is looked for, as it was typed."""
         self.counts: list[int] = []
-        """Hits of each message: those that its source is likely to show, until it was looked at."""
+        """Hits of each message; an estimate by its source until it was laid out."""
         self.is_whole = False
         """Whether all messages were counted."""
         self.is_hidden = False
@@ -274,19 +147,11 @@ class Finder:
         """Row of the current hit; None where there is none."""
         self.rows_below = 0
         """On how many more rows it goes on."""
-        self._first = 0
-        self._at = -1, 0
+        self._first: Place = (0, -1, 0)
         self._index, self._nth = -1, -1
-        self._now: tuple[Block, int] | None = None
-        self._now_behind: Block | None = None
-        self._grown = -1, 0, 0
+        self._within = -1
         self._doubts: set[int] = set()
-        self._hits = BlockHits(Query(()))
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the counts are those of what is shown, and none an estimate by the source alone."""
-        return not self._doubts
+        self._hits = _BlockHits(Query(()))
 
     @property
     def is_active(self) -> bool:
@@ -294,157 +159,149 @@ class Finder:
         return self.query is not None
 
     @property
-    def standing(self) -> tuple[int, int]:
-        """The number of the hit that is shown, 0 for none, and how many there are."""
-        number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
-        return number, sum(self.counts)
+    def is_sure(self) -> bool:
+        """Whether no count is an estimate."""
+        return not self._doubts
 
     @property
     def index(self) -> int:
-        """The message of the current hit, -1 for none."""
+        """The message of the current hit; -1 for none."""
         return self._index if self.place else -1
 
-    def clear(self) -> None:
-        """Find nothing any more."""
-        self.__init__()  # type: ignore[misc]
+    @property
+    def standing(self) -> tuple[int, int]:
+        """The number of the current hit, 0 for none, and how many there are."""
+        number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
+        return number, sum(self.counts)
 
-    def find(
-        self, document: Document, words: Iterable[str], *, first: int, at: tuple[int, int] = (-1, 0)
-    ) -> Generator[int]:
-        """Count the hits of all messages, from the message `first` on; yield what each step has cost.
+    def find(self, words: Iterable[str], first: Place = (0, -1, 0)) -> Generator[int]:
+        """Count the hits of all messages; yield what each step has cost, in characters of search.
 
-        The first hit to go to is one from the block and row `at` on, which one reads in that message.
+        The first hit to go to is the first one from the place `first` on.
         """
         self.clear()
-        query = Query(words := tuple(words))
+        query = Query(words)
         if query.needles:
-            self.query, self.words, self._first, self._at = query, words, first, at
-            self._hits = BlockHits(query)
-        return self._count_all(document, query, first)
+            self.query, self._first, self._hits = query, first, _BlockHits(query)
+        return self.count_again()
 
-    def count_again(self, document: Document) -> Generator[int]:
-        """Count the hits of all messages, while the current one stays where it is."""
-        if self.query is None:
-            return self._count_all(document, Query(()), 0)
-        return self._count_all(document, self.query, self._first)
-
-    def _count_all(self, document: Document, query: Query, first: int) -> Generator[int]:
+    def count_again(self) -> Generator[int]:
+        """Count the hits of all messages; the current one stays the same."""
+        document, query = self._document, self.query
         self.counts, self.is_whole, self._doubts = [0] * len(document), False, set()
-        if not query.needles:
+        if query is None:
             return
-        sizes: dict[int, int] = {}
         doubts: dict[int, int] = {}
-        for some in together(document.entries.searched(first)):
-            size = sum(len(text) for _, texts, _ in some for text in texts)
-            if query.may_be_in("\0".join(text for _, texts, _ in some for text in texts)):
-                for index, texts, is_plain in some:
-                    self.counts[index], is_sure = likely_in(query, texts, is_plain=is_plain)
-                    if self.counts[index] or not is_sure:
-                        sizes[index] = sum(map(len, texts))
-                        doubts |= {} if is_sure else {index: sizes[index]}
-            yield size + _LAYOUT_COST * len(some)
-        if sum(sizes.values()) > _FEW_CHARS:
-            are_few = sum(doubts.values()) <= _FEW_DOUBTS_CHARS
-            sizes, self._doubts = (doubts, set()) if are_few else ({}, {*doubts})
-        for index, size in sizes.items():
-            self.counts[index] = self._as_shown(document, index)
-            yield size * _LAYOUT_COST
+        for some in _together(document.entries.searched(self._first[0])):
+            all_texts = "\0".join(text for _, texts, _ in some for text in texts)
+            if query.may_be_in(all_texts):
+                for one in some:
+                    self.counts[one[0]], is_sure = self._likely_in(*one[1:])
+                    doubts |= {} if is_sure else {one[0]: sum(map(len, one[1]))}
+            yield len(all_texts) + _LAYOUT_COST * len(some)
+        self._doubts = set(doubts)
+        if sum(doubts.values()) <= _FEW_CHARS:
+            for index, size in doubts.items():
+                self.counts[index] = self._as_shown(index)
+                self._doubts.discard(index)
+                yield size * _LAYOUT_COST
         self.is_whole = True
-        self.resolve(document)
+        self.resolve()
 
-    def _as_shown(self, document: Document, index: int) -> int:
-        """Return how many hits a message shows, without making it a part of the log."""
-        entry = document.entries[index]
-        if entry.message is None or entry.is_open or document.layout is None or index == self.index:
+    def _likely_in(self, texts: Iterable[str], is_plain: bool) -> tuple[int, bool]:
+        """Return how many hits texts are likely to show, and whether that is sure."""
+        query = self.query or Query(())
+        counts = [query.counts(text, is_plain=is_plain) for text in texts]
+        likely, most = sum(count for count, _ in counts), sum(count for _, count in counts)
+        return likely, likely == most
+
+    def _as_shown(self, index: int) -> int:
+        """Return how many hits a message shows, without keeping what is laid out for that."""
+        entry = self._document.entries[index]
+        if entry.message is None or entry.is_open or index == self.index:
             return self.counts[index]
-        copy = Entry(entry.message, is_folded=False, is_source=entry.is_source)
+        return self._hits_in_copy(Entry(entry.message, is_folded=False, is_source=entry.is_source))
+
+    def _hits_in_copy(self, copy: Entry, *, is_thought: bool = False) -> int:
         copy.build_whole()
-        return self._hits.shown(document.layout, copy)
+        layout, hits = self._document.layout, self._hits
+        blocks = [block for block in copy.blocks if block.source and (block.is_thought or not is_thought)]
+        if layout is None:
+            return sum(map(hits.likely, blocks))
+        wanted = [block for block in blocks if hits.may_show(block)]
+        return sum(hits.hits_in(layout.lines(block, copy.references))[1] for block in wanted)
 
     def has_hit(self, index: int) -> bool:
-        """Whether a message holds what is to be found."""
+        """Whether a message has hits."""
         return index < len(self.counts) and self.counts[index] > 0
 
-    def move(self, by: int) -> None:
-        """Say that so many messages were put before all others."""
+    def moved(self, by: int) -> None:
+        """Take over that so many messages were put before all others."""
         self.counts[:0] = [0] * by
-        self._first += by
+        self._first = self._first[0] + by, *self._first[1:]
         if self._index >= 0:
             self._index += by
         if self.place is not None:
             self.place = self.place[0] + by, *self.place[1:]
 
-    def recount(self, document: Document, index: int) -> None:
+    def recount(self, index: int) -> None:
         """Count the hits of one message that is new, or changed; the current one stays with its words."""
-        self._grown = -1, 0, 0
+        document = self._document
         if self.query is None or not document.is_read(index):
             return
         self.counts += [0] * (len(document) - len(self.counts))
         if index == self.index:
-            if not self._settle(document, index, self._nth, 1):
-                self.place = self._now = None
+            if not self._settle(index, self._nth, 1):
+                self.place = None
             return
         entry = document.entries.known(index)
         if entry is not None and entry.is_built:
-            self.counts[index] = self._hits.folded_away(document.layout, entry) + self._hits.likely_sum(entry)
+            self.counts[index] = self._folded(entry) + sum(map(self._hits.likely, entry.blocks))
         else:
-            texts, is_plain = document.entries.texts(index), document.entries.is_plain(index)
-            self.counts[index] = likely_in(self.query, texts, is_plain=is_plain)[0]
+            self.counts[index] = self._likely_in(*document.entries.search(index)[1:])[0]
 
-    def grown(self, document: Document, index: int, start: int) -> None:
-        """Count the hits of an answer again that has grown from a block on."""
-        if self.query is None or index >= len(self.counts) or not document.is_read(index):
-            return
-        entry = document.entries[index]
-        if self._grown[0] != index or self._grown[1] > start:
-            self._grown = index, 0, 0
-        _, known, count = self._grown
-        count += self._hits.likely_sum(entry, known, start)
-        self._grown = index, start, count
-        self.counts[index] = count + self._hits.likely_sum(entry, start)
-        self.counts[index] += self._hits.folded_away(document.layout, entry)
-        if index == self.index and self.place is not None and self.place[1] >= start:
-            self.resolve(document)
-
-    def step(self, document: Document, by: int) -> bool:
+    def step(self, by: int) -> bool:
         """Go to the next or previous hit; return whether there is any."""
         index, nth = self._index, self._nth
         if index < 0:
-            index, nth = self._first, self._above(document) - (by > 0)
+            index, nth = self._first[0], self._hits_above() - (by > 0)
         for _ in range(len(self.counts) + 2):
-            if self.has_hit(index) and self._settle(document, index, nth + by, by):
+            if self.has_hit(index) and self._settle(index, nth + by, by):
                 return True
             following = self._neighbour(index, by)
             if following is None:
                 break
             index, nth = following, -1 if by > 0 else _LAST
-        self._index, self.place, self._now = -1, None, None
+        self._index, self.place = -1, None
         return False
 
-    def _above(self, document: Document) -> int:
-        """Return how many hits of the first message stand above the row from which on they are looked for."""
-        number, row = self._at
-        if not (self.has_hit(self._first) and 0 <= number < len(document.entries[self._first].blocks)):
+    def _hits_above(self) -> int:
+        """Return how many hits of the first message are above the row from which on they are searched."""
+        index, number, row = self._first
+        if not (self.has_hit(index) and 0 <= number < len(self._document.entries[index].blocks)):
             return 0
-        parts, entry, within = self._inside(document, self._first), document.entries[self._first], 0
-        if entry.blocks[number].source:
-            self._shown(document, self._first, number)
-            within = self._hits.above(document.layout, entry, number, row)
+        parts, entry, within = self._inside(index), self._document.entries[index], 0
+        block = entry.blocks[number]
+        if block.source:
+            count = self._laid_out(index, number)
+            rows, _ = self._hits.shown(block)
+            below = rows[max(row - (entry.heights[number] - len(rows)), 0) :]
+            within = min((nth for found in below for _, _, nth in found), default=count)
         if not (number or within):
-            return 0  # what is folded is shown there
+            return 0  # folded hits are shown there
         return sum(count for place, count in parts if place < number) + within
 
-    def go_to(self, document: Document, index: int) -> bool:
-        """Go to the first hit that a message has said, or else has thought; return whether there is any."""
+    def go_to(self, index: int) -> bool:
+        """Go to the first hit in what a message says, else in its reasoning; return whether there is any."""
         if not self.has_hit(index):
             return False
-        folded_away = self._inside(document, index)[0][1]
-        return self._settle(document, index, folded_away, 1) or self._settle(document, index, 0, 1)
+        folded = self._inside(index)[0][1]
+        return self._settle(index, folded, 1) or self._settle(index, 0, 1)
 
-    def resolve(self, document: Document) -> None:
-        """Find out anew where the current hit is shown."""
-        if self._index >= 0 and document.is_read(self._index):
-            self._settle(document, self._index, self._nth, 1)
+    def resolve(self) -> None:
+        """Find again where the current hit is shown."""
+        if self._index >= 0 and self._document.is_read(self._index):
+            self._settle(self._index, self._nth, 1)
 
     def _neighbour(self, index: int, by: int) -> int | None:
         """Return the next message with hits, round the end; it may be the same."""
@@ -452,73 +309,299 @@ class Finder:
         places = (place % count for place in range(index + by, index + by * (count + 1), by))
         return next((place for place in places if self.counts[place]), None)
 
-    def _settle(self, document: Document, index: int, nth: int, by: int) -> bool:
+    def _settle(self, index: int, nth: int, by: int) -> bool:
         """Make the n-th hit of a message the current one, or the next that is there; False where none is."""
         while True:
-            parts = self._inside(document, index)
+            parts = self._inside(index)
             self.counts[index] = total = sum(count for _, count in parts)
             nth = total - 1 if nth >= _LAST - 1 else nth
             if not 0 <= nth < total:
                 return False
-            before, number = 0, _HIDDEN
+            before, number = 0, _FOLDED
             for number, count in parts:  # noqa: B007 - the one that holds it
                 if nth < before + count:
                     break
                 before += count
-            if number == _HIDDEN or nth - before < self._shown(document, index, number):
-                self._take(document, (index, number), nth, nth - before)
+            if number == _FOLDED or nth - before < self._laid_out(index, number):
+                self._take(index, number, nth, nth - before)
                 return True
-            # its source promised more than a block shows
-            nth = before + self._shown(document, index, number) - (by < 0)
+            # the source promised more than the block shows
+            nth = before + self._laid_out(index, number) - (by < 0)
 
-    def _take(self, document: Document, at: tuple[int, int], nth: int, within: int) -> None:
-        """Remember the current hit: the n-th of its message, and so many hits of its block are before it."""
-        self._index, number = at
-        self._nth, self.is_hidden = nth, number == _HIDDEN
-        self.place, self._now, self._now_behind = (self._index, 0, 0), None, None
+    def _take(self, index: int, number: int, nth: int, within: int) -> None:
+        """Remember the current hit: the n-th of its message, with `within` hits of its block before it."""
+        self._index, self._nth, self._within = index, nth, within
+        self.is_hidden = number == _FOLDED
+        self.place, self.rows_below = (index, 0, 0), 0
         if not self.is_hidden:
-            entry = document.entries[self._index]
-            block, (rows, count) = entry.blocks[number], self._hits.found(document.layout, entry, number)
+            entry = self._document.entries[index]
+            rows, _ = self._hits.shown(entry.blocks[number])
             seen = [row for row, found in enumerate(rows) for _, _, one in found if one == within]
-            row = seen[0] if seen else 0  # where nothing is laid out yet, it is where the block is
+            row = seen[0] if seen else 0  # before anything is laid out, the first one of the block
             self.rows_below = seen[-1] - row if seen else 0
-            self.place = self._index, number, row + entry.heights[number] - len(rows)
-            self._now = block, within
-            self._now_behind = following(entry, number) if within == count - 1 else None
-            self.rows_below += self._now_behind is not None
+            self.place = index, number, row + entry.heights[number] - len(rows)
 
-    def _shown(self, document: Document, index: int, number: int) -> int:
+    def _laid_out(self, index: int, number: int) -> int:
         """Return how many hits a block shows."""
-        entry = document.entries[index]
-        document.prepare(index, number)
-        if entry.blocks[number].lines is None:
-            return self._hits.likely(entry, number)
-        return self._hits.looked_at(document.layout, entry, number)
+        block = self._document.entries[index].blocks[number]
+        self._document.prepare(index, number)
+        return self._hits.shown(block)[1]
 
-    def _inside(self, document: Document, index: int) -> list[tuple[int, int]]:
-        """Return the blocks of a message, what is folded first, with the hits that each is likely to show."""
+    def _inside(self, index: int) -> list[tuple[int, int]]:
+        """Return the blocks of a message, folded text first, with the hits that each is likely to show."""
+        document = self._document
         entry = document.entries[index]
         document.whole(index)
-        is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS
-        if is_small and not entry.is_open:
+        is_small = sum(len(block.source) for block in entry.blocks) <= SMALL_CHARS and not entry.is_open
+        if is_small:
             self._doubts.discard(index)
-        parts = [(_HIDDEN, self._hits.folded_away(document.layout, entry))]
-        for number in range(len(entry.blocks)):
-            is_known = not is_small or entry.is_open or self._hits.is_exact(entry, number)
-            if not is_known and self._hits.may_show(entry, number):
-                parts.append((number, self._shown(document, index, number)))
+        parts = [(_FOLDED, self._folded(entry))]
+        for number, block in enumerate(entry.blocks):
+            if is_small and not self._hits.is_exact(block) and self._hits.may_show(block):
+                parts.append((number, self._laid_out(index, number)))
             else:
-                parts.append((number, self._hits.likely(entry, number)))
+                parts.append((number, self._hits.likely(block)))
         return parts
 
-    def marks(self, layout: Layout | None, entry: Entry, number: int, row: int) -> Iterator[Mark]:
-        """Yield what is to be marked in a row of a block that is laid out; a hit may go over its end."""
-        block = entry.blocks[number]
+    def _folded(self, entry: Entry) -> int:
+        """Return how many hits are in folded text of a message."""
+        message = entry.message
+        if self.query is None or message is None or not entry.is_folded or entry.is_source:
+            return 0
+        if message.role is Role.SYSTEM:
+            return self._likely_in([message.text], is_plain=True)[0]
+        if message.role is Role.USER:
+            files = [piece.text for piece in pieces_of(message.text) if isinstance(piece, AttachedFile)]
+            return self._likely_in(files, is_plain=True)[0]
+        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
+        count, is_sure = self._likely_in(thoughts, is_plain=False)
+        if is_sure or entry.is_open:
+            return count
+        return self._hits_in_copy(Entry(message, is_folded=False), is_thought=True)
+
+    def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
+        """Yield what is to be marked in a row of a block that is laid out."""
         if self.query is None or not block.source or block.lines is None:
             return
-        rows, _ = self._hits.found(layout, entry, number)
-        for start, end, nth in rows[row]:
-            if nth == CARRIED:
-                yield start, end, self._now_behind is block
-            else:
-                yield start, end, self._now is not None and self._now[0] is block and self._now[1] == nth
+        is_here = self.place is not None and not self.is_hidden and self.place[:2] == place[:2]
+        for start, end, nth in self._hits.shown(block)[0][row]:
+            yield start, end, is_here and nth == self._within
+
+
+def _together(messages: Iterable[Searched]) -> Iterator[list[Searched]]:
+    """Yield some messages at a time."""
+    some: list[Searched] = []
+    size = 0
+    for one in messages:
+        some.append(one)
+        size += sum(map(len, one[1]))
+        if size > _TOGETHER_CHARS:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+class HitNavigator:
+    """Goes from hit to hit: scrolls there, unfolds what hides a hit, and folds it again.
+
+    `changed` is called when something on the screen may look different, `told` when the counts changed, and
+    `run` with work to be done between keys and frames.
+    """
+
+    def __init__(
+        self,
+        viewport: Viewport,
+        finder: Finder,
+        changed: Callable[[], None],
+        told: Callable[[], None],
+        run: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+    ) -> None:
+        self._viewport = viewport
+        self._document = viewport.document
+        self._finder = finder
+        self._changed, self._told, self._run = changed, told, run
+        self.last_words: tuple[str, ...] = ()
+        """What was searched last, for going on after the search was closed."""
+        self._counting: Generator[int] | None = None
+        self._is_seeking = False
+        self._wanted: tuple[str, ...] = ()
+        self._was_following: bool | None = None
+        self._unfolded = -1
+
+    def find(self, *words: str, first: int | None = None) -> int:
+        """Mark all hits; return how many there are as far as was searched by now."""
+        viewport = self._viewport
+        self._is_seeking = False
+        viewport.give_up_waiting()
+        self._wanted = words
+        self.last_words = words if any(words) else self.last_words
+        place = (first or 0, -1, 0)
+        if first is None and len(self._document):
+            place = self._document.locate(viewport.top)
+        self._begin_count(self._finder.find(words, place))
+        return self._finder.standing[1]
+
+    def mark_words(self, message_id: str, words: Sequence[str]) -> None:
+        """Mark words, and show the first that a message has said, or else has thought."""
+        index = self._document.entries.place(message_id)
+        if index is None:
+            return
+        self.find(*words, first=index)
+        self._wanted = ()  # they belong to this session alone
+        self._viewport.when_read(partial(self._show_words, message_id))
+
+    def _show_words(self, message_id: str) -> None:
+        index = self._document.entries.place(message_id)
+        if index is not None:
+            self._show_hit(has_hit=self._finder.go_to(index))
+            self._unfolded = -1
+
+    def seek(self, words: str) -> None:
+        """Mark all hits and show the first one from here on; go back where there is none."""
+        if self._was_following is None:
+            self._was_following = self._viewport.is_following
+            self._viewport.keep("before find")
+        elif self._finder.place is not None:
+            self._go_back()
+        self.find(words)
+        self._is_seeking = True
+        self._seek()
+        self._told()
+
+    def _seek(self) -> None:
+        if self._is_seeking and self._finder.standing[1]:
+            self._is_seeking = False
+            self._step()
+
+    def _go_back(self) -> None:
+        """Show what was shown before hits were gone to."""
+        anchor = self._viewport.kept.get("before find")
+        self._fold_again(-1)
+        if self._was_following or anchor is None:
+            self._viewport.follow()
+        else:
+            self._viewport.show_anchor(anchor)
+        self._changed()
+
+    def clear(self) -> None:
+        """Mark hits no more; the view stays where it is."""
+        self._finder.clear()
+        self._viewport.give_up_waiting()
+        self._counting, self._unfolded, self._is_seeking, self._wanted = None, -1, False, ()
+        self._forget_before()
+        self._changed()
+
+    def _forget_before(self) -> None:
+        self._was_following = None
+        self._viewport.kept.pop("before find", None)
+
+    def step(self, by: int) -> tuple[int, int]:
+        """Show the next or previous hit; return its number and how many there are."""
+        self._forget_before()
+        self._step(by)
+        self._told()
+        return self._finder.standing
+
+    def _step(self, by: int = 1) -> None:
+        self._viewport.when_read(partial(self._step_now, by))
+
+    def _step_now(self, by: int) -> None:
+        has_hit = self._finder.step(by)
+        self._viewport.lay_out()  # the heights on the way were estimates
+        self._show_hit(has_hit=has_hit)
+        self._told()
+
+    def _show_hit(self, *, has_hit: bool) -> None:
+        """Bring the current hit into view, and unfold what it is in."""
+        finder, document, viewport = self._finder, self._document, self._viewport
+        if has_hit:
+            index = finder.index
+            was = self._row_of(finder.place)
+            is_moved = self._fold_again(index)
+            if finder.is_hidden:
+                document.entries[index].is_folded = False
+                document.rebuild(index)
+                self._unfolded, is_moved = index, True
+                if not document.is_read(index):
+                    viewport.wait_for(index, None, partial(self._show_hit, has_hit=True))
+                    return
+                finder.recount(index)
+            if finder.place is None:
+                return
+            if not 0 <= was < viewport.height - finder.rows_below:
+                viewport.show_at(finder.place, viewport.height // 3)
+            elif is_moved:
+                viewport.show_at(finder.place, was)
+            if viewport.is_following and document.entries[len(document) - 1].is_open:
+                viewport.leave_end()  # or new text would push the hit away
+        self._changed()
+
+    def _row_of(self, place: Place | None) -> int:
+        return -1 if place is None else self._document.position(place) - self._viewport.top
+
+    def _fold_again(self, index: int) -> bool:
+        """Fold what was unfolded for a hit, unless the next one is there too; return whether it was."""
+        was, self._unfolded = self._unfolded, index if index == self._unfolded else -1
+        if was in (-1, index) or was >= len(self._document) or self._document.entries[was].is_folded:
+            return False
+        self._document.entries[was].is_folded = True
+        self._document.rebuild(was)
+        self._finder.recount(was)
+        return True
+
+    def _begin_count(self, counting: Generator[int]) -> None:
+        """Search the first messages at once, the others between keys and frames."""
+        self._counting = counting
+        if self._count_on(AT_ONCE):
+            self._run(partial(self._count_rest, counting))
+        self._changed()
+
+    def _count_on(self, chars: int) -> bool:
+        """Search so many characters; return whether there is more to do."""
+        if self._counting is not None:
+            for cost in self._counting:
+                chars -= cost
+                if chars <= 0:
+                    return True
+            self._counting = None
+        return False
+
+    async def _count_rest(self, counting: Generator[int]) -> None:
+        """Give way to keys and frames after each slice; another search ends this one."""
+        while self._counting is counting:
+            is_more, was = self._count_on(SLICE), self._finder.place
+            self._seek()
+            if self._finder.place is not was or not is_more:
+                self._told()
+            if not is_more:
+                self._changed()
+                return
+            await asyncio.sleep(0)
+
+    def recount(self, index: int) -> None:
+        """Count the hits of a changed message again."""
+        before = self._finder.standing
+        if self._finder.is_active and not self._document.entries[index].is_open:
+            self._finder.recount(index)
+        if self._finder.standing != before:
+            self._told()
+
+    def take_other_messages(self) -> None:
+        """Look for the same words in other messages."""
+        self._forget_before()
+        self._unfolded = -1
+        if self._wanted:
+            self.find(*self._wanted)
+            self._told()
+        else:
+            self.clear()
+
+    def moved(self, by: int) -> None:
+        """Search messages that were put before all others."""
+        if self._unfolded >= 0:
+            self._unfolded += by
+        if self._finder.is_active:
+            self._finder.moved(by)
+            self._begin_count(self._finder.count_again())
+            self._told()

@@ -57,8 +57,6 @@ class Query:
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
-        self.reach = 2 * max(map(len, self.needles), default=0) + 16
-        """A hit takes no more characters than these, however its accents are written."""
 
     def count(self, source: str) -> int:
         """Return how many hits Markdown is likely to show; it is not laid out for that."""
@@ -103,14 +101,6 @@ class Query:
 
             text = self._with_one_blank(unescape(text))
         return text
-
-    def across(self, before: str, after: str) -> tuple[int, int]:
-        """Return how many characters of each of two texts a hit takes that goes over their border."""
-        border = len(before)
-        for start, end in self.spans(before + after):
-            if start < border < end:
-                return border - start, end - border
-        return 0, 0
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield where the hits stand in a text as it is shown; none begins or ends within a character."""

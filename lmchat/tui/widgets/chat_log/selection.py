@@ -1,4 +1,4 @@
-"""What is selected: from one place to another, by characters, words, paragraphs or messages."""
+"""The selection: from one position to another, by characters, words, paragraphs or messages."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.text import graphemes
-from lmchat.tui.widgets.chat_log.anchor import END, Spot, found_again, spot_at, starts, text_of
+from lmchat.tui.widgets.chat_log.anchor import END, Anchor, anchor_in_text, found_again, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.matching import Range
+from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-Ends = tuple[Spot, Spot]
+AGAIN_S = 0.5
+"""Presses on one cell that follow each other so fast select a word, then a paragraph."""
+Ends = tuple[Anchor, Anchor]
 """Where something begins and ends."""
 _MARK = "\u0301"
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
 _JOINERS = "\u200c\u200d"
+_NO_PRESS = (-1, -1), 0.0, 0
 
 
 class Unit(IntEnum):
@@ -45,14 +49,14 @@ class Selected(Struct):
     """What it grows by."""
 
     @property
-    def start(self) -> Spot:
-        """The first place."""
-        return min(self.anchor[0], self.head[0], key=lambda spot: spot.order)
+    def start(self) -> Anchor:
+        """The first position."""
+        return min(self.anchor[0], self.head[0], key=lambda anchor: anchor.order)
 
     @property
-    def end(self) -> Spot:
-        """The last place."""
-        return max(self.anchor[1], self.head[1], key=lambda spot: spot.order)
+    def end(self) -> Anchor:
+        """The last position."""
+        return max(self.anchor[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
         """Return which characters of a block are selected; all of it ends at `END`."""
@@ -64,26 +68,128 @@ class Selected(Struct):
         return (first, last) if first < last else None
 
     def found_again(self, document: Document) -> Selected | None:
-        """Return the same in a log that has changed since; None where an end is not there any more."""
-        spots = [found_again(document, spot) for spot in (*self.anchor, *self.head)]
-        if any(spot is None for spot in spots):
+        """Return the same in a log that has changed since; None where an end is gone."""
+        ends = [found_again(document, anchor) for anchor in (*self.anchor, *self.head)]
+        if any(anchor is None for anchor in ends):
             return None
-        first, second, third, fourth = (spot for spot in spots if spot is not None)
+        first, second, third, fourth = (anchor for anchor in ends if anchor is not None)
         return Selected((first, second), (third, fourth), self.unit)
 
     def moved(self, by: int) -> None:
-        """Say that so many messages were put before all others."""
-        for spot in {id(spot): spot for spot in (*self.anchor, *self.head)}.values():
-            spot.index += by
+        """Take over that so many messages were put before all others."""
+        for anchor in {id(anchor): anchor for anchor in (*self.anchor, *self.head)}.values():
+            anchor.index += by
+
+
+class Selection:
+    """What is selected, with the mouse or with keys; it stays with its words, whatever changes."""
+
+    def __init__(self, viewport: Viewport) -> None:
+        self._viewport = viewport
+        self._document = viewport.document
+        self.selected: Selected | None = None
+        self.pointer = (0, 0)
+        """Row and cell of the pointer."""
+        self.was_dragged = False
+        """Whether the last press went on to a drag."""
+        self.is_extending = False
+        """Whether the arrow keys extend the selection."""
+        self._pressed: Selected | None = None
+        self._last_press = _NO_PRESS
+
+    @property
+    def is_dragging(self) -> bool:
+        """Whether the button is held."""
+        return self._pressed is not None
+
+    def drop(self) -> None:
+        """Select nothing."""
+        self.selected, self.is_extending = None, False
+
+    def reset(self) -> None:
+        """Select nothing in other messages, and end a drag."""
+        self.drop()
+        self._pressed = None
+
+    def current(self) -> Selected | None:
+        """Return what is selected as the log is laid out now; nothing where an end is gone."""
+        if self.selected is not None:
+            self.selected = self.selected.found_again(self._document)
+        return self.selected
+
+    def moved(self, by: int) -> None:
+        """Take over that so many messages were put before all others."""
+        for one in (self.selected, self._pressed):
+            if one is not None:
+                one.moved(by)
+
+    def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
+        """Begin a selection on a cell; the second press takes a word, the third a paragraph."""
+        cell, last_s, count = self._last_press
+        is_again = cell == (x, y) and time_s - last_s < AGAIN_S and not is_extended
+        unit = Unit(count % Unit.PARAGRAPH + 1 if is_again else 1)
+        self._last_press = (x, y), time_s, unit.value
+        self.pointer = x, y
+        ends = self._ends_under(x, y, unit)
+        self.was_dragged = is_extended and self.selected is not None
+        if is_extended and self.selected is not None:
+            self._pressed = self.selected = Selected(self.selected.anchor, ends, self.selected.unit)
+        else:
+            self._pressed = Selected(ends, ends, unit)
+            self.drop()
+            self.selected = None if unit is Unit.CHARACTER else self._pressed
+
+    def drag(self, x: int, y: int) -> None:
+        """Select up to the pointer."""
+        self.pointer = x, y
+        pressed = self._pressed.found_again(self._document) if self._pressed is not None else None
+        self._pressed = pressed
+        if pressed is not None:
+            self.was_dragged, self._last_press = True, _NO_PRESS
+            pressed.head = self._ends_under(x, y, pressed.unit)
+            self.selected = pressed
+
+    def release(self) -> None:
+        """End the drag; what is selected stays."""
+        self._pressed = None
+
+    def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
+        """Return what a press on a cell selects; beyond the screen, what is at its edge."""
+        document, viewport = self._document, self._viewport
+        row = min(max(y, 0), viewport.height - 1) + viewport.top
+        if row >= document.total:
+            return ends_at(document, document.locate(document.total - 1), END, unit)
+        return ends_at(document, document.locate(row), x, unit)
+
+    def toggle_extending(self) -> None:
+        """Select the focused message, so that the arrow keys select more; done again, that ends."""
+        cursor = self._viewport.cursor
+        if self.is_extending:
+            self.drop()
+        elif cursor is not None:
+            ends = message_ends(cursor)
+            self.is_extending, self.selected = True, Selected(ends, ends, Unit.MESSAGE)
+
+    def extend(self, step: int) -> None:
+        """Move the focus by a step and select the messages up to there."""
+        viewport, selected = self._viewport, self.selected
+        if viewport.cursor is None:
+            return
+        first = viewport.cursor
+        if selected is not None and selected.unit is Unit.MESSAGE:
+            first = selected.anchor[0].index
+        viewport.cursor = viewport.neighbour(viewport.cursor, step)
+        self.selected = Selected(message_ends(first), message_ends(viewport.cursor), Unit.MESSAGE)
+        viewport.show_entry(viewport.cursor)
 
 
 def message_ends(index: int) -> Ends:
     """Return a whole message."""
-    return Spot(index, -1), Spot(index, END)
+    return Anchor(index, -1), Anchor(index, END)
 
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
-    """Return what is selected by a press on a cell; cells are counted from the one behind the bar."""
+    """Return what is selected by a press on a cell, counted from the one after the bar."""
     index, number, row = place
     entry = document.entries[index]
     number = min(max(number, 0), document.build(index) - 1)
@@ -91,26 +197,20 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     lines = entry.blocks[number].lines or []
     row -= entry.heights[number] - len(lines)
     if place[1] < 0 or row < 0 or not lines:  # a blank row above
-        return _both(spot_at(document, index, number, 0))
+        return (begin := anchor_in_text(document, index, number, 0)), begin
     row = min(row, len(lines) - 1)
     before = starts(lines)
-    first, last = _cluster(lines[row], cell)
+    first, last = (before[row] + at for at in _cluster(lines[row], cell))
     if unit is not Unit.CHARACTER:
-        text = text_of(lines)
-        begin, end = paragraph(text, before[row] + first)
+        text, at = text_of(lines), first
+        first, last = paragraph(text, at)
         if unit is Unit.WORD:
-            begin, end = word(text, before[row] + first, (begin, end))
-        return spot_at(document, index, number, begin), spot_at(document, index, number, end)
-    at = before[row]
-    return spot_at(document, index, number, at + first), spot_at(document, index, number, at + last)
-
-
-def _both(spot: Spot) -> Ends:
-    return spot, spot
+            first, last = word(text, at, (first, last))
+    return anchor_in_text(document, index, number, first), anchor_in_text(document, index, number, last)
 
 
 def _cluster(line: Line, cell: int) -> Range:
-    """Return the character that a cell belongs to; nothing at the end of the text for what is beside it."""
+    """Return the character that a cell belongs to; beside the text, an empty range at its end."""
     lead = ""
     for segment in line.segments:
         lead += segment.text
@@ -127,14 +227,14 @@ def _cluster(line: Line, cell: int) -> Range:
 
 
 def paragraph(text: str, at: int) -> Range:
-    """Return the line that a place is in, whatever it is wrapped to."""
+    """Return the unwrapped line around a place."""
     begin = text.rfind("\n", 0, at) + 1
     end = text.find("\n", at)
     return begin, len(text) if end < 0 else end
 
 
 def word(text: str, at: int, within: Range) -> Range:
-    """Return the word that a place is in, or the blanks, or the sign."""
+    """Return the word around a place, or the blanks, or the single character."""
     for match in _WORD.finditer(_with_one_mark(text), *within):
         if match.start() <= at < match.end():
             return match.span()
@@ -144,12 +244,12 @@ def word(text: str, at: int, within: Range) -> Range:
 
 
 def _with_one_mark(text: str) -> str:
-    """Return a text with one sign for all that goes on with a letter: to Python no mark is part of a word."""
+    """Replace combining marks by one that the pattern knows: to `re` no mark is part of a word."""
     if text.isascii():
         return text
     return "".join(_MARK if category(char)[0] == "M" or char in _JOINERS else char for char in text)
 
 
 def characters(text: str) -> Iterator[Range]:
-    """Yield what a reader takes for one character: a letter with its accents, joined emoji, a flag."""
+    """Yield the graphemes of a text: a letter with its accents, joined emoji, a flag."""
     return pairwise([*(start for start, _ in graphemes(text)), len(text)])

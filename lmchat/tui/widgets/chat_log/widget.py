@@ -1,51 +1,372 @@
-"""The chat log: what comes into it, and how often that is painted."""
+"""The chat log: one widget that shows the messages of a session as rows, and what keys and mouse do in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from textual import events
-from textual.geometry import Region
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import Reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.timer import Timer
+from textual.widget import Widget
+from textual.worker import Worker
 
 from lmchat.domain.event import RetryScheduled, StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.path import MessagePath
 from lmchat.domain.turn import Turn
-from lmchat.tui.widgets.chat_log.document import Place, switch
-from lmchat.tui.widgets.chat_log.entry import Delta, Entry, merged, text_of
-from lmchat.tui.widgets.chat_log.view.changing import ChangingLog
-from lmchat.tui.widgets.chat_log.view.unseen import COUNTED_LINES
+from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.icons import signs_for
+from lmchat.tui.intents import CopyText
+from lmchat.tui.messages import Post
+from lmchat.tui.quirks.keys import hand_over, is_together
+from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied, failure_text
+from lmchat.tui.widgets.chat_log.document import Document, Place, switch
+from lmchat.tui.widgets.chat_log.entry import Delta, Entry, delta_text, merged
+from lmchat.tui.widgets.chat_log.finder import Finder, HitNavigator
+from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Highlighter, Painter
+from lmchat.tui.widgets.chat_log.selection import Selection
+from lmchat.tui.widgets.chat_log.viewport import COUNTED_LINES, Viewport
+from lmchat.tui.widgets.message_acts import why_not
+from lmchat.tui.widgets.row_list import fit_scrollbar
 
+MEASURE = 94
+"""Columns of a page at most."""
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
 UNWATCHED = 8
-"""Most paints a second where another window has the keyboard."""
-EARLY_S = 0.005
-"""So much too early a frame may come: what arrives at its pace is not put off by a hair."""
+"""Most frames a second while another window has the keyboard."""
 FAR_BEHIND_CHARS = 200_000
-"""So much text may wait for its frame; more is taken up at once."""
+"""Text that may wait for its frame; more is taken up at once."""
+SCROLL_EVERY_S = 0.05
+"""While the pointer is held above or below, the log scrolls so often, by more lines the farther it is."""
+_SOON_S = 0.001
+"""The shortest time that Textual's timers take."""
+_LEFT = 1
 
 
-class ChatLog(ChangingLog, can_focus=True):
-    """The messages of a session, in one widget."""
+class Inflow:
+    """Streamed text that waits for the next frame."""
+
+    def __init__(self) -> None:
+        self.frames_per_second = 20
+        """Most frames a second while text arrives."""
+        self.timer: Timer | None = None
+        """Runs to the next frame."""
+        self._pending: list[Delta] = []
+        self._chars = 0
+        self._shown_s = 0.0
+        self._costs_s = (0.0, 0.0)
+
+    def add(self, delta: Delta) -> bool:
+        """Add text; return whether there is too much to wait for a frame."""
+        self._pending.append(delta)
+        self._chars += len(delta_text(delta))
+        return self._chars > FAR_BEHIND_CHARS
+
+    def take(self) -> list[Delta]:
+        """Return what waits, and wait for nothing more."""
+        deltas, self._pending, self._chars = merged(self._pending), [], 0
+        if self.timer is not None:
+            self.timer.stop()
+            self.timer = None
+        return deltas
+
+    def pause_s(self, *, is_watched: bool) -> float:
+        """Return the time to the next frame."""
+        rate = self.frames_per_second if is_watched else min(self.frames_per_second, UNWATCHED)
+        # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
+        gap_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
+        return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
+
+    def show(self, act: Callable[[], object]) -> None:
+        """Show a frame, and note what it costs."""
+        self._shown_s = perf_counter()
+        act()
+        self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
+
+
+class ChatLog(ScrollView, can_focus=True):
+    """The messages of a session. `settle` brings the screen up to date after any change."""
+
+    ALLOW_SELECT: ClassVar[bool] = False  # Textual's own selection ends at the edge of the screen
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "chat-log--margin",
+        "chat-log--panel",
+        "chat-log--selected",
+        *(f"chat-log--{name}" for name in PARTIAL_STYLES),
+    }
+
+    class Found(Post, namespace="chat_log"):
+        """The number of hits changed, or the current hit."""
+
+        place: int
+        """The number of the current hit; 0 for none."""
+        count: int
+        """How many there are so far."""
+        is_whole: bool
+        """Whether all was searched."""
+        is_sure: bool = True
+        """Whether no count is an estimate."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest counts."""
+            return isinstance(message, ChatLog.Found)
+
+    class SelectionChanged(Post, namespace="chat_log"):
+        """Something was selected, or nothing is any more."""
+
+    class NewLines(Post, namespace="chat_log"):
+        """The number of unseen lines below the screen changed, or the end was left or reached."""
+
+        count: int
+        """How many have not been on the screen."""
+
+    class Wanted(Post, namespace="chat_log"):
+        """A message key was pressed whose work is done by the screen."""
+
+        name: str
+        """Which: the last part of the command's id."""
+        message: ChatMessage
+        """The message that has the focus."""
+        text: str = ""
+        """What to copy, or the links, one a line."""
+        note: str = ""
+        """What of the message it is, as `Block 2 of 3`."""
+
+    class UndoWanted(Post, namespace="chat_log"):
+        """What was deleted last is to be restored."""
+
+    class FocusMoved(Post, namespace="chat_log"):
+        """Another message has the focus: other keys are of use."""
+
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    """Without the layout of the screen that Textual does for each new line: half the work of streaming."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.frames_per_second = 20
-        """Most paints a second while text arrives."""
+        self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
+        self.typed_into: Widget | None = None
+        """Where text goes that is typed or pasted while a message has the focus."""
         self.is_whole = True
         """Whether it has all messages of its session, not only the end."""
-        self._wants_top = False
+        self.document = Document()
+        self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
+        self.finder = Finder(self.document)
+        run_find = partial(self._run, "find")
+        self.hits = HitNavigator(self.viewport, self.finder, self._show_all, self.tell_found, run_find)
+        self.selection = Selection(self.viewport)
+        self.painter = Painter(self.viewport, self.finder, self.selection)
+        self.highlighter = Highlighter(self.document, lambda place: self.settle(changed=place))
+        self.inflow = Inflow()
+        self._copies = CopyTurns()
         self._open: int | None = None
-        self._pending: list[Delta] = []
-        self._pending_chars = 0
-        self._timer: Timer | None = None
-        self._flushed_s = 0.0
-        self._costs_s = (0.0, 0.0)
+        self._wants_top = False
         self._retry: tuple[RetryScheduled, float] | None = None
+        self._settled_size = Size(0, 0)
+        self._is_settling = False
+        self._told: tuple[object, ...] = (0, True, None, False)
+        self._drag_timer: Timer | None = None
+
+    # Bringing the screen up to date
+
+    def settle(self, *, changed: Place | None = None) -> None:
+        """Bring everything up to date after a change; the only place that knows the order.
+
+        `changed` is the first row that may look different; what only moves needs none.
+        """
+        if len(self.document) and self.painter.page is None and self.outer_size.width:
+            self.painter.page = page = self._make_page()
+            self.viewport.take_page(page)
+        self._settled_size = self.outer_size
+        self.viewport.height = max(self.size.height, 1)
+        if self.painter.page is not None:
+            self.viewport.lay_out()
+        if self.is_attached:
+            if self.highlighter.is_due:
+                self._run("colours", self.highlighter.run)
+            if self.viewport.has_to_read:
+                self._run("reading", partial(self.viewport.read_long, self._show_read))
+        if changed is not None and changed[1] <= 0:
+            self.hits.recount(changed[0])
+        self._scroll_to_viewport(changed)
+        self._tell()
+
+    def _scroll_to_viewport(self, changed: Place | None) -> None:
+        """Copy size and position of the viewport to Textual, and ask for a repaint of what changed."""
+        total, top = self.document.total, self.viewport.top
+        self._is_settling = True
+        self.virtual_size = Size(1, total) if total else Size(0, 0)
+        if top != round(self.scroll_y):
+            super().scroll_to(y=top, animate=False, force=True)
+        elif changed is not None:
+            first = self.document.position(changed)
+            self.refresh_lines(first, max(top + self.size.height - first, 1))
+        self._is_settling = False
+
+    def _tell(self) -> None:
+        """Post what has changed since the last time."""
+        viewport, was = self.viewport, self._told
+        count, is_selected = viewport.count_new_lines(), self.selection.selected is not None
+        self._told = now = count, viewport.is_at_end, viewport.cursor, is_selected
+        if now[:2] != was[:2]:
+            self.post_message(self.NewLines(count))
+        if now[2] != was[2]:
+            self.post_message(self.FocusMoved())
+        if now[3] != was[3]:
+            self.post_message(self.SelectionChanged())
+
+    def _show_all(self) -> None:
+        self.settle()
+        self.refresh()
+
+    def _show_read(self, places: list[Place]) -> None:
+        for place in places:
+            self.settle(changed=place)
+
+    def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        _: Worker[None] = self.run_worker(work, name=name, group=name, exclusive=name == "find")
+
+    def tell_found(self) -> None:
+        """Post how many hits there are, and which is shown."""
+        finder = self.finder
+        self.post_message(self.Found(*finder.standing, finder.is_whole, finder.is_sure))
+
+    def watch_virtual_size(self, size: Size) -> None:
+        """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
+        height = self.container_size.height
+        self.show_vertical_scrollbar = 0 < height < size.height
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.window_virtual_size = size.height
+            self.vertical_scrollbar.window_size = height
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
+
+    # Page and rows
+
+    def on_mount(self) -> None:
+        """Draw the scrollbar in ASCII where nothing else can be drawn."""
+        fit_scrollbar(self)
+
+    def _geometry(self) -> tuple[int, int]:
+        """Return where the page begins and how wide it is; the scrollbar always has its column."""
+        margin = self.get_component_styles("chat-log--margin").padding
+        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
+        return margin.left + max((room - MEASURE) // 2, 0), max(min(room, MEASURE), MIN_WIDTH)
+
+    def _make_page(self) -> Page:
+        styles = {
+            name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
+        }
+        panel = self.get_component_rich_style("chat-log--panel", partial=True)
+        styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
+        self.painter.left, width = self._geometry()
+        self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
+        return Page(width, styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
+
+    def _restyle(self) -> None:
+        """Lay all out again if width or styles changed; what is read stays where it is."""
+        if self.painter.page is None or not self.outer_size.width:
+            return
+        page = self._make_page()
+        if page != self.painter.page:
+            self.painter.page = page
+            self.viewport.height = max(self.size.height, 1)
+            self.viewport.take_page(page)
+            self.refresh()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Lay out again if the width changed."""
+        self._restyle()
+        self.settle()
+
+    def notify_style_update(self) -> None:
+        """Lay out again with the styles of another theme."""
+        super().notify_style_update()
+        if self.painter.page is not None and self.is_mounted:
+            self.call_next(self.on_resize, events.Resize(self.size, self.virtual_size))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return rows; there is no border and no opacity that would need Textual's own."""
+        filters, background = tuple(self.get_line_filters()), self.background_colors[1]
+        strips = self.painter.rows(
+            crop.y, crop.height, self.size.width, filters, background, has_focus=self.has_focus
+        )
+        if crop.x or crop.right < self.size.width:
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """Return a row, where Textual wants to know what is under the mouse."""
+        return self.render_lines(Region(0, y, self.size.width, 1))[0]
+
+    # Scrolling
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the end stays in view."""
+        return self.viewport.is_following
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the last row is on the screen."""
+        return self.viewport.is_at_end
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Take over that the user has scrolled."""
+        super().watch_scroll_y(old_value, new_value)
+        y = round(new_value)
+        if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
+            return
+        if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
+            self.viewport.scroll_to(y)
+            self.settle()
+
+    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
+        """Scroll at once: a height corrected on the way would end an animation short of its target."""
+        super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
+        if y is not None and y >= self.viewport.last_top and self.is_at_end and not self.is_following:
+            self.scroll_end()  # the end was on the screen already, and one wants to go further down
+
+    def on_mouse_scroll_down(self) -> None:
+        """Follow the end again where there is nothing below."""
+        if self.is_at_end and not self.is_following:
+            self.scroll_end()
+
+    def scroll_end(self, **_options: Any) -> None:
+        """Follow the end again."""
+        self.viewport.follow()
+        self.settle()
+        self.refresh()
+
+    def scroll_home(self, **options: Any) -> None:
+        """Go to the first message; where that is still being read, as soon as it comes."""
+        self._wants_top = not self.is_whole
+        super().scroll_home(**options)
+
+    def action_scroll_up(self) -> None:
+        """Scroll, or select one more."""
+        if self.selection.is_extending:
+            self.action_select(-1)
+        else:
+            super().action_scroll_up()
+
+    def action_scroll_down(self) -> None:
+        """Scroll, or select one more."""
+        if self.selection.is_extending:
+            self.action_select(1)
+        else:
+            super().action_scroll_down()
+
+    # Messages
 
     def load(
         self,
@@ -56,24 +377,24 @@ class ChatLog(ChangingLog, can_focus=True):
     ) -> None:
         """Show other messages, from their end; those before them come with `fill` where they are not all.
 
-        Those of `elsewhere` are answers that another lmchat writes; what comes of them comes with `arrive`.
+        Those of `elsewhere` are answers that another lmchat writes.
         """
-        self._drop_pending()
-        self.give_up_waiting()
-        self._open = self._cursor = None
+        self.inflow.take()
+        self._open = None
         self.is_whole, self._wants_top = is_whole, False
-        self.finder.clear()
         self.document.load(MessagePath(messages))
-        self.write_elsewhere(elsewhere)
+        self.viewport.reset()
+        self.selection.reset()
+        for message in elsewhere:
+            index = self.document.entries.place(message.message_id)
+            if index is not None:
+                self.document.entries[index].is_elsewhere = True
         if messages and messages[-1].state is AnswerState.STREAMING and messages[-1] not in elsewhere:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
         if self.has_focus:
-            self.focus_last()
-        self.is_following, self._hold = True, None
-        self.settle()
-        self.refresh()
-        self.count_new_lines()
+            self.viewport.focus_last()
+        self.hits.take_other_messages()
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
@@ -82,16 +403,21 @@ class ChatLog(ChangingLog, can_focus=True):
         first_id = self.document.entries.first_id
         count = messages.place(first_id) if first_id else len(messages)
         if count is not None:
-            wants_top = self._wants_top and not self.scroll_offset.y
+            wants_top = self._wants_top and not self.viewport.top
             self.is_whole = True
             self.prepend(messages[:count])
             if wants_top:
                 self.scroll_home()
 
-    def scroll_home(self, **options: Any) -> None:
-        """Go to the first message; where that is still being read, as soon as it comes."""
-        self._wants_top = not self.is_whole
-        super().scroll_home(**options)
+    def prepend(self, earlier: MessagePath) -> None:
+        """Put messages above all others; what is on the screen stays where it is."""
+        count = len(earlier)
+        if self._open is not None:
+            self._open += count
+        self.viewport.prepend(earlier)
+        self.selection.moved(count)
+        self.hits.moved(count)
+        self.settle()
 
     def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
         """Add a message at the end; what the user sends is brought into view, what had waited is not."""
@@ -99,44 +425,50 @@ class ChatLog(ChangingLog, can_focus=True):
         if message.role is Role.USER and is_sent_now:
             self.scroll_end()
 
+    def notice(self, text: str) -> None:
+        """Add a thin line at the end."""
+        self._add(Entry(None, note=text))
+
     def begin_answer(self, message: ChatMessage) -> None:
-        """Add the answer that is on its way."""
+        """Add the answer that is about to stream."""
         entry = self._entry(message)
         entry.is_open = True
         self._open = self._add(entry)
 
+    def _entry(self, message: ChatMessage) -> Entry:
+        return Entry(message, switch=switch(self.document.entries.model_before(len(self.document)), message))
+
+    def _add(self, entry: Entry) -> int:
+        self.flush()
+        self.viewport.keep_still()
+        index = self.document.append(entry)
+        if not self.is_following:
+            self.document.sweep(index, 0, 1, COUNTED_LINES)
+        self.settle(changed=(index, -1, 0))
+        return index
+
     async def apply(self, event: StreamEvent) -> None:
-        """Take an event: text, thought and tool calls are painted with the next frame."""
+        """Take an event: text, thought and tool calls are shown with the next frame."""
         if self._open is None or not isinstance(event, Delta):
             return
-        self._pending.append(event)
-        self._pending_chars += len(text_of(event))
-        if self._pending_chars > FAR_BEHIND_CHARS:
+        if self.inflow.add(event):
             self.flush()
-        elif self._timer is None:
-            rate = self.frames_per_second if self.app.app_focus else min(self.frames_per_second, UNWATCHED)
-            pause_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
-            due_s = self._flushed_s + pause_s - EARLY_S
-            self._timer = self.set_timer(max(due_s - perf_counter(), 0.001), self._show_pending)
+        elif self.inflow.timer is None:
+            pause_s = self.inflow.pause_s(is_watched=self.app.app_focus)
+            self.inflow.timer = self.set_timer(pause_s, self._show_pending)
 
     def _show_pending(self) -> None:
-        self._flushed_s = perf_counter()
-        self.flush()
-        # the dearer of two would put off the words behind the first fence until its lexer was paid for
-        self._costs_s = (self._costs_s[1], perf_counter() - self._flushed_s)
+        self.inflow.show(self.flush)
 
     def flush(self) -> None:
-        """Take up what is pending."""
-        deltas = merged(self._pending)
-        self._drop_pending()
+        """Take up the text that waits."""
+        deltas = self.inflow.take()
         if self._open is None or not deltas:
             return
-        entry = self.document.entries[self._open]
-        self.keep_still()
+        self.viewport.keep_still()
         for delta in deltas:
-            entry.feed(delta)
-        changed = self.document.grow(self._open, is_exact=not self.is_following)
-        self.settle(changed=changed)
+            self.document.entries[self._open].feed(delta)
+        self.settle(changed=self.document.grow(self._open, is_exact=not self.is_following))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         """Show the figures of the running turn under the open answer."""
@@ -144,14 +476,26 @@ class ChatLog(ChangingLog, can_focus=True):
             return
         entry = self.document.entries[self._open]
         retry = turn.retry if turn else None
-        if retry is not None and (self._retry is None or self._retry[0] is not retry):
-            self._retry = (retry, now_s)
-        if retry is not None and self._retry is not None:
+        if retry is not None:
+            if self._retry is None or self._retry[0] is not retry:
+                self._retry = (retry, now_s)
             entry.retry_in_s = retry.wait_s - (now_s - self._retry[1])
         entry.turn, entry.now_s = turn, now_s
         for number in entry.tell():
             self.document.relay(self._open, number)
-            self.repaint((self._open, number, 0), 2)
+            y = self.document.position((self._open, number, 0))
+            if self.viewport.shows(y, 2):
+                self.refresh_lines(y, 2)
+
+    def restate(self, message: ChatMessage) -> None:
+        """Show what of the open answer is thought and what is text, after the server told it late."""
+        self.flush()
+        if self._open is not None:
+            entry, heights = self.document.entries[self._open], self.document.heights
+            if not self.is_following and self.viewport.shows(heights.top(self._open), heights[self._open]):
+                entry.is_folded = False  # it is being read
+            entry.restate(message)
+            self._rebuilt(self._open)
 
     def finish(self, message: ChatMessage) -> None:
         """Show the final form of the open answer."""
@@ -165,58 +509,288 @@ class ChatLog(ChangingLog, can_focus=True):
         self.document.entries.replace(index, message)
         self._rebuilt(index)
 
-    def restate(self, message: ChatMessage) -> None:
-        """Show what of the open answer is thought and what is text, after the server told it late."""
-        self.flush()
-        if self._open is not None:
-            entry = self.document.entries[self._open]
-            if not self.is_following and self._is_on_screen(self._open):
-                entry.is_folded = False  # it is being read
-            entry.restate(message)
-            self._rebuilt(self._open)
+    def replace(self, message: ChatMessage) -> bool:
+        """Show another value of a message; return whether it is in the log."""
+        entries = self.document.entries
+        index = entries.place(message.message_id)
+        if index is None:
+            return False
+        entry = entries[index]
+        if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
+            entry.take_parts(message)
+        entry.is_elsewhere &= message.state is AnswerState.STREAMING
+        entries.replace(index, message)
+        self._rebuilt(index)
+        for later in entries.update_switches(index + 1):
+            self._rebuilt(later)
+        return True
 
-    def prepend(self, earlier: MessagePath) -> None:
-        """Put messages above all others; what is on the screen stays where it is."""
-        if self._open is not None:
-            self._open += len(earlier)
-        super().prepend(earlier)
+    def mark_left_out(self, count: int, before_id: str | None) -> None:
+        """Say above a message that so many before it are left out of the next request."""
+        entries = self.document.entries
+        place = entries.place(before_id) if before_id and count else None
+        marked = [index for index, entry in entries.made() if entry.left_out]
+        for index in {*marked, *([] if place is None else [place])}:
+            wanted = count if index == place else 0
+            if entries[index].left_out != wanted:
+                entries[index].left_out = wanted
+                self._rebuilt(index)
 
-    def notice(self, text: str) -> None:
-        """Add a thin line at the end."""
-        self._add(Entry(None, note=text))
+    def _rebuilt(self, index: int) -> None:
+        self.viewport.rebuild(index)
+        self.settle(changed=(index, -1, 0))
 
-    def repaint(self, place: Place, lines: int) -> None:
-        """Paint some lines again, if they are on the screen."""
-        y = self.document.position(place)
-        if self._has_rows(y, lines):
-            self.refresh(Region(0, y - self.scroll_offset.y, self.size.width, lines))
+    # Focus of messages
 
-    def _is_on_screen(self, index: int) -> bool:
-        return self._has_rows(self.document.heights.top(index), self.document.heights[index])
+    @property
+    def focused_message(self) -> ChatMessage | None:
+        """The message that the message keys act on."""
+        cursor = self.viewport.cursor
+        return None if cursor is None else self.document.entries[cursor].message
 
-    def _has_rows(self, y: int, lines: int) -> bool:
-        return y < self.scroll_offset.y + self.size.height and y + lines > self.scroll_offset.y
+    def focus_message(self, step: int) -> bool:
+        """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""
+        is_here = self.screen.focused is self  # `has_focus` follows a message later
+        has_moved = self.viewport.step_cursor(step, is_here=is_here)
+        if has_moved:
+            self.screen.set_focus(self, scroll_visible=False)
+            self.viewport.hold()
+        self._show_all()
+        return has_moved
+
+    def show_message(self, message_id: str, *, row: int | None = None) -> bool:
+        """Give a message the focus and bring it into view, on a row if one is named; False without it."""
+        index = self.document.entries.place(message_id)
+        if index is None:
+            return False
+        self.viewport.set_cursor(index)
+        if row is None:
+            self.viewport.show_entry(index)
+        else:
+            self.viewport.show_at((index, -1, 0), row)
+        self._show_all()
+        self.focus(scroll_visible=False)
+        return True
+
+    def row_of(self, message_id: str) -> int | None:
+        """Return the row of the screen on which a message begins, if it is there."""
+        index = self.document.entries.place(message_id)
+        row = -1 if index is None else self.document.heights.top(index) - self.viewport.top
+        return row if 0 <= row < self.viewport.height else None
+
+    def focus_hit(self) -> None:
+        """Give the focus to the message of the current hit."""
+        if self.finder.index >= 0:
+            self.viewport.cursor = self.finder.index
+        self.focus(scroll_visible=False)
+        self._show_all()
+
+    def on_focus(self, _event: events.Focus) -> None:
+        """Give the focus to the last message if none has it."""
+        self.viewport.focus_last()
+        self.viewport.hold()
+        self._show_all()
+
+    def on_blur(self, _event: events.Blur) -> None:
+        """Take the bar away; extend no selection any more."""
+        self.selection.is_extending = False
+        self.refresh()
+
+    @property
+    def bookmark(self) -> str:
+        """The reading position, in words that hold over restarts; empty at the end."""
+        return self.viewport.bookmark
+
+    def go_to_bookmark(self, mark: str) -> bool:
+        """Bring a reading position to the top of the screen; False where its message is not there."""
+        is_there = self.viewport.go_to_bookmark(mark)
+        self._show_all()
+        return is_there
+
+    # Selection
+
+    @property
+    def selected_text(self) -> str:
+        """What is selected: the source of what is selected whole, the words of what is not."""
+        selected = self.selection.current()
+        return "" if selected is None else copied(self.document, selected)
+
+    def drop_selection(self) -> bool:
+        """Select nothing any more; return whether anything was."""
+        had_any = self.selection.selected is not None
+        self.selection.drop()
+        if had_any:
+            self._show_all()
+        return had_any
+
+    def copy_selection(self) -> bool:
+        """Copy what is selected, and select it no more; return whether there was any text."""
+        selected = self.selection.selected
+        if selected is not None:
+            self.viewport.read_all(selected.start.index, selected.end.index)
+        text = self.selected_text
+        if text:
+            self.post_message(CopyText(text))
+            self.drop_selection()
+        return bool(text)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin a selection; with Shift held, go on with the one that is there."""
+        if event.button != _LEFT or not len(self.document) or self.painter.page is None:
+            return
+        x = event.x - self.painter.left - 1
+        self.selection.press(x, event.y, event.time, is_extended=event.shift)
+        self.capture_mouse()
+        self._show_all()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Select up to the pointer; held above or below the log, it scrolls."""
+        pointer = event.x - self.painter.left - 1, event.y
+        if not self.selection.is_dragging or pointer == self.selection.pointer:
+            return
+        if event.button != _LEFT:  # it was released outside the terminal
+            self._end_drag()
+            return
+        self.selection.drag(*pointer)
+        if 0 <= event.y < self.size.height:
+            self._stop_drag_timer()
+        elif self._drag_timer is None:
+            self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_on)
+        self._show_all()
+
+    def _scroll_on(self) -> None:
+        """Scroll towards the pointer, and select what comes."""
+        x, y = self.selection.pointer
+        lines = y if y < 0 else y - self.size.height + 1
+        self.scroll_to(y=min(max(self.viewport.top + lines, 0), self.viewport.last_top))
+        self.selection.drag(x, y)
+        self._show_all()
+
+    def on_mouse_up(self, _event: events.MouseUp) -> None:
+        """Keep what is selected."""
+        if self.selection.is_dragging:
+            self._end_drag()
+
+    def _end_drag(self) -> None:
+        self.selection.release()
+        self._stop_drag_timer()
+        self.release_mouse()
+
+    def _stop_drag_timer(self) -> None:
+        if self._drag_timer is not None:
+            self._drag_timer.stop()
+            self._drag_timer = None
+
+    def check_message_enabled(self, message: Message) -> bool:
+        """Ignore the click at the end of a drag."""
+        is_drag = isinstance(message, events.Click) and self.selection.was_dragged
+        return not is_drag and super().check_message_enabled(message)
+
+    def action_select(self, step: int) -> None:
+        """Select the focused message, and with each step the next one; a large step goes to the end."""
+        if step:
+            self.selection.extend(step)
+        else:
+            self.selection.toggle_extending()
+        self._show_all()
+
+    # Keys and clicks
+
+    def on_key(self, event: events.Key) -> None:
+        """Type a printable key into the prompt if it is no key of a message; the focus goes there too."""
+        focused = self.screen.focused
+        if focused is not None and focused is not self:  # typed before the focus had moved
+            hand_over(event, focused)
+        elif event.is_printable and event.key != "space":
+            is_command = event.key in self.screen.active_bindings and event.key != "slash"
+            if is_together(event) or not is_command:  # keys that come in one read are a word, not commands
+                self.on_paste(event)
+
+    def on_paste(self, event: events.Paste | events.Key) -> None:
+        """Let the prompt have what is pasted."""
+        if self.typed_into is not None:
+            hand_over(event, self.typed_into)
+            self.screen.set_focus(self.typed_into)
+
+    def action_hit(self, step: int) -> None:
+        """Go to the next or previous hit of what was searched last."""
+        if not self.finder.is_active and self.hits.last_words:
+            self.hits.find(*self.hits.last_words)
+        if not self.finder.is_active:
+            self.call_next(self.run_action, "screen.find")
+        elif not self.hits.step(step)[1]:
+            self.notify("There is no hit.", markup=False)
+
+    def action_message(self, name: str) -> None:
+        """Do what a message key says, or ask for it."""
+        if name == "undo":
+            self.post_message(self.UndoWanted())
+            return
+        message, index = self.focused_message, self.viewport.cursor
+        if message is None or index is None:
+            return
+        is_open = self.document.entries[index].is_open  # it has more than its message tells
+        match name:
+            case "fold" | "source" if not is_open and why_not(name, message, is_busy=False):
+                self.post_message(self.Wanted(name, message))  # the screen says why not
+            case "fold" | "source":
+                self.toggle("is_folded" if name == "fold" else "is_source")
+            case "copy":
+                self._copy(index, message)
+            case "copy_code":
+                self._copy_code(index, message)
+            case _:
+                self.post_message(self.Wanted(name, message))
+
+    def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
+        """Change how the focused message is shown."""
+        self.viewport.toggle(attribute)
+        self.settle(changed=(self.viewport.cursor or 0, -1, 0))
+        self.refresh()
+
+    def _copy(self, index: int, message: ChatMessage) -> None:
+        """Copy what is selected, else the details of a failure first, as its card says, then the text."""
+        if self.copy_selection():
+            return
+        has_failed = message.failure is not None and message.state is not AnswerState.COMPLETE
+        choices = [failure_text(message.failure)] if message.failure is not None and has_failed else []
+        choices += [self.document.entries[index].source] if message.text or not choices else []
+        place = self._copies.next("copy", message.message_id, len(choices))
+        self.post_message(self.Wanted("copy", message, choices[place]))
+
+    def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
+        """Ask for a copy of a block of code: of this one, else of the next with each press."""
+        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
+
+        blocks = code_blocks(self.document.entries[index].source)
+        count = len(blocks)
+        if not count:
+            self.post_message(self.Wanted("copy_code", message))
+            return
+        if number is not None:
+            self._copies.begin_at("code", message.message_id, min(number, count - 1))
+        place = self._copies.next("code", message.message_id, count)
+        note = f"Block {place + 1} of {count}" if count > 1 else ""
+        self.post_message(self.Wanted("copy_code", message, blocks[place], note))
+
+    def on_click(self, event: events.Click) -> None:
+        """Focus the message under the pointer; do what is written there, or ask for a link."""
+        place = self.viewport.place_at(event.y) if self.painter.page is not None else None
+        if place is None or self.document.entries[place[0]].message is None:
+            return
+        self.viewport.set_cursor(place[0])
+        self._show_all()
+        line, message = self.document.line(place), self.focused_message
+        link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
+        if act == "copy_code" and message is not None:
+            self._copy_code(place[0], message, code_number(self.document, place))
+        elif act:
+            self.action_message(act)
+        elif line is not None and line.action:
+            self.action_message(line.action)
+        elif link and message is not None:
+            self.post_message(self.Wanted("links", message, str(link)))
 
     def on_unmount(self, _event: events.Unmount) -> None:
         """Leave no timer behind."""
-        self._drop_pending()
-
-    def _drop_pending(self) -> None:
-        self._pending.clear()
-        self._pending_chars = 0
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
-    def _add(self, entry: Entry) -> int:
-        self.flush()
-        self.keep_still()
-        index = self.document.append(entry)
-        if not self.is_following:
-            self.document.sweep(index, 0, 1, COUNTED_LINES)
-        self.settle(changed=(index, -1, 0))
-        return index
-
-    def _entry(self, message: ChatMessage) -> Entry:
-        previous = self.document.entries.model_before(len(self.document))
-        return Entry(message, switch=switch(previous, message))
+        self.inflow.take()

@@ -1,0 +1,180 @@
+"""Rows of a document as strips for the terminal, with hits and the selection marked in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.strip import Strip
+
+from lmchat.tui.widgets.chat_log.anchor import END, starts
+from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.copying import is_furniture_alone, is_said
+from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.finder import Finder
+from lmchat.tui.widgets.chat_log.layout.code import language_of, read_whole
+from lmchat.tui.widgets.chat_log.layout.page import Page
+from lmchat.tui.widgets.chat_log.matching import Range
+from lmchat.tui.widgets.chat_log.selection import Selected, Selection
+from lmchat.tui.widgets.chat_log.viewport import Viewport
+
+PARTIAL_STYLES = (
+    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
+    "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
+)  # fmt: skip
+"""Styles of words, each a component class of the style sheet."""
+_NULL = Style.null()
+
+
+Look = tuple[int, int, Sequence[LineFilter], Color]
+"""Width, left margin, colour filters and background: what a painted row depends on beside its line."""
+
+
+class Painter:
+    """Paints rows of the viewport's document. Unmarked rows stay painted on their lines."""
+
+    def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
+        self.page: Page | None = None
+        self.left = 0
+        """Cells to the left of the page."""
+        self.selected_style = _NULL
+        self._viewport = viewport
+        self._finder = finder
+        self._selection = selection
+        self._look: Look = (0, 0, (), Color(0, 0, 0))
+
+    def rows(
+        self,
+        y: int,
+        count: int,
+        width: int,
+        filters: Sequence[LineFilter],
+        background: Color,
+        *,
+        has_focus: bool,
+    ) -> list[Strip]:
+        """Return rows of the screen from one on."""
+        page, viewport = self.page, self._viewport
+        if page is None:
+            return [Strip.blank(width)] * count
+        look = (width, self.left, filters, background)
+        if look != self._look:
+            self._look = look  # another object: rows painted with the old one are painted again
+        look = self._look
+        blank = self._finish(Strip.blank(width, page.styles["base"]))
+        focused = viewport.cursor if has_focus else None
+        selected = self._selection.current()
+        has_marks = self._finder.is_active or selected is not None
+        strips = []
+        for place, line in viewport.document.rows(viewport.top + y, count):
+            is_focused = place[0] == focused and place[1] >= 0
+            if line is None:
+                strips.append(self._finish(self._paint(page, None, is_focused=True)) if is_focused else blank)
+            elif is_focused or has_marks:
+                strip = self._paint(page, line, is_focused=is_focused)
+                strips.append(self._finish(self._marked(page, place, line, selected, strip)))
+            else:
+                if line.painted is None or line.look is not look:
+                    line.painted, line.look = self._finish(self._paint(page, line, is_focused=False)), look
+                strips.append(line.painted)
+        return strips + [blank] * (count - len(strips))
+
+    def _finish(self, strip: Strip) -> Strip:
+        """Return a row in the colours that the terminal has."""
+        _, _, filters, background = self._look
+        for line_filter in filters:
+            strip = strip.apply_filter(line_filter, background)
+        return strip
+
+    def _paint(self, page: Page, line: Line | None, *, is_focused: bool) -> Strip:
+        base = page.styles["base"]
+        bar = "focus" if is_focused else line.bar if line else ""
+        ground = page.styles[line.tint] if line else base
+        segments = [Segment(" " * self.left, base)]
+        segments.append(Segment(page.signs.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
+        if line is not None:
+            segments += line.hint if is_focused and line.hint else line.segments
+        return Strip(segments).adjust_cell_length(self._look[0], base)
+
+    def _marked(self, page: Page, place: Place, line: Line, selected: Selected | None, strip: Strip) -> Strip:
+        """Return a row with hits and the selection marked in it."""
+        if not line.text:
+            return strip
+        index, number, row = place
+        entry = self._viewport.document.entries[index]
+        block = entry.blocks[number]
+        row -= entry.heights[number] - len(block.lines or [])
+        start = self.left + 1 + line.start
+        for first, last, is_now in self._finder.marks(place, block, row):
+            strip = mark(strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"])
+        chosen = self._chosen(selected, place, row, line) if selected is not None else None
+        if chosen:
+            strip = mark(strip, start + chosen[0], start + chosen[1], self.selected_style)
+        return strip
+
+    def _chosen(self, selected: Selected, place: Place, row: int, line: Line) -> Range | None:
+        """Return which characters of a row are selected, as far as they would be copied."""
+        index, number, _ = place
+        span = selected.span(index, number)
+        document = self._viewport.document
+        block = document.entries[index].blocks[number]
+        if span is None or not (is_said(block) or is_furniture_alone(document, selected)):
+            return None
+        if span == (0, END):
+            return 0, len(line.text)
+        at = starts(block.lines or [])[row]
+        first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
+        return (first, last) if first < last else None
+
+
+def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
+    """Return a row in which the characters from `start` to `end` have a style, too."""
+    return Strip(_marked_segments(strip, start, end, style), strip.cell_length)
+
+
+def _marked_segments(strip: Strip, start: int, end: int, style: Style) -> Iterator[Segment]:
+    position = 0
+    for text, look, _ in strip:
+        first, last = max(start - position, 0), max(end - position, 0)
+        for part, is_chosen in (
+            (text[:first], False),
+            (text[first:last], True),
+            (text[max(first, last) :], False),
+        ):
+            if part:
+                # the style comes last: it must win over the colours of the row
+                yield Segment(part, (look or _NULL) + style if is_chosen else look)
+        position += len(text)
+
+
+class Highlighter:
+    """Highlights complete code fences as a whole, in a thread; until then each piece has its own colours."""
+
+    def __init__(self, document: Document, changed: Callable[[Place], None]) -> None:
+        self._document = document
+        self._changed = changed
+        self._is_running = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is work that nobody does yet."""
+        return bool(self._document.uncoloured) and not self._is_running
+
+    async def run(self) -> None:
+        """Highlight all fences that were laid out."""
+        self._is_running, is_over = True, Event()
+        try:
+            while self._document.uncoloured:
+                code, info = self._document.uncoloured.pop()
+                colours = await asyncio.to_thread(read_whole, code, language_of(info), is_over.is_set)
+                first = self._document.recolour(code, colours) if colours else None
+                if first is not None:
+                    self._changed(first)
+        finally:
+            is_over.set()
+            self._is_running = False

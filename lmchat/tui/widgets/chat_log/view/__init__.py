@@ -1,3 +1,0 @@
-"""What is seen: scrolling, painting, marks, focus, what mouse and keys do."""
-
-from __future__ import annotations
