@@ -120,7 +120,7 @@ async def test_it_can_be_found_selected_and_copied_while_it_comes_and_when_it_ha
 async def test_thought_text_and_calls_come_each_as_what_they_are(tmp_path):
     async with watching(tmp_path, "") as (desk, writer):
         await writer.add(("reasoning", "Hmm"))
-        await shown(desk, "Thinking…")
+        await shown(desk, "Thought")
         await writer.add(("reasoning", ", so"), ("text", "The answer"))
         await shown(desk, "The answer")
         await writer.add(("tool_call 0 name", "look"), ("tool_call 0 arguments", '{"a": '))
