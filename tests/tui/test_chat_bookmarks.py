@@ -36,7 +36,7 @@ async def read_up_to(desk, words: str) -> str:
             break
         desk.chat.log_view.scroll_page_up(animate=False)
         await desk.pilot.pause()
-    return desk.chat.log_view.bookmark
+    return desk.chat.log_view.viewport.bookmark
 
 
 async def test_another_run_shows_what_was_read(tmp_path):
@@ -47,7 +47,7 @@ async def test_another_run_shows_what_was_read(tmp_path):
         mark = await read_up_to(desk, "Paragraph 40 ")
         assert parse_bookmark(mark)[0] == desk.conversation.messages[-1].message_id
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
-        await desk.until(lambda: desk.chat.log_view.bookmark == mark, "the place")
+        await desk.until(lambda: desk.chat.log_view.viewport.bookmark == mark, "the place")
         await desk.ready()
         assert "Paragraph 119" not in screen_text(desk.app)
 
@@ -62,7 +62,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
         await desk.pilot.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         desk.chat.open_session(first)
-        await desk.until(lambda: desk.chat.log_view.bookmark == mark, "the place")
+        await desk.until(lambda: desk.chat.log_view.viewport.bookmark == mark, "the place")
 
 
 async def test_where_one_rests_is_on_the_disk_without_leaving(tmp_path):
@@ -99,7 +99,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
         await desk.store.save_place(header.session_id, f"{talk[100].message_id} 0 0")
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "prompt 100")
-        assert desk.chat.log_view.bookmark.startswith(talk[100].message_id)
+        assert desk.chat.log_view.viewport.bookmark.startswith(talk[100].message_id)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
         await desk.say("Tell me")
         await desk.answered()
         assert not desk.chat.log_view.go_to_bookmark(mark)
-        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.viewport.is_following
         await desk.store.save_place(desk.conversation.header.session_id, mark)
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "Short.")

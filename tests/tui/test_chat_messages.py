@@ -204,7 +204,7 @@ async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
         await desk.pilot.press("alt+up", "alt+up", "d")
         await gone(desk, "B.")
         await shown(desk, "Paragraph 59.")
-        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.viewport.is_following
         assert desk.chat.log_view.focused_message.text == tall
         await desk.pilot.press("u")
         await shown(desk, "B.")

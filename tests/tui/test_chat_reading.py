@@ -30,7 +30,7 @@ async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_pat
         await desk.pilot.press("pageup")
         await desk.say("Second")
         await shown(desk, "queued")
-        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.viewport.is_following
         await desk.pilot.press("pageup", "pageup")
         await desk.pilot.pause()
         before = log_rows(desk)
@@ -63,7 +63,7 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         await shown(desk, "↓ 3 new lines  End")
         await desk.pilot.click("Pill")
         await gone(desk, "End")
-        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.viewport.is_following
         assert desk.chat.prompt_input.has_focus
 
 
@@ -78,7 +78,7 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
         assert desk.app.focused is desk.chat.prompt_input
         await desk.pilot.press("end")
         await gone(desk, "Paragraph 0 of")
-        assert desk.chat.log_view.is_following
+        assert desk.chat.log_view.viewport.is_following
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])

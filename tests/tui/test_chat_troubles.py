@@ -323,6 +323,6 @@ async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
         await desk.say("go")
         await desk.answered()
         await desk.pilot.press("pageup")
-        assert not desk.chat.log_view.is_following
+        assert not desk.chat.log_view.viewport.is_following
         await desk.pilot.press("pagedown")
-        await desk.until(lambda: desk.chat.log_view.is_following, "the end")
+        await desk.until(lambda: desk.chat.log_view.viewport.is_following, "the end")

@@ -148,7 +148,7 @@ class ChatBase(ChatFigures):
     @on(ChatLog.NewLines)
     def show_pill(self, event: ChatLog.NewLines) -> None:
         """Tell how much stands below the view."""
-        self.prompt.pill.show_new_lines(None if self.log_view.is_at_end else event.count)
+        self.prompt.pill.show_new_lines(None if self.log_view.viewport.is_at_end else event.count)
 
     @on(Pill.Pressed)
     def follow_again(self) -> None:

@@ -135,7 +135,7 @@ class ChatMessages(ChatEditing):
                 return
             chosen = places[(places.index(message.message_id) + step) % len(places)]
             path = await self.workspace.store.set_leaf(self.conversation_id, chosen)
-            row = self.log_view.row_of(message.message_id)
+            row = self.log_view.viewport.row_of(message.message_id)
             self.show_path(path)
             self.log_view.show_message(chosen, row=row)
 

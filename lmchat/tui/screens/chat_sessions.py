@@ -186,14 +186,14 @@ class ChatSessions(ChatTurns):
     def note_bookmark(self) -> None:
         """Keep where one is reading in the session that is shown."""
         self._marking = None
-        mark = self.log_view.bookmark
+        mark = self.log_view.viewport.bookmark
         if not self.open_sessions.bookmarks.is_at(self.conversation_id, mark):
             self.open_sessions.bookmarks.note(self.conversation_id, mark)
             self.begin_work(self._write_bookmarks, "draft", is_only=False)
 
     def _mark_soon(self) -> None:
         """Note where one is once the log has come to rest; following an answer is no movement."""
-        is_at_end = self.log_view.is_following and self.open_sessions.bookmarks.is_at(
+        is_at_end = self.log_view.viewport.is_following and self.open_sessions.bookmarks.is_at(
             self.conversation_id, ""
         )
         if self._marking is None and not is_at_end:

@@ -79,7 +79,7 @@ async def test_reading_back_no_line_moves_while_text_streams_in(up):
             log.flush()
             kept = rows(log)[: 10 if up < 10 else 24]
             assert kept == before[: len(kept)]
-        assert not log.is_following
+        assert not log.viewport.is_following
 
 
 async def test_scrolling_up_line_by_line_through_what_was_never_laid_out_is_exact():
@@ -120,7 +120,7 @@ async def test_lines_below_are_counted_until_the_end_is_seen():
         log.scroll_end()
         await pilot.pause()
         assert pilot.app.new_lines()[-1] == 0
-        assert log.is_following
+        assert log.viewport.is_following
 
 
 async def test_scrolling_down_to_the_end_follows_again():
@@ -130,9 +130,9 @@ async def test_scrolling_down_to_the_end_follows_again():
         log.begin_answer(streaming())
         await pilot.pause()
         log.scroll_relative(y=-3)
-        assert not log.is_following
+        assert not log.viewport.is_following
         log.scroll_relative(y=3)
-        assert log.is_following
+        assert log.viewport.is_following
         await pour(log, LONG_LIST)
         log.flush()
         assert "after" in screen_text(log)
@@ -280,10 +280,10 @@ async def test_the_wheel_scrolls_and_the_end_key_follows_again():
         await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
         await pilot.pause()
         assert log.scroll_offset.y < end
-        assert not log.is_following
+        assert not log.viewport.is_following
         log.focus()
         await pilot.press("end")
-        assert log.is_following
+        assert log.viewport.is_following
         assert log.scroll_offset.y == log.max_scroll_y
 
 

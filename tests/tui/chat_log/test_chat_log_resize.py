@@ -78,7 +78,7 @@ async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot_at_rest):
     pilot, log = pilot_at_rest
     for size in ((40, 12), (400, 100), (12, 5), (80, 24)):
         await resize(pilot, *size)
-        assert log.is_following
+        assert log.viewport.is_following
         assert log.is_vertical_scroll_end
 
 
@@ -88,16 +88,16 @@ async def test_a_larger_screen_that_shows_the_end_does_not_follow_it(pilot_at_re
     await pilot.pause()
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
-    assert log.is_at_end
+    assert log.viewport.is_at_end
     seen = rows(log)
     await log.apply(TextDelta(text="".join(f"\n\nmore {n}" for n in range(30))))
     log.flush()
     await pilot.pause()
     assert rows(log)[: len(seen) - 2] == seen[:-2]
-    assert not log.is_following
+    assert not log.viewport.is_following
     log.scroll_end()
     log.scroll_to(y=0)
-    assert not log.is_following
+    assert not log.viewport.is_following
 
 
 async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot_at_rest):
@@ -120,14 +120,14 @@ async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_ag
     pilot, log = pilot_at_rest
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
-    assert log.is_at_end
-    assert not log.is_following
+    assert log.viewport.is_at_end
+    assert not log.viewport.is_following
     if has_wheel:
         await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
     else:
         log.scroll_relative(y=2)
     await pilot.pause()
-    assert log.is_following
+    assert log.viewport.is_following
 
 
 async def test_the_focused_message_stays_on_its_row(pilot_at_rest):
@@ -166,7 +166,7 @@ async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again():
         log.load(messages)
         await pilot.pause()
         log.scroll_to(y=101)
-        mark, first = log.bookmark, rows(log)[0].split()[0]
+        mark, first = log.viewport.bookmark, rows(log)[0].split()[0]
         log.load(messages)
         assert log.go_to_bookmark(mark)
         assert first in " ".join(rows(log)[:2]).split()
@@ -192,7 +192,7 @@ async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
             moved = min(step, len(before))
             assert plain(log)[moved:] == before[:-moved] or not log.scroll_offset.y
         seen = [plain(log)]
-        while not log.is_at_end:
+        while not log.viewport.is_at_end:
             log.scroll_relative(y=1)
             seen.append(plain(log))
         assert all(after[:-1] == before[1:] for before, after in pairwise(seen))

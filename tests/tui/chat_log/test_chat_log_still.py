@@ -199,14 +199,14 @@ async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_long
     await pilot.pause()
     assert log.focus_message(-1)
     await pour(log, "\n\nmore" * 3)
-    assert log.is_following
+    assert log.viewport.is_following
     assert log.focus_message(-1)
     await pour(log, "\n\n" + LINES)
     await pilot.pause()
     assert "Two." in screen_text(log)
     assert log.focused_message.text == "Two."
     await pilot.press("end")
-    assert log.is_following
+    assert log.viewport.is_following
     assert log.focused_message.text.startswith("Begun.")
 
 
@@ -227,7 +227,7 @@ async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_foc
     await pilot.pause()
     assert "Paragraph 0." in screen_text(log)
     seen = screen_text(log)
-    while not log.is_at_end:
+    while not log.viewport.is_at_end:
         await pilot.press("down")
         seen += "\n" + rows(log)[-1]
         assert log.focused_message.text == LINES
@@ -240,11 +240,11 @@ async def test_below_the_last_message_the_end_is_followed_again(pilot):
     await pilot.pause()
     log.focus_message(-1)
     log.focus_message(-1)
-    assert not log.is_following
+    assert not log.viewport.is_following
     log.focus_message(1)
-    assert log.is_following
+    assert log.viewport.is_following
     assert not log.focus_message(1)
-    assert log.is_following
+    assert log.viewport.is_following
 
 
 async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
@@ -252,12 +252,12 @@ async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
     log.load(messages)
     log.show_message(messages[3].message_id)
     log.scroll_relative(y=-4)
-    row = log.row_of(messages[3].message_id)
+    row = log.viewport.row_of(messages[3].message_id)
     other = [*messages[:3], answer("Another one.\n\nWith more.")]
     log.load(other)
     assert log.show_message(other[3].message_id, row=row)
-    assert log.row_of(other[3].message_id) >= row
-    assert log.row_of("none") is None
+    assert log.viewport.row_of(other[3].message_id) >= row
+    assert log.viewport.row_of("none") is None
 
 
 async def test_the_trough_of_the_bar_pages(pilot, log):
@@ -281,7 +281,7 @@ async def test_a_burst_of_the_wheel_goes_as_far_as_as_many_turns(pilot):
     assert log.scroll_offset.y < end
     await pilot._post_mouse_events([events.MouseScrollDown] * 60, log, offset=(10, 5))
     await pilot.pause()
-    assert log.is_following
+    assert log.viewport.is_following
     assert rows(log) != up
 
 
@@ -378,8 +378,8 @@ async def test_the_focus_comes_to_the_answer_that_is_read_without_moving_it_and_
 async def test_the_end_of_a_long_answer_is_followed_on_when_the_focus_comes_to_it(pilot, log):
     log.load([question("one"), answer("\n\n".join(f"Line {n}" for n in range(100)))])
     await pilot.pause()
-    assert log.is_following
+    assert log.viewport.is_following
     assert log.focus_message(-1)
     await pilot.pause()
-    assert log.is_following
+    assert log.viewport.is_following
     assert any("Line 99" in row for row in rows(log))

@@ -277,7 +277,7 @@ async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
     await pilot.pause()
     log.hits.seek("hay")
     log.hits.seek("hays")
-    assert log.is_following
+    assert log.viewport.is_following
     log.append(answer("more"))
     await pilot.pause()
     assert "more" in screen_text(log)
@@ -382,7 +382,7 @@ async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
     log.load([question("Which?")])
     log.begin_answer(streaming("\n\n".join(["hay"] * 50) + "\n\nneedle\n\n"))
     await pilot.pause()
-    assert log.is_following
+    assert log.viewport.is_following
     log.hits.seek("needle")
     await pilot.pause()
     before = rows(log)[:10]
@@ -393,7 +393,7 @@ async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
     assert marked(log, "hit-now") == ["needle"]
     assert rows(log)[:10] == before
     log.hits.seek("needles")
-    assert log.is_following, "there is none: the end is followed as before"
+    assert log.viewport.is_following, "there is none: the end is followed as before"
 
 
 async def test_each_change_of_the_count_is_told(pilot, log):

@@ -65,7 +65,8 @@ def by_hand(short, monkeypatch):
 def step(log):
     """Read a piece and show it."""
     log.document.read()
-    log._show_read(log.viewport.show_read())
+    for place in log.viewport.show_read():
+        log.settle(changed=place)
 
 
 def read_to_end(log):
@@ -281,7 +282,7 @@ async def test_what_is_not_read_yet_is_told_and_the_end_is_followed(by_hand, pil
     assert "qwen3-8b" in screen_text(log)
     seen, told = set(), []
     while log.document.is_reading:
-        assert log.is_at_end
+        assert log.viewport.is_at_end
         seen.add(READING in screen_text(log))
         told.append(int(re.findall(r"(\d+) %", screen_text(log))[-1]))
         step(log)
@@ -416,20 +417,20 @@ async def test_a_bookmark_in_the_middle_is_gone_to_as_soon_as_it_is_read(by_hand
     log.load(messages)
     read_to_end(log)
     log.scroll_to(y=301)
-    mark, seen = log.bookmark, rows(log)
+    mark, seen = log.viewport.bookmark, rows(log)
     log.load([question("Other.")])
     log.load(messages)
     assert log.go_to_bookmark(mark)
     assert not said(log)
-    while log.bookmark == mark and not log.document.is_read(1) and not said(log):
+    while log.viewport.bookmark == mark and not log.document.is_read(1) and not said(log):
         assert not said(log)
         assert READING in screen_text(log)
-        assert log.bookmark == mark  # one may leave before it is reached
+        assert log.viewport.bookmark == mark  # one may leave before it is reached
         step(log)
     assert log.document.is_reading
     read_to_end(log)
     assert rows(log) == seen
-    assert log.bookmark == mark
+    assert log.viewport.bookmark == mark
 
 
 @pytest.mark.parametrize("to_end", [False, True])
@@ -438,7 +439,7 @@ async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilo
     log.load(messages)
     read_to_end(log)
     log.scroll_to(y=301)
-    mark = log.bookmark
+    mark = log.viewport.bookmark
     log.load(messages)
     log.go_to_bookmark(mark)
     step(log)
@@ -448,7 +449,7 @@ async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(by_hand, pilo
         log.scroll_home(animate=False)
     await pilot.pause()
     read_to_end(log)
-    assert log.is_at_end if to_end else log.scroll_offset.y == 0
+    assert log.viewport.is_at_end if to_end else log.scroll_offset.y == 0
 
 
 @pytest.mark.parametrize("at_end", [False, True])

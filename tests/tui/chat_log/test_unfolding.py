@@ -32,7 +32,7 @@ async def test_a_thought_that_unfolds_above_the_screen_is_seen_and_folding_goes_
     assert any("Step 0." in row for row in rows(log))
     await pilot.press("enter")
     assert rows(log) == read
-    assert log.is_following == (pages == 0)
+    assert log.viewport.is_following == (pages == 0)
 
 
 async def test_who_has_read_on_below_the_thought_stays_there_when_it_folds(pilot, long_answer):
@@ -68,7 +68,7 @@ async def test_the_thought_of_an_answer_that_is_followed_is_seen_and_then_the_en
     await pilot.pause()
     assert "- Thought" in rows(log)[0]
     await pilot.press("enter")
-    assert log.is_following
+    assert log.viewport.is_following
     assert any("The end comes." in row for row in rows(log))
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from lmchat.domain.message import Failure, ReasoningPart, Role, ToolCallPart, fence_for
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    ReasoningPart,
+    Role,
+    ToolCallPart,
+    fence_for,
+)
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
@@ -235,18 +243,33 @@ def failure_text(failure: Failure) -> str:
 
 
 class CopyTurns:
-    """Which of several things a copy key takes: pressed again for the same message, it takes the next."""
+    """What a copy key takes: pressed again for the same message, it takes the next thing."""
 
     def __init__(self) -> None:
         self._last = "", 0
 
-    def next(self, kind: str, message_id: str, count: int) -> int:
-        """Return the number of the thing to copy."""
-        key = f"{kind} {message_id}"
+    def next_text(self, message: ChatMessage, source: str) -> str:
+        """Return the details of a failure first, as its card says, then the text."""
+        choices = [source] if message.text else []
+        if message.failure is not None and message.state is not AnswerState.COMPLETE:
+            choices.insert(0, failure_text(message.failure))
+        return choices[self._next("copy", message, len(choices))] if choices else source
+
+    def next_code(self, message: ChatMessage, source: str, number: int | None = None) -> tuple[str, str]:
+        """Return a block of code, this one or the next, and which it is; empty where there is none."""
+        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
+
+        blocks = code_blocks(source)
+        count = len(blocks)
+        if not count:
+            return "", ""
+        if number is not None:
+            self._last = f"code {message.message_id}", min(number, count - 1) - 1
+        place = self._next("code", message, count)
+        return blocks[place], f"Block {place + 1} of {count}" if count > 1 else ""
+
+    def _next(self, kind: str, message: ChatMessage, count: int) -> int:
+        key = f"{kind} {message.message_id}"
         place = (self._last[1] + 1) % count if self._last[0] == key else 0
         self._last = key, place
         return place
-
-    def begin_at(self, kind: str, message_id: str, place: int) -> None:
-        """Let the next thing to copy be a certain one."""
-        self._last = f"{kind} {message_id}", place - 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from msgspec import Struct, field
 from rich.style import Style
+from textual.timer import Timer
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import (
@@ -46,6 +48,14 @@ TOLD_EVERY = 12
 """Rows between the words of a placeholder, so that some are on each screen."""
 MOST_ROWS = 50_000
 """A placeholder is estimated no higher: a text may be nothing but line ends."""
+LOAD_LIMIT = 0.25
+"""Share of a core that following a stream may take; frames become rarer before typing suffers."""
+UNWATCHED = 8
+"""Most frames a second while another window has the keyboard."""
+FAR_BEHIND_CHARS = 200_000
+"""Text that may wait for its frame; more is taken up at once."""
+_SOON_S = 0.001
+"""The shortest time that Textual's timers take."""
 _SAID = (TextPart, RefusalPart)
 _SHORT = 300
 
@@ -72,6 +82,47 @@ def merged(deltas: Sequence[Delta]) -> list[Delta]:
             result.append(type(delta)(text="".join(texts)))
             texts.clear()
     return result
+
+
+class Inflow:
+    """Streamed text that waits for the next frame."""
+
+    def __init__(self) -> None:
+        self.frames_per_second = 20
+        """Most frames a second while text arrives."""
+        self.timer: Timer | None = None
+        """Runs to the next frame."""
+        self._pending: list[Delta] = []
+        self._chars = 0
+        self._shown_s = 0.0
+        self._costs_s = (0.0, 0.0)
+
+    def add(self, delta: Delta) -> bool:
+        """Add text; return whether there is too much to wait for a frame."""
+        self._pending.append(delta)
+        self._chars += len(delta_text(delta))
+        return self._chars > FAR_BEHIND_CHARS
+
+    def take(self) -> list[Delta]:
+        """Return what waits, and wait for nothing more."""
+        deltas, self._pending, self._chars = merged(self._pending), [], 0
+        if self.timer is not None:
+            self.timer.stop()
+            self.timer = None
+        return deltas
+
+    def pause_s(self, *, is_watched: bool) -> float:
+        """Return the time to the next frame."""
+        rate = self.frames_per_second if is_watched else min(self.frames_per_second, UNWATCHED)
+        # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
+        gap_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
+        return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
+
+    def show(self, act: Callable[[], object]) -> None:
+        """Show a frame, and note what it costs."""
+        self._shown_s = perf_counter()
+        act()
+        self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
 class Placeholder(Block):

@@ -332,6 +332,12 @@ class Viewport:
             self.show_entry(found)
         return True
 
+    def row_of(self, message_id: str) -> int | None:
+        """Return the row of the screen on which a message begins, if it is there."""
+        index = self.document.entries.place(message_id)
+        row = -1 if index is None else self.document.heights.top(index) - self.top
+        return row if 0 <= row < self.height else None
+
     def neighbour(self, index: int, step: int) -> int:
         """Return the message a step further on, with a large step the last one there is."""
         entries = self.document.entries
@@ -426,7 +432,7 @@ class Viewport:
         """Whether `read_long` is to be run."""
         return self.document.is_reading and not self._is_reading
 
-    async def read_long(self, changed: Callable[[list[Place]], None]) -> None:
+    async def read_long(self, changed: Callable[[Place], None]) -> None:
         """Parse long messages with room for keys and frames; tell which rows change."""
         self._is_reading, shown_s = True, perf_counter()
         try:
@@ -435,7 +441,8 @@ class Viewport:
                 while is_more and perf_counter() - begun_s < SLICE_S:
                     is_more = self.document.read()
                 if not is_more or perf_counter() - shown_s >= SHOW_EVERY_S:
-                    changed(self.show_read())
+                    for place in self.show_read():
+                        changed(place)
                     shown_s = perf_counter()
                 await asyncio.sleep(PAUSE_S)
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any, ClassVar, Literal
 
 from textual import events
@@ -27,9 +26,9 @@ from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over, is_together
-from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied, failure_text
+from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place, switch
-from lmchat.tui.widgets.chat_log.entry import Delta, Entry, delta_text, merged
+from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder, HitNavigator
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Highlighter, Painter
@@ -40,58 +39,9 @@ from lmchat.tui.widgets.row_list import fit_scrollbar
 
 MEASURE = 94
 """Columns of a page at most."""
-LOAD_LIMIT = 0.25
-"""Share of a core that following a stream may take; frames become rarer before typing suffers."""
-UNWATCHED = 8
-"""Most frames a second while another window has the keyboard."""
-FAR_BEHIND_CHARS = 200_000
-"""Text that may wait for its frame; more is taken up at once."""
 SCROLL_EVERY_S = 0.05
 """While the pointer is held above or below, the log scrolls so often, by more lines the farther it is."""
-_SOON_S = 0.001
-"""The shortest time that Textual's timers take."""
 _LEFT = 1
-
-
-class Inflow:
-    """Streamed text that waits for the next frame."""
-
-    def __init__(self) -> None:
-        self.frames_per_second = 20
-        """Most frames a second while text arrives."""
-        self.timer: Timer | None = None
-        """Runs to the next frame."""
-        self._pending: list[Delta] = []
-        self._chars = 0
-        self._shown_s = 0.0
-        self._costs_s = (0.0, 0.0)
-
-    def add(self, delta: Delta) -> bool:
-        """Add text; return whether there is too much to wait for a frame."""
-        self._pending.append(delta)
-        self._chars += len(delta_text(delta))
-        return self._chars > FAR_BEHIND_CHARS
-
-    def take(self) -> list[Delta]:
-        """Return what waits, and wait for nothing more."""
-        deltas, self._pending, self._chars = merged(self._pending), [], 0
-        if self.timer is not None:
-            self.timer.stop()
-            self.timer = None
-        return deltas
-
-    def pause_s(self, *, is_watched: bool) -> float:
-        """Return the time to the next frame."""
-        rate = self.frames_per_second if is_watched else min(self.frames_per_second, UNWATCHED)
-        # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
-        gap_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
-        return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
-
-    def show(self, act: Callable[[], object]) -> None:
-        """Show a frame, and note what it costs."""
-        self._shown_s = perf_counter()
-        act()
-        self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
 class ChatLog(ScrollView, can_focus=True):
@@ -195,7 +145,9 @@ class ChatLog(ScrollView, can_focus=True):
             if self.highlighter.is_due:
                 self._run("colours", self.highlighter.run)
             if self.viewport.has_to_read:
-                self._run("reading", partial(self.viewport.read_long, self._show_read))
+                self._run(
+                    "reading", partial(self.viewport.read_long, lambda place: self.settle(changed=place))
+                )
         if changed is not None and changed[1] <= 0:
             self.hits.recount(changed[0])
         self._scroll_to_viewport(changed)
@@ -229,10 +181,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
         self.refresh()
 
-    def _show_read(self, places: list[Place]) -> None:
-        for place in places:
-            self.settle(changed=place)
-
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         _: Worker[None] = self.run_worker(work, name=name, group=name, exclusive=name == "find")
 
@@ -256,43 +204,36 @@ class ChatLog(ScrollView, can_focus=True):
         """Draw the scrollbar in ASCII where nothing else can be drawn."""
         fit_scrollbar(self)
 
-    def _geometry(self) -> tuple[int, int]:
-        """Return where the page begins and how wide it is; the scrollbar always has its column."""
-        margin = self.get_component_styles("chat-log--margin").padding
-        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
-        return margin.left + max((room - MEASURE) // 2, 0), max(min(room, MEASURE), MIN_WIDTH)
-
     def _make_page(self) -> Page:
+        """Return the page for width and styles of now; the scrollbar always has its column."""
         styles = {
             name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
         }
         panel = self.get_component_rich_style("chat-log--panel", partial=True)
         styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
-        self.painter.left, width = self._geometry()
+        margin = self.get_component_styles("chat-log--margin").padding
+        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
+        self.painter.left = margin.left + max((room - MEASURE) // 2, 0)
         self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
+        width = max(min(room, MEASURE), MIN_WIDTH)
         return Page(width, styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
 
-    def _restyle(self) -> None:
-        """Lay all out again if width or styles changed; what is read stays where it is."""
-        if self.painter.page is None or not self.outer_size.width:
-            return
-        page = self._make_page()
-        if page != self.painter.page:
-            self.painter.page = page
-            self.viewport.height = max(self.size.height, 1)
-            self.viewport.take_page(page)
-            self.refresh()
-
-    def on_resize(self, _event: events.Resize) -> None:
-        """Lay out again if the width changed."""
-        self._restyle()
+    def on_resize(self) -> None:
+        """Lay out again if width or styles changed; what is read stays where it is."""
+        if self.painter.page is not None and self.outer_size.width:
+            page = self._make_page()
+            if page != self.painter.page:
+                self.painter.page = page
+                self.viewport.height = max(self.size.height, 1)
+                self.viewport.take_page(page)
+                self.refresh()
         self.settle()
 
     def notify_style_update(self) -> None:
         """Lay out again with the styles of another theme."""
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
-            self.call_next(self.on_resize, events.Resize(self.size, self.virtual_size))
+            self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows; there is no border and no opacity that would need Textual's own."""
@@ -304,21 +245,7 @@ class ChatLog(ScrollView, can_focus=True):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
-    def render_line(self, y: int) -> Strip:
-        """Return a row, where Textual wants to know what is under the mouse."""
-        return self.render_lines(Region(0, y, self.size.width, 1))[0]
-
     # Scrolling
-
-    @property
-    def is_following(self) -> bool:
-        """Whether the end stays in view."""
-        return self.viewport.is_following
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether the last row is on the screen."""
-        return self.viewport.is_at_end
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Take over that the user has scrolled."""
@@ -333,12 +260,17 @@ class ChatLog(ScrollView, can_focus=True):
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
-        if y is not None and y >= self.viewport.last_top and self.is_at_end and not self.is_following:
+        if (
+            y is not None
+            and y >= self.viewport.last_top
+            and self.viewport.is_at_end
+            and not self.viewport.is_following
+        ):
             self.scroll_end()  # the end was on the screen already, and one wants to go further down
 
     def on_mouse_scroll_down(self) -> None:
         """Follow the end again where there is nothing below."""
-        if self.is_at_end and not self.is_following:
+        if self.viewport.is_at_end and not self.viewport.is_following:
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
@@ -421,7 +353,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
         """Add a message at the end; what the user sends is brought into view, what had waited is not."""
-        self._add(self._entry(message))
+        self._add(Entry(message))
         if message.role is Role.USER and is_sent_now:
             self.scroll_end()
 
@@ -431,18 +363,15 @@ class ChatLog(ScrollView, can_focus=True):
 
     def begin_answer(self, message: ChatMessage) -> None:
         """Add the answer that is about to stream."""
-        entry = self._entry(message)
-        entry.is_open = True
-        self._open = self._add(entry)
-
-    def _entry(self, message: ChatMessage) -> Entry:
-        return Entry(message, switch=switch(self.document.entries.model_before(len(self.document)), message))
+        self._open = self._add(Entry(message, is_open=True))
 
     def _add(self, entry: Entry) -> int:
         self.flush()
         self.viewport.keep_still()
+        if entry.message is not None:
+            entry.switch = switch(self.document.entries.model_before(len(self.document)), entry.message)
         index = self.document.append(entry)
-        if not self.is_following:
+        if not self.viewport.is_following:
             self.document.sweep(index, 0, 1, COUNTED_LINES)
         self.settle(changed=(index, -1, 0))
         return index
@@ -455,10 +384,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
         elif self.inflow.timer is None:
             pause_s = self.inflow.pause_s(is_watched=self.app.app_focus)
-            self.inflow.timer = self.set_timer(pause_s, self._show_pending)
-
-    def _show_pending(self) -> None:
-        self.inflow.show(self.flush)
+            self.inflow.timer = self.set_timer(pause_s, partial(self.inflow.show, self.flush))
 
     def flush(self) -> None:
         """Take up the text that waits."""
@@ -468,7 +394,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.keep_still()
         for delta in deltas:
             self.document.entries[self._open].feed(delta)
-        self.settle(changed=self.document.grow(self._open, is_exact=not self.is_following))
+        self.settle(changed=self.document.grow(self._open, is_exact=not self.viewport.is_following))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         """Show the figures of the running turn under the open answer."""
@@ -492,7 +418,9 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         if self._open is not None:
             entry, heights = self.document.entries[self._open], self.document.heights
-            if not self.is_following and self.viewport.shows(heights.top(self._open), heights[self._open]):
+            if not self.viewport.is_following and self.viewport.shows(
+                heights.top(self._open), heights[self._open]
+            ):
                 entry.is_folded = False  # it is being read
             entry.restate(message)
             self._rebuilt(self._open)
@@ -572,12 +500,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.focus(scroll_visible=False)
         return True
 
-    def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins, if it is there."""
-        index = self.document.entries.place(message_id)
-        row = -1 if index is None else self.document.heights.top(index) - self.viewport.top
-        return row if 0 <= row < self.viewport.height else None
-
     def focus_hit(self) -> None:
         """Give the focus to the message of the current hit."""
         if self.finder.index >= 0:
@@ -595,11 +517,6 @@ class ChatLog(ScrollView, can_focus=True):
         """Take the bar away; extend no selection any more."""
         self.selection.is_extending = False
         self.refresh()
-
-    @property
-    def bookmark(self) -> str:
-        """The reading position, in words that hold over restarts; empty at the end."""
-        return self.viewport.bookmark
 
     def go_to_bookmark(self, mark: str) -> bool:
         """Bring a reading position to the top of the screen; False where its message is not there."""
@@ -638,9 +555,11 @@ class ChatLog(ScrollView, can_focus=True):
         """Begin a selection; with Shift held, go on with the one that is there."""
         if event.button != _LEFT or not len(self.document) or self.painter.page is None:
             return
+        self._end_drag()  # the button may have been released outside the terminal
         x = event.x - self.painter.left - 1
         self.selection.press(x, event.y, event.time, is_extended=event.shift)
         self.capture_mouse()
+        self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_on)
         self._show_all()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
@@ -652,15 +571,13 @@ class ChatLog(ScrollView, can_focus=True):
             self._end_drag()
             return
         self.selection.drag(*pointer)
-        if 0 <= event.y < self.size.height:
-            self._stop_drag_timer()
-        elif self._drag_timer is None:
-            self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_on)
         self._show_all()
 
     def _scroll_on(self) -> None:
-        """Scroll towards the pointer, and select what comes."""
+        """Scroll towards a pointer that is held above or below, and select what comes."""
         x, y = self.selection.pointer
+        if 0 <= y < self.size.height:
+            return
         lines = y if y < 0 else y - self.size.height + 1
         self.scroll_to(y=min(max(self.viewport.top + lines, 0), self.viewport.last_top))
         self.selection.drag(x, y)
@@ -673,13 +590,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _end_drag(self) -> None:
         self.selection.release()
-        self._stop_drag_timer()
-        self.release_mouse()
-
-    def _stop_drag_timer(self) -> None:
         if self._drag_timer is not None:
             self._drag_timer.stop()
-            self._drag_timer = None
+        self.release_mouse()
 
     def check_message_enabled(self, message: Message) -> bool:
         """Ignore the click at the end of a drag."""
@@ -736,7 +649,9 @@ class ChatLog(ScrollView, can_focus=True):
             case "fold" | "source":
                 self.toggle("is_folded" if name == "fold" else "is_source")
             case "copy":
-                self._copy(index, message)
+                if not self.copy_selection():
+                    text = self._copies.next_text(message, self.document.entries[index].source)
+                    self.post_message(self.Wanted("copy", message, text))
             case "copy_code":
                 self._copy_code(index, message)
             case _:
@@ -748,30 +663,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle(changed=(self.viewport.cursor or 0, -1, 0))
         self.refresh()
 
-    def _copy(self, index: int, message: ChatMessage) -> None:
-        """Copy what is selected, else the details of a failure first, as its card says, then the text."""
-        if self.copy_selection():
-            return
-        has_failed = message.failure is not None and message.state is not AnswerState.COMPLETE
-        choices = [failure_text(message.failure)] if message.failure is not None and has_failed else []
-        choices += [self.document.entries[index].source] if message.text or not choices else []
-        place = self._copies.next("copy", message.message_id, len(choices))
-        self.post_message(self.Wanted("copy", message, choices[place]))
-
     def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
         """Ask for a copy of a block of code: of this one, else of the next with each press."""
-        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
-
-        blocks = code_blocks(self.document.entries[index].source)
-        count = len(blocks)
-        if not count:
-            self.post_message(self.Wanted("copy_code", message))
-            return
-        if number is not None:
-            self._copies.begin_at("code", message.message_id, min(number, count - 1))
-        place = self._copies.next("code", message.message_id, count)
-        note = f"Block {place + 1} of {count}" if count > 1 else ""
-        self.post_message(self.Wanted("copy_code", message, blocks[place], note))
+        text, note = self._copies.next_code(message, self.document.entries[index].source, number)
+        self.post_message(self.Wanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; do what is written there, or ask for a link."""
@@ -790,7 +685,3 @@ class ChatLog(ScrollView, can_focus=True):
             self.action_message(line.action)
         elif link and message is not None:
             self.post_message(self.Wanted("links", message, str(link)))
-
-    def on_unmount(self, _event: events.Unmount) -> None:
-        """Leave no timer behind."""
-        self.inflow.take()
