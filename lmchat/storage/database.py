@@ -53,7 +53,9 @@ _NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOER
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _STEPS_BETWEEN_LOOKS = 100
-"""Steps of SQLite between two checks whether a query is still wanted; well below a millisecond."""
+"""Steps of SQLite between two checks whether a query is still wanted: some rows of a search through texts."""
+_STEPS_OF_A_SEARCH = 1000
+"""The same on the thread of searches, where nothing else waits: well below a millisecond."""
 _text = methodcaller("decode", "utf-8", "replace")
 """Decodes each column of each row; a damaged byte costs itself, not the row."""
 
@@ -377,11 +379,13 @@ class Database(_OwnThread):
         """Rebuild the search index if that alone is broken, else replace the whole file."""
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
             log.warning("the search index is damaged and made anew")
+            self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
             try:
                 renew_index(self._connection)
             except sqlite3.Error:
                 self._begin_anew(error)
-            self._disconnect()
+            else:
+                self._disconnect()
             return
         self._disconnect()
         if not _is_sound(self.path):  # else another process has set the damaged one aside
@@ -420,7 +424,7 @@ class Reader(_OwnThread):
     def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool]) -> T:
         try:
             connection = self._ready()
-            connection.set_progress_handler(is_unwanted, _STEPS_BETWEEN_LOOKS)
+            connection.set_progress_handler(is_unwanted, _STEPS_OF_A_SEARCH)
             return job(connection)
         except (*BROKEN, OSError, StoreUnavailable) as error:
             if name_of(error) == "SQLITE_INTERRUPT":
