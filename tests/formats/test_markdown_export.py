@@ -28,19 +28,7 @@ from lmchat.formats import markdown_read
 from lmchat.formats.checks import Content
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
-from tests.support.chats import START, answer, header, prompt
-
-
-def session(*texts, title="Plan for the garden"):
-    """A talk of prompts and answers by turns."""
-    messages = []
-    for index, text in enumerate(texts):
-        parent = messages[-1] if messages else None
-        messages.append(answer(text, parent=parent) if index % 2 else prompt(text, parent))
-    return Session(
-        header=replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234"),
-        messages=tuple(messages),
-    )
+from tests.support.chats import START, answer, chat, header, prompt
 
 
 def from_markdown(text):
@@ -58,7 +46,7 @@ def headings(text):
 
 
 def test_front_matter_headings_and_texts_are_as_people_expect_them():
-    talk = session("Which vegetables?", "Several do well:\n\n1. **Lettuce**")
+    talk = chat("Which vegetables?", "Several do well:\n\n1. **Lettuce**")
     text = to_markdown(talk)
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
     rows = {name: json.loads(value) for name, value in (line.split(": ", 1) for line in front.split("\n"))}
@@ -76,13 +64,13 @@ def test_front_matter_headings_and_texts_are_as_people_expect_them():
 
 
 def test_tokens_that_nobody_counted_are_not_told_as_none():
-    asked = replace(session("q"), messages=session("q", "a").messages[:1])
+    asked = replace(chat("q"), messages=chat("q", "a").messages[:1])
     assert "\ntokens" not in to_markdown(asked)
 
 
 def test_times_are_told_in_the_zone_that_is_asked_for():
     assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
-        session("q"), zone=timezone(timedelta(hours=2))
+        chat("q"), zone=timezone(timedelta(hours=2))
     )
 
 
@@ -111,13 +99,13 @@ HARD = [
 
 @pytest.mark.parametrize("text", HARD)
 def test_whatever_a_text_holds_comes_back_and_nothing_else_does(text):
-    talk = session(text, text, text)
+    talk = chat(text, text, text)
     assert texts(from_markdown(to_markdown(talk))) == [text] * 3
 
 
 @pytest.mark.parametrize("text", [text for text in HARD if text != "<!-- open comment"])
 def test_a_text_never_swallows_the_headings_after_it(text):
-    found = headings(to_markdown(session(text, "after")))
+    found = headings(to_markdown(chat(text, "after")))
     assert found[-1] == "qwen3-8b · 2026-11-20 08:00:00 UTC"
 
 
@@ -150,18 +138,18 @@ def test_a_line_of_an_answer_that_looks_like_the_heading_of_a_turn_is_escaped(fa
 
 def test_nothing_is_unescaped_in_an_export_from_before_lines_were_escaped():
     said = "\\## You · 2026-11-21 00:48:37 UTC"
-    text = to_markdown(session("q", "Lettuce.")).replace("Lettuce.", said)
+    text = to_markdown(chat("q", "Lettuce.")).replace("Lettuce.", said)
     assert texts(from_markdown(text)) == ["q", said]
 
 
 def test_only_lines_that_look_like_headings_of_turns_are_escaped():
     said = "## You\n\n# Notes · 2026\n\n    ## You · 2026-11-21 00:48:37 UTC"
-    assert said in to_markdown(session("q", said))
+    assert said in to_markdown(chat("q", said))
 
 
 def test_an_export_inside_an_export_is_only_text():
-    inner = to_markdown(session("q", "a"))
-    talk = session(inner, inner)
+    inner = to_markdown(chat("q", "a"))
+    talk = chat(inner, inner)
     assert texts(from_markdown(to_markdown(talk))) == [inner, inner]
     same = replace(talk, messages=(prompt(to_markdown(talk)),))
     assert texts(from_markdown(to_markdown(same))) == [same.messages[0].text]
@@ -194,7 +182,7 @@ text_of_any_kind = st.lists(
 
 @given(st.lists(text_of_any_kind, min_size=1, max_size=4))
 def test_exporting_and_reading_back_gives_the_same_path_after_the_filter(spoken):
-    talk = session(*spoken)
+    talk = chat(*spoken)
     read = from_markdown(to_markdown(talk))
     assert texts(read) == [safe_text(text) for text in spoken]
     assert [message.message_id for message in read.messages] == [
@@ -258,7 +246,7 @@ def test_an_unfinished_answer_says_so_and_why(state, word):
 
 def test_nothing_from_outside_reaches_a_terminal_through_an_export():
     evil = "\x1b]0;owned\x07\x9b31m\u202e"
-    talk = session(f"q{evil}", f"a{evil}", title=f"title{evil}\nid: x")
+    talk = chat(f"q{evil}", f"a{evil}", title=f"title{evil}\nid: x")
     said = replace(
         talk.messages[1],
         model=f"model{evil}\n## You",
@@ -271,7 +259,7 @@ def test_nothing_from_outside_reaches_a_terminal_through_an_export():
 
 
 def test_the_same_session_gives_the_same_text():
-    talk = session("q", "a")
+    talk = chat("q", "a")
     assert to_markdown(talk) == to_markdown(talk)
 
 
@@ -310,6 +298,6 @@ def counted():
 def test_a_text_that_holds_the_words_which_could_frame_it_is_exported_and_comes_back(words):
     """Whoever gives away a session knows its id, so can tell the words; a look for each would take hours."""
     text = "\n".join(f"<!-- {word} x -->" for word in islice(words(), MANY))
-    talk = session(text)
+    talk = chat(text)
     exported = to_markdown(replace(talk, header=replace(talk.header, session_id=ID)))
     assert texts(from_markdown(exported)) == [text]

@@ -32,12 +32,13 @@ EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.exam
 EVIL += "[l](javascript:alert(1))"
 
 
-def talk(text=EVIL):
+def talk(text=EVIL, *more):
     asked = prompt(text)
     said = answer(
         ReasoningPart(text=f"hm {text}"),
         TextPart(text=f"{text}\n\n```html\n<b>\n```"),
         ToolCallPart(call_id="c", name="<look>", arguments='{"<": 1}'),
+        *more,
         parent=asked,
         state=AnswerState.INTERRUPTED,
     )
@@ -61,7 +62,7 @@ def from_json(text):
 
 @given(st.text(st.characters()))
 def test_json_is_lossless_whatever_was_said(text):
-    session = talk(text)
+    session = talk(text, RefusalPart(text=text))
     assert from_json(to_json(session)) == session
 
 
@@ -186,9 +187,3 @@ def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer(f
         "refus"
         not in render(replace(session, messages=(asked, answer("Yes.", parent=asked))), form=form).lower()
     )
-
-
-def test_a_refusal_comes_back_from_json_as_one():
-    asked = prompt("q")
-    session = Session(header=header("t"), messages=(asked, answer(RefusalPart(text="No."), parent=asked)))
-    assert from_json(to_json(session)) == session

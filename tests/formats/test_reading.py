@@ -17,18 +17,9 @@ from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import read
-from tests.support.chats import START, answer, header, prompt
+from tests.support.chats import START, answer, chat, header, prompt
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-def talk(*texts, title="Plan for the garden"):
-    """A talk of prompts and answers by turns."""
-    messages = []
-    for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):
-        parent = messages[-1] if messages else None
-        messages.append(answer(text, parent=parent) if index % 2 else prompt(text, parent))
-    return Session(header=header(title), messages=tuple(messages))
 
 
 def read_one(data):
@@ -51,7 +42,7 @@ def refusal(data):
 
 def changed(change, session=None):
     """The JSON export of a talk, changed by hand."""
-    data = json.loads(to_json(session or talk()))
+    data = json.loads(to_json(session or chat()))
     change(data)
     return json.dumps(data)
 
@@ -60,7 +51,7 @@ def changed(change, session=None):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encoding, newline):
-    session = talk("Überprüfung 日本語 🙂", "ja")
+    session = chat("Überprüfung 日本語 🙂", "ja")
     text = write(session).replace("\n", newline)
     read_back = read_one(text.encode(encoding))
     assert [message.text for message in read_back.messages] == ["Überprüfung 日本語 🙂", "ja"]
@@ -105,7 +96,7 @@ def test_values_within_values_as_deep_as_json_is_read_are_no_fault(where):
         )
         row = call if where == "arguments" else f'{{"role": "user", "content": "x", "{where}": {deep}}}'
         told(f"[{row}]".encode())
-        told(to_json(talk()).replace('"model": "qwen3-8b"', f'"model": {deep}').encode())
+        told(to_json(chat()).replace('"model": "qwen3-8b"', f'"model": {deep}').encode())
 
 
 def test_an_export_without_messages_holds_nothing_to_import():
@@ -146,7 +137,7 @@ def test_a_head_of_other_kinds_of_values_is_refused(name, value):
 
 
 def test_a_broken_mark_of_markdown_is_named_by_its_line():
-    text = to_markdown(talk())
+    text = to_markdown(chat())
     lines = text.split("\n")
     at = next(number for number, line in enumerate(lines, 1) if '"assistant"' in line)
     for broken in ('"role": "alien"', '"role": 5', '"part": 5, "role": null'):
@@ -156,7 +147,7 @@ def test_a_broken_mark_of_markdown_is_named_by_its_line():
 
 
 def test_markdown_that_lost_messages_says_so_and_how_it_is_imported_all_the_same():
-    text = to_markdown(talk("one", "two", "three"))
+    text = to_markdown(chat("one", "two", "three"))
     cut = text[: text.rindex("<!--")]
     with pytest.raises(FileRefused, match="It has 2 of 3 messages") as caught:
         read(cut.encode(), moment=NOW)
@@ -172,7 +163,7 @@ def test_messages_with_one_id_are_refused():
 
 
 def test_branches_in_a_circle_are_refused():
-    session = talk("a", "b")
+    session = chat("a", "b")
     first, second = session.messages
     one = prompt("one")
     two = replace(prompt("two", one), parent_id=one.message_id)
@@ -202,7 +193,7 @@ def test_a_path_is_what_the_file_shows_also_where_a_message_was_taken_out_by_han
     def drop(data):
         del data["messages"][1]
 
-    session = read_one(changed(drop, talk("one", "two", "three")))
+    session = read_one(changed(drop, chat("one", "two", "three")))
     assert [message.text for message in session.messages] == ["one", "three"]
     assert session.messages[1].parent_id == session.messages[0].message_id
 
@@ -219,14 +210,14 @@ def test_an_answer_that_was_arriving_arrives_no_more(write, words, state):
 
 def test_what_lay_in_the_trash_is_not_imported_into_it_and_no_time_lies_ahead():
     late = replace(header("t", moment=NOW.replace(year=2126)), deleted_at=START, is_pinned=True)
-    session = read_one(to_json(replace(talk(), header=late)))
+    session = read_one(to_json(replace(chat(), header=late)))
     assert (session.header.deleted_at, session.header.updated_at) == (None, NOW)
     assert session.header.is_pinned
 
 
 @pytest.mark.parametrize("write", [to_json, to_markdown])
 def test_tags_come_back_as_tags(write):
-    tagged = replace(talk(), header=replace(header("t"), tags=("garden", "übung")))
+    tagged = replace(chat(), header=replace(header("t"), tags=("garden", "übung")))
     assert read_one(write(tagged)).header.tags == ("garden", "übung")
     odd = replace(
         tagged, header=replace(header("t"), tags=("Two Words", "", "x" * 100, *map(str, range(99))))
@@ -237,7 +228,7 @@ def test_tags_come_back_as_tags(write):
 
 
 def test_endless_names_are_cut_and_texts_are_not():
-    session = talk("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
+    session = chat("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
     read_back = read_one(to_json(session))
     assert len(read_back.header.title) == 1000
     assert read_back.messages[0].text == "word " * 100_000
@@ -360,7 +351,7 @@ def test_whatever_json_a_file_holds_it_is_read_or_refused(value):
 
 @given(st.data())
 def test_an_own_export_with_any_value_changed_is_read_or_refused(data):
-    value = json.loads(to_json(talk()))
+    value = json.loads(to_json(chat()))
     row = data.draw(st.sampled_from([value, value["session"], *value["messages"]]))
     row[data.draw(st.sampled_from(sorted(row)))] = data.draw(anything)
     found = told(json.dumps(value).encode())
@@ -369,7 +360,7 @@ def test_an_own_export_with_any_value_changed_is_read_or_refused(data):
 
 @given(st.data())
 def test_a_markdown_export_that_was_cut_or_changed_anywhere_is_read_or_refused(data):
-    text = to_markdown(talk("one", "two\n```\nopen", "three"))
+    text = to_markdown(chat("one", "two\n```\nopen", "three"))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     found = told((text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass"))

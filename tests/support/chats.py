@@ -23,7 +23,8 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
-from lmchat.domain.session import SessionHeader
+from lmchat.domain.path import MessagePath
+from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import LMChatError
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -66,6 +67,16 @@ def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerS
         if state is AnswerState.STREAMING
         else Receipt(completion_tokens=3, is_estimated=False, finish_reason="stop"),
     )
+
+
+def chat(*texts: str, title: str = "Plan for the garden") -> Session:
+    """Return a session of prompts and answers by turns."""
+    messages: list[ChatMessage] = []
+    for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):
+        parent = messages[-1] if messages else None
+        messages.append(answer(text, parent=parent) if index % 2 and parent else prompt(text, parent))
+    known = replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234")
+    return Session(header=known, messages=MessagePath(messages))
 
 
 async def say(
