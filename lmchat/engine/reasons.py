@@ -80,7 +80,6 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
 def _cannot_import(report: Report) -> EngineUnavailable:
     """Return what is wrong with the package xllamacpp."""
     library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
-    kind = None
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
         hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
@@ -91,12 +90,13 @@ def _cannot_import(report: Report) -> EngineUnavailable:
         message = f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed)."
         hint = "Use another server, for example llama.cpp built here, or a newer system."
     elif report.module == "xllamacpp":
-        kind, message = "not_installed", "The built-in engine is not installed."
+        message = "The built-in engine is not installed."
         hint = f"Install it: `{install_command()}`. {_about_wheels()}".rstrip()
+        return EngineUnavailable(message, hint=hint, details=report.words, kind="not_installed")
     else:
         message = "The built-in engine is installed, but cannot be loaded."
         hint = f"Install it anew: `{install_command(is_anew=True)}`."
-    return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
+    return EngineUnavailable(message, hint=hint, details=report.words)
 
 
 def _about_wheels() -> str:

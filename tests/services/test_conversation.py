@@ -20,15 +20,7 @@ from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import AnswerBegun, Conversation, HowToAsk, MessageAdded
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:

@@ -13,7 +13,6 @@ from lmchat.domain.message import Role, text_message
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.services import conversation as conversation_module
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ScriptedBackend, target
 
 UNCOUNTED = [RequestSent(), TextDelta(text="Yes."), StreamFinished(reason="stop")]
@@ -22,13 +21,6 @@ FAILURES = (
     ServerRejected("It will not.", kind="bad_request"),
     TooManyRequests("Too many.", wait_s=3),
 )
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

@@ -12,15 +12,8 @@ from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
 from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
-from tests.support.chats import answer, header, reply, say, store_at
+from tests.support.chats import answer, header, reply, say
 from tests.support.disks import NoRoomAfter
-
-
-@pytest.fixture
-async def store(tmp_path):
-    opened = store_at(tmp_path)
-    yield opened
-    await opened.aclose()
 
 
 @pytest.fixture

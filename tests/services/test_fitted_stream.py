@@ -10,20 +10,12 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.conversation import HowToAsk
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 WINDOW = 400
 DIGITS = "1234567 " * 50
 """100 tokens by our estimate, many more by most tokenizers."""
 HOW = HowToAsk(target=target(context_loaded=WINDOW))
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 UNCOUNTED = [TextDelta(text="Yes."), StreamFinished(reason="stop")]

@@ -16,7 +16,6 @@ from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 END = StreamFinished(reason="stop")
@@ -24,13 +23,6 @@ CUT = StreamInterrupted("The connection broke.")
 REFUSED = ServerRejected(
     "Assistant response prefill is incompatible with enable_thinking.", kind="bad_request"
 )
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 def how(product: Product) -> HowToAsk:

@@ -14,18 +14,11 @@ from lmchat.services.library import (
     group_by_day,
     with_unsaved,
 )
-from tests.support.chats import Clock, header, reply, say, store_at
+from tests.support.chats import Clock, header, reply, say
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 BERLIN = timezone(timedelta(hours=1))
 NEW_YORK = timezone(timedelta(hours=-5))
-
-
-@pytest.fixture
-async def store(tmp_path):
-    opened = store_at(tmp_path)
-    yield opened
-    await opened.aclose()
 
 
 @pytest.fixture

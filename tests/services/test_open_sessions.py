@@ -12,15 +12,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import ScriptedBackend, answer, target
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 def make(store, *scripts, **chat) -> OpenSessions:

@@ -11,20 +11,12 @@ from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import ANEW, GrowingAnswer
 from lmchat.errors import StreamInterrupted
 from lmchat.services.save_queue import PieceWriter
-from lmchat.storage.store import SqliteStore
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
 
 END = StreamFinished(reason="stop")
 LATE = [TextDelta(text="Let me see: 2+2"), Rethought(), TextDelta(text="Four")]
 NEVER = [ReasoningDelta(text="Fo"), ReasoningDelta(text="ur"), Rethought(is_thought=False)]
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.mark.rule("R-17")

@@ -1,6 +1,8 @@
-"""The models of all servers, as the picker lists them."""
+"""The models of all servers, as the picker lists them, and the places that are looked at for them."""
 
 from __future__ import annotations
+
+import pytest
 
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
@@ -74,3 +76,48 @@ async def test_a_server_whose_list_fails_costs_its_own_models_alone():
     asked.models = half
     rows, _ = await Catalogue(asked, Speeds(None)).refresh(Remembered())
     assert names(rows) == ["qwen3-8b", "gemma-3-4b", "nomic"]
+
+
+OWN, TYPED = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://127.0.0.1:8081")
+
+
+class ExpectingBackend(ScriptedBackend):
+    expected = ()
+
+    async def detect(self, *, expected=()):
+        self.expected = tuple(expected)
+        return await super().detect(expected=expected)
+
+
+@pytest.fixture
+def expecting():
+    return ExpectingBackend()
+
+
+@pytest.fixture
+def catalogue(expecting):
+    return Catalogue(expecting, None, expected=[OWN])
+
+
+async def test_a_place_is_looked_at_until_it_is_forgotten(catalogue, expecting):
+    catalogue.expect(TYPED)
+    catalogue.expect(TYPED)
+    await catalogue.look_around()
+    assert expecting.expected == (TYPED, OWN)
+    catalogue.forget(TYPED)
+    await catalogue.look_around()
+    assert expecting.expected == (OWN,)
+
+
+async def test_a_place_of_the_configuration_is_never_forgotten(catalogue, expecting):
+    catalogue.expect(OWN)
+    catalogue.forget(OWN)
+    await catalogue.look_around()
+    assert expecting.expected == (OWN,)
+
+
+async def test_a_place_that_is_looked_at_anyway_stays_what_it_is(catalogue, expecting):
+    await catalogue.look_around()
+    catalogue.expect(ENDPOINT)
+    await catalogue.look_around()
+    assert expecting.expected == (OWN,)
