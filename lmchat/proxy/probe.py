@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -20,7 +20,7 @@ from lmchat.proxy.refusals import Asked, read_body, shown_address, status_words,
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
-from lmchat.proxy.site import NoQuestionsLeftError, Site, events_at
+from lmchat.proxy.site import NoQuestionsLeftError, Site
 
 QUESTIONS = 3
 """Most requests to one port in one scan (R-2)."""
@@ -521,7 +521,7 @@ class Scout:
         *,
         read_s: float | None,
         key: str | None = None,
-        questions: int | None = None,
+        questions: int = QUESTIONS,
     ) -> Site:
         key = self.key(endpoint) if key is None else key
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
@@ -531,19 +531,12 @@ class Scout:
             write=WRITE_S,
             pool=POOL_S,
         )
-
-        async def ask(method: str, url: str, body: bytes | None) -> Reply:
-            return await self._connections.ask(endpoint, method, url, key=key, patience=timeout, body=body)
-
-        def follow(url: str) -> AsyncGenerator[dict[str, Any]]:
-            return events_at(lambda: self._connections.client(endpoint), url, key)
-
         return Site(
             endpoint=endpoint,
-            ask=ask,
-            follow=follow,
+            connections=self._connections,
+            timeout=timeout,
             asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
-            questions=QUESTIONS if questions is None else questions,
+            questions=questions,
             lacks=self._lacks.setdefault(endpoint, set()),
             facts=self._facts.setdefault(endpoint, {}),
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -16,16 +16,10 @@ from msgspec.structs import replace
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import TRANSPORT_ERRORS
-from lmchat.proxy.http import Reply, pieces_of, request_headers
+from lmchat.proxy.http import Connections, Reply, pieces_of, request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
-
-Ask = Callable[[str, str, bytes | None], Awaitable[Reply]]
-"""Method, URL, body: sends a question with the right key and time-outs."""
-Follow = Callable[[str], AsyncGenerator[dict[str, Any]]]
-"""URL: reads a stream of events; empty where the server has none."""
-
 
 _NOT_IMPLEMENTED = 501
 
@@ -38,8 +32,8 @@ class Site(Struct, kw_only=True):
     """Asks one server; remembers the replies of this look, and over looks which paths it lacks."""
 
     endpoint: Endpoint
-    ask: Ask
-    follow: Follow
+    connections: Connections
+    timeout: httpx.Timeout
     asked: Asked
     questions: int = 8
     is_quick: bool = False
@@ -134,9 +128,26 @@ class Site(Struct, kw_only=True):
             return None
         return reply if reply is not None and reply.is_good else None
 
-    def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
-        """Listen to a stream of events; close it with `aclosing`."""
-        return self.follow(self.url(path))
+    async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the JSON objects of an event stream; empty where there is none. Close it with `aclosing`."""
+        client = await self.connections.client(self.endpoint)
+        headers = request_headers(self.asked.key) | {"Accept": "text/event-stream"}
+        timeout = httpx.Timeout(5.0, read=None)
+        request = client.build_request("GET", self.url(path), headers=headers, timeout=timeout)
+        reader = SseReader()
+        try:
+            response = await client.send(request, stream=True)
+            try:
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    return
+                async for piece in pieces_of(response):
+                    for event in reader.feed(piece):
+                        with suppress(NotJsonError):
+                            yield mapping(decode(event.data))
+            finally:
+                await response.aclose()
+        except (*TRANSPORT_ERRORS, MalformedStreamError):
+            return
 
     def url(self, path: str) -> str:
         """Return the address of a path."""
@@ -148,7 +159,9 @@ class Site(Struct, kw_only=True):
         if self.questions < 1:
             raise NoQuestionsLeftError
         self.questions -= 1
-        reply = await self.ask(method, url, body)
+        reply = await self.connections.ask(
+            self.endpoint, method, url, key=self.asked.key, patience=self.timeout, body=body
+        )
         self.first = self.first or reply
         return reply
 
@@ -156,28 +169,6 @@ class Site(Struct, kw_only=True):
 PAUSE_S = 0.1
 """Between two shares of which the second is not the higher."""
 _log = logging.getLogger(__name__)
-
-
-async def events_at(
-    client_of: Callable[[], Awaitable[httpx.AsyncClient]], url: str, key: str | None
-) -> AsyncGenerator[dict[str, Any]]:
-    """Yield the JSON objects of an event stream; ends without a word where there is none, or no more."""
-    client = await client_of()
-    headers = request_headers(key) | {"Accept": "text/event-stream"}
-    request = client.build_request("GET", url, headers=headers, timeout=httpx.Timeout(5.0, read=None))
-    reader = SseReader()
-    try:
-        response = await client.send(request, stream=True)
-        try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                return
-            async for piece in pieces_of(response):
-                for event in reader.feed(piece):
-                    yield _object(event.data)
-        finally:
-            await response.aclose()
-    except (*TRANSPORT_ERRORS, MalformedStreamError):
-        return
 
 
 @asynccontextmanager
@@ -210,10 +201,3 @@ def seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
             tell(fraction)
 
     return tell_seldom
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        return mapping(decode(data))
-    except NotJsonError:
-        return {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+
+import httpx
 
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.proxy.http import Reply
+from lmchat.proxy.http import Connections, Reply
 from lmchat.proxy.refusals import Asked
 from lmchat.proxy.servers import ollama
 from lmchat.proxy.site import Site
@@ -39,11 +40,6 @@ class Ollama:
         able = [] if "old" in seen.json["model"] else ["completion", "tools", "thinking"]
         info = {"general.architecture": kind, f"{kind}.context_length": 131072}
         return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
-
-
-async def nothing() -> AsyncGenerator[dict, None]:
-    for never in ():
-        yield never
 
 
 def shown(server) -> list[str]:
@@ -152,16 +148,17 @@ async def test_of_what_ollama_shows_only_what_is_read_is_kept_and_only_while_it_
     info = {"general.architecture": "llama", "llama.context_length": 8192, "tokens": ["x" * 9000]}
     shown = {"capabilities": ["tools", "y" * 9000], "model_info": info, "license": "z" * 9000}
 
-    async def ask(method: str, url: str, _: bytes | None) -> Reply:
-        listed = {"models": [{"name": "a", "digest": names[0]}]}
-        value = shown if method == "POST" else listed if url.endswith("/tags") else {"models": []}
-        return Reply(status=200, headers={}, body=json.dumps(value).encode(), elapsed_ms=1.0)
+    class Scripted(Connections):
+        async def ask(self, endpoint, method, url, **_) -> Reply:
+            listed = {"models": [{"name": "a", "digest": names[0]}]}
+            value = shown if method == "POST" else listed if url.endswith("/tags") else {"models": []}
+            return Reply(status=200, headers={}, body=json.dumps(value).encode(), elapsed_ms=1.0)
 
     for names in (["sha-1"], ["sha-2"]):
         site = Site(
             endpoint=Endpoint.parse("http://127.0.0.1:11434"),
-            ask=ask,
-            follow=lambda _: nothing(),
+            connections=Scripted(),
+            timeout=httpx.Timeout(1.0),
             asked=Asked(product=Product.OLLAMA, has_key=False),
             facts=kept,
         )
