@@ -29,7 +29,7 @@ from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
-from lmchat.tui.app.lmchat_app import LMChatApp
+from lmchat.tui.app.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
 Write = Callable[[str], bool]

@@ -66,11 +66,14 @@ class Monitor:
         """Look again and again, and yield what is seen; ends only when it is closed."""
         while True:
             self._nudge.clear()
+            health = None
             if self._target is not None and not self.is_streaming:
                 self.next_look_s = None
-                yield await self._look(self._target)
+                health = await self._look(self._target)
             pause_s = POLL_S if self.is_focused else AWAY_POLL_S
             self.next_look_s = self._clock() + pause_s
+            if health is not None:
+                yield health
             try:
                 async with asyncio.timeout(pause_s):
                     await self._nudge.wait()

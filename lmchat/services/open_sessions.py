@@ -312,21 +312,3 @@ def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
         for message in islice(reversed(conversation.messages), _LOOKED_AT)
         if message.state is AnswerState.STREAMING and (own is None or own.message_id != message.message_id)
     )
-
-
-async def news(conversation: Conversation, store: ChatStore) -> tuple[ChatMessage, ...]:
-    """Look at those answers on the disk; put into the path, and return, those that are other than before.
-
-    Raises:
-        LMChatError: the disk cannot be read now.
-    """
-    session_id = conversation.header.session_id
-    found = []
-    for known in written_elsewhere(conversation):
-        now = await store.answer_now(session_id, known.message_id)
-        if now is None:  # it was deleted there: nothing more comes to be seen here
-            now = replace(known, state=AnswerState.STOPPED)
-        if now != known and known in written_elsewhere(conversation):
-            conversation.messages = conversation.messages.replaced(now)
-            found.append(now)
-    return tuple(found)

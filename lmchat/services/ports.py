@@ -100,9 +100,6 @@ class ChatStore(Protocol):
     ) -> tuple[MessagePath, str | None]:
         """Read a message and those before it, and return where to go on; None at the root."""
 
-    async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
-        """Read one message with what has come of it by now, ended where nobody writes it any more."""
-
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably and make it the leaf; creates the session with its first one."""
 

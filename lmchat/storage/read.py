@@ -217,12 +217,6 @@ def stretch(
     return MessagePath(found), earlier_id
 
 
-def answer_now(connection: Connection, session_id: str, message_id: str) -> ChatMessage | None:
-    """Return one message as it is now; None where it is hidden, removed or damaged."""
-    found, _ = newest(connection, session_id, message_id, 1)
-    return found[0] if found else None
-
-
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
     """Return all visible messages of a session, oldest first; damaged ones are left out."""
     parts = read_parts(

@@ -91,14 +91,6 @@ class SqliteStore:
         """Read a message and those before it, and return where to go on; None at the root."""
         return await self._database.read(read.stretch, session_id, message_id, count)
 
-    async def answer_now(self, session_id: str, message_id: str) -> ChatMessage | None:
-        """Read one message with what has come of it by now; None where it is gone.
-
-        Where its process is gone, it is ended first.
-        """
-        await self._database.read(retention.settle, session_id)
-        return await self._database.read(read.answer_now, session_id, message_id)
-
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
         return await self._database.read(read.all_messages, session_id)

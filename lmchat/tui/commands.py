@@ -38,10 +38,27 @@ class Command(Struct, frozen=True, kw_only=True):
     """Textual's action."""
     slash: str = ""
     """Its slash command, with the form of its argument."""
+    typed: str = ""
+    """Action of the slash command where it is not that of the key; it takes the argument."""
     is_priority: bool = False
     """Whether it goes before what the focused widget does with the key."""
     is_offered: bool = True
     """Whether the palette lists it."""
+
+    @property
+    def name(self) -> str:
+        """`/model` of `/model [N]`; empty where it has no slash command."""
+        return self.slash.partition(" ")[0]
+
+    @property
+    def takes_argument(self) -> bool:
+        """Whether something may follow the name."""
+        return " " in self.slash
+
+    @property
+    def needs_argument(self) -> bool:
+        """Whether something must follow the name."""
+        return self.takes_argument and "[" not in self.slash
 
 
 def _chat(command_id: str, keys: str, label: str, title: str, action: str, **rest: Any) -> Command:
@@ -83,7 +100,7 @@ def _session(command_id: str, keys: str, label: str, title: str) -> Command:
 
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave"),
-    _chat("model", "ctrl+o", "model", "Choose the model", "pick_model", slash="/model [N]", is_priority=True),
+    _chat("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]", is_priority=True),
     _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_priority=True),
     _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
     _chat("export", "ctrl+e", "export", "Export this session as Markdown", "export_session", slash="/export [FILE]", is_priority=True),
@@ -95,24 +112,24 @@ COMMANDS: tuple[Command, ...] = (
     _chat("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt", is_priority=True),
     _chat("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)", is_priority=True),
     _chat("next", "alt+down", "next", "Focus the next message", "focus_message(1)", is_priority=True),
-    _chat("check", "f5", "look now", "Check the server now", "check_server", is_priority=True),
+    _chat("check", "f5", "look now", "Check the server now", "app.look_now", is_priority=True),
     *(
-        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"recent_model({n})", is_priority=True, is_offered=False)
+        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"app.recent_model({n})", is_priority=True, is_offered=False)
         for n in range(1, 10)
     ),
-    _chat("system", "", "system", "Change the system prompt from the next turn on", "slash('/system ')", slash="/system TEXT"),
-    _chat("profile", "", "profile", "Use a profile of the configuration", "slash('/profile ')", slash="/profile NAME"),
-    _chat("effort", "", "effort", "Say how much the model is to think", "slash('/effort ')", slash="/effort LEVEL"),
-    _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH"),
-    _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT"),
-    _chat("tag", "", "tag", "Put a tag on this session, or take it off", "slash('/tag ')", slash="/tag [WORD]"),
-    _chat("copy", "", "copy", "Copy the last answer, or its code", "copy_last", slash="/copy [code]"),
+    _chat("system", "", "system", "Change the system prompt from the next turn on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),
+    _chat("profile", "", "profile", "Use a profile of the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
+    _chat("effort", "", "effort", "Say how much the model is to think", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
+    _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),
+    _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT", typed="ask_title"),
+    _chat("tag", "", "tag", "Put a tag on this session, or take it off", "slash('/tag ')", slash="/tag [WORD]", typed="ask_tags"),
+    _chat("copy", "", "copy", "Copy the last answer, or its code", "copy", slash="/copy [code]"),
     _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
     _chat("trash", "", "trash", "See what was deleted, and bring it back", "show_trash", slash="/trash"),
     _chat("clear", "", "clear", "Begin anew; the old session stays in the list", "new_session", slash="/clear", is_offered=False),
     _chat("stats", "", "stats", "Show the figures of this run", "show_stats", slash="/stats"),
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
-    _chat("theme", "", "theme", "Change the theme", "change_theme", slash="/theme [NAME]"),
+    _chat("theme", "", "theme", "Change the theme", "app.change_theme", slash="/theme [NAME]"),
     _chat("doctor", "", "doctor", "Check server, store and terminal", "run_doctor", slash="/doctor"),
     Command(command_id="copy_or_stop", keys="ctrl+c", label="copy", title="Copy the selection; else stop; twice when idle: quit", scope=Scope.APP, action="copy_or_stop", is_priority=True, is_offered=False),
     Command(command_id="commands", keys="ctrl+p", label="commands", title="Command palette", scope=Scope.APP, action="command_palette", is_offered=False),

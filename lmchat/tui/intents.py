@@ -10,24 +10,6 @@ from lmchat.errors import LMChatError
 from lmchat.tui.messages import Post
 
 
-class PickModel(Post):
-    """Open the model picker."""
-
-
-class SwitchModel(Post):
-    """Use this model from the next turn on."""
-
-    model: ModelInfo
-    """The model."""
-
-
-class SwitchRecent(Post):
-    """Use one of the recently used models."""
-
-    number: int
-    """Counted from 1, newest first."""
-
-
 class LookNow(Post):
     """Look at the server now."""
 
@@ -48,13 +30,6 @@ class RememberPanels(Post):
     """The list of sessions."""
     has_telemetry: bool
     """The telemetry."""
-
-
-class ChangeTheme(Post):
-    """Use another theme."""
-
-    name: str = ""
-    """Its name; empty takes the next one."""
 
 
 class AnswerEnded(Post):

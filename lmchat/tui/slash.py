@@ -1,4 +1,4 @@
-"""What a line that begins with `/` means; pure."""
+"""Slash commands as typed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIASES: Mapping[str, str] = {
     "/resume": "/continue",
     "/rename": "/title",
 }
-"""What people try, and what it is called here."""
+"""Names from other programs."""
 
 
 class SlashCommand(Struct, frozen=True, kw_only=True):
@@ -31,20 +31,30 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
     command: Command
     """Its row."""
     argument: str
-    """What follows its name."""
+    """The words after its name."""
 
 
 def is_command(text: str) -> bool:
-    """Whether what is typed is a command rather than a prompt."""
-    return text.startswith("/") and "\n" not in text
+    """Return whether a text is a command: one line that names one, or is a single word of letters.
+
+    Everything else is a message, as a path (`/tmp/x is full, why?`) and every paste of several lines.
+    """
+    if not text.startswith("/") or "\n" in text:
+        return False
+    return text[1:].strip().isalpha() or parse_slash(text) is not None
 
 
 def parse_slash(line: str) -> SlashCommand | None:
-    """Read `/name argument`; None where no command has this name, an alias of it, or alone begins so."""
+    """Parse `/name argument`; None where no command has this name or alias.
+
+    The beginning of a name will do where no other name begins so; before other words only where the command
+    takes an argument.
+    """
     typed, _, argument = line.strip().partition(" ")
     name = ALIASES.get(typed, typed)
     rows = [command for command in COMMANDS if command.slash]
-    exact = [command for command in rows if command.slash.split(" ")[0] == name]
-    begun = [command for command in rows if command.slash.split(" ")[0].startswith(name)]
-    found = exact or (begun if len(begun) == 1 else [])
-    return SlashCommand(command=found[0], argument=argument.strip()) if found else None
+    exact = [command for command in rows if command.name == name]
+    begun = [command for command in rows if command.name.startswith(name)]
+    if not exact and (len(begun) != 1 or (argument and not begun[0].takes_argument)):
+        return None
+    return SlashCommand(command=(exact or begun)[0], argument=argument.strip())

@@ -200,7 +200,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
 def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     done = run([PYTHON, "-m", "tests.support.arrival_child", tmp_path], home=tmp_path)
     modules = json.loads(done.stdout)
-    assert "lmchat.tui.app.arrivals" in modules
+    assert "lmchat.tui.app.connect" in modules
     unwanted = re.compile(r"lmchat\.(machine|domain\.(machine|start)|services\.(starts|places|headline))\b")
     assert [
         one for one in modules if unwanted.match(one) or "welcome" in one or "address_dialog" in one

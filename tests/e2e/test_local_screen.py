@@ -162,7 +162,7 @@ def test_nothing_of_the_engine_is_imported_before_it_is_wanted(tmp_path):
         "xlla",
     )
     script = (
-        "import sys; from lmchat.cli.chat import run_chat; import lmchat.tui.app.lmchat_app; "
+        "import sys; from lmchat.cli.chat import run_chat; import lmchat.tui.app.app; "
         f"print([name for name in sys.modules if name.startswith({unwanted})])"
     )
     done = subprocess.run(  # noqa: S603 - our own words

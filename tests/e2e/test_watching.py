@@ -1,4 +1,4 @@
-"""A session that another lmchat writes in: what comes there, and how it ends, is seen here as well."""
+"""A session that another lmchat writes in is read again when the window gets the focus."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, leave, stored
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Cut, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
 
 pytestmark = pytest.mark.timeout(60)
 
 ELSEWHERE = "another lmchat writes this"
 ALT_UP = "\x1b[1;3A"
+FOCUS = "\x1b[O\x1b[I"
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def watched(writer, server) -> LMChatScreen:
     return LMChatScreen(writer.home, server.url, "-r", "last")
 
 
-def test_what_another_writes_is_seen_as_it_comes_and_how_it_ends(writer, server):
+def test_what_another_has_written_is_seen_when_the_window_gets_the_focus(writer, server):
     more, end = Gate(), Gate()
     server.on(CHAT, sse("it begins ", more, "it goes on ", end, "it ends", finish(), DONE))
     writer.ask("Go on.")
@@ -45,10 +46,11 @@ def test_what_another_writes_is_seen_as_it_comes_and_how_it_ends(writer, server)
         watcher.wait_for(ELSEWHERE)
         assert "Esc stop" not in watcher.text
         more.open()
-        watcher.wait_for("it goes on")
+        writer.wait_for("it goes on")
         end.open()
+        writer.wait_answered()
+        watcher.type(FOCUS)
         watcher.wait_for("it begins it goes on it ends")
-        watcher.wait_answered()
         watcher.wait_gone(ELSEWHERE)
         leave(watcher, writer)
 
@@ -60,6 +62,8 @@ def test_one_that_was_stopped_there_can_be_gone_on_with_here(writer, server):
         watcher.wait_ready()
         watcher.wait_for(ELSEWHERE)
         writer.type("\x1b")
+        writer.wait_stopped()
+        watcher.type(FOCUS)
         watcher.wait_stopped()
         server.on(CHAT, sse("and the rest", finish(), DONE))
         watcher.type(ALT_UP)
@@ -78,42 +82,8 @@ def test_one_whose_lmchat_was_killed_is_interrupted_here(writer, server):
         watcher.wait_for(ELSEWHERE)
         writer.kill(signal.SIGKILL)
         writer.wait_exit()
+        watcher.type(FOCUS)
         watcher.wait_for("lmchat ended while this answer was arriving.")
         watcher.wait_gone(ELSEWHERE)
         leave(watcher)
     assert stored(writer.home).messages[-1].state is AnswerState.INTERRUPTED
-
-
-def test_one_that_fails_there_fails_here(writer, server):
-    gate = Gate()
-    server.on(CHAT, sse("it begins ", gate, Cut()))
-    writer.ask("Go on.")
-    with watched(writer, server) as watcher:
-        watcher.wait_ready()
-        watcher.wait_for(ELSEWHERE)
-        gate.open()
-        watcher.wait_for("interrupted")
-        watcher.wait_for("r retry")
-        watcher.wait_gone(ELSEWHERE)
-        leave(watcher, writer)
-
-
-def test_below_one_that_comes_from_elsewhere_one_can_ask_and_both_end_in_their_places(writer, server):
-    end = Gate()
-    server.on(CHAT, sse("it begins ", end, "it ends", finish(), DONE))
-    writer.ask("Go on.")
-    with watched(writer, server) as watcher:
-        watcher.wait_ready()
-        watcher.wait_for(ELSEWHERE)
-        mine = Gate()
-        server.on(CHAT, sse("mine begins ", mine, "mine ends", finish(), DONE))
-        watcher.ask("Below it.")
-        watcher.wait_for("mine begins")
-        assert "Esc stop" in watcher.text
-        end.open()
-        watcher.wait_for("it begins it ends")
-        watcher.wait_gone(ELSEWHERE)
-        mine.open()
-        watcher.wait_for("mine begins mine ends")
-        watcher.wait_answered(2)
-        leave(watcher, writer)

@@ -39,8 +39,8 @@ from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import DiskFiles, read_as_block
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.app.lmchat_app import LMChatApp
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.app.app import LMChatApp
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
@@ -69,6 +69,14 @@ class Desktop:
     @property
     def chat(self):
         return self.app.chat
+
+    @property
+    def prompt_input(self):
+        return self.app.chat.view.prompt_input
+
+    @property
+    def log_view(self):
+        return self.app.chat.view.log
 
     @property
     def conversation(self):
@@ -363,7 +371,7 @@ class Situation(Seen):
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
-        self.app._look.set()
+        self.app.connect._look.set()
         self.app.workspace.monitor.look_now()
 
     async def types(self, text: str) -> None:
@@ -372,7 +380,7 @@ class Situation(Seen):
     async def says(self, text: str) -> None:
         """Type a line and send it."""
         await self.types(text)
-        await self.until(lambda: self.app.chat.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
+        await self.until(lambda: self.desk.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
         await self.presses("enter")
 
     async def answered(self, count: int = 1) -> ChatMessage:

@@ -26,7 +26,7 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
         return 0
     sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
     from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
-    from lmchat.tui.app.lmchat_app import LMChatApp  # noqa: PLC0415 - after it
+    from lmchat.tui.app.app import LMChatApp  # noqa: PLC0415 - after it
 
     go_on = LMChatApp.on_ready
 
@@ -42,8 +42,10 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 
 MOMENTS: dict[str, Callable[..., object]] = {
-    "server": lambda app: app.health.verdict is not None and app.health.verdict.is_usable,
-    "session": lambda app: app.chat.log_view.document.entries and app.chat.log_view.max_scroll_y,
+    "server": lambda app: (
+        app.chat.figures.health.verdict is not None and app.chat.figures.health.verdict.is_usable
+    ),
+    "session": lambda app: app.chat.view.log.document.entries and app.chat.view.log.max_scroll_y,
 }
 
 

@@ -21,7 +21,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.services.candidates import MachineState
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
@@ -128,9 +128,9 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
         async with desktop(Path(folder), backend, size=size, store=store) as desk:
             desk.app.theme = theme
             await desk.ready()
-            desk.chat.say("Is it too late to sow in August?")
+            desk.chat.turns.say("Is it too late to sow in August?")
             await desk.answered(1)
-            desk.chat.say("What grows on the north side, in three metres?")
+            desk.chat.turns.say("What grows on the north side, in three metres?")
             await desk.until(lambda: desk.conversation.shown_messages[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
             yield desk
@@ -138,8 +138,8 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
 
 async def queue(desk: Desktop) -> None:
     """One message waits for the answer's end, another is being typed."""
-    desk.chat.say("Which herbs go with them?")
-    desk.chat.prompt_input.put("and in full shade?")
+    desk.chat.turns.say("Which herbs go with them?")
+    desk.prompt_input.put("and in full shade?")
 
 
 async def pick(desk: Desktop) -> None:

@@ -132,7 +132,7 @@ async def start_desk(
 
     starts = ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
-    desk.app.look_every_s = 0.05
+    desk.app.connect.look_every_s = 0.05
     desk.app.workspace.make_launcher = lambda: starts
     if files is not None:
 

@@ -129,7 +129,7 @@ class ChatLike(Screen[None]):
         raise AttributeError(name)
 
 
-ACTIONS = {command.action.partition("(")[0] for command in COMMANDS}
+ACTIONS = {command.action.partition("(")[0].removeprefix("app.") for command in COMMANDS}
 
 
 class PromptApp(Host):
@@ -140,6 +140,11 @@ class PromptApp(Host):
         super().__init__(screen=ChatLike, **how)
         self.actions: list[tuple] = []
         self.kept: list[Message] = []
+
+    def __getattr__(self, name: str):
+        if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
+            return lambda *args: self.act((name.removeprefix("action_"), *args))
+        raise AttributeError(name)
 
     def of(self, kind: type) -> list:
         return [fact for fact in self.kept if isinstance(fact, kind)]

@@ -40,10 +40,10 @@ async def kept_session(desk, kind: str) -> tuple[str, str]:
 
 
 async def go_to(desk, session_id: str, message_id: str) -> None:
-    await desk.chat.go_to(session_id, message_id=message_id)
+    await desk.chat.sessions.go_to(session_id, message_id=message_id)
     await desk.pilot.pause()
-    assert desk.chat.focused is desk.chat.log_view
-    assert desk.chat.log_view.focused_message.message_id == message_id
+    assert desk.chat.focused is desk.log_view
+    assert desk.log_view.focused_message.message_id == message_id
 
 
 async def press(desk, name: str) -> None:
@@ -75,7 +75,7 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
                 await desk.pilot.press("escape")
             if name == "delete":
                 await press(desk, "undo")
-            desk.chat.leave_edit()
+            desk.chat.text.leave_edit()
         after = [m.message_id for m in await desk.store.tree(session_id)]
         assert set(before) <= set(after)  # all that was there is there still
         expected = 2 if kind in UNFINISHED else 1

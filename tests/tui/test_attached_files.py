@@ -14,7 +14,7 @@ async def sent_a_file(desk) -> str:
     file.write_text("# Secret heading\n\nOne row.\n" * 3)
     await desk.ready()
     await desk.say(f"/file {file}")
-    await desk.until(lambda: "notes.md" in desk.chat.prompt_input.text, "the block")
+    await desk.until(lambda: "notes.md" in desk.prompt_input.text, "the block")
     await desk.say("What is in it?")
     await desk.answered()
     return sent(desk.backend)[0]
@@ -43,14 +43,14 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
     async with desktop(tmp_path, ScriptedBackend(answer("Notes."), answer("More."), answer("Most."))) as desk:
         first = await sent_a_file(desk)
         await desk.pilot.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: bool(desk.chat.prompt_input.text), "the prompt")
-        assert desk.chat.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
+        await desk.until(lambda: bool(desk.prompt_input.text), "the prompt")
+        assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
         await desk.pilot.press("enter")
         await desk.until(
             lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "the end"
         )
         await desk.pilot.press("up")
-        assert desk.chat.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
+        assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
         await desk.pilot.press("enter")
         await desk.until(lambda: len(desk.backend.requests) == 3, "a request")
         assert sent(desk.backend) == [first, first, first]

@@ -11,11 +11,11 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
 from tests.support.screen_steps import sent, shown
@@ -81,7 +81,7 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
         await on(desk, ChatScreen)
         await desk.say("one")
         await shown(desk, "No LM Studio model selected")
-        assert desk.chat.prompt_input.text == "one"
+        assert desk.prompt_input.text == "one"
         assert backend.requests == []
         assert "no model" in screen_text(desk.app)
 
@@ -108,7 +108,7 @@ async def test_leaving_the_key_dialog_leads_to_the_page_that_offers_it_again(tmp
     async with desktop(tmp_path, backend) as desk:
         await on(desk, KeyDialog)
         await desk.pilot.press("escape")
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await on(desk, WelcomeScreen)
         await shown(desk, "wants a key")
         await desk.pilot.press("down", "enter")
@@ -147,8 +147,8 @@ async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(
         await on(desk, WelcomeScreen)
         await shown(desk, "LM Studio")
         await shown(desk, "Developer tab")
-        desk.app.look_every_s = 0.01
-        desk.app.look_now()
+        desk.app.connect.look_every_s = 0.01
+        desk.app.connect.look_now()
         backend.candidates = (candidate(Verdict.READY, model()),)
         await on(desk, ChatScreen)
         assert isinstance(desk.app.focused, PromptInput)
@@ -168,13 +168,13 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         await desk.pilot.press("h", "i")
     backend.detect = slow
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: desk.chat.prompt_input.text == "hi", "the draft")
+        await desk.until(lambda: desk.prompt_input.text == "hi", "the draft")
         gate.set()
         await on(desk, WelcomeScreen)
         backend.candidates = (candidate(Verdict.READY, model()),)
         await desk.pilot.press("f5")
         await on(desk, ChatScreen)
-        assert desk.chat.prompt_input.text == "hi"
+        assert desk.prompt_input.text == "hi"
 
 
 async def test_an_address_can_be_typed_and_a_wrong_one_gets_a_sentence(tmp_path):
@@ -272,9 +272,9 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
 
     backend.detect = broken
     async with desktop(tmp_path, backend) as desk:
-        desk.app.look_every_s = 0.01
+        desk.app.connect.look_every_s = 0.01
         await shown(desk, "lmchat itself")
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await desk.ready()
 
 

@@ -34,9 +34,9 @@ async def read_up_to(desk, words: str) -> str:
     for _ in range(60):
         if words in screen_text(desk.app):
             break
-        desk.chat.log_view.scroll_page_up(animate=False)
+        desk.log_view.scroll_page_up(animate=False)
         await desk.pilot.pause()
-    return desk.chat.log_view.viewport.bookmark
+    return desk.log_view.viewport.bookmark
 
 
 async def test_another_run_shows_what_was_read(tmp_path):
@@ -47,7 +47,7 @@ async def test_another_run_shows_what_was_read(tmp_path):
         mark = await read_up_to(desk, "Paragraph 40 ")
         assert parse_bookmark(mark)[0] == desk.conversation.messages[-1].message_id
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
-        await desk.until(lambda: desk.chat.log_view.viewport.bookmark == mark, "the place")
+        await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
         await desk.ready()
         assert "Paragraph 119" not in screen_text(desk.app)
 
@@ -61,8 +61,8 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
         mark = await read_up_to(desk, "Paragraph 40 ")
         await desk.pilot.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
-        desk.chat.open_session(first)
-        await desk.until(lambda: desk.chat.log_view.viewport.bookmark == mark, "the place")
+        desk.chat.sessions.open(first)
+        await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
 
 
 async def test_where_one_rests_is_on_the_disk_without_leaving(tmp_path):
@@ -74,7 +74,7 @@ async def test_where_one_rests_is_on_the_disk_without_leaving(tmp_path):
         mark = await read_up_to(desk, "Paragraph 40 ")
         await desk.until(lambda: (desk.conversation.header.session_id, mark) in written, "the write")
         assert await desk.store.place(desk.conversation.header.session_id) == mark
-        desk.chat.log_view.scroll_end(animate=False)
+        desk.log_view.scroll_end(animate=False)
         await desk.until(lambda: written[-1][1] == "", "the end")
 
 
@@ -88,7 +88,7 @@ async def test_an_answer_that_is_followed_writes_no_place(tmp_path):
         await shown(desk, "Paragraph 119")
         gate.set()
         await desk.answered()
-        assert desk.chat._marking is None
+        assert desk.chat.sessions._bookmarker is None
         assert written == []
 
 
@@ -99,7 +99,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
         await desk.store.save_place(header.session_id, f"{talk[100].message_id} 0 0")
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "prompt 100")
-        assert desk.chat.log_view.viewport.bookmark.startswith(talk[100].message_id)
+        assert desk.log_view.viewport.bookmark.startswith(talk[100].message_id)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
         await desk.ready()
         await desk.say("Tell me")
         await desk.answered()
-        assert not desk.chat.log_view.go_to_bookmark(mark)
-        assert desk.chat.log_view.viewport.is_following
+        assert not desk.log_view.go_to_bookmark(mark)
+        assert desk.log_view.viewport.is_following
         await desk.store.save_place(desk.conversation.header.session_id, mark)
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "Short.")
@@ -122,5 +122,5 @@ async def test_a_block_that_is_no_more_is_the_end_of_its_message(tmp_path):
         await desk.ready()
         await desk.say("Tell me")
         await desk.answered()
-        assert desk.chat.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
+        assert desk.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
         assert "Short." in screen_text(desk.app)

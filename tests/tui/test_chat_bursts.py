@@ -35,7 +35,7 @@ async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(t
         await desk.say("one")
         await desk.answered()
         desk.chat.action_regenerate_last()
-        assert desk.chat.stop_turn()
+        assert desk.chat.turns.stop()
         await at_rest(desk)
         assert sent(backend) == ["one"]
         await desk.say("two")
@@ -64,8 +64,8 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
         await desk.say("one")
         await desk.answered()
         last = desk.conversation.messages[-1]
-        desk.chat.delete_message(last)
-        desk.chat.regenerate(last)
+        desk.chat.messages._acts["delete"](last)
+        desk.chat.turns.regenerate(last)
         await shown(desk, "Deleted")
         await at_rest(desk)
         await desk.say("two")
@@ -76,10 +76,10 @@ async def test_a_prompt_stopped_before_it_was_said_is_typed_again(tmp_path):
     backend = ScriptedBackend(answer("First."))
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
-        desk.chat.say("one")
-        assert desk.chat.stop_turn()
+        desk.chat.turns.say("one")
+        assert desk.chat.turns.stop()
         await at_rest(desk)
-        assert desk.chat.prompt_input.text == "one"
+        assert desk.prompt_input.text == "one"
         assert backend.requests == []
 
 
@@ -97,11 +97,11 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
 
         desk.store.finish = slow
         await desk.pilot.press("alt+up")
-        assert desk.app.focused is desk.chat.log_view
+        assert desk.app.focused is desk.log_view
         await desk.pilot.press("escape")
         assert desk.app.open_sessions.shown.is_busy
         await desk.pilot.press("escape")
-        assert desk.app.focused is desk.chat.prompt_input
+        assert desk.app.focused is desk.prompt_input
         gate.set()
         await at_rest(desk)
 
@@ -124,13 +124,13 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, key, typed
         await desk.ready()
         await desk.say("zero")
         await desk.answered()
-        desk.chat.prompt_input.put(typed)
+        desk.prompt_input.put(typed)
         await together(desk, "enter", key)
-        await desk.until(lambda: "stopped" in desk.chat.last_action, "a stop")
+        await desk.until(lambda: "stopped" in desk.chat.figures.last_action, "a stop")
         await at_rest(desk)
         assert "once more quits" not in screen_text(desk.app)
         said = [message.text for message in desk.conversation.messages]
-        assert typed == "/retry" or desk.chat.prompt_input.text == "one" or "one" in said
+        assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said
 
 
 async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
@@ -147,10 +147,10 @@ async def test_a_command_typed_on_a_message_goes_to_the_prompt_and_touches_no_me
         await desk.say("one")
         await desk.answered()
         await desk.pilot.press("alt+up")
-        assert desk.app.focused is desk.chat.log_view
+        assert desk.app.focused is desk.log_view
         await desk.type("/doctor")
-        await desk.until(lambda: desk.chat.prompt_input.text == "/doctor", "the command in the prompt")
-        await desk.until(lambda: desk.app.focused is desk.chat.prompt_input, "the focus in the prompt")
+        await desk.until(lambda: desk.prompt_input.text == "/doctor", "the command in the prompt")
+        await desk.until(lambda: desk.app.focused is desk.prompt_input, "the focus in the prompt")
         await desk.pilot.press("enter")
         await desk.until(lambda: type(desk.app.screen).__name__ == "DoctorScreen", "the doctor")
         assert [m.text for m in desk.conversation.messages] == ["one", "First."]
@@ -173,10 +173,10 @@ async def test_words_that_come_in_one_read_on_a_message_are_no_commands(tmp_path
             await desk.answered(2)
             assert sent(backend) == ["one", "draft"]
         elif is_word:
-            await desk.until(lambda: desk.chat.prompt_input.text == typed, "the word in the prompt")
+            await desk.until(lambda: desk.prompt_input.text == typed, "the word in the prompt")
             assert [m.text for m in desk.conversation.messages] == ["one", "First."]
         else:
-            assert desk.chat.prompt_input.text == ""
+            assert desk.prompt_input.text == ""
             await desk.until(lambda: len(desk.conversation.messages) == (1 if typed == "d" else 2))
 
 
@@ -189,5 +189,5 @@ async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)
         desk.app._driver.send_message(event)
-        await desk.until(lambda: desk.chat.prompt_input.text == "dr\ndr", "the paste in the prompt")
-        assert desk.app.focused is desk.chat.prompt_input
+        await desk.until(lambda: desk.prompt_input.text == "dr\ndr", "the paste in the prompt")
+        assert desk.app.focused is desk.prompt_input

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual import events
 from textual.command import CommandList
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
-from lmchat.tui.app.lmchat_app import LMChatApp
+from lmchat.tui.app.app import LMChatApp
 from lmchat.tui.commands import COMMANDS, Scope
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.queue_card import QueueCard
@@ -45,7 +47,7 @@ async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
         assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
         await desk.pilot.press("ctrl+b")
         await shown(desk, "/ search")
-        await desk.until(lambda: desk.chat.sessions.has_focus_within, "the focus in the list")
+        await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
@@ -74,11 +76,11 @@ async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(t
         await asked(desk, "one")
         await desk.pilot.press("a", "ctrl+b")
         await shown(desk, "/ search")
-        await desk.until(lambda: desk.chat.sessions.has_focus_within, "the focus in the list")
+        await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
         await desk.pilot.press("escape")
         await gone(desk, "/ search")
         assert isinstance(desk.app.focused, PromptInput)
-        assert desk.chat.prompt_input.text == "a"
+        assert desk.prompt_input.text == "a"
         await desk.pilot.press("f2", "f2")
         await gone(desk, "/ search")
         assert desk.remembered[-1].has_sessions
@@ -97,7 +99,11 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
     async with desktop(tmp_path, size=(60, 24)) as desk:
         await asked(desk, "one")
         await desk.pilot.press("ctrl+n", "ctrl+b")
-        await desk.until(lambda: desk.chat.sessions.has_focus_within and bool(desk.chat.sessions.chosen_id))
+        await desk.until(
+            lambda: (
+                desk.chat.view.session_list.has_focus_within and bool(desk.chat.view.session_list.chosen_id)
+            )
+        )
         await desk.pilot.press("enter")
         await gone(desk, "/ search")
         await shown(desk, "Lettuce")
@@ -116,18 +122,18 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
-        desk.chat.prompt_input.put("word " * 2000)
+        desk.prompt_input.put("word " * 2000)
         await desk.until(
             lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
         )
         assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
-        desk.chat.prompt_input.put("/find " + "word " * 100)
+        desk.prompt_input.put("/find " + "word " * 100)
         await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
 
 
 def status(desk) -> str:
     """The row under the prompt."""
-    return text_of(desk.chat.prompt.status)
+    return text_of(desk.chat.view.prompt.status)
 
 
 async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
@@ -162,9 +168,9 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
-        await desk.say("/nothing at all")
+        await desk.say("/nothing")
         await shown(desk, "No command is called")
-        assert desk.chat.prompt_input.text == "/nothing at all"
+        assert desk.prompt_input.text == "/nothing"
         assert desk.backend.requests == []
 
 
@@ -223,7 +229,7 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
         assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
         await desk.say("/effort hard")
         await shown(desk, "There are none, minimal")
-        assert desk.chat.prompt_input.text == "/effort hard"
+        assert desk.prompt_input.text == "/effort hard"
 
 
 async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(tmp_path):
@@ -231,13 +237,13 @@ async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(t
     async with desktop(tmp_path) as desk:
         await desk.ready()
         await desk.say(f"/file {tmp_path}/a.txt")
-        await desk.until(lambda: "[a.txt" in desk.chat.prompt_input.text, "the file")
+        await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
         await desk.say(" and?")
         await desk.answered()
         assert "tomatoes" in desk.backend.requests[0].messages[-1].text
         await desk.say(f"/file {tmp_path}/none.txt")
         await shown(desk, "cannot be")
-        assert desk.chat.prompt_input.text == f"/file {tmp_path}/none.txt"
+        assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
@@ -307,7 +313,7 @@ async def test_help_by_command_and_by_keys(tmp_path):
         await desk.pilot.press("escape", "alt+up", "question_mark")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
         await desk.pilot.press("escape", "escape", "question_mark")
-        assert desk.chat.prompt_input.text == "?"
+        assert desk.prompt_input.text == "?"
 
 
 async def test_quit_by_command(tmp_path):
@@ -335,7 +341,7 @@ async def test_themes_change_by_command_and_are_remembered(tmp_path):
         await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
         await desk.say("/theme sunny")
         await shown(desk, "No theme is called sunny.")
-        assert desk.chat.prompt_input.text == "/theme sunny"
+        assert desk.prompt_input.text == "/theme sunny"
         assert before == "lmchat-dark"
 
 
@@ -421,9 +427,9 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp
         await desk.ready()
         await desk.pilot.press(*"hello")
         desk.chat.action_slash("/system ")
-        assert desk.chat.prompt_input.text == "/system "
+        assert desk.prompt_input.text == "/system "
         await desk.say("Be brief.")
-        await desk.until(lambda: desk.chat.prompt_input.text == "hello", "what was typed before")
+        await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
 
 
 async def test_find_marks_steps_and_leaves(tmp_path):
@@ -441,7 +447,7 @@ async def test_find_marks_steps_and_leaves(tmp_path):
         await desk.pilot.press("escape")
         await gone(desk, "2/2")
         assert isinstance(desk.app.focused, PromptInput)
-        assert desk.chat.prompt_input.text == "x"
+        assert desk.prompt_input.text == "x"
 
 
 async def test_find_by_command_and_without_a_hit(tmp_path):
@@ -487,7 +493,10 @@ PLACES = {
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command_id)
 def test_every_command_has_its_action_where_it_works(command):
-    assert callable(getattr(PLACES[command.scope], f"action_{command.action.partition('(')[0]}"))
+    for action in (command.action, *([command.typed] if command.typed else [])):
+        _, place, name = f".{action.partition('(')[0]}".rpartition("app.")
+        owner = LMChatApp if place else PLACES[command.scope]
+        assert callable(getattr(owner, f"action_{name.removeprefix('.')}"))
 
 
 async def test_the_editor_changes_the_prompt(tmp_path):
@@ -495,4 +504,45 @@ async def test_the_editor_changes_the_prompt(tmp_path):
         await desk.ready()
         await desk.pilot.press("a")
         await desk.pilot.press("ctrl+g")
-        await desk.until(lambda: desk.chat.prompt_input.text == "a edited", "the edited prompt")
+        await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/var/x is full, why?",
+        "/var is full, why?",
+        "/etc/hosts",
+        "/2 of it",
+        "/export this\nand that",
+        "/ what?",
+    ],
+)
+async def test_a_path_at_the_start_is_a_message(tmp_path, text):
+    async with desktop(tmp_path) as desk:
+        await desk.ready()
+        desk.prompt_input.post_message(events.Paste(text))
+        await desk.until(lambda: desk.prompt_input.text == text, "the text")
+        desk.prompt_input.submit()
+        await desk.answered()
+        assert desk.backend.requests[0].messages[-1].text == text
+        assert desk.prompt_input.text == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        ("/model qwen", True),
+        ("/exi", True),
+        ("/exp out.md", True),
+        ("/nothing", True),
+        ("/q", True),
+        ("/re the logs", False),
+        ("/tr is short for", False),
+        ("/nothing at all", False),
+        ("/etc/hosts", False),
+        ("tell /model", False),
+    ],
+)
+def test_a_command_is_a_known_name_or_one_word_of_letters(line, is_one):
+    assert is_command(line) is is_one

@@ -114,7 +114,7 @@ async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_p
         await desk.say(f"/import {path}")
         await shown(desk, "was not imported")
         await shown(desk, "it is no JSON")
-        await desk.until(lambda: desk.chat.prompt_input.text == f"/import {path}", "the command")
+        await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
         assert await desk.store.list_sessions() == ()
 
 

@@ -67,7 +67,7 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one")
         await desk.pilot.press("x", "alt+up", "alt+up", "e")
-        assert desk.chat.prompt_input.text == "one"
+        assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
         await desk.pilot.press("!", "enter")
         await desk.until(
@@ -77,14 +77,14 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
         await shown(desk, "one!")
         assert [m.text for m in await desk.on_disk()] == ["one!", "B."]
         assert len(await desk.store.tree(desk.conversation.header.session_id)) == 4
-        assert desk.chat.prompt_input.text == "x"  # what had been typed before
+        assert desk.prompt_input.text == "x"  # what had been typed before
 
 
 async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
     async with desktop(tmp_path) as desk:
         await asked(desk, "one")
         await desk.pilot.press("x", "y", "alt+up", "e", "escape")
-        assert desk.chat.prompt_input.text == "xy"
+        assert desk.prompt_input.text == "xy"
         await desk.pilot.press("enter")
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "xy"]
@@ -94,7 +94,7 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with desktop(tmp_path) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up", "e", "ctrl+n")
-        await desk.until(lambda: desk.chat.prompt_input.text == "", "an empty prompt")
+        await desk.until(lambda: desk.prompt_input.text == "", "an empty prompt")
         await desk.say("two")
         await desk.answered()
         assert desk.conversation.messages[0].text == "two"
@@ -109,7 +109,7 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await shown(desk, "Let")
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter")
         await shown(desk, "still on its way")
-        assert desk.chat.prompt_input.text == "one!"
+        assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
         await desk.pilot.press("enter")
@@ -204,11 +204,11 @@ async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
         await desk.pilot.press("alt+up", "alt+up", "d")
         await gone(desk, "B.")
         await shown(desk, "Paragraph 59.")
-        assert desk.chat.log_view.viewport.is_following
-        assert desk.chat.log_view.focused_message.text == tall
+        assert desk.log_view.viewport.is_following
+        assert desk.log_view.focused_message.text == tall
         await desk.pilot.press("u")
         await shown(desk, "B.")
-        assert desk.chat.log_view.focused_message.text == "B."
+        assert desk.log_view.focused_message.text == "B."
 
 
 async def test_the_last_message_can_be_brought_back_too(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import desktop
 from tests.support.screen_steps import half, shown
@@ -76,7 +76,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
         await picker(desk)
         await desk.pilot.press("down", "down", "escape")
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
-        assert desk.chat.prompt_input.text == "ab"
+        assert desk.prompt_input.text == "ab"
         assert desk.backend.loaded == []
 
 

@@ -16,7 +16,7 @@ LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(8
 
 
 def log_rows(desk) -> list[str]:
-    log = desk.chat.log_view
+    log = desk.log_view
     return ["".join(segment.text for segment in strip) for strip in log.render_lines(log.size.region)]
 
 
@@ -30,7 +30,7 @@ async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_pat
         await desk.pilot.press("pageup")
         await desk.say("Second")
         await shown(desk, "queued")
-        assert desk.chat.log_view.viewport.is_following
+        assert desk.log_view.viewport.is_following
         await desk.pilot.press("pageup", "pageup")
         await desk.pilot.pause()
         before = log_rows(desk)
@@ -63,8 +63,8 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         await shown(desk, "↓ 3 new lines  End")
         await desk.pilot.click("Pill")
         await gone(desk, "End")
-        assert desk.chat.log_view.viewport.is_following
-        assert desk.chat.prompt_input.has_focus
+        assert desk.log_view.viewport.is_following
+        assert desk.prompt_input.has_focus
 
 
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
@@ -75,17 +75,17 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
         await gone(desk, "Paragraph 0 of")
         await desk.pilot.press("home")
         await shown(desk, "Paragraph 0 of")
-        assert desk.app.focused is desk.chat.prompt_input
+        assert desk.app.focused is desk.prompt_input
         await desk.pilot.press("end")
         await gone(desk, "Paragraph 0 of")
-        assert desk.chat.log_view.viewport.is_following
+        assert desk.log_view.viewport.is_following
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
 async def test_the_pill_fits_into_any_width(tmp_path, size):
     async with desktop(tmp_path, size=size) as desk:
         await desk.ready()
-        desk.chat.prompt.pill.show_new_lines(12_345)
+        desk.chat.view.prompt.pill.show_new_lines(12_345)
         await shown(desk, "↓ 12 345 new lines  End")
 
 
@@ -101,13 +101,13 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         await shown(desk, "Another way.")
         await desk.answered(2)
         await desk.pilot.press("alt+up", "pageup")
-        desk.chat.log_view.show_message(desk.conversation.messages[-1].message_id)
+        desk.log_view.show_message(desk.conversation.messages[-1].message_id)
         await desk.pilot.pause()
         row = next(at for at, text in enumerate(screen_text(desk.app).splitlines()) if "Another way." in text)
         await desk.pilot.press("left_square_bracket")
         await shown(desk, "One way.")
         assert "One way." in screen_text(desk.app).splitlines()[row]
-        assert desk.chat.log_view.focused_message.text == "One way."
+        assert desk.log_view.focused_message.text == "One way."
 
 
 async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(tmp_path):

@@ -11,7 +11,7 @@ from textual.widgets import Input
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.chat_sessions import KEEP_AFTER_S
+from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop
@@ -23,7 +23,7 @@ from tests.support.tui_host import screen_text
 async def go_to_list(desk) -> None:
     """Give the keys to the list of sessions."""
     for _ in range(6):
-        if desk.chat.sessions.has_focus:
+        if desk.chat.view.session_list.has_focus:
             return
         await desk.pilot.press("tab")
     raise AssertionError("the list never got the focus")
@@ -32,7 +32,7 @@ async def go_to_list(desk) -> None:
 async def open_in_list(desk, session_id: str) -> None:
     """Go to a session by the keys of the list."""
     await go_to_list(desk)
-    sessions = desk.chat.sessions
+    sessions = desk.chat.view.session_list
     await desk.until(lambda: bool(sessions.chosen_id), "a list")
     await desk.pilot.press("home")
     for _ in range(20):
@@ -66,12 +66,12 @@ async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_r
         await gone(desk, "Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
-            lambda: first.header.session_id in desk.chat.sessions._streaming, "the mark in the list"
+            lambda: first.header.session_id in desk.chat.view.session_list._streaming, "the mark in the list"
         )
         gate.set()
         await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
-            lambda: first.header.session_id in desk.chat.sessions._unread, "the mark in the list"
+            lambda: first.header.session_id in desk.chat.view.session_list._unread, "the mark in the list"
         )
         saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce.", AnswerState.COMPLETE)
@@ -141,7 +141,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         await desk.app.open_sessions.settle()
         stored = (await desk.store.open_session(first.header.session_id)).messages
         assert [m.text for m in stored] == ["one", "A", "two", "B"]
-        assert desk.chat.prompt_input.text == "x"
+        assert desk.prompt_input.text == "x"
 
 
 async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
@@ -153,10 +153,12 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
         await desk.pilot.press("ctrl+n")
 
         def listed() -> list[str]:
-            return [header.session_id for group in desk.chat._listed.groups for header in group.headers]
+            return [
+                header.session_id for group in desk.chat.sessions._listed.groups for header in group.headers
+            ]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
-        desk.chat.ask_title(first)
+        desk.chat.library.ask_title(first)
         await shown(desk, "Title of the session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
@@ -169,12 +171,12 @@ async def test_a_draft_stays_with_its_session(tmp_path):
         first = desk.conversation.header.session_id
         await desk.pilot.press("a", "b")
         await desk.pilot.press("ctrl+n")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
         await desk.pilot.press("n", "e", "w")
         await open_in_list(desk, first)
-        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
         await desk.pilot.press("ctrl+n")
-        await desk.until(lambda: desk.chat.prompt_input.text == "new", "the draft of the new session")
+        await desk.until(lambda: desk.prompt_input.text == "new", "the draft of the new session")
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(tmp_path):
@@ -193,8 +195,8 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_f
             await desk.pilot.press(letter)
         await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
         assert await desk.store.draft("") == "abcdefghijklmnopqrst"
-        assert len(written) <= (time.monotonic() - began_s) / KEEP_AFTER_S + 1
-        assert KEEP_AFTER_S < 0.25
+        assert len(written) <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
+        assert SAVE_AFTER_S < 0.25
 
 
 async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
@@ -211,13 +213,13 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(t
         desk.store.append = slow
         await desk.say("first")
         await asked.wait()
-        await desk.until(lambda: desk.chat._keeping is not None, "the timer")
-        began = desk.chat._keeping
-        await desk.until(lambda: desk.chat._keeping is not began, "its end")
-        assert desk.chat._keeping is not None
+        await desk.until(lambda: desk.chat.text._timer is not None, "the timer")
+        began = desk.chat.text._timer
+        await desk.until(lambda: desk.chat.text._timer is not began, "its end")
+        assert desk.chat.text._timer is not None
         gate.set()
         await desk.answered()
-        await desk.until(lambda: desk.chat._keeping is None, "the write")
+        await desk.until(lambda: desk.chat.text._timer is None, "the write")
         assert await desk.store.draft("") == ""
 
 
@@ -259,7 +261,7 @@ async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
         await desk.pilot.press("a", "b", "ctrl+n")
-        assert desk.chat.prompt_input.text == "ab"
+        assert desk.prompt_input.text == "ab"
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
@@ -267,16 +269,16 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         await desk.ready()
         await desk.pilot.press("a", "b")
     async with desktop(tmp_path) as desk:
-        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
         await desk.ready()
         await desk.pilot.press("enter")
         await desk.answered()
     async with desktop(tmp_path) as desk:
         await desk.ready()
-        assert desk.chat.prompt_input.text == ""
-        await desk.until(lambda: bool(desk.chat.prompt_input.history_of_prompts), "earlier prompts")
+        assert desk.prompt_input.text == ""
+        await desk.until(lambda: bool(desk.prompt_input.history_of_prompts), "earlier prompts")
         await desk.pilot.press("up")
-        assert desk.chat.prompt_input.text == "ab"
+        assert desk.prompt_input.text == "ab"
 
 
 async def test_no_failing_disk_loses_a_draft(tmp_path):
@@ -291,9 +293,9 @@ async def test_no_failing_disk_loses_a_draft(tmp_path):
 
         desk.store.save_draft = desk.store.draft = full
         await desk.pilot.press("a", "b", "ctrl+n")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
         await open_in_list(desk, first)
-        await desk.until(lambda: desk.chat.prompt_input.text == "ab", "the draft")
+        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
 
 
 async def test_a_session_is_resumed_with_its_messages(tmp_path):
@@ -316,13 +318,13 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation.header.session_id
-        await desk.until(lambda: desk.chat.sessions.chosen_id == first, "the list")
+        await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the list")
         await go_to_list(desk)
         await desk.pilot.press("d")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         assert backend.stopped == 1
         await desk.pilot.press("u")
-        await desk.until(lambda: desk.chat.sessions.chosen_id == first, "the session in the list")
+        await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list")
         stored = (await desk.store.open_session(first)).messages[-1]
         assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
 
@@ -361,7 +363,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.say("first")
         await desk.answered()
         await go_to_list(desk)
-        await desk.until(lambda: bool(desk.chat.sessions.chosen_id), "a list")
+        await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
         await desk.pilot.press("a")
         await shown(desk, "Archived; it stands at the end of the list.")
         assert "Today" not in screen_text(desk.app)
@@ -372,10 +374,10 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await shown(desk, "Pinned.")
         await desk.pilot.press("d")
         await shown(desk, "In the trash; u brings it back.")
-        await desk.until(lambda: not desk.chat.sessions.chosen_id, "an empty list")
+        await desk.until(lambda: not desk.chat.view.session_list.chosen_id, "an empty list")
         await desk.pilot.press("u")
         await shown(desk, "Brought back.")
-        await desk.until(lambda: bool(desk.chat.sessions.chosen_id), "the session")
+        await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the session")
         await desk.pilot.press("u")
         await shown(desk, "The trash is empty.")
 
@@ -406,12 +408,12 @@ async def test_search_opens_the_exact_message(tmp_path):
         await desk.pilot.press(*"chives")
         await shown(desk, "and more.")
         await desk.pilot.press("enter")
-        await desk.until(lambda: desk.chat.log_view.focused_message is not None, "the message")
-        assert desk.chat.log_view.focused_message.text == "Chives and more."
-        assert desk.app.focused is desk.chat.log_view
-        assert desk.chat.log_view.finder.standing == (1, 1)
+        await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
+        assert desk.log_view.focused_message.text == "Chives and more."
+        assert desk.app.focused is desk.log_view
+        assert desk.log_view.finder.standing == (1, 1)
         await desk.pilot.press("escape")
-        assert not desk.chat.log_view.finder.is_active
+        assert not desk.log_view.finder.is_active
 
 
 async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):
@@ -470,7 +472,7 @@ async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
         await desk.ready()
         await desk.say("first")
         await desk.answered()
-        desk.chat.action_export_session(name)
+        desk.chat.commands.run(f"/export {name}")
         await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
         words = [one.message for one in desk.app._notifications]
         assert not any("lmchat itself" in one for one in words), words

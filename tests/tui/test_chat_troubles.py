@@ -83,7 +83,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Alpha.")
         await shown(desk, "Not saved")
-        desk.chat.open_session(first.header.session_id)
+        desk.chat.sessions.open(first.header.session_id)
         await shown(desk, "Alpha.")
         store.append, store.begin_answer, store.finish = real
         await desk.say("two")
@@ -143,7 +143,7 @@ async def test_hostile_text_reaches_no_part_of_the_screen(tmp_path):
     )
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
-        desk.chat.say(f"prompt {HOSTILE}")
+        desk.chat.turns.say(f"prompt {HOSTILE}")
         await desk.answered()
         await shown(desk, "It broke")
         assert controls(screen_text(desk.app)) == []
@@ -160,7 +160,7 @@ async def test_hostile_text_reaches_no_part_of_the_screen(tmp_path):
             assert controls(screen_text(desk.app)) == [], keys
         assert (await desk.on_disk())[0].text == f"prompt {HOSTILE}"
         await desk.pilot.press("escape")
-        desk.chat.tell(ServerRejected(HOSTILE, kind="x", hint=HOSTILE))
+        desk.chat.view.tell(ServerRejected(HOSTILE, kind="x", hint=HOSTILE))
         await desk.pilot.pause(0.1)
         assert controls(screen_text(desk.app)) == []
         assert controls(desk.app.title) == []
@@ -177,7 +177,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
         await desk.answered()
         await shown(desk, "[bold]x[/]")
         await shown(desk, "[red]qwen[/]")
-        desk.chat.tell(ServerRejected("[bold]no[/", kind="x"))
+        desk.chat.view.tell(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
 
 
@@ -233,10 +233,10 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         await desk.say("one")
         await desk.answered()
         assert "left out" not in screen_text(desk.app)
-        desk.chat.prompt_input.put("many words " * 60)
+        desk.prompt_input.put("many words " * 60)
         await shown(desk, "left out")
         assert len(backend.requests) == 1
-        desk.chat.prompt_input.put("")
+        desk.prompt_input.put("")
         await gone(desk, "left out")
 
 
@@ -250,10 +250,10 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
         await desk.say("one")
         await desk.answered()
         text = ("many words " * 40).strip()
-        desk.chat.prompt_input.put(text)
+        desk.prompt_input.put(text)
         await desk.pilot.press("enter")
         await shown(desk, "tokens")
-        assert desk.chat.prompt_input.text == text
+        assert desk.prompt_input.text == text
         assert len(backend.requests) == 1
         assert len(await desk.on_disk()) == 2
 
@@ -267,11 +267,11 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
         await desk.ready()
         await desk.say("one")
         await shown(desk, "word")
-        desk.chat.say("many words " * 40)
+        desk.chat.turns.say("many words " * 40)
         await desk.pilot.press("x")
         gate.set()
         await shown(desk, "held")
-        assert desk.chat.prompt_input.text == "x"
+        assert desk.prompt_input.text == "x"
         assert sent(backend) == ["one"]
 
 
@@ -323,6 +323,6 @@ async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
         await desk.say("go")
         await desk.answered()
         await desk.pilot.press("pageup")
-        assert not desk.chat.log_view.viewport.is_following
+        assert not desk.log_view.viewport.is_following
         await desk.pilot.press("pagedown")
-        await desk.until(lambda: desk.chat.log_view.viewport.is_following, "the end")
+        await desk.until(lambda: desk.log_view.viewport.is_following, "the end")

@@ -30,11 +30,11 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
         assert isinstance(desk.app.focused, PromptInput)
         await desk.pilot.press("h", "i")
         assert "looking for a server" in screen_text(desk.app)
-        assert desk.chat.prompt_input.text == "hi"
+        assert desk.prompt_input.text == "hi"
         gate.set()
         await desk.ready()
         await shown(desk, "qwen3-8b")
-        assert desk.chat.prompt_input.text == "hi"
+        assert desk.prompt_input.text == "hi"
 
 
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
@@ -51,7 +51,7 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
             ("what grows?", AnswerState.COMPLETE),
             ("Lettuce does well.", AnswerState.COMPLETE),
         ]
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
 
 
 @pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
@@ -80,7 +80,7 @@ async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path
         gate.set()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
-        assert desk.chat.prompt_input.text == "th"
+        assert desk.prompt_input.text == "th"
         assert "next" not in screen_text(desk.app)
         assert [m.text for m in await desk.on_disk()] == ["one", "Lettuce.", "two", "Chives."]
 
@@ -148,7 +148,7 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
         for text in ("one", "two", "three"):
             await desk.say(text)
         await desk.pilot.press("up")
-        await desk.until(lambda: desk.chat.prompt_input.text == "three", "the newest in the prompt")
+        await desk.until(lambda: desk.prompt_input.text == "three", "the newest in the prompt")
         assert [one.text for one in desk.app.open_sessions.shown.queue] == ["two"]
         await desk.pilot.press("ctrl+u", "delete")
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
@@ -288,7 +288,7 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
         await desk.ready()
         await desk.say("one")
         await desk.answered()
-        desk.chat.is_leaving = True
+        desk.chat.view.is_leaving = True
         await desk.say("two")
         await desk.pilot.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")

@@ -72,7 +72,7 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one")
         backend.candidates = ()
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await shown(desk, "F5 look now")
         assert str(desk.chat.query_one(KeysRow).render()).count("regenerate") == 1
 
@@ -122,7 +122,7 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
         await desk.say("/pager")
         await desk.until(lambda: desk.paged == [links], "the pager")
         await desk.say("/edit")
-        await desk.until(lambda: desk.chat.prompt_input.text == "two", "the prompt")
+        await desk.until(lambda: desk.prompt_input.text == "two", "the prompt")
 
 
 async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):

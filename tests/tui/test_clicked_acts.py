@@ -91,4 +91,4 @@ async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
         await shown(desk, "Alpha.")
         row = screen_text(desk.app).split("\n")[-1]
         await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
-        await desk.until(lambda: desk.chat.prompt_input.text == "one", "the prompt")
+        await desk.until(lambda: desk.prompt_input.text == "one", "the prompt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.tui.screens import chat_screen
+from lmchat.tui.screens.chat import screen as chat_screen
 from tests.storage.test_repair import spoil
 from tests.support.chats import fill
 from tests.support.desktop import desktop

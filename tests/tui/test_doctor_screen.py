@@ -7,7 +7,7 @@ import pytest
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.services.doctor import Check, Examination
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from tests.support.desktop import desktop
 from tests.support.tui_host import Host, screen_text

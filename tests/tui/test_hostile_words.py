@@ -25,10 +25,10 @@ from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.tui_host import Host, screen_text
 
 EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
@@ -118,7 +118,7 @@ def show_places(page: WelcomeScreen) -> None:
         2.0,
     )
     page.show_here(HERE)
-    page.end_wait()
+    page._end_wait()
     page.show_problem(EVIL)
 
 

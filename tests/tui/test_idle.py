@@ -7,9 +7,9 @@ from textual import events
 
 from lmchat.domain.server import Verdict
 from lmchat.services.monitor import POLL_S
-from lmchat.tui.app.arrivals import AWAY_FACTOR, LOOK_EVERY_S
-from lmchat.tui.screens.chat_screen import ChatScreen
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.app.connect import AWAY_FACTOR, LOOK_EVERY_S
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop
 from tests.support.screen_steps import half, shown
@@ -94,7 +94,7 @@ async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_co
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
         await _unfocused(desk)
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await shown(desk, f"looks again in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
         backend.candidates = (candidate(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())

@@ -33,7 +33,7 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
 
 
 def shown(desk):
-    log = desk.chat.log_view
+    log = desk.log_view
     strips = log.render_lines(log.size.region)
     return [row for strip in strips if (row := "".join(segment.text for segment in strip).strip(" ▌"))]
 
@@ -47,7 +47,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         before = shown(desk)
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.gate.set()
-        await desk.until(lambda: len(desk.chat.log_view.document) == COUNT, "all of it in the log")
+        await desk.until(lambda: len(desk.log_view.document) == COUNT, "all of it in the log")
         await desk.pilot.pause()
         assert shown(desk) == before
 
@@ -68,9 +68,9 @@ async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
         await desk.type("prompt 4")
         await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
         desk.store.gate.set()
-        await desk.until(lambda: desk.chat.log_view.finder.standing[1], "the other hits")
+        await desk.until(lambda: desk.log_view.finder.standing[1], "the other hits")
         expected = sum("prompt 4" in one.text for one in desk.talk)
-        assert desk.chat.log_view.finder.standing[1] == expected
+        assert desk.log_view.finder.standing[1] == expected
         await desk.until(lambda: f"{expected} hits" in note(desk), "their number in the bar")
         await desk.pilot.press("enter")
         await desk.until(lambda: is_shown(desk, "prompt 4"), "a hit")
@@ -92,7 +92,7 @@ async def test_what_is_sent_at_once_goes_out_with_the_whole_session(tmp_path):
         asked = [one.text for one in backend.requests[0].messages]
         assert asked == [*(one.text for one in desk.talk), "so"][-len(asked) :]
         assert len(await desk.on_disk()) == COUNT + 2
-        await desk.until(lambda: len(desk.chat.log_view.document) >= COUNT + 2, "the log")
+        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "the log")
         assert is_shown(desk, "Yes.")
 
 
@@ -101,10 +101,10 @@ async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
         await desk.say("so")
         await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
         await desk.pilot.press("escape")
-        await desk.until(lambda: desk.chat.prompt_input.text == "so", "what was typed")
+        await desk.until(lambda: desk.prompt_input.text == "so", "what was typed")
         assert not desk.backend.requests
         desk.store.gate.set()
-        await desk.until(lambda: len(desk.chat.log_view.document) == COUNT, "all of it in the log")
+        await desk.until(lambda: len(desk.log_view.document) == COUNT, "all of it in the log")
 
 
 async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
@@ -119,7 +119,7 @@ async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        desk.chat.action_export_session(str(tmp_path / "out.md"))
+        desk.chat.commands.run(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await desk.until((tmp_path / "out.md").exists, "the file")
         text = (tmp_path / "out.md").read_text()
@@ -135,7 +135,7 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         )
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.error = None
-        desk.chat.action_export_session(str(tmp_path / "out.md"))
+        desk.chat.commands.run(f"/export {tmp_path / 'out.md'}")
         await desk.until((tmp_path / "out.md").exists, "the file")
         assert "prompt 0\n" in (tmp_path / "out.md").read_text()
 
@@ -148,43 +148,43 @@ async def test_what_was_read_for_a_later_prompt_is_shown_too(tmp_path):
         desk.store.error = None
         await desk.say("so")
         await desk.answered()
-        await desk.until(lambda: len(desk.chat.log_view.document) >= COUNT + 2, "all of it in the log")
+        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "all of it in the log")
 
 
 async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_first(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         other = await fill_long(desk.store, 4, title="Short")
         (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
-        desk.chat.open_session(short.session_id)
+        desk.chat.sessions.open(short.session_id)
         await desk.until(lambda: list(desk.conversation.messages) == list(other), "the other session")
         desk.store.gate.set()
         await desk.pilot.pause()
-        assert len(desk.chat.log_view.document) == 4
+        assert len(desk.log_view.document) == 4
 
 
 async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
     backend = ScriptedBackend(answer("Another answer."))
     async with long_session(tmp_path, backend) as desk:
         old = desk.talk[101]
-        desk.chat.log_view.show_message(old.message_id)
+        desk.log_view.show_message(old.message_id)
         await desk.pilot.press("r")
         await desk.until(lambda: backend.requests and not desk.conversation.is_running, "the answer")
         await desk.until(lambda: is_shown(desk, "Another answer."), "it on the screen")
         fresh = desk.conversation.messages[-1]
         assert (fresh.version, fresh.versions, len(desk.conversation.messages)) == (2, 2, 102)
-        desk.chat.log_view.show_message(fresh.message_id)
+        desk.log_view.show_message(fresh.message_id)
         await desk.pilot.press("[")
         await desk.until(lambda: len(desk.conversation.messages) == COUNT, "the old path")
         await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
-        assert desk.chat.log_view.focused_message.message_id == old.message_id
+        assert desk.log_view.focused_message.message_id == old.message_id
 
 
 async def test_a_hit_of_the_search_shows_an_old_message_at_once(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         session_id = desk.conversation.header.session_id
-        desk.chat.open_session(session_id, message_id=desk.talk[40].message_id)
+        desk.chat.sessions.open(session_id, message_id=desk.talk[40].message_id)
         await desk.until(lambda: is_shown(desk, "prompt 40"), "the message")
-        assert len(desk.chat.log_view.document) == COUNT
+        assert len(desk.log_view.document) == COUNT
         desk.store.gate.set()
 
 
@@ -192,7 +192,7 @@ async def test_the_first_prompt_that_was_not_read_yet_can_be_edited(tmp_path):
     async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
         first = desk.conversation.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.chat.edit_message(first)
-        assert not desk.chat.prompt_input.text
+        desk.chat.messages.edit(first)
+        assert not desk.prompt_input.text
         desk.store.gate.set()
-        await desk.until(lambda: desk.chat.prompt_input.text == f"prompt {COUNT - 64}", "the prompt")
+        await desk.until(lambda: desk.prompt_input.text == f"prompt {COUNT - 64}", "the prompt")

@@ -27,9 +27,9 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
         help_screen.refresh = note
         for _ in range(3):
             painted.clear()
-            desk.chat.title_line.refresh()
+            desk.chat.view.title_line.refresh()
             await desk.until(lambda: painted, "a change below the help")
-        title = desk.chat.title_line.region
+        title = desk.chat.view.title_line.region
         assert Region.from_union(painted) == title
 
 
@@ -38,7 +38,7 @@ async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
         await desk.ready()
         await desk.pilot.press("f1")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
-        desk.chat.show_action("something else")
+        desk.chat.figures.show_action("something else")
         await desk.pilot.pause()
         await desk.pilot.press("escape")
         await shown(desk, "something else")

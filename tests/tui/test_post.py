@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.intents import AnswerEnded, ChangeTheme, PickModel, Search, TryKey
+from lmchat.tui.intents import AnswerEnded, LookNow, Search, StartEngine, TryKey
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -21,8 +21,8 @@ def test_what_is_declared_is_given_by_place_or_by_name():
 
 
 def test_what_is_not_given_has_its_default():
-    assert ChangeTheme().name == ""
-    assert ChangeTheme("dark").name == "dark"
+    assert StartEngine().named == ""
+    assert StartEngine("qwen").named == "qwen"
 
 
 def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
@@ -38,7 +38,7 @@ def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
         lambda: AnswerEnded(1.0, True, 3),
         lambda: AnswerEnded(1.0, True, elapsed_s=2.0),
         lambda: AnswerEnded(1.0, has_failed=True, reason="x"),
-        lambda: PickModel("x"),
+        lambda: LookNow("x"),
     ],
     ids=["nothing", "too little", "too much", "twice", "unknown", "none wanted"],
 )

@@ -261,7 +261,7 @@ async def test_every_change_is_told_as_a_draft() -> None:
         ("ctrl+o", ("pick_model",)),
         ("ctrl+r", ("regenerate_last",)),
         ("ctrl+g", ("edit_prompt",)),
-        ("f5", ("check_server",)),
+        ("f5", ("look_now",)),
         ("alt+up", ("focus_message", -1)),
         ("alt+down", ("focus_message", 1)),
         ("alt+1", ("recent_model", 1)),

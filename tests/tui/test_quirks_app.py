@@ -128,7 +128,7 @@ async def test_a_double_click_beside_the_palette_closes_it_alone(tmp_path):
         together(desk, *clicked(2, 38), *clicked(2, 38))
         await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
         await desk.pilot.press("h", "i")
-        assert desk.chat.prompt_input.text == "hi"
+        assert desk.prompt_input.text == "hi"
 
 
 async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
@@ -165,7 +165,7 @@ async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(tmp_path
             together(desk, *clicked(x + 1, y))
             await desk.pilot.pause()
         await desk.pilot.press("h", "i")
-        assert desk.chat.prompt_input.text == "hi"
+        assert desk.prompt_input.text == "hi"
 
 
 async def test_keys_that_come_after_the_way_out_are_for_nothing(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, sent, shown
@@ -39,7 +39,7 @@ async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_fou
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "next  one")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
         await desk.say("two")
         await shown(desk, "next  two")
         backend.gate.set()
@@ -55,7 +55,7 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
         await shown(desk, "Esc take back")
         await desk.type("two")
         await desk.pilot.press("escape")
-        assert desk.chat.prompt_input.text == "one\n\ntwo"
+        assert desk.prompt_input.text == "one\n\ntwo"
         await gone(desk, "next  one")
         backend.gate.set()
         await desk.ready()
@@ -71,7 +71,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
         await shown(desk, "Your message waits")
         backend.candidates = (candidate(Verdict.READY, model()),)
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         await desk.answered()
         assert sent(backend) == ["one"]
@@ -86,22 +86,22 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
     backend = SlowBackend(candidates=[found])
     async with desktop(tmp_path, backend) as desk:
         await desk.type("what grows ")
-        await desk.until(lambda: desk.chat.prompt_input.text == "what grows ", "the first words")
+        await desk.until(lambda: desk.prompt_input.text == "what grows ", "the first words")
         backend.gate.set()
         await shown(desk, "Write on: what you send waits")
         await desk.say("in shade?")
         await shown(desk, "next  what grows in shade?")
-        desk.app.look_now()
+        desk.app.connect.look_now()
         await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "what is asked for")
 
 
 async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_path):
     async with desktop(tmp_path, SlowBackend()) as desk:
         await desk.type("what grows")
-        await desk.until(lambda: desk.chat.prompt_input.text == "what grows", "a draft")
+        await desk.until(lambda: desk.prompt_input.text == "what grows", "a draft")
     backend = SlowBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: desk.chat.prompt_input.text == "what grows", "the draft")
+        await desk.until(lambda: desk.prompt_input.text == "what grows", "the draft")
         backend.gate.set()
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
 
@@ -157,7 +157,7 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
         await shown(desk, "next  one")
         await desk.type("two")
     async with desktop(tmp_path, SlowBackend()) as desk:
-        await desk.until(lambda: desk.chat.prompt_input.text == "one\n\ntwo", "what was typed and said")
+        await desk.until(lambda: desk.prompt_input.text == "one\n\ntwo", "what was typed and said")
 
 
 async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
@@ -203,10 +203,10 @@ async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
         await desk.ready()
         await desk.say("one")
         await desk.answered()
-        desk.chat.edit_message(desk.conversation.messages[0])
+        desk.chat.messages.edit(desk.conversation.messages[0])
         desk.app.open_sessions.target = None
         await desk.pilot.press("x", "enter")
         await shown(desk, "No model server was found yet.")
-        assert desk.chat.prompt_input.text == "onex"
+        assert desk.prompt_input.text == "onex"
         await desk.pilot.press("escape")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""

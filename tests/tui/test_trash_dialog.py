@@ -115,11 +115,11 @@ async def in_trash(desk) -> str:
     await desk.say("Plan the garden")
     await desk.answered()
     session_id = desk.conversation.header.session_id
-    desk.chat.sessions.focus()
-    await desk.until(lambda: desk.chat.sessions.chosen_id == session_id, "the list")
+    desk.chat.view.session_list.focus()
+    await desk.until(lambda: desk.chat.view.session_list.chosen_id == session_id, "the list")
     await desk.pilot.press("d")
     await desk.until(lambda: desk.conversation.header.session_id != session_id, "the deletion")
-    desk.chat.sessions.focus()
+    desk.chat.view.session_list.focus()
     await desk.pilot.press("t")
     await desk.until(lambda: isinstance(desk.app.screen, TrashDialog), "the trash")
     await shown(desk, "Trash")
@@ -134,7 +134,9 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
         await desk.pilot.press("enter")
         await shown(desk, "The trash is empty.")
         await desk.pilot.press("escape")
-        await desk.until(lambda: desk.chat.sessions.chosen_id == session_id, "the session in the list")
+        await desk.until(
+            lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list"
+        )
         assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce."
 
 

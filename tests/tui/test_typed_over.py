@@ -23,7 +23,7 @@ async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await focused(desk)
         await desk.type(text)
-        await desk.until(lambda: desk.chat.prompt_input.text == text, "what was typed")
+        await desk.until(lambda: desk.prompt_input.text == text, "what was typed")
         assert isinstance(desk.app.focused, PromptInput)
 
 
@@ -33,7 +33,7 @@ async def test_a_message_key_is_a_command(tmp_path):
         await desk.type("d")
         await gone(desk, "Alpha.")
         await shown(desk, "u brings it back")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
 
 
 async def test_each_press_of_a_key_is_a_command(tmp_path):
@@ -43,12 +43,12 @@ async def test_each_press_of_a_key_is_a_command(tmp_path):
         await desk.type("cc")
         await desk.until(lambda: [one.strip() for one in desk.copied] == ["a", "b"], "two copies")
         await shown(desk, "Block 2 of 2: copied with test-copy")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
 
 
 async def test_a_blank_alone_is_not_typed(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await focused(desk)
         await desk.pilot.press("space")
-        assert desk.chat.prompt_input.text == ""
+        assert desk.prompt_input.text == ""
         assert not isinstance(desk.app.focused, PromptInput)

@@ -12,10 +12,10 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
@@ -68,7 +68,7 @@ async def on(desk, kind):
 async def asked_for(folder, backend, address, **more):
     """The app after an address was typed on the page and Enter pressed."""
     async with desktop(folder, backend, **more) as desk:
-        desk.app.look_every_s = 0.05
+        desk.app.connect.look_every_s = 0.05
         await on(desk, WelcomeScreen)
         desk.app.screen.ask_address(address)
         await on(desk, AddressDialog)
@@ -184,9 +184,9 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
 async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_address(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
-        desk.app.look_every_s = 0.05
+        desk.app.connect.look_every_s = 0.05
         await on(desk, WelcomeScreen)
-        await desk.type("gpu")
+        desk.app.screen.ask_address("gpu")
         await on(desk, AddressDialog)
         for verdict, models in ((Verdict.NEEDS_KEY, ()), (Verdict.NO_MODEL, (COLD,))):
             backend.candidates = (candidate(verdict, *models),)
@@ -227,3 +227,46 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         await on(desk, ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert desk.app.open_sessions.target.endpoint == NEAR
+
+
+class Named(ScriptedBackend):
+    """The server that the user named is silent until `is_up`."""
+
+    def __init__(self) -> None:
+        super().__init__(candidates=[candidate(Verdict.REFUSED, endpoint=NEAR, is_own=True)])
+
+    def start(self) -> None:
+        self.candidates = (candidate(Verdict.READY, model(), endpoint=NEAR, is_own=True),)
+
+
+async def test_when_the_named_server_answers_the_dialog_closes_and_what_was_typed_is_a_draft(tmp_path):
+    backend = Named()
+    settings = Settings(endpoint=NEAR.url, ui=UiSettings(reduced_motion=True))
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        desk.app.connect.look_every_s = 0.05
+        await on(desk, WelcomeScreen)
+        await desk.pilot.press("enter")
+        await on(desk, AddressDialog)
+        await desk.type("Hello there")
+        backend.start()
+        await on(desk, ChatScreen)
+        assert desk.prompt_input.text == "Hello there"
+        assert desk.app.open_sessions.target.endpoint == NEAR
+
+
+async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    async with desktop(tmp_path, backend) as desk:
+        desk.app.connect.look_every_s = 0.05
+        await on(desk, WelcomeScreen)
+        desk.app.screen.ask_address("gpu-box")
+        await on(desk, AddressDialog)
+        backend.candidates = (candidate(Verdict.READY, model()),)
+        await shown(desk, "LM Studio answers now.")
+        looks = backend.looks
+        await desk.until(lambda: backend.looks > looks + 2, "more looks")
+        await desk.pilot.press("escape")
+        await on(desk, ChatScreen)
+        looks = backend.looks
+        await desk.pilot.pause(0.2)
+        assert backend.looks <= looks + 1

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.fetch_dialog import FetchDialog
 from lmchat.tui.screens.file_picker import FilePicker
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import make_desktop
 from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import (
@@ -31,7 +31,7 @@ MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in rang
 async def page(folder, engine, *, size=(120, 40)):
     """The app on the page: nothing answers."""
     desk = make_desktop(folder, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)]), engine=engine)
-    desk.app.look_every_s = 0.05
+    desk.app.connect.look_every_s = 0.05
     async with desk.app.run_test(size=size, notifications=True) as pilot:
         desk.pilot = pilot
         await on(desk, WelcomeScreen)
@@ -162,7 +162,7 @@ async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
         engine._files = tuple(MANY)
         await desk.pilot.press("f5")
         await shown(desk, "60 found")
-        assert desk.app.screen.rows.key == "address"
+        assert desk.app.screen._rows.key == "address"
 
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):

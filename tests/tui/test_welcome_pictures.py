@@ -17,8 +17,8 @@ from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import Run
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.file_picker import FilePicker
-from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.start_desk import OFFER
 from tests.support.tui_host import Host, screen_text

@@ -9,9 +9,8 @@ from lmchat.services.candidates import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome_choices import TYPE_ADDRESS
-from lmchat.tui.screens.welcome_rows import welcome_rows
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.rows import TYPE_ADDRESS, welcome_rows
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.tui_host import Host, screen_text
@@ -61,34 +60,19 @@ async def test_an_address_can_be_typed():
         assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
 
 
-async def test_an_address_can_be_typed_or_pasted_at_once():
+async def test_a_letter_opens_no_dialog_and_a_pasted_address_does():
     app = host()
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.press(*"gpu-box:8000", "enter")
+        await pilot.press(*"gpu-box")
         await pilot.pause()
-        assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
-        await pilot.press("escape")
-        await pilot.pause()
+        assert isinstance(app.screen, WelcomeScreen)
         app.screen.post_message(events.Paste("http://127.0.0.1:9\n"))
         await pilot.pause()
         assert isinstance(app.screen, AskDialog)
         await pilot.press("enter")
         await pilot.pause()
-        assert [fact.text for fact in app.of(TryAddress)][1:] == ["http://127.0.0.1:9"]
-
-
-async def test_an_address_that_is_typed_in_one_go_opens_one_dialog():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.pause()
-        names = {":": "colon", ".": "full_stop"}
-        for char in "localhost:9":
-            app.screen.post_message(events.Key(names.get(char, char), char))
-        await pilot.pause()
-        assert sum(isinstance(one, AskDialog) for one in app.screen_stack) == 1
-        assert app.screen.query_one(Field).value == "localhost:9"
+        assert [fact.text for fact in app.of(TryAddress)] == ["http://127.0.0.1:9"]
 
 
 async def test_what_is_no_address_is_told_under_the_input():
@@ -145,7 +129,7 @@ async def test_a_second_that_passes_redraws_only_the_last_line():
         app.screen.show(PLACES, 2.0, 3.0)
         await pilot.pause()
         drawn = []
-        rows = app.screen.rows
+        rows = app.screen._rows
         rows.refresh = lambda *regions, **rest: drawn.append(regions)
         app.screen.show(PLACES, 3.0, 2.0)
         await pilot.pause()

@@ -16,10 +16,10 @@ from lmchat.domain.candidate import Lifetime
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
 from lmchat.tui.screens.address_dialog import AddressDialog
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.file_picker import FilePicker
-from lmchat.tui.screens.start_dialog import EndDialog, StartDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.start_desk import FAIL, HANG, LISTEN, at, is_alive, put, start_desk, unused_port
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
@@ -179,8 +179,9 @@ async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_awa
     port = unused_port()
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.presses(*"gpu")
+        await seen.presses("enter")
         await seen.is_on(AddressDialog)
+        await seen.presses(*"gpu")
         with socket.create_server(("127.0.0.1", port)):
             await seen.shows("Ollama answers now. Nothing that you typed is lost")
             assert "gpu" in seen.text

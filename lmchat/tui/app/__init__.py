@@ -1,3 +1,3 @@
-"""The app, from what it knows of models up to themes and the way out."""
+"""The app, its way to a server, and the model in use."""
 
 from __future__ import annotations

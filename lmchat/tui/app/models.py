@@ -1,119 +1,117 @@
-"""Which model answers: the picker, switching, loading, what is remembered."""
+"""The model that answers: the picker, switching, loading and unloading; the start of the built-in engine."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
-from textual import on
+from textual.app import App
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Remembered
-from lmchat.domain.server import LoadState, ModelInfo, Target
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.domain.engine import DemoOffer, ModelFile
+from lmchat.domain.server import LoadState, ModelInfo, Product, Target
+from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected, WrongUse
 from lmchat.services.candidates import ModelRow
+from lmchat.services.ports import Engine
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.intents import LoadModel, PickModel, RefreshModels, SwitchModel, SwitchRecent
-from lmchat.tui.quirks.app import PatchedApp
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui import formatting
+from lmchat.tui.screens.chat.screen import ChatScreen
 
 _LOAD = "load"
 
 
-class Models(PatchedApp):
-    """The part of the app that knows which model is in use."""
+def begin_work(app: App[None], work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run a worker of the app, and cancel the earlier one of this name."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__()
-        self.workspace = workspace
-        self.open_sessions = workspace.open_sessions
-        self.chat = ChatScreen(workspace)
+    async def run() -> None:
+        await work()
+
+    _: Worker[None] = app.run_worker(run, name=name, group=name, exclusive=True)
+
+
+class Models:
+    """Knows which model is in use and which one is being loaded."""
+
+    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._open = workspace.open_sessions
+        self._chat = chat
         self._coming: ModelInfo | None = None
+        """The model that is being loaded."""
         self._coming_since_s = 0.0
-
-    def get_default_screen(self) -> ChatScreen:
-        """The chat is there from the first paint on."""
-        return self.chat
-
-    def begin_work(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """Run something behind the screen, and end what was begun under this name before."""
-
-        async def run() -> None:
-            await work()
-
-        _: Worker[None] = self.run_worker(run, name=name, group=name, exclusive=True)
+        self.when_used: Callable[[], None] = lambda: None
+        """Called when a model is used."""
 
     def use(self, target: Target) -> None:
         """Use a server and model from the next turn on."""
-        self.open_sessions.target = target
-        self.workspace.monitor.aim(target)
+        self._open.target = target
+        self._workspace.monitor.aim(target)
         if target.model_id:
-            remembered = self.workspace.remembered.with_model(target.place, target.model_id)
-            self.keep(remembered)
-            self.chat.show_action("model chosen")
+            self.remember(self._workspace.remembered.with_model(target.place, target.model_id))
+            self._chat.figures.show_action("model chosen")
         if target.model_id and not target.is_loading:
-            self.chat.send_waiting()
+            self._chat.turns.send_waiting()
+        if target.model_id:
+            self.when_used()
 
-    def keep(self, remembered: Remembered) -> None:
-        """Keep what lmchat itself remembers."""
-        self.workspace.remembered = remembered
+    def remember(self, remembered: Remembered) -> None:
+        """Keep what lmchat itself remembers over restarts."""
+        self._workspace.remembered = remembered
 
         async def save() -> None:
             try:
-                await self.workspace.outside.remember(remembered)
+                await self._workspace.outside.remember(remembered)
             except LMChatError as error:
-                self.workspace.warning = error.message
+                self._workspace.warning = error.message
 
-        self.begin_work(save, "remember")
-
-    def keep_changed(self, **changes: Any) -> None:
-        """Keep what lmchat itself remembers, with changes."""
-        self.keep(replace(self.workspace.remembered, **changes))
-
-    @on(PickModel)
-    def pick_model(self) -> None:
-        """Open the model picker because the user wants to."""
-        self.open_picker()
+        begin_work(self._app, save, "remember")
 
     def open_picker(self, reason: str = "") -> None:
         """Open the picker from what is known, and refresh it behind; `reason` is why it comes unasked."""
         from lmchat.tui.screens.model_picker import ModelPicker
 
-        rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
-        target = self.open_sessions.target
+        rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
+        target = self._open.target
         current = (target.endpoint.url, target.model_id) if target else None
         picker = ModelPicker(self._with_coming(rows), age_s=age_s, current=current, reason=reason)
-        self.push_screen(picker, self._picked)
+
+        def take(model: ModelInfo | None) -> None:
+            if model is not None:
+                self.switch_to(model)
+
+        self._app.push_screen(picker, take)
         self.refresh_picker()
 
-    @on(RefreshModels)
     def refresh_picker(self) -> None:
-        """Fetch all lists anew."""
-        self.begin_work(self._refresh_picker, "picker")
+        """Fetch all lists of models again."""
+        begin_work(self._app, self._refresh_picker, "picker")
 
     async def _refresh_picker(self) -> None:
+        catalogue, remembered = self._workspace.catalogue, self._workspace.remembered
+        note = ""
+        try:
+            rows, age_s = await catalogue.refresh(remembered)
+        except LMChatError as error:
+            rows, age_s = catalogue.known(remembered)
+            note = error.message
+        for picker in self._pickers():
+            picker.update_rows(self._with_coming(rows), age_s=age_s, note=note)
+
+    def close_unasked_picker(self) -> None:
+        """Close the picker that came unasked: a model was loaded elsewhere."""
+        for picker in self._pickers():
+            if picker.reason and not picker.is_touched:
+                picker.dismiss(None)
+
+    def _pickers(self) -> list[Any]:
         from lmchat.tui.screens.model_picker import ModelPicker
 
-        try:
-            rows, age_s = await self.workspace.catalogue.refresh(self.workspace.remembered)
-            note = ""
-        except LMChatError as error:
-            rows, age_s = self.workspace.catalogue.known(self.workspace.remembered)
-            note = error.message
-        for screen in self.screen_stack:
-            if isinstance(screen, ModelPicker):
-                screen.update_rows(self._with_coming(rows), age_s=age_s, note=note)
-
-    def _picked(self, model: ModelInfo | None) -> None:
-        if model is not None:
-            self.switch_to(model)
-
-    @on(SwitchModel)
-    def switch_model(self, event: SwitchModel) -> None:
-        """Use a model from the next turn on."""
-        self.switch_to(event.model)
+        return [screen for screen in self._app.screen_stack if isinstance(screen, ModelPicker)]
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on; load it where it is not in memory."""
@@ -124,103 +122,112 @@ class Models(PatchedApp):
             return
         is_cold = model.state is LoadState.NOT_LOADED
         # from the first moment on: what waited would go out at once, and some servers load once more for it
-        since_s = self.workspace.clock() if is_cold else None
+        since_s = self._workspace.clock() if is_cold else None
         self.use(replace(target, is_loading=is_cold, loading_since_s=since_s))
         if is_cold:
-            self.load(model)
+            self._load(model)
 
-    @on(SwitchRecent)
-    def switch_recent(self, event: SwitchRecent) -> None:
-        """Use one of the recently used models."""
-        rows, _ = self.workspace.catalogue.known(self.workspace.remembered)
-        row = next((row for row in rows if row.recent_index == event.number - 1), None)
+    def switch_to_recent(self, number: int) -> None:
+        """Use the n-th recently used model."""
+        rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
+        row = next((row for row in rows if row.recent_index == number - 1), None)
         if row is None:
-            self.notify(f"There is no recent model {event.number}. Ctrl+O lists all.", markup=False)
+            self._app.notify(f"There is no recent model {number}. Ctrl+O lists all.", markup=False)
         else:
             self.switch_to(row.model)
 
-    @on(LoadModel)
-    def load_or_unload(self, event: LoadModel) -> None:
-        """Load a model, or unload it; one that is being loaded is not any more."""
-        if self._is_coming(event.model):
-            self._stop_loading(event.model)
-            return
-        self.load(event.model, is_unload=event.model.state is LoadState.LOADED)
+    def switch_to_named(self, name: str) -> None:
+        """Use a model by its name, a part of it, or its number among the recent ones.
 
-    def load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
-        """Load or unload a model behind what is shown."""
-        self.begin_work(lambda: self._load(model, is_unload=is_unload), _LOAD)
+        Raises:
+            WrongUse: none, or several, are called so.
+        """
+        if name.isdigit():
+            self.switch_to_recent(int(name))
+            return
+        rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
+        models = [row.model for row in rows if not row.model.is_embedding]
+        exact = [model for model in models if model.model_id == name]
+        found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
+        if not exact and len(found) != 1:
+            words = "No model is" if not found else f"{len(found)} models are"
+            raise WrongUse(f"{words} called {safe_line(name, limit=40)}.", hint="Ctrl+O lists all.")
+        self.switch_to(found[0])
+
+    def load_or_unload(self, model: ModelInfo) -> None:
+        """Load a model, or unload it; stop loading it where that is going on."""
+        if self._is_coming(model):
+            self._stop_loading(model)
+        else:
+            self._load(model, is_unload=model.state is LoadState.LOADED)
+
+    def _load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
+        begin_work(self._app, lambda: self._load_now(model, is_unload=is_unload), _LOAD)
 
     def _stop_loading(self, model: ModelInfo) -> None:
         self._coming = None
-        self.workers.cancel_group(self, _LOAD)
-        self._show_in_picker(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self.chat.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
-        self.workspace.monitor.look_now()
+        self._app.workers.cancel_group(self._app, _LOAD)
+        self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
+        self._chat.figures.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
+        self._workspace.monitor.look_now()
 
-    async def _load(self, model: ModelInfo, *, is_unload: bool) -> None:
-        from lmchat.tui.screens.model_picker import ModelPicker
-
-        name, backend = safe_line(model.model_id, limit=20), self.workspace.backend
-        self.chat.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
+    async def _load_now(self, model: ModelInfo, *, is_unload: bool) -> None:
+        name = safe_line(model.model_id, limit=20)
+        self._chat.figures.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
         try:
             if is_unload:
-                await backend.unload(model)
+                await self._workspace.backend.unload(model)
             else:
                 await self._load_for_use(model)
-            self.chat.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
+            self._chat.figures.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
         except LMChatError as error:
-            self.chat.tell(error)
-        self.workspace.monitor.look_now()
-        if any(isinstance(screen, ModelPicker) for screen in self.screen_stack):
+            self._chat.view.tell(error)
+        self._workspace.monitor.look_now()
+        if self._pickers():
             self.refresh_picker()
 
     async def _load_for_use(self, model: ModelInfo) -> None:
-        """Load a model; what is said to it meanwhile waits, and is held where it cannot be loaded."""
-        since_s = self._coming_since_s = self.workspace.clock()
+        """Load a model; what is sent to it meanwhile waits, and is held where it cannot be loaded."""
+        since_s = self._coming_since_s = self._workspace.clock()
         self._show_coming(replace(model, state=LoadState.LOADING, load_fraction=None))
         if self._is_in_use(model):
             self._mark_loading(since_s)
         is_loaded = False
         try:
-            await self.workspace.backend.load(model, on_progress=self._tell_how_far)
+            await self._workspace.backend.load(model, on_progress=self._show_progress)
             is_loaded = True
         except ServerRejected as error:
-            # who cannot load on request may load it with the first question, and says so if not
+            # a server that cannot load on request may load with the first question, and says so if not
             is_loaded = error.kind == "unsupported"
             if not is_loaded or not self._is_in_use(model):
                 raise
         finally:
             if since_s == self._coming_since_s:
                 self._coming = None
-            target = self.open_sessions.target
+            target = self._open.target
             if target is not None and self._is_in_use(model) and target.loading_since_s == since_s:
                 self._mark_loading(None)
-                self.chat.go_on_with_model(is_loaded=is_loaded)
+                self._chat.turns.go_on_with_model(is_loaded=is_loaded)
 
-    def _tell_how_far(self, fraction: float) -> None:
+    def _show_progress(self, fraction: float) -> None:
         if self._coming is None:
             return
         self._show_coming(replace(self._coming, load_fraction=fraction))
-        target = self.open_sessions.target
+        target = self._open.target
         if target is not None and target.is_loading and self._is_in_use(self._coming):
-            self.open_sessions.target = replace(target, loading_fraction=fraction)
-            self.chat.refresh_figures()
+            self._open.target = replace(target, loading_fraction=fraction)
+            self._chat.figures.refresh()
 
     def _show_coming(self, model: ModelInfo) -> None:
-        """Show that a model is being loaded, and how far that is."""
         self._coming = model
-        self._show_in_picker(model)
+        self._show_in_pickers(model)
 
-    def _show_in_picker(self, model: ModelInfo) -> None:
-        from lmchat.tui.screens.model_picker import ModelPicker
-
-        for screen in self.screen_stack:
-            if isinstance(screen, ModelPicker):
-                screen.update_model(model)
+    def _show_in_pickers(self, model: ModelInfo) -> None:
+        for picker in self._pickers():
+            picker.update_model(model)
 
     def _with_coming(self, rows: Sequence[ModelRow]) -> tuple[ModelRow, ...]:
-        """Return the rows of the picker with what lmchat itself has loaded at this moment."""
+        """Return the rows of the picker with the model that is being loaded as it is now."""
         coming = self._coming
         return tuple(
             replace(row, model=coming) if coming is not None and self._is_coming(row.model) else row
@@ -231,19 +238,137 @@ class Models(PatchedApp):
         return self._coming is not None and _is_same(self._coming, model)
 
     def _is_in_use(self, model: ModelInfo) -> bool:
-        target = self.open_sessions.target
+        target = self._open.target
         return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _mark_loading(self, since_s: float | None) -> None:
-        if self.open_sessions.target is not None:
-            self.open_sessions.target = replace(
-                self.open_sessions.target,
-                is_loading=since_s is not None,
-                loading_since_s=since_s,
-                loading_fraction=None,
+        if self._open.target is not None:
+            is_loading = since_s is not None
+            self._open.target = replace(
+                self._open.target, is_loading=is_loading, loading_since_s=since_s, loading_fraction=None
             )
-            self.chat.refresh_figures()
+            self._chat.figures.refresh()
 
 
 def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
     return (one.endpoint, one.model_id) == (other.endpoint, other.model_id)
+
+
+class EngineStart:
+    """One start, with all that has to be asked on the way."""
+
+    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen, models: Models) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._open = workspace.open_sessions
+        self._chat = chat
+        self._models = models
+
+    async def run(self, named: str = "") -> bool:
+        """Start the engine with the named model, or the best one here; return whether it serves one."""
+        make = self._workspace.make_engine
+        if make is None:
+            return False
+        engine: Engine = await make()
+        is_wanted = True
+        while is_wanted:
+            try:
+                return await self._try(engine, named)
+            except LMChatError as error:
+                is_wanted = await self._wants_again(error)
+        return False
+
+    async def _try(self, engine: Engine, named: str) -> bool:
+        model = await self._whole(engine, await self._chosen(engine, named))
+        if model is not None:
+            await self._serve(engine, model)
+        return model is not None
+
+    async def _chosen(self, engine: Engine, named: str) -> ModelFile | None:
+        remembered = self._workspace.remembered
+        last = remembered.model if remembered.endpoint == Product.BUILT_IN.value else ""
+        by_settings = self._workspace.local_model or self._workspace.settings.local.model
+        return await engine.choose(named or by_settings, last=last)
+
+    async def _whole(self, engine: Engine, model: ModelFile | None) -> ModelFile | None:
+        """Return a model that is on the disk, whole; None where there is none and none is wanted."""
+        if model is not None and not (model.is_demo and not await engine.has_demo()):
+            return model
+        await engine.check()
+        offer = await engine.offer()
+        title = "Fetch a demo model?" if model is None else "Fetch the demo model again?"
+        why = "" if await engine.files() else "There is no model file on this disk yet. "
+        why = why if model is None else "The one on this disk is damaged. "
+        is_wanted = await self._is_confirmed(title, _offer_words(offer, why), verb="fetch it")
+        return await self._fetched(engine, offer) if is_wanted else None
+
+    async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
+        """Fetch the demo model; None where that was cut."""
+        from lmchat.tui.screens.fetch_dialog import FetchDialog
+
+        dialog = FetchDialog(offer.name)
+        fetch = asyncio.ensure_future(engine.fetch(dialog.show_progress))
+
+        def cut(_: None) -> None:
+            fetch.cancel()
+
+        self._app.push_screen(dialog, cut)
+        try:
+            return await fetch
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None
+        finally:
+            fetch.cancel()
+            dialog.dismiss(None)
+
+    async def _serve(self, engine: Engine, model: ModelFile) -> None:
+        """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
+        if words := await engine.warning(model):
+            self._app.notify(safe_line(words), severity="warning", markup=False)
+        before = self._open.target
+        target = _target(engine, model)
+        self._models.use(target)
+        self._chat.figures.show_action(f"loading {safe_line(model.name, limit=20)}")
+        try:
+            await engine.start(model)
+        except LMChatError:
+            is_other = before is not None and before.product is not Product.BUILT_IN
+            self._open.target = before if is_other else None
+            self._workspace.monitor.aim(self._open.target)
+            raise
+        self._chat.figures.show_action(f"loaded {safe_line(model.name, limit=20)}")
+        self._workspace.monitor.look_now()
+
+    async def _wants_again(self, error: LMChatError) -> bool:
+        """Say what went wrong, and ask whether to try again."""
+        title = "The built-in engine cannot be started"
+        if isinstance(error, EngineUnavailable) and error.kind == "fetch":
+            title = "The demo model could not be fetched"
+        text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
+        return await self._is_confirmed(title, text, verb="try again")
+
+    async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        question = ConfirmDialog(title, text=text, verb=verb)
+        answer: bool | None = await self._app.push_screen_wait(question)
+        return bool(answer)
+
+
+def _offer_words(offer: DemoOffer, why: str = "") -> str:
+    """Return what a person needs to know to consent, after `why` it is offered."""
+    return (
+        f"{why}{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
+        f"Size     {formatting.size(offer.download_bytes)}\n"
+        f"Licence  {offer.licence}\n"
+        f"Goes to  {safe_line(str(offer.folder))}"
+    )
+
+
+def _target(engine: Engine, model: ModelFile) -> Target:
+    endpoint = engine.reserve()
+    info = model.info(endpoint, LoadState.LOADING)
+    return Target(endpoint=endpoint, product=Product.BUILT_IN, model=info)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from textual.app import App
 from textual.binding import Binding
+from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
@@ -26,6 +26,16 @@ class AddressDialog(AskDialog):
             verb="look there",
             check=_problem_of,
         )
+
+    def hand_over(self, take: Callable[[str], None]) -> None:
+        """Close, and pass on what was typed; keys that are on their way are waited for."""
+
+        def close() -> None:
+            self.dismiss(None)
+            take(field.value)
+
+        field = self.query_one(Input)
+        field.call_later(close)
 
     def accept(self, typed: str) -> None:
         """Ask for a look there."""
@@ -56,11 +66,6 @@ class AllowDialog(ConfirmDialog):
     def action_copy_line(self) -> None:
         """Put the line for the configuration on the clipboard."""
         self.post_message(CopyText(self._line))
-
-
-def address_dialogs(app: App[None]) -> list[AddressDialog]:
-    """Return where an address is being asked for."""
-    return [screen for screen in app.screen_stack if isinstance(screen, AddressDialog)]
 
 
 def _toml_list(hosts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What all dialogs share: a raised panel over the dimmed chat, with title, content and keys."""
+"""Dialogs: a raised panel over the dimmed chat, with title, content and keys."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import ClassVar, Generic, TypeVar
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from lmchat.tui.icons import signs_for
-from lmchat.tui.screens.patient_screen import PatientScreen
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
 from lmchat.tui.widgets.row_list import RowList
@@ -24,6 +24,43 @@ _TALL = 30
 _AROUND = 4
 _MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
 ResultT = TypeVar("ResultT")
+
+
+class PatientScreen(Screen[ResultT], Generic[ResultT]):
+    """A screen that can be asked to leave at any time, also before it is mounted or under a dialog.
+
+    It leaves once no other screen is above it: `dismiss` of Textual closes whatever is on top.
+    """
+
+    _wish: tuple[ResultT | None] | None = None
+    _has_left = False
+
+    @property
+    def can_show(self) -> bool:
+        """Whether its widgets are there."""
+        return self.is_attached and bool(self.children) and not self._has_left
+
+    @property
+    def can_act(self) -> bool:
+        """Whether all its widgets are there, also those inside others."""
+        return self.is_mounted and not self._has_left
+
+    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
+        """Leave at once, or as soon as it is all there and no other screen lies above."""
+        if self.is_active and self.is_mounted:
+            self._has_left = True  # its widgets go one by one from here on
+            return super().dismiss(result)
+        self._wish = (result,)
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        """Leave, if that was wanted meanwhile."""
+        if self._wish is not None:
+            self.call_later(self._leave, *self._wish)
+
+    def _leave(self, result: ResultT | None) -> None:
+        """Dismiss without returning the awaitable, which a screen must not await itself."""
+        self.dismiss(result)
 
 
 class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):

@@ -8,8 +8,7 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
-from lmchat.tui.screens.chat_messages import ChatMessages
-from lmchat.tui.screens.chat_parts import ChatParts
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.key_names import written
 
@@ -56,11 +55,11 @@ class CommandRows(Provider):
 
     def _makes_sense(self, command: Command) -> bool:
         chat = self.screen
-        if not (command.scope is Scope.MESSAGE and command.is_offered and isinstance(chat, ChatMessages)):
+        if not (command.scope is Scope.MESSAGE and command.is_offered and isinstance(chat, ChatScreen)):
             return False
         kind, _, name = command.command_id.partition(".")
         is_act = command.action == f"{kind}({name!r})"
-        return not chat.why_not(name) if is_act else isinstance(self.focused, ChatLog)
+        return not chat.messages.why_not(name) if is_act else isinstance(self.focused, ChatLog)
 
     def _run(self, command: Command) -> Callable[[], object]:
         is_of_log = command.scope is Scope.MESSAGE and not command.action.startswith("message(")
@@ -71,7 +70,7 @@ class CommandRows(Provider):
 
     def _help(self, command: Command) -> str:
         chat = self.app.screen_stack[0]  # it lies below everything
-        overrides = chat.workspace.settings.keys if isinstance(chat, ChatParts) else {}
+        overrides = chat.workspace.settings.keys if isinstance(chat, ChatScreen) else {}
         parts = (written(keys_of(command, overrides)), command.slash)
         text = "   ".join(part for part in parts if part)
         return text.replace("[", r"\[")  # Textual reads it as markup, and its own `escape` leaves `[N]` alone

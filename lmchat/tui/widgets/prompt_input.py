@@ -89,23 +89,8 @@ def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
     rows = [command for command in commands if command.slash]
-    begun = tuple(command for command in rows if name_of(command).startswith(text))
-    return Completion(rows=begun or tuple(command for command in rows if text[1:] in name_of(command)))
-
-
-def name_of(command: Command) -> str:
-    """`/model` of `/model [N]`."""
-    return command.slash.partition(" ")[0]
-
-
-def takes_argument(command: Command) -> bool:
-    """Whether something may follow the name."""
-    return " " in command.slash
-
-
-def needs_argument(command: Command) -> bool:
-    """Whether something must follow the name."""
-    return takes_argument(command) and not command.slash.partition(" ")[2].startswith("[")
+    begun = tuple(command for command in rows if command.name.startswith(text))
+    return Completion(rows=begun or tuple(command for command in rows if text[1:] in command.name))
 
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
@@ -320,15 +305,15 @@ class PromptInput(TextArea):
     def _submit_command(self) -> None:
         """Send the chosen command, or complete it where its argument is still wanted."""
         command = self.completion.command
-        if needs_argument(command):
+        if command.needs_argument:
             self._complete()
         else:
             self.put("")
-            self._tell_parent(self.Submitted(name_of(command)))
+            self._tell_parent(self.Submitted(command.name))
 
     def _complete(self) -> None:
         command = self.completion.command
-        self.put(name_of(command) + (" " if takes_argument(command) else ""))
+        self.put(command.name + (" " if command.takes_argument else ""))
 
     def _show(self, completion: Completion) -> None:
         if completion != self.completion:

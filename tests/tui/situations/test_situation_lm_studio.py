@@ -7,10 +7,10 @@ import json
 from lmchat.config.settings import Settings
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply

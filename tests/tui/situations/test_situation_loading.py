@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, loading_llama_cpp, ollama
 from tests.support.scripted_server import html_reply
@@ -43,7 +43,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
         llama_cpp(server)
         seen.time_passes()
         assert (await seen.answered()).text == "Hello there."
-        assert seen.app.chat.prompt_input.text == "and th", "what is being typed stays"
+        assert seen.app.chat.view.prompt_input.text == "and th", "what is being typed stays"
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
 
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.chat_screen import ChatScreen
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome_screen import WelcomeScreen
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.proxy_calls import ScriptedProxy
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain

@@ -1,4 +1,4 @@
-"""The app: themes, keys, clipboard, notices and the way out; arriving at a server is its base's part."""
+"""The app: themes, clipboard, notifications, the way out, and the requests that screens post."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
 from textual import events, on
 from textual.binding import BindingType
 from textual.css.query import NoMatches
@@ -17,31 +18,48 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.worker import WorkerError
 
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.app.arrivals import Arrivals
+from lmchat.tui.app.connect import Connect
+from lmchat.tui.app.models import Models, begin_work
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.intents import AnswerEnded, ChangeTheme, CopyText, ExportHit, RememberPanels, Search
-from lmchat.tui.quirks.app import Palette
+from lmchat.tui.intents import (
+    AnswerEnded,
+    ChooseCandidate,
+    CopyText,
+    ExportHit,
+    LoadModel,
+    LookNow,
+    RefreshModels,
+    RememberPanels,
+    Search,
+    SearchSessions,
+    StartEngine,
+    StartFailed,
+    TryAddress,
+    TryKey,
+)
+from lmchat.tui.quirks.app import Palette, PatchedApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.themes import THEMES, theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 _STYLES_OF_DIALOGS = str(Path(__file__).parent.parent / "dialogs.tcss")
-FIRST_KEY_S = 0.03
+_FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
-LONG_ANSWER_S = 10.0
-"""An answer that took longer is told where nobody looks."""
+_LONG_ANSWER_S = 10.0
+"""The end of an answer that took longer is notified where the terminal has no focus."""
 _COPY, _COPY_S = "copy", 2.5
-"""The name of the work that copies, and how long leaving waits for it."""
+"""The name of the worker that copies, and how long leaving waits for it."""
 _TWICE_WITHIN_S = 2.0
 """Two presses of Ctrl+C within this time quit."""
 
 
-class LMChatApp(Arrivals):
+class LMChatApp(PatchedApp):
     """lmchat on the screen."""
 
     CSS_PATH = ["../lmchat.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
@@ -52,7 +70,12 @@ class LMChatApp(Arrivals):
     TITLE = "lmchat"
 
     def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
+        super().__init__()
+        self.workspace = workspace
+        self.open_sessions = workspace.open_sessions
+        self.chat = ChatScreen(workspace)
+        self.models = Models(self, workspace, self.chat)
+        self.connect = Connect(self, workspace, self.chat, self.models)
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
@@ -64,36 +87,40 @@ class LMChatApp(Arrivals):
         self.set_keymap(dict(settings.keys))
         self._last_ctrl_c_s = 0.0
 
+    def get_default_screen(self) -> ChatScreen:
+        """Return the chat, which is there from the first paint on."""
+        return self.chat
+
     def on_ready(self) -> None:
         """Begin what neither the first paint nor the first key shall wait for: imports, network and disk."""
-        self.set_timer(FIRST_KEY_S, self._begin)
+        self.set_timer(_FIRST_KEY_S, self._begin)
 
     def _begin(self) -> None:
         gc.freeze()  # what was imported stays: the collector need not go through it again and again
         gc.enable()
-        self.read_styles_of_dialogs()
-        self.start_looking()
-        self.chat.start(self.workspace.resume_id)
+        self._read_styles_of_dialogs()
+        self.connect.start()
+        self.chat.start()
 
-    def read_styles_of_dialogs(self) -> None:
-        """Read what the first paint does not wait for; a second call does nothing."""
+    def _read_styles_of_dialogs(self) -> None:
+        """Read the styles that the first paint does not wait for."""
         if not self.stylesheet.has_source(_STYLES_OF_DIALOGS):
             self.stylesheet.read(_STYLES_OF_DIALOGS)
             self.stylesheet.parse()
 
     def push_screen(self, *screen: Any, **options: Any) -> Any:
         """Show a dialog or a page, with its styles."""
-        self.read_styles_of_dialogs()
+        self._read_styles_of_dialogs()
         return super().push_screen(*screen, **options)
 
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
-        self.chat.is_leaving = True
-        await self.chat.stop_all()
+        self.chat.view.is_leaving = True
+        await self.chat.turns.stop_all()
         await self.open_sessions.settle()
         with suppress(LMChatError, NoMatches):
-            self.chat.note_draft()
-            self.chat.note_bookmark()
+            self.chat.text.save()
+            self.chat.sessions.save_bookmark()
             await self.open_sessions.drafts.write()
             await self.open_sessions.bookmarks.write()
 
@@ -116,12 +143,21 @@ class LMChatApp(Arrivals):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Tell one thing in passing at a time, in place of what was told before; warnings add up."""
+        """Show one notification at a time, in place of the one before; warnings add up."""
         if severity == "information":
             self.clear_notifications()
             for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each that is replaced
                 screen.query("ToastHolder").remove()
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def tell_failure(self, error: BaseException) -> None:
+        """Show that lmchat itself failed: the log has the error under an id, and lmchat goes on."""
+        error_id = self.workspace.outside.note_error(error)
+        self.notify(
+            f"Something in lmchat itself went wrong (error {error_id}). The log file has the details.",
+            severity="error",
+            markup=False,
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep the palette and the help off dialogs."""
@@ -130,7 +166,7 @@ class LMChatApp(Arrivals):
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
-        """Show the palette, which closes once however often it is told to."""
+        """Show the palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
@@ -141,7 +177,7 @@ class LMChatApp(Arrivals):
         self.push_screen(HelpScreen(self.workspace.settings.keys))
 
     def action_suspend_process(self) -> None:
-        """Stop until the shell brings lmchat back; without a shell nothing could."""
+        """Suspend lmchat until the shell resumes it; without a shell nothing could."""
         from lmchat.terminal.output import has_shell
 
         if has_shell():
@@ -150,67 +186,63 @@ class LMChatApp(Arrivals):
             self.notify("No shell started lmchat that could bring it back.", markup=False)
 
     @on(Driver.SignalResume)
-    def paint_all(self) -> None:
-        """Paint everything: the shell had the terminal meanwhile."""
+    def _paint_all(self) -> None:
         self.refresh(layout=True)
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
-        log = self.chat.log_view
+        log, prompt_input = self.chat.view.log, self.chat.view.prompt_input
         typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
         if selected := typed or self.screen.get_selected_text():
             self.post_message(CopyText(selected))
             self.screen.clear_selection()
             return
-        if self.screen is self.chat and log.copy_selection():
+        if (self.screen is self.chat and log.copy_selection()) or self.chat.turns.stop():
             return
-        if self.chat.stop_turn():
-            return
-        if self.focused is not None and self.focused is self.chat.prompt_input:
-            self.chat.prompt_input.ask_to_stop()
+        if self.focused is not None and self.focused is prompt_input:
+            prompt_input.ask_to_stop()
         else:
             self._quit_if_twice()
 
     @on(PromptInput.StopAsked)
-    def stop_what_was_sent(self) -> None:
+    def _stop_what_was_sent(self) -> None:
         """Stop the answer to what was sent right before Ctrl+C; what a command began has begun by then."""
         self.chat.call_later(self._stop_or_quit)
 
     def _stop_or_quit(self) -> None:
-        if not self.chat.stop_turn():
+        if not self.chat.turns.stop():
             self._quit_if_twice()
 
     def _quit_if_twice(self) -> None:
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.begin_work(self.action_quit, "quit")
+            begin_work(self, self.action_quit, "quit")
         else:
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
 
     @on(CopyText)
-    def copy_text(self, event: CopyText) -> None:
-        """Put text on the clipboard and say the way it took."""
+    def _copy_text(self, event: CopyText) -> None:
         self.copy_to_clipboard(event.text, event.note)
 
     def copy_to_clipboard(self, text: str, note: str = "") -> None:
         """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
-        remember_copied(self, text)
-        self.begin_work(lambda: self._copy(text, note), _COPY)
 
-    async def _copy(self, text: str, note: str) -> None:
-        try:
-            words = safe_line(await self.workspace.outside.copy(text))
-            self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words, markup=False)
-        except LMChatError as error:
-            self.chat.tell(error)
+        async def copy() -> None:
+            try:
+                words = safe_line(await self.workspace.outside.copy(text))
+                self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words, markup=False)
+            except LMChatError as error:
+                self.chat.view.tell(error)
+
+        remember_copied(self, text)
+        begin_work(self, copy, _COPY)
 
     @on(Search)
-    def search(self, event: Search) -> None:
-        """Search as one types."""
-        self.begin_work(lambda: self._search(event), "search")
+    def _search(self, event: Search) -> None:
+        begin_work(self, lambda: self._search_all(event), "search")
 
-    async def _search(self, wanted: Search) -> None:
+    async def _search_all(self, wanted: Search) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
         began_s = time.monotonic()
@@ -226,37 +258,34 @@ class LMChatApp(Arrivals):
             dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
 
     @on(ExportHit)
-    def export_hit(self, event: ExportHit) -> None:
-        """Show the session of a hit and export it."""
+    def _export_hit(self, event: ExportHit) -> None:
         self.screen.dismiss(None)
-        self.chat.export_hit(event.hit)
+        self.chat.library.export_hit(event.hit)
 
-    @on(ChangeTheme)
-    def change_theme(self, event: ChangeTheme) -> None:
+    def action_change_theme(self, name: str = "") -> None:
         """Use the named theme, or the next one, and remember it."""
         names = [theme.name for theme in THEMES]
+        if name and not theme_named(name):
+            words = f"No theme is called {safe_line(name, limit=40)}."
+            raise WrongUse(words, hint="There are dark, light and ansi.")
         place = names.index(self.theme) if self.theme in names else -1
-        self.theme = theme_named(event.name) or names[(place + 1) % len(names)]
-        self.keep_changed(theme=self.theme)
+        self.theme = theme_named(name) or names[(place + 1) % len(names)]
+        self.models.remember(replace(self.workspace.remembered, theme=self.theme))
 
     @on(RememberPanels)
-    def remember_panels(self, event: RememberPanels) -> None:
-        """Keep which panels are shown."""
-        self.keep_changed(has_sessions=event.has_sessions, has_telemetry=event.has_telemetry)
+    def _remember_panels(self, event: RememberPanels) -> None:
+        panels = {"has_sessions": event.has_sessions, "has_telemetry": event.has_telemetry}
+        self.models.remember(replace(self.workspace.remembered, **panels))
 
     @on(AnswerEnded)
-    def tell_end(self, event: AnswerEnded) -> None:
-        """Tell who looks elsewhere that a long answer has ended; look at the server after a failure."""
+    def _follow_up(self, event: AnswerEnded) -> None:
+        """Notify a terminal without focus of the end of a long answer; check the server after a failure."""
         if event.has_failed:
-            self.workspace.monitor.look_now()
-        if event.elapsed_s > LONG_ANSWER_S and not self.app_focus:
-            self._notify_terminal("The answer has ended.")
-
-    def _notify_terminal(self, words: str) -> None:
-        """Let the terminal tell it: by a bell, or a notification of the desktop."""
-        sequence = self.workspace.outside.notification(words)
-        if sequence:
-            write_to_terminal(self, sequence)
+            self.workspace.monitor.look_now()  # the server may be another one by now
+        if event.elapsed_s > _LONG_ANSWER_S and not self.app_focus:
+            sequence = self.workspace.outside.notification("The answer has ended.")
+            if sequence:
+                write_to_terminal(self, sequence)
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint all where a size comes back before anything was laid out for another.
@@ -267,20 +296,62 @@ class LMChatApp(Arrivals):
             self.screen.refresh()
 
     def on_app_focus(self) -> None:
-        """Look more often while somebody looks, and at once for a server where there is none."""
+        """Look more often, at once where there is no server, and at what another lmchat has written."""
         self.workspace.monitor.is_focused = True
-        if self.open_sessions.target is None:
-            self._look.set()
+        self.connect.look_if_none()
+        self.chat.sessions.reload()
 
     def on_app_blur(self) -> None:
-        """Look less often while nobody looks."""
+        """Look less often."""
         self.workspace.monitor.is_focused = False
 
-    def tell_failure(self, error: BaseException) -> None:
-        """Tell that something failed that nobody expected to: the log has it under an id, lmchat goes on."""
-        error_id = self.workspace.outside.note_error(error)
-        self.notify(
-            f"Something in lmchat itself went wrong (error {error_id}). The log file has the details.",
-            severity="error",
-            markup=False,
-        )
+    def action_pick_model(self, name: str = "") -> None:
+        """Open the model picker, or use the named model."""
+        if name:
+            self.models.switch_to_named(name)
+        else:
+            self.models.open_picker()
+
+    def action_recent_model(self, number: int) -> None:
+        """Use the n-th recently used model."""
+        self.models.switch_to_recent(number)
+
+    @on(LoadModel)
+    def _load_or_unload(self, event: LoadModel) -> None:
+        self.models.load_or_unload(event.model)
+
+    @on(RefreshModels)
+    def _refresh_models(self) -> None:
+        self.models.refresh_picker()
+
+    def action_look_now(self) -> None:
+        """Look at the server now."""
+        self.connect.look_now()
+
+    @on(LookNow)
+    def _look_now(self) -> None:
+        self.connect.look_now()
+
+    @on(StartEngine)
+    def _start_engine(self, event: StartEngine) -> None:
+        self.connect.start_engine(event.named)
+
+    @on(StartFailed)
+    def _show_failed_start(self, event: StartFailed) -> None:
+        self.connect.show_failed_start(event.endpoint, event.error)
+
+    @on(ChooseCandidate)
+    def _take_candidate(self, event: ChooseCandidate) -> None:
+        self.connect.take_candidate(event.candidate)
+
+    @on(TryAddress)
+    def _try_address(self, event: TryAddress) -> None:
+        self.connect.try_address(event.text)
+
+    @on(TryKey)
+    def _try_key(self, event: TryKey) -> None:
+        self.connect.try_key(event.key)
+
+    @on(SearchSessions)
+    def _search_sessions(self) -> None:
+        self.connect.search_without_server()

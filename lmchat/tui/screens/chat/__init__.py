@@ -1,0 +1,3 @@
+"""The chat screen and its controllers."""
+
+from __future__ import annotations

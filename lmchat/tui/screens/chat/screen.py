@@ -1,0 +1,454 @@
+"""The chat screen: its parts, and the keys, commands and messages that its controllers handle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Center, Horizontal, Vertical
+
+from lmchat.domain.message import Role
+from lmchat.domain.session import SearchHit
+from lmchat.errors import LMChatError
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_text
+from lmchat.tui.commands import BY_ID, Scope, bindings, keys_of
+from lmchat.tui.intents import FindNext, FindWords, ReadHit, RememberPanels, StopFinding
+from lmchat.tui.quirks.app import PatchedScreen
+from lmchat.tui.screens.chat.figures import Figures
+from lmchat.tui.screens.chat.library import SavedSessions
+from lmchat.tui.screens.chat.messages import Messages
+from lmchat.tui.screens.chat.prompt_commands import PromptCommands
+from lmchat.tui.screens.chat.sessions import PromptText, Sessions
+from lmchat.tui.screens.chat.turns import Turns
+from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.key_names import written
+from lmchat.tui.widgets.keys_row import Hint, KeysRow
+from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
+from lmchat.tui.widgets.pill import Pill
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.queue_card import QueueCard
+from lmchat.tui.widgets.session_list import SessionList
+
+LOOK_AFTER_S = 5.0
+"""From the start to the daily check of the sessions' file: typing and searching come first."""
+_CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
+_DOWN_HINTS = ("check", "retry", "model", "new", "export")
+_MESSAGE_HINTS = (
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "versions"),
+    *("links", "delete", "tree", "source", "pager", "select", "undo"),
+)
+_SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
+_TAKE_BACK_HINT: Hint = ("Esc", "take back")
+_EDIT_HINTS: Sequence[Hint] = (("Esc", "leave edit"), ("Enter", "send it anew"))
+_FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
+
+
+class ChatScreen(PatchedScreen):
+    """Sessions, chat and telemetry in three columns, and a row of keys below them."""
+
+    AUTO_FOCUS = "PromptInput"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.open_sessions = workspace.open_sessions
+        self.view = view = ChatView(self, workspace)
+        self.figures = figures = Figures(workspace, view, show_keys=self.show_keys)
+        self.text = text = PromptText(workspace, view, figures)
+        self.sessions = Sessions(workspace, view, figures, text)
+        self.turns = Turns(workspace, view, figures, self.sessions, text)
+        self.messages = Messages(workspace, view, figures, self.sessions, text, self.turns)
+        self.library = SavedSessions(workspace, view, figures, self.sessions, text, self.turns)
+        self.commands = PromptCommands(workspace, view, figures, text, self.turns)
+        self._is_painted = False
+
+    def compose(self) -> ComposeResult:
+        """Lay out the three columns, and the row of keys."""
+        self.add_class(*self._first_classes())
+        with Horizontal(id="body"):
+            yield self.view.session_list
+            with Vertical(id="chat"):
+                with Center(id="title-row"):
+                    yield self.view.title_line
+                yield self.view.log
+                yield self.view.prompt
+            yield self.view.telemetry
+        yield self.view.keys_row
+
+    def _first_classes(self) -> list[str]:
+        """Return the classes of size and panels: set before the first styles are made, they cost nothing."""
+        app, remembered = self.app, self.workspace.remembered
+        wide = [name for least, name in app.HORIZONTAL_BREAKPOINTS or [] if app.size.width >= least]
+        tall = [name for least, name in app.VERTICAL_BREAKPOINTS or [] if app.size.height >= least]
+        classes = [*wide[-1:], *tall[-1:]]
+        if not remembered.has_sessions:
+            classes.append("-sessions-hidden")
+        if not (remembered.has_telemetry and self.workspace.settings.ui.sidebar):
+            classes.append("-telemetry-hidden")
+        return classes
+
+    def on_mount(self) -> None:
+        """Show an empty session; what comes from the disk follows after the first paint."""
+        log = self.view.log
+        log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
+        log.typed_into = self.view.prompt_input
+        self.figures.start()
+        self.sessions.show_conversation()
+        self.watch(log, "scroll_y", self.sessions.save_bookmark_soon, init=False)
+
+    def on_resize(self) -> None:
+        """Say where the terminal has become too small, or no longer is."""
+        self.view.keys_row.refresh()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Keep the styles that all widgets were given when they were mounted a moment ago."""
+        event.refresh_styles &= self._is_painted
+        self._is_painted = True
+
+    def start(self) -> None:
+        """Read from the disk what is shown: sessions, what was typed, the session to resume."""
+        self.sessions.show_list()
+        self.view.attempt(self._recall, group="history")
+        if self.workspace.resume_id:
+            self.view.attempt(self._resume, group="open")
+        self.set_timer(LOOK_AFTER_S, lambda: self.view.begin_work(self._look_over, "look"))
+
+    async def _recall(self) -> None:
+        """Bring back the draft of a new session, and earlier prompts."""
+        if notice := await self.workspace.store.open():
+            self.workspace.notices.append(notice)
+            self.figures.refresh()
+        drafts, earlier = self.open_sessions.drafts, await self.workspace.store.prompt_history()
+        prompt_input = self.view.prompt_input
+        await drafts.load("")
+        draft = "" if self.workspace.resume_id else drafts.text("")
+        if draft and not prompt_input.text and not self.open_sessions.shown.conversation.messages:
+            prompt_input.load_draft(draft)
+        elif draft:  # the user was faster than the disk: ↑ brings it back
+            earlier = (draft, *earlier)
+        prompt_input.history_of_prompts = (*prompt_input.history_of_prompts, *earlier)
+
+    async def _resume(self) -> None:
+        session_id = await self.workspace.library.find(self.workspace.resume_id)
+        await self.sessions.go_to(session_id, takes_queue=True)
+        if self.open_sessions.shown.is_waiting and not self.open_sessions.has_to_wait:
+            self.turns.send_waiting()
+
+    async def _look_over(self) -> None:
+        with suppress(LMChatError):  # what cannot be read or written is told where somebody wants it
+            if notice := await self.workspace.store.look_over():
+                self.workspace.notices.append(notice)
+                self.sessions.show_list()
+                self.figures.refresh()
+
+    # The prompt
+
+    @on(PromptInput.Submitted)
+    def _submit_prompt(self, event: PromptInput.Submitted) -> None:
+        self.commands.submit(event.text)
+
+    @on(PromptInput.Drafted)
+    def follow_typing(self) -> None:
+        """Show what is typed in figures and keys, and save it."""
+        self.figures.show_status()
+        self.show_keys()
+        self.sessions.mark_left_out_soon()
+        self.text.save_soon()
+
+    @on(PromptInput.Paged)
+    def _page_log(self, event: PromptInput.Paged) -> None:
+        if event.direction < 0:
+            self.view.log.scroll_page_up()
+        else:
+            self.view.log.scroll_page_down()
+
+    @on(PromptInput.HomePressed)
+    def _show_beginning(self) -> None:
+        self.view.log.scroll_home()
+
+    @on(QueueCard.Edit)
+    def _edit_queued(self, event: QueueCard.Edit) -> None:
+        self.turns.edit_queued(event.index)
+
+    @on(QueueCard.Remove)
+    def _remove_queued(self, event: QueueCard.Remove) -> None:
+        self.turns.remove_queued(event.index)
+
+    def action_slash(self, start: str) -> None:
+        self.text.begin_command(start)
+
+    def action_edit_prompt(self) -> None:
+        self.view.lend_terminal_to(self.commands.edit_prompt)
+
+    async def action_insert_file(self, path: str) -> None:
+        await self.commands.insert_file(path)
+
+    async def action_change_system_prompt(self, text: str) -> None:
+        await self.commands.change_system_prompt(text)
+
+    async def action_use_profile(self, name: str) -> None:
+        await self.commands.use_profile(name)
+
+    def action_use_effort(self, level: str) -> None:
+        self.commands.use_effort(level)
+
+    # Messages
+
+    @on(ChatLog.Wanted)
+    def _act_on_message(self, event: ChatLog.Wanted) -> None:
+        self.messages.act_as_wanted(event)
+
+    @on(ChatLog.UndoWanted)
+    def _undo_deletion(self) -> None:
+        self.messages.undo_deletion()
+
+    @on(ChatLog.NewLines)
+    def _show_pill(self, event: ChatLog.NewLines) -> None:
+        self.view.prompt.pill.show_new_lines(None if self.view.log.viewport.is_at_end else event.count)
+
+    @on(Pill.Pressed)
+    def _follow_again(self) -> None:
+        self.view.log.scroll_end()
+        self.view.prompt_input.focus()
+
+    def action_message(self, name: str) -> None:
+        self.messages.act(name)
+
+    def action_focus_message(self, step: int) -> None:
+        if self.view.log.focus_message(step):
+            self.view.log.focus()
+        else:
+            self.view.prompt_input.focus()
+
+    def action_copy(self, part: str = "") -> None:
+        self.messages.copy_part(part)
+
+    def action_regenerate_last(self) -> None:
+        if last := self.open_sessions.last_answer():
+            self.turns.regenerate(last)
+        else:
+            self.view.notify(NOTHING_YET)
+
+    def action_fork_session(self) -> None:
+        if messages := self.open_sessions.shown.conversation.messages:
+            self.messages.fork(messages[-1])
+        else:
+            self.view.notify(NOTHING_YET)
+
+    # Finding
+
+    async def action_find(self, query: str = "") -> None:
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        if not self.query(FindBar):
+            await self.query_one("#chat").mount(FindBar(), before=self.view.prompt)
+        self.query_one(FindBar).open(query)
+
+    @on(FindWords)
+    def _find_words(self, event: FindWords) -> None:
+        if event.is_typed:
+            self.view.log.hits.seek(event.query)
+        else:
+            self.view.log.hits.find(event.query)
+            self.view.log.tell_found()
+
+    @on(FindNext)
+    def _find_next(self, event: FindNext) -> None:
+        self.view.log.hits.step(event.by)
+
+    @on(ReadHit)
+    def _read_hit(self) -> None:
+        self.view.log.focus_hit()
+
+    @on(StopFinding)
+    def _stop_finding(self) -> None:
+        self.view.log.hits.clear()
+        self.view.prompt_input.focus()
+
+    @on(ChatLog.Found)
+    def _show_found(self, event: ChatLog.Found) -> None:
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        for bar in self.query(FindBar):
+            bar.show_place(event.place, event.count, is_whole=event.is_whole, is_sure=event.is_sure)
+
+    # Sessions
+
+    @on(SessionList.Opened)
+    def _open_chosen(self, event: SessionList.Opened) -> None:
+        self.remove_class("-sessions-over")
+        self.sessions.open(event.session_id)
+
+    @on(SessionList.Wanted)
+    def _change_session(self, event: SessionList.Wanted) -> None:
+        self.library.act(event.name, event.session_id)
+
+    @on(SessionList.PartWanted)
+    def _list_part(self) -> None:
+        self.sessions.show_list()
+
+    @on(SessionList.SearchWanted)
+    def _search_typed(self, event: SessionList.SearchWanted) -> None:
+        self.action_search_sessions(event.query)
+
+    def action_search_sessions(
+        self, query: str = "", *, before: Callable[[SearchHit], None] | None = None
+    ) -> None:
+        from lmchat.tui.screens.search_dialog import SearchDialog
+
+        def go(hit: SearchHit | None) -> None:
+            if hit is not None:
+                if before is not None:
+                    before(hit)
+                self.sessions.open(hit.session_id, message_id=hit.message_id, words=hit.words)
+
+        self.app.push_screen(SearchDialog(query), go)
+
+    def action_new_session(self) -> None:
+        self.sessions.begin()
+
+    def action_ask_title(self, title: str) -> None:
+        self.library.ask_title(self.sessions.shown_id, title)
+
+    def action_ask_tags(self, words: str) -> None:
+        self.library.ask_tags(self.sessions.shown_id, words)
+
+    def action_show_trash(self) -> None:
+        self.library.show_trash()
+
+    async def action_export_session(self, words: str = "") -> None:
+        await self.library.export(words)
+
+    async def action_import_file(self, name: str = "") -> None:
+        await self.library.import_file(name)
+
+    # Panels, pages and keys
+
+    def action_stop_or_leave(self) -> None:
+        if self.messages.stop_answer():
+            return
+        if self.text.leave_edit() or self.text.leave_command() or self.view.log.drop_selection():
+            return
+        if self.focused is self.view.prompt_input and self.turns.take_back():
+            return
+        self.view.close_find_bar()
+        self.remove_class("-sessions-over", "-telemetry-over")
+        self.view.prompt_input.focus()
+
+    def action_toggle_sessions(self) -> None:
+        self._toggle_panel("sessions", is_hidden_by_size=self.has_class("-narrow") or self.has_class("-mid"))
+        if self.view.session_list.display:
+            self.sessions.show_list()
+            self.view.session_list.focus()
+        else:
+            self.view.prompt_input.focus()
+
+    def action_toggle_telemetry(self) -> None:
+        self._toggle_panel("telemetry", is_hidden_by_size=self.has_class("-narrow"))
+        self.figures.refresh()
+
+    def _toggle_panel(self, name: str, *, is_hidden_by_size: bool) -> None:
+        """Where there is room, hide or show the column for good; else lay it over the chat."""
+        if is_hidden_by_size:
+            self.toggle_class(f"-{name}-over")
+            return
+        self.toggle_class(f"-{name}-hidden")
+        has_sessions, has_telemetry = (
+            not self.has_class(f"-{one}-hidden") for one in ("sessions", "telemetry")
+        )
+        self.post_message(RememberPanels(has_sessions=has_sessions, has_telemetry=has_telemetry))
+
+    def action_show_log(self) -> None:
+        from lmchat.tui.screens.text_dialog import TextDialog
+
+        self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
+
+    async def action_show_stats(self) -> None:
+        await self.commands.show_stats()
+
+    def action_run_doctor(self) -> None:
+        from lmchat.tui.screens.doctor_screen import DoctorScreen
+
+        self.app.push_screen(DoctorScreen(self.workspace.outside.examination()))
+
+    @on(KeysRow.CommandClicked)
+    def _run_clicked(self, event: KeysRow.CommandClicked) -> None:
+        self.commands.run(event.line)
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    @on(ChatLog.SelectionChanged)
+    def follow_focus(self) -> None:
+        """Let the row of keys follow the focus and the selection."""
+        self.call_later(self.figures.refresh)
+
+    @on(ChatLog.FocusMoved)
+    def show_keys(self) -> None:
+        """Show what the keys do now; a message has more of them than words have room."""
+        if not self.is_mounted:
+            return
+        log = self.view.log
+        has_bare = self.view.has_log_focus and log.selection.selected is None
+        self.view.keys_row.show(
+            self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare
+        )
+        self.view.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
+
+    def _hint(self, command_id: str) -> Hint:
+        """Return the first key of a command, as configured, and what it does."""
+        command = BY_ID[command_id]
+        keys = keys_of(command, self.workspace.settings.keys)
+        return written(keys.partition(",")[0]), command.label
+
+    def _hints(self) -> Sequence[Hint]:
+        shown, view = self.open_sessions.shown, self.view
+        running = [self._hint("stop")] if shown.is_busy else []
+        if view.log.selection.selected is not None:
+            return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
+        if any(bar.has_focus_within for bar in self.query("FindBar")):
+            return [*running, *_FIND_HINTS]
+        if view.has_log_focus:
+            return [*running, *self._message_hints()]
+        if view.session_list.has_focus_within:
+            return [*running, *(self._hint(f"session.{name}") for name in _SESSION_HINTS)]
+        if self.text.edited_id:
+            return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
+        if shown.is_waiting:
+            running = [_TAKE_BACK_HINT]
+        names = _DOWN_HINTS if self.figures.health.is_down else _CHAT_HINTS
+        hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
+        return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
+
+    def _message_hints(self) -> list[Hint]:
+        """Return the keys that would do something with the focused message."""
+        if self.view.log.focused_message is None:
+            return [self._hint("message.undo")]
+        hints = []
+        for name in _MESSAGE_HINTS:
+            if name == "versions" and not self.messages.why_not("next_version"):
+                previous, following = (
+                    self._hint("message.previous_version"),
+                    self._hint("message.next_version"),
+                )
+                hints.append((f"{previous[0]} {following[0]}", previous[1]))
+            elif name != "versions" and not self.messages.why_not(name):
+                hints.append(self._hint(f"message.{name}"))
+        return hints
+
+    def _ways_on(self) -> list[Hint]:
+        """Return what can be done from an empty prompt about a last answer that lacks its end."""
+        last = self.open_sessions.last_answer()
+        if last is None or self.view.prompt_input.text or self.open_sessions.shown.is_busy:
+            return []
+        again = [self._hint("retry")]
+        if last.role is Role.USER:  # its answer was deleted, or stopped before it began
+            return again
+        resumed = [("/continue", "it")] if has_words(last) else []
+        return [*resumed, *again] if is_resumable(last) else []

@@ -1,0 +1,332 @@
+"""Turns on the chat screen: sending, showing the answer as it comes, stopping, and what waits behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+
+from textual.worker import Worker, WorkerError
+
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RefusalDelta,
+    RequestAdapted,
+    Rethought,
+    RetryScheduled,
+    TextDelta,
+)
+from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.errors import LMChatError
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, HowToAsk, MessageAdded
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import BETWEEN
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui.intents import AnswerEnded
+from lmchat.tui.screens.chat.figures import Figures
+from lmchat.tui.screens.chat.sessions import PromptText, Sessions
+from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.widgets.message_acts import has_words
+
+Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
+"""Begins a turn of a conversation."""
+
+_NOTE_S = 12.0
+"""How long a notification stays that is shown once: which part of a request a server does not take."""
+_WAITS_FOR_SERVER = (
+    "No model server was found yet. Your message waits above the prompt and goes out when one answers; "
+    "Esc takes it back."
+)
+_ENDED_WORDS = {
+    AnswerState.COMPLETE: "answer saved",
+    AnswerState.STOPPED: "stopped, text saved",
+    AnswerState.INTERRUPTED: "interrupted, text saved",
+    AnswerState.FAILED: "request failed",
+    AnswerState.STREAMING: "streaming",
+}
+
+
+class Turns:
+    """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
+
+    def __init__(
+        self, workspace: Workspace, view: ChatView, figures: Figures, sessions: Sessions, text: PromptText
+    ) -> None:
+        self._workspace = workspace
+        self._open = workspace.open_sessions
+        self._view = view
+        self._figures = figures
+        self._sessions = sessions
+        self._text = text
+
+    def say(self, text: str) -> None:
+        """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
+        if self._text.edited_id:
+            self._send_edited(text)
+            return
+        self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
+        if not self._open.has_to_wait:
+            self._send(self._open.shown, text)
+            return
+        self._open.enqueue(text)
+        self._sessions.show_queue()
+        self._figures.show_action("queued")
+        if self._open.target is None and self._workspace.catalogue.candidates:
+            self._view.notify(_WAITS_FOR_SERVER)
+
+    def _send_edited(self, text: str) -> None:
+        """Send the prompt that was edited as another version; where that is refused, the edit goes on."""
+        edited_id = self._text.edited_id
+        try:
+            self._open.shown.require_rest()
+            self._open.how_to_ask()
+        except LMChatError as error:
+            self._view.prompt_input.put(text)
+            self._view.tell(error)
+        else:
+            self._text.leave_edit()
+            self._run(lambda one, how: one.edit(edited_id, text, how), text=text)
+
+    def regenerate(self, message: ChatMessage) -> None:
+        """Answer once more."""
+        answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
+        self._run(lambda one, how: one.regenerate(answer.message_id, how))
+
+    def resume(self, message: ChatMessage) -> None:
+        """Continue an unfinished answer; where there is nothing to continue, answer once more."""
+        if has_words(message):
+            self._run(lambda one, how: one.resume(message.message_id, how))
+        else:
+            self.regenerate(message)
+
+    def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
+        path = self._open.shown.conversation.messages
+        place = path.place(prompt.message_id)
+        following = () if place is None else path[place + 1 : place + 2]
+        return next((one for one in following if one.role is Role.ASSISTANT), None)
+
+    def send_waiting(self) -> None:
+        """Send what waited for a server or a model."""
+        for opened, text in self._open.take_waiting():
+            self._send(opened, text)
+        self._sessions.show_queue()
+
+    def go_on_with_model(self, *, is_loaded: bool) -> None:
+        """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
+        if not is_loaded:
+            self._open.hold_waiting()
+            self._sessions.show_queue()
+            return
+        last = self._open.last_answer()
+        if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
+            self.regenerate(last)
+        self.send_waiting()
+
+    def _send(self, opened: OpenSession, text: str) -> None:
+        """Send a prompt; where it begins its session, it is no draft of a new one any more."""
+        if not opened.conversation.messages:
+            drafts = self._open.drafts
+            drafts.note("", "" if opened is self._open.shown else drafts.text(""))
+        self._run(lambda one, how: one.send(text, how), opened=opened, text=text)
+
+    def _run(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
+        """Begin a turn in its worker; where it is refused, `text` is kept."""
+        opened = opened or self._open.shown
+        if self._view.is_leaving:
+            opened.hold(text)  # it is kept as a draft
+            return
+        try:
+            opened.require_rest()
+            how = self._open.how_to_ask()
+        except LMChatError as error:
+            self._refuse(opened, error, text)
+            return
+        opened.is_asking, opened.is_followed, opened.is_stopping = True, False, False
+
+        async def follow() -> None:
+            await self._follow(opened, begin(opened.conversation, how), text)
+
+        _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened.conversation))
+
+    def stop(self) -> bool:
+        """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
+        opened = self._open.shown
+        if not opened.is_busy or opened.is_stopping:
+            return False
+        self._cancel(opened)
+        return True
+
+    async def stop_all(self) -> None:
+        """Stop all answers and wait until they are saved."""
+        await _ended([worker for opened in self._open.asking for worker in self._cancel(opened)])
+
+    async def stop_and_hold(self, opened: OpenSession) -> None:
+        """Stop the answer of a session and wait until it is saved; what waits behind it is held."""
+        waiting, opened.queue[:] = list(opened.queue), []
+        await _ended(self._cancel(opened))
+        opened.queue[:] = [*waiting, *opened.queue]
+        opened.hold()
+
+    def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
+        """Cancel the turn of a session, and return its workers.
+
+        A task that is cancelled before its first step never reaches its `finally`: it ends itself there.
+        """
+        group = _group(opened.conversation)
+        turns = [one for one in self._view.screen.workers if one.group == group and not one.is_finished]
+        opened.is_stopping = True
+        if opened.is_followed:
+            for worker in turns:
+                worker.cancel()
+        return turns
+
+    async def _follow(
+        self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
+    ) -> None:
+        """Show events as they come, as long as their session is on the screen."""
+        began_s = self._workspace.clock()
+        answer_id = ""
+        refusal: LMChatError | None = None
+        is_begun = False
+        opened.is_followed = True
+        try:
+            if opened.is_stopping:
+                raise asyncio.CancelledError
+            is_begun = True
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
+                    await self._take(opened, event)
+        except LMChatError as error:
+            refusal = error
+        finally:
+            opened.is_asking = opened.is_stopping = False
+            if refusal is not None:
+                self._refuse(opened, refusal, text)
+            else:
+                if not (is_begun and opened.conversation.is_whole):  # stopped before anything was said
+                    self._give_back(opened, text)
+                self._end(opened, answer_id, self._workspace.clock() - began_s)
+
+    async def _take(self, opened: OpenSession, event: ConversationEvent) -> None:
+        is_shown = opened is self._open.shown
+        match event:
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
+                if is_shown:
+                    self._figures.speedometer.count(self._workspace.clock(), event.pieces)
+                    await self._view.log.apply(event)
+            case MessageAdded(message=message):
+                self._show_prompt(opened, message, is_shown=is_shown)
+            case AnswerBegun():
+                self._show_begun(opened, event, is_shown=is_shown)
+            case RetryScheduled():
+                words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
+                self._figures.show_action(words)
+            case RequestAdapted(note=note):
+                self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
+            case Rethought() if is_shown:
+                self._view.log.restate(opened.conversation.shown_messages[-1])
+            case _ if is_shown:
+                await self._view.log.apply(event)
+            case _:
+                pass
+
+    def _show_prompt(self, opened: OpenSession, message: ChatMessage, *, is_shown: bool) -> None:
+        if is_shown:
+            if message.versions > 1:
+                self._sessions.show_messages(opened.conversation)
+            else:
+                self._view.log.append(message, is_sent_now=False)
+            self._sessions.show_title()
+        self._sessions.show_list()
+
+    def _show_begun(self, opened: OpenSession, event: AnswerBegun, *, is_shown: bool) -> None:
+        self._workspace.monitor.is_streaming = True
+        if is_shown:
+            if event.message.versions > 1:
+                self._sessions.show_messages(opened.conversation)
+            else:
+                self._view.log.begin_answer(event.message)
+            self._figures.speedometer.restart()
+        self._figures.show_action("streaming")
+        self._sessions.show_list()
+        if not is_shown:
+            self._text.save_queue(opened)
+
+    def _end(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
+        """Show the end of a turn, and send what waits behind it."""
+        if self._view.is_leaving or not self._view.screen.is_mounted:
+            return
+        conversation = opened.conversation
+        self._workspace.monitor.is_streaming = bool(self._open.streaming)
+        if opened is self._open.shown:
+            self._show_end(conversation, answer_id)
+        answer, turn = conversation.find(answer_id), conversation.turn
+        waiting = self._open.next_after(opened)
+        self._sessions.show_queue()
+        words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
+        is_unsaved = self._open.save_queue.is_missing(conversation.header.session_id)
+        self._figures.show_action(words.replace("saved", "not saved") if is_unsaved else words)
+        self._sessions.show_list()
+        has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        self._view.screen.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
+        if waiting is not None:
+            self._send(opened, waiting)
+
+    def _show_end(self, conversation: Conversation, answer_id: str) -> None:
+        """Show an answer that has ended; one on another path is not shown."""
+        log, answer = self._view.log, conversation.find(answer_id)
+        if not answer_id:  # it was stopped before it was shown
+            self._sessions.show_messages(conversation)
+        elif answer is not None:
+            log.finish(answer)
+            log.show_turn(None, self._workspace.clock())
+        if conversation.is_cut:
+            log.notice("The server seems to have left out a part of what was sent: its window is full.")
+        self._sessions.mark_left_out()
+
+    def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
+        """Show why nothing was sent; what was typed is not lost."""
+        self._give_back(opened, text)
+        self._view.tell(error)
+
+    def _give_back(self, opened: OpenSession, text: str) -> None:
+        """Put what was typed and not sent back into the prompt, or let it wait above it."""
+        if text and opened is self._open.shown and not self._view.prompt_input.text:
+            self._view.prompt_input.put(text)
+        elif text:
+            opened.hold(text)
+            self._sessions.show_queue()
+
+    def edit_queued(self, index: int) -> None:
+        """Take a waiting message back into the prompt, before what is typed there."""
+        prompt_input = self._view.prompt_input
+        parts = (self._open.take_queued(index), prompt_input.full_text)
+        prompt_input.put(BETWEEN.join(part for part in parts if part))
+        self._sessions.show_queue()
+        prompt_input.focus()
+
+    def take_back(self) -> bool:
+        """Put what waits for a server or a model back into the prompt; return whether anything did."""
+        opened = self._open.shown
+        if not opened.is_waiting:
+            return False
+        self.edit_queued(len(opened.queue) - 1)
+        self._figures.show_action("taken back")
+        return True
+
+    def remove_queued(self, index: int) -> None:
+        """Drop a waiting message."""
+        self._open.take_queued(index)
+        self._sessions.show_queue()
+
+
+def _group(conversation: Conversation) -> str:
+    return f"turn-{conversation.header.session_id}"
+
+
+async def _ended(workers: list[Worker[None]]) -> None:
+    for worker in workers:
+        with suppress(WorkerError):
+            await worker.wait()

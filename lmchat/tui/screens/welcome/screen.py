@@ -1,0 +1,293 @@
+"""The welcome page: what was looked for, and what would help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import ClassVar
+
+from msgspec.structs import replace
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import Static
+
+from lmchat.domain.server import Candidate
+from lmchat.services.candidates import (
+    NOTHING,
+    MachineState,
+    ServerRow,
+    Step,
+    advice,
+    first_step,
+    headline,
+    server_rows,
+)
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
+from lmchat.tui.screens.address_dialog import AddressDialog
+from lmchat.tui.screens.dialog import PatientScreen, fit_height, free_height
+from lmchat.tui.screens.welcome.rows import (
+    ADDRESS,
+    DEMO,
+    FILES,
+    INSTALL,
+    candidate_key,
+    choices,
+    tight,
+    welcome_rows,
+)
+from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.row_list import ListRow, RowList
+
+_HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
+_LAST_HINTS = (("^P", "commands"), ("F1", "help"))
+_ADVICE = "Start one, or {}. This page goes on by itself when a server appears."
+_WAITING = "Your message waits, and goes out when a server answers."
+_WAYS = ("type an address", "try the built-in engine")
+_WAIT_S = 0.5
+"""How long rows may wait for each other, so that they all come at once."""
+
+
+class WelcomeScreen(PatientScreen[None]):
+    """Shows what was found; `Connect` leaves it when a server answers."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "choose", show=False),
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        *(Binding(digit, f"take_number({digit})", show=False) for digit in "123456789"),
+        Binding("f5", "look_now", "look now", show=False),
+        Binding("ctrl+k", "search", "search sessions", show=False),
+    ]
+    _rows = query_one(RowList)
+    _headline = query_one("#welcome-headline", Static)
+    _advice = query_one(".advice", Static)
+    _problem = query_one("#welcome-problem", Static)
+    _status = query_one("#welcome-status", Line)
+
+    def __init__(
+        self, workspace: Workspace | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Without a workspace, the page only shows what it is handed."""
+        super().__init__()
+        self.has_waiting = False
+        """Whether a message waits for a server."""
+        self.is_leaving = False
+        """Whether it goes as soon as no dialog is over it."""
+        self._starts = PageStarts(self, workspace, changed=self._draw, show_problem=self.show_problem)
+        self._clock = clock
+        self._candidates: tuple[Candidate, ...] = ()
+        self._places: tuple[ServerRow, ...] = ()
+        self._shown_s = 0.0
+        self._looked_s_ago: float | None = None
+        self._next_look_s: float | None = None
+        self._drawn: Sequence[ListRow] = ()
+        self._words = ("", "")
+        self._is_touched = False
+        """Whether the user has chosen a row: until then, it is the one that helps most."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out headline, rows, the last problem, the status and the keys."""
+        with Vertical(id="welcome"), Vertical(classes="page"):
+            yield Line([content((("lmchat", STRONG),))], classes="name gap")
+            yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
+            yield Static("", classes="advice gap")
+            yield RowList()
+            yield Static("", id="welcome-problem", classes="gap")
+            yield Line(id="welcome-status")
+        yield KeysRow()
+
+    def on_mount(self) -> None:
+        """Look at once at what the engine can serve; rows wait a moment for that."""
+        self._problem.display = False
+        self._rows.set_focused(has_keys=True)
+        self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
+        self._starts.look_at_disk()
+        self.call_after_refresh(self._draw)
+        self.set_interval(1.0, self.tick)
+        self.set_timer(_WAIT_S, self._end_wait)
+
+    def _end_wait(self) -> None:
+        self._starts.is_known = True
+        self._draw()
+
+    def tick(self) -> None:
+        """Show the seconds; look again while something starts."""
+        self._show_status()
+        self._starts.tick()
+
+    def on_resize(self) -> None:
+        """Fit the table to the new size."""
+        self.call_after_refresh(self._draw)
+
+    def show(
+        self,
+        candidates: Sequence[Candidate],
+        looked_s_ago: float | None = None,
+        next_look_s: float | None = None,
+    ) -> None:
+        """Show what was found how long ago, and in how many seconds the next look comes."""
+        self._candidates = tuple(candidates)
+        self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
+        self._shown_s = self._clock()
+        self._draw()
+        if not self.is_leaving:
+            self._starts.look_at_programs(candidates)
+
+    def show_here(self, here: MachineState) -> None:
+        """Show what else is known of this machine."""
+        self._starts.here = here
+        self._draw()
+
+    def show_problem(self, words: str) -> None:
+        """Show what went wrong, until something else is tried."""
+        if self.can_show:
+            self._problem.display = bool(words)
+            self._problem.update(content(((f"! {safe_line(words)}", "$error"),)) if words else "")
+            self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        here = self._starts.here
+        self._places = server_rows(self._candidates, here)
+        if not self.can_show or not self._starts.is_known:
+            return
+        near = [replace(one.candidate, next_step=one.next_step) for one in self._places]
+        next_step = advice(near) or _ADVICE.format(_WAYS[here.offer is not None])
+        words = headline(near), next_step
+        if self.has_waiting:  # said where there is room for one of the two, too
+            words = (words[0], f"{_WAITING} {next_step}") if self._advice.display else (_WAITING, "")
+        if words != self._words:
+            self._words = words
+            self._headline.update(content(((safe_line(words[0]), STRONG),)))
+            self._advice.update(content(((safe_line(words[1]), MUTED),)))
+            self.call_after_refresh(self._lay_out)  # they may take more rows than before
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Draw the rows, without blank ones where there is no room for all."""
+        if not self.can_show or not self._rows.text_width:
+            return
+        width, room = self._rows.text_width, self.size.height - 1
+        rows = welcome_rows(choices(self._starts.here), self._places, width, signs_for(self))
+        rows = rows if len(rows) <= free_height(self._rows, room) else tight(rows)
+        if rows != self._drawn:
+            self._drawn = rows
+            self._rows.show(rows, choose=None if self._is_touched else self._first_choice(rows))
+        self._show_status()
+        fit_height(self._rows, len(rows), room)
+        if not self._is_touched:
+            self.call_after_refresh(self._rows.settle)
+
+    def _first_choice(self, rows: Sequence[ListRow]) -> Hashable:
+        """Return the server that lacks one thing which can be given here, else the first row."""
+        near = first_step(self._places)
+        if near is not None:
+            return candidate_key(near.candidate)
+        return next((row.key for row in rows if row.key is not None), None)
+
+    def _show_status(self) -> None:
+        words = [content(((piece, MUTED),)) for piece in self._status_words()]
+        self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
+
+    def _status_words(self) -> tuple[str, ...]:
+        if self._looked_s_ago is None:
+            return ("Looking",)
+        count, since_s = len(self._candidates), self._clock() - self._shown_s
+        ago = formatting.ago(self._looked_s_ago + since_s)
+        words = f"{count} place{'' if count == 1 else 's'}, {ago} ago"
+        if self._next_look_s is None:
+            return (words,)
+        left_s = self._next_look_s - since_s
+        return words, f"; looks again in {formatting.ago(left_s)}" if left_s > 0 else "; looking"
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take an address that is pasted."""
+        event.stop()
+        self.ask_address(safe_line(event.text.strip()))
+
+    def action_move(self, by: int) -> None:
+        """Choose another row."""
+        self._is_touched = True
+        self._rows.move(by)
+
+    def action_page(self, direction: int) -> None:
+        """Choose a row about a page away."""
+        self._is_touched = True
+        self._rows.page(direction)
+
+    def action_take_number(self, number: int) -> None:
+        """Do what the row of this number says."""
+        keys = self._rows.keys
+        if self.is_active and number <= len(keys):
+            self._rows.choose(keys[number - 1])
+            self.action_take()
+
+    def action_look_now(self) -> None:
+        """Look at once."""
+        self._starts.look_at_disk()
+        self.post_message(LookNow())
+
+    def action_search(self) -> None:
+        """Search the saved sessions."""
+        self.post_message(SearchSessions())
+
+    def action_take(self) -> None:
+        """Do what the chosen row says, unless a dialog already asks."""
+        if not self.is_active:
+            return
+        self._is_touched = True
+        key, starts = str(self._rows.key), self._starts
+        offered: dict[str, Callable[[], None]] = {
+            ADDRESS: self.ask_address,
+            DEMO: starts.start_demo,
+            FILES: starts.pick_file,
+            INSTALL: starts.copy_command,
+        }
+        if key in offered:
+            offered[key]()
+        for place in self._places:
+            if candidate_key(place.candidate) == key:
+                self._take(place)
+
+    def _take(self, place: ServerRow) -> None:
+        match place:
+            case ServerRow(step=Step.CHOOSE):
+                self.post_message(ChooseCandidate(place.candidate))
+            case ServerRow(step=Step.START, start=start) if start is not None:
+                self._starts.ask_to_start(start)
+            case ServerRow(step=Step.START_WITH_FILE):
+                self._starts.pick_file_for(place)
+            case ServerRow(step=Step.END):
+                self._starts.ask_to_end(place)
+            case _:
+                self.post_message(LookNow())
+
+    @on(RowList.Taken)
+    def _take_clicked(self, event: RowList.Taken) -> None:
+        event.stop()
+        self.action_take()
+
+    def ask_address(self, typed: str = "") -> None:
+        """Ask for an address, beginning with what is known of it."""
+        self.app.push_screen(AddressDialog(typed))
+
+    def leave(self) -> bool:
+        """Leave as soon as no dialog holds what was typed; return whether nothing is in the way."""
+        self.is_leaving = True
+        if isinstance(self.app.screen, (StartDialog, EndDialog)):
+            self.app.screen.dismiss(None)
+        self._starts.show_what_stays()
+        is_free = self.app.screen is self
+        self.dismiss(None)
+        return is_free
