@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from functools import cache
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +28,8 @@ from lmchat.services.ports import Backend, ChatStore, Engine, Late, late_backend
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.programs import edit_text, notification, open_page, page_text
 from lmchat.text import safe_line
 from lmchat.tui.app.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
@@ -143,37 +145,17 @@ def _make_workspace(
 
 
 def _outside(context: Context, settings: Settings, backend: Late[Backend], write: Write) -> Outside:
-    """Return what the screen may do to the world; each part is imported when it is first wanted."""
+    """Return what the screen may do to the rest of the world."""
     environ = context.environ
-
-    @cache
-    def clipboard() -> Any:
-        from lmchat.terminal.clipboard import Clipboard
-
-        return Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
+    clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 
     async def copy(text: str) -> str:
-        return str((await clipboard().copy(text)).words)
+        return (await clipboard.copy(text)).words
 
     def examination() -> Examination:
         from lmchat.cli.doctor import examination
 
-        return examination(context, backend.ready, clipboard())
-
-    async def edit(text: str) -> str:
-        from lmchat.terminal.programs import edit_text
-
-        return await edit_text(text, environ=environ)
-
-    async def page(text: str) -> None:
-        from lmchat.terminal.programs import page_text
-
-        await page_text(text, environ=environ)
-
-    async def open_page(address: str) -> bool:
-        from lmchat.terminal.programs import open_page
-
-        return await open_page(address, environ=environ)
+        return examination(context, backend.ready, clipboard)
 
     async def read_text(path: str) -> str:
         from lmchat.storage.import_ import read_as_block
@@ -188,21 +170,16 @@ def _outside(context: Context, settings: Settings, backend: Late[Backend], write
 
         return await asyncio.to_thread(keys_of(context).keep, endpoint, key)
 
-    def notification(words: str) -> str:
-        from lmchat.terminal.programs import notification
-
-        return notification(settings.ui.notify, words, environ)
-
     return Outside(
         copy=copy,
         examination=examination,
-        edit=edit,
-        page=page,
-        open_page=open_page,
+        edit=partial(edit_text, environ=environ),
+        page=partial(page_text, environ=environ),
+        open_page=partial(open_page, environ=environ),
         read_text=read_text,
         remember=remember,
         keep_key=keep_key,
-        notification=notification,
+        notification=lambda words: notification(settings.ui.notify, words, environ),
         note_error=context.note_error,
         log_file=str(context.paths.log_file),
     )

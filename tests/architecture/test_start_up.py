@@ -165,7 +165,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
     assert modules & _NEVER_UNASKED == set()
     assert not _packages(modules) & {"markdown_it", "pygments"}
     unwanted = re.compile(
-        r"lmchat\.(engine|machine|structured|formats\.(?!writing)|terminal\.programs|tui\.screens\..*_dialog)\b"
+        r"lmchat\.(engine|machine|structured|formats\.(?!writing)|tui\.screens\..*_dialog)\b"
     )
     assert [one for one in modules if unwanted.match(one)] == []
 
@@ -185,7 +185,6 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
         f"lmchat.{name}"
         for name in (
             *("cli.parser", "cli.wiring", "engine", "machine", "proxy", "storage.database"),
-            *("terminal.clipboard", "terminal.programs"),
             *(
                 "tui.screens.dialog",
                 "tui.widgets.field",
