@@ -96,6 +96,7 @@ def _is_joinable(char: str) -> bool:
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
 _SPACING = "\u0e33\u0eb3"
 """Letters by Unicode category that are drawn as marks on the letter before them."""
+_HIDING = ("\u200d", "\ufe0f")
 
 
 class Fence(NamedTuple):
@@ -179,3 +180,26 @@ def _sorted_marks(run: re.Match[str]) -> str:
     signs = run[0]
     pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
     return _GRAPHEME_JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)
+
+
+def cut_at(text: str, cell: int) -> tuple[str, str]:
+    """Return the text before a cell and the text from it on; a character across the cut becomes blanks."""
+    lead = _hidden(text)
+    begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
+    used = 0
+    for number, (begin, size) in enumerate(begins, 1):
+        if used + size > cell:
+            if used == cell:
+                return text[:begin], text[begin:]
+            end = begins[number][0] if number < len(begins) else len(text)
+            return text[:begin] + " " * (cell - used), " " * (used + size - cell) + text[end:]
+        used += size
+    return text, ""
+
+
+def _hidden(text: str) -> int:
+    """Return how many leading characters have no cells for rich, which hides what a joiner joins."""
+    size = 0
+    while text[size : size + 1] in _HIDING:
+        size += 2 if text[size] == "\u200d" else 1
+    return min(size, len(text))

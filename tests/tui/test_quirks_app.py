@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gc
+import random
 import weakref
 
+import pyte
 import pytest
 from rich.style import Style
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import ComposeResult
 from textual.command import CommandList
+from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
 from textual.widgets import Static
 from textual.widgets._toast import Toast
 
-from lmchat.tui.quirks.app import Palette, PatchedApp
+from lmchat.tui.quirks.app import Palette, PatchedApp, PatchedScreen
 from tests.support.desktop import Desktop, desktop
 
 
@@ -101,6 +106,69 @@ async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
         await pilot.pause()
         gc.collect()
         assert [one() for one in painted] == [None] * 2
+
+
+class Panes(PatchedApp):
+    """Draws on a terminal in memory; something may stand in front of its panes."""
+
+    CSS = """
+    Screen { layers: base over; } #left { width: 1fr; } #right { width: 14; border-left: solid red; }
+    #over { layer: over; dock: top; width: 11; height: 3; background: blue; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terminal = pyte.Screen(50, 12)
+
+    def get_default_screen(self) -> Screen:
+        return PatchedScreen()
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield Static("left", id="left")
+            yield Static("right", id="right")
+        yield Static("in front", id="over")
+
+    def _display(self, screen, renderable):
+        if isinstance(renderable, CompositorUpdate):
+            text = renderable.render_segments(self.console).replace("\n", "\r\n")
+            pyte.Stream(self.terminal).feed(text)
+        super()._display(screen, renderable)
+
+    def whole(self) -> list[str]:
+        return [strip.text for strip in self.screen._compositor.render_strips()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_pieces_of_frames_add_up_to_the_whole_screen(seed):
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    app = Panes()
+    async with app.run_test(size=(50, 12)) as pilot:
+        for _ in range(20):
+            widget = app.query_one(chance.choice(["#left", "#right", "#over"]), Static)
+            if chance.random() < 0.2:
+                widget.display = not widget.display
+            else:
+                widget.update(
+                    "\n".join("abc "[: chance.randint(0, 4)] * 3 for _ in range(chance.randint(1, 9)))
+                )
+            await pilot.pause(0.02)
+            while app.screen._dirty_widgets or app.screen._layout_required:
+                await pilot.pause(0.02)
+            assert app.terminal.display == app.whole()
+
+
+async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
+    app = Panes()
+    async with app.run_test(size=(50, 12)) as pilot:
+        await pilot.pause()
+        rendered, render = set(), Widget.render_lines
+        monkeypatch.setattr(Widget, "render_lines", lambda one, crop: rendered.add(one) or render(one, crop))
+        right = app.query_one("#right", Static)
+        right.refresh()
+        while not rendered:
+            await pilot.pause(0.02)
+        assert rendered == {right}
 
 
 async def opened(desk: Desktop) -> None:

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
-from lmchat.tui.quirks.widths import cut_at, mend_cuts, with_sure_widths
+from lmchat.text import cut_at
+from lmchat.tui.quirks.widths import mend_cuts, with_sure_widths
 
 SIGNS = (
     "⚠️",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from textual import events
-from textual._compositor import CompositorUpdate
+from textual._compositor import Compositor, CompositorUpdate
 from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.await_complete import AwaitComplete
 from textual.color import Color
 from textual.command import CommandList, CommandPalette
 from textual.errors import NoWidget
+from textual.geometry import Region
 from textual.message import Message
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.style import Style
 from textual.widgets import Button, Input, OptionList
 from textual.worker import WorkerFailed
@@ -117,12 +120,37 @@ class PatchedApp(App[None]):
         self._exit_renderables.clear()
 
 
+class _CroppedCompositor(Compositor):
+    """Compositor that renders only the changed rows, and no widget behind another.
+
+    Textual 8.2.8 renders all rows of all widgets that touch the changed region. A streaming answer may take
+    0.8 times the CPU time of a bare `Log`; without this it takes more on a busy machine.
+    """
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        if crop is None:
+            yield from super()._get_renders(crop)
+            return
+        in_front: list[Region] = []
+        for widget, (region, clip) in self.visible_widgets.items():
+            shown = region.intersection(clip)
+            part = shown.intersection(crop)
+            if part and not any(one.contains_region(part) for one in in_front):
+                rows = Region(shown.x, part.y, shown.width, part.height)
+                yield region, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
+                in_front.append(shown)
+
+
 class PatchedScreen(Screen[None]):
-    """Screen whose changes below a dialog do not paint all of it.
+    """Screen with little work for changes of a few rows, and for changes below a dialog.
 
     Textual 8.2.8 marks a screen below a dialog as changed whenever it has just painted a part of it: with an
     answer streaming there, the whole terminal is written for each frame, 375 kB/s.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = _CroppedCompositor()
 
     def _compositor_refresh(self) -> None:
         super()._compositor_refresh()

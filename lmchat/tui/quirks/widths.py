@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from lmchat.text import graphemes
+from lmchat.text import cut_at, graphemes
 
 _AGREED = (
     *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427, 0x2500, 0x27C0),
@@ -25,8 +25,6 @@ _AGREED = (
 joiners, no emoji."""
 _SIGNS = 0x2010
 """Letters have lower code points. Words of them are placed as a whole, which takes fewer bytes."""
-_JOINER = "\u200d"
-_SHAPING = (_JOINER, "\ufe0f")
 _CUTS_KEPT = 16 * 1024
 
 
@@ -68,29 +66,6 @@ def _at_its_place(group: str) -> str:
     cells = cell_len(group)
     save, restore = "\x1b7", "\x1b8"
     return f"{save}{' ' * cells}{restore}{save}{group}{restore}" + (f"\x1b[{cells}C" if cells else "")
-
-
-def cut_at(text: str, cell: int) -> tuple[str, str]:
-    """Return the text before a cell and the text from it on; a character across the cut becomes blanks."""
-    lead = _shaping(text)
-    begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
-    used = 0
-    for number, (begin, size) in enumerate(begins, 1):
-        if used + size > cell:
-            if used == cell:
-                return text[:begin], text[begin:]
-            end = begins[number][0] if number < len(begins) else len(text)
-            return text[:begin] + " " * (cell - used), " " * (used + size - cell) + text[end:]
-        used += size
-    return text, ""
-
-
-def _shaping(text: str) -> int:
-    """Return how many leading characters have no cells for rich, which hides what a joiner joins."""
-    size = 0
-    while text[size : size + 1] in _SHAPING:
-        size += 2 if text[size] == _JOINER else 1
-    return min(size, len(text))
 
 
 def mend_cuts() -> None:

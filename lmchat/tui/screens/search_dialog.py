@@ -16,11 +16,10 @@ from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
-from lmchat.text import safe_line
+from lmchat.text import cut_at, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import ExportHit, Search
-from lmchat.tui.quirks.widths import cut_at
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, Line, Parts, content

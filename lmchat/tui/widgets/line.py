@@ -8,8 +8,8 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
+from lmchat.text import cut_at
 from lmchat.tui.icons import in_ascii, signs_for
-from lmchat.tui.quirks.widths import cut_at
 
 Part = tuple[str, str]
 """Text and its style, as `("ready", "$success")`; the text has passed the filter, the style is ours."""
