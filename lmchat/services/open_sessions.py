@@ -15,12 +15,50 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import RequestInvalid
-from lmchat.services.bookmarks import Bookmarks
+from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation, HowToAsk, fitting_plan, still_answering
 from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import Drafts, SaveQueue
+
+
+class Bookmarks:
+    """Keeps a place by session, in words that only the log understands; empty for the end."""
+
+    def __init__(self, store: ChatStore) -> None:
+        self._store = store
+        self._places: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+
+    async def find(self, session_id: str) -> str:
+        """Return where one was; what cannot be read is the end."""
+        if session_id not in self._places:
+            try:
+                place = await self._store.place(session_id)
+            except LMChatError:
+                place = ""
+            self._written.setdefault(session_id, place)
+            self._places.setdefault(session_id, place)
+        return self._places[session_id]
+
+    def is_at(self, session_id: str, place: str) -> bool:
+        """Whether that is noted already; one that was never noted is at its end."""
+        return self._places.get(session_id, "") == place
+
+    def note(self, session_id: str, place: str) -> None:
+        """Take over where one is."""
+        self._places[session_id] = place
+
+    async def write(self) -> None:
+        """Write what has changed; what fails is written with the next call.
+
+        Raises:
+            LMChatError: the store failed.
+        """
+        for session_id, place in list(self._places.items()):
+            if self._written.get(session_id, "") != place:
+                await self._store.save_place(session_id, place)
+                self._written[session_id] = place
 
 
 class Queued(Struct, frozen=True, kw_only=True):

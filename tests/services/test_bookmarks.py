@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.errors import StoreUnavailable
-from lmchat.services.bookmarks import Bookmarks
+from lmchat.services.open_sessions import Bookmarks
 
 
 class Shelf:

@@ -70,10 +70,10 @@ class LogApp(App[None]):
         yield ChatLog()
         yield Input()
 
-    def on_chat_log_wanted(self, fact: ChatLog.Wanted) -> None:
+    def on_chat_log_action_wanted(self, fact: ChatLog.ActionWanted) -> None:
         self.facts.append(fact)
 
-    def on_chat_log_found(self, fact: ChatLog.Found) -> None:
+    def on_chat_log_hits_counted(self, fact: ChatLog.HitsCounted) -> None:
         self.facts.append(fact)
 
     def on_chat_log_new_lines(self, fact: ChatLog.NewLines) -> None:
@@ -84,7 +84,7 @@ class LogApp(App[None]):
         return self.query_one(ChatLog)
 
     def wanted(self) -> list[tuple[str, str]]:
-        return [(fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.Wanted)]
+        return [(fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.ActionWanted)]
 
     def new_lines(self) -> list[int]:
         return [fact.count for fact in self.facts if isinstance(fact, ChatLog.NewLines)]

@@ -403,7 +403,9 @@ async def test_each_change_of_the_count_is_told(pilot, log):
     log.append(answer("fern fern"))
     log.notice("fern")
     await pilot.pause()
-    assert [(one.place, one.count) for one in pilot.app.facts if isinstance(one, ChatLog.Found)] == [(0, 3)]
+    assert [(one.place, one.count) for one in pilot.app.facts if isinstance(one, ChatLog.HitsCounted)] == [
+        (0, 3)
+    ]
 
 
 async def test_a_message_in_source_view_shows_the_hits_of_its_source(pilot, log):

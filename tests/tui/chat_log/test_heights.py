@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.heights import Heights
+from lmchat.tui.widgets.chat_log.blocks import Heights
 
 SIZES = st.lists(st.integers(0, 9), min_size=1, max_size=60)
 

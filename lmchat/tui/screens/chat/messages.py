@@ -96,7 +96,7 @@ class Messages:
         else:
             self._acts[name](message)
 
-    def act_as_wanted(self, event: ChatLog.Wanted) -> None:
+    def act_as_wanted(self, event: ChatLog.ActionWanted) -> None:
         """Act as a key or a click in the log asks for."""
         reason = why_not(event.name, event.message, is_busy=self._open.shown.is_busy)
         if event.text and event.name == "links":

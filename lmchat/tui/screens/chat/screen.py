@@ -201,8 +201,8 @@ class ChatScreen(PatchedScreen):
 
     # Messages
 
-    @on(ChatLog.Wanted)
-    def _act_on_message(self, event: ChatLog.Wanted) -> None:
+    @on(ChatLog.ActionWanted)
+    def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
         self.messages.act_as_wanted(event)
 
     @on(ChatLog.UndoWanted)
@@ -272,8 +272,8 @@ class ChatScreen(PatchedScreen):
         self.view.log.hits.clear()
         self.view.prompt_input.focus()
 
-    @on(ChatLog.Found)
-    def _show_found(self, event: ChatLog.Found) -> None:
+    @on(ChatLog.HitsCounted)
+    def _show_found(self, event: ChatLog.HitsCounted) -> None:
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.query(FindBar):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import accumulate, islice
 from typing import Any
 
 from msgspec import Struct, field
@@ -19,9 +22,9 @@ class Line(Struct):
     """One row, from the cell behind the bar to the right edge, and the text that it stands for."""
 
     segments: list[Segment]
-    """What is painted, as wide as the page without the bar."""
+    """Segments of the row, as wide as the page without the bar."""
     text: str = ""
-    """What a selection copies: without prefix and padding."""
+    """Text that a selection copies: without prefix and padding."""
     start: int = 0
     """Characters before the text."""
     is_wrapped: bool = False
@@ -29,19 +32,19 @@ class Line(Struct):
     cells: tuple[tuple[int, int], ...] = ()
     """Of a row of a table: where in the text each cell begins and ends."""
     tails: tuple[str, ...] = ()
-    """What stands between each cell and its rest on the next row; empty where the row of a table ends."""
+    """Text between each cell and its rest on the next row; empty where the row of a table ends."""
     tint: str = "base"
     """Style of the ground at its left edge."""
     bar: str = ""
     """Style of the bar at the left; empty where there is none."""
     action: str = ""
-    """What a click on it does: the name of a message command."""
+    """Name of the message command that a click runs."""
     hint: list[Segment] | None = None
-    """What is painted instead while the message has the focus."""
+    """Segments shown instead while the message has the focus."""
     painted: Strip | None = None
     """The row at full width, as long as nothing is marked in it."""
     look: object = None
-    """What it was painted with: another width or other colours make another object."""
+    """The look that it was painted with: another width or other colours make another object."""
 
 
 SEGMENT_LINES = 32
@@ -68,11 +71,11 @@ class Kind(StrEnum):
     PLAIN = "plain"
     """Text as it is."""
     MADE = "made"
-    """Lines that the log itself makes: receipts, rules, cards."""
+    """Rows of the log itself: receipts, rules, cards."""
 
 
 class Code(Struct):
-    """What the pieces of one fence share."""
+    """State that the pieces of one fence share."""
 
     pieces: list[str] = field(default_factory=list)
     """Their texts."""
@@ -81,9 +84,9 @@ class Code(Struct):
     is_whole: bool = False
     """Whether the fence has ended."""
     is_read: bool = False
-    """Whether it was asked for to be read as a whole."""
+    """Whether highlighting it as a whole was requested."""
     colours: list[bytes] = field(default_factory=list)
-    """What is painted how in each piece, once it was read as a whole."""
+    """Colours of each piece, once the fence was highlighted as a whole."""
 
     def add(self, block: Block) -> None:
         """Take the next piece."""
@@ -128,7 +131,7 @@ class Block(Struct, gc=False):
     make: Callable[[Any], list[Line]] | None = None
     """Makes the lines of a block that is `MADE`, given a `Page`."""
     lines: list[Line] | None = None
-    """What it looks like; None where that is not known now."""
+    """Its rows; None where it is not laid out."""
     height: int | None = None
     """Number of lines at this width; None where it was never laid out."""
 
@@ -164,3 +167,56 @@ def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:
             yield Block(Kind.PLAIN, "\n".join(lines[start:index]), info, is_first)
             start, size, is_first = index, len(line), False
     yield Block(Kind.PLAIN, "\n".join(lines[start:]), info, is_first)
+
+
+class Heights:
+    """A list of heights that knows where each one starts; a change costs what stands behind it."""
+
+    __slots__ = ("_tops", "_values")
+
+    def __init__(self, values: Iterable[int] = ()) -> None:
+        self._values = list(values)
+        self._tops = array("q", (0,))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: int) -> int:
+        return self._values[index]
+
+    def __setitem__(self, index: int, height: int) -> None:
+        if self._values[index] != height:
+            self._values[index] = height
+            del self._tops[index + 1 :]
+
+    def append(self, height: int) -> None:
+        """Add one at the end."""
+        self._values.append(height)
+
+    def prepend(self, values: list[int]) -> None:
+        """Put some before all others."""
+        self._values[:0] = values
+        del self._tops[1:]
+
+    def truncate(self, count: int) -> None:
+        """Keep the first ones only."""
+        del self._values[count:], self._tops[count + 1 :]
+
+    def top(self, index: int) -> int:
+        """Return where one starts; the total for the length of the list."""
+        known = len(self._tops) - 1
+        if index > known:
+            rest = accumulate(islice(self._values, known, index), initial=self._tops[-1])
+            self._tops.extend(islice(rest, 1, None))
+        return self._tops[index]
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.top(len(self._values))
+
+    def find(self, y: int) -> tuple[int, int]:
+        """Return which one a position falls into, and how far; beyond the end, the last one."""
+        total = self.total
+        index = len(self._values) - 1 if y >= total else bisect_right(self._tops, max(y, 0)) - 1
+        return index, y - self._tops[index]

@@ -243,7 +243,7 @@ def failure_text(failure: Failure) -> str:
 
 
 class CopyTurns:
-    """What a copy key takes: pressed again for the same message, it takes the next thing."""
+    """The next thing to copy: a copy key that is pressed again for the same message takes the next one."""
 
     def __init__(self) -> None:
         self._last = "", 0

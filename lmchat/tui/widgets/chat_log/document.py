@@ -8,9 +8,8 @@ from itertools import chain
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Line
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_heights
-from lmchat.tui.widgets.chat_log.heights import Heights
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 

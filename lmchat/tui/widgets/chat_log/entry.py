@@ -24,8 +24,7 @@ from lmchat.domain.message import (
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, plain_blocks
-from lmchat.tui.widgets.chat_log.heights import Heights
+from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Kind, Line, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
     elsewhere_block,
     end_blocks,
@@ -356,7 +355,7 @@ class Entry(Struct):
 
     @property
     def source(self) -> str:
-        """What is said, as received."""
+        """Text of the answer without its reasoning, as received."""
         if self.is_open:
             return "".join(part.text for part in self.parts if part.kind in _SAID)
         return self.message.text if self.message else ""

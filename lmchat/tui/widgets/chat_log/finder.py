@@ -422,7 +422,7 @@ class HitNavigator:
         self._finder = finder
         self._changed, self._told, self._run = changed, told, run
         self.last_words: tuple[str, ...] = ()
-        """What was searched last, for going on after the search was closed."""
+        """Words of the last search, for `n` after the find bar was closed."""
         self._counting: Generator[int] | None = None
         self._is_seeking = False
         self._wanted: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from lmchat.text import safe_text
 Range = tuple[int, int]
 """First character, and the one behind the last."""
 MAX_CHARS = 1_000
-"""What is longer was pasted by mistake; it is looked for no further than so."""
+"""Longer words were pasted by mistake; only the beginning is searched."""
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _JOINER = "\u200d"
 _JAMO = "\u1160", "\u11ff"
@@ -44,7 +44,7 @@ def folded(text: str) -> str:
 
 
 class Query:
-    """What is looked for: one of some words, each as it is shown."""
+    """A search for any of some words, as they are shown."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.needles = _apart(words)

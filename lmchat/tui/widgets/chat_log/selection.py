@@ -30,7 +30,7 @@ _NO_PRESS = (-1, -1), 0.0, 0
 
 
 class Unit(IntEnum):
-    """What a selection grows by; the value is the number of presses that begin it."""
+    """Unit that a selection grows by; the value is the number of presses that begin it."""
 
     CHARACTER = 1
     WORD = 2
@@ -39,14 +39,14 @@ class Unit(IntEnum):
 
 
 class Selected(Struct):
-    """What was pressed first and what the pointer is on now, and all between them."""
+    """A selection: where it was begun, where the pointer is now, and all between them."""
 
     anchor: Ends
     """Where it was begun."""
     head: Ends
     """Where it has got to."""
     unit: Unit = Unit.CHARACTER
-    """What it grows by."""
+    """Unit that it grows by."""
 
     @property
     def start(self) -> Anchor:

@@ -56,7 +56,7 @@ class ChatLog(ScrollView, can_focus=True):
         *(f"chat-log--{name}" for name in PARTIAL_STYLES),
     }
 
-    class Found(Post, namespace="chat_log"):
+    class HitsCounted(Post, namespace="chat_log"):
         """The number of hits changed, or the current hit."""
 
         place: int
@@ -70,7 +70,7 @@ class ChatLog(ScrollView, can_focus=True):
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
-            return isinstance(message, ChatLog.Found)
+            return isinstance(message, ChatLog.HitsCounted)
 
     class SelectionChanged(Post, namespace="chat_log"):
         """Something was selected, or nothing is any more."""
@@ -81,7 +81,7 @@ class ChatLog(ScrollView, can_focus=True):
         count: int
         """How many have not been on the screen."""
 
-    class Wanted(Post, namespace="chat_log"):
+    class ActionWanted(Post, namespace="chat_log"):
         """A message key was pressed whose work is done by the screen."""
 
         name: str
@@ -187,7 +187,7 @@ class ChatLog(ScrollView, can_focus=True):
     def tell_found(self) -> None:
         """Post how many hits there are, and which is shown."""
         finder = self.finder
-        self.post_message(self.Found(*finder.standing, finder.is_whole, finder.is_sure))
+        self.post_message(self.HitsCounted(*finder.standing, finder.is_whole, finder.is_sure))
 
     def watch_virtual_size(self, size: Size) -> None:
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
@@ -645,17 +645,17 @@ class ChatLog(ScrollView, can_focus=True):
         is_open = self.document.entries[index].is_open  # it has more than its message tells
         match name:
             case "fold" | "source" if not is_open and why_not(name, message, is_busy=False):
-                self.post_message(self.Wanted(name, message))  # the screen says why not
+                self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
                 self.toggle("is_folded" if name == "fold" else "is_source")
             case "copy":
                 if not self.copy_selection():
                     text = self._copies.next_text(message, self.document.entries[index].source)
-                    self.post_message(self.Wanted("copy", message, text))
+                    self.post_message(self.ActionWanted("copy", message, text))
             case "copy_code":
                 self._copy_code(index, message)
             case _:
-                self.post_message(self.Wanted(name, message))
+                self.post_message(self.ActionWanted(name, message))
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Change how the focused message is shown."""
@@ -666,7 +666,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
         """Ask for a copy of a block of code: of this one, else of the next with each press."""
         text, note = self._copies.next_code(message, self.document.entries[index].source, number)
-        self.post_message(self.Wanted("copy_code", message, text, note))
+        self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; do what is written there, or ask for a link."""
@@ -684,4 +684,4 @@ class ChatLog(ScrollView, can_focus=True):
         elif line is not None and line.action:
             self.action_message(line.action)
         elif link and message is not None:
-            self.post_message(self.Wanted("links", message, str(link)))
+            self.post_message(self.ActionWanted("links", message, str(link)))
