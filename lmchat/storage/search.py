@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, tzinfo
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -150,8 +151,26 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     if filters and not connection.can_fold:
         connection.create_function("fold", 1, _folded, deterministic=True)
         connection.can_fold = True
-    wanted = _Wanted(connection, terms, filters)
-    titles = iter(()) if filters else wanted.titles()
+    with _snapshot(connection):
+        return _hits(_Wanted(connection, terms, filters), terms, limit, has_titles=not filters)
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """Read one state of the file: a message that is just being indexed would be in neither query else."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("begin")
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error):
+            connection.execute("rollback")
+
+
+def _hits(wanted: _Wanted, terms: Sequence[str], limit: int, *, has_titles: bool) -> tuple[SearchHit, ...]:
+    titles = wanted.titles() if has_titles else iter(())
     first = list(islice(titles, _MOST_TITLES_READ))
     shown = [match for match in first if match is not None]
     hits: dict[tuple[str, str], SearchHit] = {}
@@ -173,7 +192,7 @@ def parse(text: str) -> tuple[str, ...]:
         match[1] if match[2] is None else _bare(match[2]) for match in _TERM.finditer(text.replace("\0", " "))
     )
     terms = (_encodable(" ".join(term.split())[:_LONGEST_TERM]) for term in found)
-    last_first = dict.fromkeys(reversed([term for term in terms if term]))
+    last_first = dict.fromkeys(reversed([term for term in terms if _folded(term)]))
     return tuple(reversed(list(last_first)[:_MOST_TERMS]))
 
 
@@ -197,7 +216,7 @@ class _Wanted:
 
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Sequence[Condition]) -> None:
         self._connection = connection
-        self._terms = [folded for term in terms if (folded := _folded(term))]
+        self._terms = [_folded(term) for term in terms]
         self._starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
         self._filters = filters
 
