@@ -49,6 +49,79 @@ _EDIT_HINTS: Sequence[Hint] = (("Esc", "leave edit"), ("Enter", "send it anew"))
 _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 
 
+class KeyHints:
+    """Shows what the keys do now, and in an empty prompt the ways on."""
+
+    def __init__(
+        self, workspace: Workspace, view: ChatView, figures: Figures, text: PromptText, messages: Messages
+    ) -> None:
+        self._keys = workspace.settings.keys
+        self._open = workspace.open_sessions
+        self._view = view
+        self._figures = figures
+        self._text = text
+        self._messages = messages
+
+    def show(self) -> None:
+        """Show the keys; a message has more of them than words have room."""
+        view = self._view
+        has_bare = view.has_log_focus and view.log.selection.selected is None
+        view.keys_row.show(self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare)
+        view.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
+
+    def _hint(self, command_id: str) -> Hint:
+        """Return the first key of a command, as configured, and what it does."""
+        command = BY_ID[command_id]
+        keys = keys_of(command, self._keys)
+        return written(keys.partition(",")[0]), command.label
+
+    def _hints(self) -> Sequence[Hint]:
+        shown, view = self._open.shown, self._view
+        running = [self._hint("stop")] if shown.is_busy else []
+        if view.log.selection.selected is not None:
+            return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
+        if any(bar.has_focus_within for bar in view.screen.query("FindBar")):
+            return [*running, *_FIND_HINTS]
+        if view.has_log_focus:
+            return [*running, *self._message_hints()]
+        if view.session_list.has_focus_within:
+            return [*running, *(self._hint(f"session.{name}") for name in _SESSION_HINTS)]
+        if self._text.edited_id:
+            return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
+        if shown.is_waiting:
+            running = [_TAKE_BACK_HINT]
+        names = _DOWN_HINTS if self._figures.health.is_down else _CHAT_HINTS
+        hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
+        return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
+
+    def _message_hints(self) -> list[Hint]:
+        """Return the keys that would do something with the focused message."""
+        if self._view.log.focused_message is None:
+            return [self._hint("message.undo")]
+        hints = []
+        for name in _MESSAGE_HINTS:
+            if name == "versions" and not self._messages.why_not("next_version"):
+                previous, following = (
+                    self._hint("message.previous_version"),
+                    self._hint("message.next_version"),
+                )
+                hints.append((f"{previous[0]} {following[0]}", previous[1]))
+            elif name != "versions" and not self._messages.why_not(name):
+                hints.append(self._hint(f"message.{name}"))
+        return hints
+
+    def _ways_on(self) -> list[Hint]:
+        """Return what can be done from an empty prompt about a last answer that lacks its end."""
+        last = self._open.last_answer()
+        if last is None or self._view.prompt_input.text or self._open.shown.is_busy:
+            return []
+        again = [self._hint("retry")]
+        if last.role is Role.USER:  # its answer was deleted, or stopped before it began
+            return again
+        resumed = [("/continue", "it")] if has_words(last) else []
+        return [*resumed, *again] if is_resumable(last) else []
+
+
 class ChatScreen(PatchedScreen):
     """Sessions, chat and telemetry in three columns, and a row of keys below them."""
 
@@ -60,13 +133,14 @@ class ChatScreen(PatchedScreen):
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
         self.view = view = ChatView(self, workspace)
-        self.figures = figures = Figures(workspace, view, show_keys=self.show_keys)
+        self.figures = figures = Figures(workspace, view, show_keys=self._show_keys)
         self.text = text = PromptText(workspace, view, figures)
         self.sessions = Sessions(workspace, view, figures, text)
         self.turns = Turns(workspace, view, figures, self.sessions, text)
         self.messages = Messages(workspace, view, figures, self.sessions, text, self.turns)
         self.library = SavedSessions(workspace, view, figures, self.sessions, text, self.turns)
         self.commands = PromptCommands(workspace, view, figures, text, self.turns)
+        self.hints = KeyHints(workspace, view, figures, text, self.messages)
         self._is_painted = False
 
     def compose(self) -> ComposeResult:
@@ -158,7 +232,7 @@ class ChatScreen(PatchedScreen):
     def follow_typing(self) -> None:
         """Show what is typed in figures and keys, and save it."""
         self.figures.show_status()
-        self.show_keys()
+        self._show_keys()
         self.sessions.mark_left_out_soon()
         self.text.save_soon()
 
@@ -390,65 +464,6 @@ class ChatScreen(PatchedScreen):
         self.call_later(self.figures.refresh)
 
     @on(ChatLog.FocusMoved)
-    def show_keys(self) -> None:
-        """Show what the keys do now; a message has more of them than words have room."""
-        if not self.is_mounted:
-            return
-        log = self.view.log
-        has_bare = self.view.has_log_focus and log.selection.selected is None
-        self.view.keys_row.show(
-            self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare
-        )
-        self.view.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
-
-    def _hint(self, command_id: str) -> Hint:
-        """Return the first key of a command, as configured, and what it does."""
-        command = BY_ID[command_id]
-        keys = keys_of(command, self.workspace.settings.keys)
-        return written(keys.partition(",")[0]), command.label
-
-    def _hints(self) -> Sequence[Hint]:
-        shown, view = self.open_sessions.shown, self.view
-        running = [self._hint("stop")] if shown.is_busy else []
-        if view.log.selection.selected is not None:
-            return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
-        if any(bar.has_focus_within for bar in self.query("FindBar")):
-            return [*running, *_FIND_HINTS]
-        if view.has_log_focus:
-            return [*running, *self._message_hints()]
-        if view.session_list.has_focus_within:
-            return [*running, *(self._hint(f"session.{name}") for name in _SESSION_HINTS)]
-        if self.text.edited_id:
-            return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
-        if shown.is_waiting:
-            running = [_TAKE_BACK_HINT]
-        names = _DOWN_HINTS if self.figures.health.is_down else _CHAT_HINTS
-        hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
-        return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
-
-    def _message_hints(self) -> list[Hint]:
-        """Return the keys that would do something with the focused message."""
-        if self.view.log.focused_message is None:
-            return [self._hint("message.undo")]
-        hints = []
-        for name in _MESSAGE_HINTS:
-            if name == "versions" and not self.messages.why_not("next_version"):
-                previous, following = (
-                    self._hint("message.previous_version"),
-                    self._hint("message.next_version"),
-                )
-                hints.append((f"{previous[0]} {following[0]}", previous[1]))
-            elif name != "versions" and not self.messages.why_not(name):
-                hints.append(self._hint(f"message.{name}"))
-        return hints
-
-    def _ways_on(self) -> list[Hint]:
-        """Return what can be done from an empty prompt about a last answer that lacks its end."""
-        last = self.open_sessions.last_answer()
-        if last is None or self.view.prompt_input.text or self.open_sessions.shown.is_busy:
-            return []
-        again = [self._hint("retry")]
-        if last.role is Role.USER:  # its answer was deleted, or stopped before it began
-            return again
-        resumed = [("/continue", "it")] if has_words(last) else []
-        return [*resumed, *again] if is_resumable(last) else []
+    def _show_keys(self) -> None:
+        if self.is_mounted:
+            self.hints.show()
