@@ -68,11 +68,10 @@ def journey(home, words: str) -> bytes:
 
 
 def assert_within(raw: bytes, columns: int) -> None:
-    """Hold the cursor, where it is set in its row, to the cells of the screen, and to behind the last."""
-    asked = [text for name, text in sequences(raw) if name == "csi" and text.endswith("G")]
+    """Hold the cursor, where it is moved in its row, to no more cells than the screen has."""
+    asked = [text for name, text in sequences(raw) if name == "csi" and text.endswith("C")]
     assert asked
-    places = [re.fullmatch(r"\x1b\[([1-9][0-9]{0,3})G", text) for text in asked]
-    assert all(place and int(place[1]) <= columns + 1 for place in places), asked
+    assert all(0 < int(text[2:-1]) <= columns for text in asked)
 
 
 def sendable(words: str) -> bytes:
