@@ -20,10 +20,8 @@ from lmchat.tui.commands import COMMANDS, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.pill import Pill
-from lmchat.tui.widgets.prompt import Prompt
+from lmchat.tui.widgets.prompt import Pill, Prompt, QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.queue_card import QueueCard
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
 _FOLDER = Path(_SPEC.submodule_search_locations[0])

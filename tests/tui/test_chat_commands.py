@@ -17,8 +17,8 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.queue_card import QueueCard
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, shown

@@ -10,8 +10,7 @@ from textual.widgets import Input
 from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
 from lmchat.storage.import_ import DiskFiles
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.export_dialog import ExportDialog, ExportWish, wish_of
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
 from tests.support.desktop import desktop
 from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer

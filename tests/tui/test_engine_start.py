@@ -13,7 +13,7 @@ from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.tui.intents import StartEngine
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.fetch_dialog import FetchDialog
+from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import make_desktop

@@ -17,13 +17,12 @@ from lmchat.services.candidates import MachineState, ModelRow
 from lmchat.services.doctor import Check, Examination
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
-from lmchat.tui.screens.fetch_dialog import FetchDialog
-from lmchat.tui.screens.file_picker import FilePicker
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
-from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog

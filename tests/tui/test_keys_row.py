@@ -6,8 +6,7 @@ import pytest
 from textual.binding import Binding
 
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.widgets.key_names import key_name, written
-from lmchat.tui.widgets.keys_row import KeysRow, fitting
+from lmchat.tui.widgets.keys_row import KeysRow, fitting, key_name, written
 from tests.support.look_data import KEYS, LAST_KEYS
 from tests.support.tui_host import Host, text_of
 

@@ -11,8 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from lmchat.domain.server import Product
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.export_dialog import ExportDialog, ExportWish
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker

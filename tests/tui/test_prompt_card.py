@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.queue_card import QueueCard
+from lmchat.tui.widgets.prompt import QueueCard
 from tests.support.tui_host import PromptApp, screen_text
 
 READY = ("●", "$success")

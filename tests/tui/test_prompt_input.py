@@ -7,9 +7,8 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.widgets.pill import Pill
+from lmchat.tui.widgets.prompt import Pill, QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.queue_card import QueueCard
 from tests.support.tui_host import PromptApp, screen_text
 
 HISTORY = ("newest", "two\nlines", "oldest")

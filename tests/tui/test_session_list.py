@@ -70,7 +70,7 @@ async def test_letters_ask_for_what_shall_be_done(key, name):
     async with app.run_test(size=WIDE) as pilot:
         sessions.focus()
         await pilot.press("home", key)
-        wanted = facts(app, SessionList.Wanted)
+        wanted = facts(app, SessionList.ActWanted)
         assert [(fact.name, fact.session_id) for fact in wanted] == [(name, f"{1:016x}")]
 
 
@@ -128,7 +128,7 @@ async def test_letters_in_the_filter_are_typed_not_obeyed():
     async with app.run_test(size=WIDE) as pilot:
         sessions.focus()
         await pilot.press("slash", *"pand")
-        assert facts(app, SessionList.Wanted) == []
+        assert facts(app, SessionList.ActWanted) == []
         assert sessions.query_one(Input).value == "pand"
 
 
@@ -167,7 +167,7 @@ async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert facts(app, SessionList.Opened) == []
-        assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.Wanted)] == [("undo", "")]
+        assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.ActWanted)] == [("undo", "")]
 
 
 async def test_a_click_opens_what_it_hits_and_a_heading_is_nothing():

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.fetch_dialog import FetchDialog
-from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.dialog import FetchDialog
+from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import make_desktop
 from tests.support.screen_steps import gone, shown

@@ -17,7 +17,7 @@ from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
 from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.start_desk import FAIL, HANG, LISTEN, at, is_alive, put, start_desk, unused_port

@@ -304,7 +304,7 @@ class EngineStart:
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
         """Fetch the demo model; None where that was cut."""
-        from lmchat.tui.screens.fetch_dialog import FetchDialog
+        from lmchat.tui.screens.dialog import FetchDialog
 
         dialog = FetchDialog(offer.name)
         fetch = asyncio.ensure_future(engine.fetch(dialog.show_progress))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
 from textual import events
@@ -14,10 +14,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
+from textual.widgets import Static
 
+from lmchat.domain.engine import FetchProgress
+from lmchat.text import safe_line
+from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, Line, Parts, content
 from lmchat.tui.widgets.row_list import RowList
 
 _TALL = 30
@@ -26,44 +30,36 @@ _MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
 ResultT = TypeVar("ResultT")
 
 
-class PatientScreen(Screen[ResultT], Generic[ResultT]):
-    """A screen that can be asked to leave at any time, also before it is mounted or under a dialog.
+class Departure:
+    """The wish of a screen to leave, which may come before it is mounted or while a dialog lies above it.
 
-    It leaves once no other screen is above it: `dismiss` of Textual closes whatever is on top.
+    Textual's `dismiss` closes whatever is on top, so the wish is kept until the screen itself is.
     """
 
-    _wish: tuple[ResultT | None] | None = None
-    _has_left = False
+    def __init__(self, screen: Screen[Any]) -> None:
+        self._screen = screen
+        self._wish: tuple[Any] | None = None
+        self.has_begun = False
+        """Whether the screen leaves: its widgets go one by one from then on."""
 
-    @property
-    def can_show(self) -> bool:
-        """Whether its widgets are there."""
-        return self.is_attached and bool(self.children) and not self._has_left
-
-    @property
-    def can_act(self) -> bool:
-        """Whether all its widgets are there, also those inside others."""
-        return self.is_mounted and not self._has_left
-
-    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave at once, or as soon as it is all there and no other screen lies above."""
-        if self.is_active and self.is_mounted:
-            self._has_left = True  # its widgets go one by one from here on
-            return super().dismiss(result)
+    def begin(self, result: object) -> bool:
+        """Return whether the screen may leave now; otherwise keep the wish."""
+        if self._screen.is_active and self._screen.is_mounted:
+            self.has_begun = True
+            return True
         self._wish = (result,)
-        return AwaitComplete()
+        return False
 
-    def on_screen_resume(self) -> None:
-        """Leave, if that was wanted meanwhile."""
+    def resume(self) -> None:
+        """Leave now that the screen is on top, if that was wanted earlier."""
         if self._wish is not None:
-            self.call_later(self._leave, *self._wish)
+            self._screen.call_later(self._leave, *self._wish)
 
-    def _leave(self, result: ResultT | None) -> None:
-        """Dismiss without returning the awaitable, which a screen must not await itself."""
-        self.dismiss(result)
+    def _leave(self, result: object) -> None:
+        self._screen.dismiss(result)  # its awaitable is dropped: a screen must not await its own end
 
 
-class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
+class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     """A dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"
@@ -75,6 +71,27 @@ class Dialog(ModalScreen[ResultT], PatientScreen[ResultT], Generic[ResultT]):
 
     leave_word = "leave"
     """What Esc does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._departure = Departure(self)
+
+    @property
+    def can_show(self) -> bool:
+        """Whether its widgets are there."""
+        return self.is_attached and bool(self.children) and not self._departure.has_begun
+
+    @property
+    def can_act(self) -> bool:
+        """Whether all its widgets are there, also those inside others."""
+        return self.is_mounted and not self._departure.has_begun
+
+    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
+        """Leave at once, or as soon as it is all there and no other screen lies above."""
+        return super().dismiss(result) if self._departure.begin(result) else AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        self._departure.resume()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -189,3 +206,49 @@ def _hints(hints: Sequence[Hint]) -> list[Content]:
         content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
         for index, (key, word) in enumerate(hints)
     ]
+
+
+class FetchDialog(Dialog[None]):
+    """Dismissed with the end of the fetch, or by Esc, which whoever fetches takes for a wish to stop."""
+
+    AUTO_FOCUS = ""
+    leave_word = "stop; it can be begun again later"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = safe_line(name)
+        self._progress: FetchProgress | None = None
+        self._bar = Static("", classes="words")
+        self._figures = Line(classes="gap")
+
+    def title_text(self) -> str:
+        return f"Fetching {self._name}"
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield self._bar
+        yield self._figures
+
+    def on_mount(self) -> None:
+        self.add_class("-small")
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def show_progress(self, progress: FetchProgress) -> None:
+        """Show how far it is."""
+        if progress != self._progress:
+            self._progress = progress
+            self._draw()
+
+    def _draw(self) -> None:
+        progress, width = self._progress, self._bar.size.width
+        if not self._figures.is_attached or progress is None:
+            return
+        signs, used = signs_for(self), round(width * progress.fraction)
+        left = width - used
+        self._bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
+        words: Parts = (("checking" if progress.is_checking else "fetching", MUTED),)
+        done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
+        right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
+        self._figures.show([content(words)], content(right))

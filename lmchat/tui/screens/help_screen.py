@@ -14,7 +14,7 @@ from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.key_names import written
+from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, STRONG
 from lmchat.tui.widgets.row_list import ListRow, RowList, words_as_rows
 

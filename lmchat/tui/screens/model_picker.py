@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
+from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.services.candidates import ModelRow
 from lmchat.text import safe_line
@@ -125,7 +126,7 @@ _COLUMNS = (
 )
 
 
-class Found(Struct, frozen=True):
+class ModelMatch(Struct, frozen=True):
     """A row that fits the filter."""
 
     row: ModelRow
@@ -172,19 +173,19 @@ class ModelTable:
         number = "123456789".find(digit) if len(digit) == 1 else -1
         return self._recent[number].model if 0 <= number < len(self._recent) else None
 
-    def filtered(self, typed: str) -> list[Found]:
+    def filtered(self, typed: str) -> list[ModelMatch]:
         """Return the rows that fit: every word in the name, or in server, quantisation or abilities."""
         words = typed.split()
         found = [(row, _fit(words, row)) for row in self._rows]
-        return [Found(row, match) for row, match in found if match is not None]
+        return [ModelMatch(row, match) for row, match in found if match is not None]
 
     @staticmethod
-    def best(found: Sequence[Found]) -> tuple[str, str] | None:
+    def best(found: Sequence[ModelMatch]) -> tuple[str, str] | None:
         """Return the key of the row that fits best."""
         chooseable = [one for one in found if not one.row.model.is_embedding]
         return max(chooseable, key=lambda one: one.match.score).row.key if chooseable else None
 
-    def laid_out(self, found: Sequence[Found], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
+    def laid_out(self, found: Sequence[ModelMatch], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
         """Return the heads of the columns, and rows under the headings of their groups."""
         columns, widths, name_width = self._columns(width)
         heads = "".join(_cell(column.title, widths[column], column) for column in columns)
@@ -283,7 +284,7 @@ def _cell(text: str, width: int, column: Column) -> str:
     return " " * _BESIDE + (padding + text if column.is_right else text + padding)
 
 
-def _name(one: Found, width: int, signs: Signs) -> Iterator[Part]:
+def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
     model = one.row.model
     match model.state:
         case LoadState.LOADED:
@@ -424,3 +425,73 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def action_refresh_models(self) -> None:
         """Ask for new lists."""
         self.post_message(RefreshModels())
+
+
+_NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)
+"""Files have no address before something serves them; the table tells models apart by address and name."""
+
+
+class FilePicker(ListDialog[ModelFile | None]):
+    """Dismisses with the chosen file, or with None."""
+
+    TITLE_TEXT = "Model files of this disk"
+
+    def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
+        super().__init__()
+        self._files = {file.name: file for file in files}
+        self._table = ModelTable([_row(file) for file in files])
+        self._verb = verb
+
+    def hints(self) -> Iterable[Hint]:
+        return (("Enter", self._verb), ("↑ ↓", "choose"))
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield Field(placeholder="Type a part of a name")
+        yield Line(classes="columns gap")
+        yield RowList()
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Show what matches."""
+        field, width = self.query_one(Field), self.list.text_width - 1
+        if width < 1:
+            return
+        typed = field.value
+        shown = self._table.filtered(typed)
+        heads, rows = self._table.laid_out(shown, width, signs_for(self))
+        if not shown:
+            rows = words_as_rows(self._nothing(typed), width)
+        self.query_one(".columns", Line).show([content(heads)])
+        self.list.show(rows, choose=self._table.best(shown) if typed.strip() else None)
+        self.fit_list(len(rows))
+        count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
+        self.show_title(f"{count} file{'' if count == 1 else 's'}", formatting.size(total))
+        field.show_note(f"{len(shown)} of {count}" if typed.strip() else "")
+
+    def _nothing(self, typed: str) -> str:
+        return f"No file matches *{safe_line(typed, limit=30)}*. Backspace shows all {len(self._files)}."
+
+    @on(Input.Changed)
+    def filter_files(self, event: Input.Changed) -> None:
+        """Show what matches, with the best of it chosen."""
+        event.stop()
+        self.draw()
+
+    @on(Input.Submitted)
+    def take(self, event: Message) -> None:
+        """Leave with the chosen file."""
+        event.stop()
+        model = self._table.model(self.list.key)
+        if model is not None:
+            self.dismiss(self._files[model.model_id])
+
+    @on(RowList.Taken)
+    def take_clicked(self, event: RowList.Taken) -> None:
+        """Leave with the clicked file."""
+        self.take(event)
+
+
+def _row(file: ModelFile) -> ModelRow:
+    return ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")

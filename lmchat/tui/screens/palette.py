@@ -10,7 +10,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.key_names import written
+from lmchat.tui.widgets.keys_row import written
 
 _OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
 _OF_ALL = ("message.tree", "message.undo")

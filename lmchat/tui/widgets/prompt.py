@@ -3,19 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
+from textual.widget import Widget
 
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, Line, Part, content, fit
-from lmchat.tui.widgets.pill import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.queue_card import QueueCard
 from lmchat.tui.widgets.row_list import RowList
+
+
+class Pill(Widget):
+    """`↓ 6 new lines  End` at the right; empty where nothing is new."""
+
+    class Pressed(Post):
+        """The log shall go to its end."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._new_lines: int | None = None
+
+    def show_new_lines(self, count: int | None) -> None:
+        """Say how many lines are new; None at the end of the log, 0 where it was only left."""
+        if count != self._new_lines:
+            self._new_lines = count
+            self.refresh()
+
+    def render(self) -> Content:
+        if self._new_lines is None:
+            return Content("")
+        arrow, count = signs_for(self).down_arrow, self._new_lines
+        words = f"{formatting.tokens(count)} new line{'s' if count != 1 else ''}" if count else "more below"
+        text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", "bold")))
+        return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
+
+    def on_click(self) -> None:
+        if self._new_lines is not None:
+            self.post_message(self.Pressed())
+
+
+class QueueCard(Line, can_focus=True):
+    """`next  Which herbs go with them?   ↑ edit  Del remove`; after a failure it is `held`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
+
+    class Edit(Post):
+        """It shall go back into the prompt."""
+
+        index: int
+        """Its place in the queue."""
+
+    class Remove(Post):
+        """It shall not be sent."""
+
+        index: int
+        """Its place in the queue."""
+
+    def __init__(self, index: int, text: str, *, is_held: bool = False) -> None:
+        super().__init__()
+        self._index, self._text, self._is_held = index, safe_line(text), is_held
+
+    def show_entry(self, text: str, *, is_held: bool) -> None:
+        """Show another message at this place."""
+        self._text, self._is_held = safe_line(text), is_held
+        self.refresh()
+
+    def action_queue(self, what: str) -> None:
+        """Post what the key means."""
+        self.post_message(self.Edit(self._index) if what == "edit" else self.Remove(self._index))
+
+    def render(self) -> Content:
+        """Return the row; the hint goes before the text is cut to nothing."""
+        signs, width = signs_for(self), self.content_size.width
+        word = ("held", "$warning") if self._is_held else ("next", MUTED)
+        left = content((word, ("  ", ""), (self._text, "")))
+        hint = content(
+            (
+                (signs.up_arrow, f"bold {MUTED}"),
+                (" edit  ", MUTED),
+                ("Del", f"bold {MUTED}"),
+                (" remove", MUTED),
+            )
+        )
+        return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, signs.cut)
 
 
 class PromptStatus(Line):

@@ -47,7 +47,7 @@ class SessionList(Vertical, can_focus=True):
         session_id: str
         """Which."""
 
-    class Wanted(Post):
+    class ActWanted(Post):
         """Something shall be done with a session."""
 
         name: str
@@ -180,7 +180,7 @@ class SessionList(Vertical, can_focus=True):
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
         elif self.chosen_id or name in ("undo", "trash"):
-            self.post_message(self.Wanted(name, self.chosen_id))
+            self.post_message(self.ActWanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:
         """Choose another session; the last one may have to be read first."""

@@ -178,7 +178,7 @@ class SavedSessions:
 
     async def export(self, words: str = "") -> None:
         """Export the shown session, as Markdown unless the name says otherwise; ask for a missing name."""
-        from lmchat.tui.screens.export_dialog import ExportDialog, wish_of
+        from lmchat.tui.screens.ask_dialog import ExportDialog, wish_of
 
         if not self._open.shown.conversation.messages:
             self._view.notify("There is nothing to export yet.")
@@ -204,7 +204,7 @@ class SavedSessions:
         self._view.attempt(go_and_ask, group="open")
 
     async def _export(self, words: str, *, is_forced: bool = False) -> None:
-        from lmchat.tui.screens.export_dialog import wish_of
+        from lmchat.tui.screens.ask_dialog import wish_of
 
         wish = wish_of(words)
         await self._open.shown.conversation.fill()

@@ -103,8 +103,7 @@ class PromptCommands:
     async def show_stats(self) -> None:
         """Show the figures of this run, and of each model over the last weeks."""
         from lmchat.services.turn_stats import figures_by_model
-        from lmchat.tui.screens.stats_text import models_text, run_text
-        from lmchat.tui.screens.text_dialog import TextDialog
+        from lmchat.tui.screens.text_dialog import TextDialog, models_text, run_text
 
         run = run_text(self._workspace.backend.metrics(), self._workspace.backend.budget())
         try:

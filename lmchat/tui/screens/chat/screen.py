@@ -27,12 +27,10 @@ from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.key_names import written
-from lmchat.tui.widgets.keys_row import Hint, KeysRow
+from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
-from lmchat.tui.widgets.pill import Pill
+from lmchat.tui.widgets.prompt import Pill, QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.queue_card import QueueCard
 from lmchat.tui.widgets.session_list import SessionList
 
 LOOK_AFTER_S = 5.0
@@ -360,8 +358,8 @@ class ChatScreen(PatchedScreen):
         self.remove_class("-sessions-over")
         self.sessions.open(event.session_id)
 
-    @on(SessionList.Wanted)
-    def _change_session(self, event: SessionList.Wanted) -> None:
+    @on(SessionList.ActWanted)
+    def _change_session(self, event: SessionList.ActWanted) -> None:
         self.library.act(event.name, event.session_id)
 
     @on(SessionList.PartWanted)

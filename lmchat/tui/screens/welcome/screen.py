@@ -9,9 +9,11 @@ from typing import ClassVar
 from msgspec.structs import replace
 from textual import events, on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate
@@ -31,7 +33,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
 from lmchat.tui.screens.address_dialog import AddressDialog
-from lmchat.tui.screens.dialog import PatientScreen, fit_height, free_height
+from lmchat.tui.screens.dialog import Departure, fit_height, free_height
 from lmchat.tui.screens.welcome.rows import (
     ADDRESS,
     DEMO,
@@ -56,7 +58,7 @@ _WAIT_S = 0.5
 """How long rows may wait for each other, so that they all come at once."""
 
 
-class WelcomeScreen(PatientScreen[None]):
+class WelcomeScreen(Screen[None]):
     """Shows what was found; `Connect` leaves it when a server answers."""
 
     AUTO_FOCUS = ""
@@ -81,6 +83,7 @@ class WelcomeScreen(PatientScreen[None]):
     ) -> None:
         """Without a workspace, the page only shows what it is handed."""
         super().__init__()
+        self._departure = Departure(self)
         self.has_waiting = False
         """Whether a message waits for a server."""
         self.is_leaving = False
@@ -96,6 +99,18 @@ class WelcomeScreen(PatientScreen[None]):
         self._words = ("", "")
         self._is_touched = False
         """Whether the user has chosen a row: until then, it is the one that helps most."""
+
+    @property
+    def can_show(self) -> bool:
+        """Whether its widgets are there."""
+        return self.is_attached and bool(self.children) and not self._departure.has_begun
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave at once, or as soon as no dialog lies above."""
+        return super().dismiss(result) if self._departure.begin(result) else AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        self._departure.resume()
 
     def compose(self) -> ComposeResult:
         """Lay out headline, rows, the last problem, the status and the keys."""

@@ -22,7 +22,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, StartEngine, StartFailed
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.file_picker import FilePicker
+from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
 LOOK_OFTEN_S = 120.0
