@@ -82,7 +82,7 @@ class Selected(Struct):
 
 
 class Selection:
-    """What is selected, with the mouse or with keys; it stays with its words, whatever changes."""
+    """The selection made with the mouse or with keys; it stays with its words, whatever changes."""
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport

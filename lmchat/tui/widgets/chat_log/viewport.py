@@ -42,7 +42,7 @@ class _Awaited(Struct):
 
 
 class _Unfolded(Struct):
-    """What was read before a fold was opened elsewhere in the message."""
+    """A fold that was opened off the screen, to come back from."""
 
     entry: Entry
     was_following: bool

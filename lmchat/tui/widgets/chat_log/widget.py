@@ -12,6 +12,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -89,12 +90,12 @@ class ChatLog(ScrollView, can_focus=True):
         message: ChatMessage
         """The message that has the focus."""
         text: str = ""
-        """What to copy, or the links, one a line."""
+        """Text to copy, or the links, one a line."""
         note: str = ""
-        """What of the message it is, as `Block 2 of 3`."""
+        """Which part of the message it is, as `Block 2 of 3`."""
 
     class UndoWanted(Post, namespace="chat_log"):
-        """What was deleted last is to be restored."""
+        """A request to restore the last deleted message."""
 
     class FocusMoved(Post, namespace="chat_log"):
         """Another message has the focus: other keys are of use."""
@@ -124,6 +125,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._retry: tuple[RetryScheduled, float] | None = None
         self._settled_size = Size(0, 0)
         self._is_settling = False
+        self._thumb: tuple[object, ...] = ()
         self._told: tuple[object, ...] = (0, True, None, False)
         self._drag_timer: Timer | None = None
 
@@ -191,12 +193,24 @@ class ChatLog(ScrollView, can_focus=True):
 
     def watch_virtual_size(self, size: Size) -> None:
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
-        height = self.container_size.height
-        self.show_vertical_scrollbar = 0 < height < size.height
-        if self.show_vertical_scrollbar:
-            self.vertical_scrollbar.window_virtual_size = size.height
-            self.vertical_scrollbar.window_size = height
+        self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
+        self._move_thumb()
+
+    def _move_thumb(self) -> None:
+        """Repaint the scrollbar where its thumb moves by a row: it costs half as much as the text."""
+        height, total = self.container_size.height, self.virtual_size.height
+        if not 0 < height < total:
+            return
+        bar, size = self.vertical_scrollbar, max(height * height / total, 1)
+        start = (height - size) * self.scroll_y / (total - height)
+        thumb = round(start), round(start + size), self.scroll_y <= 0, self.scroll_y >= total - height
+        bar.set_reactive(ScrollBar.window_virtual_size, total)
+        bar.set_reactive(ScrollBar.window_size, height)
+        bar.set_reactive(ScrollBar.position, self.scroll_y)
+        if thumb != self._thumb:
+            self._thumb = thumb
+            bar.refresh()
 
     # Page and rows
 
@@ -223,8 +237,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self.painter.page is not None and self.outer_size.width:
             page = self._make_page()
             if page != self.painter.page:
-                self.painter.page = page
-                self.viewport.height = max(self.size.height, 1)
+                self.painter.page, self.viewport.height = page, max(self.size.height, 1)
                 self.viewport.take_page(page)
                 self.refresh()
         self.settle()
@@ -249,8 +262,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Take over that the user has scrolled."""
-        super().watch_scroll_y(old_value, new_value)
         y = round(new_value)
+        if round(old_value) != y:
+            self.refresh(self.size.region)
+        self._move_thumb()
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
@@ -528,7 +543,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def selected_text(self) -> str:
-        """What is selected: the source of what is selected whole, the words of what is not."""
+        """The selected text: the source of what is selected whole, else the words."""
         selected = self.selection.current()
         return "" if selected is None else copied(self.document, selected)
 
@@ -536,8 +551,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Select nothing any more; return whether anything was."""
         had_any = self.selection.selected is not None
         self.selection.drop()
-        if had_any:
-            self._show_all()
+        self._show_all()
         return had_any
 
     def copy_selection(self) -> bool:
@@ -606,8 +620,6 @@ class ChatLog(ScrollView, can_focus=True):
         else:
             self.selection.toggle_extending()
         self._show_all()
-
-    # Keys and clicks
 
     def on_key(self, event: events.Key) -> None:
         """Type a printable key into the prompt if it is no key of a message; the focus goes there too."""
