@@ -6,6 +6,7 @@ import asyncio
 import unicodedata
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Settings, UiSettings
 from lmchat.domain.event import (
@@ -295,7 +296,8 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
         written = []
-        desk.app._notify_terminal = written.append
+        outside = desk.app.workspace.outside
+        desk.app.workspace.outside = replace(outside, notification=lambda words: written.append(words) or "")
         desk.app.app_focus = False
         desk.chat.post_message(AnswerEnded(elapsed_s=11.0, has_failed=False))
         desk.chat.post_message(AnswerEnded(elapsed_s=2.0, has_failed=False))
