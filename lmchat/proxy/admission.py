@@ -130,7 +130,6 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
-        """Return what is left for chat."""
         limit = self._limits[CHAT]
         return Budget(left=self._window.get_window_stats(limit, CHAT).remaining, limit=limit.amount)
 
@@ -237,15 +236,12 @@ class Counters:
         self._fresh_from: dict[Endpoint, bool] = {}
 
     def reset(self) -> None:
-        """Begin again at nothing."""
         self.metrics = Metrics()
 
     def refused(self) -> None:
-        """Count a chat request that was refused before anything was sent."""
         self._add("refused_requests")
 
     def sent(self) -> None:
-        """Count a chat request."""
         self._add("total_requests")
 
     def retried(self) -> None:
@@ -253,16 +249,13 @@ class Counters:
         self._add("retries")
 
     def succeeded(self, response_ms: float) -> None:
-        """Count a good end."""
         self._add("successful_requests")
         self._add("total_response_ms", response_ms)
 
     def failed(self) -> None:
-        """Count a bad end."""
         self._add("failed_requests")
 
     def stopped(self) -> None:
-        """Count an end by the user's hand."""
         self._add("stopped_requests")
 
     def fetched(self, endpoint: Endpoint) -> None:
@@ -270,7 +263,6 @@ class Counters:
         self._fresh_from.setdefault(endpoint, True)
 
     def looked_up(self, endpoint: Endpoint, *, is_hit: bool) -> None:
-        """Count a question for a list of models."""
         is_fetched, self._fresh_from[endpoint] = self._fresh_from.get(endpoint, False), False
         self._add("cache_hits" if is_hit and not is_fetched else "cache_misses")
 
@@ -291,11 +283,9 @@ class Admission:
         self._counters = counters
 
     def allow(self, host: str) -> None:
-        """Put a host ("host" or "host:port") on the allow-list."""
         self._allowed.allow(host)
 
     def budget(self) -> Budget:
-        """Return what the limiter has left for chat requests."""
         return self._limiter.budget()
 
     def check(self, endpoint: Endpoint) -> None:
@@ -351,7 +341,6 @@ class Admission:
 
 @contextmanager
 def _step(purpose: str, name: str) -> Iterator[None]:
-    """Log that a step was passed, or at which one a request was refused."""
     try:
         yield
     except LMChatError as error:

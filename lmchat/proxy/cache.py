@@ -77,7 +77,6 @@ class ModelCache:
         return None if known is None else replace(self._as_list([known]), is_stale=True)
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        """Return what is known of a model."""
         known = self._known.get(endpoint)
         return next((one for one in known.models if one.model_id == model_id), None) if known else None
 
@@ -91,11 +90,9 @@ class ModelCache:
             self._remember(replace(known, models=models), is_new=True)
 
     def everything(self) -> ModelList:
-        """Return what is known of all servers."""
         return self._as_list(self._known.values())
 
     def forget(self, endpoint: Endpoint) -> None:
-        """Let the next question go to the server."""
         self._fresh.pop(endpoint, None)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:

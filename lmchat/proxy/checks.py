@@ -89,7 +89,6 @@ def _bypassed(environ: Mapping[str, str]) -> set[str]:
 
 
 def _fault(value: str) -> str:
-    """Return why a proxy cannot be used; empty where it can."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, _ = parts.hostname, parts.port

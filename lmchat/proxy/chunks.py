@@ -325,7 +325,6 @@ class Figures:
         self._reported_s = clock()
 
     def use(self, usage: object) -> None:
-        """Take the `usage` of a chunk, if it has any."""
         if usage and isinstance(usage, dict):
             self._usage = usage
 
@@ -341,7 +340,6 @@ class Figures:
         return self.report()
 
     def report(self) -> UsageReported | None:
-        """Return what is known, or None."""
         usage, timings = self._usage, self._timings
         if not usage and not timings:
             return None
@@ -385,7 +383,6 @@ class ToolCalls:
 
     @property
     def count(self) -> int:
-        """How many calls there are so far."""
         return len(self._seen)
 
     def read(self, fragments: object) -> list[ToolCallDelta]:

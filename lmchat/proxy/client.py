@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, Serve
 from lmchat.proxy.admission import COUNT, Admission, Counters
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.http import Connections
-from lmchat.proxy.probe import Place, Scout, look_around, places
+from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import NoQuestionsLeftError, beside, seldom
@@ -41,7 +41,6 @@ class Speech:
         self._told: set[tuple[Endpoint, str, str]] = set()
 
     def dialect(self, request: ChatRequest) -> Dialect:
-        """Return what the server is known to want."""
         learnt = self._dialects.get((request.endpoint, request.model))
         return learnt or server_of(request.product).dialect
 
@@ -50,15 +49,12 @@ class Speech:
         self._dialects[request.endpoint, request.model] = replace(dialect, unfit_modes=frozenset())
 
     def fields(self, request: ChatRequest) -> dict[str, Any]:
-        """Return what goes to this product beyond the common fields."""
         return server_of(request.product).fields(request.sampling, self._model(request))
 
     def body(self, request: ChatRequest) -> bytes:
-        """Return the body of a request."""
         return encode_request(request, self.fields(request), self.dialect(request))
 
     def prompt(self, request: ChatRequest) -> dict[str, Any]:
-        """Return what of a request makes its prompt."""
         body = body_of(request, self.fields(request), self.dialect(request))
         return {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
 
@@ -110,13 +106,16 @@ class Counting:
             return None
         is_listed = self._cache.model(request.endpoint, request.model) is not None
         self._admission.admit(request, self._speech.body, is_listed=is_listed, purpose=COUNT)
-        site = self._scout.brief_site(request.endpoint, request.product, read_s=COUNT_S)
+        site = self._scout.site(request.endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
+        running, limit = self._running.setdefault(request.endpoint.place, set()), asyncio.timeout(COUNT_S)
+        running.add(limit)
         try:
-            async with asyncio.timeout(COUNT_S) as limit:
-                with self._known(request.endpoint, limit):
-                    return await server.count_tokens(site, self._speech.prompt(request))
+            async with limit:
+                return await server.count_tokens(site, self._speech.prompt(request))
         except (TimeoutError, NoQuestionsLeftError):
             return None
+        finally:
+            running.discard(limit)
 
     def give_way(self, endpoint: Endpoint) -> None:
         """End what is being counted at a server: an answer is about to be asked for."""
@@ -125,20 +124,10 @@ class Counting:
                 limit.reschedule(asyncio.get_running_loop().time())
 
     def _is_in_memory(self, request: ChatRequest) -> bool:
-        """Whether the question would not have the server load the model."""
         if not server_of(request.product).loads_on_demand:
             return True
         model = self._cache.model(request.endpoint, request.model)
         return model is not None and model.state is LoadState.LOADED
-
-    @contextmanager
-    def _known(self, endpoint: Endpoint, limit: asyncio.Timeout) -> Iterator[None]:
-        running = self._running.setdefault(endpoint.place, set())
-        running.add(limit)
-        try:
-            yield
-        finally:
-            running.discard(limit)
 
 
 class Turns:
@@ -148,7 +137,6 @@ class Turns:
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
 
     def is_taken(self, endpoint: Endpoint) -> bool:
-        """Whether a chat request is on its way to a server that takes one at a time."""
         lock = self._locks.get(endpoint.place)
         return lock is not None and lock.locked()
 
@@ -218,7 +206,7 @@ class ProxyClient:
             EndpointNotAllowed: the allow-list refuses it.
             TooManyRequests: the budget for looking is used up.
         """
-        return await self._check(endpoint)
+        return await self._check(endpoint, key=None)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
@@ -248,7 +236,6 @@ class ProxyClient:
         return ModelList(models=await self._cache.put(endpoint, models))
 
     def cached_models(self) -> ModelList:
-        """Return what is known of all servers without asking any."""
         return self._cache.everything()
 
     async def load(
@@ -269,19 +256,17 @@ class ProxyClient:
         server.check_load(how)
         self._admission.check(model.endpoint)
         self._admission.take_look(model.product)
-        site = self._scout.patient_site(model.endpoint, model.product)
-        await server.load(site, model, how, seldom(on_progress or _unheard))
+        site = self._scout.site(model.endpoint, model.product)
+        await server.load(site, model, how, seldom(on_progress or (lambda _: None)))
         self._cache.forget(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
         return await self._counting.count(request)
 
     async def unload(self, model: ModelInfo) -> None:
-        """Unload a model."""
         self._admission.check(model.endpoint)
         self._admission.take_look(model.product)
-        site = self._scout.patient_site(model.endpoint, model.product)
+        site = self._scout.site(model.endpoint, model.product)
         await server_of(model.product).unload(site, model)
         self._cache.forget(model.endpoint)
 
@@ -307,22 +292,18 @@ class ProxyClient:
         self._admission.allow(host)
 
     def metrics(self) -> Metrics:
-        """Return the counters."""
         return self._counters.metrics
 
     def reset_metrics(self) -> None:
-        """Set the counters to 0."""
         self._counters.reset()
 
     def budget(self) -> Budget:
-        """Return what the limiter has left for chat requests."""
         return self._admission.budget()
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self._connections.aclose()
 
-    async def _check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+    async def _check(self, endpoint: Endpoint, *, key: str | None) -> Candidate:
         self._admission.check(endpoint)
         self._admission.take_look()
         await self._remember()
@@ -358,7 +339,6 @@ class ProxyClient:
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Put a request through all that can refuse it, and return how it is sent."""
         is_listed = self._cache.model(request.endpoint, request.model) is not None
         size = self._admission.admit(request, self._speech.body, is_listed=is_listed)
         server = server_of(request.product)
@@ -411,7 +391,6 @@ class ProxyClient:
             channel.close()
 
     def _loading_told(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
-        """Tell how far the model is that a request has its server load."""
         request, channel = exchange.request, exchange.channel
         if not exchange.is_model_unloaded:
             return nullcontext()
@@ -419,7 +398,7 @@ class ProxyClient:
         def tell(fraction: float) -> None:
             channel.post(ModelLoading(fraction=fraction))
 
-        site = self._scout.patient_site(request.endpoint, request.product)
+        site = self._scout.site(request.endpoint, request.product)
         return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
 
     def _is_unloaded(self, request: ChatRequest) -> bool:
@@ -431,7 +410,3 @@ class ProxyClient:
             if own.timeouts is not None and Endpoint.parse(own.url).origin == endpoint.origin:
                 return own.timeouts
         return self._settings.timeouts
-
-
-def _unheard(_: float) -> None:
-    """Ignore the progress of loading."""

@@ -106,7 +106,6 @@ def distrusted(error: BaseException, host: str, place: str) -> ServerUnavailable
 
 
 def _words(failure: ssl.SSLError, host: str, place: str) -> tuple[str, str]:
-    """Return what is wrong and what helps."""
     if not isinstance(failure, ssl.SSLCertVerificationError):
         return (
             f"{place} speaks no https.",
@@ -200,10 +199,9 @@ class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
         self._endpoint = endpoint
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate."""
         if isinstance(error, TRANSPORT_ERRORS):
             raise unavailable(error, self._endpoint) from error
 

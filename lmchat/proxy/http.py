@@ -132,7 +132,6 @@ class Reply:
 
     @property
     def is_good(self) -> bool:
-        """Whether status and body tell of success."""
         return self.status in _OK and self.value is not None and not is_error(self.value)
 
     @property
@@ -242,7 +241,6 @@ class Connections:
         )
 
     async def aclose(self) -> None:
-        """Close them all; none is made any more."""
         self._is_closed = True
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
@@ -270,7 +268,6 @@ class Freshness:
         """Whether the connection is not made yet."""
 
     async def trace(self, name: str, _: object) -> None:
-        """Listen to what httpcore does."""
         if name.startswith(("connection.connect", "connection.start_tls")):
             self.is_reused = False
             self.is_connecting = name.endswith(".started")

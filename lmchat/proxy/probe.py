@@ -102,9 +102,7 @@ async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
 def is_another(reply: Reply, known: Server) -> bool:
     """Whether a reply shows that the server which stood there before has given way to another."""
     proven = _proven(reply)
-    if proven is not None:
-        return proven.product is not known.product
-    return known.signs_replies
+    return known.signs_replies if proven is None else proven.product is not known.product
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
@@ -256,8 +254,11 @@ def places(
             Place(endpoint=endpoint, server=server, is_spare=number > 0)
             for number, endpoint in enumerate(dict.fromkeys(ports))
         ]
-    seen: set[tuple[str, int]] = set()
-    return [place for place in found if not _is_seen(place.endpoint, seen)]
+    first: dict[tuple[str, int], Place] = {}
+    for place in found:
+        host = "loopback" if place.endpoint.is_loopback else place.endpoint.host
+        first.setdefault((host, place.endpoint.port), place)
+    return list(first.values())
 
 
 async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidate, ...]:
@@ -277,7 +278,9 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-    kept = [one for place, one in found if not place.is_spare or _is_there(one)]
+    # a spare place counts where something answers; that a program runs is told with its first place
+    there = frozenset(_ORDER) - {Verdict.SERVER_OFF}
+    kept = [one for place, one in found if not place.is_spare or one.verdict in there]
     return tuple(sorted(kept, key=_rank))
 
 
@@ -290,11 +293,6 @@ def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
         for host in ("127.0.0.1", "::1")
         if host != endpoint.host
     ]
-
-
-def is_well_known(endpoint: Endpoint) -> bool:
-    """Whether detection looks there unasked."""
-    return endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
 
 
 async def _run(look_at: LookAt, place: Place) -> Candidate:
@@ -316,11 +314,6 @@ def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
     )
 
 
-def _is_there(candidate: Candidate) -> bool:
-    """Whether something answers at a spare place; that a program runs is told with its first place."""
-    return candidate.verdict in _ORDER and candidate.verdict is not Verdict.SERVER_OFF
-
-
 def _rank(candidate: Candidate) -> int:
     return _ORDER.index(candidate.verdict) if candidate.verdict in _ORDER else len(_ORDER)
 
@@ -335,14 +328,6 @@ def server_at(endpoint: Endpoint) -> Server:
     if at_host is not None:
         return at_host
     return next((one for one in SERVERS if endpoint.port in one.ports), server_of(Product.OPENAI_COMPATIBLE))
-
-
-def _is_seen(endpoint: Endpoint, seen: set[tuple[str, int]]) -> bool:
-    place = ("loopback" if endpoint.is_loopback else endpoint.host, endpoint.port)
-    if place in seen:
-        return True
-    seen.add(place)
-    return False
 
 
 SCAN_READ_S = 1.8
@@ -395,7 +380,8 @@ class Scout:
 
         Where `localhost` refuses, the candidate has the literal that answers (R-6).
         """
-        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_well_known(endpoint))
+        is_scanned = endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
+        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_scanned)
         read_s = self._health_s(endpoint)
         candidate = await self._look(place, read_s=read_s, key=key, is_quick=endpoint in self._proven)
         if endpoint.host == "localhost":
@@ -410,12 +396,14 @@ class Scout:
             ServerRejected: it refuses, or is no model server.
         """
         server = self._expected(endpoint)
-        site = self._site(
-            endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS
-        )
+        site = self.site(endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS)
         try:
             if endpoint not in self._proven and not server.hosts:
-                server = await self._identified(site, server)
+                server, is_sure = await identify(site, server)
+                if is_sure:
+                    self._remember(endpoint, server.product)
+                else:
+                    server = server_of(Product.OPENAI_COMPATIBLE)
             site.asked = replace(site.asked, product=server.product)
             return await server.models(site)
         except ServerUnavailable as error:
@@ -423,17 +411,8 @@ class Scout:
             raise
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
-        """Note the product that is expected at an address, where nothing better is known."""
         if product is not Product.OPENAI_COMPATIBLE:
             self._products.setdefault(endpoint, product)
-
-    def patient_site(self, endpoint: Endpoint, product: Product) -> Site:
-        """Return a site that is waited for as long as it takes: loading may take minutes."""
-        return self._site(endpoint, product, read_s=None, questions=PATIENT_QUESTIONS)
-
-    def brief_site(self, endpoint: Endpoint, product: Product, *, read_s: float) -> Site:
-        """Return a site for one question that may go unanswered."""
-        return self._site(endpoint, product, read_s=read_s)
 
     def _health_s(self, endpoint: Endpoint) -> float:
         return self._timeouts_for(endpoint).health_s
@@ -442,16 +421,10 @@ class Scout:
         server, product = server_at(endpoint), self._products.get(endpoint)
         return server_of(product) if product and not server.hosts else server
 
-    async def _identified(self, site: Site, expected: Server) -> Server:
-        server, is_sure = await identify(site, expected)
-        if is_sure:
-            self._remember(site.endpoint, server.product)
-        return server if is_sure else server_of(Product.OPENAI_COMPATIBLE)
-
     async def _look(
         self, place: Place, *, read_s: float, key: str | None = None, is_quick: bool = False
     ) -> Candidate:
-        site = self._site(place.endpoint, place.server.product, read_s=read_s, key=key)
+        site = self.site(place.endpoint, place.server.product, read_s=read_s, key=key, questions=QUESTIONS)
         site.is_quick = is_quick
         is_by_host = bool(place.server.hosts)
         candidate = await look(site, place, place.server if is_quick or is_by_host else None)
@@ -460,8 +433,15 @@ class Scout:
             return await self._look(place, read_s=read_s, key=key)
         if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(place.endpoint):
             known = server_of(candidate.product) if site.is_identified else None
-            site = self._opened(site, read_s=read_s)
-            candidate = await look(site, place, known)
+            # the same look goes on: with its key, and what is left of the questions (R-2)
+            opened = self.site(
+                place.endpoint, site.asked.product, read_s=read_s, questions=max(site.questions, 1)
+            )
+            # what was refused may have been for want of a key
+            opened.replies |= {
+                url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path
+            }
+            site, candidate = opened, await look(opened, place, known)
         if candidate.verdict.is_server and (site.is_identified or candidate.models):
             self._remember(place.endpoint, candidate.product)
         else:
@@ -469,18 +449,9 @@ class Scout:
             self._proven.discard(place.endpoint)
         return candidate
 
-    def _opened(self, site: Site, *, read_s: float) -> Site:
-        """Return a place that asked for a key with its key, and what is left of the questions (R-2)."""
-        opened = self._site(
-            site.endpoint, site.asked.product, read_s=read_s, questions=max(site.questions, 1)
-        )
-        opened.take_over(site)
-        return opened
-
     async def _or_literals(
         self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
     ) -> Candidate:
-        """Look at the literals of the loopback address where the first look was refused."""
         for literal in other_literals(place.endpoint, is_own=place.is_own):
             if candidate.verdict is not Verdict.REFUSED:
                 break
@@ -507,22 +478,23 @@ class Scout:
         return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
 
     async def _greets(self, port: int, server: Server) -> bool:
-        endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
-        site = self._site(endpoint, server.product, read_s=GREETING_S, key=_NO_KEY, questions=1)
+        endpoint = _loopback(port)
+        site = self.site(endpoint, server.product, read_s=GREETING_S, key=_NO_KEY, questions=1)
         try:
             return server.confirms(await site.get(server.opening_path))
         except LMChatError:
             return False
 
-    def _site(
+    def site(
         self,
         endpoint: Endpoint,
         product: Product,
         *,
-        read_s: float | None,
+        read_s: float | None = None,
         key: str | None = None,
-        questions: int = QUESTIONS,
+        questions: int = PATIENT_QUESTIONS,
     ) -> Site:
+        """Return an address to ask; without `read_s` it is waited for: loading may take minutes."""
         key = self.key(endpoint) if key is None else key
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         timeout = httpx.Timeout(

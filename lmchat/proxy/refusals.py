@@ -41,7 +41,6 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """All of it, for the patterns of the table."""
         return f"{self.type} {self.code} {self.param} {self.message}".lower()
 
 
@@ -125,7 +124,6 @@ def _place(row: Mapping[str, Any]) -> str:
 
 
 def _in_words(row: Mapping[str, Any], place: str) -> str:
-    """Return first the words, then the place."""
     return f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
 
 
@@ -154,7 +152,6 @@ class Rule(Struct, frozen=True, kw_only=True):
     hint_without_key: str = ""
 
     def matches(self, status: int, body: ErrorBody, asked: Asked) -> bool:
-        """Whether this row is about that refusal."""
         if (self.statuses and status not in self.statuses) or (self.product not in (None, asked.product)):
             return False
         if (self.is_silent and (body.message or body.is_html)) or (self.is_html and not body.is_html):
@@ -164,7 +161,6 @@ class Rule(Struct, frozen=True, kw_only=True):
         return not self.pattern or re.search(self.pattern, body.words) is not None
 
     def hint_for(self, product: Product, *, has_key: bool) -> str:
-        """Return the next step."""
         own = self.hints.get(product)
         if own is not None:
             return own
@@ -466,7 +462,6 @@ class Asked(Struct, frozen=True, kw_only=True):
     host: str = ""
 
     def __repr__(self) -> str:
-        """Leave the key out, wherever this is printed."""
         return f"<{type(self).__name__} {self.product}>"
 
 

@@ -48,7 +48,8 @@ class Site(Struct, kw_only=True):
     """The first reply: its time is the latency."""
     refused: Reply | None = None
     """The last reply that was not a good one."""
-    _replies: dict[str, Reply] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    """Replies of this look, by address."""
 
     async def get(self, path: str) -> Reply:
         """Ask for a path below the root, or below the API's base where it begins with `/v1/`.
@@ -58,29 +59,18 @@ class Site(Struct, kw_only=True):
             NoQuestionsLeftError: the look has used up its questions.
         """
         url = self.url(path)
-        if url not in self._replies:
-            self._replies[url] = await self._send("GET", url, None)
-        return self._replies[url]
-
-    def take_over(self, other: Site) -> None:
-        """Use the replies of another look at the same place, but those that may be for want of a key."""
-        same = {url: one for url, one in other._replies.items() if one.is_good or one.is_unknown_path}
-        self._replies |= same
+        if url not in self.replies:
+            self.replies[url] = await self._send("GET", url, None)
+        return self.replies[url]
 
     def forgetful(self) -> Site:
         """Return the same place for one question that was asked before."""
-        return replace(self, questions=1, _replies={})
+        return replace(self, questions=1, replies={})
 
     async def post(self, path: str, value: object) -> Reply:
-        """Send JSON."""
         return await self._send("POST", self.url(path), encode(value))
 
     async def good(self, path: str) -> Reply:
-        """Ask for a path, and raise what the server says where it refuses.
-
-        Raises:
-            ServerRejected: it refuses.
-        """
         return self.accept(await self.get(path))
 
     def accept(self, reply: Reply) -> Reply:
@@ -96,7 +86,7 @@ class Site(Struct, kw_only=True):
 
     async def optional(self, path: str) -> Reply | None:
         """Ask for something that the server may lack; None where it does, or where no question is left."""
-        if path in self.lacks or (self.questions < 1 and self.url(path) not in self._replies):
+        if path in self.lacks or (self.questions < 1 and self.url(path) not in self.replies):
             return None
         reply = await self.get(path)
         if reply.is_unknown_path:
@@ -150,7 +140,6 @@ class Site(Struct, kw_only=True):
             return
 
     def url(self, path: str) -> str:
-        """Return the address of a path."""
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.root_url + path

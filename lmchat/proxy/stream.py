@@ -69,7 +69,6 @@ class Channel:
         self._has_room = asyncio.Event()
 
     def post(self, *events: StreamEvent) -> None:
-        """Hand over events without waiting."""
         self._events.extend(events)
         self._waiting += sum(getattr(event, "pieces", 1) for event in events)
         self._has_news.set()
@@ -80,7 +79,6 @@ class Channel:
         return self._waiting > MAX_WAITING
 
     async def wait_for_room(self) -> None:
-        """Wait while too much is not taken."""
         while self.is_full:
             self._has_room.clear()
             await self._has_room.wait()
@@ -135,7 +133,6 @@ class AnswerReader:
 
     @property
     def has_token(self) -> bool:
-        """Whether anything of the answer has been handed on."""
         return self._chunks.has_token
 
     async def read(self) -> StreamFinished:
@@ -232,8 +229,7 @@ class AnswerReader:
         return conclude(replace(self._flush(), has_done=True))
 
     def _refused(self, body: bytes, *, has_words: bool) -> ServerRejected:
-        headers = {name.lower(): value for name, value in self._response.headers.items()}
-        error = refusal(self._response.status_code, headers, body, self._asked)
+        error = refusal(self._response.status_code, self._response.headers, body, self._asked)
         if has_words or error.kind == "not_an_llm":
             return error
         if len(body) > MAX_WHOLE_BYTES and _COMPLETION.match(body):
@@ -308,7 +304,6 @@ class Exchange:
 
     @property
     def asked(self) -> Asked:
-        """For refusals."""
         return Asked(
             product=self.server.product,
             has_key=bool(self.key),
@@ -318,11 +313,6 @@ class Exchange:
         )
 
     async def run(self) -> StreamFinished:
-        """Send and read; every event but the last goes into the channel.
-
-        Raises:
-            LMChatError: as it ended, when it did not end well.
-        """
         for note in self.notes:
             self.channel.post(RequestAdapted(note=note))
         return await retrying(self._adapt, self._plan, self.limits, self._announce)
@@ -467,8 +457,7 @@ class Exchange:
     async def _refusal(self, response: httpx.Response) -> ServerRejected:
         with reaching(self.request.endpoint):
             body = await read_begun(response, MAX_WHOLE_BYTES, REFUSAL_S)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return refusal(response.status_code, headers, body, self.asked)
+        return refusal(response.status_code, response.headers, body, self.asked)
 
 
 def redirected(endpoint: Endpoint, location: str) -> ServerRejected:

@@ -106,7 +106,6 @@ class ThinkSplitter:
 
     @property
     def is_open(self) -> bool:
-        """Whether the closing tag has not come."""
         return self._place is _THOUGHT
 
     def is_even(self, text: str) -> bool:
@@ -258,11 +257,9 @@ class RetoldThought:
 
     @property
     def has_fields(self) -> bool:
-        """Whether thought came in fields."""
         return bool(self._fields)
 
     def field(self, piece: str) -> None:
-        """Note thought that came in a field."""
         self._fields.append(piece)
 
     def block(self, piece: str) -> str:

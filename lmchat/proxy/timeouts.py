@@ -62,7 +62,6 @@ class Patience:
             self._timeout.reschedule(self._loop.time())
 
     def heard(self, *, has_token: bool) -> None:
-        """Note that bytes came."""
         if self._heard_s is None:
             self._heard_s = self._loop.time()
             self._has_token = has_token

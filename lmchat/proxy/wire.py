@@ -192,16 +192,13 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
     def json_mode(self, output: Output) -> JsonMode:
-        """Return how a form is asked for."""
         return mode_for(output, tuple(one for one in self.json_modes if one not in self.unfit_modes))
 
     def kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of the product that it has not refused."""
         return {name: value for name, value in fields.items() if (name, str(value)) not in self.dropped}
 
     @property
     def limit(self) -> str:
-        """Name of the limit for an answer."""
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
 
@@ -232,7 +229,6 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
 
 
 def _names(field: str, words: str) -> bool:
-    """Whether a refusal is about a field."""
     names = "|".join(filter(None, (field, _WORDS_FOR.get(field))))
     return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
 

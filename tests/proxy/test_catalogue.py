@@ -434,15 +434,6 @@ async def test_the_older_form_of_a_call_is_one_call(server, client):
     assert events[-1] == StreamFinished(reason="function_call")
 
 
-async def test_complete_calls_without_index_and_id_are_told_apart(server, client):
-    calls = [{"function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
-    server.on(CHAT, sse(R, delta(None, tool_calls=calls), finish("tool_calls"), DONE))
-    events, error = await events_of(client, ask(server))
-    told = [one for one in events if isinstance(one, ToolCallDelta)]
-    assert error is None
-    assert [(one.index, one.name, one.arguments) for one in told] == [(0, "f", "{}"), (1, "g", "{}")]
-
-
 async def test_a_server_that_closes_before_it_answers_is_told_so(server, client):
     server.on(CHAT, raw_reply(Cut()))
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))

@@ -150,13 +150,6 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
     assert "secret" not in repr(candidate)
 
 
-async def test_missing_certificates_are_a_sentence(monkeypatch, make_client):
-    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
-    client = make_client(allowed=["box.invalid"])
-    candidate = await client.check(Endpoint.parse("https://box.invalid:1234"))
-    assert "certificates" in candidate.detail
-
-
 @pytest.mark.parametrize("key", ["k\r\nX-Evil: 1", "schlüssel", "a\x1b[31m", "a\tb"])
 async def test_a_key_that_no_header_can_hold_is_a_rejected_key_and_goes_nowhere(server, make_client, key):
     llama_cpp(server)

@@ -9,7 +9,6 @@ from functools import partial
 
 import pytest
 
-from lmchat.config.settings import LimitSettings
 from lmchat.domain.event import (
     LifeSign,
     PromptProgress,
@@ -22,8 +21,6 @@ from lmchat.domain.event import (
 from lmchat.domain.server import Endpoint, Product
 from tests.support.cutting_proxy import CuttingProxy, Plan
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import Cut, raw_reply
 from tests.support.waiting import until
 
 
@@ -103,22 +100,6 @@ async def test_an_answer_that_is_cut_is_the_beginning_of_the_whole_and_is_called
         (exchange,) = proxy.exchanges[before:]
         assert exchange.passed == min(place, len(exchange.arrived))
         check_cut(events, error, exchange.told, reference, is_reset=is_reset)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("is_reset", [False, True])
-async def test_a_cut_at_any_byte_of_what_a_real_server_sent_is_one_of_these_ends(
-    server, make_client, proxy, is_reset
-):
-    reference, reply = await whole(make_client(), proxy)
-    request = ask(server, product=Product.LLAMA_CPP, model=proxy.model)
-    client = make_client(limits=LimitSettings(requests_per_minute=100_000))
-    for place in range(1, len(reply)):
-        server.on(CHAT, raw_reply(reply[:place], Cut(is_reset=is_reset)))
-        events, error = await events_of(client, request)
-        check_cut(events, error, reply[:place], reference, is_reset=is_reset)
-    assert len(server.seen(CHAT)) == len(reply) - 1, "nothing was sent twice"
 
 
 @pytest.mark.rule("R-39")

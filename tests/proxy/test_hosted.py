@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from lmchat.domain.candidate import can_be_allowed
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, RequestInvalid
-from lmchat.proxy.servers import SERVERS, server_of
+from lmchat.proxy.servers import SERVERS
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import CHAT, answer, model_list
+from tests.support.scripted_products import answer, model_list
 from tests.support.scripted_server import ScriptedServer, json_reply
 
 ADDRESSES = {
@@ -127,15 +127,6 @@ async def test_each_provider_gets_the_fields_that_it_knows(server, reach, produc
     assert ("stream_options" in sent) is (product is not Product.MISTRAL)
 
 
-async def test_a_provider_that_refuses_the_new_name_of_the_limit_gets_the_old_one(server, make_client):
-    endpoint, there = Endpoint.parse(ADDRESSES[Product.OPENAI]), Elsewhere(server)
-    error = {"message": "Unsupported parameter: 'max_completion_tokens'", "param": "max_completion_tokens"}
-    server.on(CHAT, json_reply({"error": error}, status=400), answer())
-    client = make_client(transport=there, allowed=(endpoint.host,))
-    _, failure = await events_of(client, ask(endpoint, product=Product.OPENAI, max_tokens=9))
-    assert (failure, server.seen(CHAT)[-1].json["max_tokens"]) == (None, 9)
-
-
 @pytest.mark.parametrize("product", ADDRESSES)
 @pytest.mark.parametrize("key", [None, "sk-wrong"])
 async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, product, key):
@@ -184,8 +175,3 @@ async def test_openrouter_tells_windows_and_abilities(server, reach):
     assert (chat.context_max, chat.capabilities) == (200000, ("tools", "vision", "reasoning"))
     assert (embed.is_embedding, embed.context_max) == (True, None)
     assert (odd.is_embedding, odd.capabilities) == (False, ())
-
-
-def test_a_provider_cannot_be_told_to_load_and_says_why():
-    for product in ADDRESSES:
-        assert server_of(product).load_hint == "Its models are always there"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
-
 import pytest
 
 from lmchat.domain.event import (
@@ -18,8 +15,8 @@ from lmchat.domain.event import (
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import OPENAI, PROVIDERS, Provider
-from tests.support.scripted_server import Reply, ScriptedServer, json_reply, raw_reply
+from tests.support.scripted_products import PROVIDERS, Provider
+from tests.support.scripted_server import ScriptedServer, raw_reply
 from tests.support.tls import AUTHORITY, lead_here
 
 KEY = "sk-marked-key-4711"
@@ -136,49 +133,3 @@ async def test_each_refusal_of_a_provider_has_its_kind_and_a_step(server, reach,
     posts = [one for one in server.requests if one.method == "POST"]
     assert len(posts) == (3 if passes else 1)
     assert len([one for one in events if isinstance(one, RetryScheduled)]) == len(posts) - 1
-
-
-@pytest.mark.rule("R-32")
-@pytest.mark.parametrize("form", ["3600", "a date", "milliseconds", "OpenAI's own", "in the body"])
-async def test_an_hour_that_a_provider_asks_for_is_told_and_not_waited_for(server, reach, form):
-    forms = {
-        "3600": {"Retry-After": "3600"},
-        "a date": {"Retry-After": formatdate(time.time() + 3601, usegmt=True)},
-        "milliseconds": {"retry-after-ms": "3600000"},
-        "OpenAI's own": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h0m0s"},
-    }
-    endpoint, client = reach(OPENAI)
-    error = {
-        "message": "Rate limit reached",
-        "code": "rate_limit_exceeded",
-        "details": [{"retryDelay": "3600s"}],
-    }
-    headers = forms.get(form)
-    if headers is not None:
-        del error["details"]
-    OPENAI.refuse(server, json_reply({"error": error}, status=429, headers=headers))
-    _, failure = await events_of(client, chat(endpoint, OPENAI))
-    assert isinstance(failure, ServerRejected)
-    assert failure.kind == "rate_limited"
-    assert "1 h 0 min" in failure.hint or "59 min" in failure.hint
-    assert len(server.seen("POST /v1/chat/completions")) == 1
-
-
-async def test_a_short_wait_that_a_provider_asks_for_is_kept_to(server, reach):
-    endpoint, client = reach(OPENAI)
-    wait: Reply = json_reply(
-        {"error": {"message": "slow down"}}, status=429, headers={"retry-after-ms": "20"}
-    )
-    OPENAI.script(server)
-    server.on("POST /v1/chat/completions", wait, *server._routes["POST /v1/chat/completions"])
-    events, error = await events_of(client, chat(endpoint, OPENAI))
-    assert error is None
-    assert [one.wait_s for one in events if isinstance(one, RetryScheduled)] == [0.02]
-
-
-@pytest.mark.rule("R-13")
-async def test_openai_gets_the_new_name_of_the_limit_first_and_a_seed(server, reach):
-    endpoint, client = reach(OPENAI)
-    await events_of(client, chat(endpoint, OPENAI, max_tokens=9, seed=7))
-    sent = server.requests[-1].json
-    assert (sent["max_completion_tokens"], sent["seed"], "max_tokens" in sent) == (9, 7, False)

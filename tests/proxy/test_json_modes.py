@@ -130,6 +130,28 @@ async def test_a_server_that_does_not_know_the_field_is_asked_in_words(refusal, 
 
 
 @pytest.mark.rule("R-13")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        refused(
+            'response_format type must be one of "text" or "json_object", but got: json_schema', code=400
+        ),
+        refused('Either "json_schema" or "grammar" can be specified, but not both', code=400),
+        refused("litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"),
+        json_reply(
+            {"detail": [{"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}]},
+            status=422,
+        ),
+    ],
+    ids=["an old llama.cpp", "llama.cpp with templates", "LiteLLM", "FastAPI"],
+)
+async def test_what_a_product_says_of_a_form_leads_to_the_next_one(refusal, client, server):
+    server.on(CHAT, refusal, refusal, answer("{}"))
+    _, error = await events_of(client, wanted(server, PERSON))
+    assert (error, forms(server)) == (None, [BY_SCHEMA, BY_OBJECT, IN_WORDS])
+
+
+@pytest.mark.rule("R-13")
 async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
     server.on(CHAT, NO_OBJECTS, answer("{}"))
     events, error = await events_of(client, wanted(server, AnyObject()))

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled, TextDelta
+from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled
 from lmchat.domain.server import Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy import timeouts as module
@@ -165,11 +165,3 @@ async def test_a_server_that_is_only_believed_is_believed_for_ten_minutes(monkey
     with pytest.raises(ServerUnavailable, match="for 10 minutes"):
         await wait_for_ever()
     assert clock.now_s == 1600
-
-
-async def test_an_answer_after_loading_is_whole(quick, server, client):
-    server.on(CHAT, LOADS, answer()).on(HEALTH, LOADS, READY)
-    events, error = await events_of(client, ask(server, product=Product.BUILT_IN))
-    assert error is None
-    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
-    assert client.metrics().retries == 0

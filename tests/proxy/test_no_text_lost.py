@@ -38,7 +38,6 @@ TEXT = st.sampled_from(
     ]
 )
 THOUGHT = st.sampled_from(["P", "Q ", "P\n"])
-PIECES = st.lists(TEXT.map(lambda text: ("content", text)), max_size=9)
 WITH_FIELDS = st.lists(
     TEXT.map(lambda text: ("content", text)) | THOUGHT.map(lambda text: ("reasoning_content", text)),
     max_size=9,
@@ -51,19 +50,13 @@ def letters(*texts: str) -> Counter[str]:
     return Counter(sign for text in texts for sign in text if sign in LETTERS)
 
 
-async def kept(pieces, *, every: int = 0) -> tuple[str, str]:
+async def kept(pieces) -> tuple[str, str]:
     """Return the answer and the thought that are kept of a stream; its model has never been heard of."""
     chunks = [{"choices": [{"index": 0, "delta": {name: text}}]} for name, text in pieces]
     body = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks) + END
-    parts = [body[start : start + (every or len(body))] for start in range(0, len(body), every or len(body))]
-
-    class Body(httpx.AsyncByteStream):
-        async def __aiter__(self):
-            for part in parts:
-                yield part
 
     def reply(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
 
     client = ProxyClient(MANY, key_for=lambda _: None, transport=httpx.MockTransport(reply))
     events, _ = await events_of(client, ask(HERE, model=f"model-{next(models)}"))
@@ -79,12 +72,3 @@ async def kept(pieces, *, every: int = 0) -> tuple[str, str]:
 @given(WITH_FIELDS)
 async def test_no_letter_is_lost_or_told_twice_between_tags_and_fields(pieces):
     assert letters(*await kept(pieces)) == letters(*(text for _, text in pieces))
-
-
-@pytest.mark.rule("R-17")
-@settings(deadline=None, max_examples=60)
-@given(PIECES, st.integers(1, 40))
-async def test_how_the_text_is_cut_decides_nothing(pieces, every):
-    whole = "".join(text for _, text in pieces)
-    by_sign = [("content", sign) for sign in whole]
-    assert await kept(pieces, every=every) == await kept([("content", whole)]) == await kept(by_sign)

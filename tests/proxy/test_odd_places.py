@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
@@ -19,7 +17,6 @@ from tests.support.scripted_server import (
     Cut,
     Hold,
     ScriptedServer,
-    delta,
     finish,
     json_reply,
     raw_reply,
@@ -183,26 +180,6 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(serv
     assert [model.model_id for model in candidate.models] == ["tiny.gguf"]
 
 
-MEGABYTE = "x" * (1 << 20)
-
-
-def in_lines(parts: int) -> bytes:
-    """One event whose JSON stands in several `data` lines, of a megabyte each."""
-    whole = delta(None, content=[{"type": "text", "text": MEGABYTE}] * parts)
-    return (
-        b"".join(b"data: " + line + b"\n" for line in json.dumps(whole, indent=0).encode().split(b"\n"))
-        + b"\n"
-    )
-
-
-async def test_one_event_of_ten_megabytes_is_read_where_its_lines_are_shorter(server, client):
-    event = in_lines(10)
-    assert len(event) > 10 << 20
-    server.on(CHAT, sse("a", event, finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (error, len(texts(events))) == (None, 1 + (10 << 20))
-
-
 @pytest.mark.rule("R-37")
 @pytest.mark.parametrize("size", [10 << 20, MAX_LINE_BYTES + 1])
 async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client, size):
@@ -210,13 +187,6 @@ async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(ser
     events, error = await events_of(client, ask(server))
     assert (error.kind, texts(events)) == ("interrupted", "kept")
     assert "malformed stream" in error.message
-
-
-@pytest.mark.rule("R-37")
-async def test_an_event_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client):
-    server.on(CHAT, sse("kept", in_lines(17), finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (error.kind, texts(events), "malformed stream" in error.message) == ("interrupted", "kept", True)
 
 
 ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]

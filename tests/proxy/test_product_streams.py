@@ -11,7 +11,6 @@ from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
-    RefusalDelta,
     StreamFinished,
     TextDelta,
     ToolCallDelta,
@@ -19,7 +18,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.server import Product
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import CHAT
+from tests.support.scripted_products import CHAT, PROVIDERS
 from tests.support.scripted_server import DONE, sse
 
 
@@ -57,49 +56,6 @@ TIMINGS = {
     "predicted_n": 3,
     "predicted_per_second": 48.5,
 }
-
-
-def openai() -> Form:
-    """Its own end for reason and for figures; padding against listeners; nulls in between."""
-    more = {"service_tier": "default", "system_fingerprint": "fp_1", "usage": None}
-    logs = {"logprobs": None}
-    return Form(
-        (
-            chunk(
-                {"role": "assistant", "content": "", "refusal": None},
-                in_choice=logs,
-                obfuscation="a1",
-                **more,
-            ),
-            chunk({"content": "Hi"}, in_choice=logs, obfuscation="b2c", **more),
-            chunk({"content": "!"}, in_choice=logs, obfuscation="d", **more),
-            chunk({}, "stop", in_choice=logs, obfuscation="ef", **more),
-            chunk(
-                None,
-                obfuscation="",
-                **more | {"usage": USED | {"prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0}}},
-            ),
-            DONE,
-        ),
-        Product.OPENAI,
-        usage=UsageReported(prompt_tokens=9, completion_tokens=3, cached_tokens=4),
-        rules=("R-16",),
-    )
-
-
-def openai_refusal() -> Form:
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "", "refusal": None}),
-            chunk({"refusal": "I can"}),
-            chunk({"refusal": "not."}),
-            chunk({}, "stop"),
-            DONE,
-        ),
-        Product.OPENAI,
-        text="I cannot.",
-        usage=None,
-    )
 
 
 def llama_cpp() -> Form:
@@ -321,30 +277,6 @@ def litellm() -> Form:
     )
 
 
-def openrouter() -> Form:
-    """Comments first; the thought twice, as text and in parts; usage with the reason."""
-    part = {"type": "reasoning.text", "text": "hm", "format": None, "index": 0}
-    native = {"native_finish_reason": None, "logprobs": None}
-    return Form(
-        (
-            b": OPENROUTER PROCESSING\n\n" * 3,
-            chunk(
-                {"role": "assistant", "content": "", "reasoning": "hm", "reasoning_details": [part]},
-                in_choice=native,
-            ),
-            chunk({"role": "assistant", "content": "Hi!"}, in_choice=native, provider="Someone"),
-            chunk(
-                {"role": "assistant", "content": ""}, "stop", in_choice={"native_finish_reason": "end_turn"}
-            ),
-            chunk({"role": "assistant", "content": ""}, usage=USED | {"cost": 0.0001, "is_byok": False}),
-            DONE,
-        ),
-        Product.OPENROUTER,
-        thought="hm",
-        rules=("R-17",),
-    )
-
-
 def openrouter_details() -> Form:
     """The thought in parts alone, some of which are sealed."""
     parts = [
@@ -365,25 +297,6 @@ def openrouter_details() -> Form:
     )
 
 
-def mistral() -> Form:
-    """Text as a list while it thinks and as a string afterwards; padding; usage with the reason."""
-    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True}
-    reference = {"type": "reference", "reference_ids": [1]}
-    return Form(
-        (
-            chunk({"role": "assistant", "content": ""}, p="abc"),
-            chunk({"content": [thinking]}, p="abcdefg"),
-            chunk({"content": [{"type": "text", "text": "Hi"}, reference]}, p="ab"),
-            chunk({"content": "!"}, p="abcd"),
-            chunk({"content": ""}, "stop", usage=USED, p="a"),
-            DONE,
-        ),
-        Product.MISTRAL,
-        thought="hm",
-        rules=("R-16", "R-17"),
-    )
-
-
 def mistral_tools() -> Form:
     """Complete calls, with ids of nine characters and no type."""
     call = {"id": "D681PevKs", "index": 0, "function": CALL["function"]}
@@ -401,71 +314,6 @@ def mistral_tools() -> Form:
     )
 
 
-def anthropic() -> Form:
-    """OpenAI's shape with empty fingerprints, and calls that begin with empty arguments."""
-    fragments = [
-        {"index": 0, "id": "toolu_1", "type": "function", "function": {"name": "weather", "arguments": ""}},
-        {"index": 0, "function": {"arguments": '{"city":"Oslo"}'}},
-    ]
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "Hi!"}, system_fingerprint=None, service_tier=None),
-            *(chunk({"tool_calls": [one]}, system_fingerprint=None) for one in fragments),
-            chunk({}, "tool_calls"),
-            chunk(None, usage=USED),
-            DONE,
-        ),
-        Product.ANTHROPIC,
-        calls=(("toolu_1", *CALLED),),
-        reason="tool_calls",
-        rules=("R-20",),
-    )
-
-
-def anthropic_complete() -> Form:
-    """Two complete calls without an index."""
-    calls = [{"id": f"toolu_{number}", **CALL} for number in (1, 2)]
-    return Form(
-        (chunk({"role": "assistant", "tool_calls": calls}), chunk({}, "tool_calls", usage=USED), DONE),
-        Product.ANTHROPIC,
-        text="",
-        calls=(("toolu_1", *CALLED), ("toolu_2", *CALLED)),
-        reason="tool_calls",
-        rules=("R-20",),
-    )
-
-
-def gemini() -> Form:
-    """The role in every chunk, the reason with the last piece of text, usage in all of them."""
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "Hi"}, usage=USED | {"completion_tokens": 1}),
-            chunk({"role": "assistant", "content": "!"}, "stop", usage=USED),
-            DONE,
-        ),
-        Product.GEMINI,
-        rules=("R-19",),
-    )
-
-
-def gemini_tools() -> Form:
-    """Complete calls without index, with empty ids, chunk by chunk, and something sealed beside them."""
-    sealed = {"extra_content": {"google": {"thought_signature": "c2VjcmV0"}}}
-    calls = [{"id": "", **CALL, **sealed}, {"id": "", **CALL}]
-    return Form(
-        (
-            *(chunk({"role": "assistant", "tool_calls": [call]}) for call in calls),
-            chunk({"role": "assistant", "content": None}, "tool_calls", usage=USED),
-            DONE,
-        ),
-        Product.GEMINI,
-        text="",
-        calls=(("", *CALLED), ("", *CALLED)),
-        reason="tool_calls",
-        rules=("R-20",),
-    )
-
-
 def gemini_without_reason() -> Form:
     """A gateway before it that leaves the reason out."""
     return Form(
@@ -476,9 +324,8 @@ def gemini_without_reason() -> Form:
 
 
 FORMS = (
-    *(openai, openai_refusal, llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_gpt_oss),
-    *(lm_studio_tools, ollama, ollama_tools, vllm, sglang, litellm, openrouter, openrouter_details, mistral),
-    *(mistral_tools, anthropic, anthropic_complete, gemini, gemini_tools, gemini_without_reason),
+    *(llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_gpt_oss, lm_studio_tools, ollama),
+    *(ollama_tools, vllm, sglang, litellm, openrouter_details, mistral_tools, gemini_without_reason),
 )
 ROWS = [
     pytest.param(make, id=make.__name__, marks=[pytest.mark.rule(*make().rules)] * bool(make().rules))
@@ -493,7 +340,7 @@ async def test_each_product_is_read_as_it_writes(server, client, make, every):
     server.on(CHAT, sse(*form.chunks, every=every, headers=form.headers))
     events, error = await events_of(client, ask(server, product=form.product, model="m"))
     assert error is None
-    assert "".join(one.text for one in events if isinstance(one, TextDelta | RefusalDelta)) == form.text
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == form.text
     assert "".join(one.text for one in events if isinstance(one, ReasoningDelta)) == form.thought
     assert told_calls(events) == form.calls
     assert events[-1] == StreamFinished(reason=form.reason)
@@ -515,8 +362,10 @@ def told_calls(events) -> tuple[tuple[str, str, str], ...]:
 
 
 def test_each_product_has_a_row_of_its_own():
+    """The usual answers of the providers are in `test_hosted_tls.py`."""
+    told = {make().product for make in FORMS} | {one.product for one in PROVIDERS}
     ours = {Product.BUILT_IN: Product.LLAMA_CPP, Product.OPENAI_COMPATIBLE: Product.OPENAI}
-    assert {ours.get(product, product) for product in Product} == {make().product for make in FORMS}
+    assert {ours.get(product, product) for product in Product} == told
 
 
 @pytest.mark.rule("R-19")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -17,7 +16,6 @@ from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
-    RequestQueued,
     StreamFinished,
     StreamStalled,
     TextDelta,
@@ -81,14 +79,6 @@ async def test_it_answers_token_by_token_and_counts(client, real_server):
     ) * 3
 
 
-async def test_it_tells_how_far_it_has_read(client, real_server):
-    events, error = await events_of(client, to(real_server, LONG, max_tokens=2))
-    progress = [one for one in events if isinstance(one, PromptProgress)]
-    assert error is None
-    assert progress[-1].fraction == 1.0
-    assert progress[-1].total_tokens > 200
-
-
 @pytest.mark.rule("R-14")
 async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(client, real_server):
     """The server listens only between two batches, so that their size is how long a stop can take."""
@@ -135,16 +125,6 @@ async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_re
         thaw()
     assert (error, bool(text_of(events))) == (None, True)
     assert [one for one in events if isinstance(one, StreamStalled)]
-
-
-@pytest.mark.rule("R-25")
-async def test_two_requests_go_one_after_the_other(client, real_server):
-    first, second = await asyncio.gather(
-        events_of(client, to(real_server, max_tokens=8)), events_of(client, to(real_server, max_tokens=8))
-    )
-    assert (first[1], second[1]) == (None, None)
-    assert RequestQueued() in second[0]
-    assert RequestQueued() not in first[0]
 
 
 async def test_a_conversation_beyond_the_window_is_told_with_its_numbers(client, start_real_server):

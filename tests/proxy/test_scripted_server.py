@@ -5,12 +5,9 @@ import os
 import subprocess
 import sys
 import urllib.request
-from http.client import RemoteDisconnected
 from pathlib import Path
 
-import pytest
-
-from tests.support.scripted_server import DONE, Cut, Gate, ScriptedServer, finish, json_reply, raw_reply, sse
+from tests.support.scripted_server import DONE, ScriptedServer, finish, sse
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,13 +17,6 @@ def get(url: str) -> bytes:
         return reply.read()
 
 
-def test_replies_of_a_route_follow_each_other_and_the_last_stays():
-    with ScriptedServer() as server:
-        server.on("GET /a", json_reply(1), json_reply(2))
-        assert [get(f"{server.url}/a") for _ in range(3)] == [b"1", b"2", b"2"]
-        assert [one.path for one in server.requests] == ["/a", "/a", "/a"]
-
-
 def test_bytes_of_a_stream_are_the_same_however_they_are_cut():
     with ScriptedServer() as server:
         server.on("/whole", sse("Hé", finish(), DONE)).on("/bytes", sse("Hé", finish(), DONE, every=1))
@@ -34,22 +24,6 @@ def test_bytes_of_a_stream_are_the_same_however_they_are_cut():
         whole = get(f"{server.url}/whole")
         assert "Hé".encode() in whole
         assert get(f"{server.url}/bytes") == whole == get(f"{server.url}/close")
-
-
-def test_a_cut_closes_the_connection():
-    with ScriptedServer() as server:
-        server.on("/", raw_reply(Cut(is_reset=True)))
-        with pytest.raises((ConnectionResetError, RemoteDisconnected)):
-            get(server.url + "/")
-
-
-def test_the_server_waits_at_a_gate():
-    gate = Gate()
-    gate.open()
-    with ScriptedServer() as server:
-        server.on("/", sse("a", gate, "b"))
-        assert get(server.url + "/").count(b"data:") == 2
-        assert gate.reached.is_set()
 
 
 def test_it_runs_as_a_process(tmp_path):

@@ -30,11 +30,6 @@ def test_what_is_not_set_is_not_sent(product):
     assert bool(fields) == (product in (Product.LLAMA_CPP, Product.BUILT_IN))
 
 
-def test_switching_thought_off_reaches_llama_cpp_in_its_own_words():
-    fields = server_of(Product.LLAMA_CPP).fields(Sampling(reasoning_effort="none"))
-    assert fields["chat_template_kwargs"] == {"enable_thinking": False}
-
-
 @pytest.mark.parametrize(
     ("count", "text"),
     [

@@ -88,7 +88,6 @@ class Server:
         return tuple(self.model(site, row) for row in listed)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        """Read one row of the OpenAI-like list."""
         return ModelInfo(
             model_id=text(row.get("id")),
             endpoint=site.endpoint,
@@ -128,7 +127,6 @@ class Server:
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
-        """Return the fields that name an effort."""
         told: dict[str, Any] = {"reasoning_effort": effort}
         if effort == "none" and self.has_thinking_switch:
             told["chat_template_kwargs"] = {"enable_thinking": False}
@@ -186,7 +184,6 @@ class Server:
         """Tell the progress of a model that is being loaded; ends when it is loaded, or not told."""
 
     async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
-        """Unload a model."""
         raise self._cannot("unload")
 
     def start_sentence(self) -> str:
@@ -195,7 +192,6 @@ class Server:
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
     def add_hint(self, error: ServerUnavailable) -> None:
-        """Put the step that helps with this product into an error."""
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = self.start_sentence()
 

@@ -63,7 +63,6 @@ class Mistral(Hosted):
     dialect = Dialect(has_stream_options=False)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        """Take window and abilities; what cannot chat cannot be chosen."""
         can = mapping(row.get("capabilities"))
         told = {"tools": can.get("function_calling") is True, "vision": can.get("vision") is True}
         return replace(
@@ -105,7 +104,6 @@ class OpenRouter(Hosted):
         return super().takes_effort(effort, model) and not cannot
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
-        """It has one form of efforts for all providers."""
         return {"reasoning": {"effort": effort}}
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all

@@ -58,7 +58,6 @@ class Jan(Server):
         return running + stopped
 
     def start_sentence(self) -> str:
-        """Where to start it."""
         return f"In Jan: {self.start_hint}."
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
@@ -69,5 +68,4 @@ class Jan(Server):
         self.accept(site, await site.post("/v1/models/load", {"model": model.model_id, **size}), "load")
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
-        """And unload."""
         self.accept(site, await site.post("/v1/models/unload", {"model": model.model_id}), "unload")

@@ -236,5 +236,4 @@ class BuiltIn(LlamaCpp):
     model_hint = "Choose a model file"
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
-        """Its replies are those of llama.cpp."""
         return False

@@ -42,7 +42,6 @@ class LmStudio(Server):
     empty_hint = "Discover tab: download a model, then load it"
 
     def proves(self, reply: Reply) -> bool:
-        """The words of its errors."""
         error = reply.object.get("error")
         words = text(error) + text(mapping(error).get("message"))
         return "Unexpected endpoint or method." in words or "LM Studio API token" in words
@@ -52,7 +51,6 @@ class LmStudio(Server):
         return reply.headers.get("x-powered-by", "") == "Express"
 
     def confirms(self, reply: Reply) -> bool:
-        """The greeting that its own tools ask for."""
         return reply.object.get("lmstudio") is True or self.proves(reply)
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
@@ -68,7 +66,6 @@ class LmStudio(Server):
         return await super().models(site)
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """It takes how long a model stays in memory, too."""
         told = super().fields(sampling, model)
         return told if sampling.keep_loaded_s is None else {**told, "ttl": sampling.keep_loaded_s}
 

@@ -44,7 +44,6 @@ class Ollama(Server):
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def suspects(self, reply: Reply) -> bool:
-        """Its models belong to the library."""
         return any(row.get("owned_by") == "library" for row in rows(reply.object.get("data")))
 
     def confirms(self, reply: Reply) -> bool:

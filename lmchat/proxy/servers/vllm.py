@@ -36,12 +36,10 @@ class Vllm(Server):
         return any(row.get("owned_by") == self.owner for row in rows(reply.object.get("data")))
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        """Take the context too."""
         length = whole(row.get("max_model_len"))
         return replace(super().model(site, row), context_loaded=length, context_max=length)
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """It fills its template itself."""
         reply = await site.post_if_known("/tokenize", body)
         return None if reply is None else whole(site.accept(reply).object.get("count"))
 
