@@ -166,6 +166,7 @@ class ChatLog(ScrollView, can_focus=True):
             first = self.document.position(changed)
             self.refresh_lines(first, max(top + self.size.height - first, 1))
         self._is_settling = False
+        self._move_thumb()
 
     def _tell(self) -> None:
         """Post what has changed since the last time."""
@@ -195,7 +196,6 @@ class ChatLog(ScrollView, can_focus=True):
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
         self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
-        self._move_thumb()
 
     def _move_thumb(self) -> None:
         """Repaint the scrollbar where its thumb moves by a row: it costs half as much as the text."""
@@ -265,7 +265,6 @@ class ChatLog(ScrollView, can_focus=True):
         y = round(new_value)
         if round(old_value) != y:
             self.refresh(self.size.region)
-        self._move_thumb()
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
