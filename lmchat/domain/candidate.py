@@ -21,9 +21,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
     """Choices that were made on the screen; lmchat never writes the configuration file."""
 
     endpoint: str = ""
-    """URL of the last used server."""
     model: str = ""
-    """Id of the last used model."""
     recent: tuple[tuple[str, str], ...] = ()
     """(endpoint URL, model id) of the last used models, newest first."""
     theme: str = ""
@@ -244,7 +242,6 @@ class FindingRows(Struct, frozen=True):
     def __call__(
         self, check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: object
     ) -> Finding:
-        """Return one row."""
         return Finding(
             check=f"{self.prefix}{check}",
             group=self.group,
@@ -272,7 +269,6 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     product: Product
     argv: tuple[str, ...]
-    """Program, as a path, and its arguments."""
     endpoint: Endpoint
     lifetime: Lifetime
 
@@ -305,7 +301,6 @@ class PortHolder(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """Name of the program, for a sentence."""
         if self.pid is None:
             return f"a program of user {self.user}" if self.user else "a program that only root may see"
         return f"{self.program or 'a program'} (process {self.pid})"

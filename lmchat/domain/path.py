@@ -28,11 +28,9 @@ class MessagePath(tuple[ChatMessage, ...]):
         return super().__getitem__(index)
 
     def added(self, *messages: ChatMessage) -> MessagePath:
-        """Return the path with more messages at its end."""
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
-        """Return the path with what stands before it."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
@@ -41,7 +39,6 @@ class MessagePath(tuple[ChatMessage, ...]):
         return self if place is None else MessagePath((*self[:place], message, *self[place + 1 :]))
 
     def place(self, message_id: str) -> int | None:
-        """Return the index of a message, None where it is not on the path."""
         for place, message in zip(range(len(self) - 1, -1, -1), reversed(self), strict=True):
             if message.message_id == message_id:
                 return place

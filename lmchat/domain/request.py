@@ -18,9 +18,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     top_p: float | None = None
     """0 to 1."""
     max_tokens: int | None = None
-    """Longest answer."""
     stop: tuple[str, ...] = ()
-    """Texts that end the answer."""
     seed: int | None = None
     """For answers that repeat, where the server can."""
     reasoning_effort: str = ""

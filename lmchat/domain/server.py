@@ -304,7 +304,6 @@ class Target(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: Product
     model: ModelInfo | None = None
-    """The model; None where the server has none yet."""
     is_loading: bool = False
     """Whether the model is being loaded, so that what is said waits; its name may not be told yet."""
     loading_since_s: float | None = None
@@ -314,12 +313,10 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """Where it is, for what outlives this run."""
         return place_of(self.endpoint, self.product)
 
     @property
     def model_id(self) -> str:
-        """The name to ask for; empty where none is chosen."""
         return self.model.model_id if self.model else ""
 
 

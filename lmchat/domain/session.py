@@ -28,7 +28,6 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     model: str = ""
     endpoint: str = ""
     message_count: int = 0
-    """Messages on all paths."""
     is_pinned: bool = False
     is_archived: bool = False
     """Whether the list leaves it out."""
@@ -53,7 +52,6 @@ class Session(Struct, frozen=True, kw_only=True):
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:
-        """Messages of the tree that are not on the path."""
         shown = {message.message_id for message in self.messages} if self.tree else set()
         return tuple(message for message in self.tree if message.message_id not in shown)
 
@@ -62,7 +60,6 @@ class Skipped(Struct, frozen=True, kw_only=True):
     """A part of a file that could not be brought over, or not all of it."""
 
     where: str
-    """Which part, in words."""
     reason: str
     """Why, as the rest of a sentence."""
 
@@ -107,9 +104,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     message_id: str
     """The message; empty where only the title holds it."""
     role: str
-    """Role of its author; empty for a title."""
     model: str
-    """The model, where it is an answer."""
     created_at: datetime
     before: str
     match: str
@@ -149,7 +144,6 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def branch_id(self) -> str:
-        """The id of its first message."""
         return self.messages[0].message_id
 
     @property

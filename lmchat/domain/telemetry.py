@@ -16,7 +16,6 @@ class Health(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     product: Product | None = None
     verdict: Verdict | None = None
-    """Result of the last check; None before the first."""
     since_s: float | None = None
     """Monotonic time of the first of the checks that had this result."""
     detail: str = ""
@@ -34,7 +33,6 @@ class Health(Struct, frozen=True, kw_only=True):
 
     @property
     def is_down(self) -> bool:
-        """Whether the last check found no usable server."""
         return self.verdict is not None and not self.verdict.is_usable
 
 
@@ -84,7 +82,6 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     """Figures of a turn for the ledger, without content."""
 
     message_id: str
-    """The answer."""
     endpoint: str
     product: str
     model: str

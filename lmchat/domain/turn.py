@@ -84,7 +84,6 @@ class Turn(Struct, frozen=True, kw_only=True):
     deltas: int = 0
     """Pieces of text and thought so far; servers send about one a token."""
     chars: int = 0
-    """Characters of text and thought so far."""
     usage: UsageReported | None = None
     counted_deltas: int = 0
     """Pieces that had come when it counted last."""
@@ -134,7 +133,6 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, finish_reason=reason)
 
     def end(self, state: AnswerState, now_s: float) -> Turn:
-        """Return the turn as ended."""
         thought_to_s = self.thought_to_s
         if self.thought_from_s is not None and thought_to_s is None:
             thought_to_s = self.last_token_s
@@ -191,7 +189,6 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
         return self.ended_s is None
 
     @property
@@ -213,7 +210,6 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `tokens` is an estimate rather than the server's count."""
         return self._counted is None or self.deltas > self.counted_deltas
 
     @property
@@ -373,7 +369,6 @@ class GrowingAnswer(Struct):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All parts so far: reasoning, text, refusal, tool calls."""
         parts: list[Part] = []
         if self.thoughts:
             parts.append(ReasoningPart(text="".join(self.thoughts)))

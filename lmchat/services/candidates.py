@@ -40,13 +40,9 @@ class Step(Enum):
 
     NOTHING = auto()
     CHOOSE = auto()
-    """Goes on with the server, or asks for what it wants."""
     START = auto()
-    """Asks, then starts it."""
     START_WITH_FILE = auto()
-    """Asks for a model file first."""
     END = auto()
-    """Asks, then ends what was started and does not answer yet."""
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
@@ -61,7 +57,6 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     program: str = ""
     """Path of the program that wants a model file."""
     is_starting: bool = False
-    """Whether it was started and does not answer yet."""
     is_here: bool = True
     """Whether the product is known to be on this machine; a place where nobody knows counts as such."""
 
@@ -227,7 +222,6 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Address and name."""
         return self.model.endpoint.url, self.model.model_id
 
 
@@ -250,7 +244,6 @@ class Catalogue:
         self._added: set[Endpoint] = set()
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
-        """Result of the last look around."""
 
     def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows and the age of the list in seconds, without asking any server."""
@@ -270,7 +263,6 @@ class Catalogue:
             self._expected = tuple(one for one in self._expected if one != endpoint)
 
     async def look_around(self) -> tuple[Candidate, ...]:
-        """Look at every known place."""
         self.candidates = await self._backend.detect(expected=self._expected)
         return self.candidates
 

@@ -102,7 +102,6 @@ class ContextMeter:
     def plan(
         self, target: Target, path: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None
     ) -> ContextPlan:
-        """Return what of a path fits, by what is known of the model or kept with the path."""
         self.recall(target, path)
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 
@@ -125,7 +124,6 @@ class ContextMeter:
         return self._last[1]
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
-        """Estimate what a draft adds to a conversation."""
         return estimate_tokens(text, factor=self.factor(target))
 
     def _set(self, target: Target, factor: float) -> None:

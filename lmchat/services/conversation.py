@@ -64,7 +64,6 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage
     plan: ContextPlan
-    """The part of the conversation that is sent."""
 
 
 ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
@@ -80,8 +79,7 @@ def fitting_plan(
 ) -> ContextPlan:
     """Return what of a path fits into the window, or into `limit` tokens.
 
-    Raises:
-        RequestInvalid: it does not fit whole, and the user wants nothing to be left out.
+    Raises `RequestInvalid` if it does not fit whole, and the user wants nothing to be left out.
     """
     limit = limit or (how.target.model.context if how.target.model else None)
     plan = meter.plan(how.target, path, limit=limit, max_tokens=how.sampling.max_tokens)
@@ -232,9 +230,7 @@ class Conversation:
         """The path; of a long session only its end, until `fill` has read the rest."""
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
-        """Plan of the last request."""
         self.error: LMChatError | None = None
-        """Error that ended the last answer."""
         self.is_cut = False
         """Whether the server counted far less than was sent: it left something out without a word."""
         self._backend = backend
@@ -251,7 +247,6 @@ class Conversation:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all messages of the path are known."""
         return self._earlier_id is None
 
     async def fill(self) -> None:
@@ -266,23 +261,19 @@ class Conversation:
 
     @property
     def opening(self) -> list[ChatMessage]:
-        """The system prompt of a new session, if there is any."""
         is_new = not self.messages and bool(self._system_prompt)
         return [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
 
     @property
     def is_running(self) -> bool:
-        """Whether a turn is on its way."""
         return self.turn is not None and self.turn.is_running
 
     @property
     def running(self) -> ChatMessage | None:
-        """The answer that is on its way, as it began."""
         return self._running if self.is_running else None
 
     @property
     def shown_messages(self) -> MessagePath:
-        """The path with what has arrived of a running answer."""
         if self.running is None:
             return self.messages
         return self.messages.replaced(replace(self.running, parts=self._answer.parts))
@@ -300,11 +291,9 @@ class Conversation:
             self.messages = self.messages.replaced(self.running)
 
     def rename(self, title: str) -> None:
-        """Take over a title that was written to the store."""
         self.header = replace(self.header, title=title)
 
     def find(self, message_id: str) -> ChatMessage | None:
-        """Return a message of the path, None where it is not on it."""
         place = self.messages.place(message_id)
         return None if place is None else self.messages[place]
 
@@ -328,7 +317,6 @@ class Conversation:
     async def edit(
         self, message_id: str, text: str, how: HowToAsk
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Send a prompt in place of an earlier one, which stays in the tree as its sibling."""
         await self.fill()
         old = self.messages[self._index(message_id)]
         fresh = replace(
@@ -364,7 +352,6 @@ class Conversation:
     async def _say(
         self, said: Sequence[ChatMessage], how: HowToAsk, *, index: int | None = None
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Add a prompt at the end, or in the place of another, and ask for the answer."""
         self._require_rest()
         said_then = self.messages[:index].added(*said)
         fitting_plan(self._meter, said_then, how)  # refuses before anything is changed
@@ -389,7 +376,6 @@ class Conversation:
         versions: int = 1,
         begun: ChatMessage | None = None,
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Ask for an answer to a path, and keep it however it ends."""
         self._require_rest()
         asking = AnswerStream(self._backend, self._meter, how, path, begun)
         answer = self._begin(path, how, versions, begun)
@@ -471,13 +457,11 @@ class Conversation:
         await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
 
     def _put_last(self, message: ChatMessage) -> MessagePath:
-        """Put a message at the end of the path; return what stands before it."""
         before, self.messages = self.messages, self.messages.added(message)
         self._touch()
         return before
 
     def _touch(self, **changes: Any) -> None:
-        """Let the header tell of one more message."""
         changes |= {"updated_at": now(), "message_count": self.header.message_count + 1}
         self.header = replace(self.header, **changes)
 

@@ -42,15 +42,12 @@ class Check(Struct, frozen=True, kw_only=True):
     check: str
     """Its name for scripts."""
     group: Group
-    """The heading of its rows."""
     name: str
     """Its name for people, until and unless it tells more."""
     run: Callable[[], Awaitable[Sequence[Finding]]]
     """Looks, and changes nothing that it does not put back."""
     step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
-    """Next step where it does not end in time."""
     grade_if_late: Grade = Grade.FAULT
-    """Grade in that case."""
     limit_s: float | None = None
     """How long it may take, where that is not as for all."""
 
@@ -224,7 +221,6 @@ class Look(Struct, frozen=True, kw_only=True):
     """Result of a look at the servers of this machine."""
 
     candidates: tuple[Candidate, ...]
-    """Every server that was looked for."""
     holders: Mapping[int, PortHolder] = field(default_factory=dict)
     installed: tuple[Installed, ...] = ()
     model: str = ""
@@ -362,7 +358,6 @@ def _refused(one: Candidate, *, is_installed: bool) -> str:
 
 
 def _models(one: Candidate) -> str:
-    """Say which models can be chatted with at once."""
     talking = [model for model in one.models if not model.is_embedding]
     loaded = [model.model_id for model in talking if model.state is LoadState.LOADED]
     if not loaded:

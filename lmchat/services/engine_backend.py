@@ -52,7 +52,6 @@ class EngineBackend:
         return (await self._look_at(engine, engine.endpoint), *others)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
-        """Look at one place."""
         engine = self._engine_at(endpoint)
         return await (self._backend.check(endpoint) if engine is None else self._look_at(engine, endpoint))
 
@@ -64,7 +63,6 @@ class EngineBackend:
         return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
 
     def cached_models(self) -> ModelList:
-        """Return what is known of all servers without asking any."""
         listed, engine = self._backend.cached_models(), self._engine()
         if engine is None or engine.endpoint is None:
             return listed
@@ -132,12 +130,10 @@ class EngineBackend:
             await self._start(engine, model.model_id, context=context)
 
     async def unload(self, model: ModelInfo) -> None:
-        """Unload a model."""
         engine = self._engine_at(model.endpoint)
         await (self._backend.unload(model) if engine is None else engine.unload())
 
     async def aclose(self) -> None:
-        """Close all connections, and end the engine."""
         await self._backend.aclose()
         engine = self._engine()
         if engine is not None:
@@ -179,7 +175,6 @@ class EngineBackend:
         return replace(seen, product=Product.BUILT_IN, models=models, next_step=step, is_own=True)
 
     async def _answer(self, endpoint: Endpoint, *, is_refresh: bool) -> Candidate | None:
-        """Ask the engine itself; None where it does not answer."""
         if is_refresh:
             try:
                 await self._backend.models(endpoint, is_refresh=True)

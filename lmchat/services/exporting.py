@@ -22,9 +22,7 @@ _SHORTEST_ID = 8
 class WriteNewFile(Protocol):
     """Function that writes a whole file, in a thread; `FileRefused` where it exists and is not forced."""
 
-    def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None:
-        """Write it."""
-        ...
+    def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None: ...
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -33,7 +31,6 @@ class ExportAs(Struct, frozen=True, kw_only=True):
     form: str = ""
     """`md`, `json`, `html` or `txt`; empty: what the name of the file says, else Markdown."""
     with_reasoning: bool = False
-    """Whether thoughts go along."""
     with_branches: bool = False
     """Whether all branches do, not the path that is shown alone; in JSON they always do where they can."""
 
@@ -99,8 +96,7 @@ class Exporter:
     ) -> Path:
         """Write a session into a file, or under a name of its own into a folder, and return its path.
 
-        Raises:
-            FileRefused: the file exists and is not forced, or cannot be written.
+        Raises `FileRefused` if the file exists and is not forced, or cannot be written.
         """
         how = how if how.form else replace(how, form=form_of(path))
         text = await self.export_text(session, how)

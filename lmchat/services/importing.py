@@ -96,7 +96,6 @@ class Importer:
         return done
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
-        """Return each file that is meant, once, in order."""
         found: dict[str, None] = {}
         for name in names:
             try:
@@ -115,7 +114,6 @@ class Importer:
         return Imported(header=session.header, told=told, beside=len(session.branches), skipped=skipped)
 
     async def _header_of(self, session: Session) -> SessionHeader | None:
-        """Return the session that has the same id, if there is one."""
         try:
             session_id = await self._store.find(session.header.session_id)
         except SessionNotFound:

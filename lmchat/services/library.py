@@ -33,13 +33,11 @@ class Listed(Struct, frozen=True, kw_only=True):
     """The list of sessions from its beginning, as far as it was asked for."""
 
     groups: tuple[SessionGroup, ...] = ()
-    """By day."""
     total: int = 0
     """How many sessions there are in all; with a filter, how many fit."""
 
     @property
     def is_more(self) -> bool:
-        """Whether these are not all."""
         return sum(len(group.headers) for group in self.groups) < self.total
 
 
@@ -72,7 +70,6 @@ class Library:
         return tuple(header.session_id for header in await self.store.list_sessions(limit=_EVERY))
 
     async def trash(self) -> tuple[SessionHeader, ...]:
-        """Return deleted sessions, those deleted last first."""
         return await self.store.list_sessions(is_trash=True, limit=_EVERY)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
@@ -80,7 +77,6 @@ class Library:
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})
 
     async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
-        """Put a session under other tags."""
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
@@ -91,15 +87,12 @@ class Library:
         return await self.tag(session_id, tags)
 
     async def pin(self, session_id: str, *, is_pinned: bool = True) -> SessionHeader:
-        """Put a session on top of the list, or back."""
         return await self.store.update_session(session_id, {"is_pinned": is_pinned})
 
     async def archive(self, session_id: str, *, is_archived: bool = True) -> SessionHeader:
-        """Take a session out of the list, or put it back."""
         return await self.store.update_session(session_id, {"is_archived": is_archived})
 
     async def delete(self, session_id: str) -> SessionHeader:
-        """Put a session into the trash; `undo_delete` brings it back."""
         header = await self.store.update_session(session_id, {"deleted_at": self._clock()})
         self._deleted.append(session_id)
         return header
@@ -113,15 +106,12 @@ class Library:
         return None if last is None else await self.restore(last)
 
     async def restore(self, session_id: str) -> SessionHeader:
-        """Take a session out of the trash."""
         return await self.store.update_session(session_id, {"deleted_at": None})
 
     async def purge(self, session_id: str) -> None:
-        """Remove a session for good; ask before."""
         await self.store.purge(session_id)
 
     async def find(self, id_or_prefix: str) -> str:
-        """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
         return await self.store.find(id_or_prefix)
 
 

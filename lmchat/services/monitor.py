@@ -33,19 +33,15 @@ class Monitor:
         self._target: Target | None = None
         self._health = Health()
         self.is_focused = True
-        """Whether the terminal has the focus."""
         self.is_streaming = False
-        """Whether an answer is on its way."""
         self.next_look_s: float | None = None
         """Monotonic time of the next look; None while one is under way."""
 
     @property
     def health(self) -> Health:
-        """Result of the last check."""
         return self._health
 
     def aim(self, target: Target | None) -> None:
-        """Watch this server from now on."""
         is_other = target is None or self._target is None or target.endpoint != self._target.endpoint
         self._target = target
         if is_other:
@@ -59,7 +55,6 @@ class Monitor:
         self.look_now()
 
     def look_now(self) -> None:
-        """Do not wait for the next poll."""
         self._nudge.set()
 
     async def watch(self) -> AsyncGenerator[Health, None]:

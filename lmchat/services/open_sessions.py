@@ -46,14 +46,12 @@ class Bookmarks:
         return self._places.get(session_id, "") == place
 
     def note(self, session_id: str, place: str) -> None:
-        """Take over where one is."""
         self._places[session_id] = place
 
     async def write(self) -> None:
         """Write what has changed; what fails is written with the next call.
 
-        Raises:
-            LMChatError: the store failed.
+        Raises `LMChatError` if the store failed.
         """
         for session_id, place in list(self._places.items()):
             if self._written.get(session_id, "") != place:
@@ -80,11 +78,9 @@ class OpenSession(Struct):
     is_followed: bool = False
     """Whether that turn has taken its first step: only from there on can it be cancelled and end in order."""
     is_stopping: bool = False
-    """Whether that turn was told to stop."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a prompt has to wait."""
         return self.is_asking or self.conversation.is_running
 
     @property
@@ -98,11 +94,7 @@ class OpenSession(Struct):
         return sum(1 for _ in takewhile(lambda one: one.is_held, self.queue))
 
     def require_rest(self) -> None:
-        """Refuse to begin a second turn.
-
-        Raises:
-            RequestInvalid: an answer is on its way.
-        """
+        """Refuse to begin a second turn; raises `RequestInvalid` if an answer is on its way."""
         if self.is_busy:
             raise still_answering()
 
@@ -142,7 +134,6 @@ class OpenSessions:
         self.shown = self.begin()
 
     def begin(self) -> OpenSession:
-        """Show a new session; it is written with its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self.show(OpenSession(self._make(Session(header=header), self.chat.system_prompt)))
@@ -197,16 +188,13 @@ class OpenSessions:
 
     @property
     def streaming(self) -> frozenset[str]:
-        """Ids of the sessions in which an answer is on its way."""
         return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
 
     @property
     def asking(self) -> tuple[OpenSession, ...]:
-        """The sessions in which a turn was begun."""
         return tuple(one for one in self._open.values() if one.is_busy)
 
     def unsaved(self) -> list[SessionHeader]:
-        """Return the sessions of which something is in memory only."""
         headers = [opened.conversation.header for opened in self._open.values()]
         return [header for header in headers if self.save_queue.is_missing(header.session_id)]
 
@@ -223,8 +211,7 @@ class OpenSessions:
     def how_to_ask(self) -> HowToAsk:
         """Return what the next turn uses.
 
-        Raises:
-            RequestInvalid: no server was found yet, no model is chosen, or it is still being loaded.
+        Raises `RequestInvalid` if no server was found yet, no model is chosen, or it is still being loaded.
         """
         if self.target is None:
             raise RequestInvalid(
@@ -303,7 +290,6 @@ class OpenSessions:
         return self.shown.is_busy or self.target is None or self.target.is_loading
 
     def enqueue(self, text: str) -> None:
-        """Let a message wait."""
         self.shown.queue.append(Queued(text=text))
 
     def take_waiting(self) -> list[tuple[OpenSession, str]]:

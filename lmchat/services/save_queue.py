@@ -199,8 +199,7 @@ class Drafts:
     async def write(self) -> None:
         """Write what has changed; what fails is written with the next call.
 
-        Raises:
-            LMChatError: the store failed.
+        Raises `LMChatError` if the store failed.
         """
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):

@@ -70,21 +70,17 @@ class ServerLauncher:
         self._clock = clock
         self._runs: dict[Product, Run] = {}
         self.engine_command = engine_command
-        """Command that installs the built-in engine; empty where it is installed."""
         self.installed: tuple[Installed, ...] | None = None
         """Installed servers; None before the first look."""
 
     async def look(self) -> None:
-        """Find the installed servers."""
         self.installed = tuple(await self._find())
 
     @property
     def running(self) -> tuple[Run, ...]:
-        """Starts that have not ended."""
         return tuple(run for run in self._runs.values() if run.program.exit_code is None)
 
     def elapsed_s(self, run: Run) -> float:
-        """Return how long ago something was started."""
         return self._clock() - run.began_s
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
@@ -99,11 +95,7 @@ class ServerLauncher:
         )
 
     async def begin(self, start: ServerStart) -> Run:
-        """Start something, once.
-
-        Raises:
-            LMChatError: it cannot be run.
-        """
+        """Start something, once; raises `LMChatError` if it cannot be run."""
         before = self._runs.get(start.product)
         if before is not None and before.program.exit_code is None:
             return before
@@ -114,8 +106,7 @@ class ServerLauncher:
     async def watch(self, run: Run) -> None:
         """Return when a command that ends by itself is done, or the user has ended it.
 
-        Raises:
-            LMChatError: it has ended otherwise; the message says with what, and the hint where its output is.
+        Raises `LMChatError` if it ended otherwise: the message names the code, the hint the output file.
         """
         while (code := run.program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
             await asyncio.sleep(_LOOK_S)
@@ -126,7 +117,6 @@ class ServerLauncher:
             raise await _failure(run, code)
 
     async def end(self, run: Run) -> None:
-        """End what was started."""
         if self._runs.get(run.start.product) is run:
             del self._runs[run.start.product]
         await run.program.end()

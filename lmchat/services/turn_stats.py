@@ -46,7 +46,6 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     """Those that ended well."""
     stalls: int
     retries: int
-    """Tries beyond the first."""
     completion_tokens: int
     is_estimated: bool
     """Whether some of these are our estimate."""
@@ -123,12 +122,10 @@ class Speedometer:
         self._second = -1
 
     def restart(self) -> None:
-        """Begin a new turn."""
         self._counts.clear()
         self._second = -1
 
     def count(self, now_s: float, tokens: int = 1) -> None:
-        """Take tokens that came at a monotonic time."""
         self._advance(now_s)
         self._counts[-1] += tokens
 

@@ -43,7 +43,6 @@ class Outside(Struct, frozen=True, kw_only=True):
     note_error: Callable[[BaseException], str]
     """Put an error of our own into the log file; returns the id under which it stands there."""
     log_file: str
-    """Where the log is, for people."""
 
 
 class Workspace(Struct, kw_only=True):

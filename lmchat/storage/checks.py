@@ -114,7 +114,6 @@ def keyring_findings(
 
 
 def _answering(backend: Keyring | None) -> str:
-    """Return the name of the keyring if it answers, else an empty text."""
     if backend is None:
         return ""
     backend.get_password(SERVICE, "doctor")
@@ -237,7 +236,6 @@ def _file(path: Path, connection: sqlite3.Connection) -> Finding:
 
 
 def _is_locked(connection: sqlite3.Connection) -> bool:
-    """Take the lock that a write takes, and give it back."""
     try:
         connection.execute("begin immediate")
         connection.execute("rollback")

@@ -64,30 +64,25 @@ class Credentials:
         return ""
 
     def get(self, origin: str) -> str | None:
-        """Return the key of a server, as last read or set."""
         return self._keys.get(origin) or None
 
     def origins(self) -> tuple[str, ...]:
-        """Return where keys are known for, here or in the keyring."""
         return tuple(self._keys)
 
     def in_keyring(self) -> tuple[str, ...]:
-        """Return the origins whose keys are in the keyring."""
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def move_to_keyring(self, origin: str) -> None:
         """Note that the key of a server is in the keyring, and hold it here no longer.
 
-        Raises:
-            StoreUnavailable: the file cannot be read or written.
+        Raises `StoreUnavailable` if the file cannot be read or written.
         """
         self.set(origin, "")
 
     def set(self, origin: str, key: str) -> None:
         """Keep a key, beside what other processes have written meanwhile.
 
-        Raises:
-            StoreUnavailable: the file cannot be read or written; the key is known until the end all the same.
+        Raises `StoreUnavailable` if the file cannot be read or written; memory has the key all the same.
         """
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
@@ -132,13 +127,9 @@ def _row(key: str) -> dict[str, object]:
 class Keyring(Protocol):
     """The little that is used of a backend of the library `keyring`."""
 
-    def get_password(self, service: str, username: str) -> str | None:
-        """Return what is kept."""
-        ...
+    def get_password(self, service: str, username: str) -> str | None: ...
 
-    def set_password(self, service: str, username: str, password: str) -> None:
-        """Keep it."""
-        ...
+    def set_password(self, service: str, username: str, password: str) -> None: ...
 
 
 def system_keyring() -> Keyring | None:
@@ -187,7 +178,6 @@ class KeyringKeys:
         return True
 
     def get(self, origin: str) -> str | None:
-        """Return the key of a server, as last read or set."""
         return self._keys.get(origin)
 
     def set(self, origin: str, key: str) -> bool:

@@ -112,15 +112,11 @@ class Connection(sqlite3.Connection):
     """An SQLite connection that knows what its build and its file can do."""
 
     path = Path()
-    """The file."""
     has_index = False
-    """Whether there is a search index."""
     can_fold = False
-    """Whether SQL on it knows the function `fold`."""
     is_wal = False
     """Whether readers and one writer get along without waiting."""
     is_read_only = False
-    """Whether this user may not write the file."""
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:
@@ -525,7 +521,6 @@ def _has_index(connection: Connection) -> bool:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether the file can be opened and its pages fit together."""
     try:
         with closing(connect(path)) as connection:
             return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")

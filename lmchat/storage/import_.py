@@ -14,7 +14,6 @@ from lmchat.text import safe_line
 LARGEST_BYTES = 256 << 20
 """More than ten thousand long answers with all their branches; reading takes some times as much memory."""
 TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
-"""Reason given for a larger one."""
 _ENDINGS = (".md", ".markdown", ".json")
 
 
@@ -24,8 +23,7 @@ class DiskFiles:
     def files_of(self, path: Path) -> tuple[Path, ...]:
         """Return the file, or those of a folder that may be exports; blocks.
 
-        Raises:
-            FileRefused: the folder cannot be read, or has none.
+        Raises `FileRefused` if the folder cannot be read, or has none.
         """
         if not path.is_dir():
             return (path,)
@@ -46,8 +44,7 @@ class DiskFiles:
     def read(self, path: Path) -> bytes:
         """Return what a file holds; only ever reads it, and blocks.
 
-        Raises:
-            FileRefused: it cannot be read, is no ordinary file, or is too large.
+        Raises `FileRefused` if it cannot be read, is no ordinary file, or is too large.
         """
         try:
             return read_plain(path, limit=LARGEST_BYTES)
@@ -63,8 +60,7 @@ LARGEST_TEXT_BYTES = 1_000_000
 def read_as_block(name: str) -> str:
     """Return a text file as a fenced block with its name and size; blocks, so it belongs into a thread.
 
-    Raises:
-        FileRefused: it cannot be read, is too large, or is no text.
+    Raises `FileRefused` if it cannot be read, is too large, or is no text.
     """
     path = path_of(name)
     try:

@@ -107,7 +107,6 @@ def _daily(path: Path, moment: datetime) -> Path:
 
 
 def _backups(path: Path) -> list[Path]:
-    """Return the daily copies, newest first."""
     path = path.resolve()
     with suppress(OSError):
         return sorted(

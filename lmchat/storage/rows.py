@@ -39,9 +39,7 @@ HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, 
     deleted_at, parent_id,
     (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null),
     tags"""
-"""Columns for `header_from`."""
 MESSAGE_COLUMNS = "number, message_id, role, state, created_at, parent_id, model, endpoint, receipt, failure"
-"""Columns for `message_from`."""
 
 
 def stored(text: str) -> str | bytes:

@@ -48,11 +48,8 @@ class Begun(Struct, frozen=True, kw_only=True):
     """Whose answer a file holds."""
 
     session_id: str
-    """Its session."""
     message: ChatMessage
-    """The answer, without what it says."""
     owner: str
-    """The process that writes it."""
 
 
 def answer_path(store: Path, message_id: str) -> Path:
@@ -112,8 +109,7 @@ def read_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
 def load_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
     """Return the same.
 
-    Raises:
-        OSError: it is not there, or cannot be read now: what it says is not known.
+    Raises `OSError` if it is not there, or cannot be read now: what it says is not known.
     """
     data = read_plain(path, limit=_MOST_BYTES)
     end = data.find(b"\n", 0, _LONGEST_HEAD)
@@ -311,8 +307,7 @@ class AnswerFile:
     def add(self, pieces: Sequence[Piece]) -> bool:
         """Append pieces; where the file was removed or replaced, all is written anew, and that is told.
 
-        Raises:
-            OSError: it cannot be written; what was there before still is.
+        Raises `OSError` if it cannot be written; what was there before still is.
         """
         data, kind = runs_of(pieces, self._kind)
         is_there = self._is_there()
@@ -327,13 +322,11 @@ class AnswerFile:
         return was_gone
 
     def remove(self) -> None:
-        """Remove the file."""
         self.close()
         with suppress(OSError):
             self._path.unlink()
 
     def close(self) -> None:
-        """Let go of the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -207,8 +207,7 @@ def copy_database(path: Path, copy: Path) -> None:
 def refuse_other_versions(connection: sqlite3.Connection) -> None:
     """Refuse what cannot be brought up to date, because it may only be read.
 
-    Raises:
-        StoreUnavailable: another version of lmchat wrote the file.
+    Raises `StoreUnavailable` if another version of lmchat wrote the file.
     """
     version = _version(connection)
     _refuse_newer(version)

@@ -86,9 +86,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     """One filter as SQL over messages `m`, sessions `s` and, where it is of the text, parts `p`."""
 
     sql: str
-    """With places for the values."""
     values: tuple[str, ...] = ()
-    """Values to bind."""
     texts: tuple[str, ...] = ()
     """Strings of which the text must contain one; empty where the filter is not about the text."""
 
@@ -212,8 +210,6 @@ def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[C
 
 
 class _Wanted:
-    """A search on a connection."""
-
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Sequence[Condition]) -> None:
         self._connection = connection
         self._terms = [_folded(term) for term in terms]
@@ -326,7 +322,6 @@ def _grams(connection: Connection, terms: Sequence[str]) -> str | None:
 
 
 def _beginnings(connection: Connection, term: str) -> list[str]:
-    """Return the trigrams in the index that begin with a term of one or two characters."""
     rows = connection.execute(
         "select term from gram_list where term >= ? and term < ? limit ?",
         (term, term + "\U0010ffff", _MOST_BEGINNINGS + 1),
@@ -364,7 +359,6 @@ def _encodable(text: str) -> str:
 
 
 def _quoted(term: str) -> str:
-    """Return a term as FTS5 reads it, whatever it holds."""
     return '"' + term.replace('"', '""') + '"'
 
 
@@ -399,7 +393,6 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
 
 
 def _place(text: str, term: str) -> tuple[int, int] | None:
-    """Return where a term is in a text as it was written."""
     if match := _found(text, r"\s+".join(map(re.escape, term.split(" ")))):
         return match.span()
     folded: list[str] = []

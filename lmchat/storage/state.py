@@ -33,11 +33,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def save(path: Path, remembered: Remembered) -> None:
-    """Write what is remembered.
-
-    Raises:
-        StoreUnavailable: the file cannot be written.
-    """
+    """Write what is remembered; raises `StoreUnavailable` if the file cannot be written."""
     import tomli_w  # noqa: PLC0415 - no start shall wait for these two
 
     from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it

@@ -1,4 +1,4 @@
-"""The store of all sessions: `services.ports.SessionStore` in SQLite."""
+"""SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class SqliteStore:
         self._arriving = Arriving(path)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
-        """The counters, in the same file."""
 
     @property
     def notice(self) -> str:
@@ -40,12 +39,10 @@ class SqliteStore:
         return self._database.notice
 
     async def open(self) -> str:
-        """Open the file now rather than with the first call, and return `notice`."""
         await self._database.read(lambda _: None)
         return self.notice
 
     async def look_over(self) -> str:
-        """Look at the whole file once a day, beside all else, and copy it; return what `notice` says anew."""
         known, path = self.notice, self._database.path
         if not await self._database.read(repair.is_due, self._clock()):
             return ""
@@ -64,147 +61,108 @@ class SqliteStore:
         return await self._database.read(job)
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
-        """Headers, pinned first, then newest first; the trash begins with what was deleted last."""
         return await self._database.read(read.headers, is_trash=is_trash, limit=limit)
 
     async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
-        """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
         return await self._database.read(read.sessions_with, wanted, limit)
 
     async def find(self, id_or_prefix: str) -> str:
-        """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
         return await self._database.read(read.full_id, id_or_prefix)
 
     async def open_session(self, session_id: str) -> Session:
-        """Read the header and the chosen path."""
         await self._database.read(retention.settle, session_id)
         return await self._database.read(read.chosen_path, session_id)
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
-        """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
         await self._database.read(retention.settle, session_id)
         return await self._database.read(read.end_of_session, session_id, count)
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read a message and those before it, and return where to go on; None at the root."""
         return await self._database.read(read.stretch, session_id, message_id, count)
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
-        """Return the messages of all branches, oldest first; `parent_id` tells how they hang together."""
         return await self._database.read(read.all_messages, session_id)
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        """Write a message durably and make it the leaf; creates the session with its first one."""
         await self._database.write_durably(write.append, session, message, self._clock())
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
-        """Write the row of an answer that is about to stream, owned by this process.
-
-        Its text comes with `add_pieces`, also where it goes on with an earlier one. Where its prompt could
-        not be written, its row has to wait for its end; what arrives is kept all the same.
-        """
         self._arriving.begin(session_id, message)
         if has_prompt:
             await self._database.write(write.begin, session_id, message, this_process(), self._clock())
 
     async def has_message(self, message_id: str) -> bool:
-        """Tell whether a message is there, also where it is deleted and can be brought back."""
         return await self._database.read(write.number_of, message_id) is not None
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Append streamed text; pieces are those of a `GrowingAnswer`.
-
-        Return whether what came before was gone from the disk, and is there again.
-        """
         return await self._arriving.add(message_id, pieces)
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Write an answer's end durably: parts, state, receipt, failure; its own file goes."""
         await self._database.write_durably(write.finish, session_id, message, self._clock())
         await self._arriving.end(message.message_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
-        """Choose the path that goes through a message (its newest leaf below) and return it."""
         return await self._database.write(write.set_leaf, session_id, message_id)
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
-        """Return the names of branches by the id of their first message."""
         return await self._database.read(read.branch_names, session_id)
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        """Name the branch that begins with a message; an empty name takes it away."""
         await self._database.write(write.name_branch, session_id, message_id, name)
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
-        """Hide a message and what hangs below it; `restore_message` brings it back."""
         return await self._database.write(write.hide, session_id, message_id, self._clock())
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
-        """Undo `delete_message`."""
         return await self._database.write(write.unhide, session_id, message_id)
 
     async def last_deleted_message(self, session_id: str) -> str | None:
-        """Return the id of the message that was deleted last in a session, to bring it back."""
         return await self._database.read(read.last_hidden, session_id)
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
         return await self._database.write(write.update_session, session_id, changes)
 
     async def purge(self, session_id: str) -> None:
-        """Remove a session for good."""
         streaming = await self._database.write(retention.purge, session_id)
         await self._arriving.remove(streaming)
         await self._database.read(retention.forget_purged)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        """Copy the path up to a message into a new session and return it."""
         return await self._database.write_durably(write.fork, session_id, message_id, self._clock())
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a whole session durably, all or nothing; return the header of the one that has its id."""
         return await self._database.write_durably(write.bring_in, session)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Find messages, newest first; what people type is never a syntax error."""
         return await self._reader.read(lambda connection: search.search(connection, query, limit))
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        """Earlier prompts, newest first, each once."""
         return await self._database.read(read.prompts, limit)
 
     async def save_draft(self, session_id: str, text: str) -> None:
-        """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
         await self._database.write(write.save_draft, session_id, text)
 
     async def draft(self, session_id: str) -> str:
-        """Return the kept draft, or nothing."""
         return await self._database.read(read.draft, session_id)
 
     async def place(self, session_id: str) -> str:
-        """Return where one was reading in a session; nothing for its end."""
         return await self._database.read(read.place, session_id)
 
     async def save_place(self, session_id: str, place: str) -> None:
-        """Keep where one is reading in a session."""
         await self._database.write(write.save_place, session_id, place)
 
     async def add_ledger(self, row: LedgerRow) -> None:
-        """Keep the figures of a turn."""
         await self._database.write(usage.add_row, row, self._clock())
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
-        """Return the figures of all turns since a moment, oldest first."""
         return await self._database.read(usage.rows_since, since)
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
-        """Median tokens per second by (endpoint URL, model), from the ledger."""
         return await self._database.read(usage.speeds)
 
     async def aclose(self) -> None:
-        """Write what is pending and close."""
         await self._arriving.aclose()
         await self._reader.aclose()
         await self._database.aclose()

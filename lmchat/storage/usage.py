@@ -53,7 +53,6 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
 
 
 def _ledger_row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
-    """Return a turn; None for one that is damaged."""
     texts = {name: loaded(value) if isinstance(value, bytes) else value for name, value in values.items()}
     texts |= {"is_estimated": bool(values["is_estimated"]), "ended_at": ended_at}
     try:
@@ -73,12 +72,9 @@ class MetricsStore:
         self._database = database
 
     async def load(self) -> Metrics:
-        """Return the sums."""
         return await self._database.read(_read)
 
     async def add(self, delta: Metrics) -> Metrics:
-        """Add to the sums and return them."""
-
         def job(connection: Connection) -> Metrics:
             connection.executemany(
                 """insert into metrics (name, value) values (?, ?)
@@ -90,8 +86,6 @@ class MetricsStore:
         return await self._database.write(job)
 
     async def reset(self) -> None:
-        """Begin again at nothing."""
-
         def job(connection: Connection) -> None:
             connection.execute("delete from metrics")
 

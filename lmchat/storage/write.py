@@ -309,7 +309,6 @@ def _column(connection: Connection, session_id: str, value: object) -> object:
 
 
 def _settled(message: ChatMessage) -> ChatMessage:
-    """Return a message that nobody streams: a copy has no owner."""
     if message.state is not AnswerState.STREAMING:
         return message
     state = AnswerState.INTERRUPTED if message.text or message.reasoning else AnswerState.FAILED

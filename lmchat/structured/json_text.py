@@ -146,7 +146,6 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
 
 
 def _whole(read: Callable[[str], Any], text: str) -> Any:
-    """Read with all that Python's reader can raise on what nobody should write."""
     try:
         value = read(text)
     except json.JSONDecodeError:
@@ -187,7 +186,6 @@ def code_blocks(text: str) -> list[str]:
 
 
 def _outdented(line: str, width: int) -> str:
-    """Take away as much white space as stands before the fence."""
     indent = len(line) - len(line.lstrip(" \t"))
     return line[min(indent, width) :]
 

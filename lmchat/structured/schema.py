@@ -55,8 +55,7 @@ class MisfitError(AnswerUnfit):
 class WantedValue:
     """A value that fits a schema, or any JSON object without one.
 
-    Raises:
-        RequestInvalid: the schema is none.
+    Raises `RequestInvalid` if the schema is none.
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
@@ -65,7 +64,6 @@ class WantedValue:
 
     @property
     def output(self) -> Output:
-        """The form to put into a request."""
         if self._schema is None:
             return AnyObject()
         return FittingValue(schema=self._schema.value, name=self._name)
@@ -135,8 +133,7 @@ def second(error: AnswerUnfit) -> AnswerUnfit:
 class Schema:
     """A valid JSON schema; nothing that it refers to is ever fetched.
 
-    Raises:
-        RequestInvalid: it is none; the message has the path to what is wrong.
+    Raises `RequestInvalid` if it is none; the message has the path to what is wrong.
     """
 
     def __init__(self, value: object, *, limit_s: float = CHECK_S) -> None:
@@ -215,8 +212,7 @@ class Schema:
     def _finds(self, pattern: str, text: str) -> bool:
         """Try a pattern in a process of its own: Python cannot stop a search, nor do anything else meanwhile.
 
-        Raises:
-            _NotCheckedError: it takes too long.
+        Raises `_NotCheckedError` if it takes too long.
         """
         try:
             child: Any = self._child or self._started()
@@ -275,7 +271,6 @@ def _hashable(value: object) -> object:
 
 
 def _plain(value: object) -> dict[str, Any]:
-    """Return a schema as JSON has it, a copy of its own."""
     try:
         text = json.dumps(value, allow_nan=False)
         schema = strict_json(text)
