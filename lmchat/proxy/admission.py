@@ -238,25 +238,11 @@ class Counters:
     def reset(self) -> None:
         self.metrics = Metrics()
 
-    def refused(self) -> None:
-        self._add("refused_requests")
-
-    def sent(self) -> None:
-        self._add("total_requests")
-
-    def retried(self) -> None:
-        """Count a try beyond the first."""
-        self._add("retries")
-
-    def succeeded(self, response_ms: float) -> None:
-        self._add("successful_requests")
-        self._add("total_response_ms", response_ms)
-
-    def failed(self) -> None:
-        self._add("failed_requests")
-
-    def stopped(self) -> None:
-        self._add("stopped_requests")
+    def add(self, **counts: float) -> None:
+        """Add to counts, by their names in `Metrics`."""
+        self.metrics = replace(
+            self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
+        )
 
     def fetched(self, endpoint: Endpoint) -> None:
         """Note that a look brought a list along: the first question for it in this run was no hit."""
@@ -264,10 +250,7 @@ class Counters:
 
     def looked_up(self, endpoint: Endpoint, *, is_hit: bool) -> None:
         is_fetched, self._fresh_from[endpoint] = self._fresh_from.get(endpoint, False), False
-        self._add("cache_hits" if is_hit and not is_fetched else "cache_misses")
-
-    def _add(self, name: str, count: float = 1) -> None:
-        self.metrics = replace(self.metrics, **{name: getattr(self.metrics, name) + count})
+        self.add(**{"cache_hits" if is_hit and not is_fetched else "cache_misses": 1})
 
 
 class Admission:
@@ -278,15 +261,9 @@ class Admission:
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._max_body_mb = settings.limits.max_body_mb
-        self._allowed = AllowList(settings.allowed_hosts)
-        self._limiter = Limiter(settings.limits.requests_per_minute)
+        self.allowed = AllowList(settings.allowed_hosts)
+        self.limiter = Limiter(settings.limits.requests_per_minute)
         self._counters = counters
-
-    def allow(self, host: str) -> None:
-        self._allowed.allow(host)
-
-    def budget(self) -> Budget:
-        return self._limiter.budget()
 
     def check(self, endpoint: Endpoint) -> None:
         """Ask the allow-list alone, for what may be answered without a request.
@@ -295,7 +272,7 @@ class Admission:
             EndpointNotAllowed: the address is neither of this machine nor named by the user.
         """
         with _step(LOOK, "allow-list"):
-            self._allowed.check(endpoint)
+            self.allowed.check(endpoint)
 
     def take_look(self, product: Product = Product.LM_STUDIO) -> None:
         """Take one request for health or models out of their budget; a refusal names the product.
@@ -304,7 +281,7 @@ class Admission:
             TooManyRequests: it is used up.
         """
         with _step(LOOK, "limiter"):
-            self._limiter.take(LOOK, product)
+            self.limiter.take(LOOK, product)
 
     def admit(
         self,
@@ -326,15 +303,15 @@ class Admission:
             with _step(purpose, "validate"):
                 check_request(request, is_listed=is_listed)
             with _step(purpose, "allow-list"):
-                self._allowed.check(request.endpoint)
+                self.allowed.check(request.endpoint)
             with _step(purpose, "size"):
                 body = encode(request)
                 check_size(body, request.messages, self._max_body_mb)
             with _step(purpose, "limiter"):
-                self._limiter.take(purpose, request.product)
+                self.limiter.take(purpose, request.product)
         except LMChatError:
             if purpose == CHAT:
-                self._counters.refused()
+                self._counters.add(refused_requests=1)
             raise
         return len(body)
 

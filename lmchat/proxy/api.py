@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import wraps
 from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -180,16 +180,14 @@ _WORDS = (
 """Words for people, and the same for programs."""
 
 
-class for_programs:  # noqa: N801 - reads as what it is: `with for_programs():`
-    """Puts the hint of an error that leaves the block into the words of a program."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate."""
-        if isinstance(error, LMChatError):
-            error.hint = for_program(error.hint)
+@contextmanager
+def for_programs() -> Iterator[None]:
+    """Put the hint of an error that leaves the block into the words of a program."""
+    try:
+        yield
+    except LMChatError as error:
+        error.hint = for_program(error.hint)
+        raise
 
 
 def for_program(hint: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +15,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 from lmchat.errors import EndpointNotAllowed
-from lmchat.files import read_plain
+from lmchat.files import read_plain, write_atomically
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
@@ -164,15 +162,7 @@ def _is_address(endpoint: Endpoint) -> bool:
 
 
 def _replace(file: Path, data: bytes) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(
-            os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb"
-        ) as opened:
-            opened.write(data)
-        part.replace(file)
+        write_atomically(file, data, follows_link=False)
     except OSError as error:
         _log.warning("the cache of models cannot be written: %s", error)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -289,7 +289,7 @@ class ProxyClient:
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""
-        self._admission.allow(host)
+        self._admission.allowed.allow(host)
 
     def metrics(self) -> Metrics:
         return self._counters.metrics
@@ -298,7 +298,7 @@ class ProxyClient:
         self._counters.reset()
 
     def budget(self) -> Budget:
-        return self._admission.budget()
+        return self._admission.limiter.budget()
 
     async def aclose(self) -> None:
         await self._connections.aclose()
@@ -357,7 +357,7 @@ class ProxyClient:
             notes=self._speech.new_notes(request),
             is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
             splits_thought=self._settings.chat.think_tags,
-            on_retry=self._counters.retried,
+            on_retry=lambda: self._counters.add(retries=1),
         )
 
     async def _run(self, exchange: Exchange) -> None:
@@ -366,7 +366,7 @@ class ProxyClient:
         try:
             self._counting.give_way(request.endpoint)
             async with self._turns.taken(request.endpoint, lambda: channel.post(RequestQueued())):
-                self._counters.sent()
+                self._counters.add(total_requests=1)
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
                     finished = await exchange.run()
@@ -374,19 +374,20 @@ class ProxyClient:
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             if started_s is not None:  # else it was stopped in the queue, and never sent
-                self._counters.stopped()
+                self._counters.add(stopped_requests=1)
             raise
         except LMChatError as error:
-            self._counters.failed()
+            self._counters.add(failed_requests=1)
             _log.info("chat request: %s", error.kind)
             channel.close(error)
         except Exception as error:  # noqa: BLE001 - of httpx and below: whatever it is, nobody waits for ever
-            self._counters.failed()
+            self._counters.add(failed_requests=1)
             _log.exception("chat request")
             sentence = "Streaming failed: lmchat itself made a mistake."
             channel.close(LMChatError(sentence, details=type(error).__name__))  # its text may quote anything
         else:
-            self._counters.succeeded((time.perf_counter() - started_s) * 1e3)
+            response_ms = (time.perf_counter() - started_s) * 1e3
+            self._counters.add(successful_requests=1, total_response_ms=response_ms)
             channel.post(finished)
             channel.close()
 

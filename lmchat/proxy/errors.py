@@ -192,18 +192,13 @@ TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSErro
 """All that httpx and the sockets below it raise."""
 
 
-class reaching:  # noqa: N801 - reads as what it is: `with reaching(endpoint):`
-    """Turns what the network raises inside the block into `ServerUnavailable`."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TRANSPORT_ERRORS):
-            raise unavailable(error, self._endpoint) from error
+@contextmanager
+def reaching(endpoint: Endpoint) -> Iterator[None]:
+    """Turn what the network raises inside the block into `ServerUnavailable`."""
+    try:
+        yield
+    except TRANSPORT_ERRORS as error:
+        raise unavailable(error, endpoint) from error
 
 
 class NothingAnswers(ServerUnavailable):

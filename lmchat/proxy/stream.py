@@ -50,7 +50,7 @@ from lmchat.proxy.retry import Plan, plan_for, retrying
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
-from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock, watched
+from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
 from lmchat.proxy.wire import Dialect, encode_request, fall_note
 
 MAX_WAITING = 256
@@ -396,8 +396,9 @@ class Exchange:
         self.channel.post(RequestSent())
         if self.is_model_unloaded or loading.is_told_by_request:
             self.channel.post(ModelLoading())
-        patience = Patience(self.timeouts, self.channel.post, since_s=loading.since_s)
-        async with patience, watched(patience, self._is_there, self.channel.post):
+        async with Patience(
+            self.timeouts, self.channel.post, is_there=self._is_there, since_s=loading.since_s
+        ) as patience:
             with reaching(endpoint):
                 response = await client.send(self._http_request(client), stream=True)
             try:

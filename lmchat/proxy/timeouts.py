@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 from urllib.request import getproxies
@@ -21,6 +20,17 @@ STALLED_EVERY_S = 1.0
 """How often a stream that stands still says so again."""
 
 
+LOOK_AFTER_S = 3.0
+"""Silence after which it is looked for the first time, and from one look to the next."""
+LOOK_S = 2.0
+"""Timeout of a look: a server that reads a long prompt still answers other questions."""
+AGAIN_S = 1.0
+"""From one look to the next while it does not answer."""
+
+IsThere = Callable[[], Awaitable[bool]]
+"""Asks whether the server answers anything at all."""
+
+
 class Patience:
     """Tells of a stall, and ends the block it surrounds when nothing is to be hoped for.
 
@@ -31,12 +41,15 @@ class Patience:
     def __init__(
         self,
         timeouts: TimeoutSettings,
-        tell: Callable[[StreamStalled], None],
+        tell: Callable[[LifeSign | StreamStalled], None],
         *,
+        is_there: IsThere | None = None,
         since_s: float | None = None,
     ) -> None:
         self._timeouts = timeouts
         self._tell = tell
+        self._is_there = is_there
+        self._watcher: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
@@ -48,18 +61,6 @@ class Patience:
         self._is_late = False
         self._is_gone = False
         self._planned_s: float | None = None
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last byte, or since the request went out."""
-        return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
-
-    def has_no_answer_since(self, since_s: float) -> None:
-        """Note that the server answers no other question either; that too is waited for only so long."""
-        give_up_s = self._timeouts.give_up_after_s
-        if 0 < give_up_s <= self._loop.time() - since_s:
-            self._is_gone = True
-            self._timeout.reschedule(self._loop.time())
 
     def heard(self, *, has_token: bool) -> None:
         if self._heard_s is None:
@@ -73,16 +74,23 @@ class Patience:
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
         self._look()
+        if self._is_there is not None:
+            self._watcher = asyncio.create_task(self._watch(self._is_there), name="liveness")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop_timer()
+        if self._watcher is not None:
+            self._watcher.cancel()
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             raise self._end() from None
+        finally:
+            if self._watcher is not None:
+                await asyncio.gather(self._watcher, return_exceptions=True)
 
     def _look(self) -> None:
         """Compare the clock with what is due, and sleep until the next of it."""
@@ -119,6 +127,32 @@ class Patience:
             self._tell(StreamStalled(silent_s=now_s - heard_s))
         return [*due_s, max(heard_s + stalled_s, self._told_s + STALLED_EVERY_S)]
 
+    async def _watch(self, is_there: IsThere) -> None:
+        """Look at the server whenever nothing comes for a while; give up where it stays away."""
+        gone_since_s, pause_s = None, LOOK_AFTER_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = LOOK_AFTER_S - self._silent_s
+            if pause_s > 0 and gone_since_s is None:
+                continue
+            looked_s, give_up_s = self._loop.time(), self._timeouts.give_up_after_s
+            if pause_s > 0 or await _answers(is_there):
+                if gone_since_s is not None:
+                    self._tell(LifeSign())
+                gone_since_s, pause_s = None, LOOK_AFTER_S
+            elif self._silent_s >= LOOK_AFTER_S:
+                gone_since_s = looked_s if gone_since_s is None else gone_since_s
+                self._tell(StreamStalled(silent_s=self._silent_s))
+                if 0 < give_up_s <= self._loop.time() - gone_since_s:
+                    self._is_gone = True
+                    self._timeout.reschedule(self._loop.time())
+                pause_s = AGAIN_S
+
+    @property
+    def _silent_s(self) -> float:
+        """Seconds since the last byte, or since the request went out."""
+        return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -147,51 +181,6 @@ def no_token(first_token_s: float) -> ServerUnavailable:
         kind="timeout",
         hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
     )
-
-
-LOOK_AFTER_S = 3.0
-"""Silence after which it is looked for the first time, and from one look to the next."""
-LOOK_S = 2.0
-"""Timeout of a look: a server that reads a long prompt still answers other questions."""
-AGAIN_S = 1.0
-"""From one look to the next while it does not answer."""
-
-IsThere = Callable[[], Awaitable[bool]]
-
-
-@asynccontextmanager
-async def watched(
-    patience: Patience, is_there: IsThere, tell: Callable[[LifeSign | StreamStalled], None]
-) -> AsyncGenerator[None, None]:
-    """Look at the server beside the block, whenever nothing comes for a while."""
-    task = asyncio.create_task(_watch(patience, is_there, tell), name="liveness")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _watch(
-    patience: Patience, is_there: IsThere, tell: Callable[[LifeSign | StreamStalled], None]
-) -> None:
-    loop, gone_since_s = asyncio.get_running_loop(), None
-    pause_s = LOOK_AFTER_S
-    while True:
-        await asyncio.sleep(pause_s)
-        pause_s = LOOK_AFTER_S - patience.silent_s
-        if pause_s > 0 and gone_since_s is None:
-            continue
-        looked_s = loop.time()
-        if pause_s > 0 or await _answers(is_there):
-            if gone_since_s is not None:
-                tell(LifeSign())
-            gone_since_s, pause_s = None, LOOK_AFTER_S
-        elif patience.silent_s >= LOOK_AFTER_S:
-            gone_since_s = looked_s if gone_since_s is None else gone_since_s
-            tell(StreamStalled(silent_s=patience.silent_s))
-            patience.has_no_answer_since(gone_since_s)
-            pause_s = AGAIN_S
 
 
 async def _answers(is_there: IsThere) -> bool:

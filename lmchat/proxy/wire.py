@@ -87,19 +87,6 @@ def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode
     return (text_message(Role.SYSTEM, words), *messages)
 
 
-def is_refused(error: ServerRejected) -> bool:
-    """Whether a refusal is about how JSON was asked for."""
-    if error.kind not in _KINDS:
-        return False
-    return _ABOUT.search(f"{error.message} {error.details} {error.param}") is not None
-
-
-def is_unknown(error: ServerRejected) -> bool:
-    """Whether such a refusal is about the way itself, so that it holds for every schema."""
-    words = f"{error.message} {error.details} {error.param}"
-    return _UNKNOWN.search(words) is not None and _THIS_SCHEMA.search(words) is None
-
-
 def fall_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
     """Return what to tell of a fall: why, and how it is asked for now."""
     ways = {
@@ -184,10 +171,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     def after_json(self, error: ServerRejected, output: Output) -> Dialect | None:
         """Return the way to try after a refusal of how JSON was asked for; None where it is not that."""
-        mode = self.json_mode(output)
-        if mode is JsonMode.WORDS or not is_refused(error):
+        mode, words = self.json_mode(output), f"{error.message} {error.details} {error.param}"
+        if mode is JsonMode.WORDS or error.kind not in _KINDS or not _ABOUT.search(words):
             return None
-        if is_unknown(error):
+        if _UNKNOWN.search(words) and not _THIS_SCHEMA.search(words):  # it holds for every schema
             return replace(self, json_modes=tuple(one for one in self.json_modes if one is not mode))
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
