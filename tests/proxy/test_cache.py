@@ -135,16 +135,6 @@ async def test_a_refusal_is_no_reason_for_an_old_list(server, client):
     assert caught.value.kind == "auth"
 
 
-async def test_models_survive_the_process_through_the_file(server, make_client, tmp_path):
-    llama_cpp(server)
-    endpoint, file = endpoint_of(server), tmp_path / "cache" / "models.json"
-    await make_client(cache_file=file).models(endpoint)
-    server.stop()
-    later = make_client(cache_file=file)
-    listed = await later.models(endpoint)
-    assert (listed.models[0].model_id, listed.is_stale) == ("tiny.gguf", False)
-
-
 async def test_a_server_of_an_earlier_run_that_is_away_is_called_by_its_name(server, make_client, tmp_path):
     llama_cpp(server)
     endpoint, file = endpoint_of(server), tmp_path / "models.json"

@@ -329,13 +329,6 @@ async def test_a_wait_of_more_than_a_minute_is_told_and_not_waited_for(server, c
     assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
 
 
-@pytest.mark.rule("R-32")
-async def test_a_wait_of_an_hour_is_told_in_words(server, client):
-    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "3600"}))
-    _, error = await events_of(client, ask(server))
-    assert error.hint == "The server asks to wait 1 h 0 min; try again then."
-
-
 async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
     client = make_client(limits=LimitSettings(retry_base_s=3600, retry_max_s=3600))
     server.on(CHAT, json_reply(BUSY, status=503))
@@ -361,13 +354,6 @@ async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_
     server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert (error, texts(events), len(retries(events))) == (None, "Hello there.", 1)
-
-
-@pytest.mark.parametrize("error", [{"code": "rate_limit_exceeded"}, {"type": "overloaded_error"}])
-async def test_a_gateway_may_say_it_in_a_word_instead_of_a_number(server, client, error):
-    server.on(CHAT, sse({"error": {"message": "no", **error}}, DONE), answer())
-    events, failure = await events_of(client, ask(server, product=Product.LITELLM))
-    assert (failure, len(retries(events))) == (None, 1)
 
 
 async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(client):

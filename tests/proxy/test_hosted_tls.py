@@ -13,7 +13,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.errors import EndpointNotAllowed, ServerRejected
+from lmchat.errors import ServerRejected
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import PROVIDERS, Provider
 from tests.support.scripted_server import ScriptedServer, raw_reply
@@ -84,17 +84,6 @@ async def test_the_key_goes_to_the_provider_alone_and_in_one_header(server, reac
     ]
     assert KEY not in "".join(rest)
     assert {one.headers["host"] for one in server.requests} == {endpoint.netloc}
-
-
-@ROWS
-async def test_a_provider_that_nobody_allowed_is_sent_nothing_and_the_step_is_told(server, reach, provider):
-    endpoint, client = reach(provider, allowed=())
-    _, error = await events_of(client, chat(endpoint, provider))
-    assert isinstance(error, EndpointNotAllowed)
-    assert error.hint == (
-        f"Start with --allow-host {provider.host}, or put it into allowed_hosts of config.toml."
-    )
-    assert (server.connections, server.requests) == (0, [])
 
 
 @pytest.mark.rule("R-9")

@@ -15,7 +15,6 @@ from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
     PromptProgress,
-    ReasoningDelta,
     StreamFinished,
     StreamStalled,
     TextDelta,
@@ -97,18 +96,6 @@ async def test_stopping_is_felt_by_the_server_while_it_answers(client, real_serv
     assert await is_idle_within(real_server, 2) < 1
 
 
-async def test_stopping_is_felt_by_the_server_while_it_reads_and_the_next_one_is_answered(
-    client, real_server
-):
-    prompt = f"{time.time()} {LONG}"
-    async with aclosing(client.stream(to(real_server, prompt, max_tokens=2000))) as stream:
-        async for event in stream:
-            if isinstance(event, PromptProgress):
-                break
-    events, error = await events_of(client, to(real_server, max_tokens=8, temperature=0))
-    assert (error, bool(text_of(events))) == (None, True)
-
-
 async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_real_server, monkeypatch):
     monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.3)
     monkeypatch.setattr(timeouts, "LOOK_S", 0.5)
@@ -146,13 +133,6 @@ async def test_a_key_is_asked_for_and_used(make_client, start_real_server):
     assert (error.kind, error.status) == ("auth", 401)
     events, error = await events_of(make_client(key="sk-test"), to(server, max_tokens=4))
     assert (error, bool(text_of(events))) == (None, True)
-
-
-async def test_thought_comes_apart_from_the_answer(client, start_real_server):
-    server = start_real_server(reasoning=16)
-    events, error = await events_of(client, to(server, "What is 2 + 2?", max_tokens=80))
-    assert error is None
-    assert any(isinstance(one, ReasoningDelta) for one in events)
 
 
 async def test_a_killed_server_is_an_interruption_and_then_offline(client, start_real_server):
