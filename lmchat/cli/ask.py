@@ -51,11 +51,9 @@ _SHOWN = "What had arrived is not saved; look at the server's log, or ask again.
 class Extracted(Struct, frozen=True, kw_only=True):
     """A value taken out of an answer, or the reason why that failed."""
 
-    value: Any = None
-    """May be JSON's `null`."""
+    value: Any = None  # may be JSON's `null`
     has_value: bool = False
     error: LMChatError | None = None
-    """Why the value is missing from a complete answer."""
 
 
 class CodeForm:
@@ -65,7 +63,6 @@ class CodeForm:
     output = AnyText()
 
     async def take(self, answer: ChatMessage) -> Extracted:
-        """Join the blocks of an answer with empty lines."""
         if answer.state is not AnswerState.COMPLETE or code_blocks(answer.text):
             return self.rest(answer)
         hint = "Ask for code, or leave out --code to see the answer."
@@ -74,16 +71,15 @@ class CodeForm:
         )
 
     def rest(self, answer: ChatMessage) -> Extracted:
-        """Take what came of the code: it is as good as what came of an answer."""
+        """Code of a stopped answer is as usable as its text."""
         code = "\n\n".join(code_blocks(answer.text))
         return Extracted(value=code, has_value=bool(code)) if code else Extracted()
 
     def repair(self, error: LMChatError) -> str:  # noqa: ARG002 - as a value's
-        """Return nothing: asking again would not help."""
+        """Asking again would not help."""
         return ""
 
     def show(self, value: str, output: Output) -> None:
-        """Print the code alone."""
         output.text(value)
 
 
@@ -99,7 +95,6 @@ class ValueForm:
         self.output = self._wanted.output
 
     async def take(self, answer: ChatMessage) -> Extracted:
-        """Find the value in an answer, and check it."""
         if answer.state is not AnswerState.COMPLETE:
             return Extracted()
         try:
@@ -114,24 +109,21 @@ class ValueForm:
         return Extracted(value=value, has_value=True)
 
     def rest(self, answer: ChatMessage) -> Extracted:  # noqa: ARG002 - as of code
-        """Return nothing: a cut value cannot be used."""
+        """A cut value cannot be used."""
         return Extracted()
 
     def repair(self, error: LMChatError) -> str:
-        """Return what to say to a model whose answer does not fit; empty where that would not help."""
         return self._wanted.repair(error) if isinstance(error, AnswerUnfit) else ""
 
     def show(self, value: Any, output: Output) -> None:
-        """Print the value alone."""
         output.document(value)
 
 
-Form = CodeForm | ValueForm
-"""Part of an answer to print instead of all of it."""
+Form = CodeForm | ValueForm  # part of an answer to print instead of all of it
 
 
 def ask(context: Context) -> Coroutine[None, None, int]:
-    """Ask, print the answer while it arrives, and return how that went."""
+    """Ask and print the answer while it arrives."""
     form = _form(context.options)
     # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
     return _ask(context, _prompt(context), form)
@@ -175,7 +167,7 @@ class _Asking:
         self._is_kept = is_kept
 
     async def ask(self, prompt: str) -> LMChatError | None:
-        """Print the answer; cut short by a signal, print what came and let the signal go on."""
+        """Print the answer, or the part that came before a signal."""
         try:
             taken = await self._turn(prompt)
             if taken.error is not None and self._form and (again := self._form.repair(taken.error)):
@@ -199,7 +191,6 @@ class _Asking:
         return Extracted() if self._form is None else await self._form.take(self._conversation.messages[-1])
 
     def _end(self, taken: Extracted) -> LMChatError | None:
-        """Print how it ended and return what went wrong, if anything did."""
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
         if self._conversation.sent is not None:  # less than at first, where the server found it too long
             self._printer.tell_plan(self._conversation.sent)
@@ -238,7 +229,6 @@ class Printer:
         self._sent_tokens = 0
 
     def show(self, event: ConversationEvent) -> None:
-        """Print an event, if there is anything to print about it."""
         match event:
             case TextDelta() | RefusalDelta():
                 self._is_stall_told = False
@@ -274,14 +264,12 @@ class Printer:
                 pass
 
     def tell_plan(self, plan: ContextPlan) -> None:
-        """Say what is left out, unless that was said before."""
         self._sent_tokens = plan.tokens
         if plan.left_out > self._left_out:
             self._left_out = plan.left_out
             self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
     def tell_repair(self, error: LMChatError) -> None:
-        """Say that the model is asked once more."""
         if self._output.is_lines:
             self._output.document({"repair": error.message})
         self._output.note(f"lmchat: {error.message} It is asked once more.")
@@ -289,7 +277,6 @@ class Printer:
     def end(
         self, answer: ChatMessage, session_id: str | None, taken: Extracted, error: LMChatError | None
     ) -> None:
-        """Print what remains at the end: the value that is wanted, the one object, the remarks."""
         if self._output.is_lines:
             if error is None:
                 self._end_lines(answer, taken)
@@ -347,7 +334,7 @@ class Printer:
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return the object of `--json`; `sent_tokens` is our estimate, for servers that count nothing."""
+    """Return the object of `--json`; `sent_tokens` is an estimate for servers that count nothing."""
     receipt = answer.receipt or Receipt()
     prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
     completion_tokens = receipt.completion_tokens or 0
@@ -386,7 +373,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _prompt(context: Context) -> str:
-    """Return what to ask: the argument, and below it what comes through a pipe."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = read_pipe(sys.stdin.fileno()).decode("utf-8", "replace")
@@ -397,11 +383,7 @@ def _prompt(context: Context) -> str:
 
 
 def _form(options: ParsedOptions) -> Form | None:
-    """Return what of an answer is wanted; None: all of it.
-
-    Raises:
-        WrongUse, FileRefused, RequestInvalid: that is not possible.
-    """
+    """Return the part of an answer to print; None for all of it."""
     if options.schema is None:
         return CodeForm() if options.code else None
     if options.code:

@@ -1,4 +1,4 @@
-"""`lmchat` without a command: puts the chat screen together, runs it, and leaves everything in order."""
+"""`lmchat` without a command: builds the chat screen, runs it and cleans up."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ from lmchat.text import safe_line
 from lmchat.tui.app.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
-Write = Callable[[str], bool]
-"""Sends a control sequence to the terminal."""
+Write = Callable[[str], bool]  # sends a control sequence to the terminal
 
 
 def run_chat(settings: Settings, context: Context) -> int:
-    """Run the screen until it is left; return the exit code."""
+    """Run the screen and return the exit code."""
     return asyncio.run(_run(settings, context))
 
 
@@ -63,7 +62,6 @@ async def _run(settings: Settings, context: Context) -> int:
         await (await store.ready()).metrics.add(metrics)
 
     def write(data: str) -> bool:
-        """Send a control sequence through the app's driver, once there is an app."""
         return bool(apps) and write_to_terminal(apps[0], data)
 
     store = Late[Any](make_store)
@@ -87,7 +85,7 @@ async def _run(settings: Settings, context: Context) -> int:
 
 
 def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
-    """Say what is lost because it could not be written to the last; the screen that warned of it is gone."""
+    """Say what could not be saved; the screen that warned of it is gone."""
     titles = ", ".join(f"“{safe_line(one.title)}”" for one in open_sessions.unsaved())
     if titles:
         warning = open_sessions.save_queue.warning
@@ -99,7 +97,7 @@ def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
 def _make_workspace(
     context: Context, settings: Settings, late: Late[Any], remembered: Remembered, write: Write
 ) -> Workspace:
-    """Put together what the screen works with; nothing of it touches network or disk yet."""
+    """Build the workspace without touching network or disk."""
     if context.local_model:  # it names a file, which no other server knows
         settings = replace(settings, model="")
     notices = [one.sentence for one in context.problems]
@@ -145,7 +143,6 @@ def _make_workspace(
 
 
 def _outside(context: Context, settings: Settings, backend: Late[Backend], write: Write) -> Outside:
-    """Return what the screen may do to the rest of the world."""
     environ = context.environ
     clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 

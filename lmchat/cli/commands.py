@@ -1,4 +1,4 @@
-"""Every command of the command line: its arguments, its help, an example, and who runs it."""
+"""Commands of the command line: arguments, help, examples and handlers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,11 @@ class Subcommand(NamedTuple):
     name: str
     help: str
     examples: tuple[str, ...]
-    handler: str
-    """`module:function` below `lmchat.cli`, imported when the command runs."""
+    handler: str  # `module:function` below `lmchat.cli`, imported when the command runs
     arguments: tuple[Argument, ...] = ()
-    """Its own; the shared ones come by themselves."""
     commands: tuple[Subcommand, ...] = ()
-    """Actions below it."""
     is_json_always: bool = False
-    """Whether its output is JSON without `--json`."""
-    notes: str = ""
-    """Text of `--help` after the examples."""
+    notes: str = ""  # text of `--help` after the examples
 
 
 def argument(*names: str, **form: Any) -> Argument:
@@ -48,7 +43,7 @@ ID = argument("id", metavar="ID", help="session: its id, the first 4 or more of 
 
 
 def _number(what: str, most: int) -> Callable[[str], int]:
-    """Return a type for argparse, which says "invalid WHAT value" where it raises."""
+    """Return a type for argparse, which names it in its error message."""
 
     def read(word: str) -> int:
         number = int(word)
@@ -166,7 +161,6 @@ _IMPORT = Subcommand(
 )
 
 SESSION_COMMANDS = (_SESSIONS, _SEARCH, _EXPORT, _IMPORT)
-"""In the order of `--help`."""
 
 
 _MODEL_ID = argument("model_id", metavar="MODEL", help="name of the model, as `lmchat models` prints it")
@@ -333,11 +327,9 @@ COMMANDS: tuple[Subcommand, ...] = (
         (argument("shell", choices=("bash", "zsh", "fish"), help="your shell"),),
     ),
 )
-"""In the order of `--help`."""
 
 
 LEVELS = ("debug", "info", "warning", "error")
-"""How much the log file tells."""
 
 
 class ParsedOptions:
@@ -346,10 +338,8 @@ class ParsedOptions:
     A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.
     """
 
-    handler: str = ""
-    """`module:function` of the command; empty for the chat screen."""
+    handler: str = ""  # `module:function` of the command; empty for the chat screen
     is_json_always: bool = False
-    """Whether the command's output is JSON anyway."""
 
     # of every command
     endpoint: str | None = None
@@ -379,7 +369,6 @@ class ParsedOptions:
     branches: bool = False
     output: str | None = None
     all_into: str | None = None
-    """`export --all`."""
     format: str = ""
     dry_run: bool = False
     copy: bool = False

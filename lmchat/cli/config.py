@@ -1,4 +1,4 @@
-"""`lmchat config`: where the configuration is, what holds, a fresh file, what is wrong."""
+"""`lmchat config`: show, check and create the configuration."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ def path(context: Context) -> int:
         context.output.text(str(context.config_file))
         return 0
     paths = context.paths
-    context.output.document(
-        {
-            "config": str(context.config_file),
-            "state": str(paths.remembered_file),
-            "credentials": str(paths.credentials_file),
-            "sessions": str(paths.sessions_file),
-            "models": str(paths.models_file),
-            "log": str(paths.log_file),
-        }
-    )
+    files = {
+        "config": context.config_file,
+        "state": paths.remembered_file,
+        "credentials": paths.credentials_file,
+        "sessions": paths.sessions_file,
+        "models": paths.models_file,
+        "log": paths.log_file,
+    }
+    context.output.document({name: str(file) for name, file in files.items()})
     return 0
 
 
@@ -56,39 +55,23 @@ def init(context: Context) -> int:
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
-    if context.output.is_json:
-        context.output.document({"config": str(file)})
-    else:
-        context.output.text(f"Wrote {file}")
+    context.output.result({"config": str(file)}, f"Wrote {file}")
     return 0
 
 
 def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
     loaded, problems = context.loaded, context.problems
-    if context.output.is_json:
-        context.output.document(
-            {
-                "config": str(loaded.file),
-                "exists": loaded.has_file,
-                "ok": not problems,
-                "problems": [
-                    {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence}
-                    for one in problems
-                ],
-            }
-        )
-    elif problems:
-        context.output.text("\n".join(one.sentence for one in problems))
-    else:
-        context.output.text(
-            f"{loaded.file}: " + ("no problems" if loaded.has_file else "not there; the defaults hold")
-        )
+    rows = [
+        {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence} for one in problems
+    ]
+    value = {"config": str(loaded.file), "exists": loaded.has_file, "ok": not problems, "problems": rows}
+    fine = f"{loaded.file}: " + ("no problems" if loaded.has_file else "not there; the defaults hold")
+    context.output.result(value, "\n".join(one.sentence for one in problems) or fine)
     return 2 if problems else 0
 
 
 def _rows(context: Context) -> list[tuple[str, object, str]]:
-    """Return full key, value and origin of all settings."""
     settings, origins = context.settings, context.loaded.origins
     rows: list[tuple[str, object, str]] = []
     for section in SECTIONS:

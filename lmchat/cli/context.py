@@ -1,4 +1,4 @@
-"""Context of one run: options, folders, settings, log; and the check of keys that the user changed."""
+"""Context of one run: options, folders, settings, log, and the check of changed keys."""
 
 from __future__ import annotations
 
@@ -32,23 +32,19 @@ class Context:
 
     @cached_property
     def paths(self) -> Paths:
-        """The folders of this user."""
         return Paths.find(self.environ)
 
     @property
     def config_file(self) -> Path:
-        """The configuration file that holds: `--config`, else the usual one."""
         return path_of(self.options.config) if self.options.config else self.paths.config_file
 
     @cached_property
     def loaded(self) -> Loaded:
-        """The configuration with its problems."""
         is_required = self.options.config is not None
         return load(self.config_file, self.environ, self._flags, is_required=is_required)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems of the configuration, those of the keys of commands included."""
         return (*self.loaded.problems, *keymap_problems(self.loaded))
 
     @property
@@ -65,7 +61,7 @@ class Context:
 
     @property
     def usable_settings(self) -> Settings:
-        """The settings without those that are wrong, or without the whole file."""
+        """The settings without the wrong ones, or without the whole file."""
         try:
             return self.loaded.settings
         except LMChatError:  # the user has no known home folder
@@ -73,23 +69,20 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings; raises `ConfigError` where something is wrong with them."""
         return self.loaded.sound().settings
 
     @property
     def local_model(self) -> str:
-        """The model file that `--model` names for the built-in engine; empty: it names none."""
+        """Model file for the built-in engine; empty if `--model` names none."""
         named = self.options.model or ""
         is_file = named.lower().endswith(".gguf") and (self.options.local or path_of(named).is_file())
         return named if is_file or self.options.local else ""
 
     @property
     def is_local(self) -> bool:
-        """Whether the built-in engine is meant."""
         return self.options.local or bool(self.local_model)
 
     def log_level(self) -> str:
-        """Return how much is logged; raises `ConfigError` where what is set is no level."""
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
         if level not in LEVELS:
             raise ConfigError(
@@ -98,17 +91,15 @@ class Context:
         return level
 
     def start_log(self) -> None:
-        """Begin to log."""
         start_log(self.paths.log_file, self.log_level())
 
     def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error; return its id in the log file."""
+        """Log an unexpected error and return its id."""
         error_id = os.urandom(4).hex()
         logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
         return error_id
 
     def unexpected(self, error: Exception) -> LMChatError:
-        """Log an unexpected error, and return the error to show."""
         error_id = self.note_error(error)
         return LMChatError(
             f"Something in lmchat itself went wrong (error {error_id}).",
@@ -146,7 +137,6 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
 
 def _clashes(known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    """Return changed commands whose key another command has in a place where both work."""
     from lmchat.tui.commands import COMMANDS, Scope
 
     keys = {command: known.get(command.command_id, _split(command.keys)) for command in COMMANDS}
@@ -189,12 +179,11 @@ def _is_character_name(key: str) -> bool:
 
 _LARGEST_BYTES = 1_000_000
 _KEPT = 3
-_LONGEST = 500
-"""Characters of one message."""
+_LONGEST = 500  # characters of one message
 
 
 class LogFile(logging.Handler):
-    """Writes from a thread of its own, begun with the first record: no caller ever waits for the disk."""
+    """Log handler with its own thread, so that callers never wait for the disk."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -203,14 +192,12 @@ class LogFile(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one record."""
         self._lines.put(as_line(record))
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Write what is pending."""
         if self._thread is not None:
             self._lines.put(None)
             self._thread.join(timeout=2)

@@ -1,6 +1,6 @@
-"""The counters of a running lmchat, added to those of all runs while it runs, so that no end loses them.
+"""Counters of a running lmchat, saved while it runs.
 
-A module of its own, because the chat screen needs it before SQLite is imported.
+A separate module, because the chat screen needs it before SQLite is imported.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from lmchat.errors import LMChatError
 
 log = logging.getLogger(__name__)
 
-KEEP_EVERY_S = 3.0
-"""A killed process loses the counters of this time at most."""
+KEEP_EVERY_S = 3.0  # a killed process loses the counters of this time at most
 
 
 @asynccontextmanager
@@ -26,10 +25,9 @@ async def metrics_kept(
     *,
     every_s: float = KEEP_EVERY_S,
 ) -> AsyncIterator[None]:
-    """Hand on what was counted since the last time while the block runs, and what is left at its end.
+    """Save new counts while the block runs and at its end; failed writes are tried again.
 
-    What a store does not take, it gets the next time. At the end the task is not cancelled, else it might
-    count a write twice.
+    The task is not cancelled at the end: a cancelled write might be counted twice.
     """
     is_over = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""`lmchat doctor`: the table of all checks, and those that need the parts of a run."""
+"""`lmchat doctor`: the table of checks, and checks of the parts of a run."""
 
 from __future__ import annotations
 
@@ -53,11 +53,9 @@ from lmchat.threads import apart
 
 _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
-_SERVERS_S = 12.0
-"""Detection is limited to 5 s itself; on a busy machine it takes time to begin and to end."""
+_SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
 _CLIPBOARD_S = 30.0
-_PATIENCE_S = 3.0
-"""How long the row about a chat waits for the trial of the engine, where no server can be used."""
+_PATIENCE_S = 3.0  # wait for the trial of the engine, where no server can be used
 _START = "lmchat --local"
 _MOST_NAMES = 3
 _GB = 1e9
@@ -190,7 +188,7 @@ def _home() -> str:
 
 
 def _known(find: Callable[[], Any], otherwise: Any) -> Any:
-    """Return what depends on the folders, which may not be known; a check of the files says so."""
+    """Return a path, or a substitute where the folders are not known."""
     try:
         return find()
     except LMChatError:
@@ -198,7 +196,7 @@ def _known(find: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def _backend(context: Context) -> Backend:
-    """Return what looks for servers, as far as configuration and folders can be read."""
+    """Return a backend from the usable part of the configuration."""
     from lmchat.cli.wiring import make_backend
     from lmchat.proxy.client import ProxyClient
 
@@ -214,7 +212,7 @@ def _clipboard(context: Context) -> Clipboard:
 
 
 class _ServerChecks:
-    """Looks at everything that could answer a chat; what is wrong in the configuration costs itself alone."""
+    """Checks of servers and addresses; wrong configuration costs only its own row."""
 
     def __init__(
         self,
@@ -227,7 +225,6 @@ class _ServerChecks:
         self._engine_step = engine_step
 
     def _own(self) -> tuple[list[Endpoint], list[Finding]]:
-        """Return the user's own addresses, and a row for each that is wrong."""
         settings = self._context.usable_settings
         named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
         named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
@@ -245,7 +242,6 @@ class _ServerChecks:
         return found, wrong
 
     async def look(self) -> Found:
-        """Return the rows about servers and their keys."""
         settings = self._context.usable_settings
         own, wrong = self._own()
         backend = await self._backend()
@@ -291,7 +287,6 @@ class _ServerChecks:
         return keys, keys.warnings
 
     async def look_at_loopback(self) -> Found:
-        """Return the rows about `localhost` and the two families of addresses."""
         from lmchat.proxy.checks import loopback_findings, see_loopback
         from lmchat.proxy.servers import SERVERS
         from lmchat.proxy.servers.lm_studio import hinted_port
@@ -304,7 +299,6 @@ class _ServerChecks:
         return loopback_findings(await see_loopback(ports), names)
 
     def look_at_environment(self) -> Found:
-        """Return the rows about proxies and certificates."""
         from lmchat.proxy.checks import certificates_findings, proxy_finding
 
         environ, own = self._context.environ, self._own()[0]
@@ -317,7 +311,7 @@ class _ServerChecks:
 
 
 class _EngineChecks:
-    """Tries the engine once, in a child that loads no model; it is not imported where it is not installed."""
+    """Trial of the engine in a child process that loads no model."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -326,7 +320,7 @@ class _EngineChecks:
         self._until_s = 0.0
 
     async def step(self) -> str:
-        """Return how a chat is possible without any server; empty where it is not, or that takes long."""
+        """Return how to chat without a server; empty if that is impossible or unknown in time."""
         try:
             async with asyncio.timeout_at(self._until_s):
                 await self._is_tried.wait()
@@ -335,7 +329,6 @@ class _EngineChecks:
         return _START if self._can_run else ""
 
     async def look(self) -> Found:
-        """Return the rows about the engine and what it could serve."""
         from lmchat.engine.download import install_command, is_engine_installed
         from lmchat.engine.engine import LocalEngine
 
@@ -397,7 +390,6 @@ def _memory() -> Finding:
 
 
 def _config(context: Context) -> Found:
-    """Return a row for each problem, or one that all is well; blocks on the disk."""
     loaded, problems = context.loaded, context.problems
     if not problems:
         cause, step = f"{loaded.file} has no problems.", ""
@@ -421,7 +413,6 @@ def _config(context: Context) -> Found:
 
 
 def _program(context: Context) -> Found:
-    """Return the rows about lmchat itself: versions and the last error; blocks on the disk."""
     rows = [_versions(), _log(context.paths.log_file)]
     try:
         context.log_level()
@@ -466,7 +457,7 @@ def _log(file: Path) -> Finding:
 
 
 def _errors(lines: list[str]) -> Iterator[tuple[str, datetime | None]]:
-    """Yield id and time of logged errors, newest first; a line that is cut or foreign is passed over."""
+    """Yield id and time of logged errors, newest first; unreadable lines are skipped."""
     for line in reversed(lines):
         if "unexpected error" not in line:
             continue

@@ -12,8 +12,7 @@ from lmchat.services.exporting import ExportAs, Exported
 from lmchat.services.library import Library
 from lmchat.text import safe_line
 
-_MOST_TOLD = 10
-"""Sessions that are named as not written; the others are counted."""
+_MOST_TOLD = 10  # refused sessions that are named
 
 
 async def export(context: Context) -> int:

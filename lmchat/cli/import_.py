@@ -20,17 +20,16 @@ from lmchat.text import safe_line
 
 _STDIN = "-"
 _SHORT_ID = 8
-_MOST_TOLD = 10
-"""Context of one file that are named as left out; the others are counted."""
+_MOST_TOLD = 10  # left-out entries of one file that are named
 
 
 def make_importer(store: ChatStore) -> Importer:
-    """Return what brings chats over from files of this machine."""
+    """Return an importer of local files."""
     return Importer(store, DiskFiles())
 
 
 def import_files(context: Context) -> Coroutine[None, None, int]:
-    """Import each file, say what became of it, and return how that went."""
+    """Import each file and report the result."""
     if context.options.temporary:
         raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
     # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
@@ -53,7 +52,7 @@ async def _import(context: Context, piped: Mapping[str, bytes]) -> int:
 
 
 def _is_pipe(name: str) -> bool:
-    """Whether a name means a pipe: stdin, or what a shell puts in the place of `<(command)`."""
+    """Return whether a name means stdin or a FIFO such as `<(command)`."""
     try:
         return name == _STDIN or stat.S_ISFIFO(path_of(name).stat().st_mode)
     except (OSError, LMChatError):
@@ -81,7 +80,6 @@ def _piped(name: str) -> bytes:
 
 
 def _tell(context: Context, done: Done) -> None:
-    """Say what became of each file; the last line names the sessions."""
     for name, one in done.imported:
         words = sentence(one, is_trial=context.options.dry_run)
         context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")

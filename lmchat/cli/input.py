@@ -1,4 +1,4 @@
-"""Reading what comes through a pipe; a signal always ends it."""
+"""Input from pipes and from the user, always interruptible."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import sys
 
 from lmchat.text import safe_line
 
-_LOOK_S = 0.2
-"""Between two looks for a signal while a pipe is silent."""
+_LOOK_S = 0.2  # between two looks for a signal while a pipe is silent
 _BLOCK_BYTES = 65_536
 
 
 def read_pipe(file: int, *, limit: int | None = None) -> bytes:
-    """Read to the end, or a byte more than the limit; Ctrl-C always ends it.
+    """Read to the end, or one byte more than the limit; raises KeyboardInterrupt on Ctrl+C.
 
-    An exception out of a signal's handler can be lost, between two blocks of `read()` or in a callback of the
-    garbage collector: the handler only notes the signal, and the loop looks at the note.
+    The handler only records the signal, since an exception in a handler can be lost.
     """
     noted: list[int] = []
     data = bytearray()
@@ -42,19 +40,19 @@ _CONSENTS = ("y", "yes")
 
 
 def can_ask() -> bool:
-    """Whether somebody is there to answer."""
+    """Return whether stdin and stderr are a terminal."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 async def consents(question: str) -> bool:
-    """Ask, and tell whether the answer was yes; anything else means no."""
+    """Ask a yes/no question; anything but yes means no."""
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
     return (await _typed_line()).strip().lower() in _CONSENTS
 
 
 async def _typed_line() -> str:
-    """Return a line from the terminal; waiting for it does not keep Ctrl-C from being heard."""
+    """Read a line without blocking Ctrl+C."""
     loop, is_typed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), is_typed.set)
     try:

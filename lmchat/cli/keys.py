@@ -1,4 +1,4 @@
-"""Which key goes to which server; a key never goes anywhere but where it belongs."""
+"""API keys by server."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from lmchat.storage.credentials import Credentials, KeyringKeys
 
 log = logging.getLogger(__name__)
 
-_COMMAND_S = 60
-"""A command may have to ask its user for a password."""
+_COMMAND_S = 60  # a command may have to ask its user for a password
 KEYRING = "the system keyring"
 _OPENAI = "https://api.openai.com:443"
 
 
 class Keys:
-    """Knows the keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
+    """API keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
 
-    For each origin: a key accepted in this run, its `[[endpoints]]`, `api_key`, the keyring of the system,
-    `credentials.toml`; and `OPENAI_API_KEY` for OpenAI alone.
+    Order: accepted in this run, `[[endpoints]]`, `api_key`, keyring, `credentials.toml`; `OPENAI_API_KEY`.
     """
 
     def __init__(
@@ -42,13 +40,12 @@ class Keys:
         self._accepted: dict[str, str] = {}
         self._passing: set[str] = set()
         self._own: dict[str, str] = {}
-        self.warnings: list[str] = []
-        """Sentences about what could not be read; without keys."""
+        self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
     def load(self, *, is_apart: bool = False) -> None:
-        """Read the stored keys and run the commands that print some; call it off the event loop.
+        """Read stored keys and run key commands, off the event loop.
 
-        Apart, another program asks the keyring, so that this one does not hold its library.
+        With `is_apart` another process asks the keyring, so that this one does not load its library.
         """
         warning = self._credentials.load()
         self.warnings += [warning] if warning else []
@@ -60,15 +57,12 @@ class Keys:
         self._load_keyring(is_apart=is_apart)
 
     def key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key of a server, None where it needs none that we know of."""
         return next((key for key, _ in self._known(endpoint) if key), None)
 
     def source_of(self, endpoint: Endpoint) -> str:
-        """Return where the key of a server comes from, for a sentence; empty where none is known."""
         return next((source for key, source in self._known(endpoint) if key), "")
 
     def _known(self, endpoint: Endpoint) -> Iterator[tuple[str | None, str]]:
-        """Yield keys and their sources; the first that is set wins."""
         origin = endpoint.origin
         yield self._accepted.get(origin), "what was typed just now"
         yield self._own.get(origin), "its [[endpoints]] in the configuration"
@@ -79,23 +73,21 @@ class Keys:
             yield self._environ.get("OPENAI_API_KEY"), "OPENAI_API_KEY"
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key until the end of this run, and store it nowhere: the server is gone with the run."""
+        """Use a key until the end of this run without storing it."""
         self._accepted[endpoint.origin] = key
         self._passing.add(endpoint.origin)
 
     def is_lasting(self, endpoint: Endpoint) -> bool:
-        """Whether a server may be there after this run."""
+        """Return whether a server may still exist after this run."""
         return endpoint.origin not in self._passing
 
     def stored_origins(self) -> tuple[str, ...]:
-        """Return the addresses that a key is kept for."""
         return self._credentials.origins()
 
     def keep(self, endpoint: Endpoint, key: str) -> str:
-        """Use a key from now on and store it; return where. Call it off the event loop.
+        """Use and store a key, off the event loop; return where.
 
-        Raises:
-            StoreUnavailable: it could not be stored; it holds until the end of this run.
+        Raises `StoreUnavailable` if it could not be stored; it still works until the end of this run.
         """
         origin = endpoint.origin
         self._accepted[origin] = key
@@ -106,7 +98,7 @@ class Keys:
         return "credentials.toml"
 
     def _load_keyring(self, *, is_apart: bool) -> None:
-        """Read what the keyring holds: for servers it was noted for, and named ones without another key."""
+        """Read keys noted as stored there, and those of named servers without another key."""
         noted = self._credentials.in_keyring()
         settings = self._loaded.settings
         urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
@@ -116,7 +108,7 @@ class Keys:
             self.warnings.append("The system keyring does not answer: the keys in it are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:
-        """Return `api_key` for the server it was set with; set with none, for what runs on this machine."""
+        """Return `api_key` for the server it was set with; without one, for loopback."""
         key = self._loaded.settings.api_key
         if not key:
             return None
@@ -151,7 +143,7 @@ class Keys:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of an address; empty for a wrong one, which the connection reports."""
+    """Return the origin; empty for a wrong address, which the connection reports."""
     try:
         return Endpoint.parse(url).origin
     except LMChatError:

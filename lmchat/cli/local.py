@@ -1,4 +1,4 @@
-"""Servers of this machine that lmchat starts: the built-in engine (`--local`) and installed programs."""
+"""Local servers started by lmchat: the built-in engine and installed programs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,9 @@ _TELL_EVERY_S = 1.0
 
 
 async def serve(context: Context, world: World) -> Settings:
-    """Start the built-in engine, and return settings that name it as the server.
+    """Start the built-in engine and return settings with its address.
 
-    Raises:
-        EngineUnavailable: it cannot be started.
-        WrongUse: there is no model, and nobody has consented to fetch one.
+    Raises `EngineUnavailable` if it cannot start, `WrongUse` if a download was not confirmed.
     """
     engine = await engine_slot(context).ready()
     model = await engine.choose(context.local_model or world.settings.local.model)
@@ -49,14 +47,8 @@ async def serve(context: Context, world: World) -> Settings:
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
     files = await (await engine_slot(context).ready()).files()
-    if context.output.is_json:
-        context.output.document({"object": "list", "data": [_as_json(file) for file in files]})
-    elif files:
-        context.output.text(_table(files))
-    else:
-        context.output.note(
-            "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
-        )
+    empty = "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
+    context.output.listing([_as_json(file) for file in files], lambda: _table(files), empty)
     return 0
 
 
@@ -88,7 +80,6 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
 
 
 async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
-    """Ask where somebody is there to answer."""
     if not can_ask():
         return False
     context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
@@ -131,7 +122,7 @@ def _table(files: tuple[ModelFile, ...]) -> str:
 
 
 def make_launcher(context: Context) -> ServerLauncher:
-    """Return what the welcome page can start."""
+    """Return the launcher for the welcome page."""
 
     async def find() -> tuple[Installed, ...]:
         return await apart(lambda: installed(context))
@@ -146,7 +137,7 @@ def make_launcher(context: Context) -> ServerLauncher:
 
 
 def installed(context: Context) -> tuple[Installed, ...]:
-    """Return what is installed here; touches the disk."""
+    """Return the installed products; reads the disk."""
     from lmchat.proxy.servers.lm_studio import home_folder
 
     home = lm_studio = None

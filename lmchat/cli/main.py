@@ -1,7 +1,4 @@
-"""Entry of the command line: from the arguments to the exit code; every way out passes here.
-
-A module of its own that imports next to nothing, for `lmchat --version`.
-"""
+"""Entry point of the command line; imports almost nothing, for a fast `lmchat --version`."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and return the exit code; nothing but an exit code ever leaves it."""
+    """Run one command and return the exit code."""
     try:
         if list(argv) == ["--version"]:
             code = _version()
@@ -35,7 +32,7 @@ def _version() -> int:
 
 
 def _flushed(code: int) -> int:
-    """Let nothing be written any more, so that Python does not complain of a closed pipe when it ends."""
+    """Flush stdout; avoid Python's complaint about a closed pipe at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`lmchat models`, `lmchat health` and `lmchat detect`: what servers and models there are."""
+"""`lmchat models`, `lmchat health` and `lmchat detect`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MINUTE_S = 60
 
 
 async def list_models(context: Context) -> int:
-    """Print the models of the server, or of all where none is named; with `--local` those of this disk."""
+    """Print the models of the server or of all; with `--local` those of this disk."""
     if context.is_local:
         from lmchat.cli.local import list_files
 
@@ -32,13 +32,11 @@ async def list_models(context: Context) -> int:
         context.output.note(
             f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old."
         )
-    if context.output.is_json:
-        data = [model_json(model) for model in listed.models]
-        context.output.document({"object": "list", "data": data})
-    elif listed.models:
-        context.output.text(_table(listed.models))
-    else:
-        context.output.note("The server has no models yet; download one there.")
+    context.output.listing(
+        [model_json(model) for model in listed.models],
+        lambda: _table(listed.models),
+        "The server has no models yet; download one there.",
+    )
     return 0
 
 
@@ -53,7 +51,7 @@ async def load(context: Context) -> int:
 
 @asynccontextmanager
 async def _load_line(output: Output, model_id: str) -> AsyncIterator[Callable[[float], None]]:
-    """Count the seconds at a terminal while the block runs, with the share where the server tells one."""
+    """Show elapsed seconds and progress at a terminal while the block runs."""
     if not output.is_json:
         output.note(f"Loading {model_id} …")
     line, since_s, share = LiveLine(is_wanted=not output.is_json), time.monotonic(), ""
@@ -89,7 +87,7 @@ async def unload(context: Context) -> int:
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
-    """Return a model as OpenAI's API lists it, and what else is known of it."""
+    """Return a model as OpenAI's API lists it, with lmchat's own fields."""
     return {
         "id": model.model_id,
         "object": "model",
@@ -110,7 +108,7 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 
 
 async def _listed(world: World, *, is_refresh: bool) -> ModelList:
-    """Ask each server that can be used; where there is none, return the cached list of earlier runs."""
+    """Ask each usable server; without one, return the cached list."""
     candidates = await look(world.backend, world.settings)
     usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
     if not usable:
@@ -139,10 +137,7 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
 
 
 def _told(context: Context, model: ModelInfo, state: LoadState) -> int:
-    if context.output.is_json:
-        context.output.document(model_json(model) | {"state": state})
-    else:
-        context.output.text(f"{model.model_id}: {state}")
+    context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
     return 0
 
 
@@ -181,7 +176,7 @@ async def health(context: Context) -> int:
 
 
 async def detect(context: Context) -> int:
-    """Print every place that was looked at and what was found; exit 3 if no server is among them."""
+    """Print every address that was tried; exit 3 if no server was found."""
     try:
         async with open_world(context) as world:
             candidates = await world.backend.detect(expected=own_endpoints(world.settings))
@@ -208,7 +203,7 @@ async def detect(context: Context) -> int:
 
 
 def _best(candidates: tuple[Candidate, ...], world: World) -> Candidate | None:
-    """Return what the chat screen would open, else any model server at all."""
+    """Return the server that the chat screen would open, else any model server."""
     chosen = choose(candidates, model=world.settings.model, remembered=world.remembered).candidate
     return chosen or next((one for one in candidates if one.verdict.is_server), None)
 

@@ -9,52 +9,58 @@ from contextlib import suppress
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
-_HELD = "\r\u200c\u200d"
-"""Characters whose safe form depends on what follows."""
-_ROOM = 24
-"""Columns that a live line may have filled."""
-_WIDEST = 200
-"""Characters of one cell: a single endless name would make every row as wide; `--json` has all of it."""
+_HELD = "\r\u200c\u200d"  # characters whose safe form depends on what follows
+_ROOM = 24  # columns that a live line may have filled
+_WIDEST = 200  # characters of one cell, so that one name does not widen every row
 
 
 class Output:
-    """Prints for one command."""
+    """Output of one command."""
 
     def __init__(self, *, is_json: bool = False, is_lines: bool = False) -> None:
-        self.is_json = is_json or is_lines
-        """Whether stdout gets JSON only."""
-        self.is_lines = is_lines
-        """Whether that is one object a line rather than one document."""
-        self.has_document = False
-        """Whether the one JSON document was printed."""
+        self.is_json = is_json or is_lines  # whether stdout gets JSON only
+        self.is_lines = is_lines  # whether that is one object a line rather than one document
+        self.has_document = False  # whether the one JSON document was printed
 
     def text(self, text: str) -> None:
-        """Print an answer with a newline at its end; text from outside becomes safe here."""
         safe = safe_text(text)
         _write(safe if safe.endswith("\n") else safe + "\n")
 
     def painted(self, text: str) -> None:
-        """Print text with colours of ours; what of it came from outside is safe already."""
+        """Print text that is already safe and has our colours."""
         _write(text if text.endswith("\n") else text + "\n")
 
     def document(self, value: object) -> None:
-        """Print a value as JSON: the one document, or one more line."""
+        """Print a value as the JSON document, or as one more line."""
         self.has_document = True
         _write(to_json(value, indent=None if self.is_lines else 2) + "\n")
 
     def raw_document(self, text: str) -> None:
-        """Print the one document, which is JSON already."""
         self.has_document = True
         _write(text if text.endswith("\n") else text + "\n")
 
+    def result(self, value: object, text: str) -> None:
+        """Print a value as JSON if that is wanted, else the text."""
+        if self.is_json:
+            self.document(value)
+        else:
+            self.text(text)
+
+    def listing(self, data: list[dict[str, object]], lay_out: Callable[[], str], nothing: str) -> None:
+        """Print a list as JSON or text; `nothing` is the note for an empty one."""
+        if self.is_json:
+            self.document({"object": "list", "data": data})
+        elif data:
+            self.text(lay_out())
+        else:
+            self.note(nothing)
+
     def note(self, text: str) -> None:
-        """Say something on stderr that is not the answer."""
         if sys.stderr is not None:
             sys.stderr.write(safe_text(text) + "\n")
             sys.stderr.flush()
 
     def failure(self, error: LMChatError) -> None:
-        """Say what went wrong: a sentence and the next step on stderr, and a document where one is wanted."""
         sentence = safe_line(error.message)
         self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
         if self.is_lines or (self.is_json and not self.has_document):
@@ -63,24 +69,21 @@ class Output:
 
 
 class SafeStream:
-    """Prints an answer while it arrives; cuts between pieces change nothing about what is safe."""
+    """Streaming output; the pieces' boundaries do not change what is safe."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self._print_safe = write or _write
         self._held = ""
         self._last = ""
-        self.is_at_line_start = True
-        """Whether the next character would begin a line."""
+        self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:
-        """Print a piece at once, except what depends on the next one."""
         text = self._held + piece
         whole = text.rstrip(_HELD)
         self._held = text[len(whole) :]
         self._print(whole)
 
     def end(self) -> None:
-        """Print what was held back, and a newline unless there is one."""
         self._print(self._held)
         self._held = ""
         if not self.is_at_line_start:
@@ -96,14 +99,13 @@ class SafeStream:
 
 
 class LiveLine:
-    """A line on stderr that is written over; nothing where stderr is no terminal."""
+    """Line on stderr that is overwritten; nothing if stderr is no terminal."""
 
     def __init__(self, *, is_wanted: bool = True) -> None:
         self.is_live = is_wanted and sys.stderr is not None and sys.stderr.isatty()
         """Whether there is such a line."""
 
     def write(self, words: str) -> None:
-        """Replace the words of the line."""
         if self.is_live:
             sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
             sys.stderr.flush()
@@ -122,7 +124,7 @@ def timestamp() -> str:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Write JSON that loses nothing and that no terminal takes for a command."""
+    """Return lossless JSON that is safe on a terminal."""
     import json  # 7 ms that the chat screen does not need
 
     text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent)
@@ -132,7 +134,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out columns by the width of their cells on a terminal."""
+    """Align columns by their width on a terminal."""
     from rich.cells import cell_len
 
     safe = [[safe_line(cell, limit=_WIDEST) for cell in row] for row in (head, *rows)]
@@ -155,18 +157,12 @@ def _is_harmless(char: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    """Write a character as JSON does in ASCII, beyond U+FFFF as a pair of surrogates."""
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _write(text: str) -> None:
-    """Write to stdout at once.
-
-    Raises:
-        BrokenPipeError: nobody reads any more.
-        FileRefused: it cannot be written, as on a full disk.
-    """
+    """Write to stdout and flush; raises `BrokenPipeError`, or `FileRefused` as on a full disk."""
     if sys.stdout is None:
         return
     if not _speaks_utf8():

@@ -1,4 +1,4 @@
-"""The options and commands, their help and an example of each."""
+"""Argument parser and shell completion."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the serve
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
 _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
-"""Arguments that are text; names of files stay as they are."""
+"""Text arguments; file names stay as they are."""
 
 
 class WrongArguments(Exception):  # noqa: N818 - named for what happened
-    """The arguments make no sense; the message is one sentence."""
+    """Wrong arguments; the message is one sentence."""
 
     def __init__(self, sentence: str, prog: str) -> None:
         super().__init__(sentence)
@@ -40,7 +40,7 @@ class WrongArguments(Exception):  # noqa: N818 - named for what happened
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing and leaving."""
+    """Parser that raises instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
@@ -51,23 +51,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Gather(argparse.Action):
-    """Collects values given before and after a command; argparse alone would lose the first."""
+    """Action that collects values before and after a command; argparse would lose the first."""
 
     def __init__(self, *args: Any, into: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.into = into
 
     def __call__(self, _parser: object, _namespace: object, values: object, _option: object = None) -> None:
-        """Keep one more value."""
         self.into.append(str(values))
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
-    """Read the arguments.
-
-    Raises:
-        WrongArguments: they make no sense.
-    """
+    """Parse the arguments; raises `WrongArguments`."""
     hosts: list[str] = []
     try:
         options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
@@ -83,7 +78,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
 
 def _decoded(word: str) -> str:
-    """Return text where the shell gave bytes that are not UTF-8, which no server and no store would take."""
+    """Replace bytes that are not UTF-8, which servers and stores refuse."""
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -104,10 +99,9 @@ def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
 
 
 def _shared_options(hosts: list[str]) -> _Parser:
-    """Options that may stand before or after a command.
+    """Return options that may come before or after a command.
 
-    Each is left out of the result unless it is given: the parser of a command would else put its default over
-    what was given before the command.
+    Unset options are left out: a command's defaults would overwrite earlier values.
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     add = shared.add_argument_group("options of every command").add_argument
@@ -156,7 +150,7 @@ def _epilog(command: Subcommand) -> str:
 
 
 def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
-    """Name an option that does not exist; argparse would complain of what follows it."""
+    """Name an unknown option; argparse would complain about the word after it."""
     typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
     known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
     wrong = next((word for word in typed if word.startswith("--") and word not in known), None)
@@ -177,7 +171,7 @@ def _unknown_command(word: str, words: Sequence[str]) -> str:
 
 
 def completion(context: Context) -> int:
-    """Print the shell's script, made out of the parser."""
+    """Print the completion script of a shell."""
     import shtab
 
     places = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}  # by the word of the help

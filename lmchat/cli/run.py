@@ -1,4 +1,4 @@
-"""Find the command, run it, and turn whatever happens into text and an exit code."""
+"""Command dispatch: output and exit code for every result."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
 
 Handler = Callable[[Context], int | Coroutine[None, None, int]]
-"""Runs a command and returns the exit code."""
-_DOCTOR = "doctor:"
-"""Handlers that run whatever is wrong with folders and configuration."""
-_LOCAL = ("", "ask:ask", "models:list_models")
-"""Commands that can use the built-in engine."""
+_DOCTOR = "doctor:"  # handlers that run even with broken folders and configuration
+_LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SIGNALLED = 128
-"""Exit codes above it tell the number of a signal."""
+_SIGNALLED = 128  # exit codes above it are 128 + signal number
 
 
 class _InterruptedError(LMChatError):
@@ -54,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _typed(argv: Sequence[str]) -> ParsedOptions | int:
-    """Return what was typed, or the exit code where that was wrong or asked for help only."""
+    """Return the options, or an exit code after an error or `--help`."""
     if not argv:
         return ParsedOptions()  # without argparse, which the chat screen would wait 20 ms for
     from lmchat.cli.parser import WrongArguments, parse
@@ -118,7 +114,7 @@ def _chat(context: Context) -> int:
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run it so that a signal cancels it; return its exit code, or 128 and the number of the signal."""
+    """Run the coroutine until a signal cancels it; return the exit code or 128 + signal."""
     import asyncio  # 30 ms, which `--help` and `config` do without
 
     caught: list[int] = []

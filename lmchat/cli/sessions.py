@@ -1,4 +1,4 @@
-"""`lmchat sessions`: the saved sessions on the command line."""
+"""`lmchat sessions` and `lmchat search`."""
 
 from __future__ import annotations
 
@@ -22,25 +22,19 @@ async def list_sessions(context: Context) -> int:
     """Print the sessions, newest first."""
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=context.options.trash, limit=1_000_000)
-    if context.output.is_json:
-        context.output.document({"object": "list", "data": [header_json(header) for header in headers]})
-    elif headers:
-        rows = [
-            (
-                header.session_id[:_SHORT_ID],
-                _time(header.deleted_at or header.updated_at),
-                str(header.message_count),
-                header.model,
-                header.title or "Untitled",
-            )
-            for header in headers
-        ]
-        context.output.text(
-            table(("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE"), rows)
-        )
-    else:
-        context.output.note("The trash is empty." if context.options.trash else "There is no session yet.")
+    head = ("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE")
+    context.output.listing(
+        [header_json(header) for header in headers],
+        lambda: table(head, [_row(header) for header in headers]),
+        "The trash is empty." if context.options.trash else "There is no session yet.",
+    )
     return 0
+
+
+def _row(header: SessionHeader) -> tuple[str, ...]:
+    time = _time(header.deleted_at or header.updated_at)
+    count, title = str(header.message_count), header.title or "Untitled"
+    return header.session_id[:_SHORT_ID], time, count, header.model, title
 
 
 async def show(context: Context) -> int:
@@ -71,11 +65,8 @@ async def delete(context: Context) -> int:
     async with open_store(context) as store:
         header = await make_library(store).delete(await store.find(context.options.id))
     short = header.session_id[:_SHORT_ID]
-    return _told(
-        context,
-        header,
-        f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back.",
-    )
+    words = f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back."
+    return _told(context, header, words)
 
 
 async def restore(context: Context) -> int:
@@ -86,7 +77,6 @@ async def restore(context: Context) -> int:
 
 
 async def _restored(library: Library, wanted: str) -> SessionHeader:
-    """Take a session out of the trash; `last` is the one that was deleted last."""
     if wanted != "last":
         return await library.restore(await library.find(wanted))
     header = await library.undo_delete()
@@ -96,24 +86,21 @@ async def _restored(library: Library, wanted: str) -> SessionHeader:
 
 
 async def purge(context: Context) -> int:
-    """Remove a session for good, or all that is in the trash; somebody has to consent."""
+    """Remove a session, or everything in the trash, after confirmation."""
     async with open_store(context) as store:
         library = make_library(store)
         wanted = await _to_purge(library, context.options.id)
-        if not wanted or not await _may_purge(context, wanted):
-            gone: tuple[SessionHeader, ...] = ()
-        else:
-            gone = wanted
-            for header in wanted:
-                await library.purge(header.session_id)
+        gone = wanted if wanted and await _may_purge(context, wanted) else ()
+        for header in gone:
+            await library.purge(header.session_id)
     if context.output.is_json and context.options.id and gone:
         context.output.document(header_json(gone[0]))
-    elif context.output.is_json:
-        context.output.document({"object": "list", "data": [header_json(header) for header in gone]})
-    elif gone:
-        context.output.text("\n".join(f"{_named(header)} was removed for good." for header in gone))
-    else:
-        context.output.note("Nothing was removed." if wanted else "The trash is empty.")
+        return 0
+    context.output.listing(
+        [header_json(header) for header in gone],
+        lambda: "\n".join(f"{_named(header)} was removed for good." for header in gone),
+        "Nothing was removed." if wanted else "The trash is empty.",
+    )
     return 0
 
 
@@ -124,11 +111,7 @@ async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
-    """Ask at a terminal.
-
-    Raises:
-        WrongUse: this is no terminal, and --yes was not given.
-    """
+    """Ask at a terminal; raises `WrongUse` without a terminal and `--yes`."""
     if context.options.yes:
         return True
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
@@ -138,7 +121,7 @@ async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
-    """Return what scripts get of a session."""
+    """Return the JSON form of a session header."""
     return {
         "id": header.session_id,
         "title": header.title,
@@ -155,10 +138,7 @@ def header_json(header: SessionHeader) -> dict[str, object]:
 
 
 def _told(context: Context, header: SessionHeader, sentence: str) -> int:
-    if context.output.is_json:
-        context.output.document(header_json(header))
-    else:
-        context.output.text(sentence)
+    context.output.result(header_json(header), sentence)
     return 0
 
 
@@ -171,19 +151,15 @@ def _time(moment: datetime) -> str:
 
 
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
-"""Places of a hit other than the text of a message."""
 
 
 async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
     async with open_store(context) as store:
         hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
-    if context.output.is_json:
-        context.output.document({"object": "list", "data": [_json(hit) for hit in hits]})
-    elif hits:
-        context.output.text("\n".join(_text(hit) for hit in hits))
-    else:
-        context.output.note("Nothing found.")
+    context.output.listing(
+        [_json(hit) for hit in hits], lambda: "\n".join(_text(hit) for hit in hits), "Nothing found."
+    )
     return 0
 
 
@@ -206,7 +182,7 @@ def _text(hit: SearchHit) -> str:
     who = hit.model if hit.role == "assistant" and hit.model else hit.role
     told = (
         hit.session_id[:_SHORT_ID],
-        hit.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+        _time(hit.created_at),
         ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
         safe_line(hit.title),
     )

@@ -1,4 +1,4 @@
-"""`lmchat stats`: what the ledger says of each model, as a table, as JSON, or as a plot over time."""
+"""`lmchat stats` and `lmchat metrics`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
 from lmchat.text import safe_line
 
 _HEAD = ("MODEL", "SERVER", "TURNS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
-_BAR = 40
-"""Cells of the longest bar of a plot."""
-_DAYS = 30
-"""Days with a turn that a plot shows, at most."""
+_BAR = 40  # cells of the longest bar of a plot
+_DAYS = 30  # days with a turn that a plot shows, at most
 
 
 async def stats(context: Context) -> int:
-    """Print the figures of all turns by model and server, the one used last first."""
+    """Print figures by model and server, the one used last first."""
     async with open_store(context) as store:
         found = figures_by_model(await store.ledger_rows())
-    if context.output.is_json:
-        context.output.document({"object": "list", "data": [_json(one) for one in found]})
-    elif not found:
-        context.output.note("No turn has ended yet; each one that does is counted here.")
-    elif context.options.plot:
-        context.output.text("\n\n".join(_plot(one, _bar_sign(context)) for one in found))
-    else:
-        context.output.text(table(_HEAD, [_row(one) for one in found]))
+
+    def lay_out() -> str:
+        if context.options.plot:
+            return "\n\n".join(_plot(one, _bar_sign(context)) for one in found)
+        return table(_HEAD, [_row(one) for one in found])
+
+    empty = "No turn has ended yet; each one that does is counted here."
+    context.output.listing([_json(one) for one in found], lay_out, empty)
     return 0
 
 
@@ -50,14 +48,12 @@ def _row(one: ModelFigures) -> tuple[str, ...]:
 
 
 def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, str]:
-    """Write both percentiles; blank where nothing was measured."""
     return (
         ("", "") if spread is None else (form.format(spread.p50 * factor), form.format(spread.p95 * factor))
     )
 
 
 def _plot(one: ModelFigures, sign: str) -> str:
-    """Draw the usual speed of each day as a bar."""
     days = one.days[-_DAYS:]
     fastest = max((day.tokens_per_second or 0.0 for day in days), default=0.0) or 1.0
     lines = [f"{safe_line(one.model)} at {safe_line(one.endpoint)}: tok/s, the median of each day"]
@@ -77,7 +73,6 @@ def _bar_sign(context: Context) -> str:
 
 
 def _json(one: ModelFigures) -> dict[str, object]:
-    """Return what scripts get; names and units are those of the fields."""
     spreads = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
     figures: dict[str, object] = {name: _spread_json(getattr(one, name)) for name in spreads}
     days = [asdict(day) | {"day": day.day.isoformat()} for day in one.days]
@@ -109,7 +104,7 @@ async def reset(context: Context) -> int:
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return what scripts get; times are in milliseconds."""
+    """Return the counters as JSON; times are in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,

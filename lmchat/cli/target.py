@@ -1,4 +1,4 @@
-"""Choice of the server and the model that a command talks to, without a screen to ask on."""
+"""Choice of server and model for a command."""
 
 from __future__ import annotations
 
@@ -15,22 +15,18 @@ _LOOK_EVERY_S = 0.5
 
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the servers that the user has named.
-
-    Raises:
-        EndpointNotAllowed: one of them is no address.
-    """
+    """Return the servers that the user has named; raises `EndpointNotAllowed` for a wrong address."""
     named = (settings.endpoint, *(own.url for own in settings.endpoints))
     return tuple(Endpoint.parse(url) for url in named if url)
 
 
 def own_names(settings: Settings) -> dict[str, str]:
-    """Return what the user calls their servers, by origin."""
+    """Return the user's server names by origin."""
     return {Endpoint.parse(own.url).origin: own.name for own in settings.endpoints}
 
 
 async def look(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
-    """Look at the server that was named, else at every known place."""
+    """Check the named server, else detect servers."""
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
     return await backend.detect(expected=own_endpoints(settings))
@@ -39,12 +35,9 @@ async def look(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
 async def find_target(
     backend: Backend, settings: Settings, remembered: Remembered, note: Callable[[str], None]
 ) -> Target:
-    """Return the server and the model to ask; waits while a server loads its model.
+    """Return the server and model to ask; waits while a server loads its model.
 
-    Raises:
-        NoServerFound: no server answers.
-        ServerRejected: one does, but it cannot be used.
-        RequestInvalid: it has no model that could be meant.
+    Raises `NoServerFound`, `ServerRejected`, or `RequestInvalid` if no model is clearly meant.
     """
     arrival = arrive(await look(backend, settings), model=settings.model, remembered=remembered)
     is_told = False
@@ -66,7 +59,7 @@ _LLAMA_PORT = "8080"
 
 
 def places_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
-    """Return where the environment says that products of this machine listen."""
+    """Return local product addresses from environment variables."""
     told = {
         Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", "")),
         Product.LLAMA_CPP: _llama_endpoint(environ),
@@ -76,7 +69,7 @@ def places_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
 
 
 def ollama_endpoint(host: str) -> Endpoint | None:
-    """Return where `ollama serve` listens by its variable, written as `HOST`, `HOST:PORT` or `:PORT`."""
+    """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`."""
     name, _, port = host.strip().removeprefix("http://").rstrip("/").rpartition(":")
     return _at(name, port)
 
@@ -87,12 +80,11 @@ def _llama_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
 
 
 def _lm_studio_endpoint(host: str) -> Endpoint | None:
-    """Return the address that LM Studio's server binds; the variable has no port."""
     return _at(host.strip(), "1234") if host.strip() else None
 
 
 def _at(name: str, port: str) -> Endpoint | None:
-    """Return an address of this machine; None for any other, and for a wrong one."""
+    """Return a loopback address; None for other or wrong ones."""
     if not (port.isascii() and port.isdecimal()):
         return None
     host = _HERE if name in _ANY else name

@@ -1,4 +1,4 @@
-"""Puts backend, store, keys and engine together, for commands and for the screen."""
+"""Assembly of backend, store, keys and engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNSAVED = {
     "has_message": True,  # else the answer would be looked for
     "add_pieces": False,
 }
-"""Methods of a store that write what is said, and what they return where nothing is to be kept."""
+"""Store methods that save conversation content, and their results when nothing is kept."""
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class World(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[World]:
-    """Make backend and store, and close them; add the counters to those of all runs."""
+    """Open backend and store; save the counters."""
     settings, keys = context.settings, keys_of(context)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
@@ -57,7 +57,7 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
 
 @asynccontextmanager
 async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
-    """Make the store and close it; say on stderr what opening its file had to do, if anything."""
+    """Open the store; print the notice about its file, if any."""
     async with aclosing(make_store(context)) as store:
         yield store
         if store.notice:
@@ -66,12 +66,12 @@ async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
 
 @cache
 def keys_of(context: Context) -> Keys:
-    """Return the keys of this run; `load` them before use, off the event loop."""
+    """Return the keys of this run; call `load` first, off the event loop."""
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
 def make_backend(context: Context, settings: Settings, *, has_engine: bool = False) -> Backend:
-    """Return the proxy-client layer, with the built-in engine among its servers if wanted; imports httpx."""
+    """Return the proxy client, optionally with the built-in engine; imports httpx."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -87,7 +87,7 @@ def make_backend(context: Context, settings: Settings, *, has_engine: bool = Fal
 
 @cache
 def engine_slot(context: Context) -> Late[Engine]:
-    """Return the built-in engine of this run, which is made when it is first wanted."""
+    """Return the lazily created engine of this run."""
 
     def make() -> Engine:
         from lmchat.engine.engine import LocalEngine
@@ -104,9 +104,9 @@ def engine_slot(context: Context) -> Late[Engine]:
 
 
 def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:
-    """Return the store, whose file is opened with the first call.
+    """Return the store, which opens its file with the first call.
 
-    What is said is left out of it with `--temporary`, unless `is_kept` decides.
+    Nothing is saved with `--temporary`, unless `is_kept` decides.
     """
     store = SqliteStore(context.paths.sessions_file)
     is_kept = not context.options.temporary if is_kept is None else is_kept
@@ -119,7 +119,7 @@ def make_library(store: SqliteStore) -> Library:
 
 
 class UnsavedStore:
-    """A store that reads and counts, but writes down nothing that is said."""
+    """Store that reads and counts but saves no conversation."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
