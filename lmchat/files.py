@@ -1,4 +1,4 @@
-"""Reading and writing files safely, and finding programs; everything here blocks on the disk."""
+"""Safe file access and program search; everything here blocks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ from pathlib import Path, PurePath
 
 from lmchat.errors import FileExists, FileRefused
 
-MAX_BYTES = 16 << 20
-"""More than any file that lmchat writes or a person does."""
-_LONGEST_PART = 50
-"""Characters of a file's name in the name of its temporary file; 255 bytes is the limit of most systems."""
-_USUAL_MODE = 0o666
-"""Mode before the user's umask is applied."""
+MAX_BYTES = 16 << 20  # more than any file that lmchat writes
+_LONGEST_PART = 50  # characters of the name in its temporary file's name; the usual limit is 255 bytes
+_USUAL_MODE = 0o666  # before the user's umask
 _OWN = "LMCHAT_"
 
 
 def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) -> bytes:
-    """Return what a file holds; never waits for a writer, never reads without end.
+    """Return a file's content without waiting for a writer or reading endlessly.
 
-    `may_stream` lets pipes and devices through, for a path that a person named: `--config <(pass lmchat)`.
-
-    Raises:
-        OSError: it cannot be read, is no ordinary file, or is larger than the limit.
+    `may_stream` allows pipes and devices: `--config <(pass lmchat)`. Raises `OSError`, also over the limit.
     """
     waiting = 0 if may_stream else os.O_NONBLOCK
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waiting)
@@ -46,11 +40,7 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
 
 
 def path_of(name: str) -> Path:
-    """Return the file that a person named; `~` is the home folder.
-
-    Raises:
-        FileRefused: no file can have this name.
-    """
+    """Return a named path with `~` expanded; raises `FileRefused` for an impossible name."""
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
@@ -61,13 +51,10 @@ def path_of(name: str) -> Path:
 
 
 def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o600, follows_link: bool = True) -> None:
-    """Replace a file, or make it and its folder; no reader ever sees half of it.
+    """Replace or create a file and its folder; readers never see half of it.
 
-    A link is followed, so that a file that people keep elsewhere stays there; without `follows_link` the link
-    itself is replaced.
-
-    Raises:
-        OSError: it cannot be written; what was there is untouched.
+    Links are followed, to keep files stored elsewhere; without `follows_link` the link is replaced. Raises
+    `OSError` and leaves the old file untouched.
     """
     ensure_folder(path.parent)
     target = path.resolve() if follows_link else path
@@ -80,11 +67,7 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o600, follow
 
 
 def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a missing folder and its parents.
-
-    Raises:
-        OSError: it cannot be made, or something else has its name.
-    """
+    """Make a missing folder and its parents; raises `OSError`."""
     try:
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -92,11 +75,7 @@ def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Return the descriptor of a new log, open for appending; the log of the run before is kept beside it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Return the descriptor of a new log for appending; the previous log is kept. Raises `OSError`."""
     ensure_folder(path.parent)
     if path.exists():
         path.replace(path.with_name(f"{path.name}.1"))
@@ -104,11 +83,7 @@ def begin_log(path: Path) -> int:
 
 
 def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
-    """Write a file that must not be there yet, or replace it where that is wanted.
-
-    Raises:
-        FileRefused: something has this name already, or the file cannot be written.
-    """
+    """Write a new file, or replace one if forced; raises `FileRefused`."""
     try:
         if is_forced and not path.is_dir():
             _refuse_device(path)
@@ -126,7 +101,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
 
 
 def _refuse_device(path: Path) -> None:
-    """Refuse to replace what is no file: root would lose `/dev/null`."""
+    """Refuse to replace a device: root would lose `/dev/null`."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no ordinary file")
 
@@ -149,7 +124,7 @@ def _write_if_new(path: Path, text: str, mode: int) -> None:
 
 
 def _write_temporary(path: Path, data: str | bytes, mode: int) -> Path:
-    """Write a new file in the same folder, and wait until the disk has it."""
+    """Write a synced file in the same folder."""
     content = data.encode(errors="replace") if isinstance(data, str) else data
     fresh = path.with_name(f".{path.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -166,22 +141,18 @@ def _write_temporary(path: Path, data: str | bytes, mode: int) -> Path:
 
 
 def is_runnable(program: str) -> bool:
-    """Whether it is sure which program that is: a relative path depends on where lmchat stands."""
+    """Return whether a path is independent of the current folder."""
     return PurePath(program).is_absolute()
 
 
 def find_program(name: str, path: str) -> str:
-    """Return where a program is; only folders of `PATH` that are named in full count."""
+    """Return a program's path; only absolute folders of `PATH` count."""
     places = os.pathsep.join(place for place in path.split(os.pathsep) if is_runnable(place))
     return shutil.which(name, path=places) or ""
 
 
 def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return a command line whose program is named in full, or as the user named it with a folder.
-
-    Raises:
-        FileNotFoundError: there is no such program.
-    """
+    """Return the command with an absolute program; raises `FileNotFoundError`."""
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
@@ -189,5 +160,5 @@ def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the variables of lmchat, of which one may hold a key."""
+    """Return the environment without lmchat's variables, one of which may hold a key."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN)}

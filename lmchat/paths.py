@@ -1,4 +1,4 @@
-"""Folders and files of this user: configuration, cache and state."""
+"""Folders and files of this user."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from lmchat.files import path_of
 
 
 class Paths(Struct, frozen=True, kw_only=True):
-    """The folders of one user; they are made when needed."""
+    """Folders of one user, made when needed."""
 
-    config_dir: Path
-    """Configuration, sessions and credentials."""
+    config_dir: Path  # configuration, sessions and credentials
     cache_dir: Path
-    """Files that can be fetched again."""
-    state_dir: Path
-    """Logs."""
+    state_dir: Path  # logs
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Return one folder for all if `LMCHAT_HOME` is set, else the usual ones of this system."""
+        """Return one folder for all if `LMCHAT_HOME` is set, else the system's usual ones."""
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
             folder = path_of(home).absolute()
@@ -39,17 +36,15 @@ class Paths(Struct, frozen=True, kw_only=True):
 
     @property
     def config_file(self) -> Path:
-        """Written by the user only."""
         return self.config_dir / "config.toml"
 
     @property
     def remembered_file(self) -> Path:
-        """Choices that lmchat remembers: last model, panels, theme."""
+        """Last model, panels, theme."""
         return self.config_dir / "state.toml"
 
     @property
     def credentials_file(self) -> Path:
-        """Keys that were typed in, mode 0600."""
         return self.config_dir / "credentials.toml"
 
     @property
@@ -59,31 +54,23 @@ class Paths(Struct, frozen=True, kw_only=True):
 
     @property
     def models_file(self) -> Path:
-        """The cache of model lists."""
         return self.cache_dir / "models.json"
 
     @property
     def demo_dir(self) -> Path:
-        """The demo model of the built-in engine, and downloads of it."""
         return self.cache_dir / "engine"
 
     @property
     def engine_log_file(self) -> Path:
-        """Log of the built-in engine in its last run, beside that of the run before."""
         return self.state_dir / "engine.log"
 
     @property
     def log_file(self) -> Path:
-        """JSON lines, rotated, no content of chats."""
         return self.state_dir / "lmchat.log"
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a missing folder that only its owner can enter, and return it.
-
-    Raises:
-        FileRefused: the system does not let us.
-    """
+    """Make and return a private folder; raises `FileRefused`."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -1,7 +1,6 @@
-"""Text from outside: the filter for control characters, folding for comparison, graphemes and code fences.
+"""Text functions: control character filter, folding, graphemes and code fences.
 
-Every string from outside passes the filter before it reaches the screen, a title, the clipboard, an export or
-a log.
+Every outside string is filtered before the screen, a title, the clipboard, an export or a log.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: "\u2421"}
-"""Pictures of the control characters, shown in their place."""
 _NO_CHARACTERS = "".join(
     chr(plane | last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
 )
@@ -34,15 +32,15 @@ _HOSTILE = re.compile(
     "\ud800-\udfff"  # lone surrogates cannot be written at all
     "]"
 )
-"""Every code point that must not reach a terminal; a table of them takes 0.5 MB, and five times as long."""
+"""Code points that must not reach a terminal; a table would take 0.5 MB and five times as long."""
 
 
 def safe_text(text: str) -> str:
-    """Return text that no terminal takes for a command: controls become visible, CRLF becomes LF.
+    """Return text without terminal commands: controls become visible, CRLF becomes LF.
 
     Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it shapes a
-    grapheme cluster, and becomes a substitute elsewhere; so does a variation selector that selects nothing,
-    since a row of them can hide any message.
+    grapheme. Elsewhere it is replaced, and so is a useless variation selector: a row of them can hide any
+    message.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -53,7 +51,7 @@ def safe_text(text: str) -> str:
 
 
 def safe_line(text: str, *, limit: int | None = None) -> str:
-    """Return safe text on one line, for titles, names and errors; longer than `limit`, it ends in `…`."""
+    """Return safe text on one line, for titles, names and errors; cut to `limit` with `…`."""
     line = " ".join(safe_text(text).replace("\t", " ").split("\n")).strip()
     if limit is not None and len(line) > limit:
         return line[: max(limit - 1, 0)].rstrip() + "…"
@@ -61,7 +59,7 @@ def safe_line(text: str, *, limit: int | None = None) -> str:
 
 
 def safe_pieces(text: str, *, size: int = 65_536) -> Iterator[str]:
-    """Yield the safe text in pieces, for a text so long that filtering it at once would hold up all else."""
+    """Yield safe text in pieces: filtering a very long text at once would block."""
     begin = 0
     while begin < len(text):
         end = begin + size
@@ -72,7 +70,7 @@ def safe_pieces(text: str, *, size: int = 65_536) -> Iterator[str]:
 
 
 def _is_apart(before: str, after: str) -> bool:
-    """Whether what becomes of a character does not depend on its neighbour."""
+    """Return whether a character's replacement does not depend on its neighbour."""
     return before != "\r" and not _SHAPING.match(before) and not _SHAPING.match(after)
 
 
@@ -94,30 +92,25 @@ def _is_joinable(char: str) -> bool:
 
 
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
-_SPACING = "\u0e33\u0eb3"
-"""Letters by Unicode category that are drawn as marks on the letter before them."""
+_SPACING = "\u0e33\u0eb3"  # letters by category that are drawn as marks on the previous letter
 _HIDING = ("\u200d", "\ufe0f")
 
 
 class Fence(NamedTuple):
-    """The line that opens a fenced code block, as CommonMark 4.5 defines it."""
+    """Opening line of a fenced code block (CommonMark 4.5)."""
 
-    indent: str
-    """Up to three blanks before the marks."""
-    marks: str
-    """Three or more backticks or tildes."""
-    info: str
-    """The words behind the marks; the first is usually the language."""
+    indent: str  # up to three blanks
+    marks: str  # three or more backticks or tildes
+    info: str  # its first word is usually the language
 
     def is_closed_by(self, line: str) -> bool:
-        """Whether a line ends the block."""
         marks = line.rstrip(" \t").lstrip(" ")
         depth = len(line) - len(line.lstrip(" "))
         return depth < 4 and len(marks) >= len(self.marks) and not marks.strip(self.marks[0])  # noqa: PLR2004 - more is code
 
 
 def fence_of(line: str) -> Fence | None:
-    """Return the code fence that a line opens, if it opens one."""
+    """Return the code fence that a line opens, if any."""
     match = _FENCE.match(line.rstrip("\n"))
     return Fence(match["indent"], match["marks"], match["info"].strip()) if match else None
 
@@ -134,7 +127,7 @@ def open_fence(text: str) -> Fence | None:
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the first character of each grapheme and the cells it takes; flags and marks stay together."""
+    """Yield the first character and the cells of each grapheme; flags and marks stay together."""
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands that draw no screen start without rich
 
     spans, _ = split_graphemes(text)
@@ -152,14 +145,12 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
 
 
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
-"""Combining marks of alphabets; those of other scripts tell letters apart."""
+"""Combining marks of alphabets; in other scripts they distinguish letters."""
 _MOST_MARKS = 64
-_MARK_LETTERS = "\uff9e\uff9f"
-"""Letters that become marks when they are normalized."""
+_MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
 _MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
-"""A run that may be of combining marks only: sorting them takes Python time with the square of its length."""
-_GRAPHEME_JOINER = "\u034f"
-"""Invisible; ends an order of marks, and goes with the accents."""
+"""Possible runs of marks: Python sorts them in quadratic time."""
+_GRAPHEME_JOINER = "\u034f"  # invisible; ends an order of marks, and is removed with the accents
 
 
 def fold(text: str) -> str:
@@ -176,14 +167,14 @@ def _is_mark(char: str) -> bool:
 
 
 def _sorted_marks(run: re.Match[str]) -> str:
-    """Normalize marks a few at a time, with what ends the order between them."""
+    """Normalize a few marks at a time."""
     signs = run[0]
     pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
     return _GRAPHEME_JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)
 
 
 def cut_at(text: str, cell: int) -> tuple[str, str]:
-    """Return the text before a cell and the text from it on; a character across the cut becomes blanks."""
+    """Split text at a cell; a character across the cut becomes blanks."""
     lead = _hidden(text)
     begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
     used = 0
@@ -198,7 +189,7 @@ def cut_at(text: str, cell: int) -> tuple[str, str]:
 
 
 def _hidden(text: str) -> int:
-    """Return how many leading characters have no cells for rich, which hides what a joiner joins."""
+    """Count leading characters that rich gives no cells: it hides what a joiner joins."""
     size = 0
     while text[size : size + 1] in _HIDING:
         size += 2 if text[size] == "\u200d" else 1

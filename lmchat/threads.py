@@ -1,4 +1,4 @@
-"""Blocking calls in threads that can be abandoned, as for a folder of a network that is away."""
+"""Blocking calls in threads that can be abandoned, as for an unreachable network folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ T = TypeVar("T")
 
 
 async def apart(work: Callable[[], T]) -> T:
-    """Return what a call returns that may block without end.
+    """Run a call that may block forever.
 
-    Unlike a thread of `asyncio.to_thread`, one that hangs delays neither the caller's cancellation nor the
-    end of the program.
+    Unlike `asyncio.to_thread`, a hanging call delays neither cancellation nor the program's end.
     """
     return await asyncio.wrap_future(_begin(work))
 
 
 def within(limit_s: float, work: Callable[[], T]) -> T:
-    """Return what a call returns within a time.
-
-    Raises:
-        TimeoutError: it took longer; its thread is left behind.
-    """
+    """Run a call with a time limit; raises `TimeoutError` and abandons its thread."""
     return _begin(work).result(limit_s)
 
 

@@ -1,9 +1,9 @@
-"""Watchdog: run a command that ends when its parent does, however the parent ends.
+"""Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
-`watched` returns the command line. This file is then run as a script of its own, without lmchat. The parent
-holds its standard input open; the end of that pipe is noticed on every system, even while the command itself
-could notice nothing, as a server does not that loads a model. The command is then ended with all that it has
-started, as it is on SIGTERM. The exit code is that of the command, in the way of shells.
+`watched` returns the command line, which runs this file as a script without lmchat. The parent holds its
+standard input open, and the end of that pipe is noticed on every system, even if the command is busy.
+Then, or on SIGTERM, the command and its children are ended. The exit code is the command's, as shells
+report it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-_GRACE_S = 0.5
-"""How long programs that the command has started may outlive it, once it was to end."""
+_GRACE_S = 0.5  # time for the command's children to end after it
 _POLL_S = 0.02
 _LOG_POLL_S = 1.0
 _CANNOT_RUN = 126
@@ -30,23 +29,20 @@ def watched(
 ) -> list[str]:
     """Return the command line that runs a command under the watchdog.
 
-    Args:
-        argv: The command.
-        patience_s: How long it may take to end before it is killed.
-        log_bytes: Size at which the file that is its standard error is emptied; 0: never.
-        has_input: Whether it gets the first line that the parent writes; else it has no input.
+    `patience_s`: time to end before it is killed. `log_bytes`: size at which its stderr file is emptied;
+    0: never. `has_input`: the command gets the first line that the parent writes.
     """
     options = (str(patience_s), str(log_bytes), str(int(has_input)))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
 def signal_of(exit_code: int) -> int:
-    """Return the number of the signal that ended a command, 0 if it ended by itself."""
+    """Return the number of the signal that ended a command, or 0."""
     return max(0, exit_code - _SIGNALLED)
 
 
 def main() -> int:
-    """Run the command; return its exit code."""
+    """Run the command and return its exit code."""
     patience_s, log_bytes, has_input, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if has_input == "1" else b""
     is_ending = threading.Event()
@@ -88,7 +84,7 @@ def _end(group: int, is_ending: threading.Event, patience_s: float) -> None:
 
 
 def _end_rest(group: int) -> None:
-    """End what has outlived the command: it may hold a model in memory."""
+    """End the command's remaining children: they may hold a model in memory."""
     until_s = time.monotonic() + _GRACE_S
     while time.monotonic() < until_s and _signal(group, 0):
         time.sleep(_POLL_S)
@@ -105,7 +101,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def _bound_log(log_bytes: int) -> None:
-    """Empty a log that has grown too long; it is open for appending, so writing goes on at its start."""
+    """Empty a long log; it is open for appending, so writing continues at its start."""
     while log_bytes:
         time.sleep(_LOG_POLL_S)
         if os.fstat(2).st_size > log_bytes:

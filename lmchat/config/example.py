@@ -1,4 +1,4 @@
-"""The commented configuration file, written out of the rows."""
+"""The commented configuration file, generated from the rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ _HEAD = """\
 # `lmchat config path` tells where this file belongs, `lmchat config check` finds mistakes in it,
 # `lmchat config show` prints what holds and where it comes from: flag, else environment, else this file.
 """
-_COLUMN = 44
-"""Where help begins."""
+_COLUMN = 44  # where help begins
 
 
 def example_text() -> str:
@@ -28,7 +27,7 @@ def example_text() -> str:
 
 
 def toml_value(value: object) -> str:
-    """Return a value as TOML; its form is JSON's for all types of settings but tables."""
+    """Return a value as TOML; except for tables that equals JSON."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + " }"
     if isinstance(value, tuple | list):
@@ -42,7 +41,6 @@ def _block(head: list[str], section: Section, defaults: object) -> str:
 
 
 def _line(row: Row, default: object) -> str:
-    """Write a setting with its help beside it, or above it where the two are too long for a line."""
     value = row.example if default in (None, "", ()) and row.example is not None else default
     setting = f"# {row.name} = {toml_value(value)}"
     return f"# {row.help}:\n{setting}" if len(setting) > _COLUMN else f"{setting:<{_COLUMN}}  # {row.help}"

@@ -1,4 +1,4 @@
-"""Flags, environment, file and defaults merged, with the origin of each value and what is wrong."""
+"""Merging of flags, environment, file and defaults, with origins and problems."""
 
 from __future__ import annotations
 
@@ -37,31 +37,24 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
-"""Environment variable and the key it sets; of two for one key the first that is set wins."""
+"""Environment variables and their keys; for one key the first that is set wins."""
 
-KeyPath = tuple[str | int, ...]
-"""Place of a value in a file: names of tables and keys, numbers for the places in an array of tables."""
+KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
-"""Checked values of one table, by the name of their row."""
 _TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "endpoints", "profiles")
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """One thing that is wrong."""
+    """A problem of the configuration."""
 
-    source: str
-    """The file, or the environment variable or flag."""
+    source: str  # file, environment variable or flag
     reason: str
-    key: str = ""
-    """The full name of the key; empty where the file cannot be read at all."""
-    line: int | None = None
-    """Line of the file, counted from 1."""
+    key: str = ""  # full name of the key; empty if the file cannot be read
+    line: int | None = None  # counted from 1
     suggestion: str = ""
-    """The name that may have been meant."""
 
     @property
     def sentence(self) -> str:
-        """All of it on one line."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
         what = f"{self.key} {self.reason}" if self.key else self.reason
         return f"{place}: {what}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
@@ -75,37 +68,26 @@ class Flags(Struct, frozen=True, kw_only=True):
     system_prompt: str | None = None
     effort: str | None = None
     profile: str | None = None
-    allowed_hosts: tuple[str, ...] = ()
-    """Each `--allow-host`; they come on top of those of the file."""
+    allowed_hosts: tuple[str, ...] = ()  # added to those of the file
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """The merged settings and how they came about."""
+    """Merged settings, their origins and problems."""
 
-    settings: Settings
-    """Without the values that are wrong."""
+    settings: Settings  # without the wrong values
     file: Path
-    """The configuration file that was looked for."""
     text: str = ""
-    """Its text."""
     has_file: bool = False
-    """Whether it is there."""
-    origins: Mapping[str, str] = field(default_factory=dict)
-    """Where a value comes from, by full key; a key that is not here has its default."""
+    origins: Mapping[str, str] = field(default_factory=dict)  # by full key; other keys have their default
     problems: tuple[Problem, ...] = ()
-    key_endpoint: str = ""
-    """The address that `api_key` is meant for: named by the same source, else the one that holds."""
+    key_endpoint: str = ""  # address that `api_key` belongs to: from the same source, else the effective one
 
     def __repr__(self) -> str:
-        """Leave the keys out, wherever this is printed."""
+        """Hide the API keys."""
         return f"<{type(self).__name__}>"
 
     def sound(self) -> Loaded:
-        """Return itself if nothing is wrong.
-
-        Raises:
-            ConfigError: something is; the message is the first problem.
-        """
+        """Return itself; raises `ConfigError` with the first problem."""
         if not self.problems:
             return self
         more = len(self.problems) - 1
@@ -119,7 +101,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 def load(
     path: Path, environ: Mapping[str, str], flags: Flags | None = None, *, is_required: bool = False
 ) -> Loaded:
-    """Read the file and merge it with environment and flags; `is_required`: a missing file is a problem."""
+    """Merge the file with environment and flags; `is_required`: a missing file is a problem."""
     flags = flags or Flags()
     file = _read(path, is_required=is_required)
     environment, problems = _read_environment(environ)
@@ -199,7 +181,7 @@ def _no_profile(name: str, known: tuple[str, ...]) -> str:
 
 
 def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[object, str]], list[Problem]]:
-    """Return value and variable by key, and what is wrong; an empty variable counts as not set."""
+    """Return value and variable by key, and problems; empty variables count as unset."""
     found: dict[str, tuple[object, str]] = {}
     problems: list[Problem] = []
     for name, key in VARIABLES:
@@ -217,7 +199,7 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[objec
 
 
 def _parsed(text: str, type_: object) -> object:
-    """Return a number where one is wanted; other text is returned as it is, and refused later."""
+    """Return a number where one is expected; other text is refused later."""
     try:
         return type_(text) if type_ is int or type_ is float else text
     except ValueError:
@@ -225,11 +207,10 @@ def _parsed(text: str, type_: object) -> object:
 
 
 class _File(Struct, kw_only=True):
-    """The values of a file that are right, and its problems."""
+    """Valid values of a file, and its problems."""
 
     text: str = ""
-    values: Values = field(default_factory=dict)
-    """By the name of the table; the keys above all tables under an empty name."""
+    values: Values = field(default_factory=dict)  # by table; top-level keys under an empty name
     problems: tuple[Problem, ...] = ()
     is_there: bool = True
 
@@ -273,7 +254,7 @@ def _unreadable(path: Path, reason: str, line: int | None = None) -> _File:
 
 
 def _broken(path: Path, message: str, text: str) -> _File:
-    """Turn the parser's "Invalid value (at line 3, column 5)" or "(at end of document)" into a problem."""
+    """Convert a parser message such as "Invalid value (at line 3, column 5)" to a problem."""
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
     reason = message[: found.start()] if found else message
@@ -281,14 +262,12 @@ def _broken(path: Path, message: str, text: str) -> _File:
 
 
 class _Check:
-    """Compares the tables of a file with the rows; keeps what is right and notes what is wrong."""
+    """Check of a file's tables against the rows."""
 
     def __init__(self) -> None:
-        self.faults: list[tuple[KeyPath, str, str]] = []
-        """Place, reason and suggestion."""
+        self.faults: list[tuple[KeyPath, str, str]] = []  # place, reason and suggestion
 
     def file(self, table: Mapping[str, Any]) -> Values:
-        """Return the values of a file by table."""
         top = {name: value for name, value in table.items() if name not in _TABLES}
         values: Values = {"": self._section(TOP, top, (), words=_TABLES)}
         for section in SECTIONS:
@@ -352,14 +331,13 @@ class _Check:
 
 
 def similar(word: str, words: tuple[str, ...]) -> str:
-    """Return the word that may have been meant, or nothing."""
+    """Return the most similar word, or ""."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), "")
 
 
 def _key(path: KeyPath) -> str:
-    """Write a path as people do: `endpoints[2].url`."""
     text = ""
     for part in path:
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
@@ -367,10 +345,9 @@ def _key(path: KeyPath) -> str:
 
 
 def line_of(text: str, path: KeyPath) -> int | None:
-    """Return the line of a TOML text, counted from 1, in which a value or the table around it is set.
+    """Return the line (from 1) that sets a value or the table around it.
 
-    The standard library's parser tells no lines of what it accepts. So this looks for the first line up to
-    whose statement the text has the value.
+    The standard parser reports no lines. So this finds the first prefix of the text that has the value.
     """
     import tomllib  # noqa: PLC0415 - needed for a file with a fault only
 

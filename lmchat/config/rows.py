@@ -1,4 +1,4 @@
-"""Every key of the configuration, declared once: loader, check and example file derive from it."""
+"""All configuration keys; loader, checks and example file derive from these rows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from lmchat.config.settings import (
     UiSettings,
 )
 
-Check = Callable[[Any], str]
-"""Returns what is wrong with a value of the right type, else nothing."""
+Check = Callable[[Any], str]  # returns the fault of a value of the right type, else ""
 WORDS = {
     str: "a text in quotes",
     int: "a whole number",
@@ -31,47 +30,36 @@ WORDS = {
     tuple[str, ...]: 'a list of texts, as in ["a", "b"]',
     TimeoutSettings: "a table like [timeouts]",
 }
-"""Types of settings, as a person is told."""
+"""Types of settings in messages."""
 
 
 class Row(Struct, frozen=True):
     """One key."""
 
-    name: str
-    """Its name in the table, which is also its field in the settings; the type is that of the field."""
+    name: str  # also the field in the settings, which has the type
     help: str
-    """One line for the example file."""
     check: Check | None = None
-    """Check beyond the type."""
-    example: object = None
-    """Shown in the example file where there is no default."""
+    example: object = None  # shown where there is no default
     is_secret: bool = False
-    """Whether it is never shown."""
 
 
 class Section(Struct, frozen=True, kw_only=True):
     """One table of the file."""
 
-    name: str
-    """Its name; empty for the keys above all tables."""
+    name: str  # empty for top-level keys
     help: str
-    """One line above it in the example file."""
     rows: tuple[Row, ...]
-    """Its keys."""
     settings: type[Struct]
-    """The settings that it becomes."""
 
     def key(self, name: str) -> str:
-        """Return the full name of one of its keys."""
         return f"{self.name}.{name}" if self.name else name
 
     def type_of(self, name: str) -> Any:
-        """Return the type of a key, where it is set."""
         hint = _hints(self.settings)[name]
         return hint if hint in WORDS else next(one for one in get_args(hint) if one in WORDS)
 
     def wrong(self, name: str, value: object) -> str:
-        """Return what is wrong with a value for a key, else nothing."""
+        """Return the fault of a value, else ""."""
         type_ = self.type_of(name)
         row = next(row for row in self.rows if row.name == name)
         if not (isinstance(value, dict) if type_ is TimeoutSettings else _has_type(value, type_)):
@@ -97,7 +85,6 @@ def _within(low: float, high: float) -> Check:
 
 
 def _plain(number: float) -> str:
-    """Write a number without an exponent."""
     return str(int(number)) if number == int(number) else str(number)
 
 
@@ -260,8 +247,6 @@ PROFILE = Section(
 )
 
 SECTIONS: tuple[Section, ...] = (TOP, CHAT, LIMITS, TIMEOUTS, UI, LOCAL)
-"""Tables that stand once; `[keys]`, `[[endpoints]]` and `[profiles.NAME]` have forms of their own."""
+"""Tables that appear once; not `[keys]`, `[[endpoints]]` and `[profiles.NAME]`."""
 REQUIRED_OF_ENDPOINT = ("name", "url")
-"""Keys that each `[[endpoints]]` must have."""
 KEYS_HELP = 'Other keys for commands: COMMAND = "key" or "key,key"; F1 lists the commands.'
-"""One line for `[keys]`."""

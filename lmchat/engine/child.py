@@ -1,8 +1,7 @@
-"""Program of the child process: llama.cpp's own HTTP server, out of the extension module xllamacpp.
+"""Program of the child process: the HTTP server of llama.cpp, from the extension module xllamacpp.
 
-Run by its path under the watchdog, without lmchat. Standard input brings one line of JSON: what to serve.
-Standard output takes one line of JSON: that the server is ready, or why not. Everything else that is written
-in here goes to standard error, which is the log.
+Run by path under the watchdog, without lmchat. One line of JSON on stdin says what to serve.
+One line of JSON on stdout reports readiness or the error. All other output goes to stderr, the log.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _has_graphics(xllamacpp: Any) -> bool:
 
 
 def _await_last_words() -> None:
-    """Give the library's thread that writes the log time to say why; an exit would cut it short."""
+    """Give the library's log thread time to write the reason before exit."""
     end_s = time.monotonic() + _LAST_WORDS_S
     while time.monotonic() < end_s:
         try:
@@ -100,7 +99,7 @@ def _await_last_words() -> None:
 
 
 def _offer_to_out_of_memory() -> None:
-    """Let Linux, where memory runs out, end this process rather than lmchat or the desktop."""
+    """Let Linux kill this process first when memory runs out."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - saves pathlib
         file.write("500")
 

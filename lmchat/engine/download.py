@@ -1,6 +1,6 @@
-"""Download of the demo model by the package installer of this environment, checked before it is used.
+"""Checked download of the demo model by this environment's package installer.
 
-Mirrors and proxies are those that the user has set for the installer. A download that is cut leaves nothing.
+The installer's mirrors and proxies apply. An interrupted download leaves nothing.
 """
 
 from __future__ import annotations
@@ -31,29 +31,21 @@ _POLL_S = 0.1
 _SCRATCH = "fetch-"
 _TAIL_CHARS = 2000
 _NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
-"""Of the system, in the output of the installer."""
 _MB = 1_000_000
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
-    """A model that comes inside a Python package."""
+    """Model inside a Python package."""
 
     name: str
     file_name: str
-    """Its name on this disk."""
-    requirement: str
-    """The package, with its version."""
-    member: str
-    """The file inside the package."""
+    requirement: str  # package and version
+    member: str  # file inside the package
     licence: str
-    download_bytes: int
-    """Size of the package."""
-    size_bytes: int
-    """Size of the file."""
-    sha256: str
-    """Of the file."""
+    download_bytes: int  # size of the package
+    size_bytes: int  # size of the file
+    sha256: str  # of the file
     context_max: int
-    """Tokens of its context window."""
 
 
 SMOLLM2 = DemoModel(
@@ -67,11 +59,10 @@ SMOLLM2 = DemoModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     context_max=8192,
 )
-"""Good for trying lmchat and no more."""
 
 
 def model_file(demo: DemoModel, folder: Path) -> ModelFile:
-    """Return the demo model as one of the models of this disk."""
+    """Return the demo model as a `ModelFile`."""
     return ModelFile(
         path=folder / demo.file_name,
         name=demo.name,
@@ -85,7 +76,7 @@ def model_file(demo: DemoModel, folder: Path) -> ModelFile:
 
 
 def is_there(demo: DemoModel, folder: Path) -> bool:
-    """Whether a file of the right size is where the model belongs; cheap."""
+    """Return whether a file of the right size exists; cheap."""
     try:
         return (folder / demo.file_name).stat().st_size == demo.size_bytes
     except OSError:
@@ -93,16 +84,12 @@ def is_there(demo: DemoModel, folder: Path) -> bool:
 
 
 def is_whole(demo: DemoModel, folder: Path) -> bool:
-    """Whether it is the model, byte by byte; takes 0.1 s."""
+    """Return whether the file has the right hash; takes 0.1 s."""
     return is_there(demo, folder) and _has_hash(folder / demo.file_name, demo)
 
 
 async def fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Told) -> None:
-    """Fetch the demo model into a folder, unless it is there; `told` gets the progress.
-
-    Raises:
-        EngineUnavailable: it is not available; the message says why.
-    """
+    """Download the demo model unless it is there; raises `EngineUnavailable`."""
     try:
         await asyncio.to_thread(_make_folder, folder)
         async with _alone(demo, folder, told):
@@ -115,11 +102,7 @@ async def fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told:
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the command that installs a package into a folder, without folder and package.
-
-    Raises:
-        EngineUnavailable: neither pip nor uv is here.
-    """
+    """Return the install command without folder and package; raises `EngineUnavailable`."""
     path = environ.get("PATH", "")
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
     quiet = ("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-compile", "--no-user")
@@ -140,12 +123,12 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def is_engine_installed() -> bool:
-    """Whether the package of the engine is here; whether it works, a child process finds out."""
+    """Return whether the engine's package is installed; a child process tests whether it works."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
 def install_command(*, is_anew: bool = False) -> str:
-    """Return the command by which a person installs the engine beside this lmchat."""
+    """Return the command that installs the engine into this environment."""
     words, anew = [sys.executable, "-m", "pip", "install"], "--force-reinstall"
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
         words, anew = ["uv", "pip", "install", "--python", sys.executable], "--reinstall"
@@ -248,7 +231,7 @@ def _make_folder(folder: Path) -> None:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Make a folder for what is on its way; those of downloads that were cut are removed first."""
+    """Make a temporary folder; remove those of interrupted downloads first."""
     for old in folder.glob(f"{_SCRATCH}*"):
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old, ignore_errors=True)
@@ -258,7 +241,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 @asynccontextmanager
 async def _alone(demo: DemoModel, folder: Path, told: Told) -> AsyncIterator[None]:
-    """Let one lmchat of this user fetch at a time; the second one is told the progress of the first."""
+    """Allow one download per user at a time; others see its progress."""
     # a link in its place is refused, and nothing is emptied
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(folder / "fetch.lock", flags, 0o600), "rb", buffering=0) as lock:
@@ -272,7 +255,7 @@ async def _alone(demo: DemoModel, folder: Path, told: Told) -> AsyncIterator[Non
 
 
 def _largest(folder: Path) -> int:
-    """Return the size of the largest file below a folder: the one that grows."""
+    """Return the size of the largest file below a folder, the one that grows."""
     largest = 0
     for base, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""The built-in engine: a llama.cpp server in a child process, behind one address for all models."""
+"""The built-in engine: a llama.cpp server in a child process, with one address for all models."""
 
 from __future__ import annotations
 
@@ -20,33 +20,24 @@ from lmchat.errors import EngineUnavailable
 from lmchat.threads import apart
 
 _HOST = "127.0.0.1"
-_CONTEXT = 8192
-"""Tokens of the window where nothing is set: enough for long chats, and 1 GB for a model of 8B."""
+_CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
 _PORT_TRIES = 3
-_END_OF_SEARCH_S = 1.0
-"""How long a search may take beyond its time; then a folder hangs."""
-_END_S = 2.0
-"""How long a child may take to end after its last word."""
+_END_OF_SEARCH_S = 1.0  # extra time of a search before its folder counts as hanging
+_END_S = 2.0  # time for a child to end after its report
 _KEY_BYTES = 24
 
 
 class ReservedPort:
-    """A free port, bound without listening there.
+    """Bound free port without a listener, so that no other process gets the port, and the key.
 
-    Nobody else gets the port while there is no child, so nobody else is ever sent the key. The child binds it
-    too, with SO_REUSEPORT, which the system grants to processes of the same user only; a socket that does not
-    listen takes no connections away from it.
+    The child binds it too, with SO_REUSEPORT, which is limited to the same user. A socket that does not
+    listen takes no connections.
     """
 
     def __init__(self) -> None:
-        """Take a free port.
-
-        Raises:
-            OSError: there is none.
-        """
+        """Raises `OSError` if no port is free."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.can_share = False
-        """Whether the child can bind the port while we hold it."""
         with suppress(AttributeError, OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self.can_share = True
@@ -60,15 +51,11 @@ class ReservedPort:
             self._socket.close()
 
     def close(self) -> None:
-        """Give it back."""
         self._socket.close()
 
 
 class LocalEngine:
-    """The built-in engine: starts, watches, replaces and ends the child process.
-
-    Address and key stay the same from the first start on, whatever model is served.
-    """
+    """The built-in engine, with the same address and key for all models."""
 
     def __init__(
         self,
@@ -95,12 +82,10 @@ class LocalEngine:
         self._lock = asyncio.Lock()
         self.key = secrets.token_urlsafe(_KEY_BYTES)
         """API key that clients have to send; new for each run of lmchat."""
-        self.model: ModelFile | None = None
-        """The model that is served, or was last."""
+        self.model: ModelFile | None = None  # the model that is served, or was last
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Its address; None before the first start."""
         return None if self._port is None else self._port.endpoint
 
     @property
@@ -112,11 +97,7 @@ class LocalEngine:
         return EngineState.LOADING if self._is_loading else EngineState.READY
 
     async def check(self) -> None:
-        """Try in a child process whether the engine can run here, since a fault may end the process.
-
-        Raises:
-            EngineUnavailable: it cannot run.
-        """
+        """Test the engine in a child process, which a fault may kill; raises `EngineUnavailable`."""
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
         child = await ChildProcess.start(ServeOrder(model=""), log_file, self._environ)
         try:
@@ -128,28 +109,22 @@ class LocalEngine:
             await child.stop()
 
     async def offer(self) -> DemoOffer:
-        """Return what the user has to know to agree to the download."""
         demo = self._demo
         return DemoOffer(
             name=demo.name, licence=demo.licence, download_bytes=demo.download_bytes, folder=self._folder
         )
 
     async def has_demo(self) -> bool:
-        """Whether the demo model is on this disk, byte by byte."""
         return await asyncio.to_thread(download.is_whole, self._demo, self._folder)
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
-        """Fetch the demo model unless it is there.
-
-        Raises:
-            EngineUnavailable: it is not available.
-        """
+        """Download the demo model unless it is there; raises `EngineUnavailable`."""
         await download.fetch(self._demo, self._folder, self._environ, told)
         self._files = None
         return download.model_file(self._demo, self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """Return the models on this disk, those of other programs too; searches once, or for a refresh."""
+        """Return the models on this disk, those of other programs too; cached until a refresh."""
         if self._files is None or is_refresh:
             found: list[ModelFile] = []
             # a folder of a network that is away hangs; what was found before it counts
@@ -160,11 +135,7 @@ class LocalEngine:
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model to begin with: the named one, the last used one, or what suits this machine.
-
-        Raises:
-            WrongUse: there is none of that name.
-        """
+        """Return the named model, else the last used or best one; raises `WrongUse` for an unknown name."""
         files = await self.files()
         is_demo = named.casefold() == self._demo.name
         if named and not (is_demo and not any(file.is_demo for file in files)):
@@ -172,15 +143,10 @@ class LocalEngine:
         return None if is_demo else await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
-        """Return a sentence if a model will hardly fit into memory, else nothing."""
         return await asyncio.to_thread(warning, model)
 
     def reserve(self) -> Endpoint:
-        """Return the address at which it will answer, the same until `stop`.
-
-        Raises:
-            EngineUnavailable: no port is free.
-        """
+        """Return the address, the same until `stop`; raises `EngineUnavailable` if no port is free."""
         if self._port is None:
             try:
                 self._port = ReservedPort()
@@ -192,13 +158,10 @@ class LocalEngine:
         return self._port.endpoint
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model, in place of the one before, and return the address.
+        """Serve a model in place of the previous one and return the address.
 
-        If it serves this model already, nothing happens, unless `context` asks for another context window;
-        that holds until another model is served.
-
-        Raises:
-            EngineUnavailable: it cannot; the message says why, and what helps.
+        A served model is reloaded only for another `context`, which holds until the model changes.
+        Raises `EngineUnavailable` with reason and advice.
         """
         async with self._lock:
             wanted = self._context if context is None and self.model == model else context
@@ -217,19 +180,18 @@ class LocalEngine:
         raise AssertionError
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the child has crashed, after waiting a little for its end; None if it runs."""
+        """Return the crash reason, after waiting for the end; None if the child runs."""
         child, model = self._child, self.model
         if child is None or model is None or not await child.ended(wait_s):
             return None
         return why_ended(model, child.exit_code, child.log_tail())
 
     async def unload(self) -> None:
-        """Serve nothing for now; the address stays."""
+        """End the child but keep the address."""
         async with self._lock:
             await self._end_child()
 
     async def stop(self) -> None:
-        """End the child and give back its port."""
         async with self._lock:
             await self._end_child()
             if self._port is not None:

@@ -1,4 +1,4 @@
-"""Reader for the header of a GGUF file; the file may hold anything, so everything has a limit.
+"""Bounded reader for the header of a GGUF file.
 
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -14,14 +14,11 @@ from msgspec import Struct
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_MOST_BYTES = 64 << 20
-"""Of a header: those of vocabularies of 250 000 words are 12 MB long."""
+_MOST_BYTES = 64 << 20  # of a header: vocabularies of 250 000 words take 12 MB
 _MOST_KEYS = 4096
 _LONGEST_KEY = 1024
-_LONGEST_TEXT = 256
-"""Of a text that is kept; longer ones are skipped."""
-_MOST_SEEN_TEXTS = 500_000
-"""In all lists of texts together: each text has a length of its own, so that each has to be read."""
+_LONGEST_TEXT = 256  # longer texts are skipped
+_MOST_SEEN_TEXTS = 500_000  # in all lists together: each text has its own length, so each is read
 
 _VOCABULARY = "tokenizer."
 _NEEDED = {"general.architecture", "general.file_type"}
@@ -37,45 +34,31 @@ _QUANTIZATIONS = {
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
     37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-"""`general.file_type`, as llama.cpp numbers them."""
 
 
 class NotGguf(Exception):  # noqa: N818 - named for what was found
-    """The file is no GGUF file, is cut off, or exceeds a limit; the message says which."""
+    """Not a GGUF file, cut off, or over a limit; the message says which."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """The header, as far as lmchat uses it."""
+    """Fields of the header that lmchat uses."""
 
-    architecture: str = ""
-    """For example `llama`."""
-    title: str = ""
-    """`general.name`."""
-    quantization: str = ""
-    """For example `Q4_K_M`; empty for an unknown number."""
-    kind: str = ""
-    """`general.type`: `model`, `adapter`, `mmproj`, …"""
-    context_max: int | None = None
-    """Tokens of the largest context window."""
-    tensors: int = 0
-    """0: it holds a vocabulary alone."""
-    has_pooling: bool = False
-    """Whether it makes embeddings or ranks texts."""
+    architecture: str = ""  # such as `llama`
+    title: str = ""  # `general.name`
+    quantization: str = ""  # such as `Q4_K_M`; empty for an unknown number
+    kind: str = ""  # `general.type`: `model`, `adapter`, `mmproj`, …
+    context_max: int | None = None  # tokens
+    tensors: int = 0  # 0 in a file with only a vocabulary
+    has_pooling: bool = False  # for embeddings and rankings
 
     @property
     def can_chat(self) -> bool:
-        """Whether it is a model for chats."""
         is_model = self.kind in ("", "model") and self.architecture not in ("", "clip")
         return is_model and self.tensors > 0 and not self.has_pooling and "bert" not in self.architecture
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of a file.
-
-    Raises:
-        NotGguf: there is none, or it cannot be trusted.
-        OSError: the file cannot be read.
-    """
+    """Read the header of a file; raises `NotGguf` or `OSError`."""
     source = _Source(file)
     if source.take(4) != _MAGIC:
         raise NotGguf("no GGUF file")
@@ -118,7 +101,7 @@ def _header(values: dict[str, object], tensors: int) -> Header:
 
 
 class _Source:
-    """Reads a file piece by piece, up to the limits."""
+    """File reader with limits."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Models on this disk: those that other programs keep, the one to serve, and the memory that it needs."""
+"""Models on this disk: search, choice and memory needs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import path_of, read_plain
 
-SEARCH_S = 2.0
-"""A search ends after this time with what it has found; a disk may be slow or far away."""
+SEARCH_S = 2.0  # a search returns what it has found by then; a disk may be slow
 _MOST_FOLDERS = 20_000
 _MOST_FILES = 500
 _MOST_OLLAMA_MODELS = 200
 _MOST_SETTINGS_BYTES = 1 << 20
 _DEEPEST = 8
 _SUFFIX = ".gguf"
-_NAMELESS = "model"
-"""How Jan calls every file; the folder has the name of the model."""
+_NAMELESS = "model"  # jan's name for every file; the folder has the model's name
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 _QUANTIZATION = re.compile(r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE)
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
@@ -40,28 +38,27 @@ _OLLAMA_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _OLLAMA_LIBRARY = ("registry.ollama.ai", "library")
 _CGROUP = Path("/sys/fs/cgroup")
 _OVERHEAD = 1.15
-"""Memory beside the file, for the window and computing; measured 1.3 for the smallest, 1.1 for 8B."""
-_SHARE_OF_MEMORY = 0.25
-"""A model that takes more of what is free answers slowly on a machine without a graphics card."""
+"""Memory for file, window and computing per file size; measured 1.3 for the smallest, 1.1 for 8B."""
+_SHARE_OF_MEMORY = 0.25  # larger models answer slowly without a graphics card
 _GB = 1e9
 
 
 class Folder(NamedTuple):
-    """A folder with models, and the program that it belongs to."""
+    """Folder with models of a program."""
 
     path: Path
     source: str
 
 
 class GgufFile(NamedTuple):
-    """A GGUF file as a model, and what it says of itself."""
+    """GGUF file as a model, and its header."""
 
     model: ModelFile
     header: Header
 
 
 class ModelSearch:
-    """One search, bounded in time and number; what cannot be read is passed over."""
+    """Search limited in time and number; unreadable files are skipped."""
 
     def __init__(self, *, within_s: float = SEARCH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -70,17 +67,15 @@ class ModelSearch:
         self._seen: set[tuple[int, int]] = set()
 
     def models(self, folders: Iterable[Folder]) -> Iterator[ModelFile]:
-        """Yield what can be served, folder by folder."""
         paths = ((path, folder.source) for folder in folders for path in self._files(folder.path, 0))
         found = (self._model(path, source) for path, source in paths)
         return islice((model for model in found if model is not None), _MOST_FILES)
 
     def is_in_time(self) -> bool:
-        """Whether it may go on."""
         return self._folders_left > 0 and self._clock() < self._end_s
 
     def _files(self, folder: Path, depth: int) -> Iterator[Path]:
-        """Walk through a folder in the order of names; links to folders are followed, each folder once."""
+        """Walk a folder by name; follow links, but each folder once."""
         if depth > _DEEPEST or not self.is_in_time() or not self._is_new(folder):
             return
         self._folders_left -= 1
@@ -102,7 +97,7 @@ class ModelSearch:
         return replace(found.model, source=source) if found is not None and found.header.can_chat else None
 
     def _is_new(self, path: Path) -> bool:
-        """Whether no name of it was seen before: links may form circles."""
+        """Return whether the file is new under any name: links may form circles."""
         try:
             status = path.stat()
         except (OSError, ValueError):
@@ -114,7 +109,7 @@ class ModelSearch:
 
 
 def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
-    """Yield the models of other programs; slow on a slow disk, without end on one that is lost."""
+    """Yield the models of other programs; may hang on a lost disk."""
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())
         search = ModelSearch()
@@ -123,13 +118,13 @@ def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 
 
 def listed(found: Iterable[ModelFile], demo: download.DemoModel, folder: Path) -> tuple[ModelFile, ...]:
-    """Return what can be served, each under a name of its own, the demo model last."""
+    """Return all models with unique names, the demo model last."""
     own = [download.model_file(demo, folder)] if download.is_there(demo, folder) else []
     return with_own_names([*found, *own])
 
 
 def with_own_names(models: Sequence[ModelFile]) -> tuple[ModelFile, ...]:
-    """Return the models with names that are all different, by the name of the folder where needed."""
+    """Return the models with unique names, adding the folder's name where needed."""
     named: dict[str, ModelFile] = {}
     for model in models:
         name = model.name
@@ -142,11 +137,7 @@ def with_own_names(models: Sequence[ModelFile]) -> tuple[ModelFile, ...]:
 
 
 def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model that the user named, by its file or by its name in the list.
-
-    Raises:
-        WrongUse: there is none, or it is not for chats.
-    """
+    """Return the model with this file or name; raises `WrongUse` if it is missing or cannot chat."""
     for model in models:
         if named.casefold() == model.name.casefold():
             return model
@@ -161,7 +152,7 @@ def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
 
 
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
-    """Return the last used one, else the largest that leaves room, else the smallest; the demo model last."""
+    """Return the last used model, else the largest with room, else the smallest; the demo model last."""
     if used := next((model for model in models if model.name == last), None):
         return used
     own = sorted((model for model in models if not model.is_demo), key=lambda model: model.size_bytes)
@@ -172,7 +163,7 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
 
 
 def available_bytes() -> int:
-    """Return the memory that is free without swapping, also in a container."""
+    """Return the free memory without swapping, within a container's limit."""
     import psutil  # noqa: PLC0415 - where only the list of models is wanted, memory is not looked at
 
     free = psutil.virtual_memory().available
@@ -185,12 +176,12 @@ def available_bytes() -> int:
 
 
 def needed_bytes(model: ModelFile) -> int:
-    """Return about how much memory it takes to serve a model."""
+    """Return the estimated memory to serve a model."""
     return int(model.size_bytes * _OVERHEAD)
 
 
 def memory_words(model: ModelFile) -> str:
-    """Return need and supply in brackets, for a sentence; nothing if the model fits."""
+    """Return need and supply in brackets; empty if the model fits."""
     available = available_bytes()
     if needed_bytes(model) <= available:
         return ""
@@ -198,13 +189,13 @@ def memory_words(model: ModelFile) -> str:
 
 
 def warning(model: ModelFile) -> str:
-    """Return a sentence if a model will hardly fit, else nothing."""
+    """Return a sentence if a model will hardly fit, else ""."""
     words = memory_words(model)
     return f"{model.name} may be too large for the memory of this machine{words}." if words else ""
 
 
 def look_at(path: Path) -> GgufFile | None:
-    """Return what a file is; None if it is no GGUF file, cannot be read, or lacks one of its parts."""
+    """Return a GGUF file; None if it is none, is unreadable or lacks a part."""
     try:
         parts = _parts(path)
         size = sum(_size(one) for one in parts)
@@ -228,7 +219,7 @@ def look_at(path: Path) -> GgufFile | None:
 
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> tuple[Folder, ...]:
-    """Return the folders of other programs that may hold models, whether they exist or not."""
+    """Return the model folders of other programs, existing or not."""
     found = [
         *(Folder(path, "LM Studio") for path in _lm_studio(home)),
         *(Folder(path, "Jan") for path in _jan(home, environ)),
@@ -239,7 +230,7 @@ def model_folders(home: Path, environ: Mapping[str, str]) -> tuple[Folder, ...]:
 
 
 def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where Ollama may keep its models."""
+    """Yield Ollama's possible model folders."""
     if named := environ.get("OLLAMA_MODELS", "").strip():
         yield Path(named)
     yield home / ".ollama" / "models"
@@ -250,7 +241,7 @@ def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 def ollama_models(
     folders: Iterable[Path], is_in_time: Callable[[], bool] = lambda: True
 ) -> Iterator[ModelFile]:
-    """Yield Ollama's models under its names; a manifest names the blob, so that no blob need be tried."""
+    """Yield Ollama's models; only blobs named by a manifest are opened."""
     seen: dict[Path, GgufFile | None] = {}  # several names may share a blob
     manifests = ((folder, path) for folder in folders for path in _manifests(folder, is_in_time))
     for folder, manifest in islice(manifests, _MOST_OLLAMA_MODELS):
@@ -267,7 +258,7 @@ def ollama_models(
 
 
 def _manifests(folder: Path, is_in_time: Callable[[], bool]) -> Iterator[Path]:
-    """Yield the files at the depth of manifests: registry, owner, model, tag."""
+    """Yield files at the depth of manifests: registry, owner, model, tag."""
     with suppress(OSError):
         paths = takewhile(lambda _: is_in_time(), (folder / "manifests").glob("*/*/*/*"))
         yield from sorted(path for path in paths if path.is_file())
@@ -309,7 +300,6 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
 
 
 def _entries(folder: Path) -> list[tuple[str, bool]]:
-    """Return the names in a folder, and which of them are folders."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry.name, _is_folder(entry)) for entry in entries)
@@ -353,7 +343,7 @@ def _lm_studio(home: Path) -> Iterator[Path]:
 
 
 def _lm_studio_home(home: Path) -> Path:
-    """Return the folder that LM Studio says it moved to."""
+    """Return LM Studio's folder, which the user may have moved."""
     with suppress(OSError):
         pointer = read_plain(home / ".lmstudio-home-pointer", limit=_MOST_SETTINGS_BYTES)
         if named := _absolute(pointer.decode("utf-8", "replace").strip()):
@@ -362,7 +352,7 @@ def _lm_studio_home(home: Path) -> Path:
 
 
 def _jan(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield Jan's folders; its settings name the data folder, in one of two places by its version."""
+    """Yield Jan's folders; the place of its settings depends on its version."""
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     if sys.platform == "darwin":
@@ -390,7 +380,7 @@ def _hugging_face(home: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _read_json(path: Path) -> Any:
-    """Return what a small file of another program holds; None where it cannot be read or is no JSON."""
+    """Return a small file's JSON; None if it is unreadable."""
     try:
         return json.loads(read_plain(path, limit=_MOST_SETTINGS_BYTES))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The child process of the engine: started under the watchdog, told what to serve, waited for, ended."""
+"""Child process of the engine."""
 
 from __future__ import annotations
 
@@ -17,50 +17,34 @@ from lmchat.files import begin_log, environment_for_others
 from lmchat.watchdog import signal_of, watched
 
 CHILD = Path(__file__).with_name("child.py")
-LOG_BYTES = 1_000_000
-"""Size at which the log of a run is emptied."""
-STOP_S = 2.0
-"""How long the child may take to end before it is killed."""
+LOG_BYTES = 1_000_000  # size at which a run's log is emptied
+STOP_S = 2.0  # time for the child to end before it is killed
 _TAIL_BYTES = 16_384
 _LONGEST_REPORT = 65_536
 
 
 class ServeOrder(Struct, frozen=True, kw_only=True):
-    """Order for the child, sent to its standard input; nothing else holds the key."""
+    """Order for the child, sent to its stdin; nothing else holds the key."""
 
-    model: str
-    """The file; empty: only try whether the engine works here."""
+    model: str  # file; empty for a test without a model
     alias: str = ""
-    """Name of the model."""
-    port: int = 0
-    """Where to listen; 0 takes a free one."""
+    port: int = 0  # 0 takes a free one
     key: str = ""
-    """API key that clients have to send; empty: none."""
-    is_reserved: bool = False
-    """Whether lmchat holds the port for the child."""
-    context: int = 4096
-    """Tokens of the context window."""
-    threads: int | None = None
-    """Threads to compute with; None leaves it to llama.cpp."""
-    cache_mib: int = 512
-    """Memory for earlier prompts, beyond the window."""
-    template: str = ""
-    """Chat template (jinja) in place of the model's own."""
-    reasoning_budget: int | None = None
-    """Tokens after which reasoning is cut."""
+    is_reserved: bool = False  # lmchat holds the port too
+    context: int = 4096  # tokens
+    threads: int | None = None  # none: llama.cpp decides
+    cache_mib: int = 512  # for earlier prompts, beyond the window
+    template: str = ""  # chat template (jinja) in place of the model's own
+    reasoning_budget: int | None = None  # tokens
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The child's answer: that it is ready, or what prevents it."""
+    """Readiness or error of the child."""
 
-    address: str = ""
-    """Where it listens; empty: it does not."""
-    problem: str = ""
-    """`import` or `start`."""
+    address: str = ""  # empty after an error
+    problem: str = ""  # `import` or `start`
     words: str = ""
-    """Of the exception."""
-    module: str = ""
-    """The module that could not be imported."""
+    module: str = ""  # module that could not be imported
 
 
 def order_line(order: ServeOrder) -> bytes:
@@ -69,7 +53,7 @@ def order_line(order: ServeOrder) -> bytes:
 
 
 class ChildProcess:
-    """One run of the child; it ends with this process, however that ends."""
+    """Run of the child, which never outlives this process."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: int) -> None:
         self._process = process
@@ -77,12 +61,7 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]) -> ChildProcess:
-        """Start it and tell it what to serve.
-
-        Raises:
-            EngineUnavailable: the file's name is not UTF-8, the log cannot be written, or the system does not
-                let us start a process.
-        """
+        """Start the child and send its order; raises `EngineUnavailable`."""
         line = _line(order)
         log = await asyncio.to_thread(_begin_log, log_file)
         # `-P`: nothing of the current folder is imported
@@ -114,17 +93,17 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process of the watchdog."""
+        """Process id of the watchdog."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; below 0 the signal that ended it."""
+        """None while it runs; minus the number of a signal that ended it."""
         code = self._process.returncode
         return -signal_of(code) or code if code else code
 
     async def report(self) -> Report | None:
-        """Wait until it is ready, or cannot be; None where it ended without a word."""
+        """Wait for the report; None if the child ended without one."""
         assert self._process.stdout is not None  # noqa: S101 - it was asked for above
         try:
             line = await self._process.stdout.readline()
@@ -133,14 +112,13 @@ class ChildProcess:
             return None
 
     async def ended(self, wait_s: float) -> bool:
-        """Wait a little for its end; return whether it came."""
+        """Wait for the end; return whether it came."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._process.wait()
         return self._process.returncode is not None
 
     async def stop(self) -> None:
-        """End it; the watchdog kills a child that takes too long."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()
@@ -150,7 +128,7 @@ class ChildProcess:
             self._log = -1
 
     def log_tail(self) -> str:
-        """Return the end of its log; empty where it cannot be read."""
+        """Return the end of the log; empty if it is unreadable."""
         try:
             size = os.fstat(self._log).st_size
             data = os.pread(self._log, _TAIL_BYTES, max(0, size - _TAIL_BYTES))

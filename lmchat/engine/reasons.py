@@ -1,4 +1,4 @@
-"""Reasons for a child process that did not start or has ended, from its report, exit code and log."""
+"""Reasons for a child's failure, from its report, exit code and log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DETAIL_LINES = 8
 def why_not_started(
     model: ModelFile | None, report: Report | None, exit_code: int | None, log: str
 ) -> EngineUnavailable:
-    """Return why a child that was told to serve a model never became ready."""
+    """Return why a child never became ready."""
     if report is not None and report.problem == "import":
         return _cannot_import(report)
     details = _end_of(log)
@@ -70,7 +70,7 @@ def _by_log(model: ModelFile, log: str, details: str, words: str) -> EngineUnava
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return why a child that was ready has ended."""
+    """Return why a running child ended."""
     details = _end_of(log)
     if known := _by_signal(model, exit_code, details):
         return known
@@ -78,7 +78,6 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
 
 
 def _cannot_import(report: Report) -> EngineUnavailable:
-    """Return what is wrong with the package xllamacpp."""
     library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
@@ -100,7 +99,7 @@ def _cannot_import(report: Report) -> EngineUnavailable:
 
 
 def _about_wheels() -> str:
-    """Return a warning for systems without a wheel, where it would have to be compiled."""
+    """Warn on systems without a wheel, where it would be compiled."""
     machine, libc = platform.machine().lower(), platform.libc_ver()[0]
     if machine in ("x86_64", "amd64", "arm64", "aarch64") and (sys.platform != "linux" or libc == "glibc"):
         return ""

@@ -1,4 +1,4 @@
-"""Values of imported files: what a format returns, and the checks that every imported session passes."""
+"""Values of imported files, and checks of every imported session."""
 
 from __future__ import annotations
 
@@ -18,42 +18,32 @@ from lmchat.domain.session import Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileRefused
 
 T = TypeVar("T", ChatMessage, SessionHeader)
-Ids = dict[str | None, str]
-"""New ids by old ones; a parent may be None."""
+Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
 
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
-_LONGEST_NAME = 1000
-"""Characters of a title, a model or an address: lists read them whole."""
+_LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
-_YEARS = range(1970, 9999)
-"""Times outside these years cannot be shown in every time zone."""
+_YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _CUT = Failure(kind="interrupted", message="The session was exported while this answer was arriving.")
 
 
 class Content(Struct, frozen=True, kw_only=True):
-    """A file to import, decoded once for all formats."""
+    """File to import, decoded once for all formats."""
 
-    text: str
-    """Without leading white space."""
-    value: Any
-    """The JSON value; None where the text is not JSON."""
-    moment: datetime
-    """Time of the import, for formats that store no times."""
+    text: str  # without leading white space
+    value: Any  # JSON value; None if the text is not JSON
+    moment: datetime  # time of the import, for formats without times
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """The sessions of a file."""
+    """Sessions of a file."""
 
     sessions: tuple[Session, ...]
     skipped: tuple[Skipped, ...] = ()
 
 
 def checked(value: T) -> T:
-    """Return a message or header whose values are converted to the types of its fields.
-
-    Raises:
-        ValueError: a value has another type, or a time is out of range.
-    """
+    """Return a message or header with converted fields; raises `ValueError`."""
     try:
         sound = msgspec.convert(msgspec.to_builtins(value), type(value))
     except msgspec.ValidationError as error:
@@ -63,12 +53,10 @@ def checked(value: T) -> T:
 
 
 def sound(session: Session, *, moment: datetime) -> Session:
-    """Return a session that a store can take: own ids, parents before children, no running answer.
+    """Return a session with own ids, parents before children and no running answer.
 
-    A foreign id is replaced by its hash, so that the same file always gives the same ids.
-
-    Raises:
-        FileRefused: two messages have the same id, or messages follow each other in a circle.
+    Foreign ids are replaced by their hash, so the same file gives the same ids. Raises `FileRefused` if
+    ids are not unique or messages form a circle.
     """
     session_id = own_id(session.header.session_id)
     path = _chained(session.messages)
@@ -110,14 +98,14 @@ def renamed(session: Session) -> Session:
 
 
 def own_id(found: str, session_id: str = "") -> str:
-    """Return an id of our kind as it is, and any other one as a hash; `session_id` sets messages apart."""
+    """Return our own kind of id unchanged, others as a hash with `session_id`."""
     if _OWN_ID.fullmatch(found):
         return found
     return digest(f"{session_id} {found}" if session_id else found)
 
 
 def digest(text: str) -> str:
-    """Return the hash of a text in the form of an id; it must never change, or files import twice."""
+    """Return a hash as an id; a change of it would import files twice."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
@@ -132,7 +120,7 @@ def _branch_names(session: Session, ids: Ids) -> dict[str, str]:
 
 
 def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Return a path in which each message follows the one before it, whatever its parent was."""
+    """Return a path in which each message follows the one before it."""
     chained: list[ChatMessage] = []
     for message in path:
         parent_id = chained[-1].message_id if chained else None

@@ -1,4 +1,4 @@
-"""Export of a session as one self-contained HTML page that loads nothing and runs nothing."""
+"""Export as one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lossless export of a session as JSON, and its import."""
+"""Lossless JSON export and import."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from lmchat.errors import FileRefused
 from lmchat.formats.checks import Content, Reading, checked
 from lmchat.formats.writing import places
 
-FORMAT = 1
-"""Version of this format, in the field `lmchat`."""
+FORMAT = 1  # in the field `lmchat`
 _PARTS: dict[str, type[Part]] = {kind.__struct_config__.tag: kind for kind in get_args(Part)}
 
 
 def to_json(session: Session) -> str:
-    """Return a session as JSON, all of it; ASCII only, so that no text in it acts on a terminal.
+    """Return a whole session as JSON, in ASCII, which no terminal interprets.
 
-    `messages` is the chosen path. `branches` holds the other messages of the tree; then each message has a
-    `place`, its number in the order of writing. `branch_names` has the id of a branch's first message as key.
+    `messages` is the chosen path. `branches` holds the other messages; then each message has a `place` in the
+    order of writing. `branch_names` has the id of a branch's first message as key.
     """
     order = places(session)
     data: dict[str, object] = {
@@ -43,16 +42,12 @@ def to_json(session: Session) -> str:
 
 
 def is_export(content: Content) -> bool:
-    """Whether a file claims to be an export, of whatever version."""
+    """Return whether a file claims to be an export of any version."""
     return isinstance(content.value, dict) and "lmchat" in content.value
 
 
 def from_json(content: Content) -> Reading:
-    """Read an export.
-
-    Raises:
-        FileRefused: its version is not known, or a part of it is broken.
-    """
+    """Read an export; raises `FileRefused` for an unknown version or a broken part."""
     data = content.value
     if data["lmchat"] != FORMAT:
         raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
@@ -78,7 +73,6 @@ def _message(message: ChatMessage, order: Mapping[str, int]) -> dict[str, object
 
 
 def _plain(value: Any) -> Any:
-    """Convert a time or a struct, for `json.dumps`."""
     if isinstance(value, datetime):
         return value.isoformat()
     tag = value.__struct_config__.tag
@@ -86,7 +80,6 @@ def _plain(value: Any) -> Any:
 
 
 def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage]]:
-    """Yield each message with its place."""
     for number, row in enumerate(rows, 1):
         with _named(f"{name} {number}"):
             parts = tuple(_known(part, _PARTS[part["type"]]) for part in row["parts"])
@@ -94,13 +87,13 @@ def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage
 
 
 def _known(data: Mapping[str, Any], kind: type[Any]) -> Any:
-    """Make a struct of the fields that this version knows; `checked` converts their values."""
+    """Make a struct of the known fields; `checked` converts their values."""
     return kind(**{field.name: data[field.name] for field in fields(kind) if field.name in data})
 
 
 @contextmanager
 def _named(part: str) -> Iterator[None]:
-    """Refuse what cannot be read, with the name of the part."""
+    """Add the name of the part to errors."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, msgspec.MsgspecError) as error:

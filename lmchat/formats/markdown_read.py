@@ -1,4 +1,4 @@
-"""Import of a Markdown export: the frame tells which text belongs to whom; the texts are not interpreted."""
+"""Import of a Markdown export by its frame; the texts are not interpreted."""
 
 from __future__ import annotations
 
@@ -20,40 +20,33 @@ from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
 _WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-"""Errors of values that are not what they should be."""
+"""Errors of wrong values."""
 
 
 class Piece(NamedTuple):
-    """A mark and the block that follows it."""
+    """Mark and the block after it."""
 
     facts: dict[str, Any]
     block: str
-    line: int
-    """Line of the mark, counted from 1."""
+    line: int  # line of the mark, counted from 1
 
 
 class ReadMessage(NamedTuple):
-    """A message, and its place in the tree."""
+    """Message and its place in the tree."""
 
-    message: ChatMessage
-    """Its parent is the message before it in the file, unless the mark names another."""
+    message: ChatMessage  # its parent is the previous message in the file, unless the mark names another
     is_first_of_branch: bool
-    place: int
-    """Its number in the order of writing."""
+    place: int  # in the order of writing
     branch_name: str
 
 
 def is_markdown(content: Content) -> bool:
-    """Whether a file may be a Markdown export."""
+    """Return whether a file may be a Markdown export."""
     return content.text.startswith("-")
 
 
 def from_markdown(content: Content) -> Reading:
-    """Read an export, with its branches.
-
-    Raises:
-        FileRefused: it is no Markdown that lmchat exported, or a line of it is broken.
-    """
+    """Read an export with its branches; raises `FileRefused` if it is not ours, or broken."""
     text = content.text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
@@ -177,7 +170,7 @@ def _entry(head: Piece, parts: list[Part], last_id: str | None) -> ReadMessage:
 
 @contextmanager
 def _at(line: int) -> Iterator[None]:
-    """Refuse what cannot be read, with the number of its line."""
+    """Add the line number to errors."""
     try:
         yield
     except _WRONG as error:

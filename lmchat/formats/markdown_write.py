@@ -39,20 +39,18 @@ from lmchat.domain.session import Session
 from lmchat.formats.writing import REFUSED, branches, ending, moment, places, speaker, thought
 from lmchat.text import open_fence, safe_line, safe_text
 
-FORMAT = 1
-"""Version of this scheme, in the front matter."""
-FORMAT_WITH_BRANCHES = 2
-"""Version of an export with branches, which a reader of version 1 would append to the path."""
+FORMAT = 1  # in the front matter
+FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
 _TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
 _HEADING = rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
-"""Both ways in which Markdown writes a heading: marked by `##`, and underlined."""
+"""Markdown headings with `##`, or underlined."""
 _TO_ESCAPE = re.compile(_HEADING % ("", ""), re.MULTILINE)
 _ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
 
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the path as Markdown, followed by the branches that the session comes with."""
+    """Return the path as Markdown, then the branches."""
     word, order = _boundary(session), places(session)
     blocks = [_front_matter(session, word)]
 
@@ -78,7 +76,7 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
 
 
 def unescape(text: str) -> str:
-    """Return a text without the backslashes that mark lines as no headings."""
+    """Remove the backslashes before lines that look like headings."""
     return _ESCAPED.sub(r"\1\2\3\4", text)
 
 
@@ -144,7 +142,7 @@ def _body(message: ChatMessage, word: str, *, with_reasoning: bool) -> Iterator[
 
 
 def _text(text: str, word: str, name: str, *, is_first: bool = False) -> Iterator[str]:
-    """Yield a text, after its mark; the first one needs no mark if nothing in it was changed."""
+    """Yield a text after its mark; an unchanged first one needs no mark."""
     shown, changes = _escaped(safe_text(text))
     if fence := open_fence(shown):
         changes["added"] = fence.marks if shown.endswith("\n") else f"\n{fence.marks}"
@@ -177,7 +175,7 @@ def _quoted(text: str) -> str:
 
 
 def _boundary(session: Session) -> str:
-    """Return a word that is in no text; the same session gets the same word, to compare exports."""
+    """Return a word that is in no text; deterministic, to compare exports."""
     parts = (part for message in (*session.messages, *session.branches) for part in message.parts)
     taken = {found for part in parts for text in asdict(part).values() for found in _WORD.findall(text)}
     own = session.header.session_id

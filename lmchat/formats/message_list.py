@@ -1,4 +1,4 @@
-"""Import of a JSON list of `{"role", "content"}`, as servers take it and many programs keep it."""
+"""Import of a JSON list of `{"role", "content"}`, the format of chat APIs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,16 @@ from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-Said = tuple[Role, tuple[Part, ...], str]
-"""Role, parts, and the model named for them."""
+Said = tuple[Role, tuple[Part, ...], str]  # role, parts, and the model named for them
 
 
 def is_list(content: Content) -> bool:
-    """Whether a file holds such a list, or an object that has one as its `messages`."""
+    """Return whether a file is such a list, or has one as `messages`."""
     return isinstance(_rows(content.value), list)
 
 
 def from_list(content: Content) -> Reading:
-    """Return the session, and the rows without a readable message.
-
-    The ids are hashes of the messages, so that the same list gives the same session again.
-    """
+    """Return the session and the unreadable rows; the ids are hashes of the messages."""
     said: list[Said] = []
     skipped: list[Skipped] = []
     for number, row in enumerate(_rows(content.value) or (), 1):
@@ -74,7 +70,7 @@ def _session(said: Sequence[Said], content: Content) -> Session:
 
 
 def _identity(title: str, model: str, said: Sequence[Said]) -> str:
-    """Return the hash of all messages; it must never change, or a file would be imported twice."""
+    """Return the hash of all messages; a change of it would import files twice."""
     hashed = hashlib.sha256(json.dumps([title, model]).encode())
     for role, parts, name in said:
         hashed.update(json.dumps([role, name, msgspec.to_builtins(parts)]).encode())
@@ -82,7 +78,7 @@ def _identity(title: str, model: str, said: Sequence[Said]) -> str:
 
 
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
-    """Return what was left out and why, the role, and the parts."""
+    """Return the reason for an omission, the role, and the parts."""
     if not isinstance(row, dict):
         return "it is no object", None, ()
     role = _ROLES.get(_word(row, "role"))
@@ -100,7 +96,7 @@ def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
 
 
 def _content(content: Any) -> tuple[list[TextPart], str]:
-    """Return the texts of a content, and a note about parts of it that are not text."""
+    """Return the texts of a content, and a note about other parts."""
     if isinstance(content, str):
         return [TextPart(text=content)], ""
     if not isinstance(content, list):

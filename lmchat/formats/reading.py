@@ -1,4 +1,4 @@
-"""Import of a file: its format is recognised, its sessions are read and checked."""
+"""Import of a file in any format."""
 
 from __future__ import annotations
 
@@ -19,17 +19,13 @@ _FORMATS: tuple[tuple[Callable[[Content], bool], Callable[[Content], Reading]], 
     (is_list, from_list),
     (is_markdown, from_markdown),
 )
-"""One row for each format: how it is recognised, and how it is read. The first that fits is taken."""
+"""Test and reader of each format; the first match is used."""
 _WANTED = "lmchat imports its own exports as Markdown and JSON, and JSON lists of {role, content}."
 _ENDLESS = "It is JSON that nobody can read."
 
 
 def read(data: bytes, *, moment: datetime) -> Reading:
-    """Read a file; its sessions can be stored as they are.
-
-    Raises:
-        FileRefused: it has none of the formats, or a part of it is broken.
-    """
+    """Read a file into checked sessions; raises `FileRefused`."""
     whole = _decoded(data)
     text = whole.lstrip()
     if not text:
@@ -52,11 +48,7 @@ def read(data: bytes, *, moment: datetime) -> Reading:
 
 
 def _decoded(data: bytes) -> str:
-    """Return a file's text: UTF-8, or UTF-16 with a byte order mark, as the shells of Windows write it.
-
-    Raises:
-        FileRefused: it is neither.
-    """
+    """Decode UTF-8, or UTF-16 with a byte order mark as Windows shells write it; raises `FileRefused`."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding, name = "utf-16", "UTF-16"
     else:

@@ -1,4 +1,4 @@
-"""Export of a session as text: the table of formats, their common words, and plain text."""
+"""Export as text: the table of formats, common words, and plain text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ _WRITERS = {
 """By file extension; imported on use, since HTML needs markdown-it."""
 FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
-"""Heading above a refusal."""
 _LONGEST_NAME = 50
 _QUOTED_CHARS = 60
 _SPEAKERS = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool", Role.ASSISTANT: "Assistant"}
@@ -37,17 +36,14 @@ _STATES = {
 
 
 class SideBranch(Struct, frozen=True, kw_only=True):
-    """A run of messages that is on neither the path nor an earlier branch."""
+    """Messages outside the path and earlier branches."""
 
-    parent: ChatMessage | None
-    """The message that they follow; None for another beginning of the session."""
-    messages: tuple[ChatMessage, ...]
-    """At least one."""
+    parent: ChatMessage | None  # none for another beginning of the session
+    messages: tuple[ChatMessage, ...]  # at least one
     name: str = ""
 
     @property
     def heading(self) -> str:
-        """Heading of the branch."""
         named = f" “{safe_line(self.name, limit=_QUOTED_CHARS)}”" if self.name else ""
         if self.parent is None:
             return f"Another beginning{named}"
@@ -57,11 +53,7 @@ class SideBranch(Struct, frozen=True, kw_only=True):
 def render(
     session: Session, *, form: str = "md", with_reasoning: bool = False, zone: tzinfo | None = UTC
 ) -> str:
-    """Return a session in a format; JSON always holds everything.
-
-    Raises:
-        WrongUse: there is no such format.
-    """
+    """Return a session in a format; JSON is always complete. Raises `WrongUse` for an unknown format."""
     if form not in _WRITERS:
         raise WrongUse(f"There is no format “{safe_line(form)}”.", hint=f"There are {', '.join(FORMATS)}.")
     module, name = _WRITERS[form]
@@ -70,7 +62,7 @@ def render(
 
 
 def export_name(session: Session, *, form: str = "md", id_length: int = 8) -> str:
-    """Return a file name made of title and id that is valid on every system."""
+    """Return a file name of title and id that is valid on every system."""
     plain = unicodedata.normalize("NFC", safe_line(session.header.title))
     words = re.findall(r"\w+", plain.replace("\ufffd", " "))
     name = "-".join(words)[:_LONGEST_NAME].strip("-_") or "session"
@@ -99,13 +91,13 @@ def speaker(message: ChatMessage) -> str:
 
 
 def moment(time: datetime, zone: tzinfo | None) -> str:
-    """Return a time as `2026-11-20 14:02:05 UTC`; zone None is that of this machine."""
+    """Return a time as `2026-11-20 14:02:05 UTC`; zone None is local time."""
     local = time.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
 
 
 def ending(message: ChatMessage) -> tuple[str, str] | None:
-    """Return how an unfinished answer ended and why, None for a complete message."""
+    """Return state and reason of an unfinished answer, None for a complete message."""
     if message.state is AnswerState.COMPLETE:
         return None
     failure = message.failure
@@ -114,13 +106,13 @@ def ending(message: ChatMessage) -> tuple[str, str] | None:
 
 
 def thought(message: ChatMessage) -> str:
-    """Return the heading above the reasoning of an answer."""
+    """Return the heading above the reasoning."""
     thought_ms = message.receipt.whole.reasoning_ms if message.receipt else None
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
 def branches(session: Session) -> Iterator[SideBranch]:
-    """Yield the messages that are not on the path, oldest first."""
+    """Yield the messages outside the path, oldest first."""
     known = {message.message_id: message for message in session.tree}
     children: dict[str | None, list[ChatMessage]] = {}
     waiting = {message.message_id: message for message in session.branches}
@@ -136,7 +128,7 @@ def branches(session: Session) -> Iterator[SideBranch]:
 
 
 def places(session: Session) -> dict[str, int]:
-    """Return the number of each message in the order of writing, by id; empty without branches."""
+    """Return each message's number in the order of writing, by id; empty without branches."""
     if not session.branches:
         return {}
     return {message.message_id: place for place, message in enumerate(session.tree)}

@@ -1,6 +1,6 @@
-"""Model servers of this machine: which are installed, how one is started, and what listens at a port.
+"""Model servers of this machine: installation, start and listening ports.
 
-Everything here touches the disk or processes, so whatever is not async is called in a thread.
+Everything that is not async blocks: call it in a thread.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.watchdog import watched
 
-END_S = 4.0
-"""How long the end of a program is waited for; more than the watchdog gives it."""
+END_S = 4.0  # time for a program to end; more than the watchdog gives it
 _POLL_S = 0.05
 _LOG_BYTES = 4_000_000
 _TAIL_BYTES = 4096
@@ -38,23 +37,18 @@ _SIGNALLED = 128
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTENING = "0A"
 _INTERPRETER = re.compile(r"(python|node|ruby|perl|java)[\d.]*$", re.IGNORECASE)
-"""Programs whose name says little; the script that they run says more."""
+"""Programs whose script says more than their name."""
 
 
 class _Traces(Struct, frozen=True, kw_only=True):
-    """Places where an installed product can be found."""
+    """Traces of an installed product."""
 
     product: Product
-    programs: tuple[str, ...] = ()
-    """Names on PATH, best first."""
-    folders: tuple[str, ...] = ()
-    """Below the home folder, or absolute."""
-    start: tuple[str, ...] = ()
-    """Arguments that start its server; empty where the user has to choose more."""
-    start_words: str = ""
-    """How a person starts it."""
-    start_words_app: str = ""
-    """The same where only the application is there; empty: `start_words`."""
+    programs: tuple[str, ...] = ()  # names on PATH, best first
+    folders: tuple[str, ...] = ()  # below the home folder, or absolute
+    start: tuple[str, ...] = ()  # arguments of its server; empty if the user has to choose more
+    start_words: str = ""  # command for a person
+    start_words_app: str = ""  # the same with only the app installed; empty: `start_words`
 
 
 _KNOWN = (
@@ -94,11 +88,10 @@ _KNOWN = (
     _Traces(product=Product.SGLANG, programs=("sglang",), start_words="sglang serve MODEL"),
     _Traces(product=Product.LITELLM, programs=("litellm",), start_words="litellm --model MODEL"),
 )
-"""In the order in which servers are looked for."""
 
 
 class StartedProgram:
-    """A server that was started, and may have ended since."""
+    """A started server, which may have ended."""
 
     def __init__(self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path) -> None:
         self._process = process
@@ -107,23 +100,22 @@ class StartedProgram:
 
     @property
     def pid(self) -> int:
-        """The process, or the watchdog of a server that ends with lmchat."""
+        """Process, or the watchdog of a server that ends with lmchat."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, 128 + N after signal N; None while it runs."""
+        """Exit code, 128 + N after signal N; None while it runs."""
         code = self._process.poll()
         if code is not None and self._process.stdin is not None:
             self._process.stdin.close()
         return _SIGNALLED - code if code is not None and code < 0 else code
 
     async def last_line(self) -> str:
-        """Return the last line of its output."""
         return await asyncio.to_thread(_last_line, self.log_file)
 
     async def end(self) -> None:
-        """End it with what it started; what ignores that is killed, by the watchdog where there is one."""
+        """End it with its children; kill what ignores that."""
         self._signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
@@ -134,7 +126,6 @@ class StartedProgram:
             await asyncio.to_thread(self._process.wait)
 
     async def let_go(self) -> None:
-        """End it if it is to end with lmchat."""
         if self._is_tied:
             await self.end()
 
@@ -147,12 +138,9 @@ class StartedProgram:
 def installed_products(
     environ: Mapping[str, str], home: Path | None, lm_studio: Path | None
 ) -> tuple[Installed, ...]:
-    """Return what is installed, in the order in which servers are looked for; only names of files are read.
+    """Return the installed products in order of preference, judged by file names.
 
-    Args:
-        environ: For `PATH`.
-        home: The user's folder; None where there is none.
-        lm_studio: LM Studio's own folder, which the user may have moved and which holds its program.
+    `home` is None if there is none. `lm_studio` is LM Studio's own folder, which may be moved.
     """
     found = []
     for known in _KNOWN:
@@ -174,17 +162,13 @@ def installed_products(
 
 
 async def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
-    """Run the command of a start, away from the terminal, with its output in a file.
-
-    Raises:
-        LMChatError: it cannot be run, or the log cannot be written.
-    """
+    """Start a server in the background, with its output in a file; raises `LMChatError`."""
     process = await asyncio.to_thread(_run, start, log_file, environ)
     return StartedProgram(process, start, log_file)
 
 
 async def free_port(first: int) -> int:
-    """Return the first port from this one on at which nobody listens; the first itself if none is free."""
+    """Return the first free port from this one on; `first` if there is none."""
     return await asyncio.to_thread(_free_port, first)
 
 
@@ -249,7 +233,7 @@ def _free_port(first: int) -> int:
 
 
 def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
-    """Return the program that listens at each of these ports, as far as this user may see."""
+    """Return the listening programs by port, as far as this user may see."""
     holders: dict[int, PortHolder] = {}
     for address, port, pid in _listeners():
         if port not in ports:
@@ -263,14 +247,13 @@ def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
 
 
 def tool_to_see(port: int) -> str:
-    """Return the command that shows the holder of a port that this user may not see."""
+    """Return the command that shows a port's holder, which this user may not see."""
     if sys.platform == "darwin":
         return f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
     return f"sudo ss -ltnp 'sport = :{port}'"
 
 
 def _listeners() -> Iterator[tuple[str, int, int | None]]:
-    """Yield address, port and process of each listening socket."""
     for connection, pid in _connections():
         if connection.status == "LISTEN":
             yield *connection.laddr, pid
@@ -306,7 +289,7 @@ def _holder(port: int, pid: int | None) -> PortHolder:
 
 
 def _with_script(name: str, words: list[str]) -> str:
-    """Add what an interpreter runs, but none of its arguments: a key may be among them."""
+    """Add an interpreter's script, but no arguments: they may hold a key."""
     if not _INTERPRETER.match(name) or len(words) < 2:  # noqa: PLR2004 - program and script
         return name
     if words[1] == "-m" and len(words) > 2:  # noqa: PLR2004 - and its module
@@ -315,7 +298,7 @@ def _with_script(name: str, words: list[str]) -> str:
 
 
 def _user_of(port: int) -> str:
-    """Return the owner of a socket whose process may not be seen, on Linux; psutil does not tell it."""
+    """Return the owner of a hidden process's socket on Linux; psutil does not tell it."""
     for table in _TABLES:
         with suppress(OSError, ValueError, IndexError, KeyError):
             for fields in (line.split() for line in table.read_text().splitlines()[1:]):

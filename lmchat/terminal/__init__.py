@@ -1,3 +1,3 @@
-"""The terminal around the program: giving it back, the clipboard, the editor, the pager, the bell."""
+"""The terminal around the program: output, clipboard, editor, pager, bell."""
 
 from __future__ import annotations

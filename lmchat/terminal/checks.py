@@ -1,4 +1,4 @@
-"""The doctor's checks of the terminal: size, colours, letters, keys, and the ways to the clipboard."""
+"""The doctor's checks of the terminal and the clipboard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from lmchat.domain.candidate import Finding, FindingRows, Grade, Group
 from lmchat.files import write_atomically
 from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
 
-_SMALLEST = (40, 12)
-"""Columns and rows that the screen is made for at least."""
+_SMALLEST = (40, 12)  # minimum columns and rows of the screen
 _row = FindingRows(Group.TERMINAL, "terminal.")
 _clipboard_row = FindingRows(Group.CLIPBOARD)
 _MUTE = ("", "dumb", "unknown")
@@ -22,7 +21,7 @@ _TRY = "lmchat doctor clipboard"
 _INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
 _OWN_BUFFER = ("-b", "lmchat-doctor")
 _NO_CLIENT = ("-w", "-t", "lmchat-doctor")
-"""Lets `load-buffer` hand the text to a terminal that does not exist: `-w` without its effect."""
+"""Make `load-buffer -w` hand the text to a terminal that does not exist."""
 _TEXT = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
 _LEFT_ALONE = "not tried: the clipboard holds something that could not be put back"
 _FAILED = "failed, or took too long"
@@ -31,19 +30,16 @@ _FAILED = "failed, or took too long"
 class KeyLimit(NamedTuple):
     """Keys that do not arrive as pressed."""
 
-    keys: str
-    """As the help writes them."""
+    keys: str  # as the help writes them
     reason: str
-    """Their effect."""
     instead: str
-    """Other keys with the same effect, or a setting that lets them through."""
 
 
 _OPTION = "Option types characters instead"
 _SHIFT_ENTER = KeyLimit("Shift+Enter", "it arrives as Enter, which sends", "Ctrl+J makes a new line")
 _PREFIX = KeyLimit("Ctrl+B", "tmux begins its own commands with it", "Press it twice, or F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
-"""Terminals that speak kitty's keyboard protocol unless told otherwise, and draw 256 colours."""
+"""With kitty's keyboard protocol by default, and 256 colours."""
 _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
     "Terminal.app": (
         KeyLimit(
@@ -88,11 +84,11 @@ _NAMES = (
     *(("TERM", "xterm-ghostty", "Ghostty"), ("TERM", "alacritty", "Alacritty"), ("TERM", "foot", "foot")),
     ("TERM", "linux", "the Linux console"),
 )
-"""Variable, how its value begins, and the terminal that sets it so; the first that fits."""
+"""Variable, start of its value, terminal; the first match counts."""
 
 
 def terminal_name(environ: Mapping[str, str]) -> str:
-    """Return which terminal draws, as far as it tells; empty where it does not."""
+    """Return the terminal's name; empty if it is unknown."""
     for variable, start, name in _NAMES:
         value = environ.get(variable, "")
         if value and value.startswith(start):
@@ -101,7 +97,7 @@ def terminal_name(environ: Mapping[str, str]) -> str:
 
 
 def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
-    """Return what is known of the terminal, and of tmux or screen in between, as they are by default."""
+    """Return the default limits of the terminal, and of tmux or screen in between."""
     name = terminal_name(environ)
     limits = [*_LIMITS.get(name, ()), *([_PREFIX] if environ.get("TMUX") else [])]
     if name not in _CAPABLE or environ.get("TMUX") or environ.get("STY"):
@@ -110,7 +106,7 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
 
 
 def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
-    """Return the rows about the terminal; `files` are stdin and stderr, None where there is none."""
+    """Return the terminal rows; `files` are stdin and stderr, None for a missing one."""
     return [_size(files), _colours(environ), _kind(environ), _locale(environ), _keys(environ)]
 
 
@@ -188,7 +184,7 @@ def _kind(environ: Mapping[str, str]) -> Finding:
 
 
 def _locale(environ: Mapping[str, str]) -> Finding:
-    """Go by what is set: Python reads UTF-8 where the locale is C, the programs around it may not."""
+    """Check the variables: Python reads UTF-8 in the C locale, other programs may not."""
     variable = next((name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
     value = environ.get(variable, "")
     facts = {"variable": variable or None, "locale": value or None}
@@ -213,7 +209,7 @@ def _keys(environ: Mapping[str, str]) -> Finding:
 
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
-    """Say which way would be taken; nothing is copied."""
+    """Return the preferred way; nothing is copied."""
     ways = clipboard.ways()
     first = next(way.way for way in ways if way.works is not False)
     grade, cause, step = Grade.OK, f"By {first}; {_TRY} tries every way.", ""
@@ -228,9 +224,9 @@ def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
 
 
 async def try_ways(clipboard: Clipboard) -> AsyncIterator[WayChecked]:
-    """Try every way that can be tried without a trace, and put back what was there.
+    """Try each way that leaves no trace, and restore the clipboard.
 
-    The terminal itself is not tried: it tells neither what its clipboard holds nor whether it took a text.
+    The terminal itself is not tried: it reports neither its clipboard nor success.
     """
     await clipboard.look_around()
     for tool in TOOLS:
@@ -241,7 +237,7 @@ async def try_ways(clipboard: Clipboard) -> AsyncIterator[WayChecked]:
 
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
-    """Try every way, put back what was there, and say which works."""
+    """Try each way, restore the clipboard, and report which works."""
     ways = [way async for way in try_ways(clipboard)]
     works = next((way.way for way in ways if way.works), None)
     perhaps = next((way.way for way in ways if way.works is None), None)
@@ -288,7 +284,7 @@ async def _check(clipboard: Clipboard, tool: Tool) -> WayChecked:
 
 
 async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None) -> bool:
-    """Whether all that is there is text: no picture, no file, no formatted text, nothing unreadable."""
+    """Return whether the clipboard holds only readable plain text."""
     if "\ufffd" in (before or ""):
         return False
     if not tool.types:
@@ -298,7 +294,7 @@ async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None)
 
 
 async def _check_tmux(clipboard: Clipboard) -> WayChecked:
-    """Try a buffer of our own: the clipboard of the terminal around could not be put back."""
+    """Try a separate buffer: the outer terminal's clipboard could not be restored."""
     untried = clipboard.untried(TMUX)
     if not untried.is_there:
         return untried
@@ -328,7 +324,7 @@ async def _check_tmux(clipboard: Clipboard) -> WayChecked:
 
 
 def _check_file(clipboard: Clipboard) -> WayChecked:
-    """Write beside the file: what was copied into it last stays."""
+    """Write beside the file, to keep the last copy."""
     place = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
     try:
         write_atomically(place, "lmchat", follows_link=False)

@@ -1,4 +1,4 @@
-"""The clipboard: text is put there by the first way that works here."""
+"""Clipboard access by the first way that works."""
 
 from __future__ import annotations
 
@@ -16,32 +16,24 @@ from lmchat.terminal.programs import run
 from lmchat.text import safe_pieces
 
 OSC_52_LIMIT = 74_994
-"""Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm); none says
-that it took less."""
-_TIMEOUT_S = 2.0
-"""Limit for one tool: some wait without end for a display that is gone."""
-_LONG_S = 1.0
-"""Added to it for each `_LONG` bytes."""
+"""Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm)."""
+_TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
+_LONG_S = 1.0  # added for each `_LONG` bytes
 _LONG = 10_000_000
-_SCREEN_CHUNK = 512
-"""GNU screen passes on at most 768 bytes at once."""
+_SCREEN_CHUNK = 512  # GNU screen passes on at most 768 bytes at once
 _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 _NO_CLIPBOARD = ("", "dumb", "linux")
 
 
 class Tool(Struct, frozen=True, kw_only=True):
-    """A program that sets the clipboard from its stdin."""
+    """Program that sets the clipboard from its stdin."""
 
     name: str
     copy: tuple[str, ...]
-    """Command line to set it."""
     paste: tuple[str, ...] = ()
-    """Command line to read it back; empty: there is none."""
-    needs: str = ""
-    """Environment variable without which it cannot work."""
-    types: tuple[str, ...] = ()
-    """Command line that lists the kinds of content; empty: there is none."""
+    needs: str = ""  # required environment variable
+    types: tuple[str, ...] = ()  # lists the kinds of content
     encoding: str = "utf-8"
 
 
@@ -71,28 +63,23 @@ TOOLS = (
     Tool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
     Tool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
 )
-"""Native tools, in the order in which they are tried."""
 TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX")
-"""Its own buffer, and with `-w` (tmux 3.2) the clipboard of the terminal around it."""
-_TMUX_ALONE = ("tmux", "load-buffer", "-")
-"""For a text too long for the terminal around it."""
+"""With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
+_TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
 """Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
 
 
 class Copied(Struct, frozen=True, kw_only=True):
-    """The way that a text was copied."""
+    """Result of a copy."""
 
-    way: str
-    """`wl-copy`, …, `tmux`, `OSC 52` or `file`."""
-    detail: str = ""
-    """The path of the file."""
-    is_whole_way: bool = True
-    """False if tmux has it and hands it to no terminal, or if a file has it only because of its length."""
+    way: str  # `wl-copy`, …, `tmux`, `OSC 52` or `file`
+    detail: str = ""  # path of the file
+    is_whole_way: bool = True  # false if it stayed in tmux, or went to a file because of its length
 
     @property
     def words(self) -> str:
-        """One sentence for a toast, which promises no more than is known."""
+        """Sentence for a toast, which promises no more than is known."""
         match self.way:
             case "file" if not self.is_whole_way:
                 return f"Too long for the terminal's clipboard; saved as {self.detail}"
@@ -109,24 +96,18 @@ class Copied(Struct, frozen=True, kw_only=True):
 
 
 class WayChecked(Struct, frozen=True, kw_only=True):
-    """One way to the clipboard, for the doctor."""
+    """Way to the clipboard, for the doctor."""
 
     way: str
-    works: bool | None
-    """None: it cannot be told."""
+    works: bool | None  # none: unknown
     reason: str
-    """Why, in few words."""
     is_there: bool = True
-    """Whether it could be tried at all."""
 
 
 class Clipboard:
-    """The ways to the clipboard of this terminal.
+    """Clipboard of this terminal.
 
-    Args:
-        environ: The environment of the process.
-        write: Sends a control sequence to the terminal; False where there is none.
-        file: Takes a text that no other way takes.
+    `write` sends a control sequence and returns False without a terminal. `file` is the last resort.
     """
 
     def __init__(self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path) -> None:
@@ -137,11 +118,7 @@ class Clipboard:
         self._write = write
 
     async def copy(self, text: str) -> Copied:
-        """Copy a text by the first way that works; the event loop goes on, however long the text is.
-
-        Raises:
-            FileRefused: not even a file could be written.
-        """
+        """Copy a text by the first way that works; raises `FileRefused` if none does."""
         safe = await _safe(text)
         is_long = _is_too_long(safe)
         await self.look_around()
@@ -162,7 +139,6 @@ class Clipboard:
         return Copied(way="file", detail=str(self.file), is_whole_way=not (has_osc_52 and is_long))
 
     async def set(self, tool: Tool, text: str) -> bool:
-        """Let a tool set the clipboard."""
         argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
         return await self.feed(argv, text.encode(tool.encoding, errors="replace"))
 
@@ -173,16 +149,12 @@ class Clipboard:
         return done is not None
 
     async def read(self, argv: tuple[str, ...]) -> str | None:
-        """Return what a program prints; None if it fails or takes too long."""
+        """Return a program's output; None if it fails or takes too long."""
         data = await run(argv, environ=self.environ, timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
     async def look_around(self) -> None:
-        """Take the environment of whoever is attached now.
-
-        A session of tmux outlives the window or the ssh connection that it was begun in; tmux keeps the
-        variables that each client brings along.
-        """
+        """Update the environment to the attached tmux client, which may have changed."""
         environ = self.environ = self._environ_at_start
         if not environ.get(TMUX.needs):
             return
@@ -195,12 +167,11 @@ class Clipboard:
             self.environ = now | {name: told[name] for name in _OVER_SSH[:1] if name in told}
 
     def ways(self) -> list[WayChecked]:
-        """Return the ways in the order in which they are tried; nothing is tried."""
+        """Return the ways in order, without trying them."""
         tools = [self.untried(tool) for tool in (*TOOLS, TMUX)]
         return [*tools, self.untried_osc_52(), self.untried_file()]
 
     def untried(self, tool: Tool) -> WayChecked:
-        """Say whether a tool could be tried."""
         reason = ""
         if tool is not TMUX and is_over_ssh(self.environ):
             reason = "skipped over ssh"  # it would set the clipboard of the wrong machine
@@ -213,7 +184,7 @@ class Clipboard:
         return WayChecked(way=tool.name, works=None, reason="there, and not tried")
 
     def untried_osc_52(self) -> WayChecked:
-        """Say what is known of the terminal: a trial would overwrite its clipboard."""
+        """Describe OSC 52 without a trial, which would overwrite the clipboard."""
         term = self.environ.get("TERM", "")
         if term in _NO_CLIPBOARD:
             return WayChecked(
@@ -228,7 +199,6 @@ class Clipboard:
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def untried_file(self) -> WayChecked:
-        """Name the file."""
         return WayChecked(way="file", works=None, reason=f"when nothing else works: {self.file}")
 
     async def _is_handed_on(self, text: str) -> bool:
@@ -236,16 +206,16 @@ class Clipboard:
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:
-    """Whether the screen is that of another machine."""
+    """Return whether the screen belongs to another machine."""
     return any(environ.get(name) for name in _OVER_SSH)
 
 
 def osc_52(data: str, environ: Mapping[str, str]) -> str:
     """Return the sequence that sets a terminal's clipboard, in the form that multiplexers let through.
 
-    GNU screen passes on pieces. A tmux before 3.2, whose `load-buffer` hands nothing on, takes the sequence
-    only if told to, and passes on what is wrapped. At the other end of ssh, only $TERM tells of them:
-    `screen.` with a name behind is GNU screen, and `screen-256color` may be either, so each gets its form.
+    GNU screen needs pieces. tmux before 3.2 takes the sequence only if configured, and passes on a wrapped
+    one. Over ssh only $TERM shows them: `screen.*` is GNU screen; `screen-256color` may be either, so each
+    form is sent.
     """
     plain = f"\x1b]52;c;{data}\x07"
     pieces = [data[start : start + _SCREEN_CHUNK] for start in range(0, len(data), _SCREEN_CHUNK)] or [""]

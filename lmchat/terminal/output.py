@@ -1,4 +1,4 @@
-"""Output to the terminal that can be closed at once, and the guard against signals that ends the program."""
+"""Terminal output that can be closed at once, and a guard that ends the program on signals."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 0.3
-"""Timeout for a terminal that takes no bytes, as over a stalled line."""
+PATIENCE_S = 0.3  # timeout for a terminal that takes no bytes
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
-"""Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also to us while an editor has it."""
-_LENT, _OURS = 254, 255
-"""In the pipe beside the numbers of signals: who has the terminal from there on."""
+"""Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
+_LENT, _OURS = 254, 255  # in the pipe beside the numbers of signals: who has the terminal from there on
 
 
 class TerminalOutput:
-    """File that writes to a terminal; it neither raises when that is gone nor draws after `end`."""
+    """File that writes to a terminal; it never raises, and never draws after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
         self._fileno = fileno
@@ -35,12 +33,11 @@ class TerminalOutput:
         self._writing = Lock()
 
     def write(self, text: str) -> int:
-        """Keep text for the next flush."""
         self._pieces.append(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what was kept; `on_gone` is called once when the terminal is gone."""
+        """Write the buffer; `on_gone` is called once when the terminal is gone."""
         with self._writing:
             data, self._pieces = "".join(self._pieces).encode(errors="replace"), []
             try:
@@ -57,14 +54,13 @@ class TerminalOutput:
         return True
 
     def begin(self) -> None:
-        """Allow drawing, at first and after `end`."""
         self._pieces = []
         self._is_open = True
 
     def end(self, last_words: str) -> None:
-        """Drop what was not written, write the last words, and nothing after them.
+        """Drop the buffer and write only the last words.
 
-        Another thread may be in the middle of a write that does not end.
+        Another thread may be blocked in a write.
         """
         self._is_open = False
         has_turn = self._writing.acquire(timeout=PATIENCE_S)
@@ -84,9 +80,9 @@ class TerminalOutput:
 
 
 def write_soon(fileno: int, data: bytes, patience_s: float) -> None:
-    """Write to a terminal within a time, whatever its other users have set.
+    """Write to a terminal within a time limit.
 
-    The terminal is opened again: non-blocking mode of the shared file would change it for the shell too.
+    It is opened again: non-blocking mode on the shared file would change it for the shell too.
     """
     deadline = monotonic() + patience_s
     own = _own_file(fileno)
@@ -110,24 +106,23 @@ def _own_file(fileno: int) -> int:
 
 
 class SignalGuard:
-    """Thread that ends the program on a signal, even while the main thread hangs.
+    """Thread that ends the program on a signal, even if the main thread hangs.
 
-    A signal writes its number into a pipe, from C. The thread gives the terminal back, asks the program to
-    end, and exits after `patience_s`.
+    Signals write their number into a pipe, from C. The thread restores the terminal, asks the program to end,
+    and exits after `patience_s`.
     """
 
     def __init__(
         self, *, give_back: Callable[[], None], ask: Callable[[int], None], patience_s: float
     ) -> None:
-        self.ended_by: int | None = None
-        """The signal that ends the program."""
+        self.ended_by: int | None = None  # the signal that ends the program
         self._give_back = give_back
         self._ask = ask
         self._patience_s = patience_s
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
-        """Begin, on the main thread; a second call changes nothing."""
+        """Start, from the main thread; a second call has no effect."""
         if self._pipe is not None:
             return
         self._pipe = os.pipe()
@@ -138,14 +133,13 @@ class SignalGuard:
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Say whether another program has the terminal from now on; then its keys are no signals for us.
+        """Lend the terminal to another program, whose keys are then no signals for us.
 
-        This goes through the pipe too, so that the order of keys and lending is kept.
+        The pipe keeps the order of keys and lending.
         """
         self._write(_LENT if is_lent else _OURS)
 
     def hang_up(self) -> None:
-        """Act as on SIGHUP, from any thread."""
         self._on_signal(signal.SIGHUP, None)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -178,10 +172,7 @@ class SignalGuard:
 
 
 def has_shell() -> bool:
-    """Whether a shell with job control started us: only that can continue us once we are stopped.
-
-    It leads our session then, and has put us into a process group of our own.
-    """
+    """Return whether a shell with job control started us, which can continue us after a stop."""
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
     except OSError:  # the leader has ended

@@ -1,4 +1,4 @@
-"""Programs around the terminal: editor, pager, browser, small ones with a time limit; and notifications."""
+"""External programs: editor, pager, browser, small tools; and notifications."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ _EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _PAGERS = ("less", "more")
 BELL = "\x07"
 _OPEN = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
-_TIME_TO_FAIL_S = 2.0
-"""A browser that has not failed by then may run on."""
+_TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
 _IN_THE_TERMINAL = ("lynx", "w3m", "links", "links2", "elinks", "www-browser", "browsh", "carbonyl")
 _TITLE = "lmchat"
 _LONGEST = 120
@@ -40,10 +39,9 @@ async def run(
     data: bytes = b"",
     has_output: bool = True,
 ) -> bytes | None:
-    """Run a program with data on its stdin; return what it prints, None if it fails or takes too long.
+    """Run a program with data on its stdin; return its output, None on failure or timeout.
 
-    Programs that hold a clipboard stay in the background with their output open, so that reading it would
-    never end: they are run without `has_output`.
+    Clipboard tools stay in the background with their output open: they need `has_output=False`.
     """
     with suppress(OSError):
         process = await asyncio.create_subprocess_exec(
@@ -69,12 +67,10 @@ async def run(
 
 
 async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> str:
-    """Return a text as the user has edited it; the caller has suspended the screen.
+    """Return a text edited by the user; the caller has suspended the screen.
 
-    The event loop goes on, so that an arriving answer is not cut. If this is cancelled, the editor is ended.
-
-    Raises:
-        LMChatError: no editor could be run, it failed, or it left no text.
+    The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises `LMChatError`
+    if no editor could be run, it failed, or it left no text.
     """
     argv = editor_command(environ)
     folder = await asyncio.to_thread(_prepare, text)
@@ -87,22 +83,14 @@ async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> st
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of $VISUAL, $EDITOR or an editor that is installed.
-
-    Raises:
-        WrongUse: there is none, or the variable cannot be read as a command.
-    """
+    """Return the command of $VISUAL, $EDITOR or an installed editor; raises `WrongUse`."""
     if argv := _command(("VISUAL", "EDITOR"), _EDITORS, environ):
         return argv
     raise WrongUse("No editor is set.", hint="Set $EDITOR, as in: export EDITOR=nano")
 
 
 async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
-    """Show a text until the user leaves the pager; the caller has suspended the screen.
-
-    Raises:
-        WrongUse: no pager could be run.
-    """
+    """Show a text in the pager; the caller has suspended the screen. Raises `WrongUse`."""
     argv = pager_command(environ)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -119,11 +107,7 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
 
 
 def pager_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of $PAGER or a pager that is installed.
-
-    Raises:
-        WrongUse: there is none, or the variable cannot be read as a command.
-    """
+    """Return the command of $PAGER or an installed pager; raises `WrongUse`."""
     if argv := _command(("PAGER",), _PAGERS, environ):
         return argv
     raise WrongUse("No pager is installed.", hint="Set $PAGER, as in: export PAGER=less")
@@ -163,7 +147,6 @@ async def _run_in_terminal(argv: list[str], environ: Mapping[str, str]) -> None:
 
 
 async def _end(process: Process) -> None:
-    """Leave no program behind, whatever interrupted us."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
@@ -189,7 +172,7 @@ def _read(file: Path) -> str:
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Show a page of the web; False if there is no browser that does without this terminal."""
+    """Open a web page; False without a browser outside this terminal."""
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, _browser_environment(environ))
@@ -198,9 +181,8 @@ async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) ->
 def notification(how: str, words: str, environ: Mapping[str, str]) -> str:
     """Return the bytes of a notification: `bell`, `desktop` (OSC 9 or 777) or `none`.
 
-    A terminal that knows both sequences would notify twice, so known ones get one of them; others get both
-    and skip what they do not know. Inside tmux the sequences need its passthrough, which is off by default:
-    the bell is sent along.
+    Unknown terminals get both sequences and skip one; known ones would notify twice. tmux passes them on
+    only if configured, so the bell is added.
     """
     if how != "desktop":
         return "" if how == "none" else BELL
@@ -219,7 +201,7 @@ def notification(how: str, words: str, environ: Mapping[str, str]) -> str:
 
 
 def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which the standard library finds no browser that needs the terminal."""
+    """Return an environment without browsers that need the terminal."""
     kept = environment_for_others(environ)
     kept.pop("TERM", None)
     kept["PATH"] = os.pathsep.join(filter(is_runnable, kept.get("PATH", os.defpath).split(os.pathsep)))
@@ -231,7 +213,7 @@ def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _open(address: str, environ: Mapping[str, str]) -> bool:
-    """Run the standard library's search for a browser in a process that writes nothing to the terminal."""
+    """Run the standard library's browser search without output to the terminal."""
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", _OPEN, address],
