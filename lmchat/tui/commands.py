@@ -1,4 +1,4 @@
-"""Every command, declared once: key, palette, help, slash command and config override come from its row."""
+"""Table of commands: key, palette, help, slash command and config override come from one row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.binding import Binding
 
 
 class Scope(StrEnum):
-    """Where a command's keys work; also the headings of the help screen."""
+    """Place where a command's keys work; also the headings of the help screen."""
 
     APP = "Everywhere"
     CHAT = "Chat"
@@ -22,42 +22,36 @@ class Scope(StrEnum):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """One row."""
+    """Row of the table."""
 
     command_id: str
     """Name for `[keys]` of the configuration."""
     keys: str
     """Textual's key names, comma-separated; empty for a command without a key."""
     label: str
-    """One or two words for the row of keys."""
     title: str
-    """What it does, for palette and help."""
     scope: Scope
-    """Where it works."""
     action: str
-    """Textual's action."""
     slash: str = ""
-    """Its slash command, with the form of its argument."""
+    """Slash command with the form of its argument."""
     typed: str = ""
-    """Action of the slash command where it is not that of the key; it takes the argument."""
+    """Action of the slash command where it differs from the key's; it takes the argument."""
     is_priority: bool = False
-    """Whether it goes before what the focused widget does with the key."""
+    """Whether the key takes precedence over the focused widget."""
     is_offered: bool = True
     """Whether the palette lists it."""
 
     @property
     def name(self) -> str:
-        """`/model` of `/model [N]`; empty where it has no slash command."""
+        """Return `/model` of `/model [N]`; empty where there is no slash command."""
         return self.slash.partition(" ")[0]
 
     @property
     def takes_argument(self) -> bool:
-        """Whether something may follow the name."""
         return " " in self.slash
 
     @property
     def needs_argument(self) -> bool:
-        """Whether something must follow the name."""
         return self.takes_argument and "[" not in self.slash
 
 
@@ -173,11 +167,11 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
-"""Rows by their name."""
+"""Commands by id."""
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
-    """Return the keys of a command: those of the configuration, else its own; comma-separated."""
+    """Return the keys of a command: the configured ones, else its own; comma-separated."""
     return overrides.get(command.command_id) or command.keys
 
 

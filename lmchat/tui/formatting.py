@@ -1,29 +1,29 @@
-"""How figures are written: unit after a no-break space, fixed decimals, never a guess."""
+"""Formatting of figures: unit after a no-break space, fixed decimals."""
 
 from __future__ import annotations
 
 GAP = "\u00a0"
-"""Between a figure and its unit."""
+"""Gap between a figure and its unit."""
 UNKNOWN = "–"
-"""In the sidebar, where nothing was measured; tables leave the place blank."""
+"""Placeholder in the sidebar for an unknown value; tables leave it blank."""
 
 
 def latency(value_ms: float | None) -> str:
-    """`3 ms`, from a second on `1.2 s`."""
+    """Return `3 ms`, from a second on `1.2 s`."""
     if value_ms is None:
         return UNKNOWN
     return f"{value_ms:.0f}{GAP}ms" if value_ms < 999.5 else f"{value_ms / 1e3:.1f}{GAP}s"  # noqa: PLR2004 - rounds to 1000
 
 
 def first_token(value_s: float | None) -> str:
-    """`0.21 s`: two decimals below 10 s, else one."""
+    """Return `0.21 s`: two decimals below 10 s, else one."""
     if value_s is None:
         return UNKNOWN
     return f"{value_s:.2f}{GAP}s" if value_s < 9.995 else f"{value_s:.1f}{GAP}s"  # noqa: PLR2004 - rounds to 10.00
 
 
 def elapsed(value_s: float) -> str:
-    """`4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`."""
+    """Return `4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`."""
     if value_s < 9.95:  # noqa: PLR2004 - rounds to 10.0
         return f"{value_s:.1f}{GAP}s"
     whole = round(value_s)
@@ -31,7 +31,7 @@ def elapsed(value_s: float) -> str:
 
 
 def rate(value: float | None, *, width: int = 0) -> str:
-    """`42.3 tok/s`: one decimal, whole from 100; padded to `width` where it swings in a running line."""
+    """Return `42.3 tok/s`, without decimals from 100; `width` pads it in a running line."""
     if value is None:
         return UNKNOWN
     number = f"{value:.1f}" if value < 99.95 else f"{value:.0f}"  # noqa: PLR2004 - rounds to 100.0
@@ -39,14 +39,14 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def tokens(value: int | None, *, is_estimated: bool = False) -> str:
-    """`3 362`, with a no-break space between thousands; estimates begin with `~`."""
+    """Return `3 362` with a no-break space between thousands; estimates begin with `~`."""
     if value is None:
         return UNKNOWN
     return ("~" if is_estimated else "") + f"{value:,}".replace(",", GAP)
 
 
 def window(value: int | None) -> str:
-    """`8k`, `32k`, `128k`, `1M`; small ones in full."""
+    """Return `8k`, `32k`, `128k`, `1M`; small ones in full."""
     if value is None:
         return ""
     if value >= 1_000_000:  # noqa: PLR2004 - the rule
@@ -55,17 +55,17 @@ def window(value: int | None) -> str:
 
 
 def so_far(fraction: float | None) -> str:
-    """Return ` 42 %` to stand behind a word; nothing as long as nothing is known, or nothing done."""
+    """Return ` 42 %` to follow a word; empty where unknown or zero."""
     return f" {percent(fraction)}" if fraction else ""
 
 
 def percent(fraction: float) -> str:
-    """`41 %`; `> 999 %` for all beyond, which no column has room for."""
+    """Return `41 %`; `> 999 %` beyond."""
     return f"> 999{GAP}%" if fraction > 9.99 else f"{fraction * 100:.0f}{GAP}%"  # noqa: PLR2004 - the rule
 
 
 def size(value_bytes: int | None) -> str:
-    """`4.7 GB`, in powers of 1000; blank where unknown."""
+    """Return `4.7 GB`, in powers of 1000; blank where unknown."""
     if value_bytes is None:
         return ""
     value, units = float(value_bytes), ["B", "kB", "MB", "GB", "TB"]
@@ -75,7 +75,7 @@ def size(value_bytes: int | None) -> str:
 
 
 def ago(value_s: float) -> str:
-    """`12 s`, `3 min`, `2 h`, `5 d`: how old something is."""
+    """Return an age as `12 s`, `3 min`, `2 h`, `5 d`."""
     for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"

@@ -1,4 +1,4 @@
-"""The signs on the screen, in Unicode and in ASCII (`ui.ascii`); none of them is a guess at the font."""
+"""Signs on the screen, in Unicode and in ASCII (`ui.ascii`)."""
 
 from __future__ import annotations
 
@@ -6,32 +6,25 @@ from msgspec import Struct
 from textual.widget import Widget
 
 ASCII_CLASS = "-ascii"
-"""Class of the app where only ASCII may be drawn; styles and `signs_for` go by it."""
+"""Class of the app where only ASCII may be drawn."""
 
 
 class Signs(Struct, frozen=True, kw_only=True):
-    """One set; state is always told by a sign and a word."""
+    """Set of signs; a state always has a sign and a word."""
 
     ready: str = "●"
-    """Ready, loaded."""
     degraded: str = "◆"
-    """Degraded, loading."""
     down: str = "×"
-    """Down, failed."""
     off: str = "·"
-    """Not loaded, off."""
     dot: str = "·"
     """Between two figures of a line."""
     fresh: str = "•"
     """New text in a session; also the bullet of a list."""
     folded: str = "+"
-    """More is hidden here."""
     unfolded: str = "-"
-    """All is shown."""
     warning: str = "!"
-    """Before words that warn."""
     bar: str = "▌"
-    """At the left of a block: your words, the queue, what has the focus."""
+    """Left edge of your messages, the queue and the focused widget."""
     used: str = "━"
     """Used part of a meter."""
     rule: str = "─"
@@ -41,13 +34,10 @@ class Signs(Struct, frozen=True, kw_only=True):
     levels: str = "▁▂▃▄▅▆▇█"
     """Spark, from least to most."""
     down_arrow: str = "↓"
-    """New lines below; text that arrives in a session."""
     up_arrow: str = "↑"
-    """The key."""
     fork: str = "└"
-    """A session forked from the one above."""
+    """Session forked from the one above."""
     cut: str = "…"
-    """Something was left out."""
     before_version: str = "‹"
     """Before the number of a version."""
     after_version: str = "›"
@@ -55,7 +45,7 @@ class Signs(Struct, frozen=True, kw_only=True):
 
 
 UNICODE = Signs()
-"""The usual set."""
+"""Default set."""
 ASCII = Signs(
     ready="*",
     degraded="~",
@@ -75,14 +65,14 @@ ASCII = Signs(
     before_version="<",
     after_version=">",
 )
-"""The set for terminals and fonts that lack the others."""
+"""Set for terminals and fonts that lack the others."""
 
 
 _IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0", "*~x.o^v<>-.<> ")
 
 
 def in_ascii(text: str) -> str:
-    """Return our own words, which may hold one of our signs, in ASCII and of the same width."""
+    """Return our own words in ASCII, with the same width."""
     return text.translate(_IN_ASCII)
 
 
@@ -92,5 +82,5 @@ def signs(*, is_ascii: bool) -> Signs:
 
 
 def signs_for(widget: Widget) -> Signs:
-    """Return the set that the app of a widget draws with."""
+    """Return the set of a widget's app."""
     return signs(is_ascii=widget.app.has_class(ASCII_CLASS))

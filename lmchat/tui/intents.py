@@ -1,4 +1,4 @@
-"""Requests: what a screen, a dialog or an input wants done that is not its own to do."""
+"""Requests from screens, dialogs and inputs to the app."""
 
 from __future__ import annotations
 
@@ -11,82 +11,72 @@ from lmchat.tui.messages import Post
 
 
 class LookNow(Post):
-    """Look at the server now."""
+    """Check the server now."""
 
 
 class CopyText(Post):
-    """Put text on the clipboard and tell the way it took."""
+    """Copy text and report how it was copied."""
 
     text: str
-    """What to copy."""
     note: str = ""
-    """What of a message it is, as `Block 2 of 3`."""
+    """Part of a message, as `Block 2 of 3`."""
 
 
 class RememberPanels(Post):
-    """Keep which panels are shown."""
+    """Save which panels are shown."""
 
     has_sessions: bool
-    """The list of sessions."""
     has_telemetry: bool
-    """The telemetry."""
 
 
 class AnswerEnded(Post):
-    """A turn has ended; the app tells who looks elsewhere, and looks at the server after a failure."""
+    """A turn has ended; the app notifies the user and checks the server after a failure."""
 
     elapsed_s: float
-    """How long it took."""
     has_failed: bool
-    """Whether it ended in an error."""
 
 
 class LoadModel(Post):
     """Load a model, or unload it if it is loaded."""
 
     model: ModelInfo
-    """Which."""
 
 
 class StartEngine(Post):
-    """Start the built-in engine, after asking for whatever it lacks."""
+    """Start the built-in engine, after asking for whatever is missing."""
 
     named: str = ""
-    """The model to serve, by its file or as it is listed; empty: the best one here, or one to be fetched."""
+    """Model file or listed name; empty for the best one here, or one to download."""
 
 
 class RefreshModels(Post):
-    """Fetch all lists of models anew."""
+    """Fetch all lists of models again."""
 
 
 class TryAddress(Post):
-    """Look at an address that was typed; it can be parsed, and may still not be allowed."""
+    """Probe an address that was typed; it is valid, but may not be allowed."""
 
     text: str
-    """As typed."""
 
 
 class ChooseCandidate(Post):
-    """Go on with a server that was looked at, for example one that wants a key."""
+    """Continue with a probed server, for example one that needs a key."""
 
     candidate: Candidate
-    """Which."""
 
 
 class StartFailed(Post):
-    """What was started for the user has ended without having been asked to."""
+    """A started server ended unexpectedly."""
 
     endpoint: Endpoint
-    """Where its server would have answered."""
+    """Address where the server would have answered."""
     error: LMChatError
-    """What it ended with."""
 
 
 class TryKey(Post):
-    """Try a key before it is kept."""
+    """Try a key before it is saved."""
 
     key: str
-    """The key."""
 
 
 class SearchSessions(Post):
@@ -94,28 +84,24 @@ class SearchSessions(Post):
 
 
 class Search(Post):
-    """Search all words of all sessions; the newest replaces earlier ones."""
+    """Search all sessions; the newest request replaces earlier ones."""
 
     query: str
-    """What was typed."""
     limit: int = 20
-    """How many hits are wanted."""
 
     def can_replace(self, message: Message) -> bool:
-        """Only the newest counts."""
         return isinstance(message, Search)
 
 
 class FindWords(Post):
-    """Mark words in the session that is shown."""
+    """Mark words in the open session."""
 
     query: str
-    """Which; empty for none."""
+    """Empty to clear the marks."""
     is_typed: bool = True
-    """Whether the first of them is to be shown, too."""
+    """Whether to show the first hit."""
 
     def can_replace(self, message: Message) -> bool:
-        """Only the newest counts."""
         return isinstance(message, FindWords)
 
 
@@ -127,33 +113,31 @@ class FindNext(Post):
 
 
 class ReadHit(Post):
-    """Give the focus to the message of the hit that is shown."""
+    """Focus the message of the current hit."""
 
 
 class StopFinding(Post):
-    """Mark nothing any more."""
+    """Clear the marks."""
 
 
 class FilterSessions(Post):
-    """List the sessions whose title holds these words."""
+    """List the sessions whose title holds these words; all without any."""
 
     words: str
-    """As typed; empty for all."""
 
 
 class TakeFiltered(Post):
-    """Open what the filter has left over."""
+    """Open the chosen session of the filter."""
 
 
 class LeaveFilter(Post):
-    """Go from the filter to the list."""
+    """Move from the filter to the list."""
 
     is_kept: bool
-    """Whether the filter stays as it is."""
+    """Whether the filter stays."""
 
 
 class ExportHit(Post):
     """Export the session of a hit."""
 
     hit: SearchHit
-    """Which hit."""

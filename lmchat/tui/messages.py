@@ -1,4 +1,4 @@
-"""Messages of lmchat's own: their attributes are declared, and given when they are made."""
+"""Base class of lmchat's Textual messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.message import Message
 
 @dataclass_transform()
 class Post(Message):
-    """A message whose annotated attributes are its arguments, as those of a dataclass are.
+    """Message whose annotated attributes are its arguments, as in a dataclass.
 
     The methods of a dataclass are made of text when it is defined: 0.2 ms for each kind of message before the
     first paint. No value is in the `repr`, which may get into a log.

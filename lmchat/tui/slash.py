@@ -26,12 +26,10 @@ ALIASES: Mapping[str, str] = {
 
 
 class SlashCommand(Struct, frozen=True, kw_only=True):
-    """A command as typed."""
+    """Typed slash command."""
 
     command: Command
-    """Its row."""
     argument: str
-    """The words after its name."""
 
 
 def is_command(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The themes: dark, light, and one that uses only the terminal's own 16 colours."""
+"""Themes: dark, light, and one with the terminal's own 16 colours."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ANSI = Theme(
     },
 )
 THEMES = (DARK, LIGHT, ANSI)
-"""In the order in which they are offered; the first is the default."""
+"""In the order of the picker; the first is the default."""
 
 
 def theme_named(name: str) -> str:

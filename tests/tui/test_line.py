@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmchat.tui.icons import ASCII, UNICODE
-from lmchat.tui.widgets.line import Line, content, cut, cut_middle, fit
+from lmchat.tui.widgets.line import LineWidget, content, cut, cut_middle, fit
 from lmchat.tui.widgets.telemetry_panel import meter, spark
 from tests.support.tui_host import Host, text_of
 
@@ -87,7 +87,7 @@ def test_a_meter_stays_in_its_row_whatever_the_share():
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_changes():
-    line = Line("one", "two")
+    line = LineWidget("one", "two")
     async with Host(last=line).run_test(size=(20, 5)) as pilot:
         drawn = []
         line.refresh = lambda *regions, **rest: drawn.append(regions)
@@ -99,7 +99,7 @@ async def test_a_line_is_drawn_anew_only_when_its_text_changes():
 
 
 async def test_a_change_of_style_alone_is_drawn_too():
-    line = Line([content((("state", "$success"),))])
+    line = LineWidget([content((("state", "$success"),))])
     async with Host(last=line).run_test(size=(20, 5)):
         drawn = []
         line.refresh = lambda *regions, **rest: drawn.append(regions)
@@ -108,7 +108,7 @@ async def test_a_change_of_style_alone_is_drawn_too():
 
 
 async def test_ascii_lines_are_cut_with_dots():
-    line = Line("A title that is far too long")
+    line = LineWidget("A title that is far too long")
     async with Host(last=line, is_ascii=True).run_test(size=(14, 5)) as pilot:
         await pilot.pause()
         assert text_of(line) == "A title tha..."

@@ -1,3 +1,3 @@
-"""Screens and dialogs: widgets put together, facts turned into calls of services."""
+"""Screens and dialogs: they compose widgets and turn their messages into calls of services."""
 
 from __future__ import annotations

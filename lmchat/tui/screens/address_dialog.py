@@ -1,4 +1,4 @@
-"""Asks for the address of a server, until one answers; asks before another machine is talked to."""
+"""Dialogs for a server's address and for the permission to use a host beyond this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmchat.tui.widgets.keys_row import Hint
 
 
 class AddressDialog(AskDialog):
-    """Posts each address to try; whoever tried it says what is wrong, or dismisses."""
+    """Dialog that posts each address to try; the caller shows why it failed, or dismisses it."""
 
     def __init__(self, typed: str = "") -> None:
         super().__init__(
@@ -28,8 +28,6 @@ class AddressDialog(AskDialog):
         )
 
     def hand_over(self, take: Callable[[str], None]) -> None:
-        """Close, and pass on what was typed; keys that are on their way are waited for."""
-
         def close() -> None:
             self.dismiss(None)
             take(field.value)
@@ -38,18 +36,17 @@ class AddressDialog(AskDialog):
         field.call_later(close)
 
     def accept(self, typed: str) -> None:
-        """Ask for a look there."""
         self.show_note("Looking there")
         self.post_message(TryAddress(typed))
 
 
 class AllowDialog(ConfirmDialog):
-    """Dismisses with True where a host beyond this machine may be talked to, for this run."""
+    """Dialog that returns True if a host beyond this machine may be used in this run."""
 
     BINDINGS = [Binding("y", "copy_line", show=False)]  # noqa: RUF012 - as Textual declares it
 
     def __init__(self, endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> None:
-        """`allowed` are the hosts that are on the list already."""
+        """Create the dialog; `allowed` are the hosts that the configuration already allows."""
         self._line = f"allowed_hosts = {_toml_list((*allowed, endpoint.netloc))}"
         is_open = endpoint.scheme == "http"
         text = (
@@ -60,11 +57,9 @@ class AllowDialog(ConfirmDialog):
         super().__init__("Talk to another machine?", text=text, verb="allow for this run")
 
     def hints(self) -> Iterable[Hint]:
-        """Return the verb of Enter, and how to get the line."""
         return (*super().hints(), ("y", "copy the line"))
 
     def action_copy_line(self) -> None:
-        """Put the line for the configuration on the clipboard."""
         self.post_message(CopyText(self._line))
 
 
@@ -74,7 +69,6 @@ def _toml_list(hosts: Sequence[str]) -> str:
 
 
 def _problem_of(typed: str) -> str:
-    """Return why a text is no address, or nothing."""
     try:
         Endpoint.parse(typed)
     except EndpointNotAllowed as error:

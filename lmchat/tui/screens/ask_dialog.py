@@ -1,4 +1,4 @@
-"""One question: with an input (a title, a file name, an address), or to be answered with yes."""
+"""Dialogs with one question: a text input, or yes and no."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lmchat.tui.widgets.line import MUTED, content
 
 
 class AskDialog(Dialog[str | None]):
-    """Dismisses with what was typed; says under the input why something cannot be taken."""
+    """Text question; returns the text, and shows under the input why a text is rejected."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class AskDialog(Dialog[str | None]):
         verb: str = "take it",
         check: Callable[[str], str] | None = None,
     ) -> None:
-        """`check` returns why a text cannot be taken, or nothing; it is asked on Enter."""
+        """Create the dialog; on Enter, `check` returns why a text is rejected, or nothing."""
         super().__init__()
         self._title, self._text = safe_line(title), safe_text(text)
         self._value, self._early = value, ""
@@ -45,7 +45,6 @@ class AskDialog(Dialog[str | None]):
         return (("Enter", self._verb),)
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return what there is to know, the input, and room for why it cannot be taken."""
         if self._text:
             yield Static(content(((self._text, MUTED),)), classes="words gap")
         yield Field(self._value)
@@ -57,24 +56,21 @@ class AskDialog(Dialog[str | None]):
         self.add_typed(self._early)
 
     def on_key(self, event: events.Key) -> None:
-        """Take what was typed before the input had the focus: it lets no letter pass that it was given."""
+        """Add keys that were typed before the input had the focus."""
         if event.is_printable and event.character:
             event.stop()
             self.add_typed(event.character)
 
     def add_typed(self, text: str) -> None:
-        """Add to what is typed, also before the input is there."""
         if self._has_input:
             self.query_one(Input).insert_text_at_cursor(text)
         else:
             self._early += text
 
     def show_problem(self, words: str) -> None:
-        """Say why what was typed cannot be taken."""
         self._say(f"! {safe_line(words)}" if words else "", "$error")
 
     def show_note(self, words: str) -> None:
-        """Say what becomes of what was typed."""
         self._say(safe_line(words), MUTED)
 
     def _say(self, words: str, style: str) -> None:
@@ -83,13 +79,11 @@ class AskDialog(Dialog[str | None]):
 
     @on(Input.Changed)
     def forget_problem(self, event: Input.Changed) -> None:
-        """What was said was about another text."""
         event.stop()
         self.show_problem("")
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Leave with the text, if it can be taken."""
         event.stop()
         typed = event.value.strip()
         problem = self._check(typed) if self._check else "" if typed else "Type something, or leave with Esc."
@@ -99,12 +93,11 @@ class AskDialog(Dialog[str | None]):
             self.accept(typed)
 
     def accept(self, typed: str) -> None:
-        """Do with what was typed what it was asked for."""
         self.dismiss(typed)
 
 
 class ConfirmDialog(Dialog[bool | None]):
-    """Dismisses with True on Enter, with None on Esc."""
+    """Yes-or-no question; returns True on Enter and None on Esc."""
 
     AUTO_FOCUS = ""
     leave_word = "no"
@@ -127,27 +120,23 @@ class ConfirmDialog(Dialog[bool | None]):
         self.add_class("-small")
 
     def action_confirm(self) -> None:
-        """Leave with yes."""
         self.dismiss(True)
 
 
 REASONING, BRANCHES = "--reasoning", "--branches"
-"""As on the command line; they may stand in front of the file's name or behind it."""
+"""Options as on the command line, before or after the file's name."""
 
 
 class ExportWish(Struct, frozen=True, kw_only=True):
-    """What to export where."""
+    """File and contents of an export."""
 
     name: str
-    """The file, as typed; empty where none is named."""
     with_reasoning: bool = False
-    """With what the models thought."""
     with_branches: bool = False
-    """With all versions of prompts and answers."""
 
 
 class ExportDialog(AskDialog):
-    """Dismisses with the words of a wish."""
+    """Question for the file and the contents of an export; returns them as words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "change('--reasoning')", show=False, priority=True),
@@ -166,19 +155,17 @@ class ExportDialog(AskDialog):
         self._tell()
 
     def action_change(self, extra: str) -> None:
-        """Take something into the file, or leave it out."""
         self._extras[extra] = not self._extras[extra]
         self._tell()
 
     def show_problem(self, words: str) -> None:
-        """Say why the name cannot be taken; where it can, what will be in the file."""
+        """Show why the name is rejected, or else what the file will contain."""
         if words:
             super().show_problem(words)
         else:
             self._tell()
 
     def accept(self, typed: str) -> None:
-        """Leave with the name and what was chosen."""
         self.dismiss(" ".join([*(extra for extra, is_wanted in self._extras.items() if is_wanted), typed]))
 
     def _tell(self) -> None:
@@ -191,7 +178,7 @@ class ExportDialog(AskDialog):
 
 
 def wish_of(words: str) -> ExportWish:
-    """Read what was typed behind `/export`: a file, and what is to be in it."""
+    """Parse the argument of `/export`."""
     name, extras = words.strip(), set[str]()
     while True:
         first, _, behind = name.partition(" ")

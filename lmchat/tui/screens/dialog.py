@@ -21,7 +21,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, Line, Parts, content
+from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import RowList
 
 _TALL = 30
@@ -40,10 +40,10 @@ class Departure:
         self._screen = screen
         self._wish: tuple[Any] | None = None
         self.has_begun = False
-        """Whether the screen leaves: its widgets go one by one from then on."""
+        """Whether the screen is leaving; its widgets are then removed one at a time."""
 
     def begin(self, result: object) -> bool:
-        """Return whether the screen may leave now; otherwise keep the wish."""
+        """Return whether the screen may leave now; otherwise remember the wish."""
         if self._screen.is_active and self._screen.is_mounted:
             self.has_begun = True
             return True
@@ -51,7 +51,7 @@ class Departure:
         return False
 
     def resume(self) -> None:
-        """Leave now that the screen is on top, if that was wanted earlier."""
+        """Leave if that was requested before the screen was on top."""
         if self._wish is not None:
             self._screen.call_later(self._leave, *self._wish)
 
@@ -60,17 +60,16 @@ class Departure:
 
 
 class Dialog(ModalScreen[ResultT], Generic[ResultT]):
-    """A dialog; Esc leaves it without a result."""
+    """Modal dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
     TITLE_TEXT: ClassVar[str] = ""
-    """What stands in its first row."""
+    """Title in the first row."""
     HINTS: ClassVar[Sequence[Hint]] = ()
-    """Its keys, but for Esc."""
+    """Keys and their words, without Esc."""
 
     leave_word = "leave"
-    """What Esc does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,16 +77,16 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     @property
     def can_show(self) -> bool:
-        """Whether its widgets are there."""
+        """Whether the top-level widgets exist."""
         return self.is_attached and bool(self.children) and not self._departure.has_begun
 
     @property
     def can_act(self) -> bool:
-        """Whether all its widgets are there, also those inside others."""
+        """Whether all widgets exist, nested ones included."""
         return self.is_mounted and not self._departure.has_begun
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave at once, or as soon as it is all there and no other screen lies above."""
+        """Leave now, or as soon as the screen is mounted and on top."""
         return super().dismiss(result) if self._departure.begin(result) else AwaitComplete()
 
     def on_screen_resume(self) -> None:
@@ -95,9 +94,11 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Line([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
+            yield LineWidget([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield Line(_hints(tuple(self.hints())), _hints((("Esc", self.leave_word),))[0], id="dialog-keys")
+            yield LineWidget(
+                _hints(tuple(self.hints())), _hints((("Esc", self.leave_word),))[0], id="dialog-keys"
+            )
 
     def title_text(self) -> str:
         return self.TITLE_TEXT
@@ -109,8 +110,8 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         return ()
 
     def show_title(self, *figures: str) -> None:
-        """Say something at the right of the title; figures go from the end where there is no room."""
-        title, dot = self.query_one("#dialog-title", Line), f" {signs_for(self).dot} "
+        """Show figures to the right of the title; the last ones are dropped where there is no room."""
+        title, dot = self.query_one("#dialog-title", LineWidget), f" {signs_for(self).dot} "
         room = title.size.width - cell_len(self.title_text()) - 2
         kept = list(figures)
         while kept and cell_len(dot.join(kept)) > room:
@@ -118,26 +119,22 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         title.show([content(((self.title_text(), STRONG),))], content(((dot.join(kept), MUTED),)))
 
     def fit(self, grown: Widget, wanted: int) -> None:
-        """Give a widget the rows that it wants, as far as the screen has them beside the other rows."""
+        """Resize a widget to the rows it wants, limited by the room that the others leave."""
         around = _AROUND if self.size.height >= _TALL else 0
         fit_height(grown, wanted, self.size.height - around)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Do nothing but leave before its widgets are there, and nothing more when they go.
-
-        A key that was pressed on the chat, and that nothing there had a use for, comes here at any moment.
-        """
+        """Allow only `leave` while widgets are missing: unused keys of the chat can arrive at any moment."""
         if not (self.can_act or action == "leave"):
             return False
         return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
-        """Leave all as it was."""
         self.dismiss(None)
 
 
 class ListDialog(Dialog[ResultT], Generic[ResultT]):
-    """A dialog with a list that grows with its rows, as far as the screen allows, and never shrinks."""
+    """Dialog with a list that grows with its rows up to the screen's height and never shrinks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
@@ -149,11 +146,9 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 
     @property
     def list(self) -> RowList:
-        """The list."""
         return self.query_one(RowList)
 
     def fit_list(self, wanted: int = 0) -> None:
-        """Give the list as many rows as it wants and the screen has."""
         self._list_height = max(self._list_height, wanted)
         is_tight = self._list_height + _MARGINS > self.size.height
         if is_tight != self.has_class("-tight"):
@@ -171,19 +166,17 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
             self.draw()
 
     def draw(self) -> None:
-        """Draw the rows for the width there is; here they are the same at any."""
+        """Draw the rows for the current width."""
 
     def action_move(self, by: int) -> None:
-        """Choose another row."""
         self.list.move(by)
 
     def action_page(self, direction: int) -> None:
-        """Choose a row about a page away."""
         self.list.page(direction)
 
 
 def fit_height(grown: Widget, wanted: int, room: int) -> None:
-    """Give a widget the rows that it wants, so that it and the rows of its siblings fit into `room`."""
+    """Resize a widget to the rows it wants, so that it and its siblings fit into `room`."""
     height = max(min(wanted, free_height(grown, room)), 1)
     given = grown.styles.inline.height  # `1fr` of the stylesheet is a share of the room, and no row
     if given is None or given.value != height:
@@ -191,7 +184,7 @@ def fit_height(grown: Widget, wanted: int, room: int) -> None:
 
 
 def free_height(grown: Widget, room: int) -> int:
-    """Return how many of the rows of `room` the siblings of a widget leave to it."""
+    """Return how many of `room` rows the siblings of a widget leave to it."""
     box = grown.parent
     if not isinstance(box, Widget):
         return room
@@ -201,7 +194,7 @@ def free_height(grown: Widget, room: int) -> int:
 
 
 def _hints(hints: Sequence[Hint]) -> list[Content]:
-    """Return keys and words as pieces that a `Line` can drop whole."""
+    """Return keys and words as pieces that a `LineWidget` can drop whole."""
     return [
         content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
         for index, (key, word) in enumerate(hints)
@@ -209,7 +202,7 @@ def _hints(hints: Sequence[Hint]) -> list[Content]:
 
 
 class FetchDialog(Dialog[None]):
-    """Dismissed with the end of the fetch, or by Esc, which whoever fetches takes for a wish to stop."""
+    """Progress of a download; Esc dismisses it, which the caller takes as a wish to stop."""
 
     AUTO_FOCUS = ""
     leave_word = "stop; it can be begun again later"
@@ -219,7 +212,7 @@ class FetchDialog(Dialog[None]):
         self._name = safe_line(name)
         self._progress: FetchProgress | None = None
         self._bar = Static("", classes="words")
-        self._figures = Line(classes="gap")
+        self._figures = LineWidget(classes="gap")
 
     def title_text(self) -> str:
         return f"Fetching {self._name}"
@@ -236,7 +229,6 @@ class FetchDialog(Dialog[None]):
         self.call_after_refresh(self._draw)
 
     def show_progress(self, progress: FetchProgress) -> None:
-        """Show how far it is."""
         if progress != self._progress:
             self._progress = progress
             self._draw()

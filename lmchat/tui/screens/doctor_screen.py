@@ -1,4 +1,4 @@
-"""The doctor's page: every check with verdict, cause and next step, as they end."""
+"""Screen of the doctor: each check with verdict, cause and next step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lmchat.tui.widgets.row_list import ListRow, RowList
 _STYLES: Mapping[Grade, str] = {Grade.OK: "$success", Grade.WARNING: "$warning", Grade.FAULT: "$error"}
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
 _WIDE = 64
-"""Columns from which names have a column of their own."""
+"""Columns from which names have their own column."""
 _MOST_NAME = 18
 _SIGN_WIDTH = 2
 _GAP = 2
@@ -31,7 +31,7 @@ _LEAST = 8
 
 
 class DoctorScreen(ListDialog[None]):
-    """A list to read; `r` looks again, `y` copies the report without names of folders and without keys."""
+    """Results of all checks; `r` repeats them, `y` copies a report without folder names and keys."""
 
     AUTO_FOCUS = ""
     TITLE_TEXT = "Doctor"
@@ -50,24 +50,19 @@ class DoctorScreen(ListDialog[None]):
         self._found: dict[str, Sequence[Finding]] = {}
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the list."""
         yield RowList()
 
     def on_mount(self) -> None:
-        """Begin to look."""
         self.call_after_refresh(self.action_look_again)
 
     def action_look_again(self) -> None:
-        """Run all checks again."""
         _: Worker[None] = self.run_worker(self._look, name="doctor", group="doctor", exclusive=True)
 
     def action_copy_report(self) -> None:
-        """Ask for a copy of what was found so far."""
         if findings := self._examination.in_order(self._found):
             self.post_message(CopyText(report_text(findings, home=self._examination.home)))
 
     def action_scroll_to_end(self, is_first: bool = False) -> None:
-        """Show the last rows, or the first ones."""
         self.list.scroll_to(y=0 if is_first else self.list.max_scroll_y, animate=False)
 
     async def _look(self) -> None:
@@ -79,7 +74,6 @@ class DoctorScreen(ListDialog[None]):
                 self.draw()
 
     def draw(self) -> None:
-        """Show what was found so far."""
         if not self.can_show or self.list.text_width < 1:
             return
         checks, findings = self._examination.checks, self._examination.in_order(self._found)
@@ -93,7 +87,7 @@ class DoctorScreen(ListDialog[None]):
 
 
 class _Page:
-    """The rows for a width: below a heading sign, name, cause and next step."""
+    """Rows of the page for one width."""
 
     def __init__(
         self, findings: Sequence[Finding], pending: Sequence[Check], width: int, signs: Signs, home: str
@@ -105,7 +99,6 @@ class _Page:
         self._name_width = min(longest, _MOST_NAME) if width >= _WIDE else 0
 
     def rows(self) -> list[ListRow]:
-        """Return all rows; running checks come after the rows of their group."""
         rows: list[ListRow] = []
         for group in Group:
             below = [row for one in self._findings if one.group is group for row in self._finding(one)]

@@ -1,4 +1,4 @@
-"""Help: every command with its key, from the table of commands."""
+"""Help screen: every command with its key, from the table of commands."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _WIDE = 70
 
 
 class HelpScreen(ListDialog[None]):
-    """A list to read and to filter; there is nothing to choose in it."""
+    """List of commands that can be read and filtered."""
 
     TITLE_TEXT = "Keys and commands"
     HINTS = (("↑ ↓", "scroll"),)
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
-        """`keys` are the overrides of the configuration, by the commands' names."""
+        """Create the screen; `keys` are the configuration's overrides by command id."""
         super().__init__()
         self._keys = keys or {}
 
@@ -70,18 +70,15 @@ class HelpScreen(ListDialog[None]):
 
     @on(Input.Changed)
     def filter_commands(self, event: Input.Changed) -> None:
-        """Show what holds the typed words."""
         event.stop()
         self.draw()
 
     @on(Input.Submitted)
     def leave(self, event: Message) -> None:
-        """Leave."""
         event.stop()
         self.dismiss(None)
 
     def draw(self) -> None:
-        """Show what holds the typed words."""
         typed = self.query_one(Field).value.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():

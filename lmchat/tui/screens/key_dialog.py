@@ -1,4 +1,4 @@
-"""A server wants a key: where its product shows it, and a masked input; it is tried before it is kept."""
+"""Dialog for the API key of a server: where its product shows it, and a masked input."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ WHERE: Mapping[Product, str] = {
     Product.OPENROUTER: "Make one at openrouter.ai/settings/keys.",
     Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
 }
-"""Where each product shows its key, as a sentence."""
+"""Where each product shows its key."""
 
 
 class KeyDialog(Dialog[str | None]):
-    """Posts each key to try; whoever tried it says the verdict, and dismisses with the key that is good."""
+    """Dialog that posts each key to try; the caller shows the verdict, or dismisses it."""
 
     HINTS = (("Enter", "try it"),)
 
@@ -49,7 +49,6 @@ class KeyDialog(Dialog[str | None]):
         return f"{self._product.value if is_known else 'The server'} wants a key"
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return where the key is shown, the input, and room for the verdict."""
         address = safe_line(self._endpoint.url)
         yield Static(content(((f"{WHERE[self._product]}\n", ""), (address, MUTED))), classes="words gap")
         yield Field(is_masked=True, placeholder="Paste or type it; it is not shown")
@@ -61,7 +60,7 @@ class KeyDialog(Dialog[str | None]):
             self.show_verdict("The key used so far was refused.", is_good=False)
 
     def show_verdict(self, words: str, *, is_good: bool | None = None) -> None:
-        """Say what became of the key; None while it is tried."""
+        """Show the verdict on the key; None while it is tried."""
         if not self.can_show:
             return
         style = MUTED if is_good is None else "$success" if is_good else "$error"
@@ -70,14 +69,12 @@ class KeyDialog(Dialog[str | None]):
 
     @on(Input.Changed)
     def forget_verdict(self, event: Input.Changed) -> None:
-        """What was said was about another key."""
         event.stop()
         if event.value:
             self.show_verdict("")
 
     @on(Input.Submitted)
     def try_key(self, event: Input.Submitted) -> None:
-        """Post the key."""
         event.stop()
         key = event.value.strip()
         if not key:

@@ -1,4 +1,4 @@
-"""The links of a message: what they are called, where they lead, and which is to be opened."""
+"""Dialog with the links of a message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 
 
 class LinksDialog(ListDialog[str | None]):
-    """Is handed addresses with their words; dismisses with the address that is to be opened."""
+    """Links by address with their words; returns the address to open."""
 
     AUTO_FOCUS = ""
     TITLE_TEXT = "Links"
@@ -42,7 +42,6 @@ class LinksDialog(ListDialog[str | None]):
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        """Show the rows for the width there is: the words, and below them where they lead."""
         if not self.can_show:
             return
         room, sign = self.list.text_width - 2, signs_for(self).cut
@@ -61,16 +60,13 @@ class LinksDialog(ListDialog[str | None]):
 
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
-        """Take what was clicked; it is asked for before it is opened."""
         event.stop()
         self.dismiss(str(event.key))
 
     def action_open_link(self) -> None:
-        """Leave with the chosen address."""
         if self.list.key is not None:
             self.dismiss(str(self.list.key))
 
     def action_copy_link(self) -> None:
-        """Ask for a copy of the chosen address."""
         if self.list.key is not None:
             self.post_message(CopyText(str(self.list.key)))

@@ -1,4 +1,4 @@
-"""All branches of a session, by their names or first words; from here one goes there, names and prunes."""
+"""Tree of all branches of a session, by name or first words."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _EMPTY = "Nothing is left of this session. u brings back what was pruned last."
 
 
 class TreeShown(Struct, frozen=True, kw_only=True):
-    """What a tree is drawn from."""
+    """Content of the tree."""
 
     messages: Sequence[ChatMessage] = ()
-    """All that are not deleted."""
+    """All messages that are not deleted."""
     path: Collection[str] = ()
-    """Ids of those that the chat shows."""
+    """Ids of the messages that the chat shows."""
     names: Mapping[str, str] = {}
     """Names of branches, by the id of their first message."""
 
 
 class MessageTree(ListDialog[str | None]):
-    """Is handed the tree; calls back with `name`, `prune` or `undo`; dismisses with where to go."""
+    """Tree dialog; calls back with `name`, `prune` or `undo`, and returns the message to go to."""
 
     AUTO_FOCUS = ""
     TITLE_TEXT = "Tree"
@@ -71,10 +71,7 @@ class MessageTree(ListDialog[str | None]):
         self.list.set_focused(has_keys=True)
 
     def show(self, shown: TreeShown) -> None:
-        """Show a tree: first with the end of the path chosen that the chat shows, then with what was chosen.
-
-        Where that is gone, what it went off from is chosen.
-        """
+        """Show a tree; choose the end of the shown path at first, later the same branch or its parent."""
         before, self._shown, self._branches = self._branches, shown, branches(shown.messages)
         if before is None:
             on_path = [one for one in self._branches if one.branch_id in shown.path]
@@ -92,7 +89,6 @@ class MessageTree(ListDialog[str | None]):
         return None
 
     def draw(self) -> None:
-        """Draw the rows anew."""
         self._show(None)
 
     def _show(self, choose: str | None) -> None:
@@ -106,32 +102,28 @@ class MessageTree(ListDialog[str | None]):
 
     @property
     def chosen_id(self) -> str:
-        """The first message of the chosen branch; empty where nothing is left."""
         return "" if self.list.key is None else str(self.list.key)
 
     def name_of(self, branch_id: str) -> str:
-        """Return the name of a branch, if it has one."""
         return self._shown.names.get(branch_id, "")
 
     def action_take(self) -> None:
-        """Leave with the chosen branch."""
         if self.chosen_id:
             self.dismiss(self.chosen_id)
 
     def action_act(self, name: str) -> None:
-        """Ask for what a key means; bringing back needs no branch."""
+        """Call back with what a key means; undo needs no branch."""
         if self.chosen_id or name == "undo":
             self._act(name, self.chosen_id)
 
     def action_to_parent(self) -> None:
-        """Choose the branch that the chosen one goes off from."""
         place, found = self._place(), self._branches or []
         above = (one for one in reversed(found[:place]) if one.depth < found[place].depth)
         if (parent := next(above, None)) is not None:
             self.list.choose(parent.branch_id)
 
     def action_to_child(self) -> None:
-        """Choose the branch that the chosen one ends in: the one that the chat shows, else the first."""
+        """Choose the branch that the chosen one ends in: the shown one, else the first."""
         place, found = self._place(), self._branches or []
         below: list[Branch] = []
         for one in found[place + 1 :]:
@@ -148,7 +140,7 @@ class MessageTree(ListDialog[str | None]):
 
 
 def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterator[ListRow]:
-    """Return a row a branch: its name, its first words, who begins it and how long it is."""
+    """Return a row for each branch: name, first words, role and length."""
     for branch in found:
         opening = branch.opening
         who = "you" if opening.role is Role.USER else safe_line(opening.model, limit=20) or str(opening.role)

@@ -1,4 +1,4 @@
-"""The model picker: models of all reachable servers, recent ones first, with a fuzzy filter."""
+"""Model picker: models of all reachable servers, recent ones first, with a fuzzy filter."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import HIT, MUTED, Line, Part, Parts, content
+from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 from lmchat.tui.widgets.telemetry_rows import context_text
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """How well a name fits."""
+    """Score of a fuzzy match."""
 
     score: float
-    """More is better."""
     offsets: tuple[int, ...]
-    """Which characters of the name were typed, in order."""
+    """Positions of the typed characters in the name."""
 
 
 def match(typed: str, name: str) -> Match | None:
-    """Find the typed letters in a name, in their order; best where they stand together or begin words."""
+    """Find the typed letters in order; adjacent letters and starts of words score best."""
     query, text = _folded(typed), _folded(name)
     if not query:
         return Match(score=0.0, offsets=())
@@ -63,7 +62,7 @@ def match(typed: str, name: str) -> Match | None:
 
 
 def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
-    """Split a name into parts, with what was typed marked as a hit."""
+    """Split a name into parts and mark the hits."""
     parts: list[tuple[str, str]] = []
     hits = set(offsets)
     for index, char in enumerate(name):
@@ -76,7 +75,7 @@ def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
 
 
 def _folded(text: str) -> str:
-    """Return lower case of the same length, so that offsets hold for the original."""
+    """Return lower case of the same length, so that offsets stay valid."""
     lower = text.lower()
     return lower if len(lower) == len(text) else text
 
@@ -106,14 +105,12 @@ _BESIDE = 2
 
 
 class Column(Struct, frozen=True):
-    """One column: how wide it is, and on which side its cells stand."""
+    """Column of the table."""
 
     title: str
-    """Its head."""
     is_right: bool
-    """Whether its cells are flush right."""
     drop: int
-    """The lower, the earlier it goes where room is short."""
+    """Columns with the lowest value are dropped first where room is short."""
 
 
 _COLUMNS = (
@@ -127,16 +124,14 @@ _COLUMNS = (
 
 
 class ModelMatch(Struct, frozen=True):
-    """A row that fits the filter."""
+    """Row that matches the filter."""
 
     row: ModelRow
-    """The row."""
     match: Match
-    """What of its name was typed."""
 
 
 class ModelTable:
-    """The rows of one moment."""
+    """Sorted and filtered rows of models."""
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self._given = tuple(rows)
@@ -151,42 +146,37 @@ class ModelTable:
 
     @property
     def count(self) -> int:
-        """How many models there are."""
         return len(self._rows)
 
     @property
     def server_count(self) -> int:
-        """How many servers they are on."""
         return len(self._servers)
 
     def with_model(self, model: ModelInfo) -> ModelTable:
-        """Return the table with what is newly known of one model."""
         key = (model.endpoint.url, model.model_id)
         return ModelTable([replace(row, model=model) if row.key == key else row for row in self._given])
 
     def model(self, key: Hashable) -> ModelInfo | None:
-        """Return a model by its key."""
         return self._by_key.get(key) if isinstance(key, tuple) else None
 
     def recent(self, digit: str) -> ModelInfo | None:
-        """Return the recent model that a digit stands for: 1 is the one used last."""
+        """Return the recent model of a digit: 1 is the one used last."""
         number = "123456789".find(digit) if len(digit) == 1 else -1
         return self._recent[number].model if 0 <= number < len(self._recent) else None
 
     def filtered(self, typed: str) -> list[ModelMatch]:
-        """Return the rows that fit: every word in the name, or in server, quantisation or abilities."""
+        """Return the rows where every word matches the name, server, quantization or capabilities."""
         words = typed.split()
         found = [(row, _fit(words, row)) for row in self._rows]
         return [ModelMatch(row, match) for row, match in found if match is not None]
 
     @staticmethod
     def best(found: Sequence[ModelMatch]) -> tuple[str, str] | None:
-        """Return the key of the row that fits best."""
         chooseable = [one for one in found if not one.row.model.is_embedding]
         return max(chooseable, key=lambda one: one.match.score).row.key if chooseable else None
 
     def laid_out(self, found: Sequence[ModelMatch], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
-        """Return the heads of the columns, and rows under the headings of their groups."""
+        """Return the column heads, and the rows under the headings of their groups."""
         columns, widths, name_width = self._columns(width)
         heads = "".join(_cell(column.title, widths[column], column) for column in columns)
         head = ((" " * (_INDENT + 1) + set_cell_size("Model", name_width) + heads, MUTED),)
@@ -203,7 +193,7 @@ class ModelTable:
         return head, rows
 
     def _columns(self, width: int) -> tuple[list[Column], dict[Column, int], int]:
-        """Choose the columns that fit, by the widest cell of all rows, so that typing moves nothing."""
+        """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
         cells = [_texts(row) for row in self._rows]
         widths = {
             column: max([cell_len(column.title), *(cell_len(row[column.title][0]) for row in cells)])
@@ -304,12 +294,12 @@ def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
 
 
 class ModelPicker(ListDialog[ModelInfo | None]):
-    """Dismisses with the chosen model, or with None, which leaves all as it was."""
+    """Picker of models; returns the chosen one, or None."""
 
     TITLE_TEXT = "Models"
     HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
     FIRST_HINTS = (("Enter", "load it"), ("^R", "refresh"))
-    """What its keys do where it comes because no model is in memory."""
+    """Keys where the picker opens because no model is loaded."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
     def __init__(
@@ -323,7 +313,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     ) -> None:
         super().__init__()
         self.reason = reason
-        """Why it comes without being asked for."""
+        """Why the picker opened unasked."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
@@ -337,37 +327,35 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @property
     def is_touched(self) -> bool:
-        """Whether something is typed in it."""
         return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
         digits = ", or 1 to 9 for a recent one" if self._table.recent("1") else ""
         yield Field(placeholder=f"Type a part of a name{digits}")
-        yield Line(classes="columns gap")
+        yield LineWidget(classes="columns gap")
         yield RowList()
-        yield Line(classes="legend")
+        yield LineWidget(classes="legend")
 
     def on_mount(self) -> None:
         signs = signs_for(self)
         legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
-        self.query_one(".legend", Line).show([content(((legend, MUTED),))])
+        self.query_one(".legend", LineWidget).show([content(((legend, MUTED),))])
         self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
-        """Show newer lists; filter and choice stay. `note` says what a refresh could not reach."""
+        """Show newer lists; filter and choice stay. `note` names what a refresh could not reach."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         if self.can_show:
             self.draw()
 
     def update_model(self, model: ModelInfo) -> None:
-        """Show what is newly known of one model, as how far loading it is."""
         self._table = self._table.with_model(model)
         if self.can_show:
             self.draw()
 
     def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
-        """Show what matches; `is_typed` chooses the best of it."""
+        """Draw the matches; `is_typed` chooses the best one."""
         typed = self.query_one(Field).value
         width = self.list.text_width - 1
         if width < 1:
@@ -376,7 +364,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         heads, rows = self._table.laid_out(shown, width, signs_for(self))
         if not shown:
             rows = words_as_rows(self._nothing(typed), width)
-        self.query_one(".columns", Line).show([content(heads)])
+        self.query_one(".columns", LineWidget).show([content(heads)])
         self.list.show(rows, choose=self._table.best(shown) if is_typed and typed.strip() else choose)
         self.fit_list(len(rows))
         self._tell(len(shown), is_filtered=bool(typed.strip()))
@@ -397,7 +385,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @on(Input.Changed)
     def filter_models(self, event: Input.Changed) -> None:
-        """Show what matches, with the best of it chosen; a digit in an empty filter takes a recent model."""
+        """Draw the matches; a digit in an empty filter takes a recent model."""
         event.stop()
         before, self._typed = self._typed, event.value
         if not before and (model := self._table.recent(event.value)) is not None:
@@ -407,32 +395,28 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:
-        """Leave with the chosen model."""
         event.stop()
         if (model := self._chosen()) is not None:
             self.dismiss(model)
 
     @on(RowList.Taken)
     def take_clicked(self, event: RowList.Taken) -> None:
-        """Leave with the clicked model."""
         self.take(event)
 
     def action_load_or_unload(self) -> None:
-        """Ask for the chosen model to be loaded or unloaded."""
         if (model := self._chosen()) is not None:
             self.post_message(LoadModel(model))
 
     def action_refresh_models(self) -> None:
-        """Ask for new lists."""
         self.post_message(RefreshModels())
 
 
 _NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)
-"""Files have no address before something serves them; the table tells models apart by address and name."""
+"""Placeholder address: files have none until a server serves them."""
 
 
 class FilePicker(ListDialog[ModelFile | None]):
-    """Dismisses with the chosen file, or with None."""
+    """Picker of model files; returns the chosen one, or None."""
 
     TITLE_TEXT = "Model files of this disk"
 
@@ -447,14 +431,13 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(placeholder="Type a part of a name")
-        yield Line(classes="columns gap")
+        yield LineWidget(classes="columns gap")
         yield RowList()
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        """Show what matches."""
         field, width = self.query_one(Field), self.list.text_width - 1
         if width < 1:
             return
@@ -463,7 +446,7 @@ class FilePicker(ListDialog[ModelFile | None]):
         heads, rows = self._table.laid_out(shown, width, signs_for(self))
         if not shown:
             rows = words_as_rows(self._nothing(typed), width)
-        self.query_one(".columns", Line).show([content(heads)])
+        self.query_one(".columns", LineWidget).show([content(heads)])
         self.list.show(rows, choose=self._table.best(shown) if typed.strip() else None)
         self.fit_list(len(rows))
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
@@ -475,13 +458,11 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     @on(Input.Changed)
     def filter_files(self, event: Input.Changed) -> None:
-        """Show what matches, with the best of it chosen."""
         event.stop()
         self.draw()
 
     @on(Input.Submitted)
     def take(self, event: Message) -> None:
-        """Leave with the chosen file."""
         event.stop()
         model = self._table.model(self.list.key)
         if model is not None:
@@ -489,7 +470,6 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     @on(RowList.Taken)
     def take_clicked(self, event: RowList.Taken) -> None:
-        """Leave with the clicked file."""
         self.take(event)
 
 

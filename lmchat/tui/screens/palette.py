@@ -1,4 +1,4 @@
-"""The command palette: the rows of `COMMANDS` with their keys."""
+"""Command palette: the rows of `COMMANDS` with their keys."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ _OF_ALL = ("message.tree", "message.undo")
 
 
 class CommandRows(Provider):
-    """Offers what makes sense now, also with the message that has the focus, or with the last answer."""
+    """Provider of the commands that apply now, also to the focused message or the last answer."""
 
     async def discover(self) -> Hits:
-        """Offer everything."""
         for command, title in self._offered():
             yield DiscoveryHit(title, self._run(command), help=self._help(command))
 
     async def search(self, query: str) -> Hits:
-        """Offer what matches."""
         matcher = self.matcher(query)
         for command, title in self._offered():
             score = matcher.match(title)
@@ -33,7 +31,7 @@ class CommandRows(Provider):
                 yield Hit(score, matcher.highlight(title), self._run(command), help=self._help(command))
 
     def _offered(self) -> Iterator[tuple[Command, str]]:
-        """Yield what makes sense now, with its words: first what is done with a focused message."""
+        """Yield the commands that apply now, those of a focused message first."""
         has_focus = isinstance(self.focused, ChatLog) and self.focused.focused_message is not None
         whose = "This message" if has_focus else "Last answer"
         others = [

@@ -1,4 +1,4 @@
-"""Search over all sessions: hits with the words around them, newest first."""
+"""Search over all sessions: hits with their context, newest first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import ExportHit, Search
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, STRONG, Line, Parts, content
+from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, words_as_rows
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
@@ -30,14 +30,14 @@ _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11
 _LEAST_AFTER = 3
 _MORE = 5
-"""So many times the hits are asked for where the end of the list comes near."""
+"""Factor by which the limit grows near the end of the list."""
 _MOST_HITS = 2500
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
-"""What holds the words, where it is not what was said."""
+"""Names of the parts other than the text that can hold a hit."""
 
 
 class SearchDialog(ListDialog[SearchHit | None]):
-    """Posts what is typed; is handed the hits; dismisses with the one to open."""
+    """Search dialog: posts the query, shows the hits, and returns the one to open."""
 
     TITLE_TEXT = "Search all sessions"
     HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
@@ -53,7 +53,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"', id="search-field")
-        yield Line([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
+        yield LineWidget([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
         yield RowList()
 
     def on_mount(self) -> None:
@@ -70,7 +70,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         is_cut: bool = False,
         now: datetime | None = None,
     ) -> None:
-        """Show what was found in how long; `count` is of all hits, `is_cut` says that there may be more."""
+        """Show the hits; `count` is of all hits, and `is_cut` says that there may be more."""
         if not self.can_show:
             return
         self._hits = {_key(hit): hit for hit in hits}
@@ -82,7 +82,6 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.draw()
 
     def show_problem(self, words: str) -> None:
-        """Say why nothing can be searched."""
         if not self.can_show:
             return
         self._hits = {}
@@ -90,7 +89,6 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.list.show(words_as_rows(safe_line(words), self.list.text_width, "$error"))
 
     def draw(self) -> None:
-        """Show the hits."""
         width = self.list.text_width - 1
         if width < 1 or not self._is_answered:
             return
@@ -106,24 +104,20 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     @on(Input.Changed)
     def search(self, event: Input.Changed) -> None:
-        """Post what is typed."""
         event.stop()
         self.post_message(Search(event.value))
 
     @on(Input.Submitted)
     def open_hit(self, event: Message) -> None:
-        """Leave with the chosen hit."""
         event.stop()
         if (hit := self._chosen()) is not None:
             self.dismiss(hit)
 
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
-        """Leave with the clicked hit."""
         self.open_hit(event)
 
     def action_export_hit(self) -> None:
-        """Ask for the session of the chosen hit as a file."""
         if (hit := self._chosen()) is not None:
             self.post_message(ExportHit(hit))
 
@@ -132,7 +126,6 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     @on(RowList.EndNear)
     def fetch_more(self) -> None:
-        """Ask for more hits; they come behind those that are shown."""
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
             self._is_cut = False  # until they are there
@@ -140,7 +133,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
-    """Return two rows: where it is, and the words around it."""
+    """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
     told = ("" if hit.kind == "title" else who, _HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
     right = ((f" {signs.dot} ".join(part for part in told if part), MUTED),)
@@ -152,7 +145,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[Li
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
-    """Return the words around a match, cut at both ends so that the match is in view."""
+    """Return the words around a match, cut so that the match is in view."""
     before, found, after = (_spaced(text) for text in (hit.before, hit.match, hit.after))
     room = width - cell_len(found)
     if cell_len(before) + cell_len(after) > room:
@@ -165,7 +158,7 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
 
 
 def when(moment: datetime, now: datetime) -> str:
-    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or with the year where it is another."""
+    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or a date with the year."""
     local = moment.astimezone(now.tzinfo)
     if local.date() == now.date():
         return f"today {local:%H:%M}"
@@ -176,7 +169,7 @@ def when(moment: datetime, now: datetime) -> str:
 
 
 def nothing_found(typed: str) -> str:
-    """Say that nothing was found, and what may help."""
+    """Return the text for a search without hits, with a suggestion."""
     filters = _FILTER.findall(typed)
     words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
     hint = f"Try fewer words, or drop {safe_line(filters[-1], limit=30)}." if filters else "Try fewer words."
@@ -184,7 +177,7 @@ def nothing_found(typed: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Return safe text on one line that keeps its outer blanks, which part it from the match."""
+    """Return safe text on one line that keeps one outer blank on each side."""
     head = " " if text[:1].isspace() else ""
     tail = " " if text[-1:].isspace() and text.strip() else ""
     return f"{head}{safe_line(text)}{tail}"

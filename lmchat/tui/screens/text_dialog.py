@@ -1,4 +1,4 @@
-"""A text to read: figures, links, details."""
+"""Dialog that shows a text: figures, links, details."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lmchat.tui.widgets.row_list import fit_scrollbar
 
 
 class TextDialog(Dialog[None]):
-    """Scrolls with the usual keys; `y` asks for a copy."""
+    """Scrollable text; `y` copies it."""
 
     AUTO_FOCUS = "VerticalScroll"
     HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS = [Binding("y", "copy_text", show=False), Binding("enter", "leave", show=False)]  # noqa: RUF012 - as Textual declares it
 
     def __init__(self, title: str, text: str | Sequence[Content], *, note: str = "") -> None:
-        """`text` is foreign text, or lines that have passed the filter; `note` stands at the right."""
+        """Create the dialog; `text` is foreign text, or safe lines; `note` is shown at the right."""
         super().__init__()
         self._title, self._note = safe_line(title), safe_line(note)
         self._given = text
@@ -58,7 +58,6 @@ class TextDialog(Dialog[None]):
         self.fit(scroll, scroll.query_one(Static).outer_size.height)
 
     def action_copy_text(self) -> None:
-        """Ask for a copy."""
         text = self._given if isinstance(self._given, str) else "\n".join(line.plain for line in self._given)
         self.post_message(CopyText(text))
 
@@ -67,7 +66,7 @@ _NAME, _VALUE = 24, 12
 
 
 def run_text(metrics: Metrics, budget: Budget | None) -> str:
-    """Return the counters of the layer that talks to servers."""
+    """Return the request counters as text."""
     return _lines(
         ("requests", str(metrics.total_requests)),
         ("ok", str(metrics.successful_requests)),
@@ -82,7 +81,7 @@ def run_text(metrics: Metrics, budget: Budget | None) -> str:
 
 
 def models_text(models: Sequence[ModelFigures]) -> str:
-    """Return the figures of each model, a paragraph each; nothing where none has answered."""
+    """Return one paragraph of figures per model; empty where none has answered."""
     return "\n\n".join(_model_text(one) for one in models)
 
 

@@ -1,4 +1,4 @@
-"""The trash: what is in it and until when; from here it comes back, or goes for good after a question."""
+"""Trash: deleted sessions that can be restored, or purged after a question."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNTITLED = "Untitled"
 
 
 class TrashDialog(ListDialog[None]):
-    """Is handed what is in the trash; calls back with `restore` or `purge` and the sessions it is about."""
+    """Dialog that calls back with `restore` or `purge` and the ids of sessions."""
 
     AUTO_FOCUS = ""
     TITLE_TEXT = "Trash"
@@ -51,12 +51,10 @@ class TrashDialog(ListDialog[None]):
         self.list.set_focused(has_keys=True)
 
     def show(self, headers: Sequence[SessionHeader]) -> None:
-        """Show what is in the trash, deleted last first."""
         self._headers = tuple(headers)
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        """Show the rows for the width there is."""
         if self._headers is None or not self.can_show:
             return
         now = self._clock()
@@ -76,17 +74,15 @@ class TrashDialog(ListDialog[None]):
         return next(found, None)
 
     def action_restore(self) -> None:
-        """Take the chosen session out of the trash."""
         if (chosen := self._chosen) is not None:
             self._act("restore", (chosen.session_id,))
 
     @on(RowList.Taken)
     def choose_clicked(self, event: RowList.Taken) -> None:
-        """A click only chooses: what it would do is not to be seen before."""
+        """Only choose: a click does not show what it would do."""
         event.stop()
 
     def action_purge(self) -> None:
-        """Ask whether the chosen session shall go for good."""
         if (chosen := self._chosen) is not None:
             title = safe_line(chosen.title) or _UNTITLED
             count = chosen.message_count
@@ -94,7 +90,7 @@ class TrashDialog(ListDialog[None]):
             self._ask("Remove this session for good?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
-        """Ask whether all of it shall go for good: all that is listed, not what comes meanwhile."""
+        """Ask whether to purge all listed sessions; sessions deleted since then stay."""
         if self._headers:
             count = len(self._headers)
             words = f"{formatting.tokens(count)} session{'s' * (count != 1)}"
@@ -110,7 +106,7 @@ class TrashDialog(ListDialog[None]):
 
 
 def until(header: SessionHeader, now: datetime) -> str:
-    """Return how long a session stays in the trash, as words."""
+    """Return how long a session stays in the trash."""
     if header.deleted_at is None:
         return ""
     end = (header.deleted_at + timedelta(days=TRASH_DAYS)).astimezone(now.tzinfo)

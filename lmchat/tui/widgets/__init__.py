@@ -1,3 +1,3 @@
-"""Widgets: each draws one thing, is handed its data, and tells facts upwards."""
+"""Widgets: each draws the data it is given and posts messages."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A text input of one row, with a bar while it has the focus, and a short text at its right."""
+"""One-row text inputs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from lmchat.tui.widgets.line import MUTED, content
 
 
 class TextLine(Input):
-    """Textual's input, whose keys take effect in the order in which they were typed."""
+    """Textual's input, with keys handled in the order in which they were typed."""
 
     async def on_key(self, event: events.Key) -> None:
-        """Move and delete before what was typed next."""
         if await run_own_binding(self, event.key):
             event.stop()
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Make every control visible before Textual inserts the first line."""
+        """Make controls visible before Textual inserts the first line."""
         event.text = safe_text(event.text)
 
 
 class Field(Horizontal):
-    """Posts Textual's `Input.Changed` and `Input.Submitted`."""
+    """Input with a bar while focused and a short note at its right; posts Textual's `Input` messages."""
 
     input = query_one(Input)
-    """What is typed into."""
     _note = query_one(".note", Static)
 
     def __init__(
@@ -62,16 +60,14 @@ class Field(Horizontal):
 
     @property
     def value(self) -> str:
-        """What is typed."""
         return self.input.value
 
     def show_note(self, words: str) -> None:
-        """Say something at the right, in few words."""
         self._note.update(content(((words, MUTED),)))
 
 
 class SessionFilter(TextLine):
-    """What is typed after `/`; Esc gives it up."""
+    """Filter of the session list; Esc clears it."""
 
     BINDINGS = [Binding("escape", "leave(False)", show=False), Binding("down", "leave(True)", show=False)]  # noqa: RUF012 - as Textual declares it
 
@@ -82,7 +78,6 @@ class SessionFilter(TextLine):
         self.cursor_blink = self.app.animation_level != "none"
 
     def begin(self) -> None:
-        """Show it with the cursor in it."""
         self.display = True
         self.screen.set_focus(self)  # at once: what is typed next belongs there
 
@@ -96,12 +91,10 @@ class SessionFilter(TextLine):
 
     @on(Input.Changed)
     def tell_words(self, event: Input.Changed) -> None:
-        """Post what is typed."""
         event.stop()
         self.post_message(FilterSessions(event.value))
 
     @on(Input.Submitted)
     def tell_end(self, event: Input.Submitted) -> None:
-        """Post that Enter was pressed."""
         event.stop()
         self.post_message(TakeFiltered())

@@ -1,4 +1,4 @@
-"""Find in the session: an input with the place among the hits."""
+"""Find bar: an input with the position among the hits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from lmchat.tui.widgets.field import Field
 
 
 class FindBar(Horizontal):
-    """Made when it is first opened; Enter goes on, Shift+Enter or ↑ goes back, Esc closes it.
-
-    Tab leaves it for the message of the hit, where `n` and `N` go on and back.
-    """
+    """Find bar, created when first opened; Tab leaves it for the message of the hit."""
 
     BINDINGS = [  # noqa: RUF012 - as Textual declares it
         Binding("escape", "close", show=False),
@@ -33,7 +30,7 @@ class FindBar(Horizontal):
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:
-        """Show it with the cursor in it; what was found last stays, and what is typed replaces it."""
+        """Show the bar and focus its input; the last query is selected, so that typing replaces it."""
         self.display = True
         if query:
             self._field.input.value = query
@@ -43,15 +40,11 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
     def close(self) -> None:
-        """Hide it."""
         self.display = False
         self.post_message(StopFinding())
 
     def show_place(self, place: int, count: int, *, is_whole: bool = True, is_sure: bool = True) -> None:
-        """Say which of how many hits is shown, 0 for none; more may come until all is counted.
-
-        What is only likely has a `~`: hits in markup that nobody has laid out.
-        """
+        """Show the index of the current hit, 0 for none; `~` marks a count with markup not yet laid out."""
         found = f"{'' if is_sure else '~'}{count}{'' if is_whole else '+'}"
         if not self._field.value:
             words = ""
@@ -64,25 +57,20 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def action_close(self) -> None:
-        """Hide it."""
         self.close()
 
     def action_step(self, by: int) -> None:
-        """Ask for the next or previous hit."""
         self.post_message(FindNext(by))
 
     def action_read(self) -> None:
-        """Leave it open, and read."""
         self.post_message(ReadHit())
 
     @on(Input.Changed)
     def tell_query(self, event: Input.Changed) -> None:
-        """Post what is typed."""
         event.stop()
         self.post_message(FindWords(event.value))
 
     @on(Input.Submitted)
     def tell_step(self, event: Input.Submitted) -> None:
-        """Go on."""
         event.stop()
         self.post_message(FindNext(1))

@@ -1,4 +1,4 @@
-"""The last row: what the keys do now."""
+"""Row of key hints."""
 
 from __future__ import annotations
 
@@ -64,26 +64,22 @@ def _written(key: str) -> str:
 
 
 Hint = tuple[str, str]
-"""A key as it is written, or a slash command, and the word for what it does."""
+"""Key or slash command as written, and the word for what it does."""
 
 _BETWEEN = 2
 _BETWEEN_BARE = 1
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
 _TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "wanted")
-"""Said on a smaller terminal, where not all can be seen."""
+"""Hint on a terminal that is too small."""
 
 
 class KeysRow(Widget):
-    """Hints that go whole where there is no room: the left ones from their end, then the right ones.
-
-    Where there are more keys than room, as those of a message, the last ones may stand without their words.
-    """
+    """Hints that are dropped whole where room is short: the left ones from the end, then the right ones."""
 
     class CommandClicked(Post):
         """A slash command was clicked."""
 
         line: str
-        """As it would be typed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +88,7 @@ class KeysRow(Widget):
         self._has_bare = False
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = (), *, has_bare: bool = False) -> None:
-        """Show other hints; `has_bare` lets the last ones stand without words where these do not fit."""
+        """Show other hints; with `has_bare` the last ones may lose their words."""
         new = (tuple(hints), tuple(right), has_bare)
         if new != (self._left, self._right, self._has_bare):
             self._left, self._right, self._has_bare = new
@@ -125,7 +121,7 @@ class KeysRow(Widget):
 def fitting(
     left: Sequence[Hint], right: Sequence[Hint], width: int, *, has_bare: bool = False
 ) -> tuple[list[Hint], list[Hint]]:
-    """Return the hints that have room; with `has_bare` the last ones lose their words first."""
+    """Return the hints that fit; with `has_bare` the last ones lose their words first."""
     kept, last = list(left), list(right)
     if has_bare:
         kept = _with_bare(kept, width - _length(last) - (_BETWEEN if last else 0))
@@ -137,7 +133,7 @@ def fitting(
 
 
 def _with_bare(hints: Sequence[Hint], room: int) -> list[Hint]:
-    """Return all hints, as many with their words as fit; where not even the keys do, all with their words."""
+    """Return all hints with as many words as fit; if not even the keys fit, with all words."""
     for worded in range(len(hints), -1, -1):
         tried = [*hints[:worded], *((key, "") for key, _ in hints[worded:])]
         if _length(tried) <= room:
@@ -154,7 +150,7 @@ def _width(hint: Hint) -> int:
 
 
 def _placed(hints: Sequence[Hint]) -> Iterator[tuple[int, Hint]]:
-    """Yield each hint with the column where it begins; keys without words stand close together."""
+    """Yield each hint with its column; keys without words are closer together."""
     end, is_bare = -_BETWEEN, False
     for hint in hints:
         start = end + (_BETWEEN_BARE if is_bare and not hint[1] else _BETWEEN)

@@ -1,4 +1,4 @@
-"""One row of text: at the left pieces that give way whole, at the right what is never cut."""
+"""Styled row of text: left pieces are dropped whole, the right text is never cut."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from lmchat.text import cut_at
 from lmchat.tui.icons import in_ascii, signs_for
 
 Part = tuple[str, str]
-"""Text and its style, as `("ready", "$success")`; the text has passed the filter, the style is ours."""
+"""Safe text and its style, as `("ready", "$success")`."""
 Parts = tuple[Part, ...]
-"""A stretch of text in several styles."""
+"""Text in several styles."""
 
 MUTED = "$muted"
-"""Style of what may be skipped."""
+"""Style of secondary text."""
 FAINT = "$text-disabled"
 """Style of rules and sparks, never of words."""
 STRONG = "bold"
 """Style of titles, heads and keys."""
 HIT = "bold underline $primary"
-"""Style of what was searched for."""
+"""Style of search hits."""
 _GAP = 2
 
 
 def content(parts: Sequence[Part]) -> Content:
-    """Put parts together; none of them is read as markup."""
+    """Join parts without reading them as markup."""
     return Content.assemble(*parts)
 
 
 def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
-    """Shorten text to a width; what is cut ends in an ellipsis."""
+    """Shorten text to a width, with an ellipsis."""
     if text.cell_length <= width:
         return text
     room = width - cell_len(ellipsis)
@@ -48,7 +48,7 @@ def plain(text: Content) -> Content:
 
 
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
-    """Shorten a path or an address: its middle goes, since both ends tell something."""
+    """Shorten a path or an address in its middle: both ends are informative."""
     if cell_len(text) <= width:
         return text
     room = width - cell_len(ellipsis)
@@ -73,8 +73,8 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
     return plain(line) if ellipsis.isascii() else line
 
 
-class Line(Widget):
-    """A row that is drawn anew only when its text changes."""
+class LineWidget(Widget):
+    """Row that is redrawn only when its text changes."""
 
     def __init__(
         self,
@@ -89,7 +89,6 @@ class Line(Widget):
         self._right = Content(right) if isinstance(right, str) else right
 
     def show(self, left: str | Sequence[Content], right: Content | str = "") -> None:
-        """Show other text."""
         pieces, other = _pieces(left), Content(right) if isinstance(right, str) else right
         if _is_same((*pieces, other), (*self._pieces, self._right)):
             return

@@ -1,4 +1,4 @@
-"""What can be done with a message now, and in one sentence why something cannot; pure."""
+"""Actions on a message: availability, and the reason where one is not available."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def why_not(name: str, message: ChatMessage, *, is_busy: bool) -> str:
 
 
 def is_resumable(message: ChatMessage) -> bool:
-    """Whether an answer lacks its end, and can be gone on with or asked for once more."""
+    """Return whether an answer is incomplete, and can be continued or retried."""
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
@@ -35,12 +35,12 @@ def is_resumable(message: ChatMessage) -> bool:
 
 
 def has_words(message: ChatMessage) -> bool:
-    """Whether there is something in an unfinished answer to go on with."""
+    """Return whether an unfinished answer has something to continue."""
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 
 def words_of(message: ChatMessage) -> str:
-    """Return what a message says; else what was thought, else what it asks of tools."""
+    """Return the text of a message; else its reasoning, else its tool calls."""
     return message.text or message.reasoning or "\n".join(call.arguments for call in message.tool_calls)
 
 

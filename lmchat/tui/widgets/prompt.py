@@ -1,4 +1,4 @@
-"""The foot of the chat: the pill's row, the queue, the list of commands, and the prompt on its card."""
+"""Prompt area: pill, queue, command list, and the prompt on its card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, Line, Part, content, fit
+from lmchat.tui.widgets.line import MUTED, LineWidget, Part, content, fit
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
 
@@ -27,14 +27,14 @@ class Pill(Widget):
     """`↓ 6 new lines  End` at the right; empty where nothing is new."""
 
     class Pressed(Post):
-        """The log shall go to its end."""
+        """Request to scroll the log to its end."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._new_lines: int | None = None
 
     def show_new_lines(self, count: int | None) -> None:
-        """Say how many lines are new; None at the end of the log, 0 where it was only left."""
+        """Show how many lines are new; None at the end of the log, 0 where it was only left."""
         if count != self._new_lines:
             self._new_lines = count
             self.refresh()
@@ -52,38 +52,34 @@ class Pill(Widget):
             self.post_message(self.Pressed())
 
 
-class QueueCard(Line, can_focus=True):
+class QueueCard(LineWidget, can_focus=True):
     """`next  Which herbs go with them?   ↑ edit  Del remove`; after a failure it is `held`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
 
     class Edit(Post):
-        """It shall go back into the prompt."""
+        """Request to move a queued message back into the prompt."""
 
         index: int
-        """Its place in the queue."""
 
     class Remove(Post):
-        """It shall not be sent."""
+        """Request to drop a queued message."""
 
         index: int
-        """Its place in the queue."""
 
     def __init__(self, index: int, text: str, *, is_held: bool = False) -> None:
         super().__init__()
         self._index, self._text, self._is_held = index, safe_line(text), is_held
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
-        """Show another message at this place."""
         self._text, self._is_held = safe_line(text), is_held
         self.refresh()
 
     def action_queue(self, what: str) -> None:
-        """Post what the key means."""
         self.post_message(self.Edit(self._index) if what == "edit" else self.Remove(self._index))
 
     def render(self) -> Content:
-        """Return the row; the hint goes before the text is cut to nothing."""
+        """Drop the hint before the text is cut to nothing."""
         signs, width = signs_for(self), self.content_size.width
         word = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((word, ("  ", ""), (self._text, "")))
@@ -98,7 +94,7 @@ class QueueCard(Line, can_focus=True):
         return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, signs.cut)
 
 
-class PromptStatus(Line):
+class PromptStatus(LineWidget):
     """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -133,14 +129,11 @@ class PromptStatus(Line):
 
 
 class Prompt(Vertical):
-    """Puts them together; the facts are those of its parts."""
+    """Container of the prompt's widgets, whose messages bubble through it."""
 
     input = query_one(PromptInput)
-    """Where one types; it gets the focus."""
     status = query_one(PromptStatus)
-    """The row under the text."""
     pill = query_one(Pill)
-    """The row above all."""
 
     def compose(self) -> ComposeResult:
         yield Pill()
@@ -149,7 +142,7 @@ class Prompt(Vertical):
             yield PromptStatus()
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
-        """Show what waits: texts, each with whether it is held back after a failure."""
+        """Show the queued texts, each with whether it is held back after a failure."""
         cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
         for card, (text, is_held) in zip(cards, entries, strict=False):
@@ -171,7 +164,6 @@ class Prompt(Vertical):
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
-        """Show the commands that fit; their list is made when it is first wanted."""
         from lmchat.tui.widgets.prompt_input import SlashList
 
         event.stop()
@@ -182,13 +174,12 @@ class Prompt(Vertical):
 
     @on(PromptInput.EndPressed)
     def press_pill(self, event: PromptInput.EndPressed) -> None:
-        """End in an empty prompt is the pill's key."""
+        """End in an empty prompt presses the pill."""
         event.stop()
         self.post_message(Pill.Pressed())
 
     @on(PromptInput.QueueAsked)
     def act_on_queue(self, event: PromptInput.QueueAsked) -> None:
-        """Let the newest card do what its hint says."""
         event.stop()
         newest = len(self.query(QueueCard)) - 1
         if newest >= 0:  # posted from here: Textual ends the way up of a message at the parent that sent it
@@ -196,7 +187,6 @@ class Prompt(Vertical):
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:
-        """Complete the command that was clicked."""
         event.stop()
         self.input.choose(event.rows.keys.index(event.key))
         self.input.focus()

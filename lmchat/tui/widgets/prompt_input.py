@@ -1,4 +1,4 @@
-"""Where the prompt is typed: Enter sends, other Enters break the line, ↑ brings earlier prompts back."""
+"""Input of the prompt: Enter sends, other Enters break the line, ↑ recalls earlier prompts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LABEL_LENGTH = 60
 
 
 class FoldedBlocks:
-    """Keeps what each line stands for, also after it was deleted: undo may bring it back."""
+    """Long blocks by the line that replaces them; kept after deletion, since undo may bring a line back."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, str] = {}
 
     def fold(self, block: str, label: str) -> str:
-        """Return the line that stands for a block, as `[notes.md (3212 bytes)]`."""
+        """Return the line that replaces a block, as `[notes.md (3212 bytes)]`."""
         name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
         token, count = f"[{name}]", 1
         while self._blocks.get(token, block) != block:
@@ -40,7 +40,7 @@ class FoldedBlocks:
         return token
 
     def fold_files(self, text: str) -> str:
-        """Fold all files of a prompt that comes back: an earlier one, or a draft."""
+        """Fold all files of an earlier prompt or a draft."""
         return "".join(
             piece
             if isinstance(piece, str)
@@ -50,7 +50,7 @@ class FoldedBlocks:
         )
 
     def unfold(self, text: str) -> str:
-        """Put the blocks back into a text."""
+        """Replace folded lines by their blocks."""
         for token, block in self._blocks.items():
             if token in text:
                 text = text.replace(token, block.rstrip("\n"))
@@ -58,34 +58,32 @@ class FoldedBlocks:
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """The commands that fit what is typed, and the one that would be taken."""
+    """Commands that match the typed word, and the chosen one."""
 
     rows: tuple[Command, ...] = ()
-    """Commands in the order of the table; none where no list is to be shown."""
+    """Matches in the order of the table; empty where the list is closed."""
     chosen: int = 0
-    """Place of the chosen one."""
+    """Index in `rows`."""
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to choose."""
         return bool(self.rows)
 
     @property
     def command(self) -> Command:
-        """The chosen command; only where the list is open."""
         return self.rows[self.chosen]
 
     def moved(self, by: int) -> Completion:
-        """Choose a row further down or up; after the last comes the first."""
+        """Move the choice; it wraps around."""
         return replace(self, chosen=(self.chosen + by) % len(self.rows))
 
 
 CLOSED = Completion()
-"""No list."""
+"""Closed list."""
 
 
 def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
-    """Return what fits one word that begins with `/`: names that begin so, else names that hold it."""
+    """Return the commands that begin with a word, else those that contain it."""
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
     rows = [command for command in commands if command.slash]
@@ -95,10 +93,10 @@ def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
-"""Pastes of more characters are folded: from here on every key would be felt."""
+"""Characters above which pastes are folded: longer texts make every key slow."""
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _DRAFT = -1
-"""Place of the text in work, before the newest of the earlier prompts."""
+"""Index of the text being written, before the newest earlier prompt."""
 
 
 class PromptInput(TextArea):
@@ -109,41 +107,38 @@ class PromptInput(TextArea):
     """
 
     class Submitted(Post):
-        """Enter was pressed; the text is no longer in the prompt."""
+        """Enter was pressed; the prompt is now empty."""
 
         text: str
-        """What was typed, or `/command argument`; never blank."""
+        """Prompt, or `/command argument`; never blank."""
 
     class StopAsked(Post):
-        """The answer to what was typed before shall be stopped."""
+        """Request to stop the answer to the previous prompt."""
 
     class Drafted(Post):
         """The text has changed."""
 
         text: str
-        """What is typed so far."""
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest text counts."""
             return isinstance(message, PromptInput.Drafted)
 
     class CompletionChanged(Post):
-        """The list of slash commands is another one, or gone."""
+        """The list of slash commands has changed or closed."""
 
         completion: Completion
-        """What to show."""
 
     class Paged(Post):
-        """PageUp or PageDown was pressed where the prompt itself has nothing to scroll."""
+        """PageUp or PageDown was pressed where the prompt has nothing to scroll."""
 
         direction: int
         """-1 up, 1 down."""
 
     class EndPressed(Post):
-        """End was pressed in an empty prompt: it means the end of the log."""
+        """End was pressed in an empty prompt: scroll the log to its end."""
 
     class HomePressed(Post):
-        """Home was pressed in an empty prompt: it means the beginning of the log."""
+        """Home was pressed in an empty prompt: scroll the log to its beginning."""
 
     class QueueAsked(Post):
         """The key of a queued message was pressed in an empty prompt."""
@@ -156,9 +151,9 @@ class PromptInput(TextArea):
         self.history_of_prompts: Sequence[str] = ()
         """Earlier prompts, newest first."""
         self.has_queue = False
-        """Whether ↑ and Del in an empty prompt mean the newest queued message."""
+        """Whether ↑ and Del in an empty prompt act on the newest queued message."""
         self.completion = CLOSED
-        """The slash commands that fit; open or not."""
+        """Matching slash commands."""
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
         self._offered_for = ""
@@ -171,34 +166,33 @@ class PromptInput(TextArea):
 
     @property
     def full_text(self) -> str:
-        """What is typed, with folded blocks in full: what would be sent."""
+        """Text with folded blocks in full, as it would be sent."""
         return self._blocks.unfold(self.text)
 
     @property
     def is_being_written(self) -> bool:
-        """Whether there is a text, and it is not a draft that nobody has touched since it was loaded."""
+        """Whether there is a text other than an unchanged draft."""
         return bool(self.text) and self.text != self._loaded
 
     def invite(self, words: str) -> None:
-        """Say in an empty prompt what can be done from here."""
         if str(self.placeholder) != words:
             self.placeholder = Content(words)
 
     def insert_block(self, block: str, label: str = "") -> None:
-        """Insert a long text as one line, by default named by its own first line."""
+        """Insert a long text as one line, named by its own first line by default."""
         start, end = self.selection
         before = "\n" if min(start, end)[1] else ""
         line = self._blocks.fold(block, label or block.partition("\n")[0])
         self._insert(f"{before}{line}\n")
 
     def put(self, text: str) -> None:
-        """Replace the text; Ctrl+Z brings the old one back."""
+        """Replace the text; Ctrl+Z restores the old one."""
         self._place, self._edited = _DRAFT, {}
         self._is_list_dismissed = text.startswith("/")
         self._replace_all(text)
 
     def load_draft(self, text: str) -> None:
-        """Show the draft of another session; what was typed in the old one cannot be undone here."""
+        """Show the draft of another session and clear the undo history."""
         self._place, self._edited = _DRAFT, {}
         self._is_list_dismissed = text.startswith("/")
         self._loaded = self._blocks.fold_files(safe_text(text))
@@ -206,29 +200,28 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def submit(self) -> None:
-        """Send what is typed, unless it is blank."""
         text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
             self._tell_parent(self.Submitted(text))
 
     def ask_to_stop(self) -> None:
-        """Ask for a stop behind all that was typed before: the key for it may have overtaken an Enter."""
+        """Request a stop in order with earlier keys: this key may have overtaken an Enter."""
         self.call_later(self._tell_parent, self.StopAsked())
 
     def _tell_parent(self, message: Message) -> None:
-        """Post upwards at once; by way of the own queue the next key would come first."""
+        """Post to the parent directly; through the own queue the next key would come first."""
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
-        """Take the keys that mean something else here than in a text editor, then those that edit."""
+        """Handle keys in the order in which they were typed."""
         key = event.key
         if self._take_list_key(key) or self._take_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Insert what is pasted, with every control made visible."""
+        """Insert a paste with its controls made visible."""
         event.stop()
         event.prevent_default()
         text = safe_text(event.text)
@@ -242,13 +235,12 @@ class PromptInput(TextArea):
 
     @on(TextArea.Changed)
     def tell_draft(self, event: TextArea.Changed) -> None:
-        """Tell the text, and offer commands."""
+        """Post the draft and update the completion."""
         event.stop()
         self._offer_commands()
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
-        """Take a row of the list that was clicked."""
         if index < len(self.completion.rows):
             self._show(self.completion.moved(index - self.completion.chosen))
             self._complete()
@@ -303,7 +295,7 @@ class PromptInput(TextArea):
         self.move_cursor(result.end_location)
 
     def _submit_command(self) -> None:
-        """Send the chosen command, or complete it where its argument is still wanted."""
+        """Send the chosen command, or complete it where it needs an argument."""
         command = self.completion.command
         if command.needs_argument:
             self._complete()
@@ -321,7 +313,7 @@ class PromptInput(TextArea):
             self.post_message(self.CompletionChanged(completion))
 
     def _recall(self, by: int) -> bool:
-        """Go to an earlier or a later prompt; False where the key only moves the cursor."""
+        """Recall an earlier or later prompt; return False where the key only moves the cursor."""
         is_browsing = self._place != _DRAFT
         place = self._place + by
         if not (is_browsing or (by > 0 and not self.text)) or not self._is_at_edge(by):
@@ -338,12 +330,12 @@ class PromptInput(TextArea):
         return True
 
     def _is_at_edge(self, by: int) -> bool:
-        """Whether the cursor cannot move further: it stands in the first or last row as wrapped."""
+        """Return whether the cursor is in the first or last wrapped row."""
         y = self.wrapped_document.location_to_offset(self.cursor_location).y
         return y == (0 if by > 0 else self.wrapped_document.height - 1)
 
     def _replace_all(self, text: str) -> None:
-        """Replace all; what comes back from disk, editor or pipe may hold what a terminal would obey."""
+        """Replace the text; text from disk, editor or pipe may hold terminal controls."""
         self.history.checkpoint()
         shown = self._blocks.fold_files(safe_text(text))
         self.replace(shown, (0, 0), self.document.end, maintain_selection_offset=False)
@@ -351,10 +343,9 @@ class PromptInput(TextArea):
 
 
 class SlashList(RowList):
-    """A row a command: its form, and what it does; the prompt has the keys."""
+    """Rows of slash commands; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
-        """Show the commands that fit, or nothing."""
         self.display = completion.is_open
         if not completion.is_open:
             return

@@ -1,4 +1,4 @@
-"""A list of rows of which one can be chosen; only the rows in view are drawn, however many there are."""
+"""List with a chosen row; draws only the rows in view."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
 
 
 class PlainScrollBar(ScrollBarRender):
-    """Only colours, no parts of cells."""
+    """Scrollbar without partial cells."""
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
     HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 def fit_scrollbar(widget: Widget) -> None:
-    """Give a widget a plain scrollbar where only ASCII may be drawn; to be called when it is mounted."""
+    """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
     if signs_for(widget) is ASCII:
         widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
 
@@ -35,13 +35,13 @@ def fit_scrollbar(widget: Widget) -> None:
 NAME = "name"
 """Style of a part that is bold in the chosen row."""
 BAR = "$muted"
-"""Style of a bar that is not where the keys go."""
+"""Style of the bar while the list has no keys."""
 ASIDE = "aside"
-"""Style of a part that is muted but in the chosen row."""
+"""Style of a part that is muted except in the chosen row."""
 WHEN_CHOSEN = "when-chosen"
 """Style of a part that only the chosen row shows, in bold."""
 UNLESS_CHOSEN = "unless-chosen"
-"""Style of a part that all rows but the chosen one show, in bold."""
+"""Style of a part that all other rows show, in bold."""
 _PAGES_AHEAD = 3
 _CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
@@ -49,22 +49,22 @@ _SOMETIMES = frozenset({WHEN_CHOSEN, UNLESS_CHOSEN})
 
 
 class ListRow(Struct, frozen=True):
-    """One row; rows with the same key that follow each other are chosen as one."""
+    """One row; neighbours with the same key are chosen together."""
 
     pieces: tuple[Parts, ...] = ()
-    """What stands at the left; gives way from its end."""
+    """Left parts; dropped from the end."""
     right: Parts = ()
-    """What is never cut."""
+    """Never cut."""
     key: Hashable = None
-    """What choosing it means; None for a heading or a blank row."""
+    """None for a heading or a blank row."""
     is_heading: bool = False
-    """Whether it begins in the column of the bars."""
+    """Whether the row begins in the column of the bars."""
     is_open: bool = False
-    """Whether it has a grey bar and a bold name although it is not chosen."""
+    """Whether the row has a grey bar and a bold name although it is not chosen."""
 
 
 class RowList(ScrollView):
-    """Rows with a bar at the chosen one; the bar is blue where the keys go here, else grey."""
+    """Rows with a bar at the chosen one: blue while the keys go to the list, else grey."""
 
     COMPONENT_CLASSES = {"row-list--chosen"}  # noqa: RUF012 - as Textual declares it
 
@@ -72,9 +72,7 @@ class RowList(ScrollView):
         """A row was clicked."""
 
         rows: RowList
-        """The list."""
         key: Hashable
-        """What was clicked."""
 
         @property
         def control(self) -> RowList:
@@ -95,26 +93,24 @@ class RowList(ScrollView):
 
     @property
     def key(self) -> Hashable:
-        """What is chosen; None where there is nothing to choose."""
+        """Chosen key; None where nothing can be chosen."""
         return self._rows[self._blocks[self._chosen][0]].key if self._blocks else None
 
     @property
     def keys(self) -> list[Hashable]:
-        """Everything that can be chosen, in order."""
         return [self._rows[start].key for start, _ in self._blocks]
 
     @property
     def rows(self) -> Sequence[ListRow]:
-        """What is shown."""
         return self._rows
 
     @property
     def text_width(self) -> int:
-        """Columns that rows may fill; the last one is the scrollbar's, so that its coming moves nothing."""
+        """Columns for rows; the last one is reserved for the scrollbar."""
         return max(self.outer_size.width - 1, 0)
 
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
-        """Show other rows; the choice goes to `choose`, else stays where it was, by key or by place."""
+        """Show other rows; choose `choose`, else the same key, else the same index."""
         wanted = self.key if choose is None else choose
         self._rows = rows
         self._blocks = _blocks(rows)
@@ -130,38 +126,35 @@ class RowList(ScrollView):
         self._reveal()
 
     def choose(self, key: Hashable) -> None:
-        """Choose by key."""
         for index, (start, _) in enumerate(self._blocks):
             if self._rows[start].key == key:
                 self._set_chosen(index)
                 return
 
     def move(self, by: int) -> None:
-        """Choose the row that is `by` further; scroll where there is none to choose."""
+        """Move the choice; scroll where nothing can be chosen."""
         before = self._chosen
         self._set_chosen(before + by)
         if self._chosen == before:
             self.scroll_relative(y=by, animate=False)
 
     def page(self, direction: int) -> None:
-        """Choose the row about a page further."""
         heights = [height for _, height in self._blocks[:2]] or [1]
         self.move(direction * max(self.size.height // heights[0] - 1, 1))
 
     def settle(self) -> None:
-        """Show the first rows, as far as the chosen one can be seen too."""
+        """Scroll to the top, as far as the chosen row stays in view."""
         self.scroll_to(y=0, animate=False, force=True)
         self._reveal()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Tell early when the end comes near."""
+        """Post `EndNear` early when scrolling down."""
         super().watch_scroll_y(old_value, new_value)
         height = self.size.height
         if new_value > old_value and new_value + _PAGES_AHEAD * height >= len(self._rows):
             self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
-        """Tell whether the keys go to this list."""
         if has_keys != self._has_keys:
             self._has_keys = has_keys
             self.refresh()
@@ -232,13 +225,13 @@ def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
 
 
 def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
-    """Put real styles in place of those that depend on the choice."""
+    """Resolve styles that depend on the choice."""
     shown = (part for part in parts if part[1] not in _SOMETIMES or part[1] in styles)
     return tuple((text, styles.get(style, style)) for text, style in shown)
 
 
 def _blocks(rows: Sequence[ListRow]) -> list[tuple[int, int]]:
-    """Return first row and height of everything that can be chosen."""
+    """Return first row and height of each choosable block."""
     blocks: list[tuple[int, int]] = []
     for y, row in enumerate(rows):
         if row.key is None:

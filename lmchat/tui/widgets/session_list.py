@@ -1,4 +1,4 @@
-"""The left column: saved chats in groups, and a filter over their titles."""
+"""Session list: saved sessions in groups, with a filter over their titles."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, Line, Parts, content
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
 _EMPTY = "No sessions yet. Your first message begins one."
 _FAR = 1_000_000
 _MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
 _COUNTED = 10
-"""So many under one heading are told in figures; fewer are seen at a glance."""
+"""Headings show a count from this many sessions."""
 FIRST_PART = 100
-"""Sessions that are listed without asking: more than a screen holds, and little to read and to draw."""
+"""Sessions listed at first: more than a screen holds, and fast to read and draw."""
 
 
 class SessionList(Vertical, can_focus=True):
-    """Handed its groups; posts what the user wants done with which session."""
+    """Groups of sessions; posts what the user wants to do with one."""
 
     BINDINGS = [  # noqa: RUF012 - as Textual declares it
         *bindings(Scope.SESSIONS),
@@ -42,30 +42,28 @@ class SessionList(Vertical, can_focus=True):
     ]
 
     class Opened(Post):
-        """A session shall be shown."""
+        """Request to open a session."""
 
         session_id: str
-        """Which."""
 
     class ActWanted(Post):
-        """Something shall be done with a session."""
+        """Request to act on a session."""
 
         name: str
         """`rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`."""
         session_id: str
-        """Which; empty where the list is empty."""
+        """Empty where the list is empty."""
 
     class PartWanted(Post):
-        """Another part of the list is wanted, the `part` of now: more of it, or what fits a filter."""
+        """Request for another `part` of the list: more of it, or what matches a filter."""
 
     class SearchWanted(Post):
-        """All words of all sessions shall be searched."""
+        """Request to search all sessions."""
 
         query: str
-        """What was typed so far."""
 
     _rows = query_one(RowList)
-    _hint = query_one("#session-filter-hint", Line)
+    _hint = query_one("#session-filter-hint", LineWidget)
 
     def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -80,8 +78,8 @@ class SessionList(Vertical, can_focus=True):
         self._typed = ""
 
     def compose(self) -> ComposeResult:
-        yield Line([content((("lmchat", STRONG),))], classes="heading")
-        yield Line([content((("/ search", MUTED),))], id="session-filter-hint")
+        yield LineWidget([content((("lmchat", STRONG),))], classes="heading")
+        yield LineWidget([content((("/ search", MUTED),))], id="session-filter-hint")
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
@@ -97,7 +95,7 @@ class SessionList(Vertical, can_focus=True):
         typed: str = "",
         is_more: bool = False,
     ) -> None:
-        """Show other sessions, or the same with other marks; they are the first of those that fit `typed`."""
+        """Show other sessions, or other marks; `typed` is the filter they were read for."""
         new = (
             tuple(groups),
             open_id,
@@ -116,7 +114,7 @@ class SessionList(Vertical, can_focus=True):
 
     @property
     def part(self) -> tuple[str, int]:
-        """What is typed into the filter, and how many sessions are wanted at most."""
+        """Filter text, and how many sessions are wanted at most."""
         return self._typed, self._limit
 
     def _want(self, limit: int) -> None:
@@ -124,7 +122,6 @@ class SessionList(Vertical, can_focus=True):
         self.post_message(self.PartWanted())
 
     def _go_on(self) -> None:
-        """Do what had to wait for another part of the list."""
         if self._goes_to_end and not self._is_more:
             self._goes_to_end = False
             self._rows.move(_FAR)
@@ -134,7 +131,7 @@ class SessionList(Vertical, can_focus=True):
 
     @property
     def chosen_id(self) -> str:
-        """The session that keys are about; empty where the list is empty."""
+        """Id of the session that keys act on; empty where the list is empty."""
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
@@ -175,7 +172,6 @@ class SessionList(Vertical, can_focus=True):
         return ListRow(pieces, mark, key=header.session_id, is_open=header.session_id == self._open_id)
 
     def action_session(self, name: str) -> None:
-        """Post what the key means for the chosen session."""
         if name == "open":
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
@@ -183,18 +179,16 @@ class SessionList(Vertical, can_focus=True):
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:
-        """Choose another session; the last one may have to be read first."""
+        """Move the choice; the last session may have to be read first."""
         self._goes_to_end = by >= _FAR and self._is_more
         if self._goes_to_end:
             self._want(_FAR)
         self._rows.move(by)
 
     def action_page(self, direction: int) -> None:
-        """Choose a session about a page away."""
         self._rows.page(direction)
 
     async def action_filter(self) -> None:
-        """Let the user type a part of a title."""
         from lmchat.tui.widgets.field import SessionFilter
 
         if not self.query(SessionFilter):
@@ -206,7 +200,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.set_focused(has_keys=True)
 
     def on_blur(self) -> None:
-        """Hide what is chosen; the next look at the list is a short one again."""
+        """Hide the choice, and shorten the list again."""
         self._rows.set_focused(has_keys=False)
         self._limit = FIRST_PART
 
@@ -217,18 +211,15 @@ class SessionList(Vertical, can_focus=True):
 
     @on(events.Click, "#session-filter-hint")
     async def start_filter(self) -> None:
-        """Do as `/` does."""
         await self.action_filter()
 
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
-        """Open what was clicked."""
         event.stop()
         self.post_message(self.Opened(str(event.key)))
 
     @on(FilterSessions)
     def filter_titles(self, event: FilterSessions) -> None:
-        """Show the sessions whose title holds what is typed."""
         event.stop()
         self._typed = event.words
         if self._is_more or self._listed_for:
@@ -237,21 +228,21 @@ class SessionList(Vertical, can_focus=True):
 
     @on(RowList.EndNear)
     def want_more(self, event: RowList.EndNear) -> None:
-        """Ask for the next part of the list before its rows are needed."""
+        """Request the next part of the list before its rows come into view."""
         event.stop()
         if self._is_more and not self._is_asking:
             self._want(2 * self._limit)
 
     @on(TakeFiltered)
     def take_filtered(self, event: TakeFiltered) -> None:
-        """Open the chosen one; where no title fits, search all words."""
+        """Open the chosen session; where no title matches, search all sessions."""
         event.stop()
         self._takes_first = self._is_asking and not self.chosen_id
         if not self._takes_first:
             self.take_first()
 
     def take_first(self) -> None:
-        """Open the chosen session; where there is none, search all words."""
+        """Open the chosen session; where there is none, search all sessions."""
         if self.chosen_id:
             self.action_session("open")
         else:
@@ -259,7 +250,6 @@ class SessionList(Vertical, can_focus=True):
 
     @on(LeaveFilter)
     def leave_filter(self, event: LeaveFilter) -> None:
-        """Go back to the list."""
         event.stop()
         self._hint.display = not event.is_kept
         self.focus()

@@ -1,4 +1,4 @@
-"""The right column: what the server is doing, measured."""
+"""Telemetry panel in the right column."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from lmchat.tui.widgets.telemetry_rows import (
 __all__ = ["TelemetryPanel", "TelemetrySnapshot"]
 
 WARNS_ABOVE = 0.75
-"""Share from which room is getting short."""
+"""Share of the window from which the meter warns."""
 ALARMS_ABOVE = 0.95
-"""Share from which there is hardly any."""
+"""Share of the window from which the meter alarms."""
 
 
 def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
-    """Draw the bar; its colour tells only whether room is getting short."""
+    """Draw the bar; its colour shows only whether room is short."""
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
     style = "$error" if share > ALARMS_ABOVE else "$warning" if share > WARNS_ABOVE else MUTED
@@ -41,7 +41,7 @@ def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
 
 
 def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
-    """Draw the newest values; a full bar is the most of them, or `at_least`; None is a failure."""
+    """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     most = max([at_least, *(value for value in shown if value is not None)])
     parts: list[tuple[str, str]] = [(" " * (width - len(shown)), FAINT)]
@@ -64,7 +64,7 @@ _MOST_WARNING_ROWS = 7
 
 
 class TelemetryPanel(Widget):
-    """All rows in one widget: a snapshot redraws the rows whose values changed and no others."""
+    """Telemetry rows in one widget; a snapshot redraws only the changed rows."""
 
     def __init__(self, sections: Sequence[str] = SECTIONS, *, id: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
@@ -74,7 +74,7 @@ class TelemetryPanel(Widget):
         self._strips: dict[int, Strip] = {}
 
     def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
-        """Show a snapshot as it looks at `now_s`, of the clock that its times are of."""
+        """Show a snapshot at `now_s`, on the clock of its own times."""
         self._snapshot, self._now_s = snapshot, now_s
         if self.is_attached and self.size.height:
             self._update()
@@ -107,7 +107,6 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """Draw in the colours of the new theme."""
         self._strips.clear()
         super().notify_style_update()
 

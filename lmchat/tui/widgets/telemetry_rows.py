@@ -1,4 +1,4 @@
-"""What the telemetry says, as rows of values; pure, so that only what changed is drawn."""
+"""Telemetry as rows of values, independent of drawing."""
 
 from __future__ import annotations
 
@@ -17,77 +17,69 @@ from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
 
 
 class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
-    """Everything that the panel shows, at one moment."""
+    """All values that the panel shows."""
 
     health: Health = field(default_factory=Health)
-    """Server and model."""
     turn: Turn | None = None
-    """The running or the last turn."""
+    """Running or last turn."""
     context_tokens: int | None = None
     """Tokens of the conversation; None where there is none."""
     context_limit: int | None = None
-    """The window; None where it is unknown."""
+    """Tokens of the context window; None where unknown."""
     is_context_estimated: bool = True
-    """Whether `context_tokens` is our estimate."""
     left_out: int = 0
-    """Messages that do not fit."""
+    """Messages that do not fit into the context window."""
     metrics: Metrics = field(default_factory=Metrics)
-    """Counters of this run."""
     budget: Budget | None = None
-    """What the limiter has left."""
     last_action: str = ""
-    """What was done last."""
     speeds: tuple[float, ...] = ()
     """Tokens per second of the last seconds, newest last."""
     loading_since_s: float | None = None
-    """Monotonic time since when the model is being loaded; None where it is not."""
+    """Monotonic time when loading of the model began; None where it is not loading."""
     loading_fraction: float | None = None
-    """How far that is, where the server tells."""
+    """Progress of loading, where the server reports it."""
     next_check_s: float | None = None
     """Monotonic time of the next check."""
     warning: str = ""
-    """What stands until it is mended, as "nothing is saved: disk full"."""
+    """Lasting problem, as "nothing is saved: disk full"."""
 
 
 class TextRow(Struct, frozen=True, kw_only=True):
     """A label and a value."""
 
     left: Parts
-    """Gives way."""
+    """Shortened where room is short."""
     right: Parts = ()
-    """Is never cut, unless it is words."""
+    """Never cut unless `is_words`."""
     is_words: bool = False
-    """Whether `right` gives way rather than `left`."""
+    """Whether `right` is shortened rather than `left`."""
     short: Parts = ()
-    """Stands in for `right` where that has no room."""
+    """Replacement of `right` where that has no room."""
     sign: str = ""
-    """Before `left`: name of a field of `Signs`."""
+    """Name of the field of `Signs` drawn before `left`."""
     sign_style: str = ""
-    """Its style."""
     loses_middle: bool = False
-    """Whether `left` is cut in its middle rather than at its end: addresses and names differ at both."""
+    """Whether `left` is cut in its middle: addresses and names differ at both ends."""
     is_detail: bool = False
-    """Whether it goes first where the screen is short."""
+    """Whether the row is dropped first on a short screen."""
 
 
 class MeterRow(Struct, frozen=True, kw_only=True):
-    """A bar."""
+    """Bar."""
 
     fraction: float | None
-    """0 to 1; None where nothing is known."""
+    """0 to 1; None where unknown."""
     is_detail: bool = False
-    """Whether it goes first where the screen is short."""
 
 
 class SparkRow(Struct, frozen=True, kw_only=True):
-    """The last values."""
+    """Bars of the last values."""
 
     values: tuple[float | None, ...]
     """Newest last; None for a failure."""
     at_least: float = 0.0
-    """What a full bar means, where all values are smaller: calm values look calm."""
+    """Minimum value of a full bar, so that small values look small."""
     is_detail: bool = False
-    """Whether it goes first where the screen is short."""
 
 
 Row = TextRow | MeterRow | SparkRow
@@ -136,7 +128,7 @@ def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # 
 
 
 def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield the model, whether it is loaded, and its window."""
+    """Yield the model, its load state and its window."""
     health, model = snapshot.health, snapshot.health.model
     load_word = _load_word(model, is_down=health.is_down)
     if snapshot.loading_since_s is not None and not health.is_down:
@@ -157,7 +149,7 @@ def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return `8k of 32k`, one of the two where only one is known, or nothing."""
+    """Return `8k of 32k`, the one that is known, or nothing."""
     if model is None:
         return ""
     loaded, most = formatting.window(model.context_loaded), formatting.window(model.context_max)
@@ -173,7 +165,7 @@ def _load_word(model: ModelInfo | None, *, is_down: bool) -> Parts:
 
 
 def context_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
-    """Yield how full the window is."""
+    """Yield how full the context window is."""
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield TextRow(
@@ -195,7 +187,7 @@ def context_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
 
 
 def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield what the turn is doing, and its figures."""
+    """Yield stage and figures of the turn."""
     turn = snapshot.turn
     word, style, short = stage_words(turn)
     yield TextRow(left=(("Turn", STRONG),), right=((word, style),), short=((short, style),))
@@ -207,7 +199,7 @@ def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
 
 
 def stage_words(turn: Turn | None) -> tuple[str, str, str]:
-    """Return the word for what a turn is doing, its style, and a shorter word."""
+    """Return the word for the stage of a turn, its style, and a shorter word."""
     if turn is None:
         return UNKNOWN, MUTED, UNKNOWN
     if not turn.is_running:
@@ -231,7 +223,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
 
 
 def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
-    """Yield the counters of this run and what the limiter has left."""
+    """Yield the counters of this run and the rest of the rate limit."""
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
     left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
     is_out = budget is not None and budget.left <= 0
@@ -244,7 +236,7 @@ def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
 
 
 def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield what lmchat itself is at."""
+    """Yield what lmchat is doing."""
     yield TextRow(left=(("Activity", STRONG),), right=(("chat", ""),), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
@@ -268,13 +260,13 @@ _SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
     "activity": activity_rows,
 }
 SECTIONS = tuple(_SECTIONS)
-"""Names for `ui.sections`, in their usual order."""
+"""Names for `ui.sections`, in their default order."""
 
 
 def telemetry_rows(
     snapshot: TelemetrySnapshot, now_s: float, *, sections: Sequence[str], height: int
 ) -> tuple[Row | None, ...]:
-    """Return what fits into a height, None for a blank row: first details go, then sections from the end."""
+    """Return the rows that fit a height, None for blank ones; details go first, then the last sections."""
     every = [tuple(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
     if _height(every) > height:
         main = [tuple(row for row in section if not row.is_detail) for section in every]

@@ -13,7 +13,7 @@ from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.line import Line
+from lmchat.tui.widgets.line import LineWidget
 from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
@@ -29,7 +29,7 @@ class ChatView:
     def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
         self.screen = screen
         self.session_list = SessionList()
-        self.title_line = Line(id="title")
+        self.title_line = LineWidget(id="title")
         self.log = ChatLog(id="log")
         self.prompt = Prompt()
         self.telemetry = TelemetryPanel(workspace.settings.ui.sections, id="telemetry")

@@ -46,7 +46,7 @@ from lmchat.tui.screens.welcome.rows import (
 )
 from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
 from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.line import MUTED, STRONG, Line, content
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
 
 _HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
@@ -76,7 +76,7 @@ class WelcomeScreen(Screen[None]):
     _headline = query_one("#welcome-headline", Static)
     _advice = query_one(".advice", Static)
     _problem = query_one("#welcome-problem", Static)
-    _status = query_one("#welcome-status", Line)
+    _status = query_one("#welcome-status", LineWidget)
 
     def __init__(
         self, workspace: Workspace | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -115,12 +115,12 @@ class WelcomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Lay out headline, rows, the last problem, the status and the keys."""
         with Vertical(id="welcome"), Vertical(classes="page"):
-            yield Line([content((("lmchat", STRONG),))], classes="name gap")
+            yield LineWidget([content((("lmchat", STRONG),))], classes="name gap")
             yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
             yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
-            yield Line(id="welcome-status")
+            yield LineWidget(id="welcome-status")
         yield KeysRow()
 
     def on_mount(self) -> None:
