@@ -67,10 +67,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
 def choose(
     candidates: Sequence[Candidate], *, model: str, remembered: Remembered, is_named: bool = False
 ) -> Arrival:
-    """Choose by: the user's own, the last used, the first ready one in the order of the list (product order).
+    """Choose the user's own server, else the last used, else the first ready one in product order.
 
-    `model` is the configured one; it is taken as it stands, because a server may load it on demand. Where
-    the user has named a server (`is_named`), no other one is taken in its place.
+    `model` is the configured one; a server may load it on demand. With `is_named`, no other server is taken.
     """
     if is_named:
         candidates = [candidate for candidate in candidates if candidate.is_own]
@@ -128,12 +127,7 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
 
 
 def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
-    """Choose without anybody to ask; the only model of a server is taken even if it is not in memory.
-
-    Raises:
-        NoServerFound: no server answers.
-        ServerRejected: the best one cannot be used.
-    """
+    """Choose without asking; raises `NoServerFound`, or `ServerRejected` for an unusable server."""
     arrival = choose(candidates, model=model, remembered=remembered)
     if arrival.need in (Need.SERVER, Need.KEY):
         raise why_unusable(candidates)

@@ -338,7 +338,7 @@ _LONGEST = 500
 def is_other_model(asked: str, served: str) -> bool:
     """Whether a server that was asked for one model answered with another.
 
-    Folders, publishers, endings of files, instances, and builds that only one side names make no difference.
+    Folders, publishers, file endings, instances, and builds that only one side names make no difference.
     """
     if not asked.strip() or not served.strip():
         return False

@@ -154,10 +154,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree, each before those that go off from its end, older ones first.
-
-    What hangs below a message that is not there begins at the root.
-    """
+    """Return all branches of a tree, parents and older ones first; lost parents make roots."""
     tree = {message.message_id: message for message in messages}
     children: dict[str | None, list[ChatMessage]] = {}
     for message in tree.values():

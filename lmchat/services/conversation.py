@@ -77,10 +77,7 @@ def still_answering() -> RequestInvalid:
 def fitting_plan(
     meter: ContextMeter, path: MessagePath, how: HowToAsk, *, limit: int | None = None
 ) -> ContextPlan:
-    """Return what of a path fits into the window, or into `limit` tokens.
-
-    Raises `RequestInvalid` if it does not fit whole, and the user wants nothing to be left out.
-    """
+    """Return what of a path fits; raises `RequestInvalid` if too much and nothing may be left out."""
     limit = limit or (how.target.model.context if how.target.model else None)
     plan = meter.plan(how.target, path, limit=limit, max_tokens=how.sampling.max_tokens)
     if not plan.fits and not how.is_truncating:
@@ -116,11 +113,7 @@ class AnswerStream:
         """Plan of the request; it leaves out more after a refusal."""
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield what comes.
-
-        A prompt that the server refuses as too long is sent once more with less; an answer that it cannot
-        prefill is sent once more with the instruction to continue it.
-        """
+        """Yield what comes; retry once with less text where the prompt was too long, or without prefill."""
         has_begun = is_second = False
         if self._how.is_truncating and self._begun is None:
             await self._fit()
@@ -331,10 +324,7 @@ class Conversation:
     async def regenerate(
         self, answer_id: str, how: HowToAsk, *, is_resumed: bool = False
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer once more: a sibling of the old answer, which stays in the tree.
-
-        Given a prompt whose answer never came, answer it.
-        """
+        """Answer once more, as a sibling of the old answer; or answer a prompt that got no answer."""
         await self.fill()
         index = self._index(answer_id)
         old = self.messages[index]
@@ -369,12 +359,7 @@ class Conversation:
                 yield event
 
     async def _respond(
-        self,
-        path: MessagePath,
-        how: HowToAsk,
-        *,
-        versions: int = 1,
-        begun: ChatMessage | None = None,
+        self, path: MessagePath, how: HowToAsk, *, versions: int = 1, begun: ChatMessage | None = None
     ) -> AsyncGenerator[ConversationEvent, None]:
         self._require_rest()
         asking = AnswerStream(self._backend, self._meter, how, path, begun)

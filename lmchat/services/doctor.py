@@ -116,11 +116,7 @@ def report_text(
 ) -> str:
     """Return the rows below their headings and a last line that sums up.
 
-    Args:
-        findings: In order.
-        home: The user's folder, written as `~`.
-        width: Of the terminal; None leaves each row on one line, as programs like it.
-        paint: Colours words, where colours are wanted.
+    `home` is written as `~`; a `width` of None leaves each row on one line.
     """
     grades = max((len(one.grade) for one in findings), default=0)
     names = max((cell_len(safe_line(one.name)) for one in findings), default=0)
@@ -433,14 +429,9 @@ def key_findings(
     *,
     has_chat: bool,
 ) -> list[Finding]:
-    """Return a row for each server that wants or gets a key, and one about what is stored.
+    """Return a row for each server that wants or gets a key, and one about stored keys.
 
-    Args:
-        candidates: What answers.
-        sources: Where the key of an origin comes from; an origin without a key is left out.
-        stored: Origins that a key is stored for.
-        warnings: What could not be read, as sentences.
-        has_chat: Whether a chat can be had without what is missing.
+    `sources` says where the key of an origin comes from; `has_chat` whether a chat works without one.
     """
     rows = [
         _key_finding(one, sources.get(one.endpoint.origin, ""), stored, has_chat=has_chat)

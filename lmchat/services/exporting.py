@@ -58,11 +58,7 @@ class Exporter:
         self._write_file = write_file
         self._zone = zone
 
-    async def export_text(
-        self,
-        session: Session,
-        how: ExportAs = MARKDOWN,
-    ) -> str:
+    async def export_text(self, session: Session, how: ExportAs = MARKDOWN) -> str:
         """Return a session as text; made in a thread, a long one takes its time."""
         form = how.form or MARKDOWN.form
         if how.with_branches or form == "json":
@@ -87,17 +83,9 @@ class Exporter:
         return replace(session, tree=tuple(tree), branch_names=dict(names))
 
     async def export_file(
-        self,
-        session: Session,
-        path: Path,
-        how: ExportAs = BY_NAME,
-        *,
-        is_forced: bool = False,
+        self, session: Session, path: Path, how: ExportAs = BY_NAME, *, is_forced: bool = False
     ) -> Path:
-        """Write a session into a file, or under a name of its own into a folder, and return its path.
-
-        Raises `FileRefused` if the file exists and is not forced, or cannot be written.
-        """
+        """Write a session into a file or folder and return the path; raise `FileRefused` where it cannot."""
         how = how if how.form else replace(how, form=form_of(path))
         text = await self.export_text(session, how)
         if await asyncio.to_thread(path.is_dir):
@@ -106,18 +94,9 @@ class Exporter:
         return path
 
     async def export_several(
-        self,
-        ids: Sequence[str],
-        folder: Path,
-        how: ExportAs = MARKDOWN,
-        *,
-        is_forced: bool = False,
+        self, ids: Sequence[str], folder: Path, how: ExportAs = MARKDOWN, *, is_forced: bool = False
     ) -> Exported:
-        """Write sessions into a folder, each under a name that no other one gets.
-
-        One that cannot be read, or whose file exists, costs itself alone; a disk that does not take one file
-        would not take the others, so the first such failure ends it.
-        """
+        """Write sessions into a folder under distinct names; end at the first failure that all would meet."""
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
         for number, session_id in enumerate(ids, 1):

@@ -73,11 +73,7 @@ class Importer:
         is_trial: bool = False,
         is_copy: bool = False,
     ) -> Done:
-        """Import files, and those of folders; what is `piped` was read already.
-
-        A file that is refused costs itself alone; a store that takes nothing ends it. A trial writes nothing,
-        and a copy gets an id of its own.
-        """
+        """Import files and folders; `piped` was read already. A refused file does not stop the others."""
         done = Done(imported=[], refused=[], untried=[])
         waiting = deque(await self._each(names, piped, done))
         while waiting:

@@ -49,10 +49,7 @@ class Bookmarks:
         self._places[session_id] = place
 
     async def write(self) -> None:
-        """Write what has changed; what fails is written with the next call.
-
-        Raises `LMChatError` if the store failed.
-        """
+        """Write what has changed; after an `LMChatError`, the next call tries again."""
         for session_id, place in list(self._places.items()):
             if self._written.get(session_id, "") != place:
                 await self._store.save_place(session_id, place)
@@ -209,10 +206,7 @@ class OpenSessions:
         return conversation is self.shown.conversation
 
     def how_to_ask(self) -> HowToAsk:
-        """Return what the next turn uses.
-
-        Raises `RequestInvalid` if no server was found yet, no model is chosen, or it is still being loaded.
-        """
+        """Return what the next turn uses; raises `RequestInvalid` without a loaded server and model."""
         if self.target is None:
             raise RequestInvalid(
                 "No model server was found yet.",
@@ -247,10 +241,7 @@ class OpenSessions:
         return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
-        """Talk in another way from the next turn on; its system prompt holds for new sessions.
-
-        What it leaves unset is as it was at the start, whichever profile was used in between.
-        """
+        """Use a profile from the next turn on; values it leaves unset are those of the start."""
         self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:
@@ -259,10 +250,7 @@ class OpenSessions:
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 
     def context_use(self) -> ContextUse | None:
-        """Return what of the window the shown session takes, with what has come of a running answer.
-
-        None while only the end of the session was read.
-        """
+        """Return the use of the window with a running answer; None while only the session's end was read."""
         conversation = self.shown.conversation
         if not conversation.is_whole:
             return None

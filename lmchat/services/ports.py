@@ -47,13 +47,9 @@ class Backend(Protocol):
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model, with a window of this size, and return when it is loaded.
+        """Load a model with a window of this size; progress is 0 to 1, where the server reports it."""
 
-        How far it is, 0 to 1, is told where the server says.
-        """
-
-    async def unload(self, model: ModelInfo) -> None:
-        """Unload a model."""
+    async def unload(self, model: ModelInfo) -> None: ...
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         """Look at a place with a key that is not stored yet."""
@@ -61,8 +57,7 @@ class Backend(Protocol):
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""
 
-    def metrics(self) -> Metrics:
-        """Return the counters."""
+    def metrics(self) -> Metrics: ...
 
     def budget(self) -> Budget | None:
         """Return what the limiter has left for chat requests; None before there is one."""
@@ -89,8 +84,7 @@ class ChatStore(Protocol):
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
 
-    async def open_session(self, session_id: str) -> Session:
-        """Read the header and the chosen path."""
+    async def open_session(self, session_id: str) -> Session: ...
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
         """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
@@ -104,20 +98,15 @@ class ChatStore(Protocol):
         """Write a message durably and make it the leaf; creates the session with its first one."""
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
-        """Write the row of an answer that is about to stream, owned by this process.
-
-        Where its prompt could not be written, `finish` writes it; `add_pieces` keeps its text all the same.
-        """
+        """Write the row of an answer that is about to stream; without its prompt, `finish` writes it."""
 
     async def has_message(self, message_id: str) -> bool:
         """Tell whether a message is there, also where it is deleted and can be brought back."""
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Append streamed text; pieces are (`text`, `reasoning` or `refusal`, words).
+        """Append streamed (kind, text) pieces; return whether earlier ones were gone and are written again.
 
-        Return whether what came before was gone from the disk, and is there again.
-
-        Behind `("anew", "")` stands all that there is: what was kept so far is dropped in the same step.
+        After `ANEW`, the pieces replace all that was kept before.
         """
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
@@ -138,8 +127,7 @@ class ChatStore(Protocol):
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and what hangs below it; `restore_message` brings it back."""
 
-    async def restore_message(self, session_id: str, message_id: str) -> Session:
-        """Undo `delete_message`."""
+    async def restore_message(self, session_id: str, message_id: str) -> Session: ...
 
     async def last_deleted_message(self, session_id: str) -> str | None:
         """Return the id of the message that was deleted last, if any."""
@@ -154,10 +142,7 @@ class ChatStore(Protocol):
         """Copy the path up to a message into a new session and return it."""
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a whole session durably, all or nothing, with the branches that it comes with.
-
-        Where one has its id that one stays as it is, and its header is returned.
-        """
+        """Write a whole session durably with its branches, or return the header of the one with its id."""
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Find messages, newest first; what people type is never a syntax error."""
@@ -168,17 +153,14 @@ class ChatStore(Protocol):
     async def save_draft(self, session_id: str, text: str) -> None:
         """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
 
-    async def draft(self, session_id: str) -> str:
-        """Return the kept draft, or nothing."""
+    async def draft(self, session_id: str) -> str: ...
 
     async def place(self, session_id: str) -> str:
         """Return where one was reading in a session; nothing for its end."""
 
-    async def save_place(self, session_id: str, place: str) -> None:
-        """Keep where one is reading in a session."""
+    async def save_place(self, session_id: str, place: str) -> None: ...
 
-    async def add_ledger(self, row: LedgerRow) -> None:
-        """Keep the figures of a turn."""
+    async def add_ledger(self, row: LedgerRow) -> None: ...
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
         """Return the figures of turns that ended since then, oldest first."""
@@ -203,16 +185,15 @@ class Engine(Protocol):
         """Its address, which stays whatever it serves; None before it was first started."""
 
     @property
-    def state(self) -> EngineState:
-        """State of the child process."""
+    def state(self) -> EngineState: ...
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """List the models on this disk, those of other programs too; looks once, and again when asked to."""
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model to begin with: the named one, the last used one, or what suits this machine.
+        """Return the named model, the last used one, or one that suits this machine; None without any.
 
-        None where this disk has no model. Raises `WrongUse` where there is none of that name.
+        Raises `WrongUse` where no model has that name.
         """
 
     async def check(self) -> None:
@@ -234,10 +215,7 @@ class Engine(Protocol):
         """Return the address at which it will answer; it stays the same until `stop`."""
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model, in place of what was served before; return when it is ready.
-
-        Where it serves this model already, nothing happens, unless `context` asks for another window.
-        """
+        """Serve a model and return when it is ready; nothing happens where it is served with this window."""
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return why it has ended by itself, after waiting a little for that; None where it has not."""
@@ -245,18 +223,16 @@ class Engine(Protocol):
     async def unload(self) -> None:
         """Serve nothing for now; the address stays."""
 
-    async def stop(self) -> None:
-        """End it."""
+    async def stop(self) -> None: ...
 
 
 MadeT = TypeVar("MadeT")
 
 
 class Late(Generic[MadeT]):
-    """Object that is made once, in a thread, when it is first needed.
+    """Object that is made once, in a thread, when one of its coroutine methods is first called.
 
-    Its coroutine methods can be called on this one, which makes it if need be. `before` holds what stands in
-    for its other methods until it is made.
+    `before` holds stand-ins for its other methods until it is made.
     """
 
     def __init__(

@@ -164,10 +164,7 @@ BETWEEN = "\n\n"
 
 
 class Drafts:
-    """Texts in the prompts of all sessions that were shown.
-
-    What waits in a queue is not lost with the process either: on the disk it is a part of the draft.
-    """
+    """Texts in the prompts of all shown sessions; on the disk, queued messages are a part of the draft."""
 
     def __init__(self, store: ChatStore) -> None:
         self._store = store
@@ -197,10 +194,7 @@ class Drafts:
             self._texts[session_id] = self._written[session_id] = self._wanted[session_id] = text
 
     async def write(self) -> None:
-        """Write what has changed; what fails is written with the next call.
-
-        Raises `LMChatError` if the store failed.
-        """
+        """Write what has changed; after an `LMChatError`, the next call tries again."""
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):
                 text = wanted
@@ -219,10 +213,7 @@ WRITE_EVERY_S = 0.17
 
 
 class PieceWriter:
-    """Writer of pieces in a task of its own, so that a stalled stream is written too.
-
-    What cannot be written is tried again with what comes next.
-    """
+    """Task that writes pieces, also of a stalled stream; what fails is retried with the next pieces."""
 
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
         self._save_queue = save_queue

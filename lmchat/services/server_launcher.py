@@ -104,10 +104,7 @@ class ServerLauncher:
         return run
 
     async def watch(self, run: Run) -> None:
-        """Return when a command that ends by itself is done, or the user has ended it.
-
-        Raises `LMChatError` if it ended otherwise: the message names the code, the hint the output file.
-        """
+        """Return when a command has ended well or was ended by the user; raise `LMChatError` otherwise."""
         while (code := run.program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
             await asyncio.sleep(_LOOK_S)
         if self._runs.get(run.start.product) is not run:

@@ -168,10 +168,10 @@ def _is_there(path: Path) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open it for reading, in the way that needs least: WAL wants to write beside the file.
+    """Open the file for reading; where it cannot be written, without WAL, which wants to write beside it.
 
-    It is left to SQLite to open it: closing it once more would end all locks that this process has on it, and
-    another lmchat that ends then would remove the log under this one.
+    Only SQLite opens it: closing it once more would end all locks of this process, and another lmchat
+    could then remove the log under this one.
     """
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

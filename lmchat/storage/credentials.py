@@ -43,9 +43,9 @@ _HEAD = "# Keys that were typed into lmchat. Keep this file to yourself.\n"
 
 
 class Credentials:
-    """Keys by origin (`http://127.0.0.1:1337`); `get` answers from memory, all else blocks on the disk.
+    """Keys by origin (`http://127.0.0.1:1337`), and origins of keyring keys: a keyring cannot list them.
 
-    The file also names the origins whose keys are in the keyring of the system, which cannot list them.
+    `get` answers from memory, all else blocks on the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,17 +73,11 @@ class Credentials:
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def move_to_keyring(self, origin: str) -> None:
-        """Note that the key of a server is in the keyring, and hold it here no longer.
-
-        Raises `StoreUnavailable` if the file cannot be read or written.
-        """
+        """Record that a key is in the keyring and forget it here; raises `StoreUnavailable`."""
         self.set(origin, "")
 
     def set(self, origin: str, key: str) -> None:
-        """Keep a key, beside what other processes have written meanwhile.
-
-        Raises `StoreUnavailable` if the file cannot be read or written; memory has the key all the same.
-        """
+        """Keep a key beside those of other processes; on `StoreUnavailable`, in memory only."""
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
 
@@ -159,9 +153,9 @@ class KeyringKeys:
         return f"KeyringKeys({len(self._keys)} keys)"
 
     def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
-        """Read the keys of servers; return whether the keyring answered, or is not there. Never raises.
+        """Read the keys of servers; return whether the keyring answered or is absent. Never raises.
 
-        Apart, another program asks: that takes 0.1 s more, and no memory of this one.
+        With `is_apart` another program asks: 0.1 s more, but no memory of this one.
         """
         wanted = tuple(dict.fromkeys(origins))
         if not wanted:
@@ -209,12 +203,9 @@ def _read(backend: Keyring | None, origins: Iterable[str]) -> dict[str, str]:
 def read_apart(
     origins: Iterable[str], limit_s: float, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Have another program read keys, over pipes, and without a terminal to ask anything at.
+    """Have another program read keys, without a terminal to ask at.
 
-    Raises:
-        subprocess.SubprocessError: it did not end in time, or failed.
-        OSError: it could not be started.
-        ValueError: it did not answer with keys.
+    Raises `SubprocessError` (too late, or failed), `OSError` (not started) or `ValueError` (no keys).
     """
     if find_spec("keyring") is None:
         return {}
@@ -233,7 +224,7 @@ def read_apart(
 
 
 def answer() -> None:
-    """Be that program: take origins on stdin, print their keys."""
+    """Print the keys of the origins on stdin, as the program of `read_apart`."""
     out, sys.stdout = sys.stdout, sys.stderr  # what a backend prints is no answer
     origins = json.load(sys.stdin)
     out.write(json.dumps(within(float(sys.argv[2]), lambda: _read(system_keyring(), origins))))

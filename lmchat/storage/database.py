@@ -149,10 +149,7 @@ def is_damage(error: Exception) -> bool:
 def connect(path: Path) -> Connection:
     """Open the file, make it where it is missing, and bring its tables up to date.
 
-    Raises:
-        OSError: folder or file cannot be made or written.
-        sqlite3.Error: it is damaged, locked, or cannot be written.
-        StoreUnavailable: a newer lmchat wrote it.
+    Raises `OSError` or `sqlite3.Error` where it cannot be used, `StoreUnavailable` for a newer format.
     """
     try:
         ensure_folder(path.parent)
@@ -177,10 +174,7 @@ def connect(path: Path) -> Connection:
 
 
 def connect_beside(path: Path) -> Connection:
-    """Open a file that is there for reading only, beside the connection that writes.
-
-    As one that may write, or the write-ahead log would stay behind at the end.
-    """
+    """Open an existing file for reading, as writable: else the write-ahead log would stay behind."""
     connection = _opened(path, "mode=rw")
     try:
         refuse_other_versions(connection)
@@ -243,17 +237,11 @@ class _OwnThread:
 
 
 class Database(_OwnThread):
-    """Runs jobs, functions of the connection, one after the other on its own thread.
+    """Thread that runs jobs, functions of the connection, one after the other.
 
-    The file is opened with the first job. A job that fails leaves nothing half-written, and after a
-    failure of the disk the next job opens the file afresh.
-
-    Args:
-        path: The file.
-        prepare: Puts an opened file in order.
-        begin_anew: Replaces a damaged file, and returns the new one with a sentence about it.
-        index_batch: Indexes some of what is not yet indexed; returns whether there is more.
-        clock: Tells the time.
+    The file is opened with the first job. A failed job leaves nothing half-written; after a failure of the
+    disk the next job opens the file again. `prepare` puts an opened file in order; `begin_anew` replaces a
+    damaged one and returns a sentence about it; `index_batch` returns whether there is more to index.
     """
 
     def __init__(
@@ -293,7 +281,7 @@ class Database(_OwnThread):
     async def write_durably(
         self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
     ) -> T:
-        """Do the same, and return when it would outlive a power cut too."""
+        """Run a job in one transaction, and return when it would survive a power cut."""
         return await self._written(lambda c: job(c, *args, **options), is_durable=True)
 
     def identity(self) -> tuple[int, int] | None:
@@ -395,10 +383,7 @@ class Database(_OwnThread):
 
 
 class Reader(_OwnThread):
-    """Runs jobs that change nothing beside the database: searches do not delay prompts and lists.
-
-    What goes wrong here is done, and mended, on the thread of the database.
-    """
+    """Thread for searches, so that they do not delay other jobs; what fails is done by the database."""
 
     def __init__(self, database: Database) -> None:
         super().__init__("lmchat-search")
@@ -458,10 +443,7 @@ def _opened(path: Path, how: str) -> Connection:
 
 
 def _ensure_file(path: Path) -> None:
-    """Make the file where it is missing.
-
-    One that is there is not opened for a look: closing it would end all locks that this process has on it.
-    """
+    """Make the file where it is missing; never open an existing one: closing it would end its locks."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
     elif not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):

@@ -21,10 +21,7 @@ class DiskFiles:
     """The files of this machine; only ever read."""
 
     def files_of(self, path: Path) -> tuple[Path, ...]:
-        """Return the file, or those of a folder that may be exports; blocks.
-
-        Raises `FileRefused` if the folder cannot be read, or has none.
-        """
+        """Return the file, or possible exports of a folder; raises `FileRefused` without any. Blocks."""
         if not path.is_dir():
             return (path,)
         try:
@@ -42,10 +39,7 @@ class DiskFiles:
         return tuple(found)
 
     def read(self, path: Path) -> bytes:
-        """Return what a file holds; only ever reads it, and blocks.
-
-        Raises `FileRefused` if it cannot be read, is no ordinary file, or is too large.
-        """
+        """Return the content of a file; raise `FileRefused` where it is unreadable or too large. Blocks."""
         try:
             return read_plain(path, limit=LARGEST_BYTES)
         except OSError as error:
@@ -58,10 +52,7 @@ LARGEST_TEXT_BYTES = 1_000_000
 
 
 def read_as_block(name: str) -> str:
-    """Return a text file as a fenced block with its name and size; blocks, so it belongs into a thread.
-
-    Raises `FileRefused` if it cannot be read, is too large, or is no text.
-    """
+    """Return a text file as a fenced block; raises `FileRefused` unless it is a readable text. Blocks."""
     path = path_of(name)
     try:
         data = read_plain(path, limit=LARGEST_TEXT_BYTES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
@@ -68,47 +70,39 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
 
 def leaf_of(connection: Connection, session_id: str) -> str | None:
     """Return the leaf that was chosen, or the newest message where that is hidden or lost."""
-    row = connection.execute(
-        """select m.message_id from sessions s join messages m
-            on m.message_id = s.leaf_id and m.session_id = s.session_id
-            where s.session_id = ? and m.hidden_by is null""",
-        (session_id,),
-    ).fetchone()
-    return _newest_of(connection, session_id) if row is None else str(row[0])
+    query = """select m.message_id from sessions s join messages m
+        on m.message_id = s.leaf_id and m.session_id = s.session_id
+        where s.session_id = ? and m.hidden_by is null"""
+    return _id(connection, query, (session_id,)) or _newest_of(connection, session_id)
 
 
 def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
     """Return the newest visible message of one and those below it: always a leaf, as children come later."""
-    row = connection.execute(
-        f"{BELOW} select message_id from below where hidden_by is null order by number desc",
-        {"session": session_id, "message": message_id},
-    ).fetchone()
-    return None if row is None else str(row[0])
+    query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
+    return _id(connection, query, {"session": session_id, "message": message_id})
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
     """Return the leaf to show once a message is hidden: that of a sibling's path, else its parent."""
-    parent = connection.execute(
-        """select p.message_id from messages m join messages p
-            on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?""",
-        (message_id,),
-    ).fetchone()
-    if parent is None:
-        return _newest_of(connection, session_id)
-    return newest_leaf(connection, session_id, parent[0])
+    query = """select p.message_id from messages m join messages p
+        on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
+    parent_id = _id(connection, query, (message_id,))
+    return newest_leaf(connection, session_id, parent_id) if parent_id else _newest_of(connection, session_id)
 
 
 def _newest_of(connection: Connection, session_id: str) -> str | None:
-    row = connection.execute(
-        "select message_id from messages where session_id = ? and hidden_by is null order by number desc",
-        (session_id,),
-    ).fetchone()
+    query = "select message_id from messages where session_id = ? and hidden_by is null order by number desc"
+    return _id(connection, query, (session_id,))
+
+
+def _id(connection: Connection, query: str, values: Sequence[object] | dict[str, object]) -> str | None:
+    row = connection.execute(query, values).fetchone()
     return None if row is None else str(row[0])
 
 
 def newest(
     connection: Connection, session_id: str, leaf_id: str, count: int
-) -> tuple[list[ChatMessage], str | None]:
+) -> tuple[MessagePath, str | None]:
     """Return the last messages of a path, root first, and the id of the one before them, if there is one."""
     rows = connection.execute(_READ, {"session": session_id, "leaf": leaf_id, "count": count + 1}).fetchall()
     earlier = rows.pop()[1] if len(rows) > count else None
@@ -122,7 +116,7 @@ def newest(
         if row[_HIDDEN] is None:
             message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
             found += [] if message is None else [message]
-    return found, earlier
+    return MessagePath(found), earlier
 
 
 def whole(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
@@ -130,7 +124,7 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
     path = MessagePath()
     while leaf_id is not None:
         found, leaf_id = newest(connection, session_id, leaf_id, STRETCH)
-        path = path.after(MessagePath(found))
+        path = path.after(found)
     return path
 
 
@@ -205,16 +199,8 @@ def chosen_path(connection: Connection, session_id: str) -> Session:
 def end_of_session(connection: Connection, session_id: str, count: int) -> Session:
     """Return a session with the end of its chosen path."""
     leaf_id = leaf_of(connection, session_id)
-    found, earlier_id = newest(connection, session_id, leaf_id, count) if leaf_id else ([], None)
-    return Session(header=header(connection, session_id), messages=MessagePath(found), earlier_id=earlier_id)
-
-
-def stretch(
-    connection: Connection, session_id: str, leaf_id: str, count: int
-) -> tuple[MessagePath, str | None]:
-    """Return a message and those before it, packed, and the id of the one before them, if there is one."""
-    found, earlier_id = newest(connection, session_id, leaf_id, count)
-    return MessagePath(found), earlier_id
+    found, earlier_id = newest(connection, session_id, leaf_id, count) if leaf_id else (MessagePath(), None)
+    return Session(header=header(connection, session_id), messages=found, earlier_id=earlier_id)
 
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
@@ -285,12 +271,9 @@ def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
 
 def last_hidden(connection: Connection, session_id: str) -> str | None:
     """Return the message that was deleted last."""
-    row = connection.execute(
-        """select message_id from messages where session_id = ? and hidden_by = message_id
-            order by hidden_at desc, number desc""",
-        (session_id,),
-    ).fetchone()
-    return None if row is None else str(row[0])
+    query = """select message_id from messages where session_id = ? and hidden_by = message_id
+        order by hidden_at desc, number desc"""
+    return _id(connection, query, (session_id,))
 
 
 def draft(connection: Connection, session_id: str) -> str:

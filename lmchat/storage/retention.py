@@ -75,10 +75,9 @@ def end_orphans(connection: Connection, session_id: str | None = None) -> None:
 
 
 def adopt_answers(connection: Connection, moment: datetime) -> None:
-    """Take in the answers of killed processes that the sessions' file does not know.
+    """Take in answers of killed processes that the sessions' file does not know.
 
-    It could not be written when they began, or it was removed or replaced while they arrived; or their own
-    file could not be read. One that cannot be read now stays for the next start.
+    Its row could not be written, or the file was replaced. An unreadable answer stays for the next start.
     """
     for path in answer_paths(connection.path):
         found = _loaded(path)
@@ -109,10 +108,7 @@ def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
 
 
 def forget_purged(connection: Connection) -> None:
-    """Remove the other places of purged text: the daily copies and the write-ahead log.
-
-    Where somebody reads right now, it waits for nobody: the log goes when the last lmchat ends.
-    """
+    """Remove purged text from the daily copies and, unless it is being read, the write-ahead log."""
     remove_backups(connection.path)
     with without_waiting(connection):
         connection.execute("pragma wal_checkpoint(truncate)").fetchall()

@@ -107,10 +107,7 @@ def read_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
 
 
 def load_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
-    """Return the same.
-
-    Raises `OSError` if it is not there, or cannot be read now: what it says is not known.
-    """
+    """Do the same, but raise `OSError` where the file is missing or cannot be read now."""
     data = read_plain(path, limit=_MOST_BYTES)
     end = data.find(b"\n", 0, _LONGEST_HEAD)
     begun = _begun(data[:end]) if end >= 0 else None
@@ -233,10 +230,9 @@ _MODE = 0o600
 
 
 class Arriving:
-    """Appends what arrives; the process may be killed at any moment after that, but not lose power.
+    """Files of running answers; they survive the end of the process, but not a power cut.
 
-    Nothing waits for the disk here: the system writes within about half a minute. What was said before, and
-    the answer once it has ended, are in the sessions' file, which does wait.
+    Nothing waits for the disk here; the sessions' file, which does, has the prompt and the ended answer.
     """
 
     def __init__(self, store: Path) -> None:
@@ -252,12 +248,9 @@ class Arriving:
         )
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Append to an answer; all of it is in the file then, or nothing.
+        """Append all pieces or none; return whether the file was gone and is written again as a whole.
 
-        Return whether the file was gone: then it has all that came before once more.
-
-        Raises:
-            StoreUnavailable: the file cannot be written.
+        Raises `StoreUnavailable` where it cannot be written.
         """
         file = self._files.get(message_id)
         if file is None:
@@ -305,10 +298,7 @@ class AnswerFile:
         self._descriptor: int | None = None
 
     def add(self, pieces: Sequence[Piece]) -> bool:
-        """Append pieces; where the file was removed or replaced, all is written anew, and that is told.
-
-        Raises `OSError` if it cannot be written; what was there before still is.
-        """
+        """Append pieces; return whether the file was gone and is rewritten. On `OSError` it is unchanged."""
         data, kind = runs_of(pieces, self._kind)
         is_there = self._is_there()
         if is_there:

@@ -139,11 +139,9 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to this program's version, in one transaction, after a copy was made of the file.
+    """Copy the file, then bring its tables to this version in one transaction; on an error nothing changes.
 
-    Raises:
-        StoreUnavailable: a newer lmchat wrote the file.
-        sqlite3.Error, OSError: there is no room for the copy, or for the change; all is as it was.
+    Raises `StoreUnavailable` where a newer lmchat wrote it, `sqlite3.Error` or `OSError` without room.
     """
     _refuse_newer(_version(connection))
     if _version(connection) == VERSION:
@@ -185,11 +183,7 @@ def renew_index(connection: sqlite3.Connection) -> None:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database as it is, whole or not at all, also while another connection writes.
-
-    Raises:
-        sqlite3.Error, OSError: there is no room for it, say.
-    """
+    """Copy a database, whole or not at all, also while it is written; raises `sqlite3.Error`, `OSError`."""
     fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
     try:
@@ -205,10 +199,7 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def refuse_other_versions(connection: sqlite3.Connection) -> None:
-    """Refuse what cannot be brought up to date, because it may only be read.
-
-    Raises `StoreUnavailable` if another version of lmchat wrote the file.
-    """
+    """Raise `StoreUnavailable` for a read-only file that another version of lmchat wrote."""
     version = _version(connection)
     _refuse_newer(version)
     if version < VERSION:

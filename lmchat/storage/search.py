@@ -260,10 +260,7 @@ class _Wanted:
             yield from self._narrowed(grams, where, values)
 
     def _narrowed(self, grams: str, where: str, values: Sequence[str]) -> Iterator[_Match]:
-        """Search the newest messages that pass the filters, then all others.
-
-        A common word would otherwise be looked up in all messages that do not pass.
-        """
+        """Search the newest filtered messages first: a common word would be looked up in all the others."""
         plain, of_message = _where(one for one in self._filters if not one.texts)
         rows = self._connection.execute(
             f"""select m.number from messages m {_IN_SESSION} where {_SEEN} {plain}

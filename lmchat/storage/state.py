@@ -48,7 +48,7 @@ def save(path: Path, remembered: Remembered) -> None:
 
 
 def _checked(data: dict[str, Any]) -> Remembered:
-    """Take what has the right type; anything else costs itself alone."""
+    """Take values of the right type and leave out the others."""
     defaults = Remembered()
     values = {
         field.name: data[field.name]

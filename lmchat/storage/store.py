@@ -80,7 +80,7 @@ class SqliteStore:
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        return await self._database.read(read.stretch, session_id, message_id, count)
+        return await self._database.read(read.newest, session_id, message_id, count)
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         return await self._database.read(read.all_messages, session_id)

@@ -103,10 +103,7 @@ def number_of(connection: Connection, message_id: str) -> int | None:
 
 
 def make_leaf(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
-    """Let a session end in a message that was just written.
-
-    Where another window has hidden what it hangs below, that comes back: the talk goes on there.
-    """
+    """Let a session end in a message; a parent that another window has hidden comes back."""
     connection.execute(
         "update sessions set leaf_id = ?, deleted_at = null where session_id = ?",
         (message.message_id, session_id),
@@ -123,10 +120,7 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
 
 
 def make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Let a session stand first among those of its kind in the list, also where the clock was set back.
-
-    Where the clock was wrong by more than a day, the session at least never sinks.
-    """
+    """Put a session first in the list, also where the clock was set back by up to a day."""
     newest = connection.execute(
         "select max(updated_at) from sessions where updated_at < ?", (stored_time(moment + _CLOCKS_DIFFER),)
     ).fetchone()[0]
@@ -324,10 +318,7 @@ def name_branch(connection: Connection, session_id: str, message_id: str, name: 
 
 
 def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
-    """Write a session with all its branches; one whose id is there already stays, and its header is returned.
-
-    Its parents come first, since numbers only rise along a path.
-    """
+    """Write a session with all branches, parents first; return the header of one that has its id already."""
     session_id = session.header.session_id
     if connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone():
         return read.header(connection, session_id)

@@ -38,22 +38,14 @@ class UnfitError(ValueError):
 
 
 def strict_json(text: str) -> Any:
-    """Read one JSON value.
-
-    Raises:
-        UnfitError: it is JSON of a kind on which programs do not agree, or too much of it.
-        json.JSONDecodeError: it is no JSON.
-    """
+    """Read one JSON value; raise `UnfitError` where it is ambiguous or too large, else `JSONDecodeError`."""
     return _whole(_decoder.decode, text)
 
 
 def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
-    """Return the JSON value of an answer: all of it, what is fenced, or the one in the midst of words.
+    """Return the JSON value of an answer: all of it, a fenced one, or one between words.
 
-    Where there are several, the one that fits is meant.
-
-    Raises:
-        UnfitError: there is none, or more than one.
+    Of several the one that fits; raises `UnfitError` where there is none, or more than one.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are read")
@@ -117,10 +109,7 @@ def _fenced(text: str) -> list[Any]:
 
 
 def _in_prose(text: str) -> list[Any]:
-    """Return the objects and lists that stand between words.
-
-    One that never ends holds all the rest: what is whole in it is a part of what was meant, not the answer.
-    """
+    """Return the objects and lists between words; parts of one that never ends do not count."""
     values: list[Any] = []
     at = read = 0
     for _ in range(_MAX_TRIES):
@@ -162,11 +151,7 @@ _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 
 
 def code_blocks(text: str) -> list[str]:
-    """Return what stands in each fenced block that is not empty, without its indentation.
-
-    A block whose fence is not closed goes to the end of the text, as where an answer was cut; what can only
-    be the beginning of that fence is no code.
-    """
+    """Return the non-empty fenced blocks without indentation; an open one goes to the end of the text."""
     blocks: list[str] = []
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     for line in lines:

@@ -53,10 +53,7 @@ class MisfitError(AnswerUnfit):
 
 
 class WantedValue:
-    """A value that fits a schema, or any JSON object without one.
-
-    Raises `RequestInvalid` if the schema is none.
-    """
+    """A value that fits a schema, or any JSON object; raises `RequestInvalid` for an invalid schema."""
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
@@ -71,11 +68,9 @@ class WantedValue:
     async def value_in(
         self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
     ) -> Any:
-        """Return the value that an answer holds.
+        """Return the JSON value of an answer; raise `MisfitError` where none fits.
 
-        Raises:
-            MisfitError: it holds none that fits.
-            AnswerUnfit: neither would a second answer: the model refused, or the answer was cut short.
+        Raises `AnswerUnfit` where a second answer would not help: a refusal, or an answer cut short.
         """
         try:
             # in a thread: it takes time, and may wait for another process
@@ -131,10 +126,7 @@ def second(error: AnswerUnfit) -> AnswerUnfit:
 
 
 class Schema:
-    """A valid JSON schema; nothing that it refers to is ever fetched.
-
-    Raises `RequestInvalid` if it is none; the message has the path to what is wrong.
-    """
+    """A valid JSON schema; its references are never fetched. Raises `RequestInvalid`, with a path."""
 
     def __init__(self, value: object, *, limit_s: float = CHECK_S) -> None:
         self.value = _plain(value)
@@ -210,10 +202,7 @@ class Schema:
                     yield from validator.descend(value[name], inner, path=name, schema_path=wanted)
 
     def _finds(self, pattern: str, text: str) -> bool:
-        """Try a pattern in a process of its own: Python cannot stop a search, nor do anything else meanwhile.
-
-        Raises `_NotCheckedError` if it takes too long.
-        """
+        """Try a pattern in a process: Python cannot stop a search. Raises `_NotCheckedError`."""
         try:
             child: Any = self._child or self._started()
             self._child = child
