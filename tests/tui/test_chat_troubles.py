@@ -301,7 +301,8 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         desk.app.app_focus = False
         desk.chat.post_message(AnswerEnded(elapsed_s=11.0, has_failed=False))
         desk.chat.post_message(AnswerEnded(elapsed_s=2.0, has_failed=False))
-        await desk.pilot.pause(0.1)
+        await desk.until(lambda: written, "the ring")
+        await desk.pilot.pause()
         assert len(written) == 1
 
 

@@ -8,7 +8,6 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
-from lmchat.tui.widgets import telemetry_panel
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel, TelemetrySnapshot
 from lmchat.tui.widgets.telemetry_rows import SECTIONS, stage_words, telemetry_rows
 from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
@@ -97,7 +96,7 @@ async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row(m
         panel.show(ANSWERING, 104.1)
         await pilot.pause()
         drawn = []
-        monkeypatch.setattr(telemetry_panel, "paint_soon", lambda _, *regions: drawn.extend(regions))
+        monkeypatch.setattr(panel, "refresh", lambda *regions: drawn.extend(regions))
         panel.show(ANSWERING, 104.1)
         assert drawn == []
         panel.show(ANSWERING, 105.2)
