@@ -104,7 +104,7 @@ class ChunkReader:
         self._refuse = refuse
         self._splitter = splitter
         self._held_pieces = 0
-        self._figures = Figures(clock)
+        self._figures = StreamFigures(clock)
         self._calls = ToolCalls()
         self._finish_reason = ""
         self._is_named = False
@@ -315,7 +315,7 @@ def _joined(parts: object) -> str:
     return text(parts) or "".join(text(part.get("text")) for part in rows(parts))
 
 
-class Figures:
+class StreamFigures:
     """Counts and speeds that the server reports while it answers, wherever it puts them (R-19)."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

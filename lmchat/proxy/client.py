@@ -130,7 +130,7 @@ class Counting:
         return model is not None and model.state is LoadState.LOADED
 
 
-class Turns:
+class ServerQueue:
     """A queue for each server, whatever its addresses are called."""
 
     def __init__(self) -> None:
@@ -176,9 +176,9 @@ class ProxyClient:
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._hinted: Mapping[Product, Endpoint] = {}
         self._speech = Speech(self._cache)
-        self._turns = Turns()
+        self._queue = ServerQueue()
         self._counting = Counting(
-            self._admission, self._scout, self._cache, self._speech, is_busy=self._turns.is_taken
+            self._admission, self._scout, self._cache, self._speech, is_busy=self._queue.is_taken
         )
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
@@ -365,7 +365,7 @@ class ProxyClient:
         request, channel, started_s = exchange.request, exchange.channel, None
         try:
             self._counting.give_way(request.endpoint)
-            async with self._turns.taken(request.endpoint, lambda: channel.post(RequestQueued())):
+            async with self._queue.taken(request.endpoint, lambda: channel.post(RequestQueued())):
                 self._counters.add(total_requests=1)
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
