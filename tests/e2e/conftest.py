@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli
 from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
+from tests.support.programs import Cli
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 

@@ -7,9 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.support.cli import Cli
 from tests.support.lmchat_screen import STEADY, configure
-from tests.support.programs import PYTHON, WAIT_S, run
+from tests.support.programs import PYTHON, WAIT_S, Cli, run
 from tests.support.scripted_server import (
     DONE,
     Cut,

@@ -8,8 +8,7 @@ import stat
 import pytest
 
 from lmchat.config.example import example_text
-from tests.support.cli import Cli
-from tests.support.programs import WAIT_S, run
+from tests.support.programs import WAIT_S, Cli, run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.programs import Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply

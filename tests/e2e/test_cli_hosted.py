@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.programs import Cli
 from tests.support.scripted_products import PROVIDERS, Provider
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tls import AUTHORITY

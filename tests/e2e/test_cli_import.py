@@ -8,8 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.support.cli import Cli
-from tests.support.programs import LMCHAT, clean_environment, run
+from tests.support.programs import LMCHAT, Cli, clean_environment, run
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 

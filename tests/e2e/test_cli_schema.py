@@ -9,10 +9,9 @@ import subprocess
 
 import pytest
 
-from tests.support.programs import PYTHON, WAIT_S, run
+from tests.support.programs import PYTHON, WAIT_S, run, wait_until
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, json_reply, sse
-from tests.support.waiting import wait_until
 
 PERSON = {
     "type": "object",

@@ -8,10 +8,9 @@ import threading
 import pytest
 
 from tests.support import scripted_products as products
-from tests.support.cli import Cli
+from tests.support.programs import Cli, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
-from tests.support.waiting import wait_until
 
 _HEALTH = [
     *("healthy", "endpoint", "models", "error"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.programs import Cli
 
 DIGITS = " ".join(str(number) for number in range(100, 150))
 """A text of many more tokens than its letters let expect."""

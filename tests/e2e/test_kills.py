@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.cli import Cli
 from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, ScriptedServer, delta, finish, sse
 

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from lmchat.engine.download import SMOLLM2
-from tests.support.cli import Cli
 from tests.support.engine_home import (
     engines_of,
     only_from,
@@ -21,10 +20,9 @@ from tests.support.engine_home import (
     write_wheel,
 )
 from tests.support.lmchat_screen import STEADY, configure
-from tests.support.programs import LMCHAT, run
+from tests.support.programs import LMCHAT, Cli, is_running, processes, run, wait_until
 from tests.support.pty_program import PtyProgram, clean_environment
 from tests.support.real_server.prepare import model_file
-from tests.support.waiting import is_running, processes, wait_until
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 

@@ -12,10 +12,9 @@ import pytest
 from lmchat.domain.message import AnswerState
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
-from tests.support.programs import PYTHON
+from tests.support.programs import PYTHON, is_running, processes, wait_until
 from tests.support.pty_program import clean_environment
 from tests.support.real_server.prepare import model_file
-from tests.support.waiting import is_running, processes, wait_until
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(120)]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cli import Cli
 from tests.support.lmchat_screen import LMChatScreen
+from tests.support.programs import WAIT_S, Cli, wait_until
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import Hold, ScriptedServer, sse
-from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

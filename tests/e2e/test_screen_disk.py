@@ -64,7 +64,7 @@ def test_a_disk_that_fills_up_lets_the_chat_go_on_under_a_warning(tmp_path, serv
         screen.type("\x11")
         screen.wait_exit()
     size = (tmp_path / "lmchat" / "sessions.db").stat().st_size
-    argv = (sys.executable, "-m", "tests.support.limited_screen", str(size + 8192))
+    argv = (sys.executable, "-m", "tests.support.failing_lmchat", str(size + 8192))
     server.on(CHAT, answer("long " * 20_000))
     with LMChatScreen(tmp_path, server.url, argv=argv) as screen:
         screen.wait_ready()

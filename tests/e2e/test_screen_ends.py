@@ -9,12 +9,12 @@ import time
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.breaking_screen import SECRET
+from tests.support.failing_lmchat import SECRET
 from tests.support.lmchat_screen import LMChatScreen, answers, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, Reply, ScriptedServer, finish, sse
 
-BREAKING = (sys.executable, "-m", "tests.support.breaking_screen")
+BREAKING = (sys.executable, "-m", "tests.support.failing_lmchat", "0")
 WORDS = [f"word{number} " for number in range(1, 2001)]
 
 

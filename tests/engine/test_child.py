@@ -23,10 +23,9 @@ from lmchat.engine.process import CHILD, ChildProcess, ServeOrder, order_line
 from lmchat.errors import EngineUnavailable
 from lmchat.watchdog import watched
 from tests.support.engine_home import with_library
-from tests.support.programs import PYTHON
+from tests.support.programs import PYTHON, children_of, is_running, processes, until, wait_until
 from tests.support.pty_program import ROOT, PtyProgram, clean_environment
 from tests.support.real_server.prepare import model_file
-from tests.support.waiting import children_of, is_running, processes, until, wait_until
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.engine.download import DemoModel, fetch, is_whole
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import only_from, write_wheel
-from tests.support.waiting import is_running, until
+from tests.support.programs import is_running, until
 
 DATA = os.urandom(1 << 20)
 DEMO = DemoModel(

@@ -11,9 +11,9 @@ import pytest
 
 from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, StreamInterrupted, SyncClient
 from lmchat.structured.schema import CHECK_S
+from tests.support.programs import children_of, until
 from tests.support.scripted_products import CHAT, answer, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse
-from tests.support.waiting import children_of, until
 
 PERSON = {
     "type": "object",

@@ -20,8 +20,8 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.server import Endpoint, Product
 from tests.support.cutting_proxy import CuttingProxy, Plan
+from tests.support.programs import until
 from tests.support.proxy_calls import ask, events_of
-from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
+from tests.support.programs import until
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA
 from tests.support.scripted_server import (
@@ -27,7 +28,6 @@ from tests.support.scripted_server import (
     sse,
     text_reply,
 )
-from tests.support.waiting import until
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
 

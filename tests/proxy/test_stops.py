@@ -9,10 +9,10 @@ import pytest
 from lmchat.domain.event import ModelLoading, PromptProgress, RequestSent, StreamFinished
 from lmchat.domain.server import Product
 from tests.support.cutting_proxy import STAGES, CuttingProxy, to
+from tests.support.programs import until
 from tests.support.proxy_calls import ask, events_of, replay
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Hold, json_reply, raw_reply, sse
-from tests.support.waiting import until
 
 
 @pytest.fixture

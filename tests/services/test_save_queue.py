@@ -12,7 +12,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.services.save_queue import SaveQueue
-from tests.support.waiting import until
+from tests.support.programs import until
 
 
 def header(name: str) -> SessionHeader:

@@ -26,9 +26,9 @@ from lmchat.domain.event import PromptProgress, StreamEvent, TextDelta
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy.client import ProxyClient
+from tests.support.programs import until
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_server import Gate
-from tests.support.waiting import until
 
 _READ_BYTES = 65536
 

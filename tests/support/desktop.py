@@ -21,6 +21,7 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
@@ -44,7 +45,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
-from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine
+from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import screen_text
 
@@ -474,3 +475,31 @@ async def run(
 def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:
     """What `--endpoint` and `--allow-host` set."""
     return Settings(endpoint=url, allowed_hosts=tuple(allowed))
+
+
+def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[Step]:
+    """An answer that stands still at a gate; without one for good."""
+    return [
+        RequestSent(),
+        TextDelta(text=text),
+        gate or asyncio.Event(),
+        *([TextDelta(text=rest)] if rest else []),
+        StreamFinished(reason="stop"),
+    ]
+
+
+def sent(backend: ScriptedBackend) -> list[str]:
+    """The last message of every request."""
+    return [request.messages[-1].text for request in backend.requests]
+
+
+async def shown(desk: Desktop, text: str) -> None:
+    """Wait until the screen shows something."""
+    await desk.until(
+        lambda: text in screen_text(desk.app), f"“{text}” on the screen:\n{screen_text(desk.app)}"
+    )
+
+
+async def gone(desk: Desktop, text: str) -> None:
+    """Wait until the screen does not show something any more."""
+    await desk.until(lambda: text not in screen_text(desk.app), f"a screen without “{text}”")

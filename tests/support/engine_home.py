@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmchat.engine.download import SMOLLM2, DemoModel
+from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
-from tests.support.waiting import processes
 
 
 def with_library(environ: dict[str, str]) -> dict[str, str]:

@@ -1,10 +1,15 @@
-"""Runs programs as real child processes with a clean environment: pipes, exit codes, signals."""
+"""Child processes: programs in a clean environment, lmchat commands, and waits for other processes."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.pty_program import ROOT, clean_environment
@@ -52,3 +57,98 @@ def start(
         env=clean_environment(home) | dict(env or {}),
         cwd=ROOT,
     )
+
+
+@dataclass
+class Cli:
+    """Commands of one user, with one server or none."""
+
+    home: Path
+    """Where everything of this user is; `lmchat/` in it holds all files."""
+    url: str = ""
+    """The server that is named to each command."""
+    env: dict[str, str] = field(default_factory=dict)
+    """More of the environment."""
+    wait_s: float = WAIT_S
+    """How long a command may take."""
+
+    @property
+    def folder(self) -> Path:
+        """`LMCHAT_HOME`."""
+        return self.home / "lmchat"
+
+    def argv(self, *words: str) -> list[str]:
+        """Return the whole command."""
+        return [*LMCHAT, *(["--endpoint", self.url] if self.url else []), *words]
+
+    def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
+        """Run a command to its end."""
+        return run(self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s)
+
+    def json(self, *words: str, stdin: str | bytes = b"", code: int = 0):
+        """Run a command and return its one JSON document."""
+        done = self(*words, stdin=stdin)
+        assert done.returncode == code, done
+        return json.loads(done.stdout)
+
+    def start(self, *words: str, **options):
+        """Start a command."""
+        return start(self.argv(*words), home=self.home, env=self.env, **options)
+
+    def configure(self, text: str) -> None:
+        """Write the configuration file."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "config.toml").write_text(text)
+
+
+_LOOK_S = 0.01
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait while the event loop goes on."""
+    end_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end_s, f"waited in vain for: {what}"
+        await asyncio.sleep(_LOOK_S)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait and do nothing else."""
+    end_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end_s, f"waited in vain for: {what}"
+        time.sleep(_LOOK_S)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code ."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in ("Z", "X")
+
+
+def processes(*words: str) -> list[int]:
+    """Return the processes whose command lines have all these words."""
+    found = []
+    for folder in _folders():
+        with suppress(OSError):
+            line = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+            if all(word in line for word in words):
+                found.append(int(folder.name))
+    return found
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for folder in _folders():
+        with suppress(OSError, IndexError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(folder.name))
+    return found
+
+
+def _folders() -> Iterator[Path]:
+    return (folder for folder in Path("/proc").iterdir() if folder.name.isdigit())

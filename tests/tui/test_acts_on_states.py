@@ -12,8 +12,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, shown
+from tests.support.desktop import desktop, gone, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, sent, shown
+from tests.support.desktop import desktop, gone, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -17,8 +17,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import sent, shown
+from tests.support.desktop import desktop, sent, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 

@@ -8,8 +8,7 @@ import pytest
 
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
-from tests.support.desktop import desktop
-from tests.support.screen_steps import half, shown
+from tests.support.desktop import desktop, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

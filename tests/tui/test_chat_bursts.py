@@ -8,8 +8,7 @@ import pytest
 from textual import events
 
 from lmchat.tui.quirks.keys import KeyStream
-from tests.support.desktop import Desktop, desktop
-from tests.support.screen_steps import half, sent, shown
+from tests.support.desktop import Desktop, desktop, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

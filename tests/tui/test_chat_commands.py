@@ -20,8 +20,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text, text_of
 

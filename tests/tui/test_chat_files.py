@@ -11,8 +11,7 @@ from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
 from lmchat.storage.import_ import DiskFiles
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -10,8 +10,7 @@ from lmchat.errors import StreamInterrupted
 from lmchat.services.continuation import CONTINUE
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

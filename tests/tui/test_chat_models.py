@@ -11,8 +11,7 @@ from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support.desktop import desktop
-from tests.support.screen_steps import half, shown
+from tests.support.desktop import desktop, half, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, shown
+from tests.support.desktop import desktop, gone, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.tui_host import screen_text
 from tests.tui.test_chat_sessions import open_in_list

@@ -14,8 +14,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog
-from tests.support.desktop import desktop
-from tests.support.screen_steps import shown
+from tests.support.desktop import desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 

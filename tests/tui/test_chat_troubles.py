@@ -29,8 +29,7 @@ from lmchat.errors import (
 )
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.intents import AnswerEnded
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 

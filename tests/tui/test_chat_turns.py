@@ -10,8 +10,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import half, sent, shown
+from tests.support.desktop import desktop, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -13,8 +13,7 @@ from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -6,8 +6,7 @@ from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
-from tests.support.desktop import desktop
-from tests.support.screen_steps import half, shown
+from tests.support.desktop import desktop, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

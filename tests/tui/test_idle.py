@@ -11,8 +11,7 @@ from lmchat.tui.app.connect import AWAY_FACTOR, LOOK_EVERY_S
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
-from tests.support.desktop import desktop
-from tests.support.screen_steps import half, shown
+from tests.support.desktop import desktop, half, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.links_dialog import LinksDialog
-from tests.support.desktop import desktop
-from tests.support.screen_steps import shown
+from tests.support.desktop import desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -9,9 +9,8 @@ from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
-from tests.support.desktop import desktop
+from tests.support.desktop import desktop, gone, shown
 from tests.support.look_data import NOW
-from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import Host, screen_text, text_of
 

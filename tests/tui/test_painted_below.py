@@ -5,8 +5,7 @@ from __future__ import annotations
 from textual.geometry import Region
 
 from lmchat.tui.screens.help_screen import HelpScreen
-from tests.support.desktop import desktop
-from tests.support.screen_steps import shown
+from tests.support.desktop import desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 

@@ -11,7 +11,7 @@ from textual import app, pilot
 
 from tests.support import pilot_waits
 from tests.support.pilot_waits import STEP_S, can_be_woken, is_at_work, pass_over_others, wait_for_idle
-from tests.support.waiting import until
+from tests.support.programs import until
 
 
 @pytest.fixture

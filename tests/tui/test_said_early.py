@@ -12,8 +12,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.chats import header, prompt
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, sent, shown
+from tests.support.desktop import desktop, gone, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, until
-from tests.support.desktop import desktop
+from tests.support.desktop import desktop, gone, shown
 from tests.support.look_data import NOW, header
-from tests.support.screen_steps import gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import Host, screen_text
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 

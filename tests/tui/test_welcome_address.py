@@ -16,8 +16,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 

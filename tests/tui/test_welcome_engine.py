@@ -10,8 +10,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from tests.support.desktop import make_desktop
-from tests.support.screen_steps import gone, shown
+from tests.support.desktop import gone, make_desktop, shown
 from tests.support.scripted_backend import (
     ADDRESS,
     DEMO,

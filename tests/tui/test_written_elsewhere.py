@@ -10,8 +10,7 @@ from textual import events
 from lmchat.domain.message import AnswerState, Receipt, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
-from tests.support.desktop import desktop
-from tests.support.screen_steps import gone, half, shown
+from tests.support.desktop import desktop, gone, half, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.scripted_backend import answer as answered
 from tests.support.tui_host import screen_text

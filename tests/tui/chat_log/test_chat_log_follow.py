@@ -13,7 +13,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.document import LineCache
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
-from tests.support.waiting import until
+from tests.support.programs import until
 
 
 def talk(count):

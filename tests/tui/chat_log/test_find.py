@@ -22,7 +22,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log import finder as found
 from tests.support.chat_log_app import LogApp, answer, marked, question, rows, screen_text, streaming
 from tests.support.hostile import HOSTILE
-from tests.support.waiting import until
+from tests.support.programs import until
 
 
 async def all_counted(pilot, log):

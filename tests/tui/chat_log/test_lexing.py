@@ -17,7 +17,7 @@ from lmchat.tui.widgets.chat_log.layout import code as coding
 from lmchat.tui.widgets.chat_log.layout.code import known_kinds, piece_kinds, read_whole
 from lmchat.tui.widgets.chat_log.layout.page import harmless
 from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
-from tests.support.waiting import until
+from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
 STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * SEGMENT_LINES + '"""\n'

@@ -22,7 +22,7 @@ from tests.support.chat_log_app import (
     streaming,
 )
 from tests.support.hostile import ATTACKS
-from tests.support.waiting import until
+from tests.support.programs import until
 
 CODE = (
     "```python\ndef f():\n\treturn 1  # 漢字 and so on and so on, for longer than a row of sixty cells is\n"
