@@ -112,7 +112,7 @@ class Limiter:
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request out of a budget; a refusal names the product.
+        """Take one request from a budget.
 
         Raises:
             TooManyRequests: there is none left.
@@ -275,7 +275,7 @@ class Admission:
             self.allowed.check(endpoint)
 
     def take_look(self, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request for health or models out of their budget; a refusal names the product.
+        """Take one request for health or models from their budget.
 
         Raises:
             TooManyRequests: it is used up.

@@ -133,7 +133,7 @@ Ask = Callable[[tuple[ChatMessage, ...], Output], Awaitable[Answer]]
 async def fitting_answer(
     ask: Ask, messages: tuple[ChatMessage, ...], schema: object, name: str
 ) -> JsonAnswer:
-    """Return the value that a model answers with.
+    """Ask for a value that fits a schema, a second time where the first does not.
 
     Raises:
         RequestInvalid: the schema is none.

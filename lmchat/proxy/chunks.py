@@ -533,7 +533,7 @@ class Frame(Struct, frozen=True):
         framed = self.before + (self.after + self.before).join(changes) + self.after
         if framed != b"".join(payloads):
             return None
-        # a quotation mark within would end the text: only escaped ones may stand there
+        # an unescaped quotation mark would end the text
         within = b"\n".join(changes)
         if b"\\\\" in within:
             return None

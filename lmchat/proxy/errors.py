@@ -242,7 +242,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def caused_by(error: BaseException, numbers: frozenset[int]) -> bool:
-    """Whether an error of the system with one of these numbers stands behind it."""
+    """Whether a system error with one of these numbers is among the causes."""
     return any(isinstance(one, OSError) and one.errno in numbers for one in causes(error))
 
 

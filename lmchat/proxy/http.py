@@ -59,7 +59,7 @@ async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
             except zlib.error as error:
                 if is_begun or packing != "deflate":
                     raise httpx.DecodingError(str(error)) from error
-                # some servers leave out the wrapping that "deflate" stands for
+                # some servers send raw deflate without the zlib header
                 inflate, piece = zlib.decompressobj(-zlib.MAX_WBITS), b""
             else:
                 data = inflate.unconsumed_tail
@@ -274,7 +274,7 @@ class Freshness:
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
-    """Return the headers of a request; without a key there is no Authorization header at all (R-10).
+    """Return the headers of a request; without a key there is no Authorization header (R-10).
 
     Raises:
         RequestInvalid: the key cannot stand in a header.

@@ -63,7 +63,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
-    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: a key that is none
+    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: an invalid key
         error = caught
         verdict = _verdict(caught, site, is_sure=is_sure)
         if verdict.is_server and not is_sure and not place.endpoint.is_loopback:
@@ -284,17 +284,6 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
     return tuple(sorted(kept, key=_rank))
 
 
-def other_literals(endpoint: Endpoint, *, is_own: bool) -> list[Endpoint]:
-    """Return the forms of the loopback address to try where this one refuses (R-6)."""
-    if not endpoint.is_loopback or (is_own and endpoint.host != "localhost"):
-        return []
-    return [
-        Endpoint(scheme=endpoint.scheme, host=host, port=endpoint.port, path=endpoint.path)
-        for host in ("127.0.0.1", "::1")
-        if host != endpoint.host
-    ]
-
-
 async def _run(look_at: LookAt, place: Place) -> Candidate:
     try:
         return await look_at(place)
@@ -367,7 +356,7 @@ class Scout:
     async def look_at(self, place: Place) -> Candidate:
         """Look at a place of a scan, on both loopback addresses.
 
-        Who stands at a place that nobody named may be anyone: a key goes there only after one was asked for.
+        At a place that the user did not name, a key is sent only after the server asked for one.
         """
         read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
         key = None if place.is_own else _NO_KEY
@@ -452,9 +441,15 @@ class Scout:
     async def _or_literals(
         self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
     ) -> Candidate:
-        for literal in other_literals(place.endpoint, is_own=place.is_own):
+        endpoint = place.endpoint
+        if not endpoint.is_loopback or (place.is_own and endpoint.host != "localhost"):
+            return candidate
+        for host in ("127.0.0.1", "::1"):
             if candidate.verdict is not Verdict.REFUSED:
                 break
+            if host == endpoint.host:
+                continue
+            literal = replace(endpoint, host=host)
             other = await self._look(
                 replace(place, endpoint=literal), read_s=read_s, key=key, is_quick=literal in self._proven
             )

@@ -466,7 +466,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
-    """Make the error for a reply whose status or body refuses."""
+    """Return the error for a reply whose status or body refuses."""
     read = replace(
         read_body(body, headers.get("content-type", ""), key=asked.key),
         scheme=headers.get("www-authenticate", "").partition(" ")[0].lower(),
@@ -476,7 +476,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) 
 
 
 def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
-    """Make the error for what came in the middle of a stream; its `status` is None."""
+    """Return the error for an error object inside a stream; its `status` is None."""
     read = read_value(value, key=asked.key)
     code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
     return _error(code, read, asked, retry_after=retry_after_s({}, read.facts), is_in_stream=True)

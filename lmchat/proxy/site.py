@@ -119,7 +119,7 @@ class Site(Struct, kw_only=True):
         return reply if reply is not None and reply.is_good else None
 
     async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the JSON objects of an event stream; empty where there is none. Close it with `aclosing`."""
+        """Yield the JSON objects of an event stream, if there is one. Close it with `aclosing`."""
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.asked.key) | {"Accept": "text/event-stream"}
         timeout = httpx.Timeout(5.0, read=None)

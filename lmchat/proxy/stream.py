@@ -342,7 +342,7 @@ class Exchange:
                     raise
 
     async def _has_changed(self, error: ServerRejected, loading: Loading) -> bool:
-        """Whether after this refusal the same question may be put anew: a field fewer, or a model loaded."""
+        """Whether to send the request again after a refusal: without a field, or when a model has loaded."""
         if error.kind == "loading":
             try:
                 await loading.wait()
@@ -377,7 +377,7 @@ class Exchange:
         )
 
     async def _is_there(self) -> bool:
-        """Whether the server answers anything at all meanwhile; where it cannot be told, yes."""
+        """Whether the server answers other requests; True where that cannot be checked."""
         if self._freshness.is_connecting:
             return False
         endpoint = self.request.endpoint
@@ -452,7 +452,7 @@ class Exchange:
 
     @property
     def _goes_on(self) -> bool:
-        """Whether the server goes on with an answer: then its template opens no thought."""
+        """Whether the server continues an answer; its template then opens no thought."""
         return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
 
     async def _refusal(self, response: httpx.Response) -> ServerRejected:

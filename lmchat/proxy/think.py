@@ -28,7 +28,7 @@ class TextBefore:
         self._fence: Fence | None = None
 
     def ends_here(self, behind: str, *, is_over: bool) -> bool | None:
-        """Whether a tag here ends a thought; None where more of what stands behind it must be known."""
+        """Whether a tag here ends a thought; None where the decision needs more of the text behind it."""
         word = behind.lstrip(" \t\r")
         if not word and not is_over and len(behind) < LONGEST_BLANK:
             return None
@@ -66,7 +66,7 @@ _CLOSE = "</think>"
 _LONGEST_HELD = 4096
 """White space before an answer that is still held back; more of it is an answer of white space."""
 _SLICE = 4096
-"""So much is looked at in one go: what is left behind a tag is copied, and there may be a million of them."""
+"""Characters read in one step: the text behind each tag is copied, and there may be a million tags."""
 _TAG = re.compile(r"</?(?:think>|(?:t(?:h(?:i(?:nk?)?)?)?)?\Z)")
 """A tag, or at the end of the text what may become one."""
 

@@ -110,7 +110,7 @@ class Patience:
             self._timer = self._loop.call_at(self._planned_s, self._look)
 
     def _forgive_sleep(self, now_s: float) -> None:
-        """Move the clock on after a suspend: what came meanwhile has not been read yet."""
+        """Move the clock on after a suspend: bytes may have arrived that are not read yet."""
         late_s = now_s - self._planned_s if self._planned_s is not None else 0.0
         self._planned_s = None
         if late_s > ASLEEP_S:
@@ -211,12 +211,12 @@ async def knock(endpoint: Endpoint) -> bool:
 POLL_S = 0.5
 """Between two looks at a path that costs the server nothing."""
 LONGEST_PAUSE_S = 5.0
-"""The request itself is sent anew after pauses that grow from `POLL_S` to this."""
+"""Longest pause before the request is sent again; pauses grow from `POLL_S`."""
 GROWTH = 1.6
 MOST_TIMEOUTS = 3
 """Looks without an answer, one after the other, after which the server hangs."""
 UNCONFIRMED = 2.0
-"""So many times `give_up_after_s` a server is believed whose health does not say that it loads."""
+"""Multiple of `give_up_after_s` to wait for a server whose health does not confirm that it loads."""
 LONGEST_S = 3600.0
 """Longer than this no model is loaded."""
 _LOADING, _DONE = 503, 200
@@ -283,7 +283,7 @@ class Loading:
         return False
 
     async def _rest(self, pause_s: float, since_s: float) -> None:
-        """Wait that long, if there is so much time left."""
+        """Sleep, but not beyond the time that is left."""
         now_s, first_s = self._loop.time(), self._timeouts.first_token_s
         if first_s > 0 and now_s >= since_s + first_s:
             raise no_token(first_s)

@@ -221,7 +221,7 @@ def _names(field: str, words: str) -> bool:
 
 
 def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """Return all that was said; of thoughts only that of an answer which the server goes on with."""
+    """Return all messages; a thought is sent only with an answer that the server continues."""
     told: list[dict[str, Any]] = [_message(message) for message in messages]
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)

@@ -122,69 +122,54 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
     assert all(steps.values())
 
 
+STEPS = {
+    Verdict.NOT_AN_LLM: "Another program has port 8080: stop it",
+    Verdict.SERVER_ERROR: "See the server's log, then start it again",
+    Verdict.LOADING: "Wait until the model is loaded",
+    Verdict.NEEDS_KEY: "Use the key given to llama-server --api-key",
+    Verdict.NO_MODEL: "Load a model",
+    Verdict.HOST_BLOCKED: "Let the server trust the host name 127.0.0.1, or use 127.0.0.1",
+}
+
+
 @pytest.mark.rule("R-1")
 @pytest.mark.parametrize(
-    ("reply", "verdict", "step"),
+    ("reply", "verdict"),
     [
-        (html_reply(), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (html_reply(), Verdict.NOT_AN_LLM),
         (
             raw_reply(b"HTTP/1.1 302 Go\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"),
             Verdict.NOT_AN_LLM,
-            "Another program has port 8080: stop it",
         ),
-        (html_reply(status=401), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
-        (html_reply(status=404), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
-        (html_reply(status=500), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
-        (
-            text_reply("404 page not found", status=404),
-            Verdict.NOT_AN_LLM,
-            "Another program has port 8080: stop it",
-        ),
-        (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (html_reply(status=401), Verdict.NOT_AN_LLM),
+        (html_reply(status=404), Verdict.NOT_AN_LLM),
+        (html_reply(status=500), Verdict.NOT_AN_LLM),
+        (text_reply("404 page not found", status=404), Verdict.NOT_AN_LLM),
+        (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM),
         (
             json_reply({"error": "out of memory", "object": "list", "data": [{"id": "tiny"}]}),
             Verdict.SERVER_ERROR,
-            "See the server's log, then start it again",
         ),
-        (json_reply([]), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
-        (
-            raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"),
-            Verdict.NOT_AN_LLM,
-            "Another program has port 8080: stop it",
-        ),
-        (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM, "Another program has port 8080: stop it"),
+        (json_reply([]), Verdict.NOT_AN_LLM),
+        (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), Verdict.NOT_AN_LLM),
+        (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM),
         (
             json_reply({"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA),
             Verdict.LOADING,
-            "Wait until the model is loaded",
         ),
-        (
-            json_reply({"error": {"message": "no key"}}, status=401),
-            Verdict.NEEDS_KEY,
-            "Use the key given to llama-server --api-key",
-        ),
-        (
-            json_reply({"error": {"message": "oops"}}, status=500),
-            Verdict.SERVER_ERROR,
-            "See the server's log, then start it again",
-        ),
-        (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL, "Load a model"),
-        (
-            text_reply("Invalid host header", status=403),
-            Verdict.HOST_BLOCKED,
-            "Let the server trust this host name, or use 127.0.0.1",
-        ),
+        (json_reply({"error": {"message": "no key"}}, status=401), Verdict.NEEDS_KEY),
+        (json_reply({"error": {"message": "oops"}}, status=500), Verdict.SERVER_ERROR),
+        (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL),
+        (text_reply("Invalid host header", status=403), Verdict.HOST_BLOCKED),
     ],
 )
-async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect, reply, verdict, step):
+async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect, reply, verdict):
     server = start()
     server.unknown = reply
     found, ports = await detect({8080: server})
     row = next(one for one in found if one.endpoint.port == 8080)
     assert row.verdict is verdict, row.detail
-    if verdict is not Verdict.HOST_BLOCKED:
-        assert row.next_step == step
-    assert row.next_step
+    assert row.next_step == STEPS[verdict]
     assert len(ports.paths(8080)) <= 3
 
 

@@ -154,10 +154,10 @@ class Server:
         return None
 
     def check_load(self, how: HowToLoad) -> None:
-        """Refuse options for loading that make no sense, or that the server does not take.
+        """Refuse invalid options for loading, and those that the server does not take.
 
         Raises:
-            RequestInvalid: a figure is none.
+            RequestInvalid: a value is not a positive whole number.
             ServerRejected: it takes no window with a request to load.
         """
         for name in ("context", "keep_loaded_s"):

@@ -203,7 +203,7 @@ def _fraction(progress: dict[str, Any]) -> float | None:
 
 
 async def _give_up(site: Site, model: ModelInfo) -> None:
-    """Have a router stop loading what nobody waits for any more; briefly, for someone wants to leave."""
+    """Tell a router to stop loading a model; wait for it only briefly."""
     with suppress(TimeoutError, LMChatError):
         async with asyncio.timeout(_GIVE_UP_S):
             await site.post("/models/unload", {"model": model.model_id})

@@ -93,7 +93,7 @@ class Ollama(Server):
         )
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """A request without a prompt loads; chat requests keep to the time in memory that it names.
+        """A request without a prompt loads; its time in memory also holds for chat requests.
 
         They do not keep to a window: they name none, and Ollama would load the model anew with its own.
         """
