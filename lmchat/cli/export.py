@@ -30,7 +30,7 @@ async def _export(context: Context, library: Library) -> int:
     options = context.options
     if options.all_into:
         return await _into_folder(context, library, options.all_into, await library.every_id())
-    ids = [await library.find(one) for one in options.ids or (options.resume or "last",)]
+    ids = [await library.store.find(one) for one in options.ids or (options.resume or "last",)]
     if len(ids) > 1:
         return await _into_folder(context, library, options.output or "", list(dict.fromkeys(ids)))
     if options.output is not None:

@@ -78,7 +78,7 @@ async def restore(context: Context) -> int:
 
 async def _restored(library: Library, wanted: str) -> SessionHeader:
     if wanted != "last":
-        return await library.restore(await library.find(wanted))
+        return await library.restore(await library.store.find(wanted))
     header = await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists what there is.")
@@ -107,7 +107,7 @@ async def purge(context: Context) -> int:
 async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
     if not wanted:
         return await library.trash()
-    return ((await library.store.open_end(await library.find(wanted), count=1)).header,)
+    return ((await library.store.open_end(await library.store.find(wanted), count=1)).header,)
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:

@@ -43,7 +43,6 @@ _KINDS = {
     Verdict.NOT_AN_LLM: "not_an_llm",
     Verdict.SERVER_ERROR: "server_error",
 }
-"""What every refusal by the allow-list begins with."""
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
 
@@ -311,6 +310,5 @@ class Installed(Struct, frozen=True, kw_only=True):
     start: tuple[str, ...] = ()
     """The command line that starts its server; empty where there is none, or more must be known."""
     start_words: str = ""
-    """How a person starts it: a command, or where to press."""
     endpoint: Endpoint | None = None
     """Where its server will answer, if the environment says another place than the usual one."""

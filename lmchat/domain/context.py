@@ -53,15 +53,12 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     """The system prompt, if any, then what is kept, oldest first."""
     left_out: int
-    """Number of the oldest messages that do not fit."""
     tokens: int
     """Estimate for what is sent."""
     needed_tokens: int
     """Estimate for the whole conversation."""
     limit: int | None
-    """The window; None where it is unknown."""
     reserve: int
-    """Tokens kept free for the answer."""
 
     @property
     def fits(self) -> bool:

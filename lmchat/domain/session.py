@@ -30,12 +30,9 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     message_count: int = 0
     is_pinned: bool = False
     is_archived: bool = False
-    """Whether the list leaves it out."""
     deleted_at: datetime | None = None
-    """When it was put into the trash; None where it was not."""
     parent_id: str | None = None
     tags: tuple[str, ...] = ()
-    """Words that somebody has put it under, in the order in which they came."""
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -82,7 +79,6 @@ class ListFilter(Struct, frozen=True, kw_only=True):
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
-        """Whether a session is one of those."""
         return self.words in title.casefold() and all(
             any(tag.startswith(wanted) for tag in tags) for wanted in self.tags
         )
@@ -112,7 +108,6 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     kind: str = "text"
     """Place of the match: `text`, `reasoning`, `tool_call` or the `title` of the session."""
     words: tuple[str, ...] = ()
-    """The searched words as they are written there."""
 
 
 def tags_from(text: str) -> tuple[str, ...]:

@@ -73,7 +73,6 @@ class Budget(Struct, frozen=True, kw_only=True):
     """Requests that the limiter still allows."""
 
     left: int
-    """Requests that may be sent now."""
     limit: int
     """Requests a minute."""
 

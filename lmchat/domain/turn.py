@@ -88,7 +88,6 @@ class Turn(Struct, frozen=True, kw_only=True):
     counted_deltas: int = 0
     """Pieces that had come when it counted last."""
     retry: RetryScheduled | None = None
-    """The try that is being waited for."""
     retries: int = 0
     stalls: int = 0
     silent_s: float = 0.0
@@ -193,7 +192,6 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def ttft_s(self) -> float | None:
-        """Time from sending the request to the first token."""
         if self.first_token_s is None:
             return None
         return self.first_token_s - (self.started_s if self.sent_s is None else self.sent_s)
@@ -356,7 +354,6 @@ class GrowingAnswer(Struct):
 
     @property
     def has_content(self) -> bool:
-        """Whether anything arrived that is worth keeping."""
         return bool(self.texts or self.thoughts or self.refusals or self.calls)
 
     @property

@@ -67,7 +67,6 @@ class MachineState(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None
     """Installed servers; None before the first look."""
     running: tuple[Run, ...] = ()
-    """Programs that were started and have not ended."""
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
     """Demo model of the built-in engine; None where the engine cannot be used, or before the first look."""
@@ -164,7 +163,10 @@ def headline(candidates: Sequence[Candidate]) -> str:
     if usable is not None:
         return (_OTHER if any(one.is_own for one in candidates) else _USABLE).format(usable.product.value)
     named = _named(candidates)
-    return NOTHING if named is None else _why_away(named)
+    if named is None:
+        return NOTHING
+    is_told = named.endpoint.host in named.detail
+    return named.detail if is_told else f"{named.endpoint.netloc}: {named.detail}"
 
 
 def advice(candidates: Sequence[Candidate]) -> str:
@@ -183,22 +185,20 @@ def advice(candidates: Sequence[Candidate]) -> str:
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the server that is nearest to a chat, and lacks one thing."""
-    return next((one for one in candidates if one.verdict in _WORDS and not _is_ready(one)), None)
-
-
-def _is_ready(candidate: Candidate) -> bool:
-    return candidate.verdict.is_usable and has_model(candidate)
+    return next(
+        (
+            one
+            for one in candidates
+            if one.verdict in _WORDS and not (one.verdict.is_usable and has_model(one))
+        ),
+        None,
+    )
 
 
 def _named(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the server that the user named, where it is the only one and it is known why it is away."""
     own = [one for one in candidates if one.is_own]
     return own[0] if len(own) == 1 and own[0].detail else None
-
-
-def _why_away(named: Candidate) -> str:
-    is_told = named.endpoint.host in named.detail
-    return named.detail if is_told else f"{named.endpoint.netloc}: {named.detail}"
 
 
 def _name(candidate: Candidate) -> str:

@@ -38,7 +38,6 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
     tokens: int
     limit: int | None
-    """The window; None where it is unknown."""
     is_estimated: bool
 
     @property

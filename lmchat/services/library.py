@@ -26,7 +26,6 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     name: str
     """`Pinned`, `Today`, `Yesterday`, months (of other years: `November 2025`), then `Archived`."""
     headers: tuple[SessionHeader, ...]
-    """In the order of the list."""
 
 
 class Listed(Struct, frozen=True, kw_only=True):
@@ -110,9 +109,6 @@ class Library:
 
     async def purge(self, session_id: str) -> None:
         await self.store.purge(session_id)
-
-    async def find(self, id_or_prefix: str) -> str:
-        return await self.store.find(id_or_prefix)
 
 
 def with_unsaved(

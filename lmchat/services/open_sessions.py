@@ -69,7 +69,6 @@ class OpenSession(Struct):
 
     conversation: Conversation
     queue: list[Queued] = field(default_factory=list)
-    """Waiting messages, first in first out."""
     is_asking: bool = False
     """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
     is_followed: bool = False

@@ -242,10 +242,8 @@ class Late(Generic[MadeT]):
         self._before = before or {}
         self._lock = asyncio.Lock()
         self.made: MadeT | None = None
-        """The object, once it is made."""
 
     async def ready(self) -> MadeT:
-        """Return the object, making it if need be."""
         async with self._lock:
             if self.made is None:
                 self.made = await asyncio.to_thread(self._make)
@@ -268,7 +266,6 @@ class Late(Generic[MadeT]):
         return call
 
     async def aclose(self) -> None:
-        """Close the object if it was made."""
         if self.made is not None:
             await cast("Any", self.made).aclose()
 

@@ -57,7 +57,6 @@ class SaveQueue:
     async def begin_answer(
         self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write the row of an answer that is about to stream."""
         self._begun[answer.message_id] = _Entry(header=header, message=answer, before=before, is_begun=True)
         has_prompt = not self.is_missing(header.session_id)
         try:
@@ -179,7 +178,6 @@ class Drafts:
         self._wanted[session_id] = BETWEEN.join(part for part in (*waiting, text) if part)
 
     def text(self, session_id: str) -> str:
-        """Return what was typed; `load` it first."""
         return self._texts.get(session_id, "")
 
     async def load(self, session_id: str) -> None:

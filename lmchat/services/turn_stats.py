@@ -43,7 +43,6 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     """Of what kind the server was, the last time."""
     turns: int
     complete: int
-    """Those that ended well."""
     stalls: int
     retries: int
     completion_tokens: int

@@ -168,18 +168,13 @@ def ensure_index(connection: sqlite3.Connection) -> bool:
         return False
     connection.execute("drop table temp.probe")
     if not has_index(connection):
-        _make_index(connection)
+        renew_index(connection, is_damaged=False)
     return True
 
 
 def has_index(connection: sqlite3.Connection) -> bool:
     """Whether the file has a search index."""
     return connection.execute("select 1 from sqlite_master where name = 'trigrams'").fetchone() is not None
-
-
-def renew_index(connection: sqlite3.Connection) -> None:
-    """Make a damaged search index anew, empty; every message then counts as not indexed."""
-    _make_index(connection, is_forced=True)
 
 
 def copy_database(path: Path, copy: Path) -> None:
@@ -218,9 +213,10 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
         log.info("the session file was copied to %s before its tables are changed", copy.name)
 
 
-def _make_index(connection: sqlite3.Connection, *, is_forced: bool = False) -> None:
+def renew_index(connection: sqlite3.Connection, *, is_damaged: bool = True) -> None:
+    """Make an empty search index, unless another process made a sound one; all messages are indexed again."""
     with all_or_nothing(connection):
-        if has_index(connection) and not is_forced:
+        if has_index(connection) and not is_damaged:
             return  # another process was faster
         # A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
         connection.execute("pragma writable_schema = on")

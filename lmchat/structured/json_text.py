@@ -163,16 +163,12 @@ def code_blocks(text: str) -> list[str]:
             for inner in lines:
                 if is_closed := fence.is_closed_by(inner.strip(" \t")):
                     break
-                code.append(_outdented(inner, width))
+                indent = len(inner) - len(inner.lstrip(" \t"))
+                code.append(inner[min(indent, width) :])
             if not is_closed and code and code[-1] and not code[-1].strip().strip(fence.marks[0]):
                 code.pop()
             blocks.append("\n".join(code))
     return [block for block in blocks if block.strip()]
-
-
-def _outdented(line: str, width: int) -> str:
-    indent = len(line) - len(line.lstrip(" \t"))
-    return line[min(indent, width) :]
 
 
 def depth_exceeds(value: object, limit: int) -> bool:

@@ -111,7 +111,7 @@ async def test_what_is_purged_is_gone(store, library):
     (one,) = await chats(store, "one")
     await library.purge(one)
     with pytest.raises(SessionNotFound):
-        await library.find(one[:6])
+        await library.store.find(one[:6])
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():

@@ -208,7 +208,7 @@ class ChatScreen(PatchedScreen):
         prompt_input.history_of_prompts = (*prompt_input.history_of_prompts, *earlier)
 
     async def _resume(self) -> None:
-        session_id = await self.workspace.library.find(self.workspace.resume_id)
+        session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
         if self.open_sessions.shown.is_waiting and not self.open_sessions.has_to_wait:
             self.turns.send_waiting()
