@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -55,42 +56,20 @@ class Command(Struct, frozen=True, kw_only=True):
         return self.takes_argument and "[" not in self.slash
 
 
-def _chat(command_id: str, keys: str, label: str, title: str, action: str, **rest: Any) -> Command:
+def _command(
+    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str = "", **rest: Any
+) -> Command:
+    """Return a row; the action of `message.copy` is `message('copy')` by default."""
+    kind, _, name = command_id.partition(".")
+    action = action or f"{kind}({name!r})"
     return Command(
-        command_id=command_id,
-        keys=keys,
-        label=label,
-        title=title,
-        scope=Scope.CHAT,
-        action=action,
-        **rest,
+        command_id=command_id, keys=keys, label=label, title=title, scope=scope, action=action, **rest
     )
 
 
-def _message(command_id: str, keys: str, label: str, title: str, slash: str = "") -> Command:
-    action = f"message('{command_id.removeprefix('message.')}')"
-    return Command(
-        command_id=command_id,
-        keys=keys,
-        label=label,
-        title=title,
-        scope=Scope.MESSAGE,
-        action=action,
-        slash=slash,
-    )
-
-
-def _session(command_id: str, keys: str, label: str, title: str) -> Command:
-    action = f"session('{command_id.removeprefix('session.')}')"
-    return Command(
-        command_id=command_id,
-        keys=keys,
-        label=label,
-        title=title,
-        scope=Scope.SESSIONS,
-        action=action,
-    )
-
+_chat = partial(_command, Scope.CHAT)
+_message = partial(_command, Scope.MESSAGE)
+_session = partial(_command, Scope.SESSIONS)
 
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave"),
@@ -125,33 +104,33 @@ COMMANDS: tuple[Command, ...] = (
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
     _chat("theme", "", "theme", "Change the theme", "app.change_theme", slash="/theme [NAME]"),
     _chat("doctor", "", "doctor", "Check server, store and terminal", "run_doctor", slash="/doctor"),
-    Command(command_id="copy_or_stop", keys="ctrl+c", label="copy", title="Copy the selection; else stop; twice when idle: quit", scope=Scope.APP, action="copy_or_stop", is_priority=True, is_offered=False),
-    Command(command_id="commands", keys="ctrl+p", label="commands", title="Command palette", scope=Scope.APP, action="command_palette", is_offered=False),
-    Command(command_id="help", keys="f1,question_mark", label="help", title="Every command with its key", scope=Scope.APP, action="show_help", slash="/help"),
-    Command(command_id="suspend", keys="", label="suspend", title="Suspend lmchat (fg brings it back)", scope=Scope.APP, action="suspend_process", slash="/suspend"),
-    Command(command_id="quit", keys="ctrl+q", label="quit", title="Quit; a running answer is saved", scope=Scope.APP, action="quit", slash="/quit", is_priority=True),
+    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection; else stop; twice when idle: quit", "copy_or_stop", is_priority=True, is_offered=False),
+    _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),
+    _command(Scope.APP, "help", "f1,question_mark", "help", "Every command with its key", "show_help", slash="/help"),
+    _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (fg brings it back)", "suspend_process", slash="/suspend"),
+    _command(Scope.APP, "quit", "ctrl+q", "quit", "Quit; a running answer is saved", "quit", slash="/quit", is_priority=True),
     _message("message.copy", "y", "copy", "Copy it as Markdown source"),
     _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
-    _message("message.edit", "e", "edit", "Edit and resend", "/edit"),
+    _message("message.edit", "e", "edit", "Edit and resend", slash="/edit"),
     _message("message.regenerate", "r", "regenerate", "Regenerate the answer"),
-    _message("message.resume", "a", "continue", "Continue an unfinished answer", "/continue"),
+    _message("message.resume", "a", "continue", "Continue an unfinished answer", slash="/continue"),
     _message("message.fork", "f", "fork", "Fork into a new session from here"),
     _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
     _message("message.next_version", "right_square_bracket", "versions", "Next version"),
-    _message("message.tree", "t", "tree", "Show the tree of this session", "/tree"),
-    _message("message.source", "s", "source", "Source or rendered", "/source"),
-    _message("message.links", "l", "links", "List its links", "/links"),
+    _message("message.tree", "t", "tree", "Show the tree of this session", slash="/tree"),
+    _message("message.source", "s", "source", "Source or rendered", slash="/source"),
+    _message("message.links", "l", "links", "List its links", slash="/links"),
     _message("message.fold", "enter", "fold", "Fold or unfold reasoning"),
-    _message("message.pager", "o", "pager", "Open it in the pager", "/pager"),
-    Command(command_id="message.next_hit", keys="n", label="next hit", title="Next hit of what was looked for", scope=Scope.MESSAGE, action="hit(1)", is_offered=False),
-    Command(command_id="message.previous_hit", keys="N", label="previous hit", title="Previous hit", scope=Scope.MESSAGE, action="hit(-1)", is_offered=False),
-    Command(command_id="message.select", keys="v", label="select", title="Select it; ↑ and ↓ select more", scope=Scope.MESSAGE, action="select(0)", is_offered=False),
-    Command(command_id="message.select_previous", keys="shift+up", label="select up", title="Select the message above, too", scope=Scope.MESSAGE, action="select(-1)", is_offered=False),
-    Command(command_id="message.select_next", keys="shift+down", label="select down", title="Select the message below, too", scope=Scope.MESSAGE, action="select(1)", is_offered=False),
-    Command(command_id="message.select_first", keys="shift+home", label="select to the first", title="Select all above, too", scope=Scope.MESSAGE, action="select(-1000000)", is_offered=False),
-    Command(command_id="message.select_last", keys="shift+end", label="select to the last", title="Select all below, too", scope=Scope.MESSAGE, action="select(1000000)", is_offered=False),
-    _message("message.delete", "d", "delete", "Delete it with what follows", "/delete"),
-    _message("message.undo", "u", "undo", "Undo the last deletion", "/undo"),
+    _message("message.pager", "o", "pager", "Open it in the pager", slash="/pager"),
+    _message("message.next_hit", "n", "next hit", "Next hit of what was looked for", "hit(1)", is_offered=False),
+    _message("message.previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
+    _message("message.select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False),
+    _message("message.select_previous", "shift+up", "select up", "Select the message above, too", "select(-1)", is_offered=False),
+    _message("message.select_next", "shift+down", "select down", "Select the message below, too", "select(1)", is_offered=False),
+    _message("message.select_first", "shift+home", "select to the first", "Select all above, too", "select(-1000000)", is_offered=False),
+    _message("message.select_last", "shift+end", "select to the last", "Select all below, too", "select(1000000)", is_offered=False),
+    _message("message.delete", "d", "delete", "Delete it with what follows", slash="/delete"),
+    _message("message.undo", "u", "undo", "Undo the last deletion", slash="/undo"),
     _session("session.open", "enter", "open", "Open it"),
     _session("session.rename", "n", "rename", "Change its title"),
     _session("session.tag", "g", "tags", "Change its tags; #tag in the filter finds them"),
@@ -160,10 +139,10 @@ COMMANDS: tuple[Command, ...] = (
     _session("session.delete", "d", "delete", "Put it into the trash"),
     _session("session.undo", "u", "undo", "Undo the last deletion"),
     _session("session.trash", "t", "trash", "See what is in the trash"),
-    Command(command_id="queue.edit", keys="up", label="edit", title="Edit it", scope=Scope.QUEUE, action="queue('edit')", is_offered=False),
-    Command(command_id="queue.remove", keys="delete", label="remove", title="Remove it", scope=Scope.QUEUE, action="queue('remove')", is_offered=False),
-    Command(command_id="picker.load", keys="ctrl+l", label="load or unload", title="Load or unload the model, or stop loading it", scope=Scope.PICKER, action="load_or_unload", is_priority=True, is_offered=False),
-    Command(command_id="picker.refresh", keys="ctrl+r", label="refresh", title="Fetch the lists anew", scope=Scope.PICKER, action="refresh_models", is_priority=True, is_offered=False),
+    _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
+    _command(Scope.QUEUE, "queue.remove", "delete", "remove", "Remove it", "queue('remove')", is_offered=False),
+    _command(Scope.PICKER, "picker.load", "ctrl+l", "load or unload", "Load or unload the model, or stop loading it", "load_or_unload", is_priority=True, is_offered=False),
+    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Fetch the lists anew", "refresh_models", is_priority=True, is_offered=False),
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}

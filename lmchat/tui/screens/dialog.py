@@ -141,8 +141,16 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         Binding("down", "move(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-1_000_000)", show=False),
+        Binding("end", "move(1_000_000)", show=False),
     ]
     _list_height = 0
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield RowList()
+
+    def on_mount(self) -> None:
+        self.list.set_focused(has_keys=not self.AUTO_FOCUS)
 
     @property
     def list(self) -> RowList:

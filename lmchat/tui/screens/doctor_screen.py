@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Finding, Grade, Group
@@ -18,7 +17,7 @@ from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
-from lmchat.tui.widgets.row_list import ListRow, RowList
+from lmchat.tui.widgets.row_list import ListRow
 
 _STYLES: Mapping[Grade, str] = {Grade.OK: "$success", Grade.WARNING: "$warning", Grade.FAULT: "$error"}
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
@@ -40,17 +39,12 @@ class DoctorScreen(ListDialog[None]):
         Binding("r", "look_again", show=False),
         Binding("y", "copy_report", show=False),
         Binding("enter", "leave", show=False),
-        Binding("home", "scroll_to_end(True)", show=False),
-        Binding("end", "scroll_to_end", show=False),
     ]
 
     def __init__(self, examination: Examination) -> None:
         super().__init__()
         self._examination = examination
         self._found: dict[str, Sequence[Finding]] = {}
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield RowList()
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.action_look_again)
@@ -61,9 +55,6 @@ class DoctorScreen(ListDialog[None]):
     def action_copy_report(self) -> None:
         if findings := self._examination.in_order(self._found):
             self.post_message(CopyText(report_text(findings, home=self._examination.home)))
-
-    def action_scroll_to_end(self, is_first: bool = False) -> None:
-        self.list.scroll_to(y=0 if is_first else self.list.max_scroll_y, animate=False)
 
     async def _look(self) -> None:
         self._found = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 
 from lmchat.text import safe_line
 from lmchat.tui.icons import signs_for
@@ -26,19 +25,13 @@ class LinksDialog(ListDialog[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open_link", show=False),
         Binding("y,c", "copy_link", show=False),
-        Binding("home", "move(-1_000_000)", show=False),
-        Binding("end", "move(1_000_000)", show=False),
     ]
 
     def __init__(self, links: Mapping[str, str]) -> None:
         super().__init__()
         self._links = links
 
-    def compose_content(self) -> Iterable[Widget]:
-        yield RowList()
-
     def on_mount(self) -> None:
-        self.list.set_focused(has_keys=True)
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
@@ -59,10 +52,6 @@ class LinksDialog(ListDialog[str | None]):
         self.show_title(f"{len(self._links)}")
 
     @on(RowList.Taken)
-    def open_clicked(self, event: RowList.Taken) -> None:
-        event.stop()
-        self.dismiss(str(event.key))
-
     def action_open_link(self) -> None:
         if self.list.key is not None:
             self.dismiss(str(self.list.key))

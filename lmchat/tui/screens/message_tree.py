@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from msgspec import Struct
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Branch, branches
@@ -16,7 +15,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, words_as_rows
 
 _MOST_INDENT = 24
 _FIRST_WORDS = 120
@@ -54,8 +53,6 @@ class MessageTree(ListDialog[str | None]):
         Binding("u", "act('undo')", show=False),
         Binding("left", "to_parent", show=False),
         Binding("right", "to_child", show=False),
-        Binding("home", "move(-1_000_000)", show=False),
-        Binding("end", "move(1_000_000)", show=False),
     ]
 
     def __init__(self, act: Callable[[str, str], None]) -> None:
@@ -63,12 +60,6 @@ class MessageTree(ListDialog[str | None]):
         self._act = act
         self._branches: list[Branch] | None = None
         self._shown = TreeShown()
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield RowList()
-
-    def on_mount(self) -> None:
-        self.list.set_focused(has_keys=True)
 
     def show(self, shown: TreeShown) -> None:
         """Show a tree; choose the end of the shown path at first, later the same branch or its parent."""

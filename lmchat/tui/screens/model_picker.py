@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -293,6 +293,33 @@ def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
     yield " " * (width - cell_len(name)), ""
 
 
+def show_matches(
+    dialog: ListDialog[Any],
+    table: ModelTable,
+    nothing: Callable[[str], str],
+    *,
+    choose: Hashable = None,
+    is_typed: bool = True,
+) -> bool:
+    """Show the rows that match the typed filter; return False while the dialog has no width.
+
+    `nothing` words an empty result; `is_typed` chooses the best match rather than `choose`.
+    """
+    field, rows_shown, width = dialog.query_one(Field), dialog.list, dialog.list.text_width - 1
+    if width < 1:
+        return False
+    typed = field.value
+    found = table.filtered(typed)
+    heads, rows = table.laid_out(found, width, signs_for(dialog))
+    if not found:
+        rows = words_as_rows(nothing(typed), width)
+    dialog.query_one(".columns", LineWidget).show([content(heads)])
+    rows_shown.show(rows, choose=table.best(found) if is_typed and typed.strip() else choose)
+    dialog.fit_list(len(rows))
+    field.show_note(f"{len(found)} of {table.count}" if typed.strip() else "")
+    return True
+
+
 class ModelPicker(ListDialog[ModelInfo | None]):
     """Picker of models; returns the chosen one, or None."""
 
@@ -356,29 +383,16 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
         """Draw the matches; `is_typed` chooses the best one."""
-        typed = self.query_one(Field).value
-        width = self.list.text_width - 1
-        if width < 1:
+        if not show_matches(self, self._table, self._nothing, choose=choose, is_typed=is_typed):
             return
-        shown = self._table.filtered(typed)
-        heads, rows = self._table.laid_out(shown, width, signs_for(self))
-        if not shown:
-            rows = words_as_rows(self._nothing(typed), width)
-        self.query_one(".columns", LineWidget).show([content(heads)])
-        self.list.show(rows, choose=self._table.best(shown) if is_typed and typed.strip() else choose)
-        self.fit_list(len(rows))
-        self._tell(len(shown), is_filtered=bool(typed.strip()))
+        count, servers = self._table.count, self._table.server_count
+        age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
+        self.show_title(f"{count} on {servers} server{'' if servers == 1 else 's'}", age)
 
     def _nothing(self, typed: str) -> str:
         if not self._table.count:
             return self._note or "No server has told its models yet. ^R asks again."
         return f"No model matches *{safe_line(typed, limit=30)}*. Backspace shows all {self._table.count}."
-
-    def _tell(self, shown: int, *, is_filtered: bool) -> None:
-        count, servers = self._table.count, self._table.server_count
-        age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
-        self.show_title(f"{count} on {servers} server{'' if servers == 1 else 's'}", age)
-        self.query_one(Field).show_note(f"{shown} of {count}" if is_filtered else "")
 
     def _chosen(self) -> ModelInfo | None:
         return self._table.model(self.list.key)
@@ -394,14 +408,11 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             self.draw(is_typed=True)
 
     @on(Input.Submitted)
+    @on(RowList.Taken)
     def take(self, event: Message) -> None:
         event.stop()
         if (model := self._chosen()) is not None:
             self.dismiss(model)
-
-    @on(RowList.Taken)
-    def take_clicked(self, event: RowList.Taken) -> None:
-        self.take(event)
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:
@@ -438,20 +449,10 @@ class FilePicker(ListDialog[ModelFile | None]):
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        field, width = self.query_one(Field), self.list.text_width - 1
-        if width < 1:
+        if not show_matches(self, self._table, self._nothing):
             return
-        typed = field.value
-        shown = self._table.filtered(typed)
-        heads, rows = self._table.laid_out(shown, width, signs_for(self))
-        if not shown:
-            rows = words_as_rows(self._nothing(typed), width)
-        self.query_one(".columns", LineWidget).show([content(heads)])
-        self.list.show(rows, choose=self._table.best(shown) if typed.strip() else None)
-        self.fit_list(len(rows))
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
         self.show_title(f"{count} file{'' if count == 1 else 's'}", formatting.size(total))
-        field.show_note(f"{len(shown)} of {count}" if typed.strip() else "")
 
     def _nothing(self, typed: str) -> str:
         return f"No file matches *{safe_line(typed, limit=30)}*. Backspace shows all {len(self._files)}."
@@ -462,15 +463,12 @@ class FilePicker(ListDialog[ModelFile | None]):
         self.draw()
 
     @on(Input.Submitted)
+    @on(RowList.Taken)
     def take(self, event: Message) -> None:
         event.stop()
         model = self._table.model(self.list.key)
         if model is not None:
             self.dismiss(self._files[model.model_id])
-
-    @on(RowList.Taken)
-    def take_clicked(self, event: RowList.Taken) -> None:
-        self.take(event)
 
 
 def _row(file: ModelFile) -> ModelRow:

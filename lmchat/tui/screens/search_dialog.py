@@ -108,14 +108,11 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.post_message(Search(event.value))
 
     @on(Input.Submitted)
+    @on(RowList.Taken)
     def open_hit(self, event: Message) -> None:
         event.stop()
         if (hit := self._chosen()) is not None:
             self.dismiss(hit)
-
-    @on(RowList.Taken)
-    def open_clicked(self, event: RowList.Taken) -> None:
-        self.open_hit(event)
 
     def action_export_hit(self) -> None:
         if (hit := self._chosen()) is not None:

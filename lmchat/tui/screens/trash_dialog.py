@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 
 from lmchat.domain.session import TRASH_DAYS, SessionHeader
 from lmchat.text import safe_line
@@ -32,8 +31,6 @@ class TrashDialog(ListDialog[None]):
         Binding("enter", "restore", show=False),
         Binding("d,delete", "purge", show=False),
         Binding("e", "empty", show=False),
-        Binding("home", "move(-1_000_000)", show=False),
-        Binding("end", "move(1_000_000)", show=False),
     ]
 
     def __init__(
@@ -43,12 +40,6 @@ class TrashDialog(ListDialog[None]):
         self._act = act
         self._clock = clock or (lambda: datetime.now().astimezone())
         self._headers: tuple[SessionHeader, ...] | None = None
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield RowList()
-
-    def on_mount(self) -> None:
-        self.list.set_focused(has_keys=True)
 
     def show(self, headers: Sequence[SessionHeader]) -> None:
         self._headers = tuple(headers)

@@ -39,10 +39,6 @@ class FindBar(Horizontal):
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
-    def close(self) -> None:
-        self.display = False
-        self.post_message(StopFinding())
-
     def show_place(self, place: int, count: int, *, is_whole: bool = True, is_sure: bool = True) -> None:
         """Show the index of the current hit, 0 for none; `~` marks a count with markup not yet laid out."""
         found = f"{'' if is_sure else '~'}{count}{'' if is_whole else '+'}"
@@ -57,7 +53,8 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def action_close(self) -> None:
-        self.close()
+        self.display = False
+        self.post_message(StopFinding())
 
     def action_step(self, by: int) -> None:
         self.post_message(FindNext(by))

@@ -188,6 +188,7 @@ class SessionList(Vertical, can_focus=True):
     def action_page(self, direction: int) -> None:
         self._rows.page(direction)
 
+    @on(events.Click, "#session-filter-hint")
     async def action_filter(self) -> None:
         from lmchat.tui.widgets.field import SessionFilter
 
@@ -208,10 +209,6 @@ class SessionList(Vertical, can_focus=True):
         del event
         if self._rows.key is None:
             self._draw()
-
-    @on(events.Click, "#session-filter-hint")
-    async def start_filter(self) -> None:
-        await self.action_filter()
 
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
