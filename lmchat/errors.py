@@ -10,17 +10,13 @@ class LMChatError(Exception):
     who shows them passes them through `safe_text`.
     """
 
-    kind = "error"
-    """One word for scripts, as in the `error` field of the JSON form."""
-    exit_code = 1
-    """Exit code of the command line."""
+    kind = "error"  # one word for scripts, as in the `error` field of the JSON form
+    exit_code = 1  # exit code of the command line
 
     def __init__(self, message: str, *, hint: str = "", details: str = "", kind: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        """One sentence: what happened."""
-        self.hint = hint
-        """One sentence: the next step; empty where there is none."""
+        self.message = message  # one sentence: what happened
+        self.hint = hint  # one sentence: the next step; empty where there is none
         self.details = details
         """Technical details, shown on request only; never a key, never the text of a chat."""
         if kind is not None:
@@ -73,8 +69,7 @@ class TooManyRequests(LMChatError):
 
     def __init__(self, message: str, *, wait_s: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.wait_s = wait_s
-        """Seconds until there is room again."""
+        self.wait_s = wait_s  # seconds until there is room again
 
 
 class NoServerFound(LMChatError):
@@ -106,16 +101,12 @@ class ServerRejected(LMChatError):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint, details=details, kind=kind)
-        self.param = ""
-        """The field of the request that it is about, where the server names one."""
-        self.status = status
-        """HTTP status; None where the error came inside a stream."""
-        self.retry_after_s = retry_after_s
-        """Seconds that the server asked us to wait, None where it did not."""
+        self.param = ""  # the field of the request that it is about, where the server names one
+        self.status = status  # HTTP status; None where the error came inside a stream
+        self.retry_after_s = retry_after_s  # seconds that the server asked us to wait, None where it did not
         self.needed_tokens: int | None = None
         """Tokens of a prompt that was too long, where the server counted them."""
-        self.room_tokens: int | None = None
-        """The window that it was too long for, where the server named it."""
+        self.room_tokens: int | None = None  # the window that it was too long for, where the server named it
 
 
 class StreamInterrupted(LMChatError):

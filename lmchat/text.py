@@ -14,8 +14,6 @@ _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
 _KEYCAPS = "0123456789#*"
 _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-
-
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: "\u2421"}
 _NO_CHARACTERS = "".join(
     chr(plane | last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
@@ -47,7 +45,8 @@ def safe_text(text: str) -> str:
     text = text.replace("\r\n", "\n")
     if text.isascii():
         return text.translate(_PICTURES)
-    return _SHAPING.sub(_shaped, _HOSTILE.sub(_visible, text))
+    visible = _HOSTILE.sub(lambda found: _PICTURES.get(ord(found[0]), _SUBSTITUTE), text)
+    return _SHAPING.sub(_shaped, visible)
 
 
 def safe_line(text: str, *, limit: int | None = None) -> str:
@@ -72,10 +71,6 @@ def safe_pieces(text: str, *, size: int = 65_536) -> Iterator[str]:
 def _is_apart(before: str, after: str) -> bool:
     """Return whether a character's replacement does not depend on its neighbour."""
     return before != "\r" and not _SHAPING.match(before) and not _SHAPING.match(after)
-
-
-def _visible(found: re.Match[str]) -> str:
-    return _PICTURES.get(ord(found[0]), _SUBSTITUTE)
 
 
 def _shaped(found: re.Match[str]) -> str:

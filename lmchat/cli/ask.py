@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
-from lmchat.cli.output import Output, SafeStream, failure_detail
+from lmchat.cli.output import Output, SafeStream, failure_detail, rounded
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.settings import Settings
@@ -354,9 +354,9 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
             "total_tokens": prompt_tokens + completion_tokens,
             "estimated": receipt.is_estimated or receipt.prompt_tokens is None,
         },
-        "ttft_ms": _rounded(receipt.ttft_ms),
-        "tokens_per_second": _rounded(receipt.tokens_per_second),
-        "elapsed_ms": _rounded(receipt.elapsed_ms),
+        "ttft_ms": rounded(receipt.ttft_ms),
+        "tokens_per_second": rounded(receipt.tokens_per_second),
+        "elapsed_ms": rounded(receipt.elapsed_ms),
         "retries": receipt.retries,
         "refused": bool(answer.refusal),
     }
@@ -366,10 +366,6 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     return [
         {"id": call.call_id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
     ]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
 
 
 def _prompt(context: Context) -> str:

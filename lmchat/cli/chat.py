@@ -37,12 +37,8 @@ from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 Write = Callable[[str], bool]  # sends a control sequence to the terminal
 
 
-def run_chat(settings: Settings, context: Context) -> int:
+async def run_chat(settings: Settings, context: Context) -> int:
     """Run the screen and return the exit code."""
-    return asyncio.run(_run(settings, context))
-
-
-async def _run(settings: Settings, context: Context) -> int:
     remembered, warning = remembered_file.load(context.paths.remembered_file)
     apps: list[LMChatApp] = []
     launchers: list[ServerLauncher] = []

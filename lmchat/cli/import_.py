@@ -89,7 +89,8 @@ def _tell(context: Context, done: Done) -> None:
         context.output.failure(error)
     if done.untried:
         context.output.note(f"Nor were imported: {', '.join(done.untried)}")
-    ids = [one.header.session_id for _, one in done.imported if _is_reachable(context, one)]
+    saved = [one for _, one in done.imported if one.is_there or not context.options.dry_run]
+    ids = [one.header.session_id for one in saved if one.header.deleted_at is None]
     if ids:
         context.output.text(" ".join(ids))
 
@@ -101,10 +102,6 @@ def _next_step(one: Imported) -> str:
     if one.header.deleted_at is not None:
         return f"; `lmchat sessions restore {short}` brings it back."
     return f", as {short}; --copy imports it once more."
-
-
-def _is_reachable(context: Context, one: Imported) -> bool:
-    return one.header.deleted_at is None and (one.is_there or not context.options.dry_run)
 
 
 def _left_out(one: Imported) -> list[str]:

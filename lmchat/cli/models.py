@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import LiveLine, Output, table, timestamp
+from lmchat.cli.output import LiveLine, Output, rounded, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.load import similar
@@ -194,7 +194,7 @@ async def detect(context: Context) -> int:
             "detected": True,
             "product": best.product,
             "verdict": best.verdict,
-            "latency_ms": _rounded(best.latency_ms),
+            "latency_ms": rounded(best.latency_ms),
             "models": [model.model_id for model in best.models],
             "candidates": listed,
         }
@@ -218,14 +218,15 @@ def _model_of(candidate: Candidate | None, world: World) -> ModelInfo | None:
 def _health_json(
     context: Context, candidate: Candidate | None, model: ModelInfo | None, reason: str
 ) -> dict[str, object]:
-    is_healthy = not reason
+    is_healthy, url = not reason, context.loaded.settings.endpoint
+    configured = Endpoint.parse(url).url if is_address(url) else None
     is_loaded = model is not None and (
         model.state is LoadState.LOADED
         or (model.state is LoadState.UNKNOWN and candidate is not None and candidate.verdict is Verdict.READY)
     )
     return {
         "healthy": is_healthy,
-        "endpoint": candidate.endpoint.url if candidate else _address(context.loaded.settings.endpoint),
+        "endpoint": candidate.endpoint.url if candidate else configured,
         "models": len(candidate.models) if candidate else 0,
         "error": reason or None,
         "status": ("ok" if is_loaded else "degraded") if is_healthy else "error",
@@ -237,20 +238,12 @@ def _health_json(
     }
 
 
-def _address(url: str) -> str | None:
-    return Endpoint.parse(url).url if is_address(url) else None
-
-
 def _candidate_json(candidate: Candidate) -> dict[str, object]:
     return {
         "url": candidate.endpoint.url,
         "product": candidate.product,
         "verdict": candidate.verdict,
-        "latency_ms": _rounded(candidate.latency_ms),
+        "latency_ms": rounded(candidate.latency_ms),
         "next_step": candidate.next_step or None,
         "detail": candidate.detail or None,
     }
-
-
-def _rounded(value_ms: float | None) -> float | None:
-    return None if value_ms is None else round(value_ms, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
@@ -118,9 +119,17 @@ def failure_detail(error: LMChatError) -> dict[str, str]:
 
 def timestamp() -> str:
     """Return the current time, ISO 8601, UTC."""
-    from datetime import UTC, datetime
-
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def minute(moment: datetime) -> str:
+    """Return a time in the local zone, to the minute."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a figure with one digit after the point, None for None."""
+    return None if value is None else round(value, 1)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:

@@ -107,10 +107,12 @@ def _chat(context: Context) -> int:
                 hint='For one answer without a screen: lmchat ask "PROMPT".',
             )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
+    import asyncio
+
     from lmchat.cli.chat import run_chat
 
     context.start_log()
-    return run_chat(context.settings, context)
+    return asyncio.run(run_chat(context.settings, context))
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:

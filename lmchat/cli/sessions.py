@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
-from lmchat.cli.output import table
+from lmchat.cli.output import minute, table
 from lmchat.cli.wiring import make_library, open_store
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
-from lmchat.services.library import Library
 from lmchat.text import safe_line
 
 _SHORT_ID = 8
@@ -32,7 +30,7 @@ async def list_sessions(context: Context) -> int:
 
 
 def _row(header: SessionHeader) -> tuple[str, ...]:
-    time = _time(header.deleted_at or header.updated_at)
+    time = minute(header.deleted_at or header.updated_at)
     count, title = str(header.message_count), header.title or "Untitled"
     return header.session_id[:_SHORT_ID], time, count, header.model, title
 
@@ -72,24 +70,25 @@ async def delete(context: Context) -> int:
 async def restore(context: Context) -> int:
     """Take a session out of the trash."""
     async with open_store(context) as store:
-        header = await _restored(make_library(store), context.options.id)
-    return _told(context, header, f"{_named(header)} is back.")
-
-
-async def _restored(library: Library, wanted: str) -> SessionHeader:
-    if wanted != "last":
-        return await library.restore(await library.store.find(wanted))
-    header = await library.undo_delete()
+        library, wanted = make_library(store), context.options.id
+        header: SessionHeader | None
+        if wanted == "last":  # deleted last
+            header = await library.undo_delete()
+        else:
+            header = await library.restore(await store.find(wanted))
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists what there is.")
-    return header
+    return _told(context, header, f"{_named(header)} is back.")
 
 
 async def purge(context: Context) -> int:
     """Remove a session, or everything in the trash, after confirmation."""
     async with open_store(context) as store:
         library = make_library(store)
-        wanted = await _to_purge(library, context.options.id)
+        wanted = await library.trash()
+        if context.options.id:
+            session_id = await store.find(context.options.id)
+            wanted = ((await store.open_end(session_id, count=1)).header,)
         gone = wanted if wanted and await _may_purge(context, wanted) else ()
         for header in gone:
             await library.purge(header.session_id)
@@ -102,12 +101,6 @@ async def purge(context: Context) -> int:
         "Nothing was removed." if wanted else "The trash is empty.",
     )
     return 0
-
-
-async def _to_purge(library: Library, wanted: str) -> tuple[SessionHeader, ...]:
-    if not wanted:
-        return await library.trash()
-    return ((await library.store.open_end(await library.store.find(wanted), count=1)).header,)
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
@@ -146,10 +139,6 @@ def _named(header: SessionHeader) -> str:
     return f"{header.session_id[:_SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
 
 
-def _time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 
 
@@ -182,7 +171,7 @@ def _text(hit: SearchHit) -> str:
     who = hit.model if hit.role == "assistant" and hit.model else hit.role
     told = (
         hit.session_id[:_SHORT_ID],
-        _time(hit.created_at),
+        minute(hit.created_at),
         ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
         safe_line(hit.title),
     )

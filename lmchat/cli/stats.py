@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import table
+from lmchat.cli.output import minute, table
 from lmchat.cli.wiring import open_store
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
@@ -43,7 +42,7 @@ def _row(one: ModelFigures) -> tuple[str, ...]:
         *_pair(one.ttft_ms, "{:.2f} s", 1e-3),
         *_pair(one.tokens_per_second, "{:.1f}"),
         *_pair(one.elapsed_ms, "{:.1f} s", 1e-3),
-        _time(one.last),
+        minute(one.last) if one.last else "",
     )
 
 
@@ -82,10 +81,6 @@ def _json(one: ModelFigures) -> dict[str, object]:
 
 def _spread_json(spread: Spread | None) -> dict[str, float] | None:
     return None if spread is None else {name: round(value, 3) for name, value in asdict(spread).items()}
-
-
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 async def show(context: Context) -> int:

@@ -60,10 +60,11 @@ _LLAMA_PORT = "8080"
 
 def places_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
     """Return local product addresses from environment variables."""
+    lm_studio = environ.get("LMS_SERVER_HOST", "").strip()  # without a port
     told = {
         Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", "")),
         Product.LLAMA_CPP: _llama_endpoint(environ),
-        Product.LM_STUDIO: _lm_studio_endpoint(environ.get("LMS_SERVER_HOST", "")),
+        Product.LM_STUDIO: _at(lm_studio, "1234") if lm_studio else None,
     }
     return {product: endpoint for product, endpoint in told.items() if endpoint is not None}
 
@@ -77,10 +78,6 @@ def ollama_endpoint(host: str) -> Endpoint | None:
 def _llama_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
     host, port = environ.get("LLAMA_ARG_HOST", "").strip(), environ.get("LLAMA_ARG_PORT", "").strip()
     return _at(host, port or _LLAMA_PORT) if host or port else None
-
-
-def _lm_studio_endpoint(host: str) -> Endpoint | None:
-    return _at(host.strip(), "1234") if host.strip() else None
 
 
 def _at(name: str, port: str) -> Endpoint | None:

@@ -67,9 +67,7 @@ class Section(Struct, frozen=True, kw_only=True):
         return row.check(value) if row.check else ""
 
 
-@cache
-def _hints(settings: type[Struct]) -> dict[str, Any]:
-    return get_type_hints(settings)
+_hints = cache(get_type_hints)
 
 
 def _has_type(value: object, type_: Any) -> bool:

@@ -32,7 +32,7 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
     key: str = ""
     is_reserved: bool = False  # lmchat holds the port too
     context: int = 4096  # tokens
-    threads: int | None = None  # none: llama.cpp decides
+    threads: int | None = None  # None: llama.cpp decides
     cache_mib: int = 512  # for earlier prompts, beyond the window
     template: str = ""  # chat template (jinja) in place of the model's own
     reasoning_budget: int | None = None  # tokens

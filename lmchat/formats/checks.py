@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
+WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""Errors of wrong values."""
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _CUT = Failure(kind="interrupted", message="The session was exported while this answer was arriving.")
 
@@ -50,6 +53,17 @@ def checked(value: T) -> T:
         raise ValueError(str(error)) from error
     times = {name: _checked_time(time) for name, time in asdict(sound).items() if isinstance(time, datetime)}
     return replace(sound, **times)
+
+
+@contextmanager
+def unchanged(what: str) -> Iterator[None]:
+    """Refuse a part that is not as lmchat wrote it; `what` is the first sentence."""
+    try:
+        yield
+    except (*WRONG, msgspec.MsgspecError) as error:
+        raise FileRefused(
+            what, hint="Export the session once more, or undo what was changed there.", details=repr(error)
+        ) from error
 
 
 def sound(session: Session, *, moment: datetime) -> Session:

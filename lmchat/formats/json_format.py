@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, get_args
 
@@ -15,7 +14,7 @@ from lmchat.domain.message import ChatMessage, Part
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import Content, Reading, checked
+from lmchat.formats.checks import Content, Reading, checked, unchanged
 from lmchat.formats.writing import places
 
 FORMAT = 1  # in the field `lmchat`
@@ -51,7 +50,7 @@ def from_json(content: Content) -> Reading:
     data = content.value
     if data["lmchat"] != FORMAT:
         raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
-    with _named("Its head"):
+    with unchanged("Its head is not as lmchat exported it."):
         header = checked(msgspec.convert(data["session"], SessionHeader))
         names = msgspec.convert(data.get("branch_names", {}), dict[str, str])
         path, beside = list(data["messages"]), list(data.get("branches", ()))
@@ -81,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage]]:
     for number, row in enumerate(rows, 1):
-        with _named(f"{name} {number}"):
+        with unchanged(f"{name} {number} is not as lmchat exported it."):
             parts = tuple(_known(part, _PARTS[part["type"]]) for part in row["parts"])
             yield int(row.get("place", 0)), checked(_known(row | {"parts": parts}, ChatMessage))
 
@@ -89,16 +88,3 @@ def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage
 def _known(data: Mapping[str, Any], kind: type[Any]) -> Any:
     """Make a struct of the known fields; `checked` converts their values."""
     return kind(**{field.name: data[field.name] for field in fields(kind) if field.name in data})
-
-
-@contextmanager
-def _named(part: str) -> Iterator[None]:
-    """Add the name of the part to errors."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, msgspec.MsgspecError) as error:
-        raise FileRefused(
-            f"{part} is not as lmchat exported it.",
-            hint="Export the session once more, or undo what was changed there.",
-            details=repr(error),
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -14,13 +14,11 @@ from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart,
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import Content, Reading, checked
+from lmchat.formats.checks import WRONG, Content, Reading, checked, unchanged
 from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
-_WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-"""Errors of wrong values."""
 
 
 class Piece(NamedTuple):
@@ -63,7 +61,7 @@ def from_markdown(content: Content) -> Reading:
         )
         word = re.escape(front["frame"])
         promised = int(front["messages"]) if "messages" in front else None
-    except _WRONG as error:
+    except WRONG as error:
         raise FileRefused(
             "This is no Markdown that lmchat exported.",
             hint="It begins with the lines from `---` to `---` that an export has.",
@@ -168,14 +166,5 @@ def _entry(head: Piece, parts: list[Part], last_id: str | None) -> ReadMessage:
         return ReadMessage(checked(message), "parent" in facts, place, name)
 
 
-@contextmanager
-def _at(line: int) -> Iterator[None]:
-    """Add the line number to errors."""
-    try:
-        yield
-    except _WRONG as error:
-        raise FileRefused(
-            f"Line {line} is not as lmchat wrote it.",
-            hint="Export the session once more, or undo what was changed there.",
-            details=repr(error),
-        ) from error
+def _at(line: int) -> AbstractContextManager[None]:
+    return unchanged(f"Line {line} is not as lmchat wrote it.")

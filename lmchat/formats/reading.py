@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from lmchat.domain.session import Skipped
 from lmchat.errors import FileRefused
 from lmchat.formats.checks import Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
@@ -43,7 +42,8 @@ def read(data: bytes, *, moment: datetime) -> Reading:
         raise FileRefused(_ENDLESS, hint=_WANTED) from error
     sessions = tuple(sound(session, moment=moment) for session in found.sessions if session.messages)
     if not sessions:
-        raise FileRefused(f"It holds no message{_because(found.skipped)}.", hint=_WANTED)
+        why = "".join(f" that can be read: of {one.where}, {one.reason}" for one in found.skipped[:1])
+        raise FileRefused(f"It holds no message{why}.", hint=_WANTED)
     return Reading(sessions=sessions, skipped=found.skipped)
 
 
@@ -71,7 +71,3 @@ def _json(text: str) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end
         raise FileRefused(_ENDLESS, hint=_WANTED, details=repr(error)) from error
-
-
-def _because(skipped: Sequence[Skipped]) -> str:
-    return f" that can be read: of {skipped[0].where}, {skipped[0].reason}" if skipped else ""

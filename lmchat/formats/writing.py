@@ -38,7 +38,7 @@ _STATES = {
 class SideBranch(Struct, frozen=True, kw_only=True):
     """Messages outside the path and earlier branches."""
 
-    parent: ChatMessage | None  # none for another beginning of the session
+    parent: ChatMessage | None  # None for another beginning of the session
     messages: tuple[ChatMessage, ...]  # at least one
     name: str = ""
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -235,9 +235,10 @@ def _free_port(first: int) -> int:
 def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
     """Return the listening programs by port, as far as this user may see."""
     holders: dict[int, PortHolder] = {}
-    for address, port, pid in _listeners():
-        if port not in ports:
+    for connection, pid in _connections():
+        if connection.status != "LISTEN" or connection.laddr[1] not in ports:
             continue
+        address, port = connection.laddr
         before = holders.get(port)
         if before is None or (before.pid is None and pid is not None):
             holders[port] = _holder(port, pid)
@@ -251,12 +252,6 @@ def tool_to_see(port: int) -> str:
     if sys.platform == "darwin":
         return f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
     return f"sudo ss -ltnp 'sport = :{port}'"
-
-
-def _listeners() -> Iterator[tuple[str, int, int | None]]:
-    for connection, pid in _connections():
-        if connection.status == "LISTEN":
-            yield *connection.laddr, pid
 
 
 def _connections() -> list[tuple[Any, int | None]]:

@@ -99,7 +99,7 @@ class WayChecked(Struct, frozen=True, kw_only=True):
     """Way to the clipboard, for the doctor."""
 
     way: str
-    works: bool | None  # none: unknown
+    works: bool | None  # None: unknown
     reason: str
     is_there: bool = True
 
@@ -126,8 +126,10 @@ class Clipboard:
             if self.untried(tool).works is None and await self.set(tool, safe):
                 return Copied(way=tool.name, is_whole_way=tool is not TMUX or await self._is_handed_on(safe))
         has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
-        if has_osc_52 and not is_long and self._write(osc_52(_encoded(safe), self.environ)):
-            return Copied(way="OSC 52")
+        if has_osc_52 and not is_long:
+            encoded = b64encode(safe.encode(errors="replace")).decode()
+            if self._write(osc_52(encoded, self.environ)):
+                return Copied(way="OSC 52")
         try:
             await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
         except OSError as error:
@@ -227,10 +229,6 @@ def osc_52(data: str, environ: Mapping[str, str]) -> str:
         return in_pieces
     # the whole comes last: tmux takes the first of the pieces for a text of its own
     return in_pieces + plain if term.startswith("screen") else plain
-
-
-def _encoded(text: str) -> str:
-    return b64encode(text.encode(errors="replace")).decode()
 
 
 async def _safe(text: str) -> str:
