@@ -166,12 +166,10 @@ class LMChatApp(PatchedApp):
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
-        """Show the palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_show_help(self) -> None:
-        """Show every command with its key."""
         from lmchat.tui.screens.help_screen import HelpScreen
 
         self.push_screen(HelpScreen(self.workspace.settings.keys))
@@ -313,7 +311,6 @@ class LMChatApp(PatchedApp):
             self.models.open_picker()
 
     def action_recent_model(self, number: int) -> None:
-        """Use the n-th recently used model."""
         self.models.switch_to_recent(number)
 
     @on(LoadModel)
@@ -325,7 +322,6 @@ class LMChatApp(PatchedApp):
         self.models.refresh_picker()
 
     def action_look_now(self) -> None:
-        """Look at the server now."""
         self.connect.look_now()
 
     @on(LookNow)

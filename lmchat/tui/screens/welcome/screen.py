@@ -232,12 +232,10 @@ class WelcomeScreen(Screen[None]):
         self.ask_address(safe_line(event.text.strip()))
 
     def action_move(self, by: int) -> None:
-        """Choose another row."""
         self._is_touched = True
         self._rows.move(by)
 
     def action_page(self, direction: int) -> None:
-        """Choose a row about a page away."""
         self._is_touched = True
         self._rows.page(direction)
 
@@ -249,12 +247,10 @@ class WelcomeScreen(Screen[None]):
             self.action_take()
 
     def action_look_now(self) -> None:
-        """Look at once."""
         self._starts.look_at_disk()
         self.post_message(LookNow())
 
     def action_search(self) -> None:
-        """Search the saved sessions."""
         self.post_message(SearchSessions())
 
     def action_take(self) -> None:
