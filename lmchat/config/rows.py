@@ -11,6 +11,7 @@ from msgspec import Struct, ValidationError, convert
 
 from lmchat.config.settings import (
     EFFORTS,
+    THEME_NAMES,
     ChatSettings,
     EndpointSettings,
     LimitSettings,
@@ -84,6 +85,12 @@ def _within(low: float, high: float) -> Check:
 
 def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
+
+
+def _either(words: tuple[str, ...]) -> str:
+    """Return `"a", "b" or "c"`."""
+    *others, last = [f'"{word}"' for word in words]
+    return f"{', '.join(others)} or {last}"
 
 
 def _one_of(*words: str) -> Check:
@@ -185,8 +192,8 @@ UI = Section(
     rows=(
         Row(
             "theme",
-            '"lmchat-dark", "lmchat-light" or "lmchat-ansi"; unset: the last used one',
-            _one_of("", "lmchat-dark", "lmchat-light", "lmchat-ansi"),
+            f"{_either(THEME_NAMES)}; unset: the last used one",
+            _one_of("", *THEME_NAMES),
         ),
         Row("reduced_motion", "no blinking, fewer repaints"),
         Row("ascii", "only ASCII signs"),

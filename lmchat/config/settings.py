@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+THEME_NAMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
+"""Values of `ui.theme`; the themes themselves are in `tui/themes.py`."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; which of them one takes, server and model decide."""
 

@@ -265,7 +265,8 @@ class LMChatApp(PatchedApp):
         names = [theme.name for theme in THEMES]
         if name and not theme_named(name):
             words = f"No theme is called {safe_line(name, limit=40)}."
-            raise WrongUse(words, hint="There are dark, light and ansi.")
+            *others, last = [one.removeprefix("lmchat-") for one in names]
+            raise WrongUse(words, hint=f"There are {', '.join(others)} and {last}.")
         place = names.index(self.theme) if self.theme in names else -1
         self.theme = theme_named(name) or names[(place + 1) % len(names)]
         self.models.remember(replace(self.workspace.remembered, theme=self.theme))

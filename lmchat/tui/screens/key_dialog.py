@@ -50,7 +50,12 @@ class KeyDialog(Dialog[str | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         address = safe_line(self._endpoint.url)
-        yield Static(content(((f"{WHERE[self._product]}\n", ""), (address, MUTED))), classes="words gap")
+        yield Static(
+            content(
+                ((f"{WHERE.get(self._product, WHERE[Product.OPENAI_COMPATIBLE])}\n", ""), (address, MUTED))
+            ),
+            classes="words gap",
+        )
         yield Field(is_masked=True, placeholder="Paste or type it; it is not shown")
         yield Static("", classes="verdict gap")
 
