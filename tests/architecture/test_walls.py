@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+from collections import Counter
+
 import pytest
 
 from tests.support.programs import PYTHON, run
@@ -7,10 +10,30 @@ from tests.support.pty_program import ROOT
 
 _MODULES = sorted((ROOT / "lmchat").rglob("*.py"))
 _LONGEST_MODULE = 700
+_LONGEST_CHAIN = 3
+_MOST_METHODS = 60
 
 
 def _name(path):
     return str(path.relative_to(ROOT))
+
+
+def _classes():
+    """Map the name of each class of ours to its syntax tree."""
+    trees = [ast.parse(path.read_text()) for path in _MODULES if path.name != "errors.py"]
+    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+_CLASSES = _classes()
+
+
+def _own_bases(name):
+    names = [ast.unparse(base).split("[")[0].split(".")[-1] for base in _CLASSES[name].bases]
+    return [base for base in names if base in _CLASSES and base != name]
+
+
+def _chain(name):
+    return [name, *max((_chain(base) for base in _own_bases(name)), key=len, default=[])]
 
 
 @pytest.mark.timeout(120)
@@ -23,6 +46,28 @@ def test_every_floor_imports_only_what_is_below_it():
 def test_no_module_is_longer_than_a_reader_can_follow():
     sizes = {_name(path): path.read_text().count("\n") for path in _MODULES}
     assert {name: size for name, size in sizes.items() if size > _LONGEST_MODULE} == {}
+
+
+def test_objects_are_composed_rather_than_chained():
+    chains = [_chain(name) for name in _CLASSES]
+    assert [" -> ".join(chain) for chain in chains if len(chain) > _LONGEST_CHAIN] == []
+
+
+def test_no_object_has_more_methods_than_a_reader_can_keep_in_mind():
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    sizes = {
+        name: len(
+            {item.name for link in _chain(name) for item in _CLASSES[link].body if isinstance(item, kinds)}
+        )
+        for name in _CLASSES
+    }
+    assert {name: size for name, size in sizes.items() if size > _MOST_METHODS} == {}
+
+
+def test_no_two_classes_have_the_same_name():
+    trees = [ast.parse(path.read_text()) for path in _MODULES]
+    names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_nothing_names_the_place_where_it_was_made():
