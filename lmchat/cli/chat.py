@@ -67,7 +67,11 @@ async def run_chat(settings: Settings, context: Context) -> int:
     apps.append(app)
     guard_terminal(app, app.stop_and_save)
     backend = workspace.backend
-    async with aclosing(store), metrics_kept(backend.metrics, add_metrics), aclosing(backend):
+
+    def counted() -> Metrics:
+        return backend.metrics()  # looked up each time: the backend is made late
+
+    async with aclosing(store), metrics_kept(counted, add_metrics), aclosing(backend):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
