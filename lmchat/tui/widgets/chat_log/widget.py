@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, ClassVar, Literal
 
 from textual import events
@@ -43,6 +44,7 @@ MEASURE = 94
 SCROLL_EVERY_S = 0.05
 """While the pointer is held above or below, the log scrolls so often, by more lines the farther it is."""
 _LEFT = 1
+_EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
 
 
 class ChatLog(ScrollView, can_focus=True):
@@ -198,13 +200,13 @@ class ChatLog(ScrollView, can_focus=True):
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def _move_thumb(self) -> None:
-        """Repaint the scrollbar where its thumb moves by a row: it costs half as much as the text."""
+        """Repaint the scrollbar where its thumb looks different: it costs half as much as the text."""
         height, total = self.container_size.height, self.virtual_size.height
         if not 0 < height < total:
             return
         bar, size = self.vertical_scrollbar, max(height * height / total, 1)
         start = (height - size) * self.scroll_y / (total - height)
-        thumb = round(start), round(start + size), self.scroll_y <= 0, self.scroll_y >= total - height
+        thumb = int(start * _EIGHTHS), ceil(size * _EIGHTHS)
         bar.set_reactive(ScrollBar.window_virtual_size, total)
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self.scroll_y)
