@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -80,10 +81,13 @@ def is_at_rest(screen: LMChatScreen) -> bool:
 
 def drag_up(screen: LMChatScreen) -> None:
     """Take the thumb at the end of the bar and let it go some rows above."""
-    screen.type(f"\x1b[<0;{BAR};34M")
+    turns = itertools.count()
 
-    def has_moved() -> bool:  # a move that comes in one piece with the press is before the grab
-        screen.type(f"\x1b[<32;{BAR};33M\x1b[<32;{BAR};28M")
+    def has_moved() -> bool:  # a press may meet the thumb before it is painted at the end, so it is repeated
+        if next(turns) % 10 == 0:
+            screen.type(f"\x1b[<0;{BAR};34m\x1b[<0;{BAR};34M")
+        else:  # a move that comes in one piece with the press is before the grab
+            screen.type(f"\x1b[<32;{BAR};33M\x1b[<32;{BAR};28M")
         return "more below" in screen.text
 
     screen.wait_until(has_moved, "the thumb is dragged")
