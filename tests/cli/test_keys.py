@@ -6,7 +6,7 @@ from lmchat.cli.keys import Keys
 from lmchat.config.load import Flags, load
 from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials, KeyringKeys
-from tests.support.keyrings import LockedKeyring, MemoryKeyring
+from tests.support.faults import LockedKeyring, MemoryKeyring
 
 _OPENAI = "https://api.openai.com"
 

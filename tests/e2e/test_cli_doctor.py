@@ -11,8 +11,7 @@ import pytest
 from tests.support.programs import Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
-from tests.support.scripted_server import Hold, ScriptedServer, html_reply
-from tests.support.tls import AUTHORITY
+from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_reply
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
 _VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}

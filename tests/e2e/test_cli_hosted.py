@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.programs import Cli
 from tests.support.scripted_products import PROVIDERS, Provider
-from tests.support.scripted_server import ScriptedServer
-from tests.support.tls import AUTHORITY
+from tests.support.scripted_server import AUTHORITY, ScriptedServer
 
 KEY = "sk-of-the-provider-4711"
 ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)

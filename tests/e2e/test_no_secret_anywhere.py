@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, answer, model_list
-from tests.support.scripted_server import Cut, ScriptedServer, Seen, json_reply, sse, text_reply
-from tests.support.tls import AUTHORITY
+from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
 
 KEY = "sk-marked-key-4711"
 WORDS = "marked-words-4711"

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.disks import FileLimit, small_file_system
+from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse

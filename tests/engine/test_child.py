@@ -29,7 +29,7 @@ from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
-PARENT = ROOT / "tests" / "support" / "engine_parent.py"
+PARENT = [PYTHON, "-m", "tests.support.engine_home"]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -79,7 +79,7 @@ class Parent:
 
     def __init__(self, folder):
         self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [PYTHON, str(PARENT), str(folder), str(model_file())],
+            [*PARENT, str(folder), str(model_file())],
             env=clean_environment(folder) | with_library({"PYTHONPATH": str(ROOT)}),
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -379,7 +379,7 @@ time.sleep(1000)
 
 def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_it(tmp_path):
     environment = with_library({"PYTHONPATH": str(ROOT)})
-    argv = [PYTHON, str(PARENT), str(tmp_path), str(model_file())]
+    argv = [*PARENT, str(tmp_path), str(model_file())]
     with PtyProgram(argv, home=tmp_path, size=(300, 24), env=environment) as program:
         program.wait_for('"key"')
         told = json.loads(next(line for line in program.screen() if '"pid"' in line))

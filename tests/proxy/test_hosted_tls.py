@@ -16,8 +16,7 @@ from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import ServerRejected
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import PROVIDERS, Provider
-from tests.support.scripted_server import ScriptedServer, raw_reply
-from tests.support.tls import AUTHORITY, lead_here
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, lead_here, raw_reply
 
 KEY = "sk-marked-key-4711"
 ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)

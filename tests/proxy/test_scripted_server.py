@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -24,20 +20,3 @@ def test_bytes_of_a_stream_are_the_same_however_they_are_cut():
         whole = get(f"{server.url}/whole")
         assert "Hé".encode() in whole
         assert get(f"{server.url}/bytes") == whole == get(f"{server.url}/close")
-
-
-def test_it_runs_as_a_process(tmp_path):
-    ready = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "tests.support.scripted_server", "--product", "llama.cpp"]
-    child = subprocess.Popen(  # noqa: S603 - our own words
-        [*command, "--ready-file", str(ready), "--say", "Hi"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        while not ready.exists():
-            assert child.poll() is None
-        assert b"tiny.gguf" in get(json.loads(ready.read_text())["url"] + "/v1/models")
-    finally:
-        child.terminate()
-        assert child.wait(10) == 0

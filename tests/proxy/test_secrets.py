@@ -13,8 +13,7 @@ from lmchat.errors import LMChatError
 from lmchat.proxy import Client
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, llama_cpp, plain
-from tests.support.scripted_server import Cut, ScriptedServer, json_reply, sse
-from tests.support.tls import AUTHORITY
+from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, json_reply, sse
 
 MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"

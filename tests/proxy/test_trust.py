@@ -18,8 +18,7 @@ from lmchat.proxy.errors import MAX_BYTES, trusted
 from lmchat.proxy.http import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer, json_reply
-from tests.support.tls import ALONE, AUTHORITY, lead_here
+from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply, lead_here
 
 TRUST_IT = "name the file as ca_file in config.toml, or in SSL_CERT_FILE."
 

@@ -13,7 +13,7 @@ from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
 from tests.support.chats import answer, header, reply, say
-from tests.support.disks import NoRoomAfter
+from tests.support.faults import NoRoomAfter
 
 
 @pytest.fixture

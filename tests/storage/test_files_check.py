@@ -8,7 +8,7 @@ from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.checks import credentials_mode, files_findings
 from lmchat.storage.credentials import Credentials
-from tests.support.disks import no_root, open_folder
+from tests.support.faults import no_root, open_folder
 
 
 def paths_in(folder: Path) -> Paths:

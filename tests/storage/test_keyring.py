@@ -17,7 +17,7 @@ from lmchat.storage import credentials as module
 from lmchat.storage.checks import keyring_findings
 from lmchat.storage.credentials import KeyringKeys, system_keyring
 from lmchat.threads import within
-from tests.support.keyrings import NAME, FailingKeyring, LockedKeyring, MemoryKeyring
+from tests.support.faults import NAME, FailingKeyring, LockedKeyring, MemoryKeyring
 
 JAN, OTHER = "http://127.0.0.1:1337", "http://nas:8080"
 BRIEF_S = 0.05

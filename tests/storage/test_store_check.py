@@ -15,7 +15,7 @@ from lmchat.storage.checks import sqlite_command, store_findings, whole_findings
 from lmchat.storage.database import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
-from tests.support.disks import no_root, open_folder
+from tests.support.faults import no_root, open_folder
 
 PAGE = 4096
 

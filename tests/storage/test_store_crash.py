@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def streaming(path: Path, session_id: str, *, kind: str = "text") -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.support.store_child", "stream", str(path), session_id, kind]
+    command = [sys.executable, "-m", "tests.support.chats", "stream", str(path), session_id, kind]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603 - ours
     try:
         yield child

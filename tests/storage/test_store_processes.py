@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 async def run_child(path: Path, *arguments: str) -> str:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.store_child", "ask", str(path), *arguments,
+        sys.executable, "-m", "tests.support.chats", "ask", str(path), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
     out, errors = await child.communicate()

@@ -1,8 +1,13 @@
-"""Sessions and messages for tests."""
+"""Sessions and messages for tests.
+
+`python -m tests.support.chats ask PATH SESSION_ID NAME TURNS` writes whole turns into a session of a store;
+`… stream PATH SESSION_ID KIND` streams an answer that never ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +30,7 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.path import MessagePath
 from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.turn import ANEW
 from lmchat.errors import LMChatError
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -194,3 +200,42 @@ SENSIBLE = {
     "delete": set(MESSAGES),
     "undo": set(MESSAGES),
 }
+
+
+def tell(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def write_turns(path: str, session_id: str, name: str, turns: str) -> None:
+    store = SqliteStore(Path(path))
+    session = replace(header(), session_id=session_id)
+    parent = None
+    for turn in range(int(turns)):
+        asked = await say(store, session, f"{name} asks {turn}", parent)
+        parent = await reply(store, session, f"to {name} {turn}", asked)
+        await store.update_session(session_id, {"title": f"{name} {turn}"})
+    await store.aclose()
+    tell("done")
+
+
+async def stream_without_end(path: str, session_id: str, kind: str) -> None:
+    store = SqliteStore(Path(path))
+    session, asked = replace(header(), session_id=session_id), prompt("How long?")
+    await store.append(session, asked)
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session_id, said)
+    tell("begun")
+    if kind == "nothing":
+        await asyncio.Event().wait()
+    if kind == "anew":
+        await store.add_pieces(said.message_id, [("text", "hm "), ("text", "hm")])
+        await store.add_pieces(said.message_id, [("text", "!"), ANEW, ("reasoning", "hm hm!")])
+        kind = "text"
+    for number in range(10**9):
+        await store.add_pieces(said.message_id, [(kind, f"{number} ")])
+        tell(number)
+
+
+if __name__ == "__main__":
+    asyncio.run({"ask": write_turns, "stream": stream_without_end}[sys.argv[1]](*sys.argv[2:]))

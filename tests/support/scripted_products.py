@@ -337,17 +337,6 @@ def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
     return server.on(CHAT, chat)
 
 
-PRODUCTS = {
-    "plain": plain,
-    "llama.cpp": llama_cpp,
-    "router": router,
-    "lm-studio": lm_studio,
-    "jan": jan,
-    "ollama": ollama,
-    "vllm": vllm,
-}
-
-
 @dataclass(frozen=True)
 class Provider:
     """One of them, with the words that it refuses in."""

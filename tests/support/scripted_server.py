@@ -7,8 +7,9 @@
         assert server.requests[0].path == "/v1/models"
 
 Several replies for one route are played one after the other; the last one stays. A reply may also be a
-function of the request. With `certificate="hosts"` it speaks https (see `tls`). As a process of its own:
-`python -m tests.support.scripted_server --help`.
+function of the request. With `certificate="hosts"` it speaks https: that certificate is for this machine,
+`workstation.lan` and the hosts of the providers, signed by `AUTHORITY`. `elsewhere` is for another name,
+`expired` is expired, `alone` is signed by itself, as servers in a home are.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import contextlib
 import gzip as gzip_module
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
+from pathlib import Path
 from typing import Self
 
-from tests.support.tls import server_context
+import pytest
 
 __all__ = [
     "DONE",
@@ -45,6 +48,32 @@ __all__ = [
     "text_reply",
     "usage",
 ]
+
+FOLDER = Path(__file__).parent / "certificates"
+AUTHORITY = str(FOLDER / "authority.pem")
+ALONE = str(FOLDER / "alone.pem")
+
+
+def server_context(certificate: str) -> ssl.SSLContext:
+    """Return what a server needs to show a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FOLDER / f"{certificate}.pem", FOLDER / "key.pem")
+    return context
+
+
+def lead_here(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> list[str]:
+    """Let these names mean 127.0.0.1 in this process; return a list that fills with who is looked up."""
+    look_up, asked = socket.getaddrinfo, []
+
+    def here(host, *rest, **more):
+        name = host.decode() if isinstance(host, bytes) else host
+        if name in hosts:
+            asked.append(name)
+        return look_up("127.0.0.1" if name in hosts else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+    return asked
+
 
 DONE = b"data: [DONE]\n\n"
 
@@ -463,9 +492,3 @@ def free_port() -> Iterator[int]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
-
-
-if __name__ == "__main__":
-    from tests.support.scripted_process import main
-
-    raise SystemExit(main())

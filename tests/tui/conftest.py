@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from textual.strip import Strip
 
-from tests.support.pilot_waits import pass_over_others, shortened
+from tests.support.tui_host import pass_over_others, shortened
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,9 +9,9 @@ import threading
 import pytest
 from textual import app, pilot
 
-from tests.support import pilot_waits
-from tests.support.pilot_waits import STEP_S, can_be_woken, is_at_work, pass_over_others, wait_for_idle
+from tests.support import tui_host
 from tests.support.programs import until
+from tests.support.tui_host import STEP_S, can_be_woken, is_at_work, pass_over_others, wait_for_idle
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def slept(monkeypatch):
         found.append(seconds)
         await sleep(seconds)
 
-    monkeypatch.setattr(pilot_waits.asyncio, "sleep", noted)
+    monkeypatch.setattr(tui_host.asyncio, "sleep", noted)
     return found
 
 

@@ -1,11 +1,12 @@
 """lmchat's own screen, which ends at a moment of its start and writes down what was imported until then.
 
-`python -m tests.support.first_paint_child FILE MOMENT [ARGUMENT…]`; `bare` is the moment at which a screen of
-Textual's alone is painted.
+`python -m tests.support.start_child FILE MOMENT [ARGUMENT…]`; `bare` is the moment at which a screen of
+Textual's alone is painted, `arrival` the one at which the app without a terminal has found a server.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import sys
@@ -23,6 +24,9 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
         Bare.on_ready = lambda app: _end(app, file)
         Bare().run()
+        return 0
+    if moment == "arrival":
+        asyncio.run(_arrive(file))
         return 0
     sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
     from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
@@ -47,6 +51,14 @@ MOMENTS: dict[str, Callable[..., object]] = {
     ),
     "session": lambda app: app.chat.view.log.document.entries and app.chat.view.log.max_scroll_y,
 }
+
+
+async def _arrive(file: Path) -> None:
+    from tests.support.desktop import desktop  # noqa: PLC0415 - see above
+
+    async with desktop(file.parent) as desk:
+        await desk.ready()
+        _end(desk.app, file)
 
 
 def _end(app: App, file: Path) -> None:
