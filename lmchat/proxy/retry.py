@@ -10,7 +10,6 @@ from typing import TypeVar
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.error_kinds import KINDS
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
@@ -23,6 +22,7 @@ MAX_WAIT_S = 60.0
 REFUSED_WAIT_S = 0.3
 JITTER = 0.25
 _PASSING = frozenset({"rate_limited", "busy", "upstream"})
+_MAY_PASS = _PASSING | {"timeout", "context_overflow", "bad_request", "loading", "server_error"}
 _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504, 529})
 
 
@@ -55,8 +55,8 @@ def _unreachable(error: ServerUnavailable, endpoint: Endpoint) -> Plan | None:
 
 
 def _rejected(error: ServerRejected, endpoint: Endpoint, product: Product) -> Plan | None:
-    wait_s, kind = error.retry_after_s, KINDS.get(error.kind)
-    if kind is None or not kind.again or (wait_s or 0) > MAX_WAIT_S:
+    wait_s = error.retry_after_s
+    if error.kind not in _MAY_PASS or (wait_s or 0) > MAX_WAIT_S:
         return None
     if error.status is None:  # in the stream: only a gateway, which passes on what others say
         is_gateway = product is Product.LITELLM or not endpoint.is_near

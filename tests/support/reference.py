@@ -15,7 +15,6 @@ from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.config.example import toml_value
 from lmchat.config.load import VARIABLES
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section
-from lmchat.domain import error_kinds
 from lmchat.proxy.refusals import RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
@@ -228,18 +227,6 @@ _COMMANDS = """\
 go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed, 2 wrong
 use or bad configuration, 3 no server, 130 interrupted.
 """
-_ERRORS = """\
-# Errors
-
-An error is one sentence, one next step, and a kind: the word that scripts get in `detail.error` of the JSON
-form, and that stands in the log. Exit code 1 is a failure of the server or the answer, 2 is found before
-anything is sent, 3 means that there is no server.
-
-Nothing is tried again after the first token of an answer: what came is kept, and continuing or asking again
-is offered. A model that is loading is waited for, an hour at most, and ten minutes where the server's health
-does not confirm it. Before the first token there is no limit but that of `first_token_s`; a server that does
-not even answer a look beside it is called stalled within 5 s, and given up after `give_up_after_s`.
-"""
 _REFUSALS = """\
 ## What a server's refusal becomes
 
@@ -247,15 +234,6 @@ The first row that fits holds. What it says is looked for in type, code, paramet
 in lower case and as a regular expression, in all forms in which servers write errors. SERVER, MODEL and HOST
 stand for the product, the model and the host name that were asked.
 """
-_KINDS = {
-    "The server": error_kinds.SERVER,
-    "The model": error_kinds.MODEL,
-    "The request": error_kinds.REQUEST,
-    "The answer": error_kinds.ANSWER,
-    "Servers that lmchat starts": error_kinds.ENGINE,
-    "Files and sessions": error_kinds.FILES,
-    "lmchat": error_kinds.LMCHAT,
-}
 
 
 def configuration_page() -> str:
@@ -278,17 +256,10 @@ def commands_page() -> str:
 
 
 def errors_page() -> str:
-    """Return the text of docs/errors.md."""
-    parts = [_GENERATED, _ERRORS]
-    for title, kinds in _KINDS.items():
-        rows = (
-            (f"`{name}`", kind.what, kind.step, " or ".join(map(str, kind.exit_codes)), kind.again or "never")
-            for name, kind in kinds.items()
-        )
-        head = ("kind", "what happened", "next step", "exit code", "tried again by itself")
-        parts += [f"## {title}\n", _table(head, rows)]
+    """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
+    kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
     head = ("status", "who", "what it says", "kind", "what is told", "next step")
-    return "\n".join([*parts, _REFUSALS, _table(head, map(_refusal, RULES))])
+    return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, map(_refusal, RULES))])
 
 
 def _refusal(rule: Rule) -> tuple[str, ...]:
