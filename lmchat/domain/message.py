@@ -26,7 +26,6 @@ class AnswerState(StrEnum):
     STREAMING = "streaming"
     COMPLETE = "complete"
     STOPPED = "stopped"
-    """The user stopped it."""
     INTERRUPTED = "interrupted"
     """Connection, server or crash ended it; some text had arrived."""
     FAILED = "failed"
@@ -55,11 +54,10 @@ class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="rea
     """Thought of a model before its answer; never sent back as history."""
 
     text: str
-    """Text, as received."""
 
 
 class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, tag="refusal"):
-    """The words in which a model refuses to answer: a part of what is said."""
+    """The words in which a model refuses to answer."""
 
     text: str
     """Markdown, as received."""
@@ -71,7 +69,6 @@ class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool
     call_id: str
     """The server's id of the call, may be empty."""
     name: str
-    """Name of the tool."""
     arguments: str
     """JSON as received; may be broken."""
 
@@ -83,108 +80,67 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Why an answer is not complete."""
 
     kind: str
-    """One word, as `LMChatError.kind`."""
+    """As `LMChatError.kind`."""
     message: str
     """One sentence: what happened."""
     hint: str = ""
     """One sentence: the next step."""
     details: str = ""
-    """Technical details, one key away."""
     failure_id: str = ""
     """Short id under which the log file has more."""
 
 
-def _joint_rate(*pieces: tuple[int, float | None]) -> float | None:
-    """Return the tokens a second of all pieces together, as far as it is known of them."""
-    known = [(tokens, rate) for tokens, rate in pieces if tokens and rate]
-    spans_s = sum(tokens / rate for tokens, rate in known)
-    return sum(tokens for tokens, _ in known) / spans_s if known else None
-
-
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The figures of one answer; None where nothing was measured."""
+    """The figures of one answer, with those of the answer that it continues; None: not measured."""
 
     ttft_ms: float | None = None
     """Time from sending to the first token."""
     tokens_per_second: float | None = None
     """Speed of the answer: the server's figure, else our own clock."""
     prompt_tokens: int | None = None
-    """Tokens of the prompt, as the server counted them."""
+    """As the server counted them."""
     completion_tokens: int | None = None
-    """Tokens of the answer; see `is_estimated`."""
     is_estimated: bool = True
-    """Whether the tokens are our estimate rather than the server's count."""
+    """Whether `completion_tokens` is our estimate rather than the server's count."""
     elapsed_ms: float = 0.0
     """Time from sending to the end."""
     reasoning_ms: float | None = None
-    """How long the model thought."""
     finish_reason: str = ""
-    """Why it ended, in the server's word; empty where it said nothing."""
+    """The server's word; empty where it gave none."""
     retries: int = 0
     """Tries beyond the first."""
     asked: str = ""
     """The model asked for, where another one answered."""
     limit: Limit | None = None
-    """Limit that cut it short, where the server's word is `length` and the figures tell."""
-    begun_tokens: int = 0
-    """Tokens of the unfinished answer that this one continues; no other figure includes them."""
-    begun_ttft_ms: float | None = None
-    """Time to the first token of that answer."""
-    begun_tokens_per_second: float | None = None
-    """Speed of that answer."""
-    begun_ms: float = 0.0
-    """Time that it took."""
-    begun_reasoning_ms: float | None = None
-    """How long the model thought in it."""
-
-    @property
-    def whole(self) -> Receipt:
-        """The figures of the whole answer, with those of the answer that it continues."""
-        if not (self.begun_tokens or self.begun_ms):
-            return self
-        thought_ms = [ms for ms in (self.begun_reasoning_ms, self.reasoning_ms) if ms is not None]
-        pieces = (
-            (self.begun_tokens, self.begun_tokens_per_second),
-            (self.completion_tokens or 0, self.tokens_per_second),
-        )
-        return replace(
-            self,
-            ttft_ms=self.ttft_ms if self.begun_ttft_ms is None else self.begun_ttft_ms,
-            tokens_per_second=_joint_rate(*pieces),
-            completion_tokens=sum(tokens for tokens, _ in pieces) or self.completion_tokens,
-            # what was broken off is rarely counted by the server
-            is_estimated=self.is_estimated or self.begun_tokens > 0,
-            elapsed_ms=self.begun_ms + self.elapsed_ms,
-            reasoning_ms=sum(thought_ms) if thought_ms else None,
-            begun_tokens=0,
-            begun_ttft_ms=None,
-            begun_tokens_per_second=None,
-            begun_ms=0.0,
-            begun_reasoning_ms=None,
-        )
+    """Limit that cut it short, where the figures tell which."""
 
     def after(self, begun: Receipt | None) -> Receipt:
-        """Return these figures as those of an answer that continues another one."""
+        """Return these figures together with those of the answer that this one continues."""
         if begun is None:
             return self
-        whole = begun.whole
+        pieces = [(one.completion_tokens, one.tokens_per_second) for one in (begun, self)]
+        known = [(tokens, rate) for tokens, rate in pieces if tokens and rate]
+        spans_s = sum(tokens / rate for tokens, rate in known)
+        thoughts_ms = [one.reasoning_ms for one in (begun, self) if one.reasoning_ms is not None]
         return replace(
             self,
-            begun_tokens=whole.completion_tokens or 0,
-            begun_ttft_ms=whole.ttft_ms,
-            begun_tokens_per_second=whole.tokens_per_second,
-            begun_ms=whole.elapsed_ms,
-            begun_reasoning_ms=whole.reasoning_ms,
+            ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
+            tokens_per_second=sum(tokens for tokens, _ in known) / spans_s if known else None,
+            completion_tokens=sum(tokens or 0 for tokens, _ in pieces) or self.completion_tokens,
+            # the server rarely counts an answer that broke off
+            is_estimated=self.is_estimated or bool(begun.completion_tokens),
+            elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
+            reasoning_ms=sum(thoughts_ms) if thoughts_ms else None,
         )
 
     @property
     def is_cut(self) -> bool:
-        """Whether the server broke it off where it would have gone on, whatever the figures tell of why."""
+        """Whether a limit cut the answer short, known or not."""
         return self.limit is not None or self.finish_reason == "length"
 
     @property
     def ending(self) -> str:
-        """Why it ended, where that is worth a word: what cut it short, an unusual word, or none at all."""
+        """Why it ended, where that is worth a word."""
         return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason or _NO_REASON)
 
 
@@ -196,13 +152,12 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     role: Role
     """Author; a system message applies from here on along the path."""
     parts: tuple[Part, ...]
-    """Parts in order."""
     created_at: datetime
     """When it was begun, with time zone."""
     parent_id: str | None = None
-    """The message before it on its path; None for a root."""
+    """The message before it; None for a root."""
     state: AnswerState = AnswerState.COMPLETE
-    """How far it got; prompts are always complete."""
+    """Prompts are always complete."""
     model: str = ""
     """The model that answered, as the server named it."""
     endpoint: str = ""
@@ -210,7 +165,6 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     receipt: Receipt | None = None
     """Figures of an answer that has ended."""
     failure: Failure | None = None
-    """Why it is not complete."""
     version: int = 1
     """Place among its siblings (same parent and role), counted from 1."""
     versions: int = 1
@@ -240,7 +194,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 def new_id() -> str:
-    """Return a fresh id for a session or a message: 16 hexadecimal digits, told apart by the first few."""
+    """Return a random id for a session or a message: 16 hexadecimal digits."""
     return os.urandom(8).hex()
 
 
@@ -259,7 +213,7 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 _SIGN = " bytes):\n```"
 """Every prompt with a file holds this; others are not searched further."""
 _MOST_FILES = 100
-"""Of more, none is told from what was typed: a text that is made so would be looked through as often."""
+"""A text with more is not searched: the search would cost the square of their number."""
 _FILE = re.compile(
     r"^(?P<name>[^\n]{1,300}) \((?P<size>\d{1,9}) bytes\):\n(?P<fence>`{3,})[^\n`]*\n"
     r"(?P<text>.*?)\n?(?P=fence)[ \t]*$\n?",
@@ -271,7 +225,6 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
     """A file in a prompt."""
 
     name: str
-    """Its name, without folders."""
     size_bytes: int
     source: str
     """Its text in the prompt, with heading and fence."""
@@ -304,10 +257,7 @@ def pieces_of(prompt: str) -> list[str | AttachedFile]:
     for found in _FILE.finditer(prompt):
         if typed := prompt[place : found.start()]:
             pieces.append(typed)
-        pieces.append(
-            AttachedFile(
-                name=found["name"], size_bytes=int(found["size"]), source=found[0], text=found["text"]
-            )
-        )
+        name, size, _, text = found.groups()
+        pieces.append(AttachedFile(name=name, size_bytes=int(size), source=found[0], text=text))
         place = found.end()
     return [*pieces, rest] if (rest := prompt[place:]) else pieces

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.event import (
@@ -39,8 +41,8 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.server import is_other_model
 
-CHARS_PER_TOKEN = 4.0
-"""Used to estimate tokens until the server counts them."""
+_CHARS_PER_TOKEN = 8.0
+"""A piece with more of them holds several tokens."""
 _NEARLY_FULL = 0.99
 """Servers stop a few tokens before the end of their window, and count a few more or less than we are told."""
 SHORTEST_SPAN_S = 0.05
@@ -86,7 +88,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     chars: int = 0
     usage: UsageReported | None = None
     counted_deltas: int = 0
-    """Pieces that had come when it counted last."""
+    """`deltas` when the server counted last."""
     retry: RetryScheduled | None = None
     retries: int = 0
     stalls: int = 0
@@ -122,35 +124,31 @@ class Turn(Struct, frozen=True, kw_only=True):
             case StreamStalled(silent_s=silent_s):
                 fresh = self.stage is not Stage.STALLED
                 return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
-            case Rethought(is_thought=is_thought):
-                return self._rethought(now_s, is_thought=is_thought)
+            case Rethought(is_thought=True):
+                from_s = now_s if self.first_token_s is None else self.first_token_s
+                return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
+            case Rethought():
+                return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
             case LifeSign(is_token=is_token):
-                return self._alive(now_s, is_token=is_token)
+                first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
+                stage = self._stage_by_tokens if self.stage is Stage.STALLED else self.stage
+                return replace(self, first_token_s=first_s, stage=stage)
             case UsageReported():
                 return replace(self, usage=event, counted_deltas=self.deltas)
             case StreamFinished(reason=reason):
                 return replace(self, finish_reason=reason)
 
     def end(self, state: AnswerState, now_s: float) -> Turn:
-        thought_to_s = self.thought_to_s
-        if self.thought_from_s is not None and thought_to_s is None:
-            thought_to_s = self.last_token_s
-        return replace(
-            self,
-            state=state,
-            stage=Stage.ENDED,
-            ended_s=now_s,
-            fraction=None,
-            retry=None,
-            thought_to_s=thought_to_s,
-        )
+        thought_to_s = self.last_token_s if self._is_thinking else self.thought_to_s
+        ended = replace(self, state=state, stage=Stage.ENDED, ended_s=now_s, thought_to_s=thought_to_s)
+        return replace(ended, fraction=None, retry=None)
 
     def _token(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
         thought_from_s, thought_to_s = self.thought_from_s, self.thought_to_s
         if stage is Stage.THINKING:
             thought_from_s = now_s if thought_from_s is None else thought_from_s
             thought_to_s = None
-        elif thought_from_s is not None and thought_to_s is None:
+        elif self._is_thinking:
             thought_to_s = now_s
         return replace(
             self,
@@ -164,27 +162,15 @@ class Turn(Struct, frozen=True, kw_only=True):
             chars=self.chars + chars,
         )
 
-    def _rethought(self, now_s: float, *, is_thought: bool) -> Turn:
-        if not is_thought:
-            return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
-        from_s = now_s if self.first_token_s is None else self.first_token_s
-        return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
-
-    def _alive(self, now_s: float, *, is_token: bool) -> Turn:
-        first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
-        stage = self._resting_stage() if self.stage is Stage.STALLED else self.stage
-        if (first_s, stage) == (self.first_token_s, self.stage):
-            return self
-        return replace(self, first_token_s=first_s, stage=stage)
-
-    def _resting_stage(self) -> Stage:
+    @property
+    def _stage_by_tokens(self) -> Stage:
         if self.first_token_s is None:
             return Stage.WAITING
-        return (
-            Stage.THINKING
-            if self.thought_from_s is not None and self.thought_to_s is None
-            else Stage.ANSWERING
-        )
+        return Stage.THINKING if self._is_thinking else Stage.ANSWERING
+
+    @property
+    def _is_thinking(self) -> bool:
+        return self.thought_from_s is not None and self.thought_to_s is None
 
     @property
     def is_running(self) -> bool:
@@ -197,11 +183,11 @@ class Turn(Struct, frozen=True, kw_only=True):
         return self.first_token_s - (self.started_s if self.sent_s is None else self.sent_s)
 
     def elapsed_s(self, now_s: float) -> float:
-        """Seconds since it was sent, up to its end."""
+        """Return the seconds from its start to its end, or to `now_s`."""
         return (now_s if self.ended_s is None else self.ended_s) - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Seconds of thinking so far; None where the model did not think."""
+        """Return the seconds of thinking so far; None where the model did not think."""
         if self.thought_from_s is None:
             return None
         return (now_s if self.thought_to_s is None else self.thought_to_s) - self.thought_from_s
@@ -212,7 +198,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def _counted(self) -> int | None:
-        """Tokens of the answer as the server counted them; a count that lags behind the text is none."""
+        """Tokens of the answer as the server counted them; None for a 0 that lags behind the text."""
         counted = self.usage.completion_tokens if self.usage is not None else None
         return None if counted == 0 and self.deltas else counted
 
@@ -221,7 +207,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         """Tokens of the answer: the server's count and the pieces since, which are about one a token."""
         if self._counted is not None:
             return self._counted + self.deltas - self.counted_deltas
-        return max(self.deltas, round(self.chars / (2 * CHARS_PER_TOKEN)))
+        return max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -234,7 +220,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S and self.tokens > 1 else None
 
     def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
-        """Return the figures to keep with the answer, given what it had to keep within, as far as known."""
+        """Return the figures to keep with the answer, given its limits as far as they are known."""
         ttft_s, ended_s = self.ttft_s, self.ended_s if self.ended_s is not None else self.started_s
         thought_s = self.thought_s(ended_s)
         return Receipt(
@@ -252,7 +238,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         )
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
-        """Return what cut the answer short: servers have one word for both, and end normally."""
+        """Return what cut the answer short: servers have one word, `length`, for both limits."""
         if self.finish_reason != "length":
             return None
         prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
@@ -263,119 +249,81 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 Piece = tuple[str, str]
-"""A kind and a text, as the disk keeps them of an answer that is on its way."""
+"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
 ANEW: Piece = ("anew", "")
 """Marks that the pieces behind it replace all that was kept so far."""
-_MOST_DIGITS = 9
+_PARTS: Mapping[str, Callable[..., Part]] = {
+    "text": TextPart,
+    "reasoning": ReasoningPart,
+    "refusal": RefusalPart,
+}
+_CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 
-class CallKind(Struct, frozen=True):
-    """The kind of a piece of a tool call, as a word: which call it is of, and what of it."""
-
-    index: int
-    field: str
-
-    def __str__(self) -> str:
-        return f"tool_call {self.index} {self.field}"
-
-    @classmethod
-    def read(cls, kind: str) -> CallKind | None:
-        """Return what a kind says, None where it is not of a tool call."""
-        match kind.split(" "):
-            case ["tool_call", index, "id" | "name" | "arguments" as field] if (
-                index.isdecimal() and len(index) <= _MOST_DIGITS
-            ):
-                return cls(int(index), field)
-        return None
+def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
+    """Return pieces as parts: neighbours of one kind are one, calls of tools come last."""
+    runs: list[tuple[str, list[str]]] = []
+    calls: dict[int, dict[str, str]] = {}
+    for kind, text in pieces:
+        if found := _CALL.fullmatch(kind):
+            call = calls.setdefault(int(found[1]), {"call_id": "", "name": "", "arguments": ""})
+            call["call_id" if found[2] == "id" else found[2]] += text
+        elif runs and runs[-1][0] == kind:
+            runs[-1][1].append(text)
+        else:
+            runs.append((kind, [text]))
+    parts = [_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in _PARTS]
+    parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
+    return tuple(parts)
 
 
-class GrowingAnswer(Struct):
-    """Parts of an answer that is still on its way."""
+class GrowingAnswer:
+    """An answer that is still on its way, after the one that it continues."""
 
-    texts: list[str] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    calls: dict[int, ToolCallPart] = field(default_factory=dict)
-    begun: Receipt | None = None
-    """Figures of the unfinished answer that this one goes on with."""
-    _begun: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def after(cls, begun: ChatMessage | None) -> GrowingAnswer:
-        """Return the beginning of an answer that goes on with another one."""
-        texts = [begun.text] if begun and begun.text else []
-        thoughts = [begun.reasoning] if begun and begun.reasoning else []
-        figures = begun.receipt if begun else None
-        return cls(texts=texts, thoughts=thoughts, begun=figures, _begun=(len(texts), len(thoughts)))
+    def __init__(self, begun: ChatMessage | None = None) -> None:
+        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
+        if begun is not None:
+            self._texts |= {"reasoning": [begun.reasoning], "text": [begun.text]}
+        self._begun = {kind: len(texts) for kind, texts in self._texts.items()}
 
     def add(self, event: StreamEvent) -> tuple[Piece, ...]:
         """Take an event; return the pieces to keep on the disk, if it brought any."""
         match event:
             case TextDelta(text=text):
-                self.texts.append(text)
-                return (("text", text),)
+                return self._take(("text", text))
             case ReasoningDelta(text=text):
-                self.thoughts.append(text)
-                return (("reasoning", text),)
+                return self._take(("reasoning", text))
             case RefusalDelta(text=text):
-                self.refusals.append(text)
-                return (("refusal", text),)
+                return self._take(("refusal", text))
             case Rethought(is_thought=is_thought):
-                self._rethink(is_thought=is_thought)
+                source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
+                begun, texts = self._begun[source], self._texts[source]
+                self._texts[target] += texts[begun:]
+                del texts[begun:]
                 return (ANEW, *self.pieces)
-            case ToolCallDelta():
-                return self._add_call(event)
+            case ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments):
+                call = f"tool_call {index}"
+                once = ((f"{call} id", call_id), (f"{call} name", name))
+                fresh = (one for one in once if one[0] not in self._texts)
+                return self._take(*fresh, (f"{call} arguments", arguments))
             case _:
                 return ()
 
-    def _rethink(self, *, is_thought: bool) -> None:
-        """Take the text of this stream for thought, or its thought for text."""
-        texts, thoughts = self._begun
-        if is_thought:
-            self.thoughts += self.texts[texts:]
-            del self.texts[texts:]
-        else:
-            self.texts += self.thoughts[thoughts:]
-            del self.thoughts[thoughts:]
+    def _take(self, *pieces: Piece) -> tuple[Piece, ...]:
+        found = tuple(piece for piece in pieces if piece[1])
+        for kind, text in found:
+            self._texts.setdefault(kind, []).append(text)
+        return found
 
-    def _add_call(self, delta: ToolCallDelta) -> tuple[Piece, ...]:
-        known = self.calls.get(delta.index, ToolCallPart(call_id="", name="", arguments=""))
-        fresh = ToolCallPart(
-            call_id="" if known.call_id else delta.call_id,
-            name="" if known.name else delta.name,
-            arguments=delta.arguments,
-        )
-        self.calls[delta.index] = ToolCallPart(
-            call_id=known.call_id or fresh.call_id,
-            name=known.name or fresh.name,
-            arguments=known.arguments + fresh.arguments,
-        )
-        return _call_pieces(delta.index, fresh)
-
-    @property
-    def has_content(self) -> bool:
-        return bool(self.texts or self.thoughts or self.refusals or self.calls)
+    def text(self, *kinds: str) -> str:
+        return "".join(text for kind in kinds for text in self._texts[kind])
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """All that came so far, as the disk keeps it."""
-        kinds = (("reasoning", self.thoughts), ("text", self.texts), ("refusal", self.refusals))
-        texts = ((kind, "".join(texts)) for kind, texts in kinds if texts)
-        calls = (_call_pieces(index, call) for index, call in self.calls.items())
-        return (*texts, *(piece for pieces in calls for piece in pieces))
+        joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
+        return tuple(piece for piece in joined if piece[1])
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        parts: list[Part] = []
-        if self.thoughts:
-            parts.append(ReasoningPart(text="".join(self.thoughts)))
-        if self.texts:
-            parts.append(TextPart(text="".join(self.texts)))
-        if self.refusals:
-            parts.append(RefusalPart(text="".join(self.refusals)))
-        return (*parts, *(self.calls[index] for index in sorted(self.calls)))
-
-
-def _call_pieces(index: int, call: ToolCallPart) -> tuple[Piece, ...]:
-    fields = (("id", call.call_id), ("name", call.name), ("arguments", call.arguments))
-    return tuple((str(CallKind(index, field)), text) for field, text in fields if text)
+        return parts_of(self.pieces)

@@ -100,7 +100,7 @@ def _front_matter(session: Session, word: str) -> str:
 
 
 def _tokens(session: Session) -> dict[str, object]:
-    receipts = [message.receipt.whole for message in session.messages if message.receipt is not None]
+    receipts = [message.receipt for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
     total = sum(receipt.completion_tokens or 0 for receipt in counted)
     is_estimated = any(receipt.is_estimated for receipt in counted)

@@ -107,7 +107,7 @@ def ending(message: ChatMessage) -> tuple[str, str] | None:
 
 def thought(message: ChatMessage) -> str:
     """Return the heading above the reasoning."""
-    thought_ms = message.receipt.whole.reasoning_ms if message.receipt else None
+    thought_ms = message.receipt.reasoning_ms if message.receipt else None
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 

@@ -370,10 +370,10 @@ class Client:
                 growing.add(event)
         turn = turn.end(AnswerState.COMPLETE, time.monotonic())
         return Answer(
-            text="".join([*growing.texts, *growing.refusals]),
-            reasoning="".join(growing.thoughts),
-            refusal="".join(growing.refusals),
-            tool_calls=tuple(growing.calls[index] for index in sorted(growing.calls)),
+            text=growing.text("text", "refusal"),
+            reasoning=growing.text("reasoning"),
+            refusal=growing.text("refusal"),
+            tool_calls=tuple(part for part in growing.parts if isinstance(part, ToolCallPart)),
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,

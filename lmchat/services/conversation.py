@@ -20,7 +20,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, Role, new_id, now, text_message
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
@@ -233,6 +233,7 @@ class Conversation:
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
         self._running: ChatMessage | None = None
+        self._begun: Receipt | None = None
         self._path = MessagePath()
         self._ending: asyncio.Future[None] | None = None
         self._earlier_id = session.earlier_id
@@ -378,7 +379,7 @@ class Conversation:
                     yield event
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
-            state = AnswerState.INTERRUPTED if self._answer.has_content else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if self._answer.pieces else AnswerState.FAILED
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
@@ -402,10 +403,11 @@ class Conversation:
             version=versions,
             versions=versions,
         )
-        self._answer = GrowingAnswer.after(begun)
+        self._answer = GrowingAnswer(begun)
         self.turn = Turn(model=how.target.model_id, started_s=self._clock())
         self._path, self.messages = path, path.added(answer)
         self._running, self.error, self.is_cut = answer, None, False
+        self._begun = begun.receipt if begun else None
         return answer
 
     def _put(self, answer: ChatMessage) -> None:
@@ -430,7 +432,7 @@ class Conversation:
         self.turn, self.sent = turn.end(state, self._clock()), plan
         turn = self.turn
         context = how.target.model.context if how.target.model else None
-        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(self._answer.begun)
+        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(self._begun)
         final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)

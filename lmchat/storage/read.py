@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
+from lmchat.domain.turn import parts_of
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
 from lmchat.storage.rows import (
@@ -15,7 +16,6 @@ from lmchat.storage.rows import (
     header_from,
     loaded,
     message_from,
-    parts_of,
     read_parts,
 )
 from lmchat.storage.running_answer import answer_path, read_answer
@@ -62,7 +62,7 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     """
     rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
     begun, pieces = read_answer(answer_path(connection.path, message_id))
-    parts = parts_of([*rows, *pieces])
+    parts = list(parts_of([*((kind, loaded(text)) for kind, text in rows), *pieces]))
     if begun is None and not parts:  # it may have ended since it was looked up
         return read_parts(connection, "number = ?", (number,)).get(number, [])
     return parts

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part
 from lmchat.domain.session import TRASH_DAYS
-from lmchat.domain.turn import Piece
+from lmchat.domain.turn import Piece, parts_of
 from lmchat.storage.database import Connection, transaction, without_waiting
 from lmchat.storage.read import arrived_parts
 from lmchat.storage.repair import remove_backups, remove_old_copies
-from lmchat.storage.rows import MESSAGE_COLUMNS, json_of, message_from, parts_of, stored_time
+from lmchat.storage.rows import MESSAGE_COLUMNS, json_of, message_from, stored_time
 from lmchat.storage.running_answer import Begun, answer_path, answer_paths, is_alive, load_answer
 from lmchat.storage.search import unindex_message
 from lmchat.storage.write import ensure_session, make_leaf, number_of, put_whole

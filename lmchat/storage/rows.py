@@ -25,7 +25,6 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.session import SessionHeader
-from lmchat.domain.turn import CallKind
 
 log = logging.getLogger(__name__)
 
@@ -136,28 +135,6 @@ def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[obje
     return found
 
 
-def parts_of(pieces: Iterable[tuple[str, str | bytes]]) -> list[Part]:
-    """Return what arrived in pieces as parts: neighbours of one kind are one, calls of tools come last."""
-    runs: list[tuple[str, list[str]]] = []
-    calls: dict[int, dict[str, str]] = {}
-    for kind, text in pieces:
-        if (of := CallKind.read(kind)) is not None:
-            call = calls.setdefault(of.index, {})
-            call[of.field] = call.get(of.field, "") + loaded(text)
-            continue
-        if not runs or runs[-1][0] != kind:
-            runs.append((kind, []))
-        runs[-1][1].append(loaded(text))
-    parts = [_part(kind, "".join(texts), "", "") for kind, texts in runs]
-    parts += [
-        ToolCallPart(
-            call_id=call.get("id", ""), name=call.get("name", ""), arguments=call.get("arguments", "")
-        )
-        for _, call in sorted(calls.items())
-    ]
-    return [part for part in parts if part is not None]
-
-
 def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
     match part:
         case TextPart(text=text):
@@ -173,8 +150,6 @@ def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
 def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
     try:
         match kind:
-            case "refusal":
-                return RefusalPart(text=loaded(text))
             case "text":
                 return (RefusalPart if name == _REFUSED else TextPart)(text=loaded(text))
             case "reasoning":

@@ -348,8 +348,8 @@ async def test_every_case_of_the_catalogue(name, server, client):
     growing = GrowingAnswer()
     for event in events:
         growing.add(event)
-    assert "".join([*growing.texts, *growing.refusals]) == case.text
-    assert "".join(growing.thoughts) == case.thought
+    assert growing.text("text", "refusal") == case.text
+    assert growing.text("reasoning") == case.thought
     if case.kind:
         assert error is not None, "it should not have ended well"
         assert (error.kind, case.words.lower() in error.message.lower()) == (case.kind, True), error.message

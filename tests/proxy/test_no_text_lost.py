@@ -64,7 +64,7 @@ async def kept(pieces) -> tuple[str, str]:
     growing = GrowingAnswer()
     for event in events:
         growing.add(event)
-    return "".join(growing.texts), "".join(growing.thoughts)
+    return growing.text("text"), growing.text("reasoning")
 
 
 @pytest.mark.rule("R-17")

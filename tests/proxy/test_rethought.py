@@ -228,5 +228,5 @@ async def test_text_without_tags_is_handed_on_whole(server, client):
     growing = GrowingAnswer()
     for event in events:
         growing.add(event)
-    assert "".join(growing.texts) == text
+    assert growing.text("text") == text
     assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == -(-len(text) // 7)

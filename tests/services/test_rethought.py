@@ -109,4 +109,3 @@ def test_a_refusal_stands_behind_the_text_and_calls_behind_both():
         answer.add(event)
     assert answer.parts == (TextPart(text="well"), RefusalPart(text="no"))
     assert answer.pieces == (("text", "well"), ("refusal", "no"))
-    assert answer.has_content

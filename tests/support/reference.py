@@ -147,8 +147,9 @@ def _fields(name: str) -> Iterator[str]:
     yield f"{_doc(node)}\n"
     rows = []
     for field, doc in zip(node.body, [*node.body[1:], None], strict=True):
-        if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr):
-            told = ast.literal_eval(doc.value) + (_api_default(field) if name in _SETTINGS else "")
+        if isinstance(field, ast.AnnAssign):
+            told = ast.literal_eval(doc.value) if isinstance(doc, ast.Expr) else ""
+            told += _api_default(field) if name in _SETTINGS else ""
             rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
         elif isinstance(field, ast.FunctionDef) and _is_property(field):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))

@@ -141,7 +141,9 @@ async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
 
 
 async def test_an_answer_that_was_gone_on_with_tells_all_that_is_saved_of_it(log):
-    log.load([answer("Half", state=AnswerState.STOPPED, receipt=replace(RECEIPT, begun_tokens=100))])
+    log.load(
+        [answer("Half", state=AnswerState.STOPPED, receipt=RECEIPT.after(Receipt(completion_tokens=100)))]
+    )
     assert "stopped · ~196 tok saved" in plain(log)
 
 

@@ -613,7 +613,7 @@ class Entry(Struct):
                 seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
                 return f"Thinking…{seconds}"
         else:
-            receipt = self.message.receipt.whole if self.message and self.message.receipt else None
+            receipt = self.message.receipt if self.message else None
             thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
         return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
 

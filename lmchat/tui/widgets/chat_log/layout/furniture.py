@@ -193,7 +193,7 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     muted = page.styles["muted"]
     pieces = [safe_line(message.model, limit=80) or "answer"]
-    receipt = (message.receipt or Receipt()).whole
+    receipt = message.receipt or Receipt()
     if receipt.ttft_ms is not None:
         pieces.append(f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}")
     if receipt.tokens_per_second is not None:
@@ -236,7 +236,7 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
         left: list[list[Span]] = [[(message.state.value, _NULL)]]
     else:
         left = [[(f"{page.signs.down} {message.state.value}", page.styles["error"])]]
-    receipt = (message.receipt or Receipt()).whole
+    receipt = message.receipt or Receipt()
     if receipt.completion_tokens:
         left.append([(_dot(page, f"{_token_words(receipt)} saved"), muted)])
     if message.model:
