@@ -86,7 +86,8 @@ class Context:
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
         if level not in LEVELS:
             raise ConfigError(
-                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}."
+                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}.",
+                hint="unset LMCHAT_LOG_LEVEL",
             )
         return level
 

@@ -211,12 +211,12 @@ class Group(StrEnum):
     PROGRAM = "lmchat"
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Finding(Struct, frozen=True):
     """One row of the report; its texts may come from outside, and pass the filter where they are shown."""
 
+    group: Group
     check: str
     """Name of the check for scripts: `server`, `store.whole`; rows of several servers share theirs."""
-    group: Group
     name: str
     grade: Grade
     cause: str
@@ -224,26 +224,6 @@ class Finding(Struct, frozen=True, kw_only=True):
     """The step that helps, where there is a command the exact one; empty where none is needed."""
     facts: Mapping[str, object] = {}
     """Figures and names for scripts; never a key."""
-
-
-class FindingRows(Struct, frozen=True):
-    """Factory for the rows of one group of the report."""
-
-    group: Group
-    prefix: str = ""
-
-    def __call__(
-        self, check: str, name: str, grade: Grade, cause: str, step: str = "", /, **facts: object
-    ) -> Finding:
-        return Finding(
-            check=f"{self.prefix}{check}",
-            group=self.group,
-            name=name,
-            grade=grade,
-            cause=cause,
-            next_step=step,
-            facts=facts,
-        )
 
 
 class Lifetime(Enum):

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -245,13 +244,6 @@ def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
         addresses = (*(before.addresses if before else ()), address)
         holders[port] = replace(holders[port], addresses=tuple(dict.fromkeys(addresses)))
     return holders
-
-
-def tool_to_see(port: int) -> str:
-    """Return the command that shows a port's holder, which this user may not see."""
-    if sys.platform == "darwin":
-        return f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
-    return f"sudo ss -ltnp 'sport = :{port}'"
 
 
 def _connections() -> list[tuple[Any, int | None]]:

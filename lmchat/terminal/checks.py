@@ -5,70 +5,66 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
-from lmchat.domain.candidate import Finding, FindingRows, Grade, Group
+from msgspec.structs import replace
+
+from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.files import write_atomically
 from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
 
 _SMALLEST = (40, 12)  # minimum columns and rows of the screen
-_row = FindingRows(Group.TERMINAL, "terminal.")
-_clipboard_row = FindingRows(Group.CLIPBOARD)
+_row = partial(Finding, Group.TERMINAL)
+_clipboard_row = partial(Finding, Group.CLIPBOARD)
 _MUTE = ("", "dumb", "unknown")
 _DEEP = ("truecolor", "24bit")
 _TRY = "lmchat doctor clipboard"
 _INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
-_OWN_BUFFER = ("-b", "lmchat-doctor")
-_NO_CLIENT = ("-w", "-t", "lmchat-doctor")
-"""Make `load-buffer -w` hand the text to a terminal that does not exist."""
 _TEXT = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
-_LEFT_ALONE = "not tried: the clipboard holds something that could not be put back"
 _FAILED = "failed, or took too long"
 
 
 class KeyLimit(NamedTuple):
-    """Keys that do not arrive as pressed."""
+    """Keys that do not arrive as pressed, with the reason."""
 
-    keys: str  # as the help writes them
-    reason: str
+    keys: str
     instead: str
 
 
 _OPTION = "Option types characters instead"
-_SHIFT_ENTER = KeyLimit("Shift+Enter", "it arrives as Enter, which sends", "Ctrl+J makes a new line")
-_PREFIX = KeyLimit("Ctrl+B", "tmux begins its own commands with it", "Press it twice, or F2")
+_SHIFT_ENTER = KeyLimit("Shift+Enter: it arrives as Enter, which sends", "Ctrl+J makes a new line")
+_PREFIX = KeyLimit("Ctrl+B: tmux begins its own commands with it", "Press it twice, or F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """With kitty's keyboard protocol by default, and 256 colours."""
 _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
     "Terminal.app": (
         KeyLimit(
-            "Alt+1 … Alt+9, Alt+Enter, Alt+↑, Alt+↓",
-            _OPTION,
+            f"Alt+1 … Alt+9, Alt+Enter, Alt+↑, Alt+↓: {_OPTION}",
             "Settings, Profiles, Keyboard: turn on Use Option as Meta key",
         ),
     ),
     "iTerm2": (
         KeyLimit(
-            "Alt+1 … Alt+9, Alt+Enter", _OPTION, "Settings, Profiles, Keys: set Left Option key to Esc+"
+            f"Alt+1 … Alt+9, Alt+Enter: {_OPTION}", "Settings, Profiles, Keys: set Left Option key to Esc+"
         ),
     ),
     "VS Code": (
         KeyLimit(
-            "Ctrl+B, Ctrl+E, Ctrl+F, Ctrl+K, Ctrl+P, F1",
-            "VS Code keeps them for itself",
+            "Ctrl+B, Ctrl+E, Ctrl+F, Ctrl+K, Ctrl+P, F1: VS Code keeps them for itself",
             'Set "terminal.integrated.sendKeybindingsToShell": true in its settings',
         ),
     ),
     "GNOME Terminal": (
-        KeyLimit("Alt+1 … Alt+9", "they switch tabs where there are several", "/model N does the same"),
-        KeyLimit("F1", "it opens the terminal's own help", "/help does the same"),
+        KeyLimit("Alt+1 … Alt+9: they switch tabs where there are several", "/model N does the same"),
+        KeyLimit("F1: it opens the terminal's own help", "/help does the same"),
     ),
-    "Windows Terminal": (KeyLimit("Alt+Enter", "it switches to full screen", "Ctrl+J makes a new line"),),
+    "Windows Terminal": (KeyLimit("Alt+Enter: it switches to full screen", "Ctrl+J makes a new line"),),
     "JetBrains": (
         KeyLimit(
-            "Esc",
-            "it moves the focus to the editor",
+            "Esc: it moves the focus to the editor",
             "Settings, Tools, Terminal: turn off Move focus to the editor with Escape",
         ),
     ),
@@ -107,180 +103,136 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
 
 def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
     """Return the terminal rows; `files` are stdin and stderr, None for a missing one."""
-    return [_size(files), _colours(environ), _kind(environ), _locale(environ), _keys(environ)]
+    return [_size(files), _colours(environ), _locale(environ), _keys(environ)]
 
 
 def _size(files: Sequence[int | None]) -> Finding:
-    terminals = [file for file in files if file is not None and os.isatty(file)]
-    columns, rows = _size_of(terminals)
-    facts: dict[str, object] = {"columns": columns, "rows": rows}
-    grade, cause, step = Grade.OK, f"{columns} × {rows}.", ""
-    if len(terminals) < len(files):
-        facts = {"columns": None, "rows": None}
+    columns = lines = 0
+    is_terminal = all(file is not None and os.isatty(file) for file in files)
+    for file in files:
+        with suppress(OSError, TypeError):
+            columns, lines = os.get_terminal_size(file)  # type: ignore[arg-type]
+    grade, cause, step = Grade.OK, f"{columns} × {lines}.", ""
+    if not is_terminal:
         grade, cause = Grade.NOT_TRIED, "stdin or stderr is no terminal: the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
-    elif not columns or not rows:
-        grade, cause = Grade.WARNING, "The terminal does not tell its size; 80 × 24 is taken."
-        step = "stty rows 24 cols 80"
-    elif columns < _SMALLEST[0] or rows < _SMALLEST[1]:
+    elif columns < _SMALLEST[0] or lines < _SMALLEST[1]:
         grade, step = Grade.WARNING, "Make the window larger, or its letters smaller"
-        cause = f"{columns} × {rows}: below {_SMALLEST[0]} × {_SMALLEST[1]} not all of the screen has room."
-    return _row("size", "Size", grade, cause, step, **facts)
-
-
-def _size_of(files: Sequence[int]) -> tuple[int, int]:
-    for file in files:
-        try:
-            size = os.get_terminal_size(file)
-        except OSError:
-            continue
-        if size.columns and size.lines:
-            return size.columns, size.lines
-    return 0, 0
+        cause = f"{columns} × {lines}: below {_SMALLEST[0]} × {_SMALLEST[1]} not all of the screen has room."
+    facts = {"columns": columns or None, "rows": lines or None}
+    return _row("terminal.size", "Size", grade, cause, step, facts)
 
 
 def _colours(environ: Mapping[str, str]) -> Finding:
-    term, colorterm = environ.get("TERM", ""), environ.get("COLORTERM", "")
-    if term in _MUTE:
-        depth = 0
-    elif colorterm.lower() in _DEEP or "direct" in term:
+    """Check the colours; the row also names the terminal and what is between it and lmchat."""
+    term, colorterm, name = environ.get("TERM", ""), environ.get("COLORTERM", ""), terminal_name(environ)
+    between = {"tmux": bool(environ.get("TMUX")), "screen": bool(environ.get("STY"))}
+    between["ssh"] = is_over_ssh(environ)
+    depth = 256 if "256" in term or name in _CAPABLE else 16
+    if colorterm.lower() in _DEEP or "direct" in term:
         depth = 1 << 24
-    else:
-        depth = 256 if "256" in term or terminal_name(environ) in _CAPABLE else 16
+    how = [f"TERM={term}", *([f"COLORTERM={colorterm}"] if colorterm else []), *([name] if name else [])]
+    how += [
+        f"over {one}" if one == "ssh" else f"inside {one}" for one, is_there in between.items() if is_there
+    ]
     words = {1 << 24: "16 million colours", 256: "256 colours"}.get(depth, "16 colours; /theme ansi suits it")
-    how = f"TERM={term}" + (f", COLORTERM={colorterm}" if colorterm else "")
-    grade, cause, step = Grade.OK, f"{words} ({how}).", ""
+    grade, cause, step = Grade.OK, f"{words} ({', '.join(how)}).", ""
     if term in _MUTE:
-        told = f"TERM is {term}" if term else "TERM is not set"
-        grade, cause = Grade.WARNING, f"{told}: no colours, perhaps no screen."
+        grade, depth = Grade.WARNING, 0
+        cause = f"{f'TERM is {term}' if term else 'TERM is not set'}: no colours, perhaps no screen."
         step = "export TERM=xterm-256color, if the terminal draws colours"
     elif environ.get("NO_COLOR"):
         cause = "NO_COLOR is set: the command line prints no colours."
-    return _row(
-        "colours",
-        "Colours",
-        grade,
-        cause,
-        step,
-        term=term or None,
-        colorterm=colorterm or None,
-        no_color=bool(environ.get("NO_COLOR")),
-        colours=depth,
-    )
-
-
-def _kind(environ: Mapping[str, str]) -> Finding:
-    name, is_ssh, is_screen = terminal_name(environ), is_over_ssh(environ), bool(environ.get("STY"))
-    tmux = ""
-    if environ.get("TMUX"):
-        is_told = environ.get("TERM_PROGRAM") == "tmux"  # since 3.2
-        tmux = f"tmux {environ.get('TERM_PROGRAM_VERSION', '') if is_told else ''}".rstrip()
-    parts = [name or "It does not tell its name"]
-    parts += [f"inside {tmux}"] if tmux else []
-    parts += ["inside GNU screen"] if is_screen else []
-    parts += ["over ssh"] if is_ssh else []
-    facts = {"terminal": name or None, "tmux": tmux or None, "screen": is_screen, "ssh": is_ssh}
-    return _row("kind", "Program", Grade.OK, f"{', '.join(parts)}.", **facts)
+    facts = {"term": term or None, "terminal": name or None, "colours": depth, **between}
+    return _row("terminal.colours", "Colours", grade, cause, step, facts)
 
 
 def _locale(environ: Mapping[str, str]) -> Finding:
     """Check the variables: Python reads UTF-8 in the C locale, other programs may not."""
     variable = next((name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
     value = environ.get(variable, "")
-    facts = {"variable": variable or None, "locale": value or None}
-    if "utf8" in value.lower().replace("-", ""):
-        return _row("locale", "Letters", Grade.OK, f"Unicode ({variable}={value}).", **facts)
-    told = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
-    cause = f"{told}: letters beyond ASCII may come out wrong."
-    step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
-    return _row("locale", "Letters", Grade.WARNING, cause, step, **facts)
+    grade, cause, step = Grade.OK, f"Unicode ({variable}={value}).", ""
+    if "utf8" not in value.lower().replace("-", ""):
+        told = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
+        grade, cause = Grade.WARNING, f"{told}: letters beyond ASCII may come out wrong."
+        step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
+    return _row("terminal.locale", "Letters", grade, cause, step, {"locale": value or None})
 
 
 def _keys(environ: Mapping[str, str]) -> Finding:
     limits = key_limits(environ)
-    words = [f"{one.keys}: {one.reason} ({one.instead})." for one in limits]
-    grade, step = Grade.OK, ""
-    if any(one is not _SHIFT_ENTER for one in limits):
-        grade, step = Grade.WARNING, limits[0].instead
-    facts = {"limited": [one._asdict() for one in limits]}
+    words = [f"{one.keys} ({one.instead})." for one in limits]
+    is_much = any(one is not _SHIFT_ENTER for one in limits)
     return _row(
-        "keys", "Keys", grade, " ".join(words) or "All keys of lmchat arrive as pressed.", step, **facts
+        "terminal.keys",
+        "Keys",
+        Grade.WARNING if is_much else Grade.OK,
+        " ".join(words) or "All keys of lmchat arrive as pressed.",
+        limits[0].instead if is_much else "",
+        {"limited": [one._asdict() for one in limits]},
     )
 
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
     """Return the preferred way; nothing is copied."""
-    ways = clipboard.ways()
-    first = next(way.way for way in ways if way.works is not False)
-    grade, cause, step = Grade.OK, f"By {first}; {_TRY} tries every way.", ""
-    if first == "file":
-        reasons = "; ".join(f"{way.way}: {way.reason}" for way in ways if way.works is False)
-        grade, step = Grade.WARNING, _INSTALL
-        cause = f"No clipboard can be reached ({reasons}); what is copied goes into a file."
-    elif first == "OSC 52":
-        cause, step = "The terminal is asked (OSC 52); whether it copies, it does not tell.", _TRY
-    facts = {"way": first, "ways": {way.way: way.reason for way in ways}}
-    return [_clipboard_row("clipboard", "Copying", grade, cause, step, **facts)]
+    return [_copying(clipboard.ways(), Grade.OK, _TRY)]
 
 
-async def try_ways(clipboard: Clipboard) -> AsyncIterator[WayChecked]:
+async def tried_findings(clipboard: Clipboard) -> list[Finding]:
+    """Try each way, restore the clipboard, and report which works."""
+    ways, grades = await try_ways(clipboard), {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
+    found = [_copying(ways, Grade.WARNING, "Copy an answer (/copy), then paste it into another window")]
+    for way in ways:
+        grade = grades[way.works] if way.is_there else Grade.ABSENT
+        cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
+        found.append(_clipboard_row("clipboard.way", way.way, grade, cause, "", {"works": way.works}))
+    return found
+
+
+def _copying(ways: Sequence[WayChecked], unknown: Grade, step: str) -> Finding:
+    """Return the row about the way that is taken; `unknown` and `step` are of one that may work."""
+    best = next((way.way for way in ways if way.works), None)
+    grade, cause = Grade.OK, f"It works here by {best}."
+    if best is None:
+        best = next((way.way for way in ways if way.works is None), None)
+        grade, cause = unknown, f"{best} is used; whether it works is not known."
+        if best in ("file", None):
+            grade, step = Grade.WARNING if best else Grade.FAULT, _INSTALL
+            into = "what is copied goes into a file" if best else "nor can a file be written"
+            cause = f"No clipboard can be reached; {into}."
+    facts = {"way": best, "ways": {way.way: way.reason for way in ways}}
+    return _clipboard_row("clipboard", "Copying", grade, cause, step, facts)
+
+
+async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
     """Try each way that leaves no trace, and restore the clipboard.
 
     The terminal itself is not tried: it reports neither its clipboard nor success.
     """
     await clipboard.look_around()
-    for tool in TOOLS:
-        yield await _check(clipboard, tool)
-    yield await _check_tmux(clipboard)
-    yield clipboard.untried_osc_52()
-    yield await asyncio.to_thread(_check_file, clipboard)
+    ways = [clipboard.untried(tool) for tool in (*TOOLS, TMUX)]
+    for number, tool in enumerate((*TOOLS, TMUX)):
+        if ways[number].is_there:
+            works, reason = await (_try_tmux(clipboard) if tool is TMUX else _try(clipboard, tool))
+            ways[number] = replace(ways[number], works=works, reason=reason)
+    return [*ways, clipboard.untried_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
 
 
-async def tried_findings(clipboard: Clipboard) -> list[Finding]:
-    """Try each way, restore the clipboard, and report which works."""
-    ways = [way async for way in try_ways(clipboard)]
-    works = next((way.way for way in ways if way.works), None)
-    perhaps = next((way.way for way in ways if way.works is None), None)
-    grade, step = Grade.WARNING, _INSTALL
-    if works:
-        grade, cause, step = Grade.OK, f"It works here by {works}.", ""
-    elif not perhaps:
-        grade = Grade.FAULT
-        cause = "No clipboard can be reached, and no file can be written: nothing can be copied."
-    elif perhaps == "file":
-        cause = "No clipboard can be reached; what is copied goes into a file."
-    else:
-        cause = f"{perhaps} is used; whether it works cannot be told from here."
-        step = "Copy an answer (/copy), then paste it into another window"
-    summed_up = _clipboard_row("clipboard", "Copying", grade, cause, step, way=works or perhaps)
-    return [summed_up, *(_way(way) for way in ways)]
-
-
-def _way(way: WayChecked) -> Finding:
-    grade = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING if way.is_there else Grade.ABSENT}
-    cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
-    return _clipboard_row("clipboard.way", way.way, grade[way.works], cause, works=way.works)
-
-
-async def _check(clipboard: Clipboard, tool: Tool) -> WayChecked:
-    untried = clipboard.untried(tool)
-    if not untried.is_there:
-        return untried
+async def _try(clipboard: Clipboard, tool: Tool) -> tuple[bool | None, str]:
     before = await clipboard.read(tool.paste) if tool.paste else None
     if not await _can_be_put_back(clipboard, tool, before):
-        return WayChecked(way=tool.name, works=None, reason=_LEFT_ALONE)
+        return None, "not tried: the clipboard holds something that could not be put back"
     word, after = f"lmchat {secrets.token_hex(4)}", None
     try:
         if not await clipboard.set(tool, word):
-            return WayChecked(way=tool.name, works=False, reason=_FAILED)
+            return False, _FAILED
         after = await clipboard.read(tool.paste) if tool.paste else None
     finally:
         if after is None or after.strip() in ("", word):  # else something else was copied in between
             await clipboard.set(tool, before or "")
     if after is None:
-        return WayChecked(way=tool.name, works=None, reason="took the text; it cannot be read back")
-    is_same = after.strip() == word
-    return WayChecked(way=tool.name, works=is_same, reason="read back" if is_same else "lost")
+        return None, "took the text; it cannot be read back"
+    return (True, "read back") if after.strip() == word else (False, "lost")
 
 
 async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None) -> bool:
@@ -293,37 +245,24 @@ async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None)
     return {line.strip().lower() for line in listed.splitlines() if "/" in line} <= _TEXT
 
 
-async def _check_tmux(clipboard: Clipboard) -> WayChecked:
-    """Try a separate buffer: the outer terminal's clipboard could not be restored."""
-    untried = clipboard.untried(TMUX)
-    if not untried.is_there:
-        return untried
-    word, name = f"lmchat {secrets.token_hex(4)}", TMUX.name
-    is_set = await clipboard.feed((name, "load-buffer", *_OWN_BUFFER, "-"), word.encode())
-    after = await clipboard.read((name, "show-buffer", *_OWN_BUFFER))
-    hands_on = await clipboard.feed((name, "load-buffer", *_NO_CLIENT, *_OWN_BUFFER, "-"), word.encode())
-    await clipboard.read((name, "delete-buffer", *_OWN_BUFFER))
-    option = await clipboard.read((name, "show-options", "-sv", "set-clipboard")) or ""
-    works = False
-    if not is_set or (after or "").strip() != word:
-        reason = _FAILED
-    elif not hands_on:
-        reason = "it hands nothing on: tmux 3.2 or later does"
-    elif option.strip() == "off":
-        reason = "its own buffer only: tmux set-option -s set-clipboard external lets it out"
-    elif "clipboard" not in (await clipboard.read(TMUX_FEATURES) or ""):
-        term = await clipboard.read((name, "display-message", "-p", "#{client_termname}")) or ""
-        reason = (
-            "its own buffer only: it knows of no clipboard in the terminal around it; if there is one: "
-            f"tmux set-option -as terminal-features ',{term.strip() or 'TERM'}:clipboard', then attach again"
+async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
+    """Ask tmux whether it hands texts on: what a trial does to the outer terminal could not be undone."""
+    features = await clipboard.read(TMUX_FEATURES)
+    option = await clipboard.read((TMUX.name, "show-options", "-sv", "set-clipboard")) or ""
+    if features is None:
+        return False, _FAILED
+    if option.strip() == "off":
+        return False, "its own buffer only: tmux set-option -s set-clipboard external lets it out"
+    if "clipboard" not in features:
+        term = await clipboard.read((TMUX.name, "display-message", "-p", "#{client_termname}")) or ""
+        return False, (
+            "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal around it; "
+            f"tmux set-option -as terminal-features ',{term.strip() or 'TERM'}:clipboard' tells it of one"
         )
-    else:
-        works = True
-        reason = "its buffer was read back, and it hands it to the terminal around it, which does not answer"
-    return WayChecked(way=name, works=works, reason=reason)
+    return True, "it hands texts to the terminal around it, which does not answer"
 
 
-def _check_file(clipboard: Clipboard) -> WayChecked:
+def _try_file(clipboard: Clipboard) -> WayChecked:
     """Write beside the file, to keep the last copy."""
     place = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
     try:

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from lmchat.machine.programs import port_holders, tool_to_see
+from lmchat.machine.programs import port_holders
 from tests.support.start_desk import listener
 
 
@@ -97,8 +97,3 @@ def test_a_table_of_the_kernel_that_cannot_be_read_costs_the_answer_alone(monkey
 
     monkeypatch.setattr(psutil, "net_connections", breaks)
     assert port_holders({1234}) == {}
-
-
-def test_the_command_that_sees_more_names_the_port():
-    assert "1234" in tool_to_see(1234)
-    assert tool_to_see(1234).startswith("sudo ")

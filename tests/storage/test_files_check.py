@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
-from lmchat.storage.checks import credentials_mode, files_findings
+from lmchat.storage.checks import files_findings, mode_of
 from lmchat.storage.credentials import Credentials
 from tests.support.faults import no_root, open_folder
 
@@ -16,7 +16,7 @@ def paths_in(folder: Path) -> Paths:
 
 
 def rows(paths: Paths, mode: int | None = None) -> dict[str, Finding]:
-    return {row.check: row for row in files_findings(paths, mode or credentials_mode(paths))}
+    return {row.check: row for row in files_findings(paths, mode or mode_of(paths.credentials_file))}
 
 
 def keys(paths: Paths, mode: int) -> Path:
@@ -47,7 +47,7 @@ def test_keys_that_others_could_read_are_a_warning_without_the_keys(tmp_path, mo
 def test_the_mode_is_told_as_it_was_before_lmchat_mended_it(tmp_path):
     paths = paths_in(tmp_path)
     file = keys(paths, 0o644)
-    before = credentials_mode(paths)
+    before = mode_of(paths.credentials_file)
     Credentials(file).load()
     assert file.stat().st_mode & 0o777 == 0o600
     assert rows(paths, before)["files.credentials"].grade is Grade.WARNING
@@ -73,7 +73,7 @@ def test_a_folder_that_others_may_write_to_is_a_warning(tmp_path):
 
 def test_without_a_home_folder_it_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    row = rows(paths_in(Path("~/.config")))["files.folder"]
+    row = files_findings(paths_in(Path("~/.config")), None)[0]
     assert row.grade is Grade.FAULT
     assert "No home folder is known" in row.cause
 

@@ -11,7 +11,7 @@ from lmchat.domain.candidate import Finding, Grade
 from lmchat.domain.message import Role, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage import checks
-from lmchat.storage.checks import sqlite_command, store_findings, whole_findings
+from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.database import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
@@ -50,7 +50,6 @@ async def test_a_good_file_is_told_with_its_figures(tmp_path):
     assert {row.grade for row in found.values()} == {Grade.OK}
     facts = found["store"].facts
     assert (facts["sessions"], facts["version"], facts["journal_mode"]) == (40, VERSION, "wal")
-    assert "40 sessions" in found["store"].cause
     assert found["store.whole"].cause == "Every page was read, and all fit together."
     assert found["store.room"].facts["free_bytes"] > 0
 
@@ -75,20 +74,13 @@ async def test_a_file_that_is_locked_is_told_and_not_waited_for(tmp_path):
         row = rows(path)["store"]
     assert row.grade is Grade.FAULT
     assert "another program keeps it locked" in row.cause
-    assert row.next_step == "Close what else uses it, then look again"
+    assert row.next_step.startswith("Close what else uses it")
 
 
 def test_nothing_saved_yet_is_no_fault(tmp_path):
     row = rows(tmp_path / "lmchat" / "sessions.db")["store"]
     assert row.grade is Grade.OK
     assert not (tmp_path / "lmchat").exists()
-
-
-def test_a_file_in_the_place_of_the_folder_is_a_fault(tmp_path):
-    (tmp_path / "lmchat").write_text("")
-    row = rows(tmp_path / "lmchat" / "sessions.db")["store"]
-    assert row.grade is Grade.FAULT
-    assert row.next_step
 
 
 async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
@@ -182,7 +174,3 @@ def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch, free, g
     usage = checks.shutil.disk_usage(tmp_path)._replace(free=free)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
     assert rows(tmp_path / "sessions.db")["store.room"].grade is grade
-
-
-def test_the_command_that_reads_all_can_be_pasted():
-    assert sqlite_command(Path("/a b/sessions.db")) == "sqlite3 '/a b/sessions.db' 'pragma integrity_check'"

@@ -25,7 +25,7 @@ from lmchat.terminal.checks import try_ways
 clipboard = Clipboard(environ=os.environ, write=lambda data: False, file=pathlib.Path("unused"))
 
 async def tell():
-    async for way in try_ways(clipboard):
+    for way in await try_ways(clipboard):
         print("tried", way.way, way.works, way.reason, flush=True)
 
 asyncio.run(tell())

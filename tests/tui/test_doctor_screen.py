@@ -16,7 +16,7 @@ HOME = "/home/ada"
 
 
 def finding(name: str, grade: Grade = Grade.OK, cause: str = "All is well.", step: str = "") -> Finding:
-    return Finding(check=name.lower(), group=Group.FILES, name=name, grade=grade, cause=cause, next_step=step)
+    return Finding(Group.FILES, name.lower(), name, grade, cause, step)
 
 
 def check(name: str, *findings: Finding, gate: asyncio.Event | None = None) -> Check:
@@ -25,7 +25,7 @@ def check(name: str, *findings: Finding, gate: asyncio.Event | None = None) -> C
             await gate.wait()
         return findings
 
-    return Check(check=name.lower(), group=Group.FILES, name=name, run=run)
+    return Check(name.lower(), Group.FILES, name, run)
 
 
 def host(*checks: Check, **more) -> Host:
@@ -82,7 +82,7 @@ async def test_r_looks_again():
         runs.append(1)
         return [finding("Count", cause=f"Run {len(runs)}.")]
 
-    app = host(Check(check="count", group=Group.FILES, name="Count", run=run))
+    app = host(Check("count", Group.FILES, "Count", run))
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Run 1.")
         await pilot.press("r")

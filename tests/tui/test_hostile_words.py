@@ -69,10 +69,7 @@ def message(role: Role, name: str, **more) -> ChatMessage:
 
 
 async def findings() -> list[Finding]:
-    return [
-        Finding(check="c", group=Group.KEYS, name=EVIL, grade=grade, cause=EVIL, next_step=EVIL)
-        for grade in Grade
-    ]
+    return [Finding(Group.KEYS, "c", EVIL, grade, EVIL, EVIL) for grade in Grade]
 
 
 def picker() -> ModelPicker:
@@ -81,7 +78,7 @@ def picker() -> ModelPicker:
 
 
 def doctor() -> DoctorScreen:
-    check = Check(check="c", group=Group.KEYS, name=EVIL, run=findings)
+    check = Check("c", Group.KEYS, EVIL, findings)
     return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
 
 
