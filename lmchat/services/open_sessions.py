@@ -71,8 +71,6 @@ class OpenSession(Struct):
     queue: list[Queued] = field(default_factory=list)
     is_asking: bool = False
     """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
-    is_followed: bool = False
-    """Whether that turn has taken its first step: only from there on can it be cancelled and end in order."""
     is_stopping: bool = False
 
     @property

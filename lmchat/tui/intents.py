@@ -93,33 +93,6 @@ class Search(Post):
         return isinstance(message, Search)
 
 
-class FindWords(Post):
-    """Mark words in the open session."""
-
-    query: str
-    """Empty to clear the marks."""
-    is_typed: bool = True
-    """Whether to show the first hit."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, FindWords)
-
-
-class FindNext(Post):
-    """Show the next or previous hit."""
-
-    by: int
-    """1 or -1."""
-
-
-class ReadHit(Post):
-    """Focus the message of the current hit."""
-
-
-class StopFinding(Post):
-    """Clear the marks."""
-
-
 class FilterSessions(Post):
     """List the sessions whose title holds these words; all without any."""
 

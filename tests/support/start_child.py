@@ -46,9 +46,7 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 
 MOMENTS: dict[str, Callable[..., object]] = {
-    "server": lambda app: (
-        app.chat.figures.health.verdict is not None and app.chat.figures.health.verdict.is_usable
-    ),
+    "server": lambda app: app.chat.view.health.verdict is not None and app.chat.view.health.verdict.is_usable,
     "session": lambda app: app.chat.view.log.document.entries and app.chat.view.log.max_scroll_y,
 }
 

@@ -71,14 +71,14 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
         await desk.until(lambda: sent(backend)[-1:] == ["two"], "the next prompt")
 
 
-async def test_a_prompt_stopped_before_it_was_said_is_typed_again(tmp_path):
+async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
     backend = ScriptedBackend(answer("First."))
     async with desktop(tmp_path, backend) as desk:
         await desk.ready()
         desk.chat.turns.say("one")
         assert desk.chat.turns.stop()
         await at_rest(desk)
-        assert desk.prompt_input.text == "one"
+        assert [one.text for one in desk.conversation.messages] == ["one"]
         assert backend.requests == []
 
 
@@ -125,7 +125,7 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, key, typed
         await desk.answered()
         desk.prompt_input.put(typed)
         await together(desk, "enter", key)
-        await desk.until(lambda: "stopped" in desk.chat.figures.last_action, "a stop")
+        await desk.until(lambda: "stopped" in desk.chat.view.last_action, "a stop")
         await at_rest(desk)
         assert "once more quits" not in screen_text(desk.app)
         said = [message.text for message in desk.conversation.messages]

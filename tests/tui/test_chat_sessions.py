@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
@@ -14,6 +15,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
@@ -157,7 +159,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
             ]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
-        desk.chat.library.ask_title(first)
+        desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))
         await shown(desk, "Title of the session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
@@ -344,14 +346,13 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         assert stored.header.title == "The garden!"
 
 
-async def test_a_title_that_another_window_gave_is_shown_with_the_next_prompt(tmp_path):
+async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_focus(tmp_path):
     async with desktop(tmp_path) as desk:
         await desk.ready()
         await desk.say("first")
         await desk.answered()
         await desk.store.update_session(desk.conversation.header.session_id, {"title": "Given elsewhere"})
-        await desk.say("second")
-        await desk.answered(2)
+        desk.app.post_message(events.AppFocus())
         await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
         await desk.until(lambda: screen_text(desk.app).count("Given elsewhere") == 2, "head line and list")
 
@@ -471,7 +472,7 @@ async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
         await desk.ready()
         await desk.say("first")
         await desk.answered()
-        desk.chat.commands.run(f"/export {name}")
+        desk.chat.run_command(f"/export {name}")
         await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
         words = [one.message for one in desk.app._notifications]
         assert not any("lmchat itself" in one for one in words), words

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 
+from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.matching import MAX_CHARS
 from lmchat.tui.widgets.find_bar import FindBar
 
 
 class BarApp(App[None]):
     def compose(self) -> ComposeResult:
-        yield FindBar()
+        log = ChatLog()
+        yield log
+        yield FindBar(log)
 
 
 @pytest.mark.parametrize(

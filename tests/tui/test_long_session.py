@@ -119,7 +119,7 @@ async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        desk.chat.commands.run(f"/export {tmp_path / 'out.md'}")
+        desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await desk.until((tmp_path / "out.md").exists, "the file")
         text = (tmp_path / "out.md").read_text()
@@ -135,7 +135,7 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         )
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.error = None
-        desk.chat.commands.run(f"/export {tmp_path / 'out.md'}")
+        desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
         await desk.until((tmp_path / "out.md").exists, "the file")
         assert "prompt 0\n" in (tmp_path / "out.md").read_text()
 

@@ -37,7 +37,7 @@ async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
         await desk.ready()
         await desk.pilot.press("f1")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
-        desk.chat.figures.show_action("something else")
+        desk.chat.view.show_action("something else")
         await desk.pilot.pause()
         await desk.pilot.press("escape")
         await shown(desk, "something else")

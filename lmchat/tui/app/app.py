@@ -22,7 +22,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.app.connect import Connect
-from lmchat.tui.app.models import Models, begin_work
+from lmchat.tui.app.models import Models
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
@@ -44,6 +44,7 @@ from lmchat.tui.intents import (
 from lmchat.tui.quirks.app import Palette, PatchedApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.themes import THEMES, theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -119,8 +120,7 @@ class LMChatApp(PatchedApp):
         await self.chat.turns.stop_all()
         await self.open_sessions.settle()
         with suppress(LMChatError, NoMatches):
-            self.chat.text.save()
-            self.chat.sessions.save_bookmark()
+            self.chat.sessions.save()
             await self.open_sessions.drafts.write()
             await self.open_sessions.bookmarks.write()
 
@@ -298,11 +298,13 @@ class LMChatApp(PatchedApp):
         """Look more often, at once where there is no server, and at what another lmchat has written."""
         self.workspace.monitor.is_focused = True
         self.connect.look_if_none()
-        self.chat.sessions.reload()
+        begin_work(self.chat, self.chat.sessions.reload, "reload")
 
     def on_app_blur(self) -> None:
-        """Look less often."""
+        """Look less often; another lmchat may go on where one was reading here."""
         self.workspace.monitor.is_focused = False
+        if self.chat.is_mounted:
+            self.chat.sessions.save()
 
     def action_pick_model(self, name: str = "") -> None:
         """Open the model picker, or use the named model."""

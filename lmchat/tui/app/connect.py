@@ -12,13 +12,13 @@ from textual.screen import ModalScreen
 
 from lmchat.domain.candidate import Arrival, Need, arrive_at, can_be_allowed, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
-from lmchat.domain.session import SearchHit
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.app.models import EngineStart, Models, begin_work
+from lmchat.tui.app.models import EngineStart, Models
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.chat.view import begin_work
 
 LOOK_EVERY_S = 5.0
 """Between two looks around while there is no server."""
@@ -73,7 +73,7 @@ class Connect:
         self.start()
         self._look.set()
         self._workspace.monitor.look_now()
-        self._chat.figures.show_action("looking")
+        self._chat.view.show_action("looking")
 
     def look_if_none(self) -> None:
         """Look around at once where there is no server."""
@@ -88,7 +88,7 @@ class Connect:
                     target, product=health.product or target.product, model=health.model
                 )
             if self._chat.is_mounted:
-                self._chat.figures.show_health(health)
+                self._chat.view.show_health(health)
 
     async def _look_for_server(self) -> None:
         """Look around until there is a server and a model, and the welcome page is gone."""
@@ -128,7 +128,7 @@ class Connect:
         if not candidate.verdict.is_usable:
             self._open.target = None
             self._workspace.monitor.aim(None)
-            self._chat.figures.show_health(Health())
+            self._chat.view.show_health(Health())
             self._look.set()
         elif candidate.verdict is not Verdict.LOADING:
             self._go_on(self._arrive_at(candidate))
@@ -234,7 +234,7 @@ class Connect:
     def search_without_server(self) -> None:
         """Search the saved sessions; one that is chosen is shown instead of the welcome page."""
 
-        def leave(_hit: SearchHit) -> None:
+        def leave() -> None:
             self._has_left_page = True
             self._leave_page()
 

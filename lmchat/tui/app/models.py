@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 from textual.app import App
-from textual.worker import Worker
 
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.engine import DemoOffer, ModelFile
@@ -20,17 +19,9 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.chat.view import begin_work
 
 _LOAD = "load"
-
-
-def begin_work(app: App[None], work: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run a worker of the app, and cancel the earlier one of this name."""
-
-    async def run() -> None:
-        await work()
-
-    _: Worker[None] = app.run_worker(run, name=name, group=name, exclusive=True)
 
 
 class Models:
@@ -53,7 +44,7 @@ class Models:
         self._workspace.monitor.aim(target)
         if target.model_id:
             self.remember(self._workspace.remembered.with_model(target.place, target.model_id))
-            self._chat.figures.show_action("model chosen")
+            self._chat.view.show_action("model chosen")
         if target.model_id and not target.is_loading:
             self._chat.turns.send_waiting()
         if target.model_id:
@@ -168,18 +159,18 @@ class Models:
         self._coming = None
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self._chat.figures.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
+        self._chat.view.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
         self._workspace.monitor.look_now()
 
     async def _load_now(self, model: ModelInfo, *, is_unload: bool) -> None:
         name = safe_line(model.model_id, limit=20)
-        self._chat.figures.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
+        self._chat.view.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
         try:
             if is_unload:
                 await self._workspace.backend.unload(model)
             else:
                 await self._load_for_use(model)
-            self._chat.figures.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
+            self._chat.view.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
         except LMChatError as error:
             self._chat.view.tell(error)
         self._workspace.monitor.look_now()
@@ -216,7 +207,7 @@ class Models:
         target = self._open.target
         if target is not None and target.is_loading and self._is_in_use(self._coming):
             self._open.target = replace(target, loading_fraction=fraction)
-            self._chat.figures.refresh()
+            self._chat.view.refresh()
 
     def _show_coming(self, model: ModelInfo) -> None:
         self._coming = model
@@ -247,7 +238,7 @@ class Models:
             self._open.target = replace(
                 self._open.target, is_loading=is_loading, loading_since_s=since_s, loading_fraction=None
             )
-            self._chat.figures.refresh()
+            self._chat.view.refresh()
 
 
 def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
@@ -331,7 +322,7 @@ class EngineStart:
         before = self._open.target
         target = _target(engine, model)
         self._models.use(target)
-        self._chat.figures.show_action(f"loading {safe_line(model.name, limit=20)}")
+        self._chat.view.show_action(f"loading {safe_line(model.name, limit=20)}")
         try:
             await engine.start(model)
         except LMChatError:
@@ -339,7 +330,7 @@ class EngineStart:
             self._open.target = before if is_other else None
             self._workspace.monitor.aim(self._open.target)
             raise
-        self._chat.figures.show_action(f"loaded {safe_line(model.name, limit=20)}")
+        self._chat.view.show_action(f"loaded {safe_line(model.name, limit=20)}")
         self._workspace.monitor.look_now()
 
     async def _wants_again(self, error: LMChatError) -> bool:

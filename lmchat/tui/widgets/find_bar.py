@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.tui.intents import FindNext, FindWords, ReadHit, StopFinding
+from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.matching import MAX_CHARS
 from lmchat.tui.widgets.field import Field
 
@@ -26,6 +26,10 @@ class FindBar(Horizontal):
 
     _field = query_one(Field)
 
+    def __init__(self, log: ChatLog) -> None:
+        super().__init__()
+        self._log = log
+
     def compose(self) -> ComposeResult:
         yield Field(placeholder="Find in this session")
 
@@ -35,7 +39,8 @@ class FindBar(Horizontal):
         if query:
             self._field.input.value = query
         elif self._field.value:
-            self.post_message(FindWords(self._field.value, is_typed=False))
+            self._log.hits.find(self._field.value)
+            self._log.tell_found()
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
@@ -54,20 +59,22 @@ class FindBar(Horizontal):
 
     def action_close(self) -> None:
         self.display = False
-        self.post_message(StopFinding())
+        self._log.hits.clear()
+        if self._log.typed_into is not None:
+            self._log.typed_into.focus()
 
     def action_step(self, by: int) -> None:
-        self.post_message(FindNext(by))
+        self._log.hits.step(by)
 
     def action_read(self) -> None:
-        self.post_message(ReadHit())
+        self._log.focus_hit()
 
     @on(Input.Changed)
-    def tell_query(self, event: Input.Changed) -> None:
+    def seek(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(FindWords(event.value))
+        self._log.hits.seek(event.value)
 
     @on(Input.Submitted)
-    def tell_step(self, event: Input.Submitted) -> None:
+    def step(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(FindNext(1))
+        self._log.hits.step(1)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.intents import CopyText
-from lmchat.tui.screens.chat.figures import Figures
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.view import ChatView
-from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.screens.chat.view import ChatView, Work
 from lmchat.tui.widgets.line import cut_middle
 from lmchat.tui.widgets.message_acts import NOTHING_YET, why_not, words_of
 
-_IN_LOG = ("copy", "copy_code", "fold", "source", "links")
-"""Acts that the log does or begins: it knows which block of code is next, and how a message is shown."""
-_SHOWN = ("copy_code", "fold", "source")
-"""Of these, the acts that also focus the message: the user wants to see it, or to press its key again."""
+_OF_LOG = ("copy_code", "fold", "source")
+"""Acts of the log; they also focus the message: the user wants to see it, or to press its key again."""
 _MOST_ASKED = 600
 """Cells of an address that a question shows; its host is shown in full."""
 
@@ -29,23 +24,15 @@ _MOST_ASKED = 600
 class Messages:
     """Acts on the focused message, else on the last answer; each act leaves every version in the tree."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        view: ChatView,
-        figures: Figures,
-        sessions: Sessions,
-        text: PromptText,
-        turns: Turns,
-    ) -> None:
-        self._workspace = workspace
-        self._open = workspace.open_sessions
+    def __init__(self, view: ChatView, sessions: Sessions, text: PromptText, turns: Turns) -> None:
+        self._workspace = view.workspace
+        self._open = view.workspace.open_sessions
         self._view = view
-        self._figures = figures
         self._sessions = sessions
         self._text = text
         self._turns = turns
         self._acts: dict[str, Callable[[ChatMessage], object]] = {
+            "copy": lambda message: self._copy(words_of(message)),
             "edit": self.edit,
             "regenerate": turns.regenerate,
             "resume": turns.resume,
@@ -54,85 +41,74 @@ class Messages:
             "previous_version": lambda message: self._choose_version(message, -1),
             "next_version": lambda message: self._choose_version(message, 1),
             "tree": lambda _: self._show_tree(),
-            "pager": lambda one: view.lend_terminal_to(lambda: workspace.outside.page(words_of(one))),
-            "stop": lambda _: self.stop_answer(),
-            "links": lambda message: self._list_links(message.text),
+            "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.outside.page(words_of(one))),
+            "stop": lambda _: turns.stop(),
+            "links": lambda message: view.attempt(lambda: self._list_links(message.text), group="link"),
         }
 
-    def as_now(self, message: ChatMessage) -> ChatMessage:
-        """Return a message with what has come of it, where it is the answer that is on its way."""
+    def _as_now(self, message: ChatMessage) -> ChatMessage:
+        """Return a message with what has come of it, if it is the answer that is on its way."""
         if message.state is not AnswerState.STREAMING:
             return message
         shown = self._open.shown.conversation.shown_messages
         return shown[-1] if shown and shown[-1].message_id == message.message_id else message
 
     def _aimed_at(self) -> ChatMessage | None:
-        """Return the message that has the focus, else the last answer, as it is now."""
+        """Return the message that has the focus, else the last answer."""
         focused = self._view.log.focused_message if self._view.has_log_focus else None
-        message = focused or self._open.last_answer()
-        return self.as_now(message) if message is not None else None
+        return focused or self._open.last_answer()
 
     def why_not(self, name: str) -> str:
         """Return why an act makes no sense now; empty where it does."""
         message = self._aimed_at()
         if name == "undo":
             return ""
-        if message is None:
-            return NOTHING_YET
+        return self._why_not(name, self._as_now(message)) if message is not None else NOTHING_YET
+
+    def _why_not(self, name: str, message: ChatMessage) -> str:
         return why_not(name, message, is_busy=self._open.shown.is_busy)
 
     def act(self, name: str) -> None:
         """Act on the focused message, else on the last answer; show why where it makes no sense."""
         message, reason = self._aimed_at(), self.why_not(name)
+        is_of_log = name in _OF_LOG or (name == "copy" and self._view.has_log_focus)
         if name == "undo":
             self.undo_deletion()
         elif message is None or reason:
             self._view.notify(reason)
-        elif name in _IN_LOG and (self._view.has_log_focus or name in _SHOWN):
+        elif is_of_log:
             self._view.log.show_message(message.message_id)
             self._view.log.action_message(name)
-        elif name == "copy":
-            self._copy(words_of(message))
         else:
-            self._acts[name](message)
+            self._acts[name](self._as_now(message))
 
-    def act_as_wanted(self, event: ChatLog.ActionWanted) -> None:
-        """Act as a key or a click in the log asks for."""
-        reason = why_not(event.name, event.message, is_busy=self._open.shown.is_busy)
-        if event.text and event.name == "links":
-            self._offer_links({event.text: ""})
-        elif event.text and event.name in ("copy", "copy_code"):
-            self._copy(event.text, event.note if event.name == "copy_code" else "")
-        elif reason or event.name == "copy_code":
-            self._view.notify(reason or "This message has no code block.")
-        elif event.name == "copy":
-            self._copy(words_of(event.message))
-        elif event.name in self._acts:
-            self._acts[event.name](self._aimed_at() or event.message)
+    def act_on(self, name: str, message: ChatMessage, text: str = "", note: str = "") -> None:
+        """Act as a key or a click in the log asks for; `text` is to be copied, or is a link."""
+        message = self._as_now(message)
+        if text and name == "links":
+            self._offer_links({text: ""})
+        elif text:
+            self._copy(text, note)
+        elif reason := self._why_not(name, message):
+            self._view.notify(reason)
+        elif name in self._acts:
+            self._acts[name](message)
+        else:
+            self._view.notify("This message has no code block.")
 
     def copy_part(self, part: str) -> None:
         """Copy the last answer as Markdown source, or the `code` in it."""
         if part == "code":
             self.act("copy_code")
-            return
-        if part:
+        elif part:
             raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="There is /copy code.")
-        last = self._open.last_answer()
-        words = words_of(self.as_now(last)) if last is not None else ""
-        if words:
-            self._copy(words)
+        elif last := self._open.last_answer():
+            self.act_on("copy", last)
         else:
-            self._view.notify(NOTHING_YET if last is None else "There is nothing in it to copy yet.")
+            self._view.notify(NOTHING_YET)
 
     def _copy(self, text: str, note: str = "") -> None:
         self._view.screen.post_message(CopyText(text, note))
-
-    def stop_answer(self) -> bool:
-        """Stop the answer of the shown session; return whether one was running."""
-        is_stopped = self._turns.stop()
-        if is_stopped:
-            self._figures.show_action("stopped")
-        return is_stopped
 
     def edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""
@@ -156,7 +132,7 @@ class Messages:
         async def work() -> None:
             session_id = self._sessions.shown_id
             self._sessions.show_path(await self._workspace.store.fork(session_id, message.message_id))
-            self._figures.show_action("forked")
+            self._view.show_action("forked")
             self._view.notify("This is a new session; the old one is unchanged.")
             self._view.prompt_input.focus()
 
@@ -167,12 +143,9 @@ class Messages:
 
         async def work() -> None:
             store, session_id = self._workspace.store, self._sessions.shown_id
+            siblings = (message.parent_id, message.role)
             tree = await store.tree(session_id)
-            ids = [
-                one.message_id
-                for one in tree
-                if (one.parent_id, one.role) == (message.parent_id, message.role)
-            ]
+            ids = [one.message_id for one in tree if (one.parent_id, one.role) == siblings]
             if message.message_id not in ids or len(ids) == 1:
                 self._view.notify(why_not("next_version", message, is_busy=False))
                 return
@@ -189,7 +162,7 @@ class Messages:
         session_id = self._sessions.shown_id
         await self._turns.stop_and_hold(self._open.shown)
         self._sessions.show_path(await self._workspace.store.delete_message(session_id, message_id))
-        self._figures.show_action("deleted")
+        self._view.show_action("deleted")
         key = "u" if self._view.has_log_focus else "/undo"
         self._view.notify(f"Deleted, with what follows. {key} brings it back.")
 
@@ -204,7 +177,7 @@ class Messages:
             self._view.notify("Nothing was deleted in this session.")
             return
         self._sessions.show_path(await store.restore_message(session_id, last))
-        self._figures.show_action("brought back")
+        self._view.show_action("brought back")
         self._view.notify("Brought back.")
 
     def _show_tree(self) -> None:
@@ -221,23 +194,19 @@ class Messages:
             path = {one.message_id for one in conversation.messages}
             dialog.show(TreeShown(messages=messages, path=path, names=names))
 
-        def change(work: Callable[[], Awaitable[None]]) -> None:
-            async def change_and_show() -> None:
+        def act(name: str, branch_id: str) -> None:
+            acts: dict[str, Work] = {
+                "name": lambda: self._name_branch(session_id, branch_id, dialog.name_of(branch_id)),
+                "undo": self._bring_back,
+            }
+
+            async def change() -> None:
                 try:
-                    await work()
+                    await acts.get(name, lambda: self._prune(branch_id))()
                 finally:
                     await show()
 
-            self._view.attempt(change_and_show, group="tree")
-
-        def act(name: str, branch_id: str) -> None:
-            match name:
-                case "name":
-                    self._ask_name(session_id, branch_id, dialog.name_of(branch_id), change)
-                case "undo":
-                    change(self._bring_back)
-                case _:
-                    change(lambda: self._prune(branch_id))
+            self._view.attempt(change, group="tree")
 
         dialog = MessageTree(act)
         self._view.screen.app.push_screen(dialog, self._go_to_branch)
@@ -245,44 +214,25 @@ class Messages:
 
     def _go_to_branch(self, message_id: str | None) -> None:
         """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
-        if not message_id:
-            return
-        if self._open.shown.conversation.find(message_id) is None:
+        if message_id and self._open.shown.conversation.find(message_id) is None:
             self._sessions.open(self._sessions.shown_id, message_id=message_id)
-        else:
+        elif message_id:
             self._view.log.show_message(message_id)
 
-    def _ask_name(
-        self,
-        session_id: str,
-        branch_id: str,
-        value: str,
-        change: Callable[[Callable[[], Awaitable[None]]], None],
-    ) -> None:
+    async def _name_branch(self, session_id: str, branch_id: str, value: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        def name(new: str | None) -> None:
-            words = " ".join((new or "").split())
-            if new is not None:
-                change(lambda: self._workspace.store.name_branch(session_id, branch_id, words))
+        text = "Without a name it is told by its first words."
+        dialog = AskDialog("Name of the branch", text=text, value=value, verb="name it", check=lambda _: "")
+        name = await self._view.ask(dialog)
+        if name is not None:
+            await self._workspace.store.name_branch(session_id, branch_id, " ".join(name.split()))
 
-        asked = AskDialog(
-            "Name of the branch",
-            text="Without a name it is told by its first words.",
-            value=value,
-            verb="name it",
-            check=lambda _: "",
-        )
-        self._view.screen.app.push_screen(asked, name)
-
-    def _list_links(self, text: str) -> None:
+    async def _list_links(self, text: str) -> None:
         """List the links of a text; a giant one is parsed in a thread."""
         from lmchat.tui.widgets.chat_log.markdown.parser import links
 
-        async def work() -> None:
-            self._offer_links(await asyncio.to_thread(links, text))
-
-        self._view.attempt(work, group="link")
+        self._offer_links(await asyncio.to_thread(links, text))
 
     def _offer_links(self, found: Mapping[str, str]) -> None:
         """List addresses with their words, those that can be opened; a single one is asked for at once."""
@@ -290,30 +240,27 @@ class Messages:
         from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
 
         pages = {address: words for address, words in found.items() if can_be_opened(address)}
-        if not pages:
-            self._view.notify("This message has no links.")
-        elif len(pages) == 1:
-            self._ask_to_open(*pages)
-        else:
-            self._view.screen.app.push_screen(LinksDialog(pages), lambda one: self._ask_to_open(one or ""))
 
-    def _ask_to_open(self, address: str) -> None:
+        async def choose() -> None:
+            address = next(iter(pages)) if len(pages) == 1 else await self._view.ask(LinksDialog(pages))
+            if address:
+                await self._open_page(address)
+
+        if pages:
+            self._view.attempt(choose, group="link")
+        else:
+            self._view.notify("This message has no links.")
+
+    async def _open_page(self, address: str) -> None:
         """Ask before a page is opened, and show its host: an address may pretend to be another."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
         from lmchat.tui.widgets.chat_log.markdown.inline import page_host
 
-        async def work() -> None:
-            outside = self._workspace.outside
-            if not await outside.open_page(address):
-                way = await outside.copy(address)
-                self._view.notify(f"No browser answers here. The address: {safe_line(way)}")
-
-        def answer(is_wanted: bool | None) -> None:
-            if is_wanted:
-                self._view.attempt(work, group="link")
-
-        if address:
-            shown = cut_middle(safe_line(address), _MOST_ASKED)
-            text = f"{shown}\n\nThis page is at {safe_line(page_host(address))}"
-            asked = ConfirmDialog("Open this link?", text=text, verb="open it")
-            self._view.screen.app.push_screen(asked, answer)
+        shown = cut_middle(safe_line(address), _MOST_ASKED)
+        text = f"{shown}\n\nThis page is at {safe_line(page_host(address))}"
+        outside = self._workspace.outside
+        if not await self._view.ask(ConfirmDialog("Open this link?", text=text, verb="open it")):
+            return
+        if not await outside.open_page(address):
+            way = await outside.copy(address)
+            self._view.notify(f"No browser answers here. The address: {safe_line(way)}")

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
-from lmchat.domain.message import Role
+from lmchat.config.settings import EFFORTS
+from lmchat.domain.message import Role, now
 from lmchat.domain.session import SearchHit
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_text
+from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, bindings, keys_of
-from lmchat.tui.intents import FindNext, FindWords, ReadHit, RememberPanels, StopFinding
+from lmchat.tui.intents import RememberPanels
 from lmchat.tui.quirks.app import PatchedScreen
-from lmchat.tui.screens.chat.figures import Figures
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import Messages
-from lmchat.tui.screens.chat.prompt_commands import PromptCommands
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.screens.chat.view import ChatView, begin_work
+from lmchat.tui.slash import SlashCommand, is_command, parse_slash
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
@@ -35,10 +38,14 @@ from lmchat.tui.widgets.session_list import SessionList
 
 LOOK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
+_LEDGER = timedelta(days=90)
+"""Period of `/stats`; `lmchat stats` shows all of the ledger."""
+_NO_EFFORT = "default"
+"""Lets the server decide."""
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (
-    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "versions"),
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
     *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
@@ -50,13 +57,10 @@ _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "
 class KeyHints:
     """Shows what the keys do now, and in an empty prompt the ways on."""
 
-    def __init__(
-        self, workspace: Workspace, view: ChatView, figures: Figures, text: PromptText, messages: Messages
-    ) -> None:
-        self._keys = workspace.settings.keys
-        self._open = workspace.open_sessions
+    def __init__(self, view: ChatView, text: PromptText, messages: Messages) -> None:
+        self._keys = view.workspace.settings.keys
+        self._open = view.workspace.open_sessions
         self._view = view
-        self._figures = figures
         self._text = text
         self._messages = messages
 
@@ -88,7 +92,7 @@ class KeyHints:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
-        names = _DOWN_HINTS if self._figures.health.is_down else _CHAT_HINTS
+        names = _DOWN_HINTS if view.health.is_down else _CHAT_HINTS
         hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
         return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
 
@@ -98,14 +102,11 @@ class KeyHints:
             return [self._hint("message.undo")]
         hints = []
         for name in _MESSAGE_HINTS:
-            if name == "versions" and not self._messages.why_not("next_version"):
-                previous, following = (
-                    self._hint("message.previous_version"),
-                    self._hint("message.next_version"),
-                )
-                hints.append((f"{previous[0]} {following[0]}", previous[1]))
-            elif name != "versions" and not self._messages.why_not(name):
-                hints.append(self._hint(f"message.{name}"))
+            key, word = self._hint(f"message.{name}")
+            if name == "next_version":
+                key = f"{self._hint('message.previous_version')[0]} {key}"
+            if not self._messages.why_not(name):
+                hints.append((key, word))
         return hints
 
     def _ways_on(self) -> list[Hint]:
@@ -130,15 +131,13 @@ class ChatScreen(PatchedScreen):
         super().__init__()
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
-        self.view = view = ChatView(self, workspace)
-        self.figures = figures = Figures(workspace, view, show_keys=self._show_keys)
-        self.text = text = PromptText(workspace, view, figures)
-        self.sessions = Sessions(workspace, view, figures, text)
-        self.turns = Turns(workspace, view, figures, self.sessions, text)
-        self.messages = Messages(workspace, view, figures, self.sessions, text, self.turns)
-        self.library = SavedSessions(workspace, view, figures, self.sessions, text, self.turns)
-        self.commands = PromptCommands(workspace, view, figures, text, self.turns)
-        self.hints = KeyHints(workspace, view, figures, text, self.messages)
+        self.view = view = ChatView(self, workspace, self._show_keys)
+        self.text = text = PromptText(view)
+        self.sessions = Sessions(view, text)
+        self.turns = Turns(view, self.sessions, text)
+        self.messages = Messages(view, self.sessions, text, self.turns)
+        self.library = SavedSessions(view, self.sessions, self.turns)
+        self.hints = KeyHints(view, text, self.messages)
         self._is_painted = False
 
     def compose(self) -> ComposeResult:
@@ -171,9 +170,8 @@ class ChatScreen(PatchedScreen):
         log = self.view.log
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
         log.typed_into = self.view.prompt_input
-        self.figures.start()
+        self.view.start()
         self.sessions.show_conversation()
-        self.watch(log, "scroll_y", self.sessions.save_bookmark_soon, init=False)
 
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
@@ -190,13 +188,13 @@ class ChatScreen(PatchedScreen):
         self.view.attempt(self._recall, group="history")
         if self.workspace.resume_id:
             self.view.attempt(self._resume, group="open")
-        self.set_timer(LOOK_AFTER_S, lambda: self.view.begin_work(self._look_over, "look"))
+        self.set_timer(LOOK_AFTER_S, lambda: begin_work(self, self._look_over, "look"))
 
     async def _recall(self) -> None:
         """Bring back the draft of a new session, and earlier prompts."""
         if notice := await self.workspace.store.open():
             self.workspace.notices.append(notice)
-            self.figures.refresh()
+            self.view.refresh()
         drafts, earlier = self.open_sessions.drafts, await self.workspace.store.prompt_history()
         prompt_input = self.view.prompt_input
         await drafts.load("")
@@ -218,18 +216,44 @@ class ChatScreen(PatchedScreen):
             if notice := await self.workspace.store.look_over():
                 self.workspace.notices.append(notice)
                 self.sessions.show_list()
-                self.figures.refresh()
+                self.view.refresh()
 
     # The prompt
 
     @on(PromptInput.Submitted)
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
-        self.commands.submit(event.text)
+        """Send what was typed as a message, or run it as a command."""
+        prompt_input = self.view.prompt_input
+        prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
+        self.text.forget()
+        if is_command(event.text):
+            self.run_command(event.text)
+        else:
+            self.turns.say(event.text)
+        self.text.leave_command()
+
+    def run_command(self, line: str) -> None:
+        """Run a slash command; one that fails goes back into the prompt."""
+        found = parse_slash(line)
+        if found is None:
+            self.view.prompt_input.put(line)
+            words = f"No command is called {safe_line(line, limit=40)}."
+            self.view.tell(WrongUse(words, hint="F1 lists all."))
+        else:
+            self.view.attempt(partial(self._run_command, found), group="slash", typed=line)
+
+    async def _run_command(self, typed: SlashCommand) -> None:
+        command, argument = typed.command, typed.argument
+        destination, name, parameters = parse(command.typed or command.action)
+        if command.typed or (command.takes_argument and argument):
+            parameters = (*parameters, argument)
+        namespace = self.app if command.scope is Scope.APP else self
+        await self.app.run_action((destination, name, parameters), namespace)
 
     @on(PromptInput.Drafted)
     def follow_typing(self) -> None:
         """Show what is typed in figures and keys, and save it."""
-        self.figures.show_status()
+        self.view.show_status()
         self._show_keys()
         self.sessions.mark_left_out_soon()
         self.text.save_soon()
@@ -257,25 +281,42 @@ class ChatScreen(PatchedScreen):
         self.text.begin_command(start)
 
     def action_edit_prompt(self) -> None:
-        self.view.lend_terminal_to(self.commands.edit_prompt)
+        async def edit() -> None:
+            prompt_input = self.view.prompt_input
+            prompt_input.put(await self.workspace.outside.edit(prompt_input.full_text))
+
+        self.view.lend_terminal_to(edit)
 
     async def action_insert_file(self, path: str) -> None:
-        await self.commands.insert_file(path)
+        self.view.prompt_input.insert_block(await self.workspace.outside.read_text(path))
 
     async def action_change_system_prompt(self, text: str) -> None:
-        await self.commands.change_system_prompt(text)
+        self.view.log.append(await self.open_sessions.shown.conversation.set_system_prompt(text))
+        self.view.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        await self.commands.use_profile(name)
+        """Use a profile of the configuration from the next turn on, with its model."""
+        profiles = self.workspace.settings.profiles
+        if name not in profiles:
+            known = ", ".join(profiles) or "none"
+            raise WrongUse(f"No profile is called {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
+        self.open_sessions.use_profile(profiles[name])
+        if model := profiles[name].model:
+            await self.run_action(f"app.pick_model({model!r})")
+        self.view.show_action(f"profile {safe_line(name, limit=20)}")
 
     def action_use_effort(self, level: str) -> None:
-        self.commands.use_effort(level)
+        if level not in (*EFFORTS, _NO_EFFORT):
+            known = ", ".join((*EFFORTS, _NO_EFFORT))
+            raise WrongUse(f"No effort is called {safe_line(level, limit=20)!r}.", hint=f"There are {known}.")
+        self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
+        self.view.show_action(f"effort {level}")
 
     # Messages
 
     @on(ChatLog.ActionWanted)
     def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
-        self.messages.act_as_wanted(event)
+        self.messages.act_on(event.name, event.message, event.text, event.note)
 
     @on(ChatLog.UndoWanted)
     def _undo_deletion(self) -> None:
@@ -294,10 +335,8 @@ class ChatScreen(PatchedScreen):
         self.messages.act(name)
 
     def action_focus_message(self, step: int) -> None:
-        if self.view.log.focus_message(step):
-            self.view.log.focus()
-        else:
-            self.view.prompt_input.focus()
+        is_there = self.view.log.focus_message(step)
+        (self.view.log if is_there else self.view.prompt_input).focus()
 
     def action_copy(self, part: str = "") -> None:
         self.messages.copy_part(part)
@@ -320,29 +359,8 @@ class ChatScreen(PatchedScreen):
         from lmchat.tui.widgets.find_bar import FindBar
 
         if not self.query(FindBar):
-            await self.query_one("#chat").mount(FindBar(), before=self.view.prompt)
+            await self.query_one("#chat").mount(FindBar(self.view.log), before=self.view.prompt)
         self.query_one(FindBar).open(query)
-
-    @on(FindWords)
-    def _find_words(self, event: FindWords) -> None:
-        if event.is_typed:
-            self.view.log.hits.seek(event.query)
-        else:
-            self.view.log.hits.find(event.query)
-            self.view.log.tell_found()
-
-    @on(FindNext)
-    def _find_next(self, event: FindNext) -> None:
-        self.view.log.hits.step(event.by)
-
-    @on(ReadHit)
-    def _read_hit(self) -> None:
-        self.view.log.focus_hit()
-
-    @on(StopFinding)
-    def _stop_finding(self) -> None:
-        self.view.log.hits.clear()
-        self.view.prompt_input.focus()
 
     @on(ChatLog.HitsCounted)
     def _show_found(self, event: ChatLog.HitsCounted) -> None:
@@ -360,7 +378,7 @@ class ChatScreen(PatchedScreen):
 
     @on(SessionList.ActWanted)
     def _change_session(self, event: SessionList.ActWanted) -> None:
-        self.library.act(event.name, event.session_id)
+        self.view.attempt(partial(self.library.act, event.name, event.session_id), group="change")
 
     @on(SessionList.PartWanted)
     def _list_part(self) -> None:
@@ -370,15 +388,13 @@ class ChatScreen(PatchedScreen):
     def _search_typed(self, event: SessionList.SearchWanted) -> None:
         self.action_search_sessions(event.query)
 
-    def action_search_sessions(
-        self, query: str = "", *, before: Callable[[SearchHit], None] | None = None
-    ) -> None:
+    def action_search_sessions(self, query: str = "", *, before: Callable[[], None] | None = None) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
         def go(hit: SearchHit | None) -> None:
             if hit is not None:
                 if before is not None:
-                    before(hit)
+                    before()
                 self.sessions.open(hit.session_id, message_id=hit.message_id, words=hit.words)
 
         self.app.push_screen(SearchDialog(query), go)
@@ -386,25 +402,18 @@ class ChatScreen(PatchedScreen):
     def action_new_session(self) -> None:
         self.sessions.begin()
 
-    def action_ask_title(self, title: str) -> None:
-        self.library.ask_title(self.sessions.shown_id, title)
-
-    def action_ask_tags(self, words: str) -> None:
-        self.library.ask_tags(self.sessions.shown_id, words)
-
-    def action_show_trash(self) -> None:
-        self.library.show_trash()
-
-    async def action_export_session(self, words: str = "") -> None:
-        await self.library.export(words)
-
-    async def action_import_file(self, name: str = "") -> None:
-        await self.library.import_file(name)
+    async def action_library(self, name: str, typed: str = "") -> None:
+        """Act on the shown session as a whole, or on all."""
+        act = partial(self.library.act, name, self.sessions.shown_id, typed)
+        if typed:  # by a slash command, which goes back into the prompt if this fails
+            await act()
+        else:
+            self.view.attempt(act, group="change")
 
     # Panels, pages and keys
 
     def action_stop_or_leave(self) -> None:
-        if self.messages.stop_answer():
+        if self.turns.stop():
             return
         if self.text.leave_edit() or self.text.leave_command() or self.view.log.drop_selection():
             return
@@ -424,7 +433,7 @@ class ChatScreen(PatchedScreen):
 
     def action_toggle_telemetry(self) -> None:
         self._toggle_panel("telemetry", is_hidden_by_size=self.has_class("-narrow"))
-        self.figures.refresh()
+        self.view.refresh()
 
     def _toggle_panel(self, name: str, *, is_hidden_by_size: bool) -> None:
         """Where there is room, hide or show the column for good; else lay it over the chat."""
@@ -443,7 +452,17 @@ class ChatScreen(PatchedScreen):
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
 
     async def action_show_stats(self) -> None:
-        await self.commands.show_stats()
+        """Show the figures of this run, and of each model over the last weeks."""
+        from lmchat.services.turn_stats import figures_by_model
+        from lmchat.tui.screens.text_dialog import TextDialog, models_text, run_text
+
+        run = run_text(self.workspace.backend.metrics(), self.workspace.backend.budget())
+        try:
+            rows = await self.workspace.store.ledger_rows(since=now() - _LEDGER)
+            models = models_text(figures_by_model(rows))
+        except LMChatError as error:
+            models = error.message
+        self.app.push_screen(TextDialog("Figures", f"{run}\n\n{models}".rstrip()))
 
     def action_run_doctor(self) -> None:
         from lmchat.tui.screens.doctor_screen import DoctorScreen
@@ -452,14 +471,14 @@ class ChatScreen(PatchedScreen):
 
     @on(KeysRow.CommandClicked)
     def _run_clicked(self, event: KeysRow.CommandClicked) -> None:
-        self.commands.run(event.line)
+        self.run_command(event.line)
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
     @on(ChatLog.SelectionChanged)
     def follow_focus(self) -> None:
         """Let the row of keys follow the focus and the selection."""
-        self.call_later(self.figures.refresh)
+        self.call_later(self.view.refresh)
 
     @on(ChatLog.FocusMoved)
     def _show_keys(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from textual.timer import Timer
 
@@ -14,39 +15,32 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.library import Listed, with_unsaved
 from lmchat.services.open_sessions import OpenSession, written_elsewhere
 from lmchat.services.save_queue import BETWEEN
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.screens.chat.figures import Figures
-from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from lmchat.tui.widgets.line import STRONG, content
 
 SAVE_AFTER_S = 0.2
 """As much of what is typed may be lost to a kill; a write is 2 kB for up to a thousand characters."""
-_REST_S = 1.0
-"""From a movement in the log to the write of the reading position."""
 _FILL_AFTER_S = 0.1
 """From the first paint of a long session to the reading of the rest: keys come first."""
 _MARK_AFTER_S = 0.3
-"""From a key to the search for what would be left out: it goes over the whole session."""
+"""From a key to the search for what would be left out: it reads the whole session."""
 _COMPARED = 64
 """Newest messages that are compared to see whether another lmchat has changed the session."""
-_TITLE = "New session"
 
 
 class PromptText:
     """Text of the prompt: the draft of each session, the edit of an earlier prompt, a command in between."""
 
-    def __init__(self, workspace: Workspace, view: ChatView, figures: Figures) -> None:
+    def __init__(self, view: ChatView) -> None:
         self.edited_id = ""
         """The earlier prompt that is being edited; empty where a new one is typed."""
-        self._open = workspace.open_sessions
+        self._open = view.workspace.open_sessions
+        self._drafts = self._open.drafts
         self._view = view
-        self._figures = figures
-        self._before_edit = ""
-        self._before_command = ""
+        self._before_edit = self._before_command = ""
         self._timer: Timer | None = None
-        self._saved_queue: Sequence[str] = ()
 
     @property
     def draft_id(self) -> str:
@@ -56,18 +50,15 @@ class PromptText:
 
     def load(self) -> None:
         """Show the draft of the session."""
-        self._view.prompt_input.load_draft(self._open.drafts.text(self.draft_id))
+        self._view.prompt_input.load_draft(self._drafts.text(self.draft_id))
 
     def forget(self) -> None:
         """Drop the draft: it was sent."""
-        self._open.drafts.note(self.draft_id, "")
+        self._drafts.note(self.draft_id, "")
 
     def save(self) -> None:
-        """Keep what is typed, and what waits, with the session that it was typed in."""
-        self._timer = None
-        self._saved_queue = _texts(self._open.shown)
-        self._open.drafts.note(self.draft_id, self._view.prompt_input.full_text, self._saved_queue)
-        self._begin_write()
+        """Save what is typed, and what waits, with the session that it was typed in."""
+        self._save(self.draft_id, self._view.prompt_input.full_text, self._open.shown)
 
     def save_soon(self) -> None:
         """Save a moment after a key, for the case that lmchat is killed."""
@@ -84,31 +75,29 @@ class PromptText:
             self.save()
 
     def save_queue(self, opened: OpenSession) -> None:
-        """Keep what waits in a session, which may be another than the shown one."""
+        """Save what waits in a session, which may be another than the shown one."""
         if opened is self._open.shown:
-            if _texts(opened) != self._saved_queue:
-                self.save_soon()
-            return
-        session_id, drafts = opened.conversation.header.session_id, self._open.drafts
-        drafts.note(session_id, drafts.text(session_id), _texts(opened))
-        self._begin_write()
+            self.save_soon()
+        else:
+            session_id = opened.conversation.header.session_id
+            self._save(session_id, self._drafts.text(session_id), opened)
 
-    def _begin_write(self) -> None:
-        """Write drafts; where that fails they are still in memory, and the store's own warning is shown."""
+    def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
+        self._drafts.note(draft_id, text, [queued.text for queued in opened.queue])
+        begin_work(self._view.screen, self._write, "draft", is_only=False)
 
-        async def write() -> None:
-            with suppress(LMChatError):
-                await self._open.drafts.write()
-
-        self._view.begin_work(write, "draft", is_only=False)
+    async def _write(self) -> None:
+        with suppress(LMChatError):  # they are still in memory, and the store's own warning is shown
+            await self._drafts.write()
 
     def begin_edit(self, prompt: ChatMessage) -> None:
         """Put an earlier prompt into the prompt; Enter sends it as another version."""
-        self._before_edit = self._before_edit if self.edited_id else self._view.prompt_input.full_text
+        prompt_input = self._view.prompt_input
+        self._before_edit = self._before_edit if self.edited_id else prompt_input.full_text
         self.edited_id = prompt.message_id
-        self._view.prompt_input.put(prompt.text)
-        self._view.prompt_input.focus()
-        self._figures.show_action("editing; Enter sends, Esc leaves")
+        prompt_input.put(prompt.text)
+        prompt_input.focus()
+        self._view.show_action("editing; Enter sends, Esc leaves")
 
     def leave_edit(self) -> bool:
         """Bring back what was typed before the edit; return whether one was going on."""
@@ -116,7 +105,7 @@ class PromptText:
         if was_editing:
             self._view.prompt_input.put(self._before_edit)
             self._before_edit = ""
-            self._figures.show_action("edit left")
+            self._view.show_action("edit left")
         return was_editing
 
     def begin_command(self, start: str) -> None:
@@ -134,21 +123,18 @@ class PromptText:
 
 
 class Sessions:
-    """Shows the session that is open, follows where it is read, and changes to another one."""
+    """Shows the open session with its prompt, keeps where it is read, and changes to another one."""
 
-    def __init__(self, workspace: Workspace, view: ChatView, figures: Figures, text: PromptText) -> None:
-        self._workspace = workspace
-        self._open = workspace.open_sessions
+    def __init__(self, view: ChatView, text: PromptText) -> None:
+        self._workspace = view.workspace
+        self._open = view.workspace.open_sessions
         self._view = view
-        self._figures = figures
         self._text = text
         self._listed = Listed()
         self._marker: Timer | None = None
-        self._bookmarker: Timer | None = None
 
     @property
     def shown_id(self) -> str:
-        """Id of the session that is shown."""
         return self._open.shown.conversation.header.session_id
 
     def show(self) -> None:
@@ -162,31 +148,22 @@ class Sessions:
         self.show_messages(self._open.shown.conversation)
         self.mark_left_out()
         self.show_title()
-        self._figures.refresh()
+        self._view.refresh()
 
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
-        self._view.log.load(
-            conversation.shown_messages,
-            is_whole=conversation.is_whole,
-            elsewhere=written_elsewhere(conversation),
-        )
+        messages, elsewhere = conversation.shown_messages, written_elsewhere(conversation)
+        self._view.log.load(messages, is_whole=conversation.is_whole, elsewhere=elsewhere)
         if not conversation.is_whole:
-            self._view.screen.set_timer(_FILL_AFTER_S, lambda: self._begin_fill(conversation))
-
-    def _begin_fill(self, conversation: Conversation) -> None:
-        if self._open.is_shown(conversation):
-            self._view.begin_work(lambda: self._fill(conversation), "fill")
+            fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
+            self._view.screen.set_timer(_FILL_AFTER_S, fill)
 
     async def _fill(self, conversation: Conversation) -> None:
-        try:
+        if self._open.is_shown(conversation):
             await conversation.fill()
-        except LMChatError as error:
-            self._view.tell(error)
-            return
         if self._open.is_shown(conversation):
             self.mark_left_out()
-            self._figures.refresh()
+            self._view.refresh()
 
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
@@ -196,8 +173,8 @@ class Sessions:
             log.fill(conversation.shown_messages)
         plan = self._open.plan(self._view.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
-        self._figures.left_out = plan.left_out if plan else 0
-        log.mark_left_out(self._figures.left_out, first.message_id if first else None)
+        self._view.left_out = plan.left_out if plan else 0
+        log.mark_left_out(self._view.left_out, first.message_id if first else None)
 
     def mark_left_out_soon(self) -> None:
         """Do so a moment after a key."""
@@ -205,36 +182,28 @@ class Sessions:
             self._marker = self._view.screen.set_timer(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        """Show the title."""
-        title = safe_line(self._open.shown.conversation.header.title) or _TITLE
+        title = safe_line(self._open.shown.conversation.header.title) or "New session"
         self._view.title_line.show([content(((title, STRONG),))])
 
-    def title_of(self, session_id: str) -> str:
-        """Return the title of a listed session."""
-        headers = (header for group in self._listed.groups for header in group.headers)
-        known = (self._open.shown.conversation.header, *headers)
-        return next((safe_line(header.title) for header in known if header.session_id == session_id), "")
-
     def show_queue(self) -> None:
-        """Show what waits above the prompt, and keep it."""
+        """Show what waits above the prompt, and save it."""
         entries = [(queued.text, queued.is_held) for queued in self._open.shown.queue]
-        self._view.begin_work(lambda: self._view.prompt.show_queue(entries), "queue")
+        begin_work(self._view.screen, lambda: self._view.prompt.show_queue(entries), "queue")
         self._text.save_queue(self._open.shown)
 
     def show_list(self) -> None:
         """Fetch the list of sessions again."""
-        self._view.begin_work(self.fetch_list, "library")
+        begin_work(self._view.screen, self.fetch_list, "library")
 
     async def fetch_list(self) -> None:
         """Fetch the list of sessions and show it."""
         typed, limit = self._view.session_list.part
         try:
             self._listed = await self._workspace.library.listed(typed, limit=limit)
-            self._figures.list_warning = ""
-            self._take_title()
+            self._view.list_warning = ""
         except LMChatError as error:
-            self._figures.list_warning = error.words
-            self._figures.refresh()
+            self._view.list_warning = error.words
+            self._view.refresh()
         self._view.session_list.show(
             with_unsaved(self._listed.groups, self._open.unsaved()),
             self.shown_id,
@@ -244,26 +213,17 @@ class Sessions:
             is_more=self._listed.is_more,
         )
 
-    def _take_title(self) -> None:
-        """Take over a title that another lmchat has given to the session that is shown."""
-        shown = self._open.shown.conversation
-        listed = (header for group in self._listed.groups for header in group.headers)
-        header = next((one for one in listed if one.session_id == shown.header.session_id), None)
-        if header is not None and header.title != shown.header.title:
-            shown.rename(header.title)
-            self.show_title()
-
     def begin(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
+        opened = self._open.shown
         self._text.leave_edit()
-        if self._open.shown.conversation.messages or self._open.shown.is_busy:
-            self._text.save()
-            self.save_bookmark()
+        if opened.conversation.messages or opened.is_busy:
+            self.save()
             self.show_new()
             self._text.load()
         else:
             self.show_list()  # another lmchat may have begun some
-        self._figures.show_action("new session")
+        self._view.show_action("new session")
         self._view.prompt_input.focus()
 
     def show_new(self) -> None:
@@ -294,17 +254,16 @@ class Sessions:
         await self._open.drafts.load(session_id)
         mark = ""
         if message_id:
-            session = await self._workspace.store.set_leaf(session_id, message_id)
-            self._save_before_leaving()
-            left = self._open.shown
-            self._open.adopt(session)
+            show = partial(self._open.adopt, await self._workspace.store.set_leaf(session_id, message_id))
         else:
             opened = await self._open.fetch(session_id)
             mark = await self._open.bookmarks.find(session_id)
             await _read_up_to(mark, opened.conversation)
-            self._save_before_leaving()
-            left = self._open.shown
-            self._open.show(opened)
+            show = partial(self._open.show, opened)
+        self._text.leave_edit()
+        self.save()
+        left = self._open.shown
+        show()
         self._move_queue(left, takes_queue=takes_queue)
         self._text.load()
         self.show()
@@ -317,71 +276,50 @@ class Sessions:
             self._view.close_find_bar()
             self._view.log.hits.mark_words(message_id, words)
 
-    def _save_before_leaving(self) -> None:
-        self._text.leave_edit()
-        self._text.save()
-        self.save_bookmark()
-
     def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
         """Let nothing wait where it cannot be seen: a session without a first message is not listed."""
         if left.conversation.messages or not left.is_waiting:
             return
         waiting, left.queue = left.queue, []
-        typed = self._open.drafts.text("")
+        typed = [self._open.drafts.text("")]
         if takes_queue:
             self._open.shown.queue += waiting
-            self._open.drafts.note("", typed)
         else:
-            texts = [*(one.text for one in waiting), typed]
-            self._open.drafts.note("", BETWEEN.join(one for one in texts if one))
+            typed = [*(one.text for one in waiting), *typed]
+        self._open.drafts.note("", BETWEEN.join(filter(None, typed)))
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Show what another lmchat has written to this session since it was read."""
-        if self._open.shown.conversation.messages:
-            self._view.begin_work(self._reload, "reload")
-
-    async def _reload(self) -> None:
         shown = self._open.shown
+        if not shown.conversation.messages:
+            return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
             opened = await self._open.fetch(self.shown_id)
-            if opened is shown or shown is not self._open.shown or shown.is_busy:
-                return
+            mark = self._view.log.viewport.bookmark
             if _newest(opened.conversation) != _newest(shown.conversation):
-                mark = self._view.log.viewport.bookmark
                 await _read_up_to(mark, opened.conversation)
                 if shown is self._open.shown and not shown.is_busy:
                     self._open.show(opened)
                     self.show()
                     self._view.log.go_to_bookmark(mark)
 
-    def save_bookmark(self) -> None:
-        """Keep where the session is being read."""
-        self._bookmarker = None
-        bookmarks, mark = self._open.bookmarks, self._view.log.viewport.bookmark
-        if bookmarks.is_at(self.shown_id, mark):
-            return
-        bookmarks.note(self.shown_id, mark)
+    def save(self) -> None:
+        """Save what is typed, and where the session is being read."""
+        self._text.save()
+        self._open.bookmarks.note(self.shown_id, self._view.log.viewport.bookmark)
+        begin_work(self._view.screen, self._write_bookmarks, "draft", is_only=False)
 
-        async def write() -> None:
-            with suppress(LMChatError):
-                await bookmarks.write()
-
-        self._view.begin_work(write, "draft", is_only=False)
-
-    def save_bookmark_soon(self) -> None:
-        """Save it once the log has come to rest; following an answer is no movement."""
-        is_at_end = self._view.log.viewport.is_following and self._open.bookmarks.is_at(self.shown_id, "")
-        if self._bookmarker is None and not is_at_end:
-            self._bookmarker = self._view.screen.set_timer(_REST_S, self.save_bookmark)
+    async def _write_bookmarks(self) -> None:
+        with suppress(LMChatError):
+            await self._open.bookmarks.write()
 
 
-def _texts(opened: OpenSession) -> tuple[str, ...]:
-    return tuple(queued.text for queued in opened.queue)
-
-
-def _newest(conversation: Conversation) -> list[tuple[object, ...]]:
+def _newest(conversation: Conversation) -> list[object]:
     newest = conversation.messages[-_COMPARED:]
-    return [(one.message_id, one.state, one.text, one.versions) for one in newest]
+    return [
+        conversation.header.title,
+        *((one.message_id, one.state, one.text, one.versions) for one in newest),
+    ]
 
 
 async def _read_up_to(mark: str, conversation: Conversation) -> None:

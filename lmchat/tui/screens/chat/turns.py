@@ -21,10 +21,8 @@ from lmchat.errors import LMChatError
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, HowToAsk, MessageAdded
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.intents import AnswerEnded
-from lmchat.tui.screens.chat.figures import Figures
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import has_words
@@ -50,13 +48,10 @@ _ENDED_WORDS = {
 class Turns:
     """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
 
-    def __init__(
-        self, workspace: Workspace, view: ChatView, figures: Figures, sessions: Sessions, text: PromptText
-    ) -> None:
-        self._workspace = workspace
-        self._open = workspace.open_sessions
+    def __init__(self, view: ChatView, sessions: Sessions, text: PromptText) -> None:
+        self._workspace = view.workspace
+        self._open = view.workspace.open_sessions
         self._view = view
-        self._figures = figures
         self._sessions = sessions
         self._text = text
 
@@ -71,7 +66,7 @@ class Turns:
             return
         self._open.enqueue(text)
         self._sessions.show_queue()
-        self._figures.show_action("queued")
+        self._view.show_action("queued")
         if self._open.target is None and self._workspace.catalogue.candidates:
             self._view.notify(_WAITS_FOR_SERVER)
 
@@ -89,9 +84,13 @@ class Turns:
             self._run(lambda one, how: one.edit(edited_id, text, how), text=text)
 
     def regenerate(self, message: ChatMessage) -> None:
-        """Answer once more."""
-        answer = message if message.role is Role.ASSISTANT else self._answer_to(message) or message
-        self._run(lambda one, how: one.regenerate(answer.message_id, how))
+        """Answer once more; a prompt's answer is the message that follows it."""
+        path = self._open.shown.conversation.messages
+        place = path.place(message.message_id)
+        if message.role is Role.USER and place is not None:
+            following = path[place + 1 : place + 2]
+            message = next((one for one in following if one.role is Role.ASSISTANT), message)
+        self._run(lambda one, how: one.regenerate(message.message_id, how))
 
     def resume(self, message: ChatMessage) -> None:
         """Continue an unfinished answer; where there is nothing to continue, answer once more."""
@@ -99,12 +98,6 @@ class Turns:
             self._run(lambda one, how: one.resume(message.message_id, how))
         else:
             self.regenerate(message)
-
-    def _answer_to(self, prompt: ChatMessage) -> ChatMessage | None:
-        path = self._open.shown.conversation.messages
-        place = path.place(prompt.message_id)
-        following = () if place is None else path[place + 1 : place + 2]
-        return next((one for one in following if one.role is Role.ASSISTANT), None)
 
     def send_waiting(self) -> None:
         """Send what waited for a server or a model."""
@@ -142,12 +135,12 @@ class Turns:
         except LMChatError as error:
             self._refuse(opened, error, text)
             return
-        opened.is_asking, opened.is_followed, opened.is_stopping = True, False, False
+        opened.is_asking, opened.is_stopping = True, False
 
         async def follow() -> None:
             await self._follow(opened, begin(opened.conversation, how), text)
 
-        _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened.conversation))
+        _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened))
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
@@ -155,6 +148,7 @@ class Turns:
         if not opened.is_busy or opened.is_stopping:
             return False
         self._cancel(opened)
+        self._view.show_action("stopped")
         return True
 
     async def stop_all(self) -> None:
@@ -169,16 +163,12 @@ class Turns:
         opened.hold()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
-        """Cancel the turn of a session, and return its workers.
-
-        A task that is cancelled before its first step never reaches its `finally`: it ends itself there.
-        """
-        group = _group(opened.conversation)
+        """Cancel the turn of a session, and return its workers."""
+        group = _group(opened)
         turns = [one for one in self._view.screen.workers if one.group == group and not one.is_finished]
         opened.is_stopping = True
-        if opened.is_followed:
-            for worker in turns:
-                worker.cancel()
+        for worker in turns:  # after its first step: a task that is cancelled earlier skips its `finally`
+            asyncio.get_running_loop().call_soon(worker.cancel)
         return turns
 
     async def _follow(
@@ -188,12 +178,7 @@ class Turns:
         began_s = self._workspace.clock()
         answer_id = ""
         refusal: LMChatError | None = None
-        is_begun = False
-        opened.is_followed = True
         try:
-            if opened.is_stopping:
-                raise asyncio.CancelledError
-            is_begun = True
             async with aclosing(events) as stream:
                 async for event in stream:
                     answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
@@ -205,7 +190,7 @@ class Turns:
             if refusal is not None:
                 self._refuse(opened, refusal, text)
             else:
-                if not (is_begun and opened.conversation.is_whole):  # stopped before anything was said
+                if not opened.conversation.is_whole:  # stopped before anything was said
                     self._give_back(opened, text)
                 self._end(opened, answer_id, self._workspace.clock() - began_s)
 
@@ -214,15 +199,13 @@ class Turns:
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 if is_shown:
-                    self._figures.speedometer.count(self._workspace.clock(), event.pieces)
+                    self._view.speedometer.count(self._workspace.clock(), event.pieces)
                     await self._view.log.apply(event)
-            case MessageAdded(message=message):
-                self._show_prompt(opened, message, is_shown=is_shown)
-            case AnswerBegun():
-                self._show_begun(opened, event, is_shown=is_shown)
+            case MessageAdded() | AnswerBegun():
+                self._show_added(opened, event, is_shown=is_shown)
             case RetryScheduled():
                 words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
-                self._figures.show_action(words)
+                self._view.show_action(words)
             case RequestAdapted(note=note):
                 self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
             case Rethought() if is_shown:
@@ -232,27 +215,24 @@ class Turns:
             case _:
                 pass
 
-    def _show_prompt(self, opened: OpenSession, message: ChatMessage, *, is_shown: bool) -> None:
-        if is_shown:
-            if message.versions > 1:
-                self._sessions.show_messages(opened.conversation)
+    def _show_added(self, opened: OpenSession, event: MessageAdded | AnswerBegun, *, is_shown: bool) -> None:
+        """Show a prompt that was sent, or the beginning of an answer."""
+        if is_shown and event.message.versions > 1:
+            self._sessions.show_messages(opened.conversation)
+        elif is_shown and isinstance(event, AnswerBegun):
+            self._view.log.begin_answer(event.message)
+        elif is_shown:
+            self._view.log.append(event.message, is_sent_now=False)
+        if isinstance(event, AnswerBegun):
+            self._workspace.monitor.is_streaming = True
+            self._view.show_action("streaming")
+            if is_shown:
+                self._view.speedometer.restart()
             else:
-                self._view.log.append(message, is_sent_now=False)
+                self._text.save_queue(opened)
+        elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()
-
-    def _show_begun(self, opened: OpenSession, event: AnswerBegun, *, is_shown: bool) -> None:
-        self._workspace.monitor.is_streaming = True
-        if is_shown:
-            if event.message.versions > 1:
-                self._sessions.show_messages(opened.conversation)
-            else:
-                self._view.log.begin_answer(event.message)
-            self._figures.speedometer.restart()
-        self._figures.show_action("streaming")
-        self._sessions.show_list()
-        if not is_shown:
-            self._text.save_queue(opened)
 
     def _end(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
         """Show the end of a turn, and send what waits behind it."""
@@ -260,23 +240,23 @@ class Turns:
             return
         conversation = opened.conversation
         self._workspace.monitor.is_streaming = bool(self._open.streaming)
-        if opened is self._open.shown:
-            self._show_end(conversation, answer_id)
         answer, turn = conversation.find(answer_id), conversation.turn
+        if opened is self._open.shown:
+            self._show_end(conversation, answer, answer_id)
         waiting = self._open.next_after(opened)
         self._sessions.show_queue()
         words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
         is_unsaved = self._open.save_queue.is_missing(conversation.header.session_id)
-        self._figures.show_action(words.replace("saved", "not saved") if is_unsaved else words)
+        self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
         self._view.screen.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
         if waiting is not None:
             self._send(opened, waiting)
 
-    def _show_end(self, conversation: Conversation, answer_id: str) -> None:
+    def _show_end(self, conversation: Conversation, answer: ChatMessage | None, answer_id: str) -> None:
         """Show an answer that has ended; one on another path is not shown."""
-        log, answer = self._view.log, conversation.find(answer_id)
+        log = self._view.log
         if not answer_id:  # it was stopped before it was shown
             self._sessions.show_messages(conversation)
         elif answer is not None:
@@ -313,7 +293,7 @@ class Turns:
         if not opened.is_waiting:
             return False
         self.edit_queued(len(opened.queue) - 1)
-        self._figures.show_action("taken back")
+        self._view.show_action("taken back")
         return True
 
     def remove_queued(self, index: int) -> None:
@@ -322,8 +302,8 @@ class Turns:
         self._sessions.show_queue()
 
 
-def _group(conversation: Conversation) -> str:
-    return f"turn-{conversation.header.session_id}"
+def _group(opened: OpenSession) -> str:
+    return f"turn-{opened.conversation.header.session_id}"
 
 
 async def _ended(workers: list[Worker[None]]) -> None:

@@ -1,33 +1,60 @@
-"""Widgets of the chat screen, its workers and its notices."""
+"""Widgets of the chat screen, the figures and notices in them, and its workers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+from msgspec.structs import replace
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.worker import Worker
 
+from lmchat.domain.server import Target, Verdict
+from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
+from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.driver import lend_terminal
+from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.line import LineWidget
+from lmchat.tui.widgets.line import LineWidget, Part
 from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
+from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
+Work = Callable[[], Awaitable[None]]
+
+_RUNNING_TICK_S = 1 / 3
+"""Between two snapshots while a turn runs; figures do not read better at more."""
+_WAITING_TICK_S = 1.0
+"""The same with reduced motion."""
 _AWAY = "away"
 """Group of the worker that has lent the terminal."""
 
 
-class ChatView:
-    """The widgets of the chat screen, and what every controller does with them."""
+def begin_work(node: DOMNode, work: Work, name: str, *, is_only: bool = True) -> None:
+    """Run a worker of the app or a screen; `is_only` cancels the earlier one of this name."""
 
-    def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
+    async def run() -> None:
+        await work()
+
+    _: Worker[None] = node.run_worker(run, name=name, group=name, exclusive=is_only)
+
+
+class ChatView:
+    """The widgets of the chat screen and what they show, from one snapshot of all figures."""
+
+    def __init__(self, screen: Screen[None], workspace: Workspace, show_keys: Callable[[], None]) -> None:
         self.screen = screen
+        self.workspace = workspace
         self.session_list = SessionList()
         self.title_line = LineWidget(id="title")
         self.log = ChatLog(id="log")
@@ -36,36 +63,43 @@ class ChatView:
         self.keys_row = KeysRow()
         self.is_leaving = False
         """Whether lmchat is quitting: nothing new begins."""
+        self.health = Health()
+        self.speedometer = Speedometer()
+        self.last_action = "looking for a server"
+        self.left_out = 0
+        """Messages that the next request would leave out."""
+        self.list_warning = ""
+        """Why the list of sessions is not up to date; empty if it is."""
+        self._open = workspace.open_sessions
+        self._show_keys = show_keys
+        self._ticker: Timer | None = None
 
     @property
     def prompt_input(self) -> PromptInput:
-        """The text field of the prompt."""
         return self.prompt.input
 
     @property
     def has_log_focus(self) -> bool:
-        """Whether keys go to the messages."""
         return self.screen.focused is self.log
+
+    # Notices, questions and workers
 
     def notify(self, words: str) -> None:
         """Show a notification; `words` have passed the filter."""
         self.screen.app.notify(words, markup=False)
 
+    def warn(self, words: str) -> None:
+        self.screen.app.notify(safe_line(words), severity="warning", markup=False)
+
     def tell(self, error: LMChatError) -> None:
         """Show an error that has no place of its own."""
-        self.screen.app.notify(safe_line(error.words), severity="warning", markup=False)
+        self.warn(error.words)
 
-    def begin_work(self, work: Callable[[], Awaitable[None]], name: str, *, is_only: bool = True) -> None:
-        """Run a worker; `is_only` cancels the earlier one of this name."""
+    async def ask(self, dialog: Screen[Any]) -> Any:
+        """Show a dialog from a worker and return its result; None if the user left it."""
+        return await self.screen.app.push_screen_wait(dialog)
 
-        async def run() -> None:
-            await work()
-
-        _: Worker[None] = self.screen.run_worker(run, name=name, group=name, exclusive=is_only)
-
-    def attempt(
-        self, work: Callable[[], Awaitable[None]], group: str = "library", *, typed: str = ""
-    ) -> None:
+    def attempt(self, work: Work, group: str = "library", *, typed: str = "") -> None:
         """Run a worker that may fail: its error is shown, and what was typed goes back into the prompt."""
 
         async def run() -> None:
@@ -76,9 +110,9 @@ class ChatView:
                     self.prompt_input.put(typed)
                 self.tell(error)
 
-        self.begin_work(run, group, is_only=group == "open")
+        begin_work(self.screen, run, group, is_only=group == "open")
 
-    def lend_terminal_to(self, work: Callable[[], Awaitable[None]]) -> None:
+    def lend_terminal_to(self, work: Work) -> None:
         """Run another program on the terminal; a key pressed twice does not run two."""
 
         async def lent() -> None:
@@ -94,3 +128,106 @@ class ChatView:
             bar.display = False
         if self.log.finder.is_active:
             self.log.hits.clear()
+
+    # Figures
+
+    def start(self) -> None:
+        """Begin to tick where something moves."""
+        pace_s = _WAITING_TICK_S if self.workspace.settings.ui.reduced_motion else _RUNNING_TICK_S
+        self._ticker = self.screen.set_interval(pace_s, self.tick, pause=True)
+
+    def show_health(self, health: Health) -> None:
+        self.health = health
+        self.refresh()
+
+    def show_action(self, words: str) -> None:
+        """Show what was done last."""
+        self.last_action = words
+        self.refresh()
+
+    def tick(self) -> None:
+        """Show figures that change because time passes."""
+        turn = self._open.shown.conversation.turn
+        if turn is not None and turn.is_running:
+            self.log.show_turn(turn, self.workspace.clock())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show one snapshot in sidebar, status row and row of keys; tick only while something moves."""
+        while self.workspace.notices:
+            self.warn(self.workspace.notices.pop(0))
+        now_s, opened = self.workspace.clock(), self._open
+        self.telemetry.show(self._snapshot(now_s), now_s)
+        self.show_status()
+        self._show_keys()
+        is_unsaved = opened.save_queue.warning is not None  # it ends without a key when the disk is back
+        is_moving = is_unsaved or opened.streaming or self.health.is_down or self._loading_since_s is not None
+        if self._ticker is not None:
+            (self._ticker.resume if is_moving else self._ticker.pause)()
+
+    def _snapshot(self, now_s: float) -> TelemetrySnapshot:
+        opened, backend = self._open, self.workspace.backend
+        use, warning = opened.context_use(), opened.save_queue.warning
+        turn = opened.shown.conversation.turn
+        ended_s = turn.ended_s if turn else None
+        return TelemetrySnapshot(
+            health=self.health,
+            turn=turn,
+            context_tokens=use.tokens if use and opened.shown.conversation.messages else None,
+            context_limit=use.limit if use else None,
+            is_context_estimated=use is not None and use.is_estimated,
+            left_out=self.left_out,
+            metrics=backend.metrics(),
+            budget=backend.budget(),
+            last_action=self.last_action,
+            loading_since_s=self._loading_since_s,
+            loading_fraction=opened.target.loading_fraction if opened.target else None,
+            speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
+            next_check_s=self.workspace.monitor.next_look_s,
+            warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
+            if warning
+            else self.list_warning or self.workspace.warning,
+        )
+
+    def show_status(self) -> None:
+        """Show server, model, and the estimate of what is typed, which a command does not count for."""
+        opened, typed = self._open, self.prompt_input.full_text
+        target, use, turn = opened.target, opened.context_use(), opened.shown.conversation.turn
+        draft_tokens = opened.meter.draft_tokens(target, "" if is_command(typed) else typed)
+        share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
+        names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
+        size = formatting.tokens(draft_tokens, is_estimated=True)
+        drafted = f"{size}{formatting.GAP}tok" if draft_tokens else ""
+        filled = formatting.percent(share) if share is not None else ""
+        rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
+        unsaved = "! not saved" if opened.save_queue.warning and not self.telemetry.display else ""
+        dot = f" {signs_for(self.prompt).dot} "
+        wide, narrow = (dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate))
+        self.prompt.status.show_state(self._dot(), names, wide, narrow)
+
+    def _model_name(self, target: Target) -> str:
+        name, since_s = safe_line(target.model_id), self._loading_since_s
+        if not target.is_loading:
+            return name or "no model"
+        elapsed = "" if since_s is None else f" {formatting.ago(self.workspace.clock() - since_s)}"
+        return f"loading {name or 'its model'}{formatting.so_far(target.loading_fraction) or elapsed}"
+
+    @property
+    def _loading_since_s(self) -> float | None:
+        """Since when the model is being loaded; None if it is not, or that is not known."""
+        target = self._open.target
+        if target is None or not target.is_loading:
+            return None
+        return self.health.since_s if target.loading_since_s is None else target.loading_since_s
+
+    def _dot(self) -> Part:
+        signs = signs_for(self.prompt)
+        match self.health.verdict:
+            case None:
+                return signs.off, "$text-disabled"
+            case Verdict.READY:
+                return signs.ready, "$success"
+            case Verdict.LOADING | Verdict.NO_MODEL:
+                return signs.degraded, "$warning"
+            case _:
+                return signs.down, "$error"
