@@ -252,7 +252,7 @@ async def test_every_change_is_told_as_a_draft() -> None:
     ("key", "action"),
     [
         ("ctrl+k", ("search_sessions",)),
-        ("ctrl+e", ("export_session",)),
+        ("ctrl+e", ("library", "export")),
         ("ctrl+f", ("find",)),
         ("ctrl+b", ("toggle_sessions",)),
         ("ctrl+t", ("toggle_telemetry",)),

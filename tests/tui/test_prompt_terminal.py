@@ -56,7 +56,7 @@ def test_escape_is_escape_and_alt_up_is_not(program: PtyProgram) -> None:
 
 def test_keys_of_an_editor_reach_the_screen(program: PtyProgram) -> None:
     program.type("words\x0b\x05\x1b1")
-    program.wait_for("search_sessions\nexport_session\nrecent_model 1")
+    program.wait_for("search_sessions\nlibrary export\nrecent_model 1")
     program.wait_until(lambda: prompt(program) == ["words"], "the words are still there")
 
 
