@@ -76,9 +76,9 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
     rows: list[tuple[str, object, str]] = []
     for section in SECTIONS:
         values = getattr(settings, section.name) if section.name else settings
-        for row in section.rows:
+        for row in section.rows.values():
             key, value = section.key(row.name), getattr(values, row.name)
-            shown = _MASK if row.is_secret and value else _without_password(key, value)
+            shown = _MASK if row.about.is_secret and value else _without_password(key, value)
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({context.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]

@@ -36,11 +36,12 @@ def toml_value(value: object) -> str:
 
 
 def _block(head: list[str], section: Section, defaults: object) -> str:
-    lines = [_line(row, getattr(defaults, row.name, "")) for row in section.rows]
+    lines = [_line(row, getattr(defaults, row.name, "")) for row in section.rows.values()]
     return "\n".join([*head, *lines]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:
-    value = row.example if default in (None, "", ()) and row.example is not None else default
+    help_, example = row.about.help, row.about.example
+    value = example if default in (None, "", ()) and example is not None else default
     setting = f"# {row.name} = {toml_value(value)}"
-    return f"# {row.help}:\n{setting}" if len(setting) > _COLUMN else f"{setting:<{_COLUMN}}  # {row.help}"
+    return f"# {help_}:\n{setting}" if len(setting) > _COLUMN else f"{setting:<{_COLUMN}}  # {help_}"

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
-from lmchat.config.rows import ENDPOINT, PROFILE, REQUIRED_OF_ENDPOINT, SECTIONS, TIMEOUTS, TOP, Section
-from lmchat.config.settings import (
-    ChatSettings,
-    EndpointSettings,
-    LimitSettings,
-    LocalSettings,
-    Profile,
-    Settings,
-    TimeoutSettings,
-    UiSettings,
-)
+from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, TIMEOUTS, TOP, WORDS, Section
+from lmchat.config.settings import EndpointSettings, Profile, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
 
@@ -104,106 +96,99 @@ def load(
     """Merge the file with environment and flags; `is_required`: a missing file is a problem."""
     flags = flags or Flags()
     file = _read(path, is_required=is_required)
-    environment, problems = _read_environment(environ)
-    values = {section.name: file.values.get(section.name, {}).copy() for section in SECTIONS}
+    problems = list(file.problems)
+    environment = _environment(environ, problems)
+    tables: Values = {section.name: dict(file.values.get(section.name, {})) for section in SECTIONS}
     origins = {
-        section.key(name): f"file ({path.name})" for section in SECTIONS for name in values[section.name]
+        section.key(name): f"file ({path.name})" for section in SECTIONS for name in tables[section.name]
     }
-
-    def put(key: str, value: object, origin: str) -> None:
-        table, _, name = key.rpartition(".")
-        values[table][name] = value
-        origins[key] = origin
-
-    for key, (value, variable) in environment.items():
-        put(key, value, f"environment ({variable})")
-    if flags.profile is not None:
-        profiles = file.values.get("profiles", {})
-        if flags.profile not in profiles:
-            reason = _no_profile(flags.profile, tuple(profiles))
-            problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
-        for name, value in profiles.get(flags.profile, {}).items():
-            if value != "" or name == "system_prompt":
-                put("model" if name == "model" else f"chat.{name}", value, f"profile {flags.profile}")
-    for key, value, option in (
-        ("endpoint", flags.endpoint, "--endpoint"),
-        ("model", flags.model, "--model"),
-        ("chat.system_prompt", flags.system_prompt, "--system"),
-        ("chat.reasoning_effort", flags.effort, "--effort"),
-    ):
-        if value is not None:
-            put(key, value, f"flag ({option})")
+    if "api_key" in environment:
+        key_endpoint = environment.get("endpoint", ("", ""))[0]
+    else:
+        key_endpoint = tables[""].get("endpoint", "")
+    layers = [(key, value, f"environment ({variable})") for key, (value, variable) in environment.items()]
+    layers += _profile(flags.profile, file.values.get("profiles", {}), problems)
+    layers += [
+        (key, value, f"flag ({option})")
+        for key, value, option in (
+            ("endpoint", flags.endpoint, "--endpoint"),
+            ("model", flags.model, "--model"),
+            ("chat.system_prompt", flags.system_prompt, "--system"),
+            ("chat.reasoning_effort", flags.effort, "--effort"),
+        )
+        if value is not None
+    ]
     if flags.allowed_hosts:
         before = f"{origins['allowed_hosts']}, " if "allowed_hosts" in origins else ""
-        hosts = (*values[""].get("allowed_hosts", ()), *flags.allowed_hosts)
-        put("allowed_hosts", hosts, f"{before}flag (--allow-host)")
-    settings = _settings(values, file.values)
-    if "api_key" in environment:
-        named_with_key = environment.get("endpoint", ("", ""))[0]
-    else:
-        named_with_key = file.values.get("", {}).get("endpoint", "")
+        hosts = (*tables[""].get("allowed_hosts", ()), *flags.allowed_hosts)
+        layers.append(("allowed_hosts", hosts, f"{before}flag (--allow-host)"))
+    for key, value, origin in layers:
+        table, _, name = key.rpartition(".")
+        tables[table][name] = value
+        origins[key] = origin
+    settings = _settings(tables, file.values)
     return Loaded(
         settings=settings,
         file=path,
         text=file.text,
         has_file=file.is_there,
         origins=origins,
-        problems=(*file.problems, *problems),
-        key_endpoint=str(named_with_key or settings.endpoint),
+        problems=tuple(problems),
+        key_endpoint=str(key_endpoint or settings.endpoint),
     )
 
 
-def _settings(values: Mapping[str, Values], file: Values) -> Settings:
-    timeouts = TimeoutSettings(**values["timeouts"])
+def _settings(tables: Values, file: Values) -> Settings:
+    parts: Values = {one.name: one.settings(**tables[one.name]) for one in SECTIONS if one.name}
     endpoints = [
-        one | {"timeouts": replace(timeouts, **one["timeouts"])} if "timeouts" in one else one
+        one | {"timeouts": TimeoutSettings(**(tables["timeouts"] | one["timeouts"]))}
+        if "timeouts" in one
+        else one
         for one in file.get("endpoints", ())
     ]
     return Settings(
-        **values[""],
-        chat=ChatSettings(**values["chat"]),
-        limits=LimitSettings(**values["limits"]),
-        timeouts=timeouts,
-        ui=UiSettings(**values["ui"]),
-        local=LocalSettings(**values["local"]),
+        **tables[""],
+        **parts,
         keys=file.get("keys", {}),
         endpoints=tuple(EndpointSettings(**one) for one in endpoints),
         profiles={name: Profile(**one) for name, one in file.get("profiles", {}).items()},
     )
 
 
-def _no_profile(name: str, known: tuple[str, ...]) -> str:
-    if meant := similar(name, known):
-        more = f"did you mean {meant}?"
-    else:
-        more = f"there are {', '.join(known)}" if known else "there are none"
-    return f"there is no profile {name!r}; {more}"
+def _profile(
+    name: str | None, profiles: Values, problems: list[Problem]
+) -> Iterator[tuple[str, object, str]]:
+    """Yield the settings of the profile that a flag names."""
+    if name is None:
+        return
+    if name not in profiles:
+        meant = similar(name, tuple(profiles))
+        known = f"there are {', '.join(profiles)}" if profiles else "there are none"
+        reason = f"there is no profile {name!r}; {f'did you mean {meant}?' if meant else known}"
+        problems.append(Problem(source=f"--profile {name}", reason=reason))
+    for key, value in profiles.get(name, {}).items():
+        if value != "" or key == "system_prompt":
+            yield "model" if key == "model" else f"chat.{key}", value, f"profile {name}"
 
 
-def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[object, str]], list[Problem]]:
-    """Return value and variable by key, and problems; empty variables count as unset."""
+def _environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[object, str]]:
+    """Return value and variable by key; empty variables count as unset."""
     found: dict[str, tuple[object, str]] = {}
-    problems: list[Problem] = []
-    for name, key in VARIABLES:
-        text = environ.get(name, "")
+    for variable, key in VARIABLES:
+        text = environ.get(variable, "")
         if not text.strip() or key in found:
             continue
-        table, _, row = key.rpartition(".")
-        section = next(one for one in SECTIONS if one.name == table)
-        value = _parsed(text if row == "system_prompt" else text.strip(), section.type_of(row))
-        if reason := section.wrong(row, value):
-            problems.append(Problem(source=f"environment variable {name}", reason=f"({key}) {reason}"))
+        table, _, name = key.rpartition(".")
+        row = next(section for section in SECTIONS if section.name == table).rows[name]
+        value: object = text if name == "system_prompt" else text.strip()
+        if row.type in (int, float):
+            with suppress(ValueError):  # other text is refused below
+                value = row.type(text)
+        if reason := row.fault(value):
+            problems.append(Problem(source=f"environment variable {variable}", reason=f"({key}) {reason}"))
         else:
-            found[key] = (value, name)
-    return found, problems
-
-
-def _parsed(text: str, type_: object) -> object:
-    """Return a number where one is expected; other text is refused later."""
-    try:
-        return type_(text) if type_ is int or type_ is float else text
-    except ValueError:
-        return text
+            found[key] = (value, variable)
+    return found
 
 
 class _File(Struct, kw_only=True):
@@ -230,69 +215,65 @@ def _read(path: Path, *, is_required: bool) -> _File:
 
     try:
         table = tomllib.loads(text)
-    except RecursionError:
-        return _broken(path, "Nested too deeply (at end of document)", text)
-    except tomllib.TOMLDecodeError as error:
-        return _broken(path, str(error), text)
-    check = _Check()
-    values = check.file(table)
-    problems = tuple(
-        Problem(
-            source=str(path),
-            line=line_of(text, place),
-            key=_key(place),
-            reason=reason,
-            suggestion=suggestion,
-        )
-        for place, reason, suggestion in check.faults
-    )
-    return _File(text=text, values=values, problems=problems)
+    except (RecursionError, tomllib.TOMLDecodeError) as error:
+        message = str(error) if isinstance(error, ValueError) else "Nested too deeply"
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+        line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
+        reason = message[: place.start()] if place else message
+        return _unreadable(path, f"is not TOML: {reason[:1].lower()}{reason[1:]}", line)
+    check = _Check(str(path), text)
+    return _File(text=text, values=check.file(table), problems=tuple(check.problems))
 
 
 def _unreadable(path: Path, reason: str, line: int | None = None) -> _File:
     return _File(problems=(Problem(source=str(path), reason=reason, line=line),))
 
 
-def _broken(path: Path, message: str, text: str) -> _File:
-    """Convert a parser message such as "Invalid value (at line 3, column 5)" to a problem."""
-    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
-    reason = message[: found.start()] if found else message
-    return _unreadable(path, f"is not TOML: {reason[:1].lower()}{reason[1:]}", line)
-
-
 class _Check:
     """Check of a file's tables against the rows."""
 
-    def __init__(self) -> None:
-        self.faults: list[tuple[KeyPath, str, str]] = []  # place, reason and suggestion
+    def __init__(self, source: str, text: str) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._text = text
 
-    def file(self, table: Mapping[str, Any]) -> Values:
+    def file(self, table: Values) -> Values:
         top = {name: value for name, value in table.items() if name not in _TABLES}
         values: Values = {"": self._section(TOP, top, (), words=_TABLES)}
-        for section in SECTIONS:
-            if section.name in table:
-                values[section.name] = self._section(section, table[section.name], (section.name,))
-        values["keys"] = self._keys(table.get("keys", {}))
-        values["endpoints"] = self._endpoints(table.get("endpoints", []))
-        values["profiles"] = self._profiles(table.get("profiles", {}))
-        return values
+        for section in SECTIONS[1:]:
+            values[section.name] = self._section(section, table.get(section.name, {}), (section.name,))
+        keys = self._table(table.get("keys", {}), ("keys",), "a table: write [keys]")
+        for name in [name for name, value in keys.items() if not isinstance(value, str)]:
+            self._note(("keys", name), f"must be {WORDS[str]}")
+            del keys[name]
+        profiles = self._table(table.get("profiles", {}), ("profiles",), "tables: write [profiles.NAME]")
+        return values | {
+            "keys": keys,
+            "endpoints": self._endpoints(table.get("endpoints", [])),
+            "profiles": {
+                name: self._section(PROFILE, one, ("profiles", name)) for name, one in profiles.items()
+            },
+        }
 
     def _note(self, path: KeyPath, reason: str, suggestion: str = "") -> None:
-        self.faults.append((path, reason, suggestion))
+        key = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
+        line = line_of(self._text, path)
+        self.problems.append(
+            Problem(source=self._source, line=line, key=key, reason=reason, suggestion=suggestion)
+        )
 
-    def _section(
-        self, section: Section, table: object, path: KeyPath, *, words: tuple[str, ...] = ()
-    ) -> Values:
-        if not isinstance(table, dict):
-            self._note(path, f"must be a table: write [{section.name}]")
-            return {}
-        names = tuple(row.name for row in section.rows)
+    def _table(self, value: Any, path: KeyPath, form: str) -> Values:
+        if isinstance(value, dict):
+            return value
+        self._note(path, f"must be {form}")
+        return {}
+
+    def _section(self, section: Section, table: object, path: KeyPath, words: tuple[str, ...] = ()) -> Values:
         values: Values = {}
-        for name, value in table.items():
-            if name not in names:
-                self._note((*path, name), "is not known", similar(name, (*names, *words)))
-            elif reason := section.wrong(name, value):
+        for name, value in self._table(table, path, f"a table: write [{section.name}]").items():
+            if name not in section.rows:
+                self._note((*path, name), "is not known", similar(name, (*section.rows, *words)))
+            elif reason := section.rows[name].fault(value):
                 self._note((*path, name), reason)
             elif isinstance(value, dict):  # the time-outs of one endpoint
                 values[name] = self._section(TIMEOUTS, value, (*path, name))
@@ -300,34 +281,20 @@ class _Check:
                 values[name] = tuple(value) if isinstance(value, list) else value
         return values
 
-    def _keys(self, table: object) -> dict[str, str]:
-        if not isinstance(table, dict):
-            self._note(("keys",), "must be a table: write [keys]")
-            return {}
-        for name, value in table.items():
-            if not isinstance(value, str):
-                self._note(("keys", name), "must be a text in quotes")
-        return {name: value for name, value in table.items() if isinstance(value, str)}
-
     def _endpoints(self, tables: object) -> list[Values]:
         if not isinstance(tables, list):
             self._note(("endpoints",), "must be a list of tables: write [[endpoints]]")
             return []
-        found: list[Values] = []
+        found = []
         for number, table in enumerate(tables):
             values = self._section(ENDPOINT, table, ("endpoints", number))
-            for name in REQUIRED_OF_ENDPOINT:
-                if not isinstance(table, dict) or name not in table:
+            required = [name for name, row in ENDPOINT.rows.items() if row.about.is_required]
+            for name in required:
+                if isinstance(table, dict) and name not in table:
                     self._note(("endpoints", number, name), "is missing")
-            if all(name in values for name in REQUIRED_OF_ENDPOINT):
+            if all(name in values for name in required):
                 found.append(values)
         return found
-
-    def _profiles(self, tables: object) -> dict[str, Values]:
-        if not isinstance(tables, dict):
-            self._note(("profiles",), "must be tables: write [profiles.NAME]")
-            return {}
-        return {name: self._section(PROFILE, table, ("profiles", name)) for name, table in tables.items()}
 
 
 def similar(word: str, words: tuple[str, ...]) -> str:
@@ -337,17 +304,10 @@ def similar(word: str, words: tuple[str, ...]) -> str:
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), "")
 
 
-def _key(path: KeyPath) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 def line_of(text: str, path: KeyPath) -> int | None:
-    """Return the line (from 1) that sets a value or the table around it.
+    """Return the line of a key, or of the table it should be in, counted from 1; None if there is none.
 
-    The standard parser reports no lines. So this finds the first prefix of the text that has the value.
+    The parser reports no lines, so bisection finds the first prefix of the text that has the value.
     """
     import tomllib  # noqa: PLC0415 - needed for a file with a fault only
 
@@ -356,9 +316,13 @@ def line_of(text: str, path: KeyPath) -> int | None:
     def has(number: int, wanted: KeyPath) -> bool:
         for end in range(number, len(lines) + 1):  # on to the end of a statement of many lines
             try:
-                return _has(tomllib.loads("\n".join(lines[:end]) + "\n"), wanted)
+                value: Any = tomllib.loads("\n".join(lines[:end]) + "\n")
+                reduce(lambda one, part: one[part], wanted, value)
             except tomllib.TOMLDecodeError:
                 continue
+            except (KeyError, IndexError, TypeError):
+                return False
+            return True
         return False
 
     for depth in range(len(path), 0, -1):
@@ -366,12 +330,3 @@ def line_of(text: str, path: KeyPath) -> int | None:
         if line <= len(lines):
             return line
     return None
-
-
-def _has(value: Any, path: KeyPath) -> bool:
-    try:
-        for part in path:
-            value = value[part]
-    except (KeyError, IndexError, TypeError):
-        return False
-    return True

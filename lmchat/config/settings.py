@@ -1,8 +1,12 @@
-"""Settings as frozen values with their defaults; `rows` says what each key means and its limits."""
+"""All settings as frozen values: name, type, default, limits and help of each key, once.
+
+Loader, checks, example file and reference page derive from the `Setting` in each field's annotation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -10,22 +14,65 @@ from msgspec.structs import replace
 THEME_NAMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
 """Values of `ui.theme`; the themes themselves are in `tui/themes.py`."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much a model may be asked to think, least first; which of them one takes, server and model decide."""
+"""How much a model may be asked to think, least first; server and model decide which of them they take."""
+SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
+"""Values of `ui.sections`."""
+_DAY_S = 86_400
+
+
+class Setting(Struct, frozen=True):
+    """Help and limits of one key."""
+
+    help: str
+    within: tuple[float, float] | None = None
+    words: tuple[str, ...] = ()  # allowed values, of a list its items; an empty text means unset
+    example: object = None  # shown where there is no default
+    is_secret: bool = False
+    is_required: bool = False
+
+
+_Effort = Annotated[
+    str,
+    Setting('how much to think, where server and model can; "none" switches it off', words=("", *EFFORTS)),
+]
+_Temperature = Annotated[
+    float | None, Setting("0 to 2; unset: the server decides", within=(0, 2), example=0.7)
+]
+_TopP = Annotated[float | None, Setting("0 to 1; unset: the server decides", within=(0, 1), example=0.95)]
+_MaxTokens = Annotated[
+    int | None, Setting("longest answer; unset: the server decides", within=(1, 10_000_000), example=2048)
+]
+_STOP = Setting("texts that end an answer", example=["###"])
 
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
     """How to talk to a model; None is not sent."""
 
-    system_prompt: str = ""
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    reasoning_effort: str = ""
-    keep_loaded_s: int | None = None
-    auto_truncate: bool = True
-    think_tags: bool = True
+    system_prompt: Annotated[str, Setting("said before every conversation")] = ""
+    temperature: _Temperature = None
+    top_p: _TopP = None
+    max_tokens: _MaxTokens = None
+    stop: Annotated[tuple[str, ...], _STOP] = ()
+    seed: Annotated[
+        int | None,
+        Setting("for answers that repeat, where the server can", within=(-1, 2**32 - 1), example=42),
+    ] = None
+    reasoning_effort: _Effort = ""
+    keep_loaded_s: Annotated[
+        int | None,
+        Setting(
+            "how long a model stays in memory unused; LM Studio is told with each request, Ollama where "
+            "lmchat loads the model",
+            within=(1, 365 * _DAY_S),
+            example=1800,
+        ),
+    ] = None
+    auto_truncate: Annotated[
+        bool, Setting("leave out the oldest messages when the window is full; false refuses instead")
+    ] = True
+    think_tags: Annotated[
+        bool, Setting("tell thought from answer by think tags in the text; false shows all as it is")
+    ] = True
 
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return the settings with those that a profile sets."""
@@ -40,66 +87,94 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
 class LimitSettings(Struct, frozen=True, kw_only=True):
     """Limits of the proxy-client layer."""
 
-    requests_per_minute: int = 60
-    """Chat requests in any 60 s."""
-    max_body_mb: float = 10
-    """Largest request, in megabytes of 1 000 000 bytes."""
-    models_ttl_s: float = 600
-    """How long a list of models counts as fresh."""
-    retries: int = 3
-    """Tries in all."""
-    retry_base_s: float = 1
-    """First wait; it doubles with each try."""
-    retry_max_s: float = 30
-    """Longest own wait."""
+    requests_per_minute: Annotated[int, Setting("chat requests in any 60 s", within=(1, 100_000))] = 60
+    max_body_mb: Annotated[float, Setting("largest request", within=(0.001, 10_000))] = 10
+    models_ttl_s: Annotated[
+        float, Setting("how long a list of models counts as fresh", within=(0, 365 * _DAY_S))
+    ] = 600
+    retries: Annotated[int, Setting("tries in all", within=(1, 20))] = 3
+    retry_base_s: Annotated[float, Setting("first wait; it doubles with each try", within=(0, 3600))] = 1
+    retry_max_s: Annotated[float, Setting("longest own wait", within=(0, 3600))] = 30
 
 
 class TimeoutSettings(Struct, frozen=True, kw_only=True):
     """How long to wait for what, in seconds."""
 
-    connect_s: float | None = None
-    """Connecting; unset: 2 on loopback, 10 elsewhere."""
-    first_token_s: float = 0
-    """First token; 0 waits as long as the server shows signs of life."""
-    stalled_after_s: float = 60
-    """A gap in the answer after which it is called stalled."""
-    give_up_after_s: float = 300
-    """A gap after which the answer is ended as interrupted."""
-    health_s: float = 5
-    """One health check."""
+    connect_s: Annotated[
+        float | None,
+        Setting("unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2),
+    ] = None
+    first_token_s: Annotated[
+        float, Setting("0 waits as long as the server shows signs of life", within=(0, _DAY_S))
+    ] = 0
+    stalled_after_s: Annotated[
+        float, Setting("a gap in the answer after which it is called stalled", within=(0.01, _DAY_S))
+    ] = 60
+    give_up_after_s: Annotated[
+        float, Setting("a gap after which the answer is ended as interrupted", within=(0.01, _DAY_S))
+    ] = 300
+    health_s: Annotated[float, Setting("one health check", within=(0.01, 3600))] = 5
 
 
 class UiSettings(Struct, frozen=True, kw_only=True):
     """How the screen looks and moves."""
 
-    theme: str = ""
-    reduced_motion: bool = False
-    ascii: bool = False
-    mouse: bool = True
-    frames_per_second: int = 20
-    sidebar: bool = True
-    sections: tuple[str, ...] = ("server", "model", "context", "turn", "requests", "activity")
-    notify: str = "bell"
+    theme: Annotated[
+        str,
+        Setting(
+            '"lmchat-dark", "lmchat-light" or "lmchat-ansi"; unset: the last used one',
+            words=("", *THEME_NAMES),
+        ),
+    ] = ""
+    reduced_motion: Annotated[bool, Setting("no blinking, fewer repaints")] = False
+    ascii: Annotated[bool, Setting("only ASCII signs")] = False
+    mouse: Annotated[bool, Setting("whether the mouse is used")] = True
+    frames_per_second: Annotated[int, Setting("most paints a second while text arrives", within=(1, 120))] = (
+        20
+    )
+    sidebar: Annotated[bool, Setting("whether telemetry is shown where there is room")] = True
+    sections: Annotated[tuple[str, ...], Setting("what the sidebar shows, in this order", words=SECTIONS)] = (
+        SECTIONS
+    )
+    notify: Annotated[
+        str,
+        Setting(
+            'when a long answer ends out of sight: "bell", "desktop" or "none"',
+            words=("bell", "desktop", "none"),
+        ),
+    ] = "bell"
 
 
 class LocalSettings(Struct, frozen=True, kw_only=True):
     """The built-in engine."""
 
-    model: str = ""
-    context: int | None = None
-    threads: int | None = None
+    model: Annotated[
+        str,
+        Setting("a GGUF file, or a name of `lmchat models --local`; unset: the one that suits this machine"),
+    ] = ""
+    context: Annotated[
+        int | None,
+        Setting(
+            "tokens of its window; unset: 8192, or what the model can", within=(1, 100_000_000), example=4096
+        ),
+    ] = None
+    threads: Annotated[int | None, Setting("threads it may use", within=(1, 4096), example=4)] = None
 
 
 class EndpointSettings(Struct, frozen=True, kw_only=True):
     """A server of the user's own."""
 
-    name: str
-    url: str
-    api_key: str = ""
-    api_key_env: str = ""
-    api_key_cmd: str = ""
-    timeouts: TimeoutSettings | None = None
-    """Where they differ from those of all servers."""
+    name: Annotated[str, Setting("how it is called in the picker", example="workstation", is_required=True)]
+    url: Annotated[
+        str,
+        Setting("its address, with or without /v1", example="http://192.168.1.20:8080", is_required=True),
+    ]
+    api_key: Annotated[str, Setting("its key; better one of the next two", is_secret=True)] = ""
+    api_key_env: Annotated[
+        str, Setting("environment variable that holds the key", example="WORKSTATION_KEY")
+    ] = ""
+    api_key_cmd: Annotated[str, Setting("command that prints the key", example="pass show workstation")] = ""
+    timeouts: Annotated[TimeoutSettings | None, Setting("its own time-outs", example={"connect_s": 5})] = None
 
     def __repr__(self) -> str:
         """Leave the key out, wherever this is printed."""
@@ -109,31 +184,43 @@ class EndpointSettings(Struct, frozen=True, kw_only=True):
 class Profile(Struct, frozen=True, kw_only=True):
     """A named way to talk: what is set here wins over `ChatSettings`."""
 
-    system_prompt: str | None = None
-    model: str = ""
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] | None = None
-    reasoning_effort: str = ""
+    system_prompt: Annotated[
+        str | None, Setting("said before every conversation", example="Answer in one sentence.")
+    ] = None
+    model: Annotated[str, Setting("the model to use")] = ""
+    temperature: _Temperature = None
+    top_p: _TopP = None
+    max_tokens: _MaxTokens = None
+    stop: Annotated[tuple[str, ...] | None, _STOP] = None
+    reasoning_effort: _Effort = ""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings, merged: flag, else environment, else file, else default."""
 
-    endpoint: str = ""
-    """Address of the server; empty: detect."""
-    api_key: str = ""
-    model: str = ""
-    allowed_hosts: tuple[str, ...] = ()
-    """Hosts beyond loopback, "host" or "host:port"."""
-    ca_file: str = ""
+    endpoint: Annotated[
+        str, Setting("with or without /v1; unset: detect", example="http://127.0.0.1:1234")
+    ] = ""
+    api_key: Annotated[
+        str,
+        Setting("for `endpoint`; better: LMCHAT_API_KEY, or [[endpoints]] with a command", is_secret=True),
+    ] = ""
+    model: Annotated[str, Setting("unset: the last used one, else a loaded one")] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...], Setting('hosts beyond this machine, "host" or "host:port"')
+    ] = ()
+    ca_file: Annotated[
+        str,
+        Setting(
+            "certificates (PEM) to trust besides the usual ones, for https to servers of your own",
+            example="~/company.pem",
+        ),
+    ] = ""
     chat: ChatSettings = field(default_factory=ChatSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     ui: UiSettings = field(default_factory=UiSettings)
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Command id to key or keys, comma-separated."""
+    keys: Mapping[str, str] = field(default_factory=dict)  # command id to key or keys, comma-separated
     local: LocalSettings = field(default_factory=LocalSettings)
     endpoints: tuple[EndpointSettings, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)

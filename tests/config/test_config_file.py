@@ -47,7 +47,7 @@ def _sentences(content, tmp_path):
         ),
         (
             '[ui]\nsections = ["server", "wether"]',
-            'config.toml, line 2: ui.sections "wether" is none of "server", "model", "context", "turn"',
+            'config.toml, line 2: ui.sections "wether" is not one of "server", "model", "context", "turn"',
         ),
         ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
         ("keys = 1", "config.toml, line 1: keys must be a table: write [keys]"),

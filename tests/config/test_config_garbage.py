@@ -14,7 +14,7 @@ from lmchat.config.load import Flags, load
 from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS
 from lmchat.errors import ConfigError
 
-NAMES = sorted({row.name for section in (*SECTIONS, ENDPOINT, PROFILE) for row in section.rows})
+NAMES = sorted({name for section in (*SECTIONS, ENDPOINT, PROFILE) for name in section.rows})
 TABLES = [*(section.name for section in SECTIONS if section.name), "keys", "endpoints", "profiles"]
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 VALUE = st.recursive(

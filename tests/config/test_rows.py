@@ -18,25 +18,23 @@ _NESTED = {"chat", "limits", "timeouts", "ui", "keys", "local", "endpoints", "pr
 @pytest.mark.parametrize("section", _ALL, ids=lambda section: section.name or "top")
 def test_the_rows_are_exactly_the_fields_of_the_settings(section):
     names = [field.name for field in fields(section.settings)]
-    if section.name == "":
-        names = [name for name in names if name not in _NESTED]
-    assert [row.name for row in section.rows] == names
+    assert list(section.rows) == [name for name in names if section.name or name not in _NESTED]
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name or "top")
 def test_every_default_passes_its_own_check(section):
     defaults = section.settings()
-    for row in section.rows:
+    for row in section.rows.values():
         value = getattr(defaults, row.name)
         if value is not None:
-            assert section.wrong(row.name, list(value) if isinstance(value, tuple) else value) == ""
+            assert row.fault(list(value) if isinstance(value, tuple) else value) == ""
 
 
 @pytest.mark.parametrize("section", _ALL, ids=lambda section: section.name or "top")
 def test_every_example_passes_its_own_check(section):
-    for row in section.rows:
-        if row.example is not None:
-            assert section.wrong(row.name, row.example) == ""
+    for row in section.rows.values():
+        if row.about.example is not None:
+            assert row.fault(row.about.example) == ""
 
 
 def test_the_example_file_is_what_the_rows_generate():
@@ -57,7 +55,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     file.write_text("\n".join(settings))
     content = load(file, {})
     assert content.problems == ()
-    assert content.origins.keys() == {section.key(row.name) for section in SECTIONS for row in section.rows}
+    assert content.origins.keys() == {section.key(name) for section in SECTIONS for name in section.rows}
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.endpoints[0].timeouts.connect_s == 5
 

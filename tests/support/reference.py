@@ -64,7 +64,7 @@ def api_page() -> str:
         f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.proxy.Part))}.\n",
         *(_enum(name) for name in _ENUMS),
         "## Settings\n",
-        *(part for name in _SETTINGS for part in _fields(name)),
+        *(_api_settings(section) for section in SECTIONS if section.settings.__name__ in _SETTINGS),
     ]
     parts += [_EVENTS, *(part for name in _names("lmchat.domain.event") for part in _fields(name))]
     errors = ((name, _doc(_class(name)).partition("\n")[0]) for name in _names("lmchat.errors"))
@@ -149,7 +149,6 @@ def _fields(name: str) -> Iterator[str]:
     for field, doc in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
             told = ast.literal_eval(doc.value) if isinstance(doc, ast.Expr) else ""
-            told += _api_default(field) if name in _SETTINGS else ""
             rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
         elif isinstance(field, ast.FunctionDef) and _is_property(field):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
@@ -167,9 +166,15 @@ def _fields(name: str) -> Iterator[str]:
         )
 
 
-def _api_default(field: ast.AnnAssign) -> str:
-    value = None if field.value is None else ast.literal_eval(field.value)
-    return "" if value is None else f" Default: {value:g}."
+def _api_settings(section: Section) -> str:
+    defaults, rows = section.settings(), []
+    for row in section.rows.values():
+        value, help_ = getattr(defaults, row.name), row.about.help
+        kind = row.type.__name__ + (" \\| None" if value is None else "")
+        default = "" if value is None else f" Default: {value:g}."
+        rows.append(f"| `{row.name}` | `{kind}` | {help_[0].upper()}{help_[1:]}.{default} |\n")
+    name, doc = section.settings.__name__, section.settings.__doc__
+    return f"### `{name}`\n\n{doc}\n\n| field | type | meaning |\n|---|---|---|\n{''.join(rows)}"
 
 
 def _is_property(method: ast.FunctionDef) -> bool:
@@ -297,7 +302,8 @@ def _cell(text: str) -> str:
 def _settings(section: Section) -> str:
     defaults = section.settings() if section in SECTIONS else None
     rows = (
-        (f"`{row.name}`", _default(row, defaults), row.help, _limits(section, row)) for row in section.rows
+        (f"`{row.name}`", _default(row, defaults), row.about.help, row.limits or WORDS[row.type])
+        for row in section.rows.values()
     )
     return _table(("key", "default", "meaning", "must be"), rows)
 
@@ -306,16 +312,7 @@ def _default(row: Row, defaults: object) -> str:
     value = getattr(defaults, row.name, None)
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
-    return "" if row.example is None else f"unset; as in `{toml_value(row.example)}`"
-
-
-def _limits(section: Section, row: Row) -> str:
-    """Return what the check itself says of a value that cannot be right."""
-    type_ = section.type_of(row.name)
-    worst: dict[object, object] = {str: "\0", int: -(2**60), float: -1e300, tuple[str, ...]: ["\0"]}
-    said = section.wrong(row.name, worst[type_]) if row.check is not None else ""
-    told = said.removeprefix("must be ").replace('"\0" is none of', "of")
-    return told if told and "\0" not in told and "empty" not in told else WORDS[type_]
+    return "" if row.about.example is None else f"unset; as in `{toml_value(row.about.example)}`"
 
 
 def _keys() -> str:
