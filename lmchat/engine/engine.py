@@ -14,7 +14,7 @@ from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFil
 from lmchat.domain.server import Endpoint
 from lmchat.engine import download
 from lmchat.engine.models import SEARCH_S, best_model, found_on_disk, listed, named_model, warning
-from lmchat.engine.process import ChildProcess, Report, ServeOrder
+from lmchat.engine.process import ChildProcess, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import apart
@@ -25,33 +25,6 @@ _PORT_TRIES = 3
 _END_OF_SEARCH_S = 1.0  # extra time of a search before its folder counts as hanging
 _END_S = 2.0  # time for a child to end after its report
 _KEY_BYTES = 24
-
-
-class ReservedPort:
-    """Bound free port without a listener, so that no other process gets the port, and the key.
-
-    The child binds it too, with SO_REUSEPORT, which is limited to the same user. A socket that does not
-    listen takes no connections.
-    """
-
-    def __init__(self) -> None:
-        """Raises `OSError` if no port is free."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.can_share = False
-        with suppress(AttributeError, OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self.can_share = True
-        try:
-            self._socket.bind((_HOST, 0))
-        except OSError:
-            self._socket.close()
-            raise
-        self.endpoint = Endpoint(scheme="http", host=_HOST, port=self._socket.getsockname()[1])
-        if not self.can_share:
-            self._socket.close()
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class LocalEngine:
@@ -75,38 +48,27 @@ class LocalEngine:
         self._demo = demo_model
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None
-        self._port: ReservedPort | None = None
         self._child: ChildProcess | None = None
         self._is_loading = False
         self._context: int | None = None
         self._lock = asyncio.Lock()
-        self.key = secrets.token_urlsafe(_KEY_BYTES)
-        """API key that clients have to send; new for each run of lmchat."""
+        self.endpoint: Endpoint | None = None
+        self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
 
     @property
-    def endpoint(self) -> Endpoint | None:
-        return None if self._port is None else self._port.endpoint
-
-    @property
     def state(self) -> EngineState:
+        if self._is_loading:
+            return EngineState.LOADING
         if self._child is None:
             return EngineState.OFF
-        if self._child.exit_code is not None:
-            return EngineState.CRASHED
-        return EngineState.LOADING if self._is_loading else EngineState.READY
+        return EngineState.READY if self._child.exit_code is None else EngineState.CRASHED
 
     async def check(self) -> None:
         """Test the engine in a child process, which a fault may kill; raises `EngineUnavailable`."""
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
-        child = await ChildProcess.start(ServeOrder(model=""), log_file, self._environ)
-        try:
-            report = await child.report()
-            if report is None or report.problem:
-                await child.ended(_END_S)
-                raise why_not_started(None, report, child.exit_code, child.log_tail())
-        finally:
-            await child.stop()
+        child = await self._run(ServeOrder(model=""), None, log_file)
+        await child.stop()
 
     async def offer(self) -> DemoOffer:
         demo = self._demo
@@ -121,7 +83,7 @@ class LocalEngine:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
         await download.fetch(self._demo, self._folder, self._environ, told)
         self._files = None
-        return download.model_file(self._demo, self._folder)
+        return self._demo.file_in(self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """Return the models on this disk, those of other programs too; cached until a refresh."""
@@ -131,7 +93,7 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEARCH_S + _END_OF_SEARCH_S):
                     await apart(lambda: found.extend(found_on_disk(self._environ)))
-            self._files = await apart(lambda: listed(tuple(found), self._demo, self._folder))
+            self._files = await apart(lambda: listed(found, self._demo, self._folder))
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
@@ -147,15 +109,17 @@ class LocalEngine:
 
     def reserve(self) -> Endpoint:
         """Return the address, the same until `stop`; raises `EngineUnavailable` if no port is free."""
-        if self._port is None:
+        if self.endpoint is None:
             try:
-                self._port = ReservedPort()
+                with socket.create_server((_HOST, 0)) as probe:
+                    port = probe.getsockname()[1]
             except OSError as error:
                 raise EngineUnavailable(
                     f"There is no free port for the built-in engine: {error.strerror or error}."
                 ) from error
-            self._on_address(self._port.endpoint, self.key)
-        return self._port.endpoint
+            self.endpoint = Endpoint(scheme="http", host=_HOST, port=port)
+            self._on_address(self.endpoint, self.key)
+        return self.endpoint
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one and return the address.
@@ -166,7 +130,7 @@ class LocalEngine:
         async with self._lock:
             wanted = self._context if context is None and self.model == model else context
             is_same = self.model == model and wanted == self._context
-            if self._port and self.state is EngineState.READY and is_same:
+            if self.state is EngineState.READY and is_same:
                 return self.reserve()
             await self._end_child()
             self.model, self._context = model, wanted
@@ -177,6 +141,7 @@ class LocalEngine:
                     if error.kind != "port" or not left:
                         self._context = None
                         raise
+                    self.endpoint = None  # another program was faster
         raise AssertionError
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
@@ -194,52 +159,41 @@ class LocalEngine:
     async def stop(self) -> None:
         async with self._lock:
             await self._end_child()
-            if self._port is not None:
-                self._port.close()
-                self._port = None
+            self.endpoint = None
 
     async def _start(self, model: ModelFile) -> Endpoint:
-        endpoint, port = self.reserve(), self._port
-        assert port is not None  # noqa: S101 - it was reserved above
-        child = self._child = await ChildProcess.start(
-            self._order(model, port), self._log_file, self._environ
+        endpoint = self.reserve()
+        order = ServeOrder(
+            model=str(model.path),
+            alias=model.name,
+            port=endpoint.port,
+            key=self.key,
+            context=self._context or self._settings.context or min(model.context_max or _CONTEXT, _CONTEXT),
+            threads=self._settings.threads,
         )
         self._is_loading = True
         try:
-            report = await child.report()
-        except BaseException:
-            await self._end_child()
-            raise
+            self._child = await self._run(order, model, self._log_file)
         finally:
             self._is_loading = False
-        if report is None or not report.address:
-            raise await self._not_started(model, child, report)
         return endpoint
 
-    async def _not_started(
-        self, model: ModelFile, child: ChildProcess, report: Report | None
-    ) -> EngineUnavailable:
-        await child.ended(_END_S)
+    async def _run(self, order: ServeOrder, model: ModelFile | None, log_file: Path) -> ChildProcess:
+        """Start a child and wait until it is ready."""
+        child = await ChildProcess.start(order, log_file, self._environ)
+        try:
+            report = await child.report()
+            if report is not None and report.address:
+                return child
+            await child.ended(_END_S)
+        except BaseException:
+            await child.stop()
+            raise
         error = why_not_started(model, report, child.exit_code, child.log_tail())
-        await self._end_child()
-        if error.kind == "port" and self._port is not None:
-            self._port.close()
-            self._port = None
-        return error
+        await child.stop()
+        raise error
 
     async def _end_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             await child.stop()
-
-    def _order(self, model: ModelFile, port: ReservedPort) -> ServeOrder:
-        largest = model.context_max or _CONTEXT
-        return ServeOrder(
-            model=str(model.path),
-            alias=model.name,
-            port=port.endpoint.port,
-            is_reserved=port.can_share,
-            key=self.key,
-            context=self._context or self._settings.context or min(largest, _CONTEXT),
-            threads=self._settings.threads,
-        )

@@ -5,26 +5,24 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
-import math
 import os
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_MOST_BYTES = 64 << 20  # of a header: vocabularies of 250 000 words take 12 MB
+_MOST_BYTES = 64 << 20  # of one value
 _MOST_KEYS = 4096
 _LONGEST_KEY = 1024
 _LONGEST_TEXT = 256  # longer texts are skipped
-_MOST_SEEN_TEXTS = 500_000  # in all lists together: each text has its own length, so each is read
+_MOST_TEXTS = 500_000  # in all lists together: each text has its own length, so each is read
 
 _VOCABULARY = "tokenizer."
 _NEEDED = {"general.architecture", "general.file_type"}
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_WHOLE = "BbHhIiQq"
 _TEXT, _LIST = 8, 9
 
 _QUANTIZATIONS = {
@@ -85,16 +83,16 @@ def _header(values: dict[str, object], tensors: int) -> Header:
 
     def whole(name: str) -> int:
         value = values.get(name)
-        return value if isinstance(value, int) and 0 <= value < 1 << 40 else -1
+        return value if type(value) is int and 0 < value < 1 << 40 else 0
 
     architecture = text("general.architecture")
-    context_max = whole(f"{architecture}.context_length")
+    kind = values.get("general.file_type")
     return Header(
         architecture=architecture,
         title=text("general.name"),
-        quantization=_QUANTIZATIONS.get(whole("general.file_type"), ""),
+        quantization=_QUANTIZATIONS.get(kind, "") if type(kind) is int else "",
         kind=text("general.type"),
-        context_max=context_max if context_max > 0 else None,
+        context_max=whole(f"{architecture}.context_length") or None,
         tensors=tensors,
         has_pooling=whole(f"{architecture}.pooling_type") > 0,
     )
@@ -105,19 +103,16 @@ class _Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._bytes_left = _MOST_BYTES
-        self._texts_left = _MOST_SEEN_TEXTS
+        self._texts_left = _MOST_TEXTS
 
     def take(self, count: int) -> bytes:
-        self._spend(count)
         data = self._file.read(count)
         if len(data) < count:
             raise NotGguf("cut off")
         return data
 
-    def number(self, form: str) -> int:
-        (value,) = struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
-        return int(value) if math.isfinite(value) else 0
+    def number(self, form: str) -> Any:
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))[0]
 
     def text(self, longest: int) -> str | None:
         """Return the next text; None for a longer one, which is skipped."""
@@ -131,16 +126,11 @@ class _Source:
         """Return the next value; None for a list or a long text."""
         kind = self.number("I")
         if kind in _SCALARS:
-            number = self.number(_SCALARS[kind])
-            return number if _SCALARS[kind] in _WHOLE else None
+            return self.number(_SCALARS[kind])
         if kind == _TEXT:
             return self.text(_LONGEST_TEXT)
-        if kind == _LIST:
-            self._skip_list()
-            return None
-        raise NotGguf(f"a value of kind {kind}")
-
-    def _skip_list(self) -> None:
+        if kind != _LIST:
+            raise NotGguf(f"a value of kind {kind}")
         kind, count = self.number("I"), self.number("Q")
         if kind in _SCALARS:
             self._skip(count * struct.calcsize(f"<{_SCALARS[kind]}"))
@@ -150,12 +140,9 @@ class _Source:
             self._texts_left -= count
             for _ in range(count):
                 self._skip(self.number("Q"))
+        return None
 
     def _skip(self, count: int) -> None:
-        self._spend(count)
-        self._file.seek(count, os.SEEK_CUR)
-
-    def _spend(self, count: int) -> None:
-        self._bytes_left -= count
-        if self._bytes_left < 0:
+        if count > _MOST_BYTES:
             raise NotGguf("a header without end")
+        self._file.seek(count, os.SEEK_CUR)

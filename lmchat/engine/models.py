@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice, takewhile
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine import download
+from lmchat.engine.download import DemoModel, is_there
 from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import path_of, read_plain
 
 SEARCH_S = 2.0  # a search returns what it has found by then; a disk may be slow
-_MOST_FOLDERS = 20_000
 _MOST_FILES = 500
-_MOST_OLLAMA_MODELS = 200
 _MOST_SETTINGS_BYTES = 1 << 20
 _DEEPEST = 8
 _SUFFIX = ".gguf"
@@ -43,6 +41,9 @@ _SHARE_OF_MEMORY = 0.25  # larger models answer slowly without a graphics card
 _GB = 1e9
 
 
+T = TypeVar("T")
+
+
 class Folder(NamedTuple):
     """Folder with models of a program."""
 
@@ -57,36 +58,53 @@ class GgufFile(NamedTuple):
     header: Header
 
 
+class _Settings(msgspec.Struct):
+    """Settings of LM Studio or Jan that name a folder."""
+
+    downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
+    data_folder: str = ""
+
+
+class _Layer(msgspec.Struct):
+    media_type: str = msgspec.field(default="", name="mediaType")
+    digest: str = ""
+
+
+class _Manifest(msgspec.Struct):
+    """Manifest of a model of Ollama."""
+
+    layers: tuple[_Layer, ...] = ()
+
+
 class ModelSearch:
     """Search limited in time and number; unreadable files are skipped."""
 
     def __init__(self, *, within_s: float = SEARCH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._end_s = clock() + within_s
-        self._folders_left = _MOST_FOLDERS
         self._seen: set[tuple[int, int]] = set()
 
     def models(self, folders: Iterable[Folder]) -> Iterator[ModelFile]:
-        paths = ((path, folder.source) for folder in folders for path in self._files(folder.path, 0))
+        paths = ((path, folder.source) for folder in folders for path in self._files(folder.path))
         found = (self._model(path, source) for path, source in paths)
         return islice((model for model in found if model is not None), _MOST_FILES)
 
     def is_in_time(self) -> bool:
-        return self._folders_left > 0 and self._clock() < self._end_s
+        return self._clock() < self._end_s
 
-    def _files(self, folder: Path, depth: int) -> Iterator[Path]:
+    def _files(self, top: Path) -> Iterator[Path]:
         """Walk a folder by name; follow links, but each folder once."""
-        if depth > _DEEPEST or not self.is_in_time() or not self._is_new(folder):
-            return
-        self._folders_left -= 1
-        below: list[Path] = []
-        for name, is_folder in _entries(folder):
-            if is_folder:
-                below.append(folder / name)
-            elif name.lower().endswith(_SUFFIX):
-                yield folder / name
-        for one in below:
-            yield from self._files(one, depth + 1)
+        for base, folders, names in os.walk(top, followlinks=True):
+            if not self.is_in_time():
+                return
+            folder = Path(base)
+            folders.sort()
+            if self._is_new(folder):
+                yield from (folder / name for name in sorted(names) if name.lower().endswith(_SUFFIX))
+            else:
+                folders.clear()
+            if len(folder.parts) - len(top.parts) >= _DEEPEST:
+                folders.clear()
 
     def _model(self, path: Path, source: str) -> ModelFile | None:
         part = _PART.match(path.stem)
@@ -100,7 +118,7 @@ class ModelSearch:
         """Return whether the file is new under any name: links may form circles."""
         try:
             status = path.stat()
-        except (OSError, ValueError):
+        except OSError:
             return False
         key = (status.st_dev, status.st_ino)
         is_new = key not in self._seen
@@ -117,16 +135,10 @@ def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
         yield from ollama_models(ollama_folders(home, environ), search.is_in_time)
 
 
-def listed(found: Iterable[ModelFile], demo: download.DemoModel, folder: Path) -> tuple[ModelFile, ...]:
-    """Return all models with unique names, the demo model last."""
-    own = [download.model_file(demo, folder)] if download.is_there(demo, folder) else []
-    return with_own_names([*found, *own])
-
-
-def with_own_names(models: Sequence[ModelFile]) -> tuple[ModelFile, ...]:
-    """Return the models with unique names, adding the folder's name where needed."""
+def listed(found: Iterable[ModelFile], demo: DemoModel, folder: Path) -> tuple[ModelFile, ...]:
+    """Return all models with unique names, the demo model last; a folder's name tells namesakes apart."""
     named: dict[str, ModelFile] = {}
-    for model in models:
+    for model in (*found, *([demo.file_in(folder)] if is_there(demo, folder) else [])):
         name = model.name
         if name in named:
             name = f"{model.path.parent.name}/{model.name}"
@@ -196,18 +208,22 @@ def warning(model: ModelFile) -> str:
 
 def look_at(path: Path) -> GgufFile | None:
     """Return a GGUF file; None if it is none, is unreadable or lacks a part."""
+    part = _PART.match(path.stem)
+    stem = part["stem"] if part else path.stem
+    numbers = range(1, int(part["count"]) + 1) if part else ()
+    parts = [path.with_stem(f"{stem}-{number:05}-of-{len(numbers):05}") for number in numbers] or [path]
     try:
-        parts = _parts(path)
-        size = sum(_size(one) for one in parts)
+        size = sum(one.stat().st_size for one in parts)
         # without O_NONBLOCK, a pipe in place of the file would be waited for
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             header = read_header(file)
-    except (OSError, ValueError, NotGguf):
+    except (OSError, NotGguf):
         return None
-    quantization = _QUANTIZATION.search(_name(path))
+    name = path.parent.name if stem == _NAMELESS else stem
+    quantization = _QUANTIZATION.search(name)
     model = ModelFile(
         path=path,
-        name=_name(path),
+        name=name,
         size_bytes=size,
         quantization=header.quantization or (quantization[1].upper() if quantization else ""),
         architecture=header.architecture,
@@ -242,47 +258,26 @@ def ollama_models(
     folders: Iterable[Path], is_in_time: Callable[[], bool] = lambda: True
 ) -> Iterator[ModelFile]:
     """Yield Ollama's models; only blobs named by a manifest are opened."""
-    seen: dict[Path, GgufFile | None] = {}  # several names may share a blob
-    manifests = ((folder, path) for folder in folders for path in _manifests(folder, is_in_time))
-    for folder, manifest in islice(manifests, _MOST_OLLAMA_MODELS):
-        if not is_in_time():
-            return
-        path = _blob(folder, manifest)
-        if path is None:
-            continue
-        if path not in seen:
-            seen[path] = look_at(path)
-        found = seen[path]
-        if found is not None and found.header.can_chat:
-            yield replace(found.model, name=_ollama_name(manifest), source="Ollama")
-
-
-def _manifests(folder: Path, is_in_time: Callable[[], bool]) -> Iterator[Path]:
-    """Yield files at the depth of manifests: registry, owner, model, tag."""
-    with suppress(OSError):
-        paths = takewhile(lambda _: is_in_time(), (folder / "manifests").glob("*/*/*/*"))
-        yield from sorted(path for path in paths if path.is_file())
-
-
-def _blob(folder: Path, manifest: Path) -> Path | None:
-    content = _read_json(manifest)
-    layers = content.get("layers") if isinstance(content, dict) else None
-    for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, dict) and layer.get("mediaType") == _OLLAMA_MODEL:
-            digest = _OLLAMA_DIGEST.fullmatch(str(layer.get("digest", "")))
-            if digest is not None:
-                return folder / "blobs" / f"sha256-{digest[1]}"
-    return None
-
-
-def _ollama_name(manifest: Path) -> str:
-    registry, owner, model, tag = manifest.parts[-4:]
-    return f"{model}:{tag}" if (registry, owner) == _OLLAMA_LIBRARY else f"{owner}/{model}:{tag}"
+    look_once = cache(look_at)  # several names may share a blob
+    for folder in folders:
+        # at the depth of manifests: registry, owner, model, tag
+        for manifest in sorted((folder / "manifests").glob("*/*/*/*")):
+            if not is_in_time():
+                return
+            layers = _decoded(manifest, _Manifest).layers
+            digest = next((one.digest for one in layers if one.media_type == _OLLAMA_MODEL), "")
+            if not (blob := _OLLAMA_DIGEST.fullmatch(digest)):
+                continue
+            found = look_once(folder / "blobs" / f"sha256-{blob[1]}")
+            if found is not None and found.header.can_chat:
+                registry, owner, model, tag = manifest.parts[-4:]
+                name = model if (registry, owner) == _OLLAMA_LIBRARY else f"{owner}/{model}"
+                yield replace(found.model, name=f"{name}:{tag}", source="Ollama")
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
-    if listed := next((model for model in models if model.path == path), None):
-        return listed
+    if known := next((model for model in models if model.path == path), None):
+        return known
     if not path.is_file():
         raise WrongUse(
             f"There is no file {path}.", hint="`lmchat models --local` lists the model files here."
@@ -299,56 +294,14 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     return found.model
 
 
-def _entries(folder: Path) -> list[tuple[str, bool]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except (OSError, ValueError):
-        return []
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _parts(path: Path) -> list[Path]:
-    part = _PART.match(path.stem)
-    if part is None:
-        return [path]
-    numbers = range(1, int(part["count"]) + 1)
-    return [path.with_name(f"{part['stem']}-{n:05d}-of-{part['count']}{path.suffix}") for n in numbers]
-
-
-def _size(path: Path) -> int:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(path)
-    return status.st_size
-
-
-def _name(path: Path) -> str:
-    part = _PART.match(path.stem)
-    stem = part["stem"] if part else path.stem
-    return path.parent.name if stem == _NAMELESS else stem
-
-
 def _lm_studio(home: Path) -> Iterator[Path]:
-    for base in (_lm_studio_home(home), home / ".lmstudio", home / ".cache" / "lm-studio"):
-        if named := _named(_read_json(base / "settings.json"), "downloadsFolder"):
-            yield named
-        yield base / "models"
-
-
-def _lm_studio_home(home: Path) -> Path:
-    """Return LM Studio's folder, which the user may have moved."""
-    with suppress(OSError):
+    bases = [home / ".lmstudio", home / ".cache" / "lm-studio"]
+    with suppress(OSError):  # the user may have moved it
         pointer = read_plain(home / ".lmstudio-home-pointer", limit=_MOST_SETTINGS_BYTES)
-        if named := _absolute(pointer.decode("utf-8", "replace").strip()):
-            return named
-    return home / ".lmstudio"
+        bases[:0] = _absolute(pointer.decode("utf-8", "replace").strip())
+    for base in bases:
+        yield from _absolute(_decoded(base / "settings.json", _Settings).downloads_folder)
+        yield base / "models"
 
 
 def _jan(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -357,41 +310,34 @@ def _jan(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     if sys.platform == "darwin":
         share = config = home / "Library" / "Application Support"
-    for base in (share, config):
-        for name in ("Jan", "jan"):
-            if named := _named(_read_json(base / name / "settings.json"), "data_folder"):
-                yield named
-            yield base / name / "data"
+    for base in (share / "Jan", share / "jan", config / "Jan", config / "jan"):
+        yield from _absolute(_decoded(base / "settings.json", _Settings).data_folder)
+        yield base / "data"
     yield home / "jan"
 
 
 def _llama_cpp(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    if named := _absolute(environ.get("LLAMA_CACHE", "")):
-        yield named
-    cache = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-    yield Path(environ.get("XDG_CACHE_HOME") or cache) / "llama.cpp"
+    yield from _absolute(environ.get("LLAMA_CACHE", ""))
+    cache_folder = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    yield Path(environ.get("XDG_CACHE_HOME") or cache_folder) / "llama.cpp"
 
 
 def _hugging_face(home: Path, environ: Mapping[str, str]) -> Path:
     for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
-        if named := _absolute(environ.get(name, "")):
+        for named in _absolute(environ.get(name, "")):
             return named / below
     return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface" / "hub"
 
 
-def _read_json(path: Path) -> Any:
-    """Return a small file's JSON; None if it is unreadable."""
+def _decoded(path: Path, kind: type[T]) -> T:
+    """Return a small file of JSON; an empty value if it is unreadable."""
     try:
-        return json.loads(read_plain(path, limit=_MOST_SETTINGS_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
+        return msgspec.json.decode(read_plain(path, limit=_MOST_SETTINGS_BYTES), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return kind()
 
 
-def _named(settings: Any, key: str) -> Path | None:
-    value = settings.get(key) if isinstance(settings, dict) else None
-    return _absolute(value) if isinstance(value, str) else None
-
-
-def _absolute(named: str) -> Path | None:
-    path = Path(named)
-    return path if named and "\0" not in named and path.is_absolute() else None
+def _absolute(named: str) -> Iterator[Path]:
+    """Yield a path if the text is one."""
+    if named and "\0" not in named and Path(named).is_absolute():
+        yield Path(named)

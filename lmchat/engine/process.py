@@ -30,7 +30,6 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
     alias: str = ""
     port: int = 0  # 0 takes a free one
     key: str = ""
-    is_reserved: bool = False  # lmchat holds the port too
     context: int = 4096  # tokens
     threads: int | None = None  # None: llama.cpp decides
     cache_mib: int = 512  # for earlier prompts, beyond the window
@@ -62,34 +61,36 @@ class ChildProcess:
     @classmethod
     async def start(cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]) -> ChildProcess:
         """Start the child and send its order; raises `EngineUnavailable`."""
-        line = _line(order)
-        log = await asyncio.to_thread(_begin_log, log_file)
+        try:
+            line = order_line(order)
+        except UnicodeEncodeError as error:  # a name that is no UTF-8, for which the library has no type
+            raise EngineUnavailable(
+                f"The engine cannot open {os.fsencode(order.model).decode('utf-8', 'backslashreplace')}: "
+                "its name is not UTF-8.",
+                hint="Rename the file or its folder.",
+                kind="model_file",
+            ) from error
+        try:
+            log = await asyncio.to_thread(begin_log, log_file)
+        except OSError as error:
+            raise EngineUnavailable(
+                f"The log of the built-in engine cannot be written: {log_file}: {error.strerror or error}.",
+                hint="Check who may write there, or set LMCHAT_HOME to another folder.",
+            ) from error
         # `-P`: nothing of the current folder is imported
         command = [sys.executable, "-P", str(CHILD)]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *watched(command, patience_s=STOP_S, log_bytes=LOG_BYTES, has_input=True),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=environment_for_others(environ),  # all that it needs comes through its standard input
-                start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
-                limit=_LONGEST_REPORT,
-            )
-        except OSError as error:
-            os.close(log)
-            raise EngineUnavailable(
-                f"The built-in engine cannot be started: {error.strerror or error}.",
-                hint=f"It runs with {sys.executable}.",
-            ) from error
-        child = cls(process, log)
-        try:
-            assert process.stdin is not None  # noqa: S101 - it was asked for above
-            process.stdin.write(line)
-        except BaseException:
-            await child.stop()
-            raise
-        return child
+        process = await asyncio.create_subprocess_exec(
+            *watched(command, patience_s=STOP_S, log_bytes=LOG_BYTES, has_input=True),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=environment_for_others(environ),  # all that it needs comes through its standard input
+            start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
+            limit=_LONGEST_REPORT,
+        )
+        assert process.stdin is not None  # noqa: S101 - it was asked for above
+        process.stdin.write(line)
+        return cls(process, log)
 
     @property
     def pid(self) -> int:
@@ -135,25 +136,3 @@ class ChildProcess:
         except OSError:
             return ""
         return data.decode("utf-8", "replace")
-
-
-def _line(order: ServeOrder) -> bytes:
-    try:
-        return order_line(order)
-    except UnicodeEncodeError as error:  # a name that is no UTF-8, for which the library has no type
-        raise EngineUnavailable(
-            f"The engine cannot open {os.fsencode(order.model).decode('utf-8', 'backslashreplace')}: "
-            "its name is not UTF-8.",
-            hint="Rename the file or its folder.",
-            kind="model_file",
-        ) from error
-
-
-def _begin_log(path: Path) -> int:
-    try:
-        return begin_log(path)
-    except OSError as error:
-        raise EngineUnavailable(
-            f"The log of the built-in engine cannot be written: {path}: {error.strerror or error}.",
-            hint="Check who may write there, or set LMCHAT_HOME to another folder.",
-        ) from error

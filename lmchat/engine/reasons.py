@@ -30,6 +30,7 @@ _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
 _DETAIL_LINES = 8
+_SMALLER = "Choose a smaller model, or a smaller context in [local] of the configuration."
 
 
 def why_not_started(
@@ -39,46 +40,52 @@ def why_not_started(
     if report is not None and report.problem == "import":
         return _cannot_import(report)
     details = _end_of(log)
-    if known := _by_signal(model, exit_code, details):
-        return known
-    if model is None:
-        return _crashed(exit_code, details)
-    return _by_log(model, log, details, report.words if report else "")
-
-
-def _by_log(model: ModelFile, log: str, details: str, words: str) -> EngineUnavailable:
-    if _OUT_OF_MEMORY.search(log):
-        return _no_memory(model, details)
+    if (known := _known_end(model, exit_code, log)) or model is None:
+        return known or _crashed(exit_code, details)
+    hint, file_details = "Choose another model file.", f"{model.path}\n{details}"
     if unknown := _UNKNOWN_KIND.search(log):
         kind = f" ({unknown[1]})" if unknown[1] else ""
-        return _unusable(f"The built-in engine does not know this kind of model{kind}.", model, details)
-    if _DAMAGED.search(log):
-        return EngineUnavailable(
-            f"The model file is damaged or incomplete: {model.path}.",
-            hint="Let lmchat fetch it again." if model.is_demo else "Download it again where it came from.",
-            kind="model_file",
-            details=details,
-        )
-    if _TAKEN.search(log):
-        return EngineUnavailable(
-            "The port of the built-in engine was taken by another program.", hint="Try again.", kind="port"
-        )
-    words = next(iter(_ERROR_LINE.findall(log)), words)
-    why = f": {words}" if words else ""
-    sentence = f"The built-in engine could not load {model.name}{why}"
-    return _unusable(sentence if sentence.endswith((".", "!")) else f"{sentence}.", model, details)
+        message = f"The built-in engine does not know this kind of model{kind}."
+    elif _DAMAGED.search(log):
+        message = f"The model file is damaged or incomplete: {model.path}."
+        hint = "Let lmchat fetch it again." if model.is_demo else "Download it again where it came from."
+    elif _TAKEN.search(log):
+        message = "The port of the built-in engine was taken by another program."
+        return EngineUnavailable(message, hint="Try again.", kind="port")
+    else:
+        words = next(iter(_ERROR_LINE.findall(log)), report.words if report else "")
+        message = f"The built-in engine could not load {model.name}{f': {words}' if words else ''}"
+        message += "" if message.endswith((".", "!")) else "."
+    return EngineUnavailable(message, hint=hint, kind="model_file", details=file_details)
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
     """Return why a running child ended."""
+    return _known_end(model, exit_code, log) or _crashed(exit_code, _end_of(log))
+
+
+def _known_end(model: ModelFile | None, exit_code: int | None, log: str) -> EngineUnavailable | None:
     details = _end_of(log)
-    if known := _by_signal(model, exit_code, details):
-        return known
-    return _no_memory(model, details) if _OUT_OF_MEMORY.search(log) else _crashed(exit_code, details)
+    if exit_code == -signal.SIGILL:
+        return EngineUnavailable(
+            "This processor lacks instructions that the built-in engine was compiled for.",
+            hint="Use another server: llama.cpp built on this machine, Ollama or LM Studio.",
+            kind="processor",
+            details=details,
+        )
+    need = memory_words(model) if model else ""
+    if exit_code == -signal.SIGKILL:
+        message = f"The system has ended the built-in engine; most often that means too little memory{need}."
+    elif model and _OUT_OF_MEMORY.search(log):
+        message = f"There is too little memory for {model.name} and its window{need}."
+    else:
+        return None
+    return EngineUnavailable(message, hint=_SMALLER, kind="memory", details=details)
 
 
 def _cannot_import(report: Report) -> EngineUnavailable:
     library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
+    kind = None
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
         hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
@@ -89,13 +96,12 @@ def _cannot_import(report: Report) -> EngineUnavailable:
         message = f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed)."
         hint = "Use another server, for example llama.cpp built here, or a newer system."
     elif report.module == "xllamacpp":
-        message = "The built-in engine is not installed."
+        message, kind = "The built-in engine is not installed.", "not_installed"
         hint = f"Install it: `{install_command()}`. {_about_wheels()}".rstrip()
-        return EngineUnavailable(message, hint=hint, details=report.words, kind="not_installed")
     else:
         message = "The built-in engine is installed, but cannot be loaded."
-        hint = f"Install it anew: `{install_command(is_anew=True)}`."
-    return EngineUnavailable(message, hint=hint, details=report.words)
+        hint = f"Reinstall it: `{install_command(is_anew=True)}`."
+    return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
 
 
 def _about_wheels() -> str:
@@ -106,39 +112,6 @@ def _about_wheels() -> str:
     return (
         f"There may be no wheel of it for this system ({sys.platform}, {machine}, {libc or 'another libc'})."
     )
-
-
-def _by_signal(model: ModelFile | None, exit_code: int | None, details: str) -> EngineUnavailable | None:
-    if exit_code == -signal.SIGILL:
-        return EngineUnavailable(
-            "This processor lacks instructions that the built-in engine was compiled for.",
-            hint="Use another server: llama.cpp built on this machine, Ollama or LM Studio.",
-            kind="processor",
-            details=details,
-        )
-    if exit_code == -signal.SIGKILL:
-        return EngineUnavailable(
-            "The system has ended the built-in engine; most often that means too little memory"
-            + (f"{memory_words(model)}." if model else "."),
-            hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
-            kind="memory",
-            details=details,
-        )
-    return None
-
-
-def _no_memory(model: ModelFile, details: str) -> EngineUnavailable:
-    return EngineUnavailable(
-        f"There is too little memory for {model.name} and its window{memory_words(model)}.",
-        hint="Choose a smaller model, or a smaller context in [local] of the configuration.",
-        kind="memory",
-        details=details,
-    )
-
-
-def _unusable(message: str, model: ModelFile, details: str) -> EngineUnavailable:
-    details = f"{model.path}\n{details}"
-    return EngineUnavailable(message, hint="Choose another model file.", kind="model_file", details=details)
 
 
 def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:

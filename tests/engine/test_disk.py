@@ -10,7 +10,6 @@ from itertools import count
 import pytest
 
 from lmchat.config.settings import LocalSettings
-from lmchat.engine import models
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
 from lmchat.engine.models import (
@@ -23,7 +22,6 @@ from lmchat.engine.models import (
     model_folders,
     named_model,
     ollama_models,
-    with_own_names,
 )
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
@@ -155,15 +153,15 @@ def test_a_slow_disk_ends_the_search_with_what_was_found(tmp_path):
 async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(tmp_path, monkeypatch):
     write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
     write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")
-    back, entries, hanging = threading.Event(), models._entries, []
+    back, walk_through, hanging = threading.Event(), os.walk, []
 
-    def of_a_network_that_is_away(folder):
+    def of_a_network_that_is_away(folder, **how):
         if folder.name == "llama.cpp":
             hanging.append(threading.current_thread())
             back.wait()
-        return entries(folder)
+        return walk_through(folder, **how)
 
-    monkeypatch.setattr(models, "_entries", of_a_network_that_is_away)
+    monkeypatch.setattr(os, "walk", of_a_network_that_is_away)
     engine = LocalEngine(
         LocalSettings(),
         folder=tmp_path / "demo",
@@ -188,7 +186,7 @@ def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
     models = ModelSearch().models([Folder(path=tmp_path, source="")])
-    assert [model.name for model in with_own_names(tuple(models))] == ["same", "b/same"]
+    assert [model.name for model in listed(models, SMOLLM2, tmp_path)] == ["same", "b/same"]
 
 
 def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.image.model"):
@@ -221,7 +219,7 @@ def test_ollamas_models_have_the_time_that_is_left_of_the_search(tmp_path):
     for number in range(50):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/m{number}/x", digest=f"{number:064x}"))
     ticks = count(0.0, 0.01)
-    search = ModelSearch(within_s=0.7, clock=lambda: next(ticks))  # 50 looks find the manifests
+    search = ModelSearch(within_s=0.3, clock=lambda: next(ticks))
     found = list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time))
     assert 0 < len(found) < 50
     assert list(ollama_models([tmp_path / ".ollama/models"], search.is_in_time)) == []

