@@ -228,31 +228,6 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         assert desk.app.open_sessions.target.endpoint == NEAR
 
 
-class Named(ScriptedBackend):
-    """The server that the user named is silent until `is_up`."""
-
-    def __init__(self) -> None:
-        super().__init__(candidates=[candidate(Verdict.REFUSED, endpoint=NEAR, is_own=True)])
-
-    def start(self) -> None:
-        self.candidates = (candidate(Verdict.READY, model(), endpoint=NEAR, is_own=True),)
-
-
-async def test_when_the_named_server_answers_the_dialog_closes_and_what_was_typed_is_a_draft(tmp_path):
-    backend = Named()
-    settings = Settings(endpoint=NEAR.url, ui=UiSettings(reduced_motion=True))
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        desk.app.connect.look_every_s = 0.05
-        await on(desk, WelcomeScreen)
-        await desk.pilot.press("enter")
-        await on(desk, AddressDialog)
-        await desk.type("Hello there")
-        backend.start()
-        await on(desk, ChatScreen)
-        assert desk.prompt_input.text == "Hello there"
-        assert desk.app.open_sessions.target.endpoint == NEAR
-
-
 async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:

@@ -31,11 +31,8 @@ from lmchat.tui.intents import (
     CopyText,
     ExportHit,
     LoadModel,
-    LookNow,
-    RefreshModels,
     RememberPanels,
     Search,
-    SearchSessions,
     StartEngine,
     StartFailed,
     TryAddress,
@@ -219,8 +216,7 @@ class LMChatApp(PatchedApp):
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
 
-    @on(CopyText)
-    def _copy_text(self, event: CopyText) -> None:
+    def _on_copy_text(self, event: CopyText) -> None:
         self.copy_to_clipboard(event.text, event.note)
 
     def copy_to_clipboard(self, text: str, note: str = "") -> None:
@@ -236,8 +232,7 @@ class LMChatApp(PatchedApp):
         remember_copied(self, text)
         begin_work(self, copy, _COPY)
 
-    @on(Search)
-    def _search(self, event: Search) -> None:
+    def _on_search(self, event: Search) -> None:
         begin_work(self, lambda: self._search_all(event), "search")
 
     async def _search_all(self, wanted: Search) -> None:
@@ -255,8 +250,7 @@ class LMChatApp(PatchedApp):
             took_ms = (time.monotonic() - began_s) * 1e3
             dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
 
-    @on(ExportHit)
-    def _export_hit(self, event: ExportHit) -> None:
+    def _on_export_hit(self, event: ExportHit) -> None:
         self.screen.dismiss(None)
         self.chat.library.export_hit(event.hit)
 
@@ -271,13 +265,11 @@ class LMChatApp(PatchedApp):
         self.theme = theme_named(name) or names[(place + 1) % len(names)]
         self.models.remember(replace(self.workspace.remembered, theme=self.theme))
 
-    @on(RememberPanels)
-    def _remember_panels(self, event: RememberPanels) -> None:
+    def _on_remember_panels(self, event: RememberPanels) -> None:
         panels = {"has_sessions": event.has_sessions, "has_telemetry": event.has_telemetry}
         self.models.remember(replace(self.workspace.remembered, **panels))
 
-    @on(AnswerEnded)
-    def _follow_up(self, event: AnswerEnded) -> None:
+    def _on_answer_ended(self, event: AnswerEnded) -> None:
         """Notify a terminal without focus of the end of a long answer; check the server after a failure."""
         if event.has_failed:
             self.workspace.monitor.look_now()  # the server may be another one by now
@@ -316,41 +308,32 @@ class LMChatApp(PatchedApp):
     def action_recent_model(self, number: int) -> None:
         self.models.switch_to_recent(number)
 
-    @on(LoadModel)
-    def _load_or_unload(self, event: LoadModel) -> None:
+    def _on_load_model(self, event: LoadModel) -> None:
         self.models.load_or_unload(event.model)
 
-    @on(RefreshModels)
-    def _refresh_models(self) -> None:
+    def _on_refresh_models(self) -> None:
         self.models.refresh_picker()
 
     def action_look_now(self) -> None:
         self.connect.look_now()
 
-    @on(LookNow)
-    def _look_now(self) -> None:
+    def _on_look_now(self) -> None:
         self.connect.look_now()
 
-    @on(StartEngine)
-    def _start_engine(self, event: StartEngine) -> None:
+    def _on_start_engine(self, event: StartEngine) -> None:
         self.connect.start_engine(event.named)
 
-    @on(StartFailed)
-    def _show_failed_start(self, event: StartFailed) -> None:
+    def _on_start_failed(self, event: StartFailed) -> None:
         self.connect.show_failed_start(event.endpoint, event.error)
 
-    @on(ChooseCandidate)
-    def _take_candidate(self, event: ChooseCandidate) -> None:
+    def _on_choose_candidate(self, event: ChooseCandidate) -> None:
         self.connect.take_candidate(event.candidate)
 
-    @on(TryAddress)
-    def _try_address(self, event: TryAddress) -> None:
+    def _on_try_address(self, event: TryAddress) -> None:
         self.connect.try_address(event.text)
 
-    @on(TryKey)
-    def _try_key(self, event: TryKey) -> None:
+    def _on_try_key(self, event: TryKey) -> None:
         self.connect.try_key(event.key)
 
-    @on(SearchSessions)
-    def _search_sessions(self) -> None:
+    def _on_search_sessions(self) -> None:
         self.connect.search_without_server()

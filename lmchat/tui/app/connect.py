@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,8 +17,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
-from lmchat.tui.app.models import EngineStart, Models
+from lmchat.tui.app.models import EngineStart, Models, screens_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 
@@ -35,7 +36,6 @@ class Connect:
 
     def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen, models: Models) -> None:
         self.look_every_s = LOOK_EVERY_S
-        """Seconds between two looks around while there is no server."""
         self._app = app
         self._workspace = workspace
         self._open = workspace.open_sessions
@@ -43,12 +43,8 @@ class Connect:
         self._models = models
         self._look = asyncio.Event()
         self._asked: set[tuple[str, Need]] = set()
-        self._key_candidate: Candidate | None = None
-        self._page: Any = None
-        """The `WelcomeScreen`, until it is gone; its module is imported when it is first shown."""
         self._has_left_page = False
         self._has_tried_engine = False
-        self._has_told_to_write_on = False
         models.when_used = self._leave_page
 
     @property
@@ -61,7 +57,7 @@ class Connect:
         busy = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
             self.start_engine()
-        elif "models" not in busy and "engine" not in busy:
+        elif not busy & {"models", "engine"}:
             begin_work(self._app, self._look_for_server, "models")
         if "health" not in busy:
             begin_work(self._app, self._watch_server, "health")
@@ -84,46 +80,44 @@ class Connect:
         async for health in self._workspace.monitor.watch():
             target = self._open.target
             if target is not None and health.model is not None and health.endpoint == target.endpoint:
-                self._open.target = replace(
-                    target, product=health.product or target.product, model=health.model
-                )
+                product = health.product or target.product
+                self._open.target = replace(target, product=product, model=health.model)
             if self._chat.is_mounted:
                 self._chat.view.show_health(health)
 
     async def _look_for_server(self) -> None:
         """Look around until there is a server and a model, and the welcome page is gone."""
-        while not (has_model := self._has_model) or self._is_page_there:
+        while not self._has_model or self._page is not None:
             self._look.clear()
-            target = self._open.target
             try:
-                if target is not None and target.is_loading:
-                    await self._follow_loading(target)
-                elif has_model:
-                    self._show_on_page(await self._workspace.catalogue.look_around())
-                else:
-                    self._take(await self._workspace.catalogue.look_around())
+                await self._look_around()
             except EndpointNotAllowed as error:
-                self._ask_to_allow(error)
+                if self._is_first("", Need.SERVER):
+                    self._ask_to_allow(error, Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.view.tell(error)
             is_loading = self._open.target is not None and self._open.target.is_loading
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AT_LOADING_S if is_loading else self.pause_s):
                     await self._look.wait()
-            except TimeoutError:
-                continue
 
     @property
     def _has_model(self) -> bool:
         return self._open.target is not None and bool(self._open.target.model_id)
 
     @property
-    def _is_page_there(self) -> bool:
-        """Whether the welcome page lies under a dialog, or is shown."""
-        return self._page is not None and self._page in self._app.screen_stack
+    def _page(self) -> Any:
+        """The welcome page while it is shown, or lies under a dialog."""
+        return next(iter(screens_of(self._app, "WelcomeScreen")), None)
 
-    async def _follow_loading(self, target: Target) -> None:
-        """Look at the server that loads its model; if it is gone, look for another."""
+    async def _look_around(self) -> None:
+        """Look everywhere; while a server loads its model, look there only."""
+        target = self._open.target
+        if target is None or not target.is_loading:
+            has_model = self._has_model
+            found = await self._workspace.catalogue.look_around()
+            (self._show_on_page if has_model else self._take)(found)
+            return
         candidate = await self._workspace.backend.check(target.endpoint)
         if not candidate.verdict.is_usable:
             self._open.target = None
@@ -131,7 +125,7 @@ class Connect:
             self._chat.view.show_health(Health())
             self._look.set()
         elif candidate.verdict is not Verdict.LOADING:
-            self._go_on(self._arrive_at(candidate))
+            self.take_candidate(candidate)
 
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Go on with what was found, or ask for what is missing."""
@@ -147,36 +141,20 @@ class Connect:
         else:
             self._go_on(arrival, candidates)
 
-    def _arrive_at(self, candidate: Candidate) -> Arrival:
-        settings, remembered = self._workspace.settings, self._workspace.remembered
-        return arrive_at(candidate, model=settings.model, remembered=remembered)
-
     def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
-        """Use the server, or ask for what it lacks; without one, show the welcome page."""
-        known = candidates or self._workspace.catalogue.candidates
-        is_in_use = isinstance(self._app.screen, ModalScreen) or self._is_writing
-        match arrival:
-            case Arrival(need=Need.MODEL, candidate=Candidate() as empty) if not any(
-                map(has_model, (empty, *candidates))
-            ):
-                self._show_page(known)
-            case Arrival(need=Need.MODEL) if is_in_use:
-                # what is typed into a dialog or a prompt is not meant for the picker
-                self._show_page(known)
-            case Arrival(need=Need.NOTHING | Need.MODEL, target=Target() as target):
-                is_own = arrival.candidate is not None and arrival.candidate.is_own
-                is_asking = is_own and isinstance(self._app.screen, ModalScreen)
-                dialogs = [one for one in self._address_dialogs() if one.can_act] if is_asking else []
-                if dialogs:  # the user waited for this server, and typed on
-                    dialogs[0].hand_over(lambda typed: self._use_with_draft(target, typed))
-                else:
-                    self._use(target)
-            case Arrival(need=Need.KEY, candidate=Candidate() as candidate) if not (
-                is_in_use
-            ) and self._is_first(candidate.endpoint.url, Need.KEY):
-                self._ask_for_key(candidate)
-            case _:
-                self._show_page(candidates)
+        """Use the server, or ask for what it lacks; without one, show the welcome page.
+
+        Nothing is asked over a dialog or a prompt: what is typed there is not meant for it.
+        """
+        need, candidate, target = arrival.need, arrival.candidate, arrival.target
+        can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
+        is_empty = candidate is not None and not any(map(has_model, (candidate, *candidates)))
+        if target is not None and (need is Need.NOTHING or (can_ask and not is_empty)):
+            self._use(target)
+        elif candidate and need is Need.KEY and can_ask and self._is_first(candidate.endpoint.url, need):
+            self._ask_for_key(candidate)
+        else:
+            self._show_page(candidates or self._workspace.catalogue.candidates)
 
     def _use(self, target: Target) -> None:
         self._models.close_unasked_picker()
@@ -184,11 +162,6 @@ class Connect:
         self._leave_page()
         if not (target.model_id or target.is_loading) and self._is_first(target.endpoint.url, Need.MODEL):
             self._models.open_picker(f"{target.product} has no model loaded: choose one")
-
-    def _use_with_draft(self, target: Target, typed: str) -> None:
-        prompt_input = self._chat.view.prompt_input
-        prompt_input.put(" ".join(part for part in (prompt_input.full_text, typed) if part))
-        self._use(target)
 
     @property
     def _is_writing(self) -> bool:
@@ -208,28 +181,23 @@ class Connect:
         from lmchat.tui.screens.welcome.screen import WelcomeScreen
 
         if self._is_writing:
-            if not self._has_told_to_write_on:
-                self._has_told_to_write_on = True
+            if self._is_first("", Need.NOTHING):
                 self._app.notify(_WRITE_ON, markup=False)
         elif self._app.screen is self._chat and not self._has_left_page:
-            self._page = WelcomeScreen(self._workspace, clock=self._workspace.clock)
-            self._app.push_screen(self._page)
+            self._app.push_screen(WelcomeScreen(self._workspace, clock=self._workspace.clock))
         self._show_on_page(candidates)
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
-        if self._is_page_there:
-            self._page.has_waiting = self._open.shown.is_waiting
-            self._page.show(candidates, 0.0, self.pause_s)
+        if (page := self._page) is not None:
+            page.has_waiting = self._open.shown.is_waiting
+            page.show(candidates, 0.0, self.pause_s)
 
     def _leave_page(self) -> None:
         """Leave the welcome page; under a dialog it goes when the dialog does."""
-        if not self._is_page_there or self._page.is_leaving:
-            return
-        is_shown = self._page.leave()
-        if not is_shown:
-            target = self._open.target
-            words = f"{target.product.value} answers now." if target else "A server answers now."
-            self._app.notify(f"{words} Nothing that you typed is lost; Esc goes to the chat.", markup=False)
+        page, target = self._page, self._open.target
+        if page is not None and not page.is_leaving and not page.leave():
+            words = f"{target.product.value if target else 'A server'} answers now."
+            self._chat.view.notify(f"{words} Nothing that you typed is lost; Esc goes to the chat.")
 
     def search_without_server(self) -> None:
         """Search the saved sessions; one that is chosen is shown instead of the welcome page."""
@@ -248,8 +216,8 @@ class Connect:
         if target is not None and target.endpoint == endpoint:
             self._open.target = None
             self.start()
-        if self._is_page_there:
-            self._page.show_problem(error.words)
+        if (page := self._page) is not None:
+            page.show_problem(error.words)
         else:
             self._chat.view.tell(error)
         self._look.set()
@@ -257,20 +225,22 @@ class Connect:
     def start_engine(self, named: str = "") -> None:
         """Start the built-in engine; without it, look for another server."""
         self._has_tried_engine = True
-        begin_work(self._app, lambda: self._start_engine(named), "engine")
 
-    async def _start_engine(self, named: str) -> None:
-        if await EngineStart(self._app, self._workspace, self._chat, self._models).run(named):
-            self._leave_page()
-        elif all(worker.is_finished for worker in self._app.workers if worker.group == "models"):
-            begin_work(self._app, self._look_for_server, "models")
+        async def start() -> None:
+            if await EngineStart(self._app, self._workspace, self._chat, self._models).run(named):
+                self._leave_page()
+            else:
+                begin_work(self._app, self._look_for_server, "models")
+
+        begin_work(self._app, start, "engine")
 
     def take_candidate(self, candidate: Candidate) -> None:
         """Go on with a server that was chosen: use it, ask for its key, or look again."""
         if candidate.verdict in _WANTS_KEY:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
-            self._go_on(self._arrive_at(candidate))
+            model, remembered = self._workspace.settings.model, self._workspace.remembered
+            self._go_on(arrive_at(candidate, model=model, remembered=remembered))
         else:
             self._look.set()
 
@@ -280,8 +250,8 @@ class Connect:
             endpoint = Endpoint.parse(text)
         except LMChatError as error:
             self._chat.view.tell(error)
-            return
-        begin_work(self._app, lambda: self._try(endpoint), "address")
+        else:
+            begin_work(self._app, lambda: self._try(endpoint), "address")
 
     async def _try(self, endpoint: Endpoint) -> None:
         try:
@@ -294,88 +264,65 @@ class Connect:
             return
         if candidate.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)
-        if candidate.verdict in _WANTS_KEY:
-            self._close_address()
-            self._ask_for_key(candidate)
-        elif candidate.verdict.is_usable and has_model(candidate):
-            self._close_address()
-            self._go_on(self._arrive_at(candidate))
+        if candidate.verdict in _WANTS_KEY or (candidate.verdict.is_usable and has_model(candidate)):
+            for dialog in screens_of(self._app, "AddressDialog"):
+                dialog.dismiss(None)
+            self.take_candidate(candidate)
         else:
             self._show_address_problem(f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}")
 
-    def _address_dialogs(self) -> list[Any]:
-        from lmchat.tui.screens.address_dialog import AddressDialog
-
-        return [screen for screen in self._app.screen_stack if isinstance(screen, AddressDialog)]
-
     def _show_address_problem(self, words: str) -> None:
         """Show what is wrong with an address, under it where it is still being asked for."""
-        dialogs = self._address_dialogs()
+        dialogs = screens_of(self._app, "AddressDialog")
         for dialog in dialogs:
             dialog.show_problem(words)
         if not dialogs:
-            self._app.notify(safe_line(words), severity="warning", markup=False)
+            self._chat.view.warn(words)
 
-    def _close_address(self) -> None:
-        for dialog in self._address_dialogs():
-            dialog.dismiss(None)
-
-    def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint | None = None) -> None:
+    def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint) -> None:
         """Ask whether a host beyond this machine may be talked to, for this run."""
         from lmchat.tui.screens.address_dialog import AllowDialog
 
-        if endpoint is None and not self._is_first("", Need.SERVER):
-            return
-        asked = endpoint or Endpoint.parse(self._workspace.settings.endpoint)
-
         def allow(answer: bool | None) -> None:
             if answer:
-                self._workspace.backend.allow(asked.netloc)
-                begin_work(self._app, lambda: self._try(asked), "address")
+                self._workspace.backend.allow(endpoint.netloc)
+                begin_work(self._app, lambda: self._try(endpoint), "address")
             else:
-                for dialog in self._address_dialogs():
+                for dialog in screens_of(self._app, "AddressDialog"):
                     dialog.show_problem(error.message)
                 self._look.set()
 
-        self._app.push_screen(AllowDialog(asked, allowed=self._workspace.settings.allowed_hosts), allow)
+        self._app.push_screen(AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts), allow)
 
     def _ask_for_key(self, candidate: Candidate) -> None:
         """Ask for the key of a server, once at a time."""
         from lmchat.tui.screens.key_dialog import KeyDialog
 
         self._asked.add((candidate.endpoint.url, Need.KEY))
-        if any(isinstance(screen, KeyDialog) for screen in self._app.screen_stack):
-            return
-        self._key_candidate = candidate
-        is_rejected = candidate.verdict is Verdict.KEY_REJECTED
-        self._app.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
+        if not screens_of(self._app, "KeyDialog"):
+            is_rejected = candidate.verdict is Verdict.KEY_REJECTED
+            self._app.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
 
     def try_key(self, key: str) -> None:
         """Try a key before it is kept."""
-        begin_work(self._app, lambda: self._try_key(key), "key")
+        for dialog in screens_of(self._app, "KeyDialog"):
+            begin_work(self._app, partial(self._try_key, dialog, key), "key")
 
-    async def _try_key(self, key: str) -> None:
-        from lmchat.tui.screens.key_dialog import KeyDialog
-
-        dialog = self._app.screen
-        if not isinstance(dialog, KeyDialog) or self._key_candidate is None:
-            return
-        endpoint = self._key_candidate.endpoint
+    async def _try_key(self, dialog: Any, key: str) -> None:
         try:
-            found = await self._workspace.backend.try_key(endpoint, key)
+            found = await self._workspace.backend.try_key(dialog.endpoint, key)
         except LMChatError as error:
             dialog.show_verdict(error.words, is_good=False)
             return
-        if found.verdict is Verdict.KEY_REJECTED:
-            dialog.show_verdict("The server refuses this key.", is_good=False)
-            return
         if not found.verdict.is_usable:
-            dialog.show_verdict(found.next_step or str(found.verdict), is_good=False)
+            is_rejected = found.verdict is Verdict.KEY_REJECTED
+            problem = "The server refuses this key." if is_rejected else found.next_step
+            dialog.show_verdict(problem or str(found.verdict), is_good=False)
             return
         try:
-            if where := await self._workspace.outside.keep_key(endpoint, key):
-                self._app.notify(f"The key is kept in {where}.", markup=False)
+            if where := await self._workspace.outside.keep_key(dialog.endpoint, key):
+                self._chat.view.notify(f"The key is kept in {where}.")
         except LMChatError as error:  # it holds until the end of this run
             self._chat.view.tell(error)
         dialog.dismiss(key)
-        self._go_on(self._arrive_at(found))
+        self.take_candidate(found)

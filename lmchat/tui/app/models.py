@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,6 +23,11 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 
 _LOAD = "load"
+
+
+def screens_of(app: App[None], name: str) -> list[Any]:
+    """Return the screens of a class that are shown or lie below others; the class need not be imported."""
+    return [screen for screen in app.screen_stack if type(screen).__name__ == name]
 
 
 class Models:
@@ -45,9 +51,8 @@ class Models:
         if target.model_id:
             self.remember(self._workspace.remembered.with_model(target.place, target.model_id))
             self._chat.view.show_action("model chosen")
-        if target.model_id and not target.is_loading:
-            self._chat.turns.send_waiting()
-        if target.model_id:
+            if not target.is_loading:
+                self._chat.turns.send_waiting()
             self.when_used()
 
     def remember(self, remembered: Remembered) -> None:
@@ -90,31 +95,32 @@ class Models:
         except LMChatError as error:
             rows, age_s = catalogue.known(remembered)
             note = error.message
-        for picker in self._pickers():
+        for picker in screens_of(self._app, "ModelPicker"):
             picker.update_rows(self._with_coming(rows), age_s=age_s, note=note)
 
     def close_unasked_picker(self) -> None:
         """Close the picker that came unasked: a model was loaded elsewhere."""
-        for picker in self._pickers():
+        for picker in screens_of(self._app, "ModelPicker"):
             if picker.reason and not picker.is_touched:
                 picker.dismiss(None)
 
-    def _pickers(self) -> list[Any]:
-        from lmchat.tui.screens.model_picker import ModelPicker
-
-        return [screen for screen in self._app.screen_stack if isinstance(screen, ModelPicker)]
-
     def switch_to(self, model: ModelInfo) -> None:
-        """Use a model from the next turn on; load it where it is not in memory."""
-        target = Target(endpoint=model.endpoint, product=model.product, model=model)
-        if self._is_coming(model):
-            model = replace(model, load_fraction=None)
-            self.use(replace(target, model=model, is_loading=True, loading_since_s=self._coming_since_s))
-            return
-        is_cold = model.state is LoadState.NOT_LOADED
-        # from the first moment on: what waited would go out at once, and some servers load once more for it
-        since_s = self._workspace.clock() if is_cold else None
-        self.use(replace(target, is_loading=is_cold, loading_since_s=since_s))
+        """Use a model from the next turn on; load it where it is not in memory.
+
+        It is marked as loading at once: what waited would go out, and some servers load once more for it.
+        """
+        is_coming = self._is_coming(model)
+        is_cold = model.state is LoadState.NOT_LOADED and not is_coming
+        since_s = self._coming_since_s if is_coming else self._workspace.clock() if is_cold else None
+        self.use(
+            Target(
+                endpoint=model.endpoint,
+                product=model.product,
+                model=replace(model, load_fraction=None),
+                is_loading=is_coming or is_cold,
+                loading_since_s=since_s,
+            )
+        )
         if is_cold:
             self._load(model)
 
@@ -123,7 +129,7 @@ class Models:
         rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
         row = next((row for row in rows if row.recent_index == number - 1), None)
         if row is None:
-            self._app.notify(f"There is no recent model {number}. Ctrl+O lists all.", markup=False)
+            self._chat.view.notify(f"There is no recent model {number}. Ctrl+O lists all.")
         else:
             self.switch_to(row.model)
 
@@ -148,41 +154,37 @@ class Models:
     def load_or_unload(self, model: ModelInfo) -> None:
         """Load a model, or unload it; stop loading it where that is going on."""
         if self._is_coming(model):
-            self._stop_loading(model)
+            self._coming = None
+            self._app.workers.cancel_group(self._app, _LOAD)
+            self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
+            self._chat.view.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
+            self._workspace.monitor.look_now()
         else:
             self._load(model, is_unload=model.state is LoadState.LOADED)
 
     def _load(self, model: ModelInfo, *, is_unload: bool = False) -> None:
-        begin_work(self._app, lambda: self._load_now(model, is_unload=is_unload), _LOAD)
-
-    def _stop_loading(self, model: ModelInfo) -> None:
-        self._coming = None
-        self._app.workers.cancel_group(self._app, _LOAD)
-        self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self._chat.view.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
-        self._workspace.monitor.look_now()
+        begin_work(self._app, partial(self._load_now, model, is_unload=is_unload), _LOAD)
 
     async def _load_now(self, model: ModelInfo, *, is_unload: bool) -> None:
-        name = safe_line(model.model_id, limit=20)
-        self._chat.view.show_action(f"{'unloading' if is_unload else 'loading'} {name}")
+        name, prefix = safe_line(model.model_id, limit=20), "un" if is_unload else ""
+        self._chat.view.show_action(f"{prefix}loading {name}")
         try:
             if is_unload:
                 await self._workspace.backend.unload(model)
             else:
                 await self._load_for_use(model)
-            self._chat.view.show_action(f"{'unloaded' if is_unload else 'loaded'} {name}")
+            self._chat.view.show_action(f"{prefix}loaded {name}")
         except LMChatError as error:
             self._chat.view.tell(error)
         self._workspace.monitor.look_now()
-        if self._pickers():
+        if screens_of(self._app, "ModelPicker"):
             self.refresh_picker()
 
     async def _load_for_use(self, model: ModelInfo) -> None:
         """Load a model; what is sent to it meanwhile waits, and is held where it cannot be loaded."""
         since_s = self._coming_since_s = self._workspace.clock()
         self._show_coming(replace(model, state=LoadState.LOADING, load_fraction=None))
-        if self._is_in_use(model):
-            self._mark_loading(since_s)
+        self._change_target(model, is_loading=True, loading_since_s=since_s, loading_fraction=None)
         is_loaded = False
         try:
             await self._workspace.backend.load(model, on_progress=self._show_progress)
@@ -196,34 +198,27 @@ class Models:
             if since_s == self._coming_since_s:
                 self._coming = None
             target = self._open.target
-            if target is not None and self._is_in_use(model) and target.loading_since_s == since_s:
-                self._mark_loading(None)
+            if target is not None and target.loading_since_s == since_s and self._is_in_use(model):
+                self._change_target(model, is_loading=False, loading_since_s=None, loading_fraction=None)
                 self._chat.turns.go_on_with_model(is_loaded=is_loaded)
 
     def _show_progress(self, fraction: float) -> None:
-        if self._coming is None:
-            return
-        self._show_coming(replace(self._coming, load_fraction=fraction))
-        target = self._open.target
-        if target is not None and target.is_loading and self._is_in_use(self._coming):
-            self._open.target = replace(target, loading_fraction=fraction)
-            self._chat.view.refresh()
+        if self._coming is not None:
+            self._show_coming(replace(self._coming, load_fraction=fraction))
+            if self._open.target is not None and self._open.target.is_loading:
+                self._change_target(self._coming, loading_fraction=fraction)
 
     def _show_coming(self, model: ModelInfo) -> None:
         self._coming = model
         self._show_in_pickers(model)
 
     def _show_in_pickers(self, model: ModelInfo) -> None:
-        for picker in self._pickers():
+        for picker in screens_of(self._app, "ModelPicker"):
             picker.update_model(model)
 
     def _with_coming(self, rows: Sequence[ModelRow]) -> tuple[ModelRow, ...]:
         """Return the rows of the picker with the model that is being loaded as it is now."""
-        coming = self._coming
-        return tuple(
-            replace(row, model=coming) if coming is not None and self._is_coming(row.model) else row
-            for row in rows
-        )
+        return tuple(replace(row, model=self._coming) if self._is_coming(row.model) else row for row in rows)
 
     def _is_coming(self, model: ModelInfo) -> bool:
         return self._coming is not None and _is_same(self._coming, model)
@@ -232,12 +227,10 @@ class Models:
         target = self._open.target
         return target is not None and target.model is not None and _is_same(target.model, model)
 
-    def _mark_loading(self, since_s: float | None) -> None:
-        if self._open.target is not None:
-            is_loading = since_s is not None
-            self._open.target = replace(
-                self._open.target, is_loading=is_loading, loading_since_s=since_s, loading_fraction=None
-            )
+    def _change_target(self, model: ModelInfo, **changes: Any) -> None:
+        """Change what is known of the model in use, if it is this one."""
+        if self._open.target is not None and self._is_in_use(model):
+            self._open.target = replace(self._open.target, **changes)
             self._chat.view.refresh()
 
 
@@ -252,7 +245,7 @@ class EngineStart:
         self._app = app
         self._workspace = workspace
         self._open = workspace.open_sessions
-        self._chat = chat
+        self._view = chat.view
         self._models = models
 
     async def run(self, named: str = "") -> bool:
@@ -261,36 +254,31 @@ class EngineStart:
         if make is None:
             return False
         engine: Engine = await make()
-        is_wanted = True
-        while is_wanted:
-            try:
-                return await self._try(engine, named)
-            except LMChatError as error:
-                is_wanted = await self._wants_again(error)
-        return False
-
-    async def _try(self, engine: Engine, named: str) -> bool:
-        model = await self._whole(engine, await self._chosen(engine, named))
-        if model is not None:
-            await self._serve(engine, model)
-        return model is not None
-
-    async def _chosen(self, engine: Engine, named: str) -> ModelFile | None:
         remembered = self._workspace.remembered
         last = remembered.model if remembered.endpoint == Product.BUILT_IN.value else ""
-        by_settings = self._workspace.local_model or self._workspace.settings.local.model
-        return await engine.choose(named or by_settings, last=last)
+        named = named or self._workspace.local_model or self._workspace.settings.local.model
+        while True:
+            try:
+                model = await self._on_disk(engine, await engine.choose(named, last=last))
+                if model is not None:
+                    await self._serve(engine, model)
+            except LMChatError as error:
+                if not await self._wants_again(error):
+                    return False
+            else:
+                return model is not None
 
-    async def _whole(self, engine: Engine, model: ModelFile | None) -> ModelFile | None:
+    async def _on_disk(self, engine: Engine, model: ModelFile | None) -> ModelFile | None:
         """Return a model that is on the disk, whole; None where there is none and none is wanted."""
         if model is not None and not (model.is_demo and not await engine.has_demo()):
             return model
         await engine.check()
         offer = await engine.offer()
-        title = "Fetch a demo model?" if model is None else "Fetch the demo model again?"
-        why = "" if await engine.files() else "There is no model file on this disk yet. "
-        why = why if model is None else "The one on this disk is damaged. "
-        is_wanted = await self._is_confirmed(title, _offer_words(offer, why), verb="fetch it")
+        title, why = "Fetch the demo model again?", "The one on this disk is damaged. "
+        if model is None:
+            title = "Fetch a demo model?"
+            why = "" if await engine.files() else "There is no model file on this disk yet. "
+        is_wanted = await self._is_confirmed(title, f"{why}{_offer_words(offer)}", verb="fetch it")
         return await self._fetched(engine, offer) if is_wanted else None
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
@@ -318,11 +306,12 @@ class EngineStart:
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
         if words := await engine.warning(model):
-            self._app.notify(safe_line(words), severity="warning", markup=False)
-        before = self._open.target
-        target = _target(engine, model)
-        self._models.use(target)
-        self._chat.view.show_action(f"loading {safe_line(model.name, limit=20)}")
+            self._view.warn(words)
+        before, endpoint = self._open.target, engine.reserve()
+        info = model.info(endpoint, LoadState.LOADING)
+        self._models.use(Target(endpoint=endpoint, product=Product.BUILT_IN, model=info))
+        name = safe_line(model.name, limit=20)
+        self._view.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
@@ -330,7 +319,7 @@ class EngineStart:
             self._open.target = before if is_other else None
             self._workspace.monitor.aim(self._open.target)
             raise
-        self._chat.view.show_action(f"loaded {safe_line(model.name, limit=20)}")
+        self._view.show_action(f"loaded {name}")
         self._workspace.monitor.look_now()
 
     async def _wants_again(self, error: LMChatError) -> bool:
@@ -344,22 +333,14 @@ class EngineStart:
     async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        question = ConfirmDialog(title, text=text, verb=verb)
-        answer: bool | None = await self._app.push_screen_wait(question)
-        return bool(answer)
+        return bool(await self._view.ask(ConfirmDialog(title, text=text, verb=verb)))
 
 
-def _offer_words(offer: DemoOffer, why: str = "") -> str:
-    """Return what a person needs to know to consent, after `why` it is offered."""
+def _offer_words(offer: DemoOffer) -> str:
+    """Return what a person needs to know to consent."""
     return (
-        f"{why}{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
+        f"{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
         f"Size     {formatting.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
         f"Goes to  {safe_line(str(offer.folder))}"
     )
-
-
-def _target(engine: Engine, model: ModelFile) -> Target:
-    endpoint = engine.reserve()
-    info = model.info(endpoint, LoadState.LOADING)
-    return Target(endpoint=endpoint, product=Product.BUILT_IN, model=info)

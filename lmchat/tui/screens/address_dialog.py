@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from textual.binding import Binding
-from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
@@ -26,14 +25,6 @@ class AddressDialog(AskDialog):
             verb="look there",
             check=_problem_of,
         )
-
-    def hand_over(self, take: Callable[[str], None]) -> None:
-        def close() -> None:
-            self.dismiss(None)
-            take(field.value)
-
-        field = self.query_one(Input)
-        field.call_later(close)
 
     def accept(self, typed: str) -> None:
         self.show_note("Looking there")

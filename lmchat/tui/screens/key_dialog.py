@@ -41,7 +41,8 @@ class KeyDialog(Dialog[str | None]):
 
     def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
         super().__init__()
-        self._product, self._endpoint = product, endpoint
+        self.endpoint = endpoint
+        self._product = product
         self._is_rejected = is_rejected
 
     def title_text(self) -> str:
@@ -49,7 +50,7 @@ class KeyDialog(Dialog[str | None]):
         return f"{self._product.value if is_known else 'The server'} wants a key"
 
     def compose_content(self) -> Iterable[Widget]:
-        address = safe_line(self._endpoint.url)
+        address = safe_line(self.endpoint.url)
         yield Static(
             content(
                 ((f"{WHERE.get(self._product, WHERE[Product.OPENAI_COMPATIBLE])}\n", ""), (address, MUTED))
