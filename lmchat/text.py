@@ -57,22 +57,6 @@ def safe_line(text: str, *, limit: int | None = None) -> str:
     return line
 
 
-def safe_pieces(text: str, *, size: int = 65_536) -> Iterator[str]:
-    """Yield safe text in pieces: filtering a very long text at once would block."""
-    begin = 0
-    while begin < len(text):
-        end = begin + size
-        while end < len(text) and not _is_apart(text[end - 1], text[end]):
-            end += 1
-        yield safe_text(text[begin:end])
-        begin = end
-
-
-def _is_apart(before: str, after: str) -> bool:
-    """Return whether a character's replacement does not depend on its neighbour."""
-    return before != "\r" and not _SHAPING.match(before) and not _SHAPING.match(after)
-
-
 def _shaped(found: re.Match[str]) -> str:
     text, (start, end) = found.string, found.span()
     char, before, after = found[0], text[max(start - 1, 0) : start], text[end : end + 1]

@@ -49,7 +49,7 @@ async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_str
     assert [way.way for way in clipboard.ways() if way.works is not False] == ["file"]
     with pytest.raises(WrongUse, match="vi cannot be run"):
         await edit_text("words", environ=environ)
-    with pytest.raises(WrongUse, match="pager cannot be run"):
+    with pytest.raises(WrongUse, match="less cannot be run"):
         await page_text("words", environ=environ | {"PAGER": "less -R"})
     with pytest.raises(WrongUse, match="No editor"):
         await edit_text("words", environ={"PATH": path})

@@ -13,13 +13,11 @@ from msgspec import Struct
 from lmchat.errors import FileRefused
 from lmchat.files import find_program, write_atomically
 from lmchat.terminal.programs import run
-from lmchat.text import safe_pieces
+from lmchat.text import safe_text
 
 OSC_52_LIMIT = 74_994
 """Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm)."""
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
-_LONG_S = 1.0  # added for each `_LONG` bytes
-_LONG = 10_000_000
 _SCREEN_CHUNK = 512  # GNU screen passes on at most 768 bytes at once
 _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
@@ -119,7 +117,7 @@ class Clipboard:
 
     async def copy(self, text: str) -> Copied:
         """Copy a text by the first way that works; raises `FileRefused` if none does."""
-        safe = await _safe(text)
+        safe = safe_text(text)
         is_long = _is_too_long(safe)
         await self.look_around()
         for tool in (*TOOLS, TMUX):
@@ -141,13 +139,10 @@ class Clipboard:
         return Copied(way="file", detail=str(self.file), is_whole_way=not (has_osc_52 and is_long))
 
     async def set(self, tool: Tool, text: str) -> bool:
+        """Return whether the tool took the text in time."""
         argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
-        return await self.feed(argv, text.encode(tool.encoding, errors="replace"))
-
-    async def feed(self, argv: tuple[str, ...], data: bytes) -> bool:
-        """Run a program with data on its stdin; False if it fails or takes too long."""
-        timeout_s = self.timeout_s + _LONG_S * (len(data) // _LONG)
-        done = await run(argv, environ=self.environ, timeout_s=timeout_s, data=data, has_output=False)
+        data = text.encode(tool.encoding, errors="replace")
+        done = await run(argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False)
         return done is not None
 
     async def read(self, argv: tuple[str, ...]) -> str | None:
@@ -195,9 +190,7 @@ class Clipboard:
         is_near = self.environ.get("TMUX") or self.environ.get("STY")
         reason = "no terminal answers to it; it is tried last"
         if not is_near and term.startswith(("tmux", "screen")):
-            reason = (
-                "a tmux in between drops it, unless it is told there: tmux set-option -s set-clipboard on"
-            )
+            reason = "a tmux in between drops it until it is told: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def untried_file(self) -> WayChecked:
@@ -229,14 +222,6 @@ def osc_52(data: str, environ: Mapping[str, str]) -> str:
         return in_pieces
     # the whole comes last: tmux takes the first of the pieces for a text of its own
     return in_pieces + plain if term.startswith("screen") else plain
-
-
-async def _safe(text: str) -> str:
-    pieces = []
-    for piece in safe_pieces(text):
-        pieces.append(piece)
-        await asyncio.sleep(0)  # the filter holds the interpreter, so that a thread would not help
-    return "".join(pieces)
 
 
 def _is_too_long(text: str) -> bool:

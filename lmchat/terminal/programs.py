@@ -75,7 +75,9 @@ async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> st
     argv = editor_command(environ)
     folder = await asyncio.to_thread(_prepare, text)
     try:
-        await _run_in_terminal([*argv, str(folder / "prompt.md")], environ)
+        if status := await _run_in_terminal([*argv, str(folder / "prompt.md")], environ, "EDITOR"):
+            name = safe_line(Path(argv[0]).name, limit=40)
+            raise LMChatError(f"{name} ended with status {status}; nothing was changed.")
         edited = await asyncio.to_thread(_read, folder / "prompt.md")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -91,26 +93,10 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
 async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
     """Show a text in the pager; the caller has suspended the screen. Raises `WrongUse`."""
-    argv = pager_command(environ)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command_for(argv, environ), stdin=PIPE, env=environment_for_others(environ)
-        )
-    except OSError as error:
-        raise WrongUse(
-            "The pager cannot be run.", hint="Set $PAGER, as in: export PAGER=less", details=str(error)
-        ) from error
-    try:
-        await process.communicate(safe_text(text).encode(errors="replace"))
-    finally:
-        await _end(process)
-
-
-def pager_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of $PAGER or an installed pager; raises `WrongUse`."""
-    if argv := _command(("PAGER",), _PAGERS, environ):
-        return argv
-    raise WrongUse("No pager is installed.", hint="Set $PAGER, as in: export PAGER=less")
+    argv = _command(("PAGER",), _PAGERS, environ)
+    if not argv:
+        raise WrongUse("No pager is installed.", hint="Set $PAGER, as in: export PAGER=less")
+    await _run_in_terminal(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
 
 
 def _command(variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]) -> list[str]:
@@ -126,24 +112,27 @@ def _command(variables: Sequence[str], installed: Sequence[str], environ: Mappin
     return next(([found] for name in installed if (found := find_program(name, path))), [])
 
 
-async def _run_in_terminal(argv: list[str], environ: Mapping[str, str]) -> None:
-    name = safe_line(Path(argv[0]).name, limit=40)
+async def _run_in_terminal(
+    argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
+) -> int:
+    """Run a program that the user talks to; return its status."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *command_for(argv, environ), env=environment_for_others(environ)
+            *command_for(argv, environ),
+            stdin=None if data is None else PIPE,
+            env=environment_for_others(environ),
         )
     except OSError as error:
         raise WrongUse(
-            f"{name} cannot be run.",
-            hint="Set $EDITOR to a program that is installed.",
+            f"{safe_line(Path(argv[0]).name, limit=40)} cannot be run.",
+            hint=f"Set ${variable} to a program that is installed.",
             details=str(error),
         ) from error
     try:
-        status = await process.wait()
+        await process.communicate(data)
     finally:
         await _end(process)
-    if status:
-        raise LMChatError(f"{name} ended with status {status}; nothing was changed.")
+    return process.returncode or 0
 
 
 async def _end(process: Process) -> None:
@@ -214,12 +203,11 @@ def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _open(address: str, environ: Mapping[str, str]) -> bool:
     """Run the standard library's browser search without output to the terminal."""
-    quiet = subprocess.DEVNULL
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", _OPEN, address],
-        stdin=quiet,
-        stdout=quiet,
-        stderr=quiet,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
         env=environ,
         start_new_session=True,
     )

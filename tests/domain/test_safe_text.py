@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.text import safe_line, safe_pieces, safe_text
+from lmchat.text import safe_line, safe_text
 
 HOSTILE = [
     "\x1b]0;owned\x07",
@@ -96,12 +96,3 @@ def test_a_row_of_selectors_hides_no_message(text: str):
 def test_shaping_filtered_twice_changes_nothing_more(text: str):
     once = safe_text(text)
     assert safe_text(once) == once
-
-
-@given(st.text(alphabet="a\r\n\t \x1b漢é\u0301❤1\ufe0f\u200d\u200c\ud800"), st.integers(1, 5))
-def test_in_pieces_it_is_the_same(text: str, size: int):
-    assert "".join(safe_pieces(text, size=size)) == safe_text(text)
-
-
-def test_pieces_are_small():
-    assert max(map(len, safe_pieces("漢 garden\x1b" * 100_000))) <= 65_536

@@ -14,6 +14,7 @@ import pytest
 from lmchat.errors import FileRefused
 from lmchat.terminal.checks import try_ways
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
+from tests.support.programs import is_running, until
 
 
 class Place:
@@ -301,41 +302,12 @@ async def test_in_tmux_it_counts_who_looks_on_now(place: Place, told: str, way: 
     assert (await place.clipboard().copy("a")).way == way
 
 
-async def test_a_long_text_does_not_hold_up_the_loop(place: Place) -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    text = "漢字\x1b garden\n" * 50_000
-    await place.clipboard().copy(text)
-    counting.cancel()
-    assert turns >= len(text) // 65_536
-    assert place.clip("state/copied.txt").decode() == text.replace("\x1b", "\u241b")
-
-
 async def test_what_a_tool_has_started_ends_with_it_when_it_takes_too_long(place: Place) -> None:
     place.add("xclip", "sleep 600 & echo $! > pid; wait")
     place.environ["DISPLAY"] = ":0"
     assert (await place.clipboard(timeout_s=1).copy("a")).way == "OSC 52"
     child = int(place.clip("pid"))
-    for _ in range(500):
-        if not is_running(child):
-            break
-        await asyncio.sleep(0.01)
-    assert not is_running(child)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
+    await until(lambda: not is_running(child), "the child ends with it")
 
 
 async def test_a_full_disk_leaves_the_file_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

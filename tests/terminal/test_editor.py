@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.terminal.programs import edit_text, editor_command, page_text, pager_command
+from lmchat.terminal.programs import edit_text, editor_command, page_text
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def test_a_variable_that_is_no_command_is_told() -> None:
         editor_command({"EDITOR": "vi 'x"})
 
 
-def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
+async def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="No editor is set"):
         editor_command({"PATH": str(tmp_path)})
     with pytest.raises(WrongUse, match="No pager is installed"):
-        pager_command({"PATH": str(tmp_path)})
+        await page_text("a", environ={"PATH": str(tmp_path)})
 
 
 async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
