@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from lmchat.errors import FileRefused
 from lmchat.formats.checks import Content, Reading, sound
@@ -13,13 +13,24 @@ from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
 from lmchat.formats.message_list import from_list, is_list
 
-_FORMATS: tuple[tuple[Callable[[Content], bool], Callable[[Content], Reading]], ...] = (
-    (is_export, from_json),
-    (is_list, from_list),
-    (is_markdown, from_markdown),
+
+class _Format(NamedTuple):
+    """Format that can be imported."""
+
+    name: str
+    endings: tuple[str, ...]
+    fits: Callable[[Content], bool]
+    read: Callable[[Content], Reading]
+
+
+_FORMATS = (
+    _Format("its own JSON exports", (".json",), is_export, from_json),
+    _Format("JSON lists of {role, content}", (".json",), is_list, from_list),
+    _Format("its own Markdown exports", (".md", ".markdown"), is_markdown, from_markdown),
 )
-"""Test and reader of each format; the first match is used."""
-_WANTED = "lmchat imports its own exports as Markdown and JSON, and JSON lists of {role, content}."
+"""The first that fits is used."""
+ENDINGS = tuple(dict.fromkeys(ending for one in _FORMATS for ending in one.endings))
+_WANTED = f"lmchat imports {', '.join(one.name for one in _FORMATS)}."
 _ENDLESS = "It is JSON that nobody can read."
 
 
@@ -31,7 +42,7 @@ def read(data: bytes, *, moment: datetime) -> Reading:
         raise FileRefused("It is empty.", hint=_WANTED)
     is_json = text[0] in "{["
     content = Content(text=text, value=_json(whole) if is_json else None, moment=moment)
-    reader = next((read_format for fits, read_format in _FORMATS if fits(content)), None)
+    reader = next((one.read for one in _FORMATS if one.fits(content)), None)
     if reader is None and is_json:
         raise FileRefused("It is JSON, but no chat that lmchat knows.", hint=_WANTED)
     if reader is None:

@@ -25,8 +25,8 @@ _TITLE = 80
 class ImportFiles(Protocol):
     """The files of a disk; all of it blocks and may raise `FileRefused`."""
 
-    def files_of(self, path: Path) -> Sequence[Path]:
-        """Return the file, or those of a folder that may be exports."""
+    def files_of(self, path: Path, endings: tuple[str, ...]) -> Sequence[Path]:
+        """Return the file, or those of a folder that have one of these endings."""
         ...
 
     def read(self, path: Path) -> bytes:
@@ -92,10 +92,15 @@ class Importer:
         return done
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
+        from lmchat.formats.reading import ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
+
         found: dict[str, None] = {}
         for name in names:
             try:
-                paths = [] if name in piped else await asyncio.to_thread(self._files.files_of, path_of(name))
+                is_piped = name in piped
+                paths = (
+                    () if is_piped else await asyncio.to_thread(self._files.files_of, path_of(name), ENDINGS)
+                )
             except LMChatError as error:
                 done.refused.append((name, error))
             else:

@@ -14,27 +14,26 @@ from lmchat.text import safe_line
 LARGEST_BYTES = 256 << 20
 """More than ten thousand long answers with all their branches; reading takes some times as much memory."""
 TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
-_ENDINGS = (".md", ".markdown", ".json")
 
 
 class DiskFiles:
     """The files of this machine; only ever read."""
 
-    def files_of(self, path: Path) -> tuple[Path, ...]:
-        """Return the file, or possible exports of a folder; raises `FileRefused` without any. Blocks."""
+    def files_of(self, path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
+        """Return the file, or those of a folder with an ending; raises `FileRefused` without any. Blocks."""
         if not path.is_dir():
             return (path,)
         try:
             found = sorted(
                 one
                 for one in path.iterdir()
-                if one.suffix.lower() in _ENDINGS and not one.name.startswith(".") and not one.is_dir()
+                if one.suffix.lower() in endings and not one.name.startswith(".") and not one.is_dir()
             )
         except OSError as error:
             raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
         if not found:
             raise FileRefused(
-                f"{path} holds no file that ends with {', '.join(_ENDINGS)}.", hint="Name the file."
+                f"{path} holds no file that ends with {', '.join(endings)}.", hint="Name the file."
             )
         return tuple(found)
 
