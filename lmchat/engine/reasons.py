@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import signal
-import sys
 from contextlib import suppress
 
 from lmchat.domain.engine import ModelFile
@@ -97,21 +95,11 @@ def _cannot_import(report: Report) -> EngineUnavailable:
         hint = "Use another server, for example llama.cpp built here, or a newer system."
     elif report.module == "xllamacpp":
         message, kind = "The built-in engine is not installed.", "not_installed"
-        hint = f"Install it: `{install_command()}`. {_about_wheels()}".rstrip()
+        hint = f"Install it: `{install_command()}`."
     else:
         message = "The built-in engine is installed, but cannot be loaded."
         hint = f"Reinstall it: `{install_command(is_anew=True)}`."
     return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
-
-
-def _about_wheels() -> str:
-    """Warn on systems without a wheel, where it would be compiled."""
-    machine, libc = platform.machine().lower(), platform.libc_ver()[0]
-    if machine in ("x86_64", "amd64", "arm64", "aarch64") and (sys.platform != "linux" or libc == "glibc"):
-        return ""
-    return (
-        f"There may be no wheel of it for this system ({sys.platform}, {machine}, {libc or 'another libc'})."
-    )
 
 
 def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:

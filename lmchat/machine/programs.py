@@ -39,29 +39,28 @@ _INTERPRETER = re.compile(r"(python|node|ruby|perl|java)[\d.]*$", re.IGNORECASE)
 """Programs whose script says more than their name."""
 
 
-class _Traces(Struct, frozen=True, kw_only=True):
+class _Traces(Struct, frozen=True):
     """Traces of an installed product."""
 
     product: Product
-    programs: tuple[str, ...] = ()  # names on PATH, best first
+    program: str  # name on PATH
+    start: str = ""  # arguments of its server; empty if the user has to choose more
     folders: tuple[str, ...] = ()  # below the home folder, or absolute
-    start: tuple[str, ...] = ()  # arguments of its server; empty if the user has to choose more
-    start_words: str = ""  # command for a person
+    start_words: str = ""  # for a person; empty: the command
     start_words_app: str = ""  # the same with only the app installed; empty: `start_words`
 
 
 _KNOWN = (
     _Traces(
-        product=Product.LM_STUDIO,
-        programs=("lms",),
+        Product.LM_STUDIO,
+        "lms",
+        "server start",
         folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
-        start=("server", "start"),
-        start_words="lms server start",
         start_words_app="Open LM Studio: Developer, Start server",
     ),
     _Traces(
-        product=Product.JAN,
-        programs=("jan",),
+        Product.JAN,
+        "jan",
         folders=(
             ".local/share/Jan/data",
             "Library/Application Support/Jan/data",
@@ -71,21 +70,20 @@ _KNOWN = (
         start_words="Open Jan: Settings, Local API Server, Start",
     ),
     _Traces(
-        product=Product.LLAMA_CPP,
-        programs=("llama-server",),
+        Product.LLAMA_CPP,
+        "llama-server",
         folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
         start_words="llama-server -m MODEL.gguf",
     ),
     _Traces(
-        product=Product.OLLAMA,
-        programs=("ollama",),
+        Product.OLLAMA,
+        "ollama",
+        "serve",
         folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
-        start=("serve",),
-        start_words="ollama serve",
     ),
-    _Traces(product=Product.VLLM, programs=("vllm",), start_words="vllm serve MODEL"),
-    _Traces(product=Product.SGLANG, programs=("sglang",), start_words="sglang serve MODEL"),
-    _Traces(product=Product.LITELLM, programs=("litellm",), start_words="litellm --model MODEL"),
+    _Traces(Product.VLLM, "vllm", start_words="vllm serve MODEL"),
+    _Traces(Product.SGLANG, "sglang", start_words="sglang serve MODEL"),
+    _Traces(Product.LITELLM, "litellm", start_words="litellm --model MODEL"),
 )
 
 
@@ -144,17 +142,18 @@ def installed_products(
     found = []
     for known in _KNOWN:
         own = lm_studio if known.product is Product.LM_STUDIO else None
-        program = _program(known.programs, environ, own)
+        places = [environ.get("PATH") or os.defpath, *([str(own / "bin")] if own else [])]
+        program = shutil.which(known.program, path=os.pathsep.join(places)) or ""
         folder = _folder(known.folders, home, own)
         if program or folder:
-            is_app_only = bool(folder and not program and known.start_words_app)
+            words = known.start_words or f"{known.program} {known.start}"
             found.append(
                 Installed(
                     product=known.product,
                     program=program,
                     folder=folder,
-                    start=(program, *known.start) if program and known.start else (),
-                    start_words=known.start_words_app if is_app_only else known.start_words,
+                    start=(program, *known.start.split()) if program and known.start else (),
+                    start_words=words if program else known.start_words_app or words,
                 )
             )
     return tuple(found)
@@ -169,13 +168,6 @@ async def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[
 async def free_port(first: int) -> int:
     """Return the first free port from this one on; `first` if there is none."""
     return await asyncio.to_thread(_free_port, first)
-
-
-def _program(names: Iterable[str], environ: Mapping[str, str], own: Path | None) -> str:
-    places = environ.get("PATH") or os.defpath
-    if own is not None:
-        places = os.pathsep.join((places, str(own / "bin")))
-    return next((path for name in names if (path := shutil.which(name, path=places))), "")
 
 
 def _folder(names: Iterable[str], home: Path | None, own: Path | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine import models, reasons
+from lmchat.engine import models
 from lmchat.engine.process import Report
 from lmchat.engine.reasons import why_ended, why_not_started
 
@@ -31,13 +31,6 @@ def test_a_package_that_is_not_installed_is_told_with_the_command_for_this_inter
     error = failed_import("No module named 'xllamacpp'", "xllamacpp")
     assert error.message == "The built-in engine is not installed."
     assert f"`{sys.executable} -m pip install 'lmchat[local]'`" in error.hint
-
-
-@pytest.mark.parametrize(("machine", "libc"), [("riscv64", "glibc"), ("x86_64", "")])
-def test_a_machine_without_a_wheel_is_told_that_there_may_be_none(monkeypatch, machine, libc):
-    monkeypatch.setattr(reasons.platform, "machine", lambda: machine)
-    monkeypatch.setattr(reasons.platform, "libc_ver", lambda: (libc, ""))
-    assert "There may be no wheel" in failed_import("No module named 'xllamacpp'", "xllamacpp").hint
 
 
 def test_a_missing_libgomp_is_told_with_the_command_that_installs_it():
