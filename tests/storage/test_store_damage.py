@@ -60,7 +60,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path,
 
 
 def cut(content, _dice):
-    return content[: len(content) * 4 // 5]
+    return content[: len(content) // 2]
 
 
 def holes(content, dice):
@@ -72,11 +72,11 @@ def holes(content, dice):
 
 @pytest.mark.parametrize(
     ("damage", "has_copy", "least"),
-    [(cut, False, 300), (holes, False, 300), (cut, True, 600), (holes, True, 600)],
+    [(cut, False, 75), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
 )
 async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path, damage, has_copy, least):
     store = store_at(tmp_path)
-    await fill(store, 300, words=100)
+    await fill(store, 150, words=100)
     if has_copy:
         await store.look_over()
     await store.aclose()
