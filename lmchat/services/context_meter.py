@@ -99,9 +99,16 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def plan(
-        self, target: Target, path: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None
+        self,
+        target: Target,
+        path: Sequence[ChatMessage],
+        *,
+        max_tokens: int | None,
+        limit: int | None = None,
     ) -> ContextPlan:
+        """Return what of a path fits into `limit` tokens, else into the model's window."""
         self.recall(target, path)
+        limit = limit or (target.model.context if target.model else None)
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:

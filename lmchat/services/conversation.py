@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -20,7 +20,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
@@ -36,11 +36,8 @@ from lmchat.services.turn_stats import failure_of, ledger_row
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of the refusal of a last message that is the assistant's, as by models that think."""
-COUNT_S = 1.0
-"""No answer waits longer for the server's count of its prompt: an estimate is at hand."""
 _NEARLY_FULL = 0.8
 """Share of the window beyond which an estimate may be wrong about what fits."""
-_MOST_COUNTS = 2
 
 
 class HowToAsk(Struct, frozen=True, kw_only=True):
@@ -54,7 +51,7 @@ class HowToAsk(Struct, frozen=True, kw_only=True):
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
-    """A prompt is on the disk (or, where nothing can be saved, in memory)."""
+    """A prompt was added; it is written to the disk before the request is sent."""
 
     message: ChatMessage
 
@@ -74,132 +71,109 @@ def still_answering() -> RequestInvalid:
     return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
 
-def fitting_plan(
-    meter: ContextMeter, path: MessagePath, how: HowToAsk, *, limit: int | None = None
-) -> ContextPlan:
-    """Return what of a path fits; raises `RequestInvalid` if too much and nothing may be left out."""
-    limit = limit or (how.target.model.context if how.target.model else None)
-    plan = meter.plan(how.target, path, limit=limit, max_tokens=how.sampling.max_tokens)
-    if not plan.fits and not how.is_truncating:
+class Question(Struct, frozen=True, kw_only=True):
+    """What is to be answered: a path, new messages after it, and an unfinished answer to continue, if any."""
+
+    path: MessagePath
+    said: tuple[ChatMessage, ...] = ()
+    versions: int = 1
+    begun: ChatMessage | None = None
+
+
+class AnswerStream:
+    """The stream of one answer, and the plan of what is sent for it."""
+
+    def __init__(self, backend: Backend, meter: ContextMeter, how: HowToAsk, question: Question) -> None:
+        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
+        self.how = how
+        self.begun = question.begun
+        self.path = question.path.added(*question.said)
+        self._backend = backend
+        self._meter = meter
+        self._is_prefilled = self.begun is not None and can_prefill(how.target.product, self.begun)
+        self._continuation: Continuation | None = None
+        self.plan = self._planned()
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield what comes; retry once with less text where the prompt was too long, or without prefill."""
+        has_begun = is_second = False
+        await self._count()
+        while True:
+            if self.begun is not None:
+                self._continuation = Continuation(self.begun, is_prefilled=self._is_prefilled)
+            try:
+                async with aclosing(self._backend.stream(self._request())) as events:
+                    async for event in events:
+                        has_begun |= isinstance(event, _TOKENS)
+                        for one in self._continuation.feed(event) if self._continuation else (event,):
+                            yield one
+            except ServerRejected as error:
+                if not has_begun and self._is_prefilled and error.kind in _PREFILL_REFUSED:
+                    self._is_prefilled = False
+                elif has_begun or is_second or not self._shorten(error):
+                    raise
+                else:
+                    is_second = True
+            else:
+                return
+
+    def held_back(self) -> tuple[StreamEvent, ...]:
+        """Return what came and was not yielded when the stream ended."""
+        return self._continuation.close() if self._continuation else ()
+
+    def _planned(self, limit: int | None = None) -> ContextPlan:
+        path = self.path.added(self.begun) if self.begun else self.path
+        max_tokens = self.how.sampling.max_tokens
+        plan = self._meter.plan(self.how.target, path, limit=limit, max_tokens=max_tokens)
+        if plan.fits or self.how.is_truncating:
+            return plan
         raise RequestInvalid(
             f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
             f"answer; the model has room for {plan.limit}.",
             hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
             kind="context_overflow",
         )
-    return plan
-
-
-class AnswerStream:
-    """The stream of one answer, and the plan of what is sent for it."""
-
-    def __init__(
-        self,
-        backend: Backend,
-        meter: ContextMeter,
-        how: HowToAsk,
-        path: MessagePath,
-        begun: ChatMessage | None,
-    ) -> None:
-        """`begun` is an unfinished answer to continue."""
-        self._backend = backend
-        self._meter = meter
-        self._how = how
-        self._path = path.added(begun) if begun else path
-        self._begun = begun
-        self._is_prefilled = begun is not None and can_prefill(how.target.product, begun)
-        self._continuation: Continuation | None = None
-        self.plan = fitting_plan(meter, self._path, how)
-        """Plan of the request; it leaves out more after a refusal."""
-
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield what comes; retry once with less text where the prompt was too long, or without prefill."""
-        has_begun = is_second = False
-        if self._how.is_truncating and self._begun is None:
-            await self._fit()
-        while True:
-            try:
-                async with aclosing(self._attempt()) as events:
-                    async for event in events:
-                        has_begun |= isinstance(event, _TOKENS)
-                        yield event
-            except ServerRejected as error:
-                if self._is_prefilled and not has_begun and error.kind in _PREFILL_REFUSED:
-                    self._is_prefilled = False
-                    continue
-                shorter = self._shorter(error)
-                if has_begun or is_second or shorter is None:
-                    raise
-                self.plan, is_second = shorter, True
-            else:
-                return
-
-    def held_back(self) -> tuple[StreamEvent, ...]:
-        """Return what came and was not yielded when the stream was stopped."""
-        return self._continuation.close() if self._continuation else ()
-
-    async def _attempt(self) -> AsyncGenerator[StreamEvent, None]:
-        if self._begun is not None:
-            self._continuation = Continuation(self._begun, is_prefilled=self._is_prefilled)
-        filtered = self._continuation
-        try:
-            async with aclosing(self._backend.stream(self._request())) as events:
-                async for event in events:
-                    for one in (event,) if filtered is None else filtered.feed(event):
-                        yield one
-        except LMChatError:
-            for one in self.held_back():
-                yield one
-            raise
-        for one in self.held_back():
-            yield one
 
     def _request(self) -> ChatRequest:
-        messages, begun = self.plan.messages, self._begun
+        messages, begun = self.plan.messages, self.begun
         if begun is not None and self._is_prefilled and not begun.text:
             messages = (*messages, begun)  # without text it takes no part in the plan
         elif begun is not None and begun.text and not self._is_prefilled:
             messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{anchor(begun.text)}"))
         return ChatRequest(
-            endpoint=self._how.target.endpoint,
-            product=self._how.target.product,
-            model=self._how.target.model_id,
+            endpoint=self.how.target.endpoint,
+            product=self.how.target.product,
+            model=self.how.target.model_id,
             messages=messages,
-            sampling=self._how.sampling,
-            output=self._how.output,
+            sampling=self.how.sampling,
+            output=self.how.output,
         )
 
-    async def _fit(self) -> None:
-        """Have the server count a prompt that nearly fills the window, and plan by that."""
-        for _ in range(_MOST_COUNTS):
-            plan = self.plan
-            if plan.limit is None:
-                return
-            if not plan.left_out and plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve):
-                return
-            try:
-                async with asyncio.timeout(COUNT_S):
-                    counted = await self._backend.count_tokens(self._request())
-            except (LMChatError, TimeoutError):
-                return
-            if counted is None:
-                return
-            self._meter.learn(self._how.target, plan.messages, counted, is_exact=True)
-            self.plan = fitting_plan(self._meter, self._path, self._how)
-            if len(self.plan.messages) == len(plan.messages):
-                return
+    async def _count(self) -> None:
+        """Let the server count a prompt that nearly fills the window, and plan by that."""
+        plan = self.plan
+        is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
+        if (is_small and not plan.left_out) or self.begun is not None or not self.how.is_truncating:
+            return
+        try:
+            counted = await self._backend.count_tokens(self._request())
+        except LMChatError:
+            return
+        if counted is not None:
+            self._meter.learn(self.how.target, plan.messages, counted, is_exact=True)
+            self.plan = self._planned()
 
-    def _shorter(self, error: ServerRejected) -> ContextPlan | None:
-        """Learn from a refusal, and return a plan that leaves out more; None where there is none."""
+    def _shorten(self, error: ServerRejected) -> bool:
+        """Learn from a refusal; return whether the plan leaves out more now."""
         # a server that names no count has at least said that it is more than the window
         least = error.needed_tokens or error.room_tokens or self.plan.limit
         if error.kind != "context_overflow" or not least:
-            return None
-        self._meter.learn_refusal(self._how.target, self.plan.messages, least)
-        if not self._how.is_truncating:
-            return None
-        plan = fitting_plan(self._meter, self._path, self._how, limit=error.room_tokens)
-        return plan if plan.left_out > self.plan.left_out else None
+            return False
+        before = self.plan
+        self._meter.learn_refusal(self.how.target, before.messages, least)
+        if self.how.is_truncating:
+            self.plan = self._planned(error.room_tokens)
+        return self.plan.left_out > before.left_out
 
 
 class Conversation:
@@ -233,8 +207,6 @@ class Conversation:
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
         self._running: ChatMessage | None = None
-        self._begun: Receipt | None = None
-        self._path = MessagePath()
         self._ending: asyncio.Future[None] | None = None
         self._earlier_id = session.earlier_id
         self._filling = asyncio.Lock()
@@ -252,11 +224,6 @@ class Conversation:
                 )
                 if asked == self._earlier_id:  # else another path is shown now
                     self.messages, self._earlier_id = self.messages.after(found), earlier_id
-
-    @property
-    def opening(self) -> list[ChatMessage]:
-        is_new = not self.messages and bool(self._system_prompt)
-        return [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
 
     @property
     def is_running(self) -> bool:
@@ -278,7 +245,7 @@ class Conversation:
             await asyncio.wait([self._ending])
 
     def adopt(self, session: Session) -> None:
-        """Take over another path of the same session; an answer that is on its way goes on, shown or not."""
+        """Take over another path of the same session; a running answer continues, shown or not."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.running is not None:
@@ -293,81 +260,73 @@ class Conversation:
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
-        message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id())
+        message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
         before = self._put_last(message)
         await self._save_queue.append(self.header, message, before)
         return message
 
-    async def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Send a prompt and yield events; a new session begins with its system prompt."""
-        await self.fill()
-        opening = self.opening
-        parent_id = opening[0].message_id if opening else self._leaf_id()
-        prompt = text_message(Role.USER, text, parent_id=parent_id)
-        async with aclosing(self._say([*opening, prompt], how)) as events:
-            async for event in events:
-                yield event
 
-    async def edit(
-        self, message_id: str, text: str, how: HowToAsk
-    ) -> AsyncGenerator[ConversationEvent, None]:
-        await self.fill()
-        old = self.messages[self._index(message_id)]
-        fresh = replace(
-            text_message(old.role, text, parent_id=old.parent_id),
-            version=old.versions + 1,
-            versions=old.versions + 1,
-        )
-        async with aclosing(self._say([fresh], how, index=self._index(message_id))) as events:
-            async for event in events:
-                yield event
+        def ask() -> Question:
+            is_new = not self.messages and bool(self._system_prompt)
+            opening = [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
+            parent_id = opening[0].message_id if opening else self._leaf_id
+            prompt = text_message(Role.USER, text, parent_id=parent_id)
+            return Question(path=self.messages, said=(*opening, prompt))
 
-    async def regenerate(
+        return self._turn(ask, how)
+
+    def edit(self, message_id: str, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+        """Send another version of an earlier prompt."""
+
+        def ask() -> Question:
+            path, old = self._up_to(message_id)
+            number = old.versions + 1
+            fresh = text_message(old.role, text, parent_id=old.parent_id)
+            return Question(path=path, said=(replace(fresh, version=number, versions=number),))
+
+        return self._turn(ask, how)
+
+    def regenerate(
         self, answer_id: str, how: HowToAsk, *, is_resumed: bool = False
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more, as a sibling of the old answer; or answer a prompt that got no answer."""
-        await self.fill()
-        index = self._index(answer_id)
-        old = self.messages[index]
-        is_prompt = old.role is Role.USER
-        path = self.messages[: index + 1] if is_prompt else self.messages[:index]
-        versions, begun = 1 if is_prompt else old.versions + 1, old if is_resumed else None
-        async with aclosing(self._respond(path, how, versions=versions, begun=begun)) as events:
-            async for event in events:
-                yield event
+
+        def ask() -> Question:
+            path, old = self._up_to(answer_id)
+            if old.role is Role.USER:
+                return Question(path=path.added(old))
+            return Question(path=path, versions=old.versions + 1, begun=old if is_resumed else None)
+
+        return self._turn(ask, how)
 
     def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Continue an unfinished answer: a sibling that begins with its text."""
         return self.regenerate(answer_id, how, is_resumed=True)
 
-    async def _say(
-        self, said: Sequence[ChatMessage], how: HowToAsk, *, index: int | None = None
+    async def _turn(
+        self, ask: Callable[[], Question], how: HowToAsk
     ) -> AsyncGenerator[ConversationEvent, None]:
-        self._require_rest()
-        said_then = self.messages[:index].added(*said)
-        fitting_plan(self._meter, said_then, how)  # refuses before anything is changed
-        self.messages = self.messages[:index]
-        if not self.header.title:
-            self.header = replace(self.header, title=title_from(said[-1].text))
-        for message in said:
+        """Save the prompt, then stream, save and yield its answer; refuse before anything is changed."""
+        await self.fill()
+        if self.is_running:
+            raise still_answering()
+        question = ask()
+        asking = AnswerStream(self._backend, self._meter, how, question)
+        self.messages = question.path
+        if question.said and not self.header.title:
+            self.rename(title_from(question.said[-1].text))
+        for message in question.said:
             before = self._put_last(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
                 await self._save_queue.append(self.header, message, before)
-        async with aclosing(self._respond(self.messages, how)) as events:
-            async for event in events:
-                yield event
-
-    async def _respond(
-        self, path: MessagePath, how: HowToAsk, *, versions: int = 1, begun: ChatMessage | None = None
-    ) -> AsyncGenerator[ConversationEvent, None]:
-        self._require_rest()
-        asking = AnswerStream(self._backend, self._meter, how, path, begun)
-        answer = self._begin(path, how, versions, begun)
+        answer = self._begin(asking, question.versions)
         state, failure = AnswerState.STOPPED, None
         try:
-            await self._save_queue.begin_answer(self.header, answer, path)
+            await self._save_queue.begin_answer(self.header, answer, asking.path)
             yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
                 PieceWriter(self._save_queue, answer.message_id) as writer,
@@ -385,12 +344,11 @@ class Conversation:
         finally:
             for event in asking.held_back():
                 self._answer.add(event)
-            self._ending = asyncio.ensure_future(self._end(state, failure, how, asking.plan))
+            self._ending = asyncio.ensure_future(self._end(state, failure, asking))
             await asyncio.shield(self._ending)
 
-    def _begin(
-        self, path: MessagePath, how: HowToAsk, versions: int, begun: ChatMessage | None
-    ) -> ChatMessage:
+    def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
+        path, begun, target = asking.path, asking.begun, asking.how.target
         answer = ChatMessage(
             message_id=new_id(),
             role=Role.ASSISTANT,
@@ -398,16 +356,15 @@ class Conversation:
             created_at=now(),
             parent_id=path[-1].message_id if path else None,
             state=AnswerState.STREAMING,
-            model=how.target.model_id,
-            endpoint=how.target.endpoint.url,
+            model=target.model_id,
+            endpoint=target.endpoint.url,
             version=versions,
             versions=versions,
         )
         self._answer = GrowingAnswer(begun)
-        self.turn = Turn(model=how.target.model_id, started_s=self._clock())
-        self._path, self.messages = path, path.added(answer)
+        self.turn = Turn(model=target.model_id, started_s=self._clock())
+        self.messages = path.added(answer)
         self._running, self.error, self.is_cut = answer, None, False
-        self._begun = begun.receipt if begun else None
         return answer
 
     def _put(self, answer: ChatMessage) -> None:
@@ -422,17 +379,16 @@ class Conversation:
         if isinstance(event, ModelNamed) and event.model and self._running is not None:
             self._put(replace(self._running, model=event.model))
 
-    async def _end(
-        self, state: AnswerState, failure: Failure | None, how: HowToAsk, plan: ContextPlan
-    ) -> None:
+    async def _end(self, state: AnswerState, failure: Failure | None, asking: AnswerStream) -> None:
         """Make the answer final, in memory first, so that the screen never waits for the disk."""
-        running, turn = self._running, self.turn
+        running, turn, how, plan = self._running, self.turn, asking.how, asking.plan
         if running is None or turn is None:
             return
-        self.turn, self.sent = turn.end(state, self._clock()), plan
-        turn = self.turn
+        turn = turn.end(state, self._clock())
+        self.turn, self.sent = turn, plan
         context = how.target.model.context if how.target.model else None
-        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens).after(self._begun)
+        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
+        receipt = receipt.after(asking.begun.receipt if asking.begun else None)
         final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
         self._touch(model=final.model, endpoint=final.endpoint)
@@ -440,7 +396,7 @@ class Conversation:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
-        await self._save_queue.finish(self.header, final, self._path)
+        await self._save_queue.finish(self.header, final, asking.path)
         await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
 
     def _put_last(self, message: ChatMessage) -> MessagePath:
@@ -452,15 +408,13 @@ class Conversation:
         changes |= {"updated_at": now(), "message_count": self.header.message_count + 1}
         self.header = replace(self.header, **changes)
 
+    @property
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None
 
-    def _index(self, message_id: str) -> int:
+    def _up_to(self, message_id: str) -> tuple[MessagePath, ChatMessage]:
+        """Return a message and the path before it."""
         place = self.messages.place(message_id)
         if place is None:
             raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
-        return place
-
-    def _require_rest(self) -> None:
-        if self.is_running:
-            raise still_answering()
+        return self.messages[:place], self.messages[place]

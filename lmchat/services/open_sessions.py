@@ -17,7 +17,7 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.context_meter import ContextMeter, ContextUse
-from lmchat.services.conversation import Conversation, HowToAsk, fitting_plan, still_answering
+from lmchat.services.conversation import Conversation, HowToAsk, still_answering
 from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import Drafts, SaveQueue
 
@@ -266,8 +266,7 @@ class OpenSessions:
         path = self.shown.conversation.messages
         if draft:
             path = path.added(text_message(Role.USER, draft))
-        how = replace(self._how(self.target), is_truncating=True)
-        return fitting_plan(self.meter, path, how)
+        return self.meter.plan(self.target, path, max_tokens=self.chat.max_tokens)
 
     @property
     def has_to_wait(self) -> bool:
