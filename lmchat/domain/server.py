@@ -319,6 +319,10 @@ class Target(Struct, frozen=True, kw_only=True):
     def model_id(self) -> str:
         return self.model.model_id if self.model else ""
 
+    @property
+    def context(self) -> int | None:
+        return self.model.context if self.model else None
+
 
 _FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
 """The end of a model file, whole or in parts."""

@@ -108,13 +108,13 @@ class ContextMeter:
     ) -> ContextPlan:
         """Return what of a path fits into `limit` tokens, else into the model's window."""
         self.recall(target, path)
-        limit = limit or (target.model.context if target.model else None)
+        limit = limit or target.context
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return what the conversation takes: the server's last count, and an estimate of what came after."""
         factor = self.factor(target)
-        limit = target.model.context if target and target.model else None
+        limit = target.context if target else None
         last = (messages[-1].message_id, messages[-1].state) if messages else ()
         key = (target.model_id if target else "", factor, limit, len(messages), last)
         if self._last is None or self._last[0] != key:  # asked several times a second while an answer comes

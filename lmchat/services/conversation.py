@@ -262,7 +262,7 @@ class Conversation:
         """Change the system prompt from the next turn on; it becomes a message of the path."""
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
         before = self._put_last(message)
-        await self._save_queue.append(self.header, message, before)
+        await self._save_queue.save(self.header, message, before)
         return message
 
     def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
@@ -322,7 +322,7 @@ class Conversation:
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
-                await self._save_queue.append(self.header, message, before)
+                await self._save_queue.save(self.header, message, before)
         answer = self._begin(asking, question.versions)
         state, failure = AnswerState.STOPPED, None
         try:
@@ -386,8 +386,7 @@ class Conversation:
             return
         turn = turn.end(state, self._clock())
         self.turn, self.sent = turn, plan
-        context = how.target.model.context if how.target.model else None
-        receipt = turn.receipt(context=context, max_tokens=how.sampling.max_tokens)
+        receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.begun.receipt if asking.begun else None)
         final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
         self._put(final)
@@ -396,7 +395,7 @@ class Conversation:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
-        await self._save_queue.finish(self.header, final, asking.path)
+        await self._save_queue.save(self.header, final, asking.path)
         await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
 
     def _put_last(self, message: ChatMessage) -> MessagePath:

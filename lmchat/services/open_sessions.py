@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from itertools import islice, takewhile
 
 from msgspec import Struct, field
@@ -15,45 +16,15 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, t
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import RequestInvalid
 from lmchat.services.context_meter import ContextMeter, ContextUse
 from lmchat.services.conversation import Conversation, HowToAsk, still_answering
 from lmchat.services.ports import Backend, ChatStore
-from lmchat.services.save_queue import Drafts, SaveQueue
+from lmchat.services.save_queue import KeptTexts, SaveQueue
 
-
-class Bookmarks:
-    """Keeps a place by session, in words that only the log understands; empty for the end."""
-
-    def __init__(self, store: ChatStore) -> None:
-        self._store = store
-        self._places: dict[str, str] = {}
-        self._written: dict[str, str] = {}
-
-    async def find(self, session_id: str) -> str:
-        """Return where one was; what cannot be read is the end."""
-        if session_id not in self._places:
-            try:
-                place = await self._store.place(session_id)
-            except LMChatError:
-                place = ""
-            self._written.setdefault(session_id, place)
-            self._places.setdefault(session_id, place)
-        return self._places[session_id]
-
-    def is_at(self, session_id: str, place: str) -> bool:
-        """Whether that is noted already; one that was never noted is at its end."""
-        return self._places.get(session_id, "") == place
-
-    def note(self, session_id: str, place: str) -> None:
-        self._places[session_id] = place
-
-    async def write(self) -> None:
-        """Write what has changed; after an `LMChatError`, the next call tries again."""
-        for session_id, place in list(self._places.items()):
-            if self._written.get(session_id, "") != place:
-                await self._store.save_place(session_id, place)
-                self._written[session_id] = place
+FIRST_READ = 64
+"""Messages of a session that are read before it is shown: more than a screen holds."""
+_LOOKED_AT = 64
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -64,42 +35,44 @@ class Queued(Struct, frozen=True, kw_only=True):
     """Whether it stays because the answer before it failed."""
 
 
+class TurnPhase(Enum):
+    """Phase of the turn of an open session."""
+
+    NONE = auto()
+    RUNNING = auto()
+    """Already before its prompt is on the disk and its request on the way."""
+    STOPPING = auto()
+
+
 class OpenSession(Struct):
     """A session that is open, with what waits in it."""
 
     conversation: Conversation
     queue: list[Queued] = field(default_factory=list)
-    is_asking: bool = False
-    """Whether a turn was begun; true before the prompt is on the disk and its request on the way."""
-    is_stopping: bool = False
+    phase: TurnPhase = TurnPhase.NONE
+
+    @property
+    def session_id(self) -> str:
+        return self.conversation.header.session_id
 
     @property
     def is_busy(self) -> bool:
-        return self.is_asking or self.conversation.is_running
+        return self.phase is not TurnPhase.NONE or self.conversation.is_running
 
     @property
     def is_waiting(self) -> bool:
-        """Whether what was said last waits for a server or a model, and for nothing else."""
+        """Whether the newest message waits for a server or a model, and for nothing else."""
         return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
 
-    @property
-    def first_waiting(self) -> int:
-        """Place of the first message that is not held; the number of all where every one is."""
-        return sum(1 for _ in takewhile(lambda one: one.is_held, self.queue))
-
     def require_rest(self) -> None:
-        """Refuse to begin a second turn; raises `RequestInvalid` if an answer is on its way."""
+        """Raise `RequestInvalid` if an answer is on its way."""
         if self.is_busy:
             raise still_answering()
 
     def hold(self, text: str = "") -> None:
-        """Send nothing of what waits by itself; a text that could not be sent waits first."""
+        """Hold all that waits until the user sends it; a text that could not be sent comes first."""
         waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
         self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
-
-
-FIRST_READ = 64
-"""Messages of a session that are read before it is shown: more than a screen holds."""
 
 
 class OpenSessions:
@@ -116,8 +89,8 @@ class OpenSessions:
         self.chat = self._first_chat = chat
         self.target: Target | None = None
         self.save_queue = SaveQueue(store)
-        self.drafts = Drafts(store)
-        self.bookmarks = Bookmarks(store)
+        self.drafts = KeptTexts(store, is_draft=True)
+        self.bookmarks = KeptTexts(store, is_draft=False)
         self.meter = ContextMeter()
         self.unread: set[str] = set()
         """Sessions whose answer ended while another was shown."""
@@ -130,7 +103,7 @@ class OpenSessions:
     def begin(self) -> OpenSession:
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
-        return self.show(OpenSession(self._make(Session(header=header), self.chat.system_prompt)))
+        return self.show(self._make(Session(header=header), self.chat.system_prompt))
 
     async def open(self, session_id: str) -> OpenSession:
         """Fetch a session and show it."""
@@ -138,40 +111,36 @@ class OpenSessions:
 
     async def fetch(self, session_id: str) -> OpenSession:
         """Return a session to `show`: the live one where more of it is in memory, else that on the disk."""
-        live = self._open.get(session_id)
-        if live is not None and self._is_live(live):
+        if (live := self._live(session_id)) is not None:
             return live
         session = await self._store.open_end(session_id, count=FIRST_READ)
-        live = self._open.get(session_id)  # something may have begun in it meanwhile
-        if live is not None and self._is_live(live):
-            return live
-        return OpenSession(self._make(session, ""))
+        # a turn may have begun in it while it was read
+        return self._live(session_id) or self._make(session)
 
     def adopt(self, session: Session) -> OpenSession:
         """Show a session that was just read, as another path of an open one or as a fork."""
         opened = self._open.get(session.header.session_id)
         if opened is None:
-            opened = OpenSession(self._make(session, ""))
-        else:
-            opened.conversation.adopt(session)
+            return self.show(self._make(session))
+        opened.conversation.adopt(session)
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session; those are kept open of which there is more than on the disk."""
+        """Show a session; others stay open only while memory holds more of them than the disk."""
         self.shown = opened
-        session_id = opened.conversation.header.session_id
-        self._open = {key: one for key, one in self._open.items() if self._is_live(one)}
-        self._open[session_id] = opened
-        self.unread.discard(session_id)
+        self._open = {key: one for key, one in self._open.items() if self._live(key)}
+        self._open[opened.session_id] = opened
+        self.unread.discard(opened.session_id)
         return opened
 
-    def _is_live(self, opened: OpenSession) -> bool:
-        """Whether memory holds more of a session than the disk."""
-        session_id = opened.conversation.header.session_id
-        return opened.is_busy or bool(opened.queue) or self.save_queue.is_missing(session_id)
+    def _live(self, session_id: str) -> OpenSession | None:
+        """Return an open session of which memory holds more than the disk."""
+        one = self._open.get(session_id)
+        is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_missing(session_id))
+        return one if is_live else None
 
-    def _make(self, session: Session, system_prompt: str) -> Conversation:
-        return Conversation(
+    def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
+        conversation = Conversation(
             session,
             backend=self._backend,
             save_queue=self.save_queue,
@@ -179,6 +148,7 @@ class OpenSessions:
             system_prompt=system_prompt,
             clock=self._clock,
         )
+        return OpenSession(conversation)
 
     @property
     def streaming(self) -> frozenset[str]:
@@ -189,8 +159,8 @@ class OpenSessions:
         return tuple(one for one in self._open.values() if one.is_busy)
 
     def unsaved(self) -> list[SessionHeader]:
-        headers = [opened.conversation.header for opened in self._open.values()]
-        return [header for header in headers if self.save_queue.is_missing(header.session_id)]
+        opened = [one for key, one in self._open.items() if self.save_queue.is_missing(key)]
+        return [one.conversation.header for one in opened]
 
     async def settle(self) -> None:
         """Wait until every answer that was stopped is on the disk."""
@@ -199,42 +169,21 @@ class OpenSessions:
         await self.save_queue.catch_up()
 
     def is_shown(self, conversation: Conversation) -> bool:
-        """Whether this is the session on the screen."""
         return conversation is self.shown.conversation
 
     def how_to_ask(self) -> HowToAsk:
         """Return what the next turn uses; raises `RequestInvalid` without a loaded server and model."""
-        if self.target is None:
-            raise RequestInvalid(
-                "No model server was found yet.",
-                hint="lmchat goes on looking; F5 looks now, Ctrl+O lists models.",
-                kind="no_server",
-            )
-        if self.target.is_loading:
-            raise RequestInvalid(
-                f"{self.target.product} is still loading its model.",
-                hint="Try again when it is loaded.",
-                kind="loading",
-            )
-        if not self.target.model_id:
-            raise RequestInvalid(
-                self.target.product.in_text("No LM Studio model selected"),
-                hint="Choose one with Ctrl+O.",
-                kind="model_missing",
-            )
-        return self._how(self.target)
-
-    def _how(self, target: Target) -> HowToAsk:
-        chat = self.chat
-        sampling = Sampling(
-            temperature=chat.temperature,
-            top_p=chat.top_p,
-            max_tokens=chat.max_tokens,
-            stop=chat.stop,
-            seed=chat.seed,
-            reasoning_effort=chat.reasoning_effort,
-            keep_loaded_s=chat.keep_loaded_s,
-        )
+        target, chat = self.target, self.chat
+        if target is None:
+            hint = "lmchat goes on looking; F5 looks now, Ctrl+O lists models."
+            raise RequestInvalid("No model server was found yet.", hint=hint, kind="no_server")
+        if target.is_loading:
+            words = f"{target.product} is still loading its model."
+            raise RequestInvalid(words, hint="Try again when it is loaded.", kind="loading")
+        if not target.model_id:
+            words = target.product.in_text("No LM Studio model selected")
+            raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
+        sampling = Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
         return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
@@ -242,7 +191,7 @@ class OpenSessions:
         self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:
-        """Have models think so much from the next turn on, unless a profile says otherwise."""
+        """Use a reasoning effort from the next turn on, unless a profile sets another."""
         self.chat = replace(self.chat, reasoning_effort=effort)
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 
@@ -252,21 +201,19 @@ class OpenSessions:
         if not conversation.is_whole:
             return None
         use = self.meter.use(self.target, conversation.messages)
-        turn = conversation.turn
-        if turn is None or not turn.is_running:
+        if conversation.turn is None or not conversation.is_running:
             return use
-        return replace(use, tokens=use.tokens + turn.tokens, is_estimated=True)
+        return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
 
     def plan(self, draft: str = "") -> ContextPlan | None:
         """Return what of the shown session would be sent with a draft; None where that is not known."""
-        if self.target is None or self.target.model is None or self.target.model.context is None:
+        conversation, target = self.shown.conversation, self.target
+        if target is None or target.context is None or not conversation.is_whole:
             return None
-        if not self.shown.conversation.is_whole:
-            return None
-        path = self.shown.conversation.messages
+        path = conversation.messages
         if draft:
             path = path.added(text_message(Role.USER, draft))
-        return self.meter.plan(self.target, path, max_tokens=self.chat.max_tokens)
+        return self.meter.plan(target, path, max_tokens=self.chat.max_tokens)
 
     @property
     def has_to_wait(self) -> bool:
@@ -278,45 +225,38 @@ class OpenSessions:
 
     def take_waiting(self) -> list[tuple[OpenSession, str]]:
         """Take out what waited for a model, one message a session; the others follow its answer."""
-        return [(one, one.queue.pop(one.first_waiting).text) for one in self._open.values() if one.is_waiting]
+        waiting = [one for one in self._open.values() if one.is_waiting]
+        held = (sum(1 for _ in takewhile(lambda queued: queued.is_held, one.queue)) for one in waiting)
+        return [(one, one.queue.pop(first).text) for one, first in zip(waiting, held, strict=True)]
 
     def hold_waiting(self) -> None:
-        """Send nothing by itself of what waited for a model: it cannot be had."""
+        """Hold what waited for a model that is not available."""
         for one in self._open.values():
             if one.queue and not one.is_busy:
                 one.hold()
 
     def take_queued(self, index: int) -> str:
-        """Take a waiting message out again, to edit or to drop it; nothing where it has just gone out."""
+        """Take a waiting message out again, to edit or to drop it; empty where it has just gone out."""
         return self.shown.queue.pop(index).text if index < len(self.shown.queue) else ""
 
     def next_after(self, opened: OpenSession) -> str | None:
         """After a turn has ended, return what goes out now; after a failure all of it is held."""
-        state = opened.conversation.turn.state if opened.conversation.turn else AnswerState.COMPLETE
-        if not self.is_shown(opened.conversation):
-            self.unread.add(opened.conversation.header.session_id)
-        if state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
+        turn = opened.conversation.turn
+        if opened is not self.shown:
+            self.unread.add(opened.session_id)
+        if turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
             opened.hold()
             return None
         return opened.queue.pop(0).text if opened.queue else None
 
     def last_answer(self) -> ChatMessage | None:
         """Return the newest answer of the shown session, or the prompt that never got one."""
-        for message in reversed(self.shown.conversation.messages):
-            if message.role in (Role.ASSISTANT, Role.USER):
-                return message
-        return None
-
-
-_LOOKED_AT = 64
-"""Newest messages of a path among which such an answer can be: nobody says more while one comes."""
+        said = (Role.ASSISTANT, Role.USER)
+        return next((one for one in reversed(self.shown.conversation.messages) if one.role in said), None)
 
 
 def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
-    """Return the answers on the path that are on their way, and not from here; mostly there are none."""
-    own = conversation.running
-    return tuple(
-        message
-        for message in islice(reversed(conversation.messages), _LOOKED_AT)
-        if message.state is AnswerState.STREAMING and (own is None or own.message_id != message.message_id)
-    )
+    """Return the answers near the end of the path that another lmchat is writing."""
+    own_id = conversation.running.message_id if conversation.running else ""
+    newest = islice(reversed(conversation.messages), _LOOKED_AT)
+    return tuple(one for one in newest if one.state is AnswerState.STREAMING and one.message_id != own_id)

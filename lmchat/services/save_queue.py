@@ -1,4 +1,4 @@
-"""Queue of what is to be saved: messages, drafts and pieces of running answers."""
+"""Queue of what is to be saved: messages, pieces of running answers, drafts and reading positions."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ from lmchat.services.ports import ChatStore
 log = logging.getLogger(__name__)
 
 AGAIN_S = 5.0
-"""From a failed write to the next try where nothing else is written meanwhile."""
+"""From a failed write to the next try, unless something else is written before."""
 
 
 class _Entry(Struct, frozen=True, kw_only=True):
-    """Something to write."""
-
     header: SessionHeader
     message: ChatMessage
     before: Sequence[ChatMessage]
     """The path up to it, root first."""
     is_begun: bool = False
-    """Whether it is an answer that is on its way: what it follows is written, and itself at its end."""
+    """Whether it is a running answer: only the path before it is written now."""
 
 
 class SaveQueue:
@@ -39,20 +37,22 @@ class SaveQueue:
 
     def __init__(self, store: ChatStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
-        self._again_s = again_s
-        self._again: asyncio.TimerHandle | None = None
         self.warning: LMChatError | None = None
         """Why what is said now is not saved; None while all is well."""
+        self._again_s = again_s
+        self._again: asyncio.TimerHandle | None = None
         self._missing: list[_Entry] = []
         self._begun: dict[str, _Entry] = {}
         self._lock = asyncio.Lock()
         self._catching: asyncio.Future[None] | None = None
 
-    async def append(
+    async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write a prompt durably; what it follows too, where that is gone from the disk."""
-        await self._write(_Entry(header=header, message=message, before=before))
+        """Write a prompt or an ended answer durably; the path before it too, where the disk lost it."""
+        self._begun.pop(message.message_id, None)
+        self._missing.append(_Entry(header=header, message=message, before=before))
+        await self.catch_up()
 
     async def begin_answer(
         self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
@@ -65,7 +65,7 @@ class SaveQueue:
             self._failed(error)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Keep what has come of an answer; false where that failed, so that it has to be tried again."""
+        """Save pieces of a running answer; return False where they have to be tried again."""
         try:
             was_gone = await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
@@ -74,23 +74,11 @@ class SaveQueue:
         if was_gone and message_id in self._begun:
             self._missing.append(self._begun[message_id])
         if was_gone or self.warning is not None:
-            self._catch_up_soon()  # it may well be over; where nothing is missing, that ends the warning
+            self._catch_up_soon()  # where nothing is missing, that ends the warning
         return True
 
-    def _catch_up_soon(self) -> None:
-        """Write what is missing; nobody waits for it, as another process may hold the file for seconds."""
-        if self._catching is None or self._catching.done():
-            self._catching = asyncio.ensure_future(self._write_missing())
-
-    async def finish(
-        self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
-    ) -> None:
-        """Write the end of an answer durably; what it follows too, where that is gone from the disk."""
-        self._begun.pop(answer.message_id, None)
-        await self._write(_Entry(header=header, message=answer, before=before))
-
     async def add_ledger(self, row: LedgerRow) -> None:
-        """Keep the figures of a turn; they are not worth a warning of their own."""
+        """Save the figures of a turn; a failure is only logged."""
         if self.warning is not None:
             return
         try:
@@ -103,47 +91,43 @@ class SaveQueue:
         return any(entry.header.session_id == session_id for entry in self._missing)
 
     async def catch_up(self) -> None:
-        """Write what is missing; a caller that is cancelled meanwhile does not cancel the writing."""
+        """Write what is missing; a caller that is cancelled does not cancel the writing."""
         await asyncio.shield(asyncio.ensure_future(self._write_missing()))
 
-    async def _write(self, entry: _Entry) -> None:
-        self._missing.append(entry)
-        await self.catch_up()
+    def _catch_up_soon(self) -> None:
+        """Write what is missing without waiting, as another process may hold the file for seconds."""
+        if self._catching is None or self._catching.done():
+            self._catching = asyncio.ensure_future(self._write_missing())
 
     async def _write_missing(self) -> None:
         """Write in order, one writer at a time; a session that fails does not hold up the others."""
         async with self._lock:
-            failed: dict[str, LMChatError] = {}
+            failed: set[str] = set()
             for entry in list(self._missing):
-                session_id = entry.header.session_id
-                if session_id in failed:
+                if entry.header.session_id in failed:
                     continue
                 try:
-                    await self._write_one(entry)
+                    await self._write(entry)
                 except LMChatError as error:
-                    failed[session_id] = error
+                    failed.add(entry.header.session_id)
                     self._failed(error)
                 else:
                     self._missing = [other for other in self._missing if other is not entry]
             if not failed:
                 self.warning = None
 
-    async def _write_one(self, entry: _Entry) -> None:
-        """Write a message, and the path before it where the file was removed or replaced meanwhile."""
+    async def _write(self, entry: _Entry) -> None:
+        """Write a message, and the path before it where the file was removed or replaced."""
+        messages = [] if entry.is_begun else [entry.message]
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
             log.warning("what this session began with was gone from the disk; it is written again")
-            for earlier in entry.before:
-                await self._put(entry.header, earlier)
-        if not entry.is_begun:
-            await self._put(entry.header, entry.message)
-
-    async def _put(self, header: SessionHeader, message: ChatMessage) -> None:
-        is_answer = message.receipt is not None or message.state is not AnswerState.COMPLETE
-        if is_answer:
-            await self.store.finish(header.session_id, message)
-        else:
-            await self.store.append(header, message)
+            messages = [*entry.before, *messages]
+        for message in messages:
+            if message.receipt is not None or message.state is not AnswerState.COMPLETE:
+                await self.store.finish(entry.header.session_id, message)
+            else:
+                await self.store.append(entry.header, message)
 
     def _failed(self, error: LMChatError) -> None:
         if self.warning is None:
@@ -154,53 +138,56 @@ class SaveQueue:
 
     def _try_again(self) -> None:
         self._again = None
-        if self._missing:  # else the warning is about an answer that arrives: its writer tries again
+        if self._missing:  # else the warning is about a running answer: its writer tries again
             self._catch_up_soon()
 
 
 BETWEEN = "\n\n"
-"""Stands between prompts that are kept as one draft."""
+"""Separates prompts that are kept as one draft."""
 
 
-class Drafts:
-    """Texts in the prompts of all shown sessions; on the disk, queued messages are a part of the draft."""
+class KeptTexts:
+    """A text of each session, its draft or its reading position, written to the disk when it has changed."""
 
-    def __init__(self, store: ChatStore) -> None:
+    def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
         self._store = store
+        self._is_draft = is_draft
         self._texts: dict[str, str] = {}
         self._written: dict[str, str] = {}
         self._wanted: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
     def note(self, session_id: str, text: str, waiting: Sequence[str] = ()) -> None:
-        """Take over what is typed in a session, and what waits there; "" is the session not yet begun."""
+        """Take over a text; the disk gets the messages that wait before it, too."""
         self._texts[session_id] = text
         self._wanted[session_id] = BETWEEN.join(part for part in (*waiting, text) if part)
 
     def text(self, session_id: str) -> str:
         return self._texts.get(session_id, "")
 
-    async def load(self, session_id: str) -> None:
-        """Read what an earlier run kept, unless this run knows better."""
-        if session_id in self._texts:
-            return
-        try:
-            text = await self._store.draft(session_id)
-        except LMChatError:
-            return
+    async def load(self, session_id: str) -> str:
+        """Return the text, which an earlier run may have stored; empty where it cannot be read."""
         if session_id not in self._texts:
-            self._texts[session_id] = self._written[session_id] = self._wanted[session_id] = text
+            store = self._store
+            try:
+                stored = await (store.draft if self._is_draft else store.place)(session_id)
+            except LMChatError:
+                return ""
+            if session_id not in self._texts:
+                self._texts[session_id] = self._written[session_id] = stored
+        return self._texts[session_id]
 
     async def write(self) -> None:
         """Write what has changed; after an `LMChatError`, the next call tries again."""
+        save = self._store.save_draft if self._is_draft else self._store.save_place
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):
                 text = wanted
-                if session_id not in self._written:  # it was typed before the old one was read: keep both
+                if self._is_draft and session_id not in self._written:  # typed before the old one was read
                     old = await self._store.draft(session_id)
                     text = BETWEEN.join(dict.fromkeys(part for part in (old, wanted) if part))
-                if self._written.get(session_id) != text:
-                    await self._store.save_draft(session_id, text)
+                if self._written.get(session_id, "") != text:
+                    await save(session_id, text)
                 self._written[session_id] = text
                 if self._wanted[session_id] == wanted:
                     self._wanted[session_id] = text
@@ -211,7 +198,7 @@ WRITE_EVERY_S = 0.17
 
 
 class PieceWriter:
-    """Task that writes pieces, also of a stalled stream; what fails is retried with the next pieces."""
+    """Task that writes pieces of an answer; what fails is retried with the next pieces."""
 
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
         self._save_queue = save_queue
@@ -233,7 +220,7 @@ class PieceWriter:
             await asyncio.wait([self._task])
 
     def add(self, *pieces: Piece) -> None:
-        """Take pieces; behind `ANEW` stands all that there is."""
+        """Take pieces; those behind `ANEW` are all that there is."""
         if pieces:
             self._pieces = [] if pieces[0] == ANEW else self._pieces
             self._pieces += pieces
@@ -243,20 +230,9 @@ class PieceWriter:
         while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)
-            pieces, self._pieces = _joined(self._pieces), []
+            pieces, self._pieces = self._pieces, []
             self._has_pieces.clear()
             if not await self._save_queue.add_pieces(self._message_id, pieces):
                 later, self._pieces = self._pieces, pieces
                 self.add(*later)
                 self._has_pieces.set()
-
-
-def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Join neighbours of one kind."""
-    rows: list[tuple[str, list[str]]] = []
-    for kind, text in pieces:
-        if rows and rows[-1][0] == kind:
-            rows[-1][1].append(text)
-        else:
-            rows.append((kind, [text]))
-    return [(kind, "".join(texts)) for kind, texts in rows]

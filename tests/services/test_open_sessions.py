@@ -11,7 +11,7 @@ from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
-from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 
@@ -130,7 +130,7 @@ async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_
 
 async def test_one_turn_a_session(store):
     sessions = make(store)
-    sessions.shown.is_asking = True
+    sessions.shown.phase = TurnPhase.RUNNING
     with pytest.raises(RequestInvalid, match="still on its way"):
         sessions.shown.require_rest()
 

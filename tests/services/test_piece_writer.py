@@ -50,7 +50,7 @@ async def test_what_could_not_be_written_is_written_first_when_the_disk_is_back(
         await disk.tried.wait()
         writer.add(("text", "b"), ("reasoning", "c"))
         await disk.done.wait()
-    assert disk.written == [("text", "ab"), ("reasoning", "c")]
+    assert disk.written == [("text", "a"), ("text", "b"), ("reasoning", "c")]
 
 
 async def test_of_what_could_not_be_written_nothing_is_left_where_all_is_told_anew():

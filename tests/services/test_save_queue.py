@@ -88,12 +88,12 @@ FULL = StoreUnavailable("The disk is full.")
 async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_back():
     disk = Disk(broken={"a": FULL})
     save_queue = SaveQueue(disk)
-    await save_queue.append(header("a"), prompt("1"))
-    await save_queue.finish(header("a"), ended("2"))
+    await save_queue.save(header("a"), prompt("1"))
+    await save_queue.save(header("a"), ended("2"))
     assert save_queue.warning is FULL
     assert save_queue.is_missing("a")
     disk.broken.clear()
-    await save_queue.append(header("a"), prompt("3"))
+    await save_queue.save(header("a"), prompt("3"))
     assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
     assert save_queue.warning is None
     assert not save_queue.is_missing("a")
@@ -102,8 +102,8 @@ async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_ba
 async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes_anything():
     disk = Disk(broken={"a": FULL})
     save_queue = SaveQueue(disk, again_s=0.01)
-    await save_queue.append(header("a"), prompt("1"))
-    await save_queue.finish(header("a"), ended("2"))
+    await save_queue.save(header("a"), prompt("1"))
+    await save_queue.save(header("a"), ended("2"))
     disk.begins.clear()
     await disk.begins.wait()  # it is tried while the disk is away, and again
     disk.broken.clear()
@@ -116,7 +116,7 @@ async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
     disk = Disk(gate=asyncio.Event())
     save_queue = SaveQueue(disk)
     writes = [
-        asyncio.create_task(save_queue.finish(header(name), ended(f"{name}{number}")))
+        asyncio.create_task(save_queue.save(header(name), ended(f"{name}{number}")))
         for number in range(3)
         for name in "ab"
     ]
@@ -130,8 +130,8 @@ async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
 async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
     disk = Disk(broken={"a": SessionUnreadable("This one is damaged.")})
     save_queue = SaveQueue(disk)
-    await save_queue.append(header("a"), prompt("1"))
-    await save_queue.append(header("b"), prompt("2"))
+    await save_queue.save(header("a"), prompt("1"))
+    await save_queue.save(header("b"), prompt("2"))
     assert disk.written == [("b", "2")]
     assert save_queue.warning is not None
     assert save_queue.is_missing("a")
@@ -140,7 +140,7 @@ async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
 async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_write():
     disk = Disk(gate=asyncio.Event())
     save_queue = SaveQueue(disk)
-    task = asyncio.create_task(save_queue.append(header("a"), prompt("1")))
+    task = asyncio.create_task(save_queue.save(header("a"), prompt("1")))
     await disk.begins.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -153,7 +153,7 @@ async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_w
 async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():
     disk = Disk(broken={"a": FULL})
     save_queue = SaveQueue(disk)
-    await save_queue.append(header("a"), prompt("1"))
+    await save_queue.save(header("a"), prompt("1"))
     await save_queue.begin_answer(header("a"), ended("2"))
     await save_queue.begin_answer(header("b"), ended("3"))
     assert disk.begun == [("a", False), ("b", True)]
@@ -173,7 +173,7 @@ async def test_an_answer_that_ends_while_what_it_follows_is_looked_for_is_writte
     await save_queue.begin_answer(header("a"), begun, [said])
     await save_queue.add_pieces("m", [("text", "Hel")])  # its file was gone
     await disk.begins.wait()
-    end = asyncio.create_task(save_queue.finish(header("a"), replace(begun, model="ended"), [said]))
+    end = asyncio.create_task(save_queue.save(header("a"), replace(begun, model="ended"), [said]))
     await asyncio.sleep(0)
     disk.look.set()
     await end

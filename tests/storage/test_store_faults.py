@@ -55,7 +55,7 @@ async def talk(folder):
     save_queue, session, before = SaveQueue(store), header(), ()
     for number in range(2):
         asked = prompt(f"prompt {number}", before[-1] if before else None)
-        await save_queue.append(session, asked, before)
+        await save_queue.save(session, asked, before)
         before = (*before, asked)
         said = answer(f"so far {number}", parent=asked)
         await save_queue.begin_answer(
@@ -63,7 +63,7 @@ async def talk(folder):
         )
         await save_queue.add_pieces(said.message_id, [("text", "so ")])
         await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
-        await save_queue.finish(session, said, before)
+        await save_queue.save(session, said, before)
         before = (*before, said)
     await save_queue.catch_up()
     warning = save_queue.warning

@@ -69,7 +69,7 @@ class PromptText:
         """Save; what was just sent stays a draft until it is on the disk as a prompt."""
         self._timer = None
         opened = self._open.shown
-        if opened.is_asking and not opened.conversation.is_running:
+        if opened.is_busy and not opened.conversation.is_running:
             self.save_soon()
         else:
             self.save()
@@ -257,7 +257,7 @@ class Sessions:
             show = partial(self._open.adopt, await self._workspace.store.set_leaf(session_id, message_id))
         else:
             opened = await self._open.fetch(session_id)
-            mark = await self._open.bookmarks.find(session_id)
+            mark = await self._open.bookmarks.load(session_id)
             await _read_up_to(mark, opened.conversation)
             show = partial(self._open.show, opened)
         self._text.leave_edit()

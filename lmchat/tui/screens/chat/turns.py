@@ -19,7 +19,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, HowToAsk, MessageAdded
-from lmchat.services.open_sessions import OpenSession
+from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line
 from lmchat.tui.intents import AnswerEnded
@@ -135,7 +135,7 @@ class Turns:
         except LMChatError as error:
             self._refuse(opened, error, text)
             return
-        opened.is_asking, opened.is_stopping = True, False
+        opened.phase = TurnPhase.RUNNING
 
         async def follow() -> None:
             await self._follow(opened, begin(opened.conversation, how), text)
@@ -145,7 +145,7 @@ class Turns:
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
         opened = self._open.shown
-        if not opened.is_busy or opened.is_stopping:
+        if opened.phase is not TurnPhase.RUNNING:
             return False
         self._cancel(opened)
         self._view.show_action("stopped")
@@ -166,7 +166,8 @@ class Turns:
         """Cancel the turn of a session, and return its workers."""
         group = _group(opened)
         turns = [one for one in self._view.screen.workers if one.group == group and not one.is_finished]
-        opened.is_stopping = True
+        if opened.phase is not TurnPhase.NONE:
+            opened.phase = TurnPhase.STOPPING
         for worker in turns:  # after its first step: a task that is cancelled earlier skips its `finally`
             asyncio.get_running_loop().call_soon(worker.cancel)
         return turns
@@ -186,7 +187,7 @@ class Turns:
         except LMChatError as error:
             refusal = error
         finally:
-            opened.is_asking = opened.is_stopping = False
+            opened.phase = TurnPhase.NONE
             if refusal is not None:
                 self._refuse(opened, refusal, text)
             else:
