@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from textwrap import indent
+from typing import NoReturn
 
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand
@@ -48,17 +49,6 @@ class _Parser(argparse.ArgumentParser):
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
             raise WrongArguments(_unknown_command(unknown[2], words), self.prog)
         raise WrongArguments(message[:1].upper() + message[1:] + ".", self.prog)
-
-
-class _Gather(argparse.Action):
-    """Action that collects values before and after a command; argparse would lose the first."""
-
-    def __init__(self, *args: Any, into: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.into = into
-
-    def __call__(self, _parser: object, _namespace: object, values: object, _option: object = None) -> None:
-        self.into.append(str(values))
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -106,7 +96,14 @@ def _shared_options(hosts: list[str]) -> _Parser:
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     add = shared.add_argument_group("options of every command").add_argument
     add("--endpoint", metavar="URL", help="address of the server; else it is found")
-    add("--allow-host", metavar="HOST", action=_Gather, into=hosts, help="allow a host beyond this machine")
+    # an action that appends would lose those before a command
+    add(
+        "--allow-host",
+        metavar="HOST",
+        dest="allow_hosts",
+        type=hosts.append,
+        help="allow a host beyond this machine",
+    )
     add("-m", "--model", metavar="MODEL", help="model to use")
     add("--profile", metavar="NAME", help="profile of the configuration to use")
     add("--system", metavar="TEXT", help="system prompt")
@@ -138,15 +135,14 @@ def _add_commands(
             allow_abbrev=False,
         )
         sub.set_defaults(handler=command.handler, is_json_always=command.is_json_always)
-        for argument in command.arguments:
+        for argument in command.all_arguments:
             sub.add_argument(*argument.names, **argument.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, is_required=not command.handler)
 
 
 def _epilog(command: Subcommand) -> str:
-    lines = "\n".join(f"  {line}" for line in command.examples)
-    return f"example:\n{lines}" + (f"\n\n{command.notes}" if command.notes else "")
+    return f"example:\n{indent(command.examples, '  ')}" + (f"\n\n{command.notes}" if command.notes else "")
 
 
 def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
@@ -164,7 +160,7 @@ def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
 
 def _unknown_command(word: str, words: Sequence[str]) -> str:
     if "://" in word or "@" in word:  # an address may hold a password
-        return "There is no command of this kind; an address is named so: lmchat --endpoint URL"
+        return "Unknown command. To connect to a server: lmchat --endpoint URL"
     meant = similar(word, tuple(words))
     tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
     return f"There is no command {word!r}; {tail}"

@@ -79,7 +79,8 @@ def test_options_without_a_command_open_the_chat_screen():
 
 def test_nothing_typed_is_the_same_as_the_defaults():
     typed, defaults = parse([]), ParsedOptions()
-    assert all(getattr(typed, name) == getattr(defaults, name) for name in ParsedOptions.__annotations__)
+    names = [name for name in vars(ParsedOptions) if not name.startswith("_")]
+    assert all(getattr(typed, name) == getattr(defaults, name) for name in names)
 
 
 def test_json_holds_before_and_after_an_action():
@@ -107,13 +108,13 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["models", "load"], "The following arguments are required: MODEL."),
         (
             ["models", "load", "x", "--context", "8k"],
-            "Argument --context: invalid number of tokens value: '8k'",
+            "Argument --context: invalid number value: '8k'",
         ),
         (
             ["models", "load", "x", "--context", "0"],
-            "Argument --context: invalid number of tokens value: '0'",
+            "Argument --context: invalid number value: '0'",
         ),
-        (["models", "load", "x", "--context", "9" * 5000], "Argument --context: invalid number of tokens"),
+        (["models", "load", "x", "--context", "9" * 5000], "Argument --context: invalid number value"),
         (["--effort", "hard"], "Argument --effort: invalid choice: 'hard'"),
         (["config"], "The following arguments are required: ACTION."),
         (["ask", "a", "b"], "Unrecognized arguments: b."),
@@ -147,7 +148,7 @@ def test_the_help_of_every_command_has_an_example_of_it(words, command, capsys):
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     assert f"lmchat {words[0]}" in shown.partition("example")[2]
-    for example in command.examples:
+    for example in command.examples.splitlines():
         assert example in shown
 
 
@@ -167,7 +168,11 @@ def _typed(line):
 
 
 _EXAMPLES = [
-    *((f"lmchat {' '.join(words)}", example) for words, one in _all(COMMANDS) for example in one.examples),
+    *(
+        (f"lmchat {' '.join(words)}", example)
+        for words, one in _all(COMMANDS)
+        for example in one.examples.splitlines()
+    ),
     *(("lmchat", line) for line in build_parser().epilog.splitlines() if line.startswith("  lmchat --")),
 ]
 
@@ -206,6 +211,4 @@ def test_every_option_has_a_default():
         for word in words:
             parser = next(one.choices[word] for one in parser._actions if isinstance(one.choices, dict))
         for action in parser._actions:
-            assert action.dest in ("help", "==SUPPRESS==") or hasattr(
-                ParsedOptions, action.dest.replace("allow_host", "allow_hosts")
-            ), action.dest
+            assert action.dest in ("help", "==SUPPRESS==") or hasattr(ParsedOptions, action.dest), action.dest

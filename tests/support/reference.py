@@ -338,9 +338,9 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
         name = f"{before} {command.name}"
         yield f"## `{name}`\n"
         yield f"{command.help[0].upper()}{command.help[1:]}.\n"
-        if command.arguments:
-            yield _table(("argument", "meaning"), (_argument(one) for one in command.arguments))
-        yield "```sh\n" + "\n".join(command.examples) + "\n```\n"
+        if command.all_arguments:
+            yield _table(("argument", "meaning"), (_argument(one) for one in command.all_arguments))
+        yield "```sh\n" + command.examples + "\n```\n"
         if command.notes:
             yield f"{command.notes}\n"
         yield from _described(name, command.commands)
