@@ -9,16 +9,14 @@ from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
-from lmchat.cli.output import Output, SafeStream, failure_detail, rounded
+from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, rounded
 from lmchat.cli.target import find_target
-from lmchat.cli.wiring import World, open_world
-from lmchat.config.settings import Settings
+from lmchat.cli.wiring import open_world
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
     ModelLoading,
@@ -38,167 +36,131 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.structured.json_text import code_blocks
-from lmchat.structured.schema import second
+from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
+from lmchat.structured.schema import WantedValue, second
 from lmchat.text import safe_line
 
 MAX_FILE_BYTES = 1 << 20
-_SHORT_ID = 8
 _KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
 _SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
 
 
-class Extracted(Struct, frozen=True, kw_only=True):
-    """A value taken out of an answer, or the reason why that failed."""
+class Part:
+    """The part of an answer that is printed in its place: its code, or a value that fits a schema."""
 
-    value: Any = None  # may be JSON's `null`
-    has_value: bool = False
-    error: LMChatError | None = None
+    def __init__(self, schema: WantedValue | None = None) -> None:
+        self._schema = schema
+        self.name = "value" if schema else "code"
+        self.output = schema.output if schema else AnyText()
+        self.value: Any = None  # may be JSON's `null`
+        self.has_value = False
 
-
-class CodeForm:
-    """The code between fences (`--code`)."""
-
-    name = "code"
-    output = AnyText()
-
-    async def take(self, answer: ChatMessage) -> Extracted:
-        if answer.state is not AnswerState.COMPLETE or code_blocks(answer.text):
-            return self.rest(answer)
-        hint = "Ask for code, or leave out --code to see the answer."
-        return Extracted(
-            error=LMChatError("The answer has no code between fences.", kind="no_code", hint=hint)
-        )
-
-    def rest(self, answer: ChatMessage) -> Extracted:
-        """Code of a stopped answer is as usable as its text."""
-        code = "\n\n".join(code_blocks(answer.text))
-        return Extracted(value=code, has_value=bool(code)) if code else Extracted()
-
-    def repair(self, error: LMChatError) -> str:  # noqa: ARG002 - as a value's
-        """Asking again would not help."""
-        return ""
-
-    def show(self, value: str, output: Output) -> None:
-        output.text(value)
-
-
-class ValueForm:
-    """The JSON value that fits a schema (`--schema`)."""
-
-    name = "value"
-
-    def __init__(self, schema: object, name: str) -> None:
-        from lmchat.structured.schema import WantedValue
-
-        self._wanted = WantedValue(schema, name=name)
-        self.output = self._wanted.output
-
-    async def take(self, answer: ChatMessage) -> Extracted:
-        if answer.state is not AnswerState.COMPLETE:
-            return Extracted()
+    async def take(self, answer: ChatMessage) -> LMChatError | None:
+        """Take it out of an answer; return the reason why a whole answer has none."""
+        self.take_code(answer)
+        if answer.state is not AnswerState.COMPLETE or self.has_value:
+            return None
+        if self._schema is None:
+            hint = "Ask for code, or leave out --code to see the answer."
+            return LMChatError("The answer has no code between fences.", kind="no_code", hint=hint)
+        reason = answer.receipt.finish_reason if answer.receipt else ""
         try:
-            value = await self._wanted.value_in(
+            self.value = await self._schema.value_in(
                 answer.text,
                 thought=answer.reasoning,
-                finish_reason=answer.receipt.finish_reason if answer.receipt else "",
+                finish_reason=reason,
                 is_refusal=bool(answer.refusal),
             )
         except LMChatError as error:
-            return Extracted(error=error)
-        return Extracted(value=value, has_value=True)
+            return error
+        self.has_value = True
+        return None
 
-    def rest(self, answer: ChatMessage) -> Extracted:  # noqa: ARG002 - as of code
-        """A cut value cannot be used."""
-        return Extracted()
+    def take_code(self, answer: ChatMessage) -> None:
+        """Take the code, also of a stopped answer; a cut value cannot be used."""
+        if self._schema is None:
+            self.value = "\n\n".join(code_blocks(answer.text)) or None
+            self.has_value = bool(self.value)
 
-    def repair(self, error: LMChatError) -> str:
-        return self._wanted.repair(error) if isinstance(error, AnswerUnfit) else ""
-
-    def show(self, value: Any, output: Output) -> None:
-        output.document(value)
-
-
-Form = CodeForm | ValueForm  # part of an answer to print instead of all of it
+    def repair(self, error: LMChatError | None) -> str:
+        """Return the prompt for a second answer; empty where asking again would not help."""
+        return self._schema.repair(error) if self._schema and isinstance(error, AnswerUnfit) else ""
 
 
 def ask(context: Context) -> Coroutine[None, None, int]:
     """Ask and print the answer while it arrives."""
-    form = _form(context.options)
+    part = _part(context.options)
     # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _ask(context, _prompt(context), form)
+    return _ask(context, _prompt(context), part)
 
 
-async def _ask(context: Context, prompt: str, form: Form | None) -> int:
+async def _ask(context: Context, prompt: str, part: Part | None) -> int:
     options = context.options
     is_kept = options.resume is not None if options.save is None else options.save
     is_kept = is_kept and not options.temporary
     async with open_world(context, is_kept=is_kept) as world:
-        sessions = OpenSessions(chat=world.settings.chat, backend=world.backend, store=world.store)
+        settings = world.settings
+        sessions = OpenSessions(chat=settings.chat, backend=world.backend, store=world.store)
         if options.resume is not None:
             opened = await sessions.open(await world.store.find(options.resume))
             if options.system is not None:
                 await opened.conversation.set_system_prompt(options.system)
-        settings = await _settings(context, world)
+        if context.is_local:
+            from lmchat.cli.local import serve
+
+            settings = await serve(context, world)
         sessions.target = await find_target(world.backend, settings, world.remembered, context.output.note)
-        error = await _Asking(context.output, sessions, form, is_kept=is_kept).ask(prompt)
+        error = await _Asking(context.output, sessions, part, is_kept=is_kept).ask(prompt)
     if error is None:
         return 0
     context.output.failure(error)
     return error.exit_code
 
 
-async def _settings(context: Context, world: World) -> Settings:
-    if not context.is_local:
-        return world.settings
-    from lmchat.cli.local import serve
-
-    return await serve(context, world)
-
-
 class _Asking:
     """One question: the turn, a second one where the answer does not fit, and how it ended."""
 
-    def __init__(self, output: Output, sessions: OpenSessions, form: Form | None, *, is_kept: bool) -> None:
+    def __init__(self, output: Output, sessions: OpenSessions, part: Part | None, *, is_kept: bool) -> None:
         self._sessions = sessions
         self._conversation: Conversation = sessions.shown.conversation
-        self._printer = Printer(output, form)
-        self._form = form
+        self._printer = Printer(output, part)
+        self._part = part
         self._is_kept = is_kept
 
     async def ask(self, prompt: str) -> LMChatError | None:
         """Print the answer, or the part that came before a signal."""
         try:
-            taken = await self._turn(prompt)
-            if taken.error is not None and self._form and (again := self._form.repair(taken.error)):
-                self._printer.tell_repair(taken.error)
-                taken = await self._turn(again)
-                if isinstance(taken.error, AnswerUnfit):
-                    taken = Extracted(error=second(taken.error))
+            error = await self._turn(prompt)
+            if error is not None and self._part and (again := self._part.repair(error)):
+                self._printer.tell_repair(error)
+                error = await self._turn(again)
+                error = second(error) if isinstance(error, AnswerUnfit) else error
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
-                self._end(self._form.rest(self._conversation.messages[-1]) if self._form else Extracted())
+                if self._part:
+                    self._part.take_code(self._conversation.messages[-1])
+                self._end(None)
             raise
-        return self._end(taken)
+        return self._end(error)
 
-    async def _turn(self, prompt: str) -> Extracted:
+    async def _turn(self, prompt: str) -> LMChatError | None:
         how = self._sessions.how_to_ask()
-        if self._form is not None:
-            how = replace(how, output=self._form.output)
+        if self._part is not None:
+            how = replace(how, output=self._part.output)
         async with aclosing(self._conversation.send(prompt, how)) as events:
             async for event in events:
                 self._printer.show(event)
-        return Extracted() if self._form is None else await self._form.take(self._conversation.messages[-1])
+        return await self._part.take(self._conversation.messages[-1]) if self._part else None
 
-    def _end(self, taken: Extracted) -> LMChatError | None:
+    def _end(self, error: LMChatError | None) -> LMChatError | None:
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
         if self._conversation.sent is not None:  # less than at first, where the server found it too long
             self._printer.tell_plan(self._conversation.sent)
         is_saved = self._is_kept and unsaved is None
         session_id = self._conversation.header.session_id if is_saved else None
         answer = self._conversation.messages[-1]
-        error = self._failure(answer, session_id) or taken.error
-        self._printer.end(answer, session_id, taken, error)
+        error = self._failure(answer, session_id) or error
+        self._printer.end(answer, session_id, error)
         return error or unsaved
 
     def _failure(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
@@ -208,7 +170,7 @@ class _Asking:
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         hint = answer.failure.hint
         if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
-            hint = _KEPT.format(session_id[:_SHORT_ID]) if session_id else _SHOWN
+            hint = _KEPT.format(session_id[:SHORT_ID]) if session_id else _SHOWN
         error = LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
         if self._conversation.error is not None:
             error.exit_code = self._conversation.error.exit_code
@@ -218,9 +180,10 @@ class _Asking:
 class Printer:
     """Prints the events of one turn: text as it arrives, one object a line, or one object at the end."""
 
-    def __init__(self, output: Output, form: Form | None = None) -> None:
+    def __init__(self, output: Output, part: Part | None = None) -> None:
         self._output = output
-        self._form = form
+        self._part = part
+        self._is_streaming = not output.is_json and part is None
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
         self._thoughts: list[str] = []
@@ -274,22 +237,24 @@ class Printer:
             self._output.document({"repair": error.message})
         self._output.note(f"lmchat: {error.message} It is asked once more.")
 
-    def end(
-        self, answer: ChatMessage, session_id: str | None, taken: Extracted, error: LMChatError | None
-    ) -> None:
+    def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
+        part = {} if self._part is None else {self._part.name: self._part.value}
         if self._output.is_lines:
             if error is None:
-                self._end_lines(answer, taken)
+                for call in _calls(answer):
+                    self._output.document({"tool_call": call})
+                if answer.refusal:
+                    self._output.document({"refused": True})
+                self._output.document({"done": True} | part)
         elif self._output.is_json:
             if answer.state is not AnswerState.FAILED:
-                value = answer_json(answer, session_id, self._sent_tokens)
-                value |= {} if self._form is None else {self._form.name: taken.value}
-                value |= {} if error is None else {"detail": failure_detail(error)}
-                self._output.document(value)
+                detail = {} if error is None else {"detail": failure_detail(error)}
+                self._output.document(answer_json(answer, session_id, self._sent_tokens) | part | detail)
         else:
             self._stream.end()
-            if self._form is not None and taken.has_value:
-                self._form.show(taken.value, self._output)
+            if self._part is not None and self._part.has_value:
+                is_code = self._part.name == "code"
+                (self._output.text if is_code else self._output.document)(self._part.value)
             if error is None:
                 self._remark(answer)
 
@@ -298,10 +263,6 @@ class Printer:
             self._output.document({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
-
-    @property
-    def _is_streaming(self) -> bool:
-        return not self._output.is_json and self._form is None
 
     def _rethought(self, *, is_thought: bool) -> None:
         """Say that what is printed was thought, which no pipe takes back; or print what was taken for one."""
@@ -314,13 +275,6 @@ class Printer:
             self._stream.write("\n")
             self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
         self._thoughts.clear()
-
-    def _end_lines(self, answer: ChatMessage, taken: Extracted) -> None:
-        for call in _calls(answer):
-            self._output.document({"tool_call": call})
-        if answer.refusal:
-            self._output.document({"refused": True})
-        self._output.document({"done": True} | ({} if self._form is None else {self._form.name: taken.value}))
 
     def _remark(self, answer: ChatMessage) -> None:
         if answer.refusal:
@@ -378,29 +332,26 @@ def _prompt(context: Context) -> str:
     return prompt
 
 
-def _form(options: ParsedOptions) -> Form | None:
+def _part(options: ParsedOptions) -> Part | None:
     """Return the part of an answer to print; None for all of it."""
     if options.schema is None:
-        return CodeForm() if options.code else None
+        return Part() if options.code else None
     if options.code:
-        raise WrongUse(
-            "--schema and --code each want something else of the answer.", hint="Give one of them."
-        )
-    return ValueForm(_schema_in(options.schema), path_of(options.schema).stem)
+        why = "--schema and --code each want something else of the answer."
+        raise WrongUse(why, hint="Give one of them.")
+    return Part(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
 
 
 def _schema_in(name: str) -> object:
-    from lmchat.structured.json_text import UnfitError, strict_json
-
     try:
         text = read_plain(path_of(name), limit=MAX_FILE_BYTES, may_stream=True).decode("utf-8-sig")
         return strict_json(text)
     except OSError as error:
-        raise WrongUse(f"The schema {name} cannot be read: {error.strerror or error}.") from error
+        why = f"cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:
-        raise WrongUse(f"The schema {name} is no text in UTF-8.") from None
+        why = "is no text in UTF-8"
     except json.JSONDecodeError as error:
-        why = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise WrongUse(f"The schema {name} is no JSON: {why}.") from None
+        why = f"is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
     except UnfitError as error:
-        raise WrongUse(f"The schema {name} cannot be used: {error}.") from None
+        why = f"cannot be used: {error}"
+    raise WrongUse(f"The schema {name} {why}.")

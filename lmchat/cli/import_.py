@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import read_pipe
+from lmchat.cli.output import SHORT_ID
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, LMChatError, WrongUse
@@ -19,7 +20,6 @@ from lmchat.storage.import_ import LARGEST_BYTES, TOO_LARGE, DiskFiles
 from lmchat.text import safe_line
 
 _STDIN = "-"
-_SHORT_ID = 8
 _MOST_TOLD = 10  # left-out entries of one file that are named
 
 
@@ -96,7 +96,7 @@ def _tell(context: Context, done: Done) -> None:
 
 
 def _next_step(one: Imported) -> str:
-    short = one.header.session_id[:_SHORT_ID]
+    short = one.header.session_id[:SHORT_ID]
     if not one.is_there:
         return ""
     if one.header.deleted_at is not None:

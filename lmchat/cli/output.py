@@ -11,6 +11,7 @@ from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
 _HELD = "\r\u200c\u200d"  # characters whose safe form depends on what follows
+SHORT_ID = 8  # characters of a session's id that are printed
 _ROOM = 24  # columns that a live line may have filled
 _WIDEST = 200  # characters of one cell, so that one name does not widen every row
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from lmchat.cli.context import Context
 from lmchat.cli.input import can_ask, consents
-from lmchat.cli.output import minute, table
+from lmchat.cli.output import SHORT_ID, minute, table
 from lmchat.cli.wiring import make_library, open_store
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
 from lmchat.text import safe_line
-
-_SHORT_ID = 8
 
 
 async def list_sessions(context: Context) -> int:
@@ -32,7 +30,7 @@ async def list_sessions(context: Context) -> int:
 def _row(header: SessionHeader) -> tuple[str, ...]:
     time = minute(header.deleted_at or header.updated_at)
     count, title = str(header.message_count), header.title or "Untitled"
-    return header.session_id[:_SHORT_ID], time, count, header.model, title
+    return header.session_id[:SHORT_ID], time, count, header.model, title
 
 
 async def show(context: Context) -> int:
@@ -55,14 +53,14 @@ async def rename(context: Context) -> int:
     async with open_store(context) as store:
         library = make_library(store)
         header = await library.rename(await store.find(context.options.id), context.options.title)
-    return _told(context, header, f"{header.session_id[:_SHORT_ID]} is now “{safe_line(header.title)}”.")
+    return _told(context, header, f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”.")
 
 
 async def delete(context: Context) -> int:
     """Put a session into the trash."""
     async with open_store(context) as store:
         header = await make_library(store).delete(await store.find(context.options.id))
-    short = header.session_id[:_SHORT_ID]
+    short = header.session_id[:SHORT_ID]
     words = f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back."
     return _told(context, header, words)
 
@@ -136,7 +134,7 @@ def _told(context: Context, header: SessionHeader, sentence: str) -> int:
 
 
 def _named(header: SessionHeader) -> str:
-    return f"{header.session_id[:_SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
+    return f"{header.session_id[:SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
 
 
 _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
@@ -170,7 +168,7 @@ def _json(hit: SearchHit) -> dict[str, object]:
 def _text(hit: SearchHit) -> str:
     who = hit.model if hit.role == "assistant" and hit.model else hit.role
     told = (
-        hit.session_id[:_SHORT_ID],
+        hit.session_id[:SHORT_ID],
         minute(hit.created_at),
         ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
         safe_line(hit.title),

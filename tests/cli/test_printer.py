@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.cli.ask import Extracted, Printer
+from lmchat.cli.ask import Printer
 from lmchat.cli.output import Output
 from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
@@ -108,7 +108,7 @@ def ended(capsys, *parts, **how) -> tuple[str, str]:
         printer.show(
             RefusalDelta(text=part.text) if isinstance(part, RefusalPart) else TextDelta(text=part.text)
         )
-    printer.end(replace(text_message(Role.ASSISTANT, ""), parts=parts), None, Extracted(), None)
+    printer.end(replace(text_message(Role.ASSISTANT, ""), parts=parts), None, None)
     captured = capsys.readouterr()
     return captured.out, captured.err
 
