@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.input import read_pipe
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, rounded
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_world
@@ -325,7 +324,7 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
 def _prompt(context: Context) -> str:
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = read_pipe(sys.stdin.fileno()).decode("utf-8", "replace")
+        piped = sys.stdin.buffer.read().decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')

@@ -158,28 +158,15 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _is_key(word: str) -> bool:
-    from textual.keys import KEY_ALIASES, Keys
+    from textual.keys import KEY_ALIASES, Keys, key_to_character
 
     *modifiers, key = word.split("+") if word != "+" else [word]
-    if any(modifier not in ("ctrl", "alt", "shift", "super", "hyper", "meta") for modifier in modifiers):
+    if not {*modifiers} <= {"ctrl", "alt", "shift", "super", "hyper", "meta"}:
         return False
-    named = {str(one.value) for one in Keys} | set(KEY_ALIASES)
-    return key in named or len(key) == 1 or _is_character_name(key)
-
-
-def _is_character_name(key: str) -> bool:
-    """Textual names signs by their Unicode name: `left_square_bracket`."""
-    import unicodedata
-
-    try:
-        unicodedata.lookup(key.replace("_", " ").upper())
-    except KeyError:
-        return False
-    return True
+    return key in {one.value for one in Keys} or key in KEY_ALIASES or key_to_character(key) is not None
 
 
 _LARGEST_BYTES = 1_000_000
-_KEPT = 3
 _LONGEST = 500  # characters of one message
 
 
@@ -215,19 +202,12 @@ class LogFile(logging.Handler):
     def _write(self, line: str) -> None:
         make_folder(self._path.parent)
         if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
-            self._rotate()
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         # without O_NONBLOCK a pipe of this name would be waited for
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         handle = os.open(self._path, how, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(line + "\n")
-
-    def _rotate(self) -> None:
-        for number in range(_KEPT - 1, 0, -1):
-            older = self._path.with_name(f"{self._path.name}.{number}")
-            if older.exists():
-                older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
-        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
 
 def start_log(path: Path, level: str) -> LogFile:

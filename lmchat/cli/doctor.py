@@ -125,7 +125,7 @@ async def _report(context: Context, examination: Examination) -> int:
             form["width"] = min(max(columns, _NARROWEST), _WIDEST)
             if not context.environ.get("NO_COLOR") and context.environ.get("TERM") != "dumb":
                 form["paint"] = _painted
-        context.output.painted(report_text(findings, home=examination.home, **form))
+        context.output.raw(report_text(findings, home=examination.home, **form))
     return 1 if worst(findings) is Grade.FAULT else 0
 
 

@@ -46,7 +46,7 @@ async def _to_stdout(context: Context, library: Library, session_id: str) -> int
     if options.json and form != "json":
         context.output.document({"id": session_id, "format": form, "text": text})
     elif form == "json":
-        context.output.raw_document(text)
+        context.output.raw(text)
     else:
         context.output.text(text)
     return 0

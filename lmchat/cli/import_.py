@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Coroutine, Mapping
 
 from lmchat.cli.context import Context
-from lmchat.cli.input import read_pipe
 from lmchat.cli.output import SHORT_ID
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
@@ -63,15 +61,8 @@ def _piped(name: str) -> bytes:
     if name == _STDIN and sys.stdin is None:
         raise WrongUse("There is no standard input.", hint="Name a file.")
     try:
-        file = (
-            os.dup(sys.stdin.fileno())
-            if name == _STDIN
-            else os.open(path_of(name), os.O_RDONLY | os.O_NONBLOCK)
-        )
-        try:
-            data = read_pipe(file, limit=LARGEST_BYTES)
-        finally:
-            os.close(file)
+        with sys.stdin.buffer if name == _STDIN else path_of(name).open("rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise FileRefused(f"{name} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:

@@ -10,8 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.input import can_ask, consents
-from lmchat.cli.output import LiveLine, table
+from lmchat.cli.output import LiveLine, can_ask, consents, table
 from lmchat.cli.target import places_of_variables
 from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings

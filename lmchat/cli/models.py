@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import LiveLine, Output, rounded, table, timestamp
+from lmchat.cli.output import LiveLine, rounded, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.load import similar
@@ -16,7 +13,6 @@ from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusab
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
 from lmchat.errors import LMChatError, ServerRejected
 
-_TICK_S = 1.0
 _MINUTE_S = 60
 
 
@@ -42,40 +38,20 @@ async def list_models(context: Context) -> int:
 
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
+    line = LiveLine(is_wanted=not context.output.is_json)
     async with open_world(context) as world:
         model = _named(context.options.model_id, await _listed(world, is_refresh=True))
-        async with _load_line(context.output, model.model_id) as tell:
-            await world.backend.load(model, context=context.options.context, on_progress=tell)
+        if not context.output.is_json:
+            context.output.note(f"Loading {model.model_id} …")
+        try:
+            await world.backend.load(
+                model,
+                context=context.options.context,
+                on_progress=lambda fraction: line.write(f"{fraction:.0%}"),
+            )
+        finally:
+            line.write("")
     return _told(context, model, LoadState.LOADED)
-
-
-@asynccontextmanager
-async def _load_line(output: Output, model_id: str) -> AsyncIterator[Callable[[float], None]]:
-    """Show elapsed seconds and progress at a terminal while the block runs."""
-    if not output.is_json:
-        output.note(f"Loading {model_id} …")
-    line, since_s, share = LiveLine(is_wanted=not output.is_json), time.monotonic(), ""
-
-    def draw() -> None:
-        line.write(f"{share}{time.monotonic() - since_s:.0f} s")
-
-    def tell(fraction: float) -> None:
-        nonlocal share
-        share = f"{fraction:.0%}, "
-        draw()
-
-    async def tick() -> None:
-        while line.is_live:
-            draw()
-            await asyncio.sleep(_TICK_S)
-
-    ticker = asyncio.create_task(tick(), name="load line")
-    try:
-        yield tell
-    finally:
-        ticker.cancel()
-        await asyncio.gather(ticker, return_exceptions=True)
-        line.write("")
 
 
 async def unload(context: Context) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
+from lmchat.threads import apart
 
 _HELD = "\r\u200c\u200d"  # characters whose safe form depends on what follows
 SHORT_ID = 8  # characters of a session's id that are printed
@@ -28,17 +29,14 @@ class Output:
         safe = safe_text(text)
         _write(safe if safe.endswith("\n") else safe + "\n")
 
-    def painted(self, text: str) -> None:
-        """Print text that is already safe and has our colours."""
-        _write(text if text.endswith("\n") else text + "\n")
-
     def document(self, value: object) -> None:
         """Print a value as the JSON document, or as one more line."""
         self.has_document = True
         _write(to_json(value, indent=None if self.is_lines else 2) + "\n")
 
-    def raw_document(self, text: str) -> None:
-        self.has_document = True
+    def raw(self, text: str) -> None:
+        """Print text that is already safe: a JSON document, or one with our colours."""
+        self.has_document = self.is_json
         _write(text if text.endswith("\n") else text + "\n")
 
     def result(self, value: object, text: str) -> None:
@@ -113,6 +111,18 @@ class LiveLine:
             sys.stderr.flush()
 
 
+def can_ask() -> bool:
+    """Return whether stdin and stderr are a terminal."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+async def consents(question: str) -> bool:
+    """Ask a yes/no question; anything but yes means no."""
+    sys.stderr.write(f"{safe_line(question)} [y/N] ")
+    sys.stderr.flush()
+    return (await apart(sys.stdin.readline)).strip().lower() in ("y", "yes")
+
+
 def failure_detail(error: LMChatError) -> dict[str, str]:
     """Return the JSON form of a failure."""
     return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
@@ -137,10 +147,14 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     """Return lossless JSON that is safe on a terminal."""
     import json  # 7 ms that the chat screen does not need
 
-    text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent)
+    text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent, default=_plain)
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

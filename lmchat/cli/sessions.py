@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import asdict
+
 from lmchat.cli.context import Context
-from lmchat.cli.input import can_ask, consents
-from lmchat.cli.output import SHORT_ID, minute, table
+from lmchat.cli.output import SHORT_ID, can_ask, consents, minute, table
 from lmchat.cli.wiring import make_library, open_store
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
@@ -42,7 +43,7 @@ async def show(context: Context) -> int:
             session, ExportAs(form=form, with_reasoning=True)
         )
     if context.output.is_json:
-        context.output.raw_document(text)
+        context.output.raw(text)
     else:
         context.output.text(text)
     return 0
@@ -116,9 +117,9 @@ def header_json(header: SessionHeader) -> dict[str, object]:
     return {
         "id": header.session_id,
         "title": header.title,
-        "created_at": header.created_at.isoformat(),
-        "updated_at": header.updated_at.isoformat(),
-        "deleted_at": header.deleted_at.isoformat() if header.deleted_at else None,
+        "created_at": header.created_at,
+        "updated_at": header.updated_at,
+        "deleted_at": header.deleted_at,
         "model": header.model,
         "endpoint": header.endpoint,
         "messages": header.message_count,
@@ -145,24 +146,11 @@ async def search(context: Context) -> int:
     async with open_store(context) as store:
         hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
     context.output.listing(
-        [_json(hit) for hit in hits], lambda: "\n".join(_text(hit) for hit in hits), "Nothing found."
+        [{name: value for name, value in asdict(hit).items() if name != "words"} for hit in hits],
+        lambda: "\n".join(_text(hit) for hit in hits),
+        "Nothing found.",
     )
     return 0
-
-
-def _json(hit: SearchHit) -> dict[str, object]:
-    return {
-        "session_id": hit.session_id,
-        "title": hit.title,
-        "message_id": hit.message_id,
-        "role": hit.role,
-        "model": hit.model,
-        "kind": hit.kind,
-        "created_at": hit.created_at.isoformat(),
-        "before": hit.before,
-        "match": hit.match,
-        "after": hit.after,
-    }
 
 
 def _text(hit: SearchHit) -> str:

@@ -74,9 +74,7 @@ def _bar_sign(context: Context) -> str:
 def _json(one: ModelFigures) -> dict[str, object]:
     spreads = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
     figures: dict[str, object] = {name: _spread_json(getattr(one, name)) for name in spreads}
-    days = [asdict(day) | {"day": day.day.isoformat()} for day in one.days]
-    last = None if one.last is None else one.last.isoformat()
-    return asdict(one) | figures | {"last": last, "days": days}
+    return asdict(one) | figures | {"days": [asdict(day) for day in one.days]}
 
 
 def _spread_json(spread: Spread | None) -> dict[str, float] | None:

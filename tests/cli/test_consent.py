@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lmchat.cli.input import can_ask, consents
+from lmchat.cli.output import can_ask, consents
 
 
 @pytest.fixture

@@ -64,16 +64,15 @@ def test_nothing_is_made_before_something_is_logged(logger, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-def test_a_full_file_is_set_aside_and_three_are_kept(tmp_path):
+def test_a_full_file_is_set_aside_and_the_last_one_is_kept(tmp_path):
     path = tmp_path / "lmchat.log"
     handler = LogFile(path)
-    for number in range(6):
+    for number in range(3):
         path.write_text(f"{number}" * 1_000_001)
         handler.emit(logging.makeLogRecord({"msg": "x"}))
         handler.close()
-    names = sorted(file.name for file in tmp_path.iterdir())
-    assert names == ["lmchat.log", "lmchat.log.1", "lmchat.log.2", "lmchat.log.3"]
-    assert (tmp_path / "lmchat.log.1").read_text()[0] == "5"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lmchat.log", "lmchat.log.1"]
+    assert (tmp_path / "lmchat.log.1").read_text()[0] == "2"
     assert len(path.read_text().splitlines()) == 1
 
 

@@ -158,7 +158,7 @@ def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
     for wrong in ("0", "-1", "many", "1.5"):
         done = cli("search", "bread", f"--limit={wrong}")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "invalid number of hits" in done.stderr
+        assert "invalid number value" in done.stderr
 
 
 def test_export_prints_markdown(saved):
