@@ -110,10 +110,7 @@ async def _ask(context: Context, prompt: str, part: Part | None) -> int:
             settings = await serve(context, world)
         sessions.target = await find_target(world.backend, settings, world.remembered, context.output.note)
         error = await _Asking(context.output, sessions, part, is_kept=is_kept).ask(prompt)
-    if error is None:
-        return 0
-    context.output.failure(error)
-    return error.exit_code
+    return 0 if error is None else context.output.failure(error)
 
 
 class _Asking:

@@ -22,10 +22,10 @@ class Subcommand(NamedTuple):
 
     name: str
     help: str
-    handler: str  # `module:function` below `lmchat.cli`, imported when the command runs; empty for a group
     examples: str  # one a line
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()
+    handler: str = ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
     json: str = _JSON  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
 
@@ -35,17 +35,19 @@ class Subcommand(NamedTuple):
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        return (*self.arguments, switch("--json", help=self.json)) if self.json else self.arguments
+        return (*self.arguments, argument("--json", self.json)) if self.json else self.arguments
 
 
-def argument(*names: str, **form: Any) -> Argument:
-    """Return an argument as argparse takes it."""
-    return Argument(names, form)
-
-
-def switch(*names: str, **form: Any) -> Argument:
-    """Return an option without a value."""
-    return Argument(names, {"action": "store_true", **form})
+def argument(spelling: str, help: str, **form: Any) -> Argument:  # noqa: A002 - argparse's word
+    """Return an argument, as `-o --output FILE`, or `ids ID`; an option without a value is a switch."""
+    *names, last = spelling.split()
+    if last.isupper():
+        form["metavar"] = last
+    else:
+        names.append(last)
+        if last.startswith("-") and not form:
+            form["action"] = "store_true"
+    return Argument(tuple(names), {**form, "help": help})
 
 
 def positive_number(word: str) -> int:
@@ -58,189 +60,168 @@ def positive_number(word: str) -> int:
 
 positive_number.__name__ = "number"
 
-_ID = argument("id", metavar="ID", help="session: its id, the first 4 or more of it, or `last`")
-_MODEL_ID = argument("model_id", metavar="MODEL", help="name of the model, as `lmchat models` prints it")
+_ID = argument("id ID", "session: its id, the first 4 or more of it, or `last`")
+_MODEL_ID = argument("model_id MODEL", "name of the model, as `lmchat models` prints it")
 
 _ASK = Subcommand(
     "ask",
     "ask once and print the answer while it arrives; stdin is appended to the prompt",
-    "ask:ask",
     """\
 lmchat ask "Which vegetables grow in shade?"
 git diff | lmchat ask "Write a commit message"
 lmchat ask --json "Hello" | jq -r .reply
 lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name
-lmchat ask --code "A shell loop over all .txt files" > loop.sh
-lmchat ask --local --yes "Hello\"""",
+lmchat ask --local --yes "Hello"
+lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     (
-        argument("prompt", metavar="PROMPT", nargs="?", help="what to ask"),
-        switch("--stream-json", help="print one JSON object a line while the answer arrives"),
-        argument(
-            "--schema", metavar="FILE", help="print one JSON value that fits the JSON schema in the file"
-        ),
-        switch("--code", help="print the code between fences alone"),
-        switch("--yes", help="with --local: fetch the demo model without asking, if there is none"),
-        switch("--save", help="keep prompt and answer as a session; with -r the default"),
-        argument("--no-save", dest="save", action="store_false", help="keep nothing (else the default)"),
+        argument("prompt PROMPT", "what to ask", nargs="?"),
+        argument("--stream-json", "print one JSON object a line while the answer arrives"),
+        argument("--schema FILE", "print one JSON value that fits the JSON schema in the file"),
+        argument("--code", "print the code between fences alone"),
+        argument("--yes", "with --local: fetch the demo model without asking, if there is none"),
+        argument("--save", "keep prompt and answer as a session; with -r the default"),
+        argument("--no-save", "keep nothing (else the default)", dest="save", action="store_false"),
     ),
     json="print one JSON document at the end",
+    handler="ask:ask",
 )
 _MODELS = Subcommand(
     "models",
     "list the models of the server",
-    "models:list_models",
     "lmchat models\nlmchat models --json | jq -r '.data[].id'\nlmchat models load qwen3-8b",
-    (switch("--refresh", help="ask the server even if the list is fresh"),),
+    (argument("--refresh", "ask the server even if the list is fresh"),),
     (
         Subcommand(
             "load",
             "load a model",
-            "models:load",
             "lmchat models load qwen3-8b\nlmchat models load qwen3-8b --context 16384",
             (
                 _MODEL_ID,
                 argument(
-                    "--context",
-                    metavar="TOKENS",
+                    "--context TOKENS",
+                    "how large its window is to be, where the server takes that",
                     type=positive_number,
-                    help="how large its window is to be, where the server takes that",
                 ),
             ),
         ),
-        Subcommand(
-            "unload", "unload a model", "models:unload", "lmchat models unload qwen3-8b", (_MODEL_ID,)
-        ),
+        Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
     ),
+    handler="models:list_models",
 )
 _METRICS = Subcommand(
     "metrics",
     "print the counters of all runs, as JSON",
-    "stats:show",
     "lmchat metrics\nlmchat metrics reset",
-    commands=(
-        Subcommand(
-            "reset", "set all counters to 0", "stats:reset", "lmchat metrics reset", json=_JSON_ANYWAY
-        ),
-    ),
+    commands=(Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json=_JSON_ANYWAY),),
     json=_JSON_ANYWAY,
+    handler="stats:show",
 )
 _SESSIONS = Subcommand(
     "sessions",
     "list the saved sessions, newest first",
-    "sessions:list_sessions",
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
-    (switch("--trash", help="list what was deleted instead"),),
+    (argument("--trash", "list what was deleted instead"),),
     (
-        Subcommand("show", "print a session", "sessions:show", "lmchat sessions show last", (_ID,)),
+        Subcommand("show", "print a session", "lmchat sessions show last", (_ID,)),
         Subcommand(
             "rename",
             "change the title of a session",
-            "sessions:rename",
             "lmchat sessions rename last 'Plan for the garden'",
-            (_ID, argument("title", metavar="TITLE", help="the new title")),
+            (_ID, argument("title TITLE", "the new title")),
         ),
         Subcommand(
             "delete",
             "put a session into the trash, where it stays for 30 days",
-            "sessions:delete",
             "lmchat sessions delete 3f2a",
             (_ID,),
         ),
         Subcommand(
             "restore",
             "take a session out of the trash",
-            "sessions:restore",
             "lmchat sessions restore 3f2a",
             (_ID,),
         ),
         Subcommand(
             "purge",
             "remove a session for good, or all that is in the trash",
-            "sessions:purge",
             "lmchat sessions purge 3f2a\nlmchat sessions purge --yes",
             (
-                argument("id", metavar="ID", nargs="?", help="session; default: the whole trash"),
-                switch("--yes", help="do not ask"),
+                argument("id ID", "session; default: the whole trash", nargs="?"),
+                argument("--yes", "do not ask"),
             ),
         ),
     ),
+    handler="sessions:list_sessions",
 )
 _SEARCH = Subcommand(
     "search",
     "search the text of all sessions",
-    "sessions:search",
     'lmchat search "shade vegetables"\nlmchat search has:code after:2026-11-01 --limit 100',
     (
-        argument("query", metavar="QUERY", nargs="+", help="words to look for"),
-        argument(
-            "--limit", metavar="N", type=positive_number, help="print so many hits at most; default: 20"
-        ),
+        argument("query QUERY", "words to look for", nargs="+"),
+        argument("--limit N", "print so many hits at most; default: 20", type=positive_number),
     ),
+    handler="sessions:search",
 )
 _EXPORT = Subcommand(
     "export",
     "print a session as Markdown",
-    "export:export",
     """\
 lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
 lmchat export 3f2a 77c0 -o chats
 lmchat export --all backup""",
     (
-        argument("ids", metavar="ID", nargs="*", help="sessions; default: `last`"),
-        argument("-o", "--output", metavar="FILE", help="write into a file, or several into a folder"),
+        argument("ids ID", "sessions; default: `last`", nargs="*"),
+        argument("-o --output FILE", "write into a file, or several into a folder"),
         argument(
-            "--format",
-            choices=("md", "json", "html", "txt"),
-            help="default: by the name of the file, else md",
+            "--format", "default: by the name of the file, else md", choices=("md", "json", "html", "txt")
         ),
-        argument("--all", metavar="DIR", dest="all_into", help="write every session into a folder"),
-        switch("--reasoning", help="with what the models thought"),
-        switch("--branches", help="with all versions of prompts and answers; JSON always has them"),
-        switch("--force", help="overwrite files that are there"),
+        argument("--all DIR", "write every session into a folder", dest="all_into"),
+        argument("--reasoning", "with what the models thought"),
+        argument("--branches", "with all versions of prompts and answers; JSON always has them"),
+        argument("--force", "overwrite files that are there"),
     ),
     json="print one JSON document: the session, or the names of the files",
+    handler="export:export",
 )
 _IMPORT = Subcommand(
     "import",
     "bring chats over from files, each once: exports as Markdown or JSON, lists of {role, content}",
-    "import_:import_files",
     """\
 lmchat import garden.md
 lmchat import --dry-run backup
 curl -s https://example.org/chat.json | lmchat import -""",
     (
-        argument("files", metavar="FILE", nargs="+", help="file, folder of files, or - for stdin"),
-        switch("--dry-run", help="say what would be imported, and write nothing"),
-        switch("--copy", help="import once more what is there already, as another session"),
+        argument("files FILE", "file, folder of files, or - for stdin", nargs="+"),
+        argument("--dry-run", "say what would be imported, and write nothing"),
+        argument("--copy", "import once more what is there already, as another session"),
     ),
     notes="The last line on stdout names the ids of the sessions. Exit codes: 0 all is there,\n"
     "1 a file was refused, of which nothing was written.",
+    handler="import_:import_files",
 )
 _CONFIG = Subcommand(
     "config",
     "show, make or check the configuration",
-    "",
     "lmchat config check",
+    handler="config:",
     commands=(
-        Subcommand("path", "print where the configuration is", "config:path", "lmchat config path"),
+        Subcommand("path", "print where the configuration is", "lmchat config path"),
         Subcommand(
             "show",
             "show the effective settings and where each comes from; keys are masked",
-            "config:show",
             "lmchat config show",
         ),
         Subcommand(
             "init",
             "write a commented configuration file",
-            "config:init",
             "lmchat config init",
-            (switch("--force", help="overwrite the file that is there"),),
+            (argument("--force", "overwrite the file that is there"),),
         ),
         Subcommand(
             "check",
             "print what is wrong with the configuration, with line numbers",
-            "config:check",
             "lmchat config check",
         ),
     ),
@@ -249,17 +230,16 @@ _CONFIG = Subcommand(
 _DOCTOR = Subcommand(
     "doctor",
     "look at servers, network, keys, files, terminal and engine; say what is wrong and the next step",
-    "doctor:doctor",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
             "clipboard",
             "try every way to the clipboard and say which works here; what was there is put back",
-            "doctor:clipboard",
             "lmchat doctor clipboard",
         ),
     ),
     notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",
+    handler="doctor:doctor",
 )
 
 COMMANDS: tuple[Subcommand, ...] = (
@@ -268,33 +248,33 @@ COMMANDS: tuple[Subcommand, ...] = (
     Subcommand(
         "health",
         "tell whether the server can answer, as JSON",
-        "models:health",
         "lmchat health && echo ready",
         json=_JSON_ANYWAY,
+        handler="models:health",
     ),
     Subcommand(
         "detect",
         "look for model servers on this machine, as JSON",
-        "models:detect",
         "lmchat detect | jq -r .endpoint",
         json=_JSON_ANYWAY,
+        handler="models:detect",
     ),
     _METRICS,
     Subcommand(
         "stats",
         "print how fast each model was, over all turns: 50th and 95th percentiles, by server",
-        "stats:stats",
         "lmchat stats\nlmchat stats --plot\nlmchat stats --json | jq '.data[0].ttft_ms'",
-        (switch("--plot", help="draw the speed of each day instead"),),
+        (argument("--plot", "draw the speed of each day instead"),),
+        handler="stats:stats",
     ),
     *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),
     Subcommand(
         "completion",
         "print a script that completes commands and options in your shell",
-        "parser:completion",
         "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
-        (argument("shell", choices=("bash", "zsh", "fish"), help="your shell"),),
+        (argument("shell", "your shell", choices=("bash", "zsh", "fish")),),
         json="",
+        handler="parser:completion",
     ),
 )
 

@@ -111,20 +111,26 @@ class Context:
 
 def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """Return unknown commands, unknown keys, and keys that two commands of one place would share."""
-    keys = loaded.settings.keys
-    if not keys:
+    changed = loaded.settings.keys
+    if not changed:
         return ()
-    from lmchat.tui.commands import BY_ID
+    from lmchat.tui.commands import BY_ID, COMMANDS, Scope
 
-    known = {name: _split(text) for name, text in keys.items() if name in BY_ID}
-    faults = [(name, "is no command", similar(name, tuple(BY_ID))) for name in keys if name not in BY_ID]
-    faults += [
-        (name, f'names no key with "{word}"', "")
-        for name, words in known.items()
-        for word in words
-        if not _is_key(word)
-    ]
-    faults += [(name, reason, "") for name, reason in _clashes(known)]
+    keys = {one.command_id: _split(changed.get(one.command_id, one.keys)) for one in COMMANDS}
+    faults: list[tuple[str, str, str]] = []
+    for name in changed:
+        if name not in BY_ID:
+            faults.append((name, "is no command", similar(name, tuple(BY_ID))))
+            continue
+        scope = BY_ID[name].scope
+        faults += [(name, f'names no key with "{key}"', "") for key in keys[name] if not _is_key(key)]
+        faults += [
+            (name, f'takes "{key}", which {other.command_id} has', "")
+            for other in COMMANDS
+            if other.command_id != name and (other.scope is scope or Scope.APP in (other.scope, scope))
+            for key in keys[name]
+            if key in keys[other.command_id]
+        ]
     return tuple(
         Problem(
             source=str(loaded.file),
@@ -135,22 +141,6 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
         )
         for name, reason, suggestion in faults
     )
-
-
-def _clashes(known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    from lmchat.tui.commands import COMMANDS, Scope
-
-    keys = {command: known.get(command.command_id, _split(command.keys)) for command in COMMANDS}
-    return [
-        (changed.command_id, f'takes "{key}", which {other.command_id} has')
-        for changed in COMMANDS
-        if changed.command_id in known
-        for other in COMMANDS
-        if other is not changed
-        and (other.scope is changed.scope or Scope.APP in (other.scope, changed.scope))
-        for key in keys[changed]
-        if key in keys[other]
-    ]
 
 
 def _split(text: str) -> tuple[str, ...]:

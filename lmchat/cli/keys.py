@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 
@@ -122,24 +121,25 @@ class Keys:
         return (self._printed_by(own) if own.api_key_cmd else "") or own.api_key
 
     def _printed_by(self, own: EndpointSettings) -> str:
+        key, reason = "", "printed nothing"
         try:
             done = subprocess.run(  # noqa: S603 - the user's own command
                 ["/bin/sh", "-c", own.api_key_cmd],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=dict(os.environ),
                 timeout=_COMMAND_S,
-                check=False,
+                check=True,
             )
-            reason = "" if done.returncode == 0 else f"ended with {done.returncode}"
             key = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+        except subprocess.CalledProcessError as error:
+            reason = f"ended with {error.returncode}"
         except (OSError, subprocess.TimeoutExpired) as error:
-            reason, key = type(error).__name__, ""
-        if reason or not key:
-            self.warnings.append(f"api_key_cmd of endpoint {own.name!r} {reason or 'printed nothing'}.")
-            log.warning("api_key_cmd of an endpoint failed: %s", reason or "no output")
-        return "" if reason else key
+            reason = type(error).__name__
+        if not key:
+            self.warnings.append(f"api_key_cmd of endpoint {own.name!r} {reason}.")
+            log.warning("api_key_cmd of an endpoint failed: %s", reason)
+        return key
 
 
 def _origin(url: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from lmchat.cli.context import Context
 from lmchat.cli.output import LiveLine, rounded, table, timestamp
 from lmchat.cli.target import look, own_endpoints
@@ -87,20 +89,18 @@ async def _listed(world: World, *, is_refresh: bool) -> ModelList:
     """Ask each usable server; without one, return the cached list."""
     candidates = await look(world.backend, world.settings)
     usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
-    if not usable:
-        known = world.backend.cached_models()
-        error = why_unusable(candidates)
-        if not known.models or is_refresh or world.settings.endpoint or error.kind != "no_server":
-            raise error
-        return ModelList(models=known.models, age_s=known.age_s, is_stale=True)
-    lists = await asyncio.gather(
-        *(world.backend.models(endpoint, is_refresh=is_refresh) for endpoint in usable)
-    )
-    return ModelList(
-        models=tuple(model for listed in lists for model in listed.models),
-        age_s=max(listed.age_s for listed in lists),
-        is_stale=any(listed.is_stale for listed in lists),
-    )
+    if usable:
+        asked = (world.backend.models(endpoint, is_refresh=is_refresh) for endpoint in usable)
+        lists = await asyncio.gather(*asked)
+        return ModelList(
+            models=tuple(model for listed in lists for model in listed.models),
+            age_s=max(listed.age_s for listed in lists),
+            is_stale=any(listed.is_stale for listed in lists),
+        )
+    known, error = world.backend.cached_models(), why_unusable(candidates)
+    if not known.models or is_refresh or world.settings.endpoint or error.kind != "no_server":
+        raise error
+    return replace(known, is_stale=True)
 
 
 def _named(model_id: str, listed: ModelList) -> ModelInfo:
@@ -138,88 +138,76 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
 
 async def health(context: Context) -> int:
     """Print whether the server can answer; exit 1 if it cannot."""
+    candidate, model, reason, code = None, None, "", 0
     try:
         async with open_world(context) as world:
             candidates = await look(world.backend, world.settings)
-            candidate = _best(candidates, world)
+        candidate = _best(candidates, world)
+        if candidate is None or not candidate.verdict.is_usable:
+            reason, code = why_unusable(candidates).message, 1
+        elif target := arrive_at(candidate, model=world.settings.model, remembered=world.remembered).target:
+            model = target.model
     except LMChatError as error:
-        context.output.document(_health_json(context, None, None, error.message))
-        return error.exit_code
-    model = _model_of(candidate, world)
-    reason = "" if candidate and candidate.verdict.is_usable else why_unusable(candidates).message
-    context.output.document(_health_json(context, candidate, model, reason))
-    return 1 if reason else 0
+        reason, code = error.message, error.exit_code
+    url = context.loaded.settings.endpoint
+    configured = Endpoint.parse(url).url if is_address(url) else None
+    is_unknown = model is not None and model.state is LoadState.UNKNOWN
+    is_loaded = model is not None and model.state is LoadState.LOADED
+    is_loaded |= is_unknown and candidate is not None and candidate.verdict is Verdict.READY
+    status = "ok" if is_loaded else "degraded"
+    context.output.document(
+        {
+            "healthy": not reason,
+            "endpoint": candidate.endpoint.url if candidate else configured,
+            "models": len(candidate.models) if candidate else 0,
+            "error": reason or None,
+            "status": "error" if reason else status,
+            "llm_available": not reason,
+            "model": model.model_id if model else None,
+            "model_loaded": is_loaded,
+            "orchestrator_ready": not context.loaded.problems,
+            "timestamp": timestamp(),
+        }
+    )
+    return code
 
 
 async def detect(context: Context) -> int:
     """Print every address that was tried; exit 3 if no server was found."""
+    candidates: tuple[Candidate, ...] = ()
+    best, reason, code = None, NOTHING_FOUND, 3
     try:
         async with open_world(context) as world:
             candidates = await world.backend.detect(expected=own_endpoints(world.settings))
             best = _best(candidates, world)
     except LMChatError as error:
-        context.output.document({"detected": False, "error": error.message, "candidates": []})
-        return error.exit_code
-    listed = [_candidate_json(candidate) for candidate in candidates]
-    if best is None:
-        context.output.document({"detected": False, "error": NOTHING_FOUND, "candidates": listed})
-        return 3
-    context.output.document(
-        {
+        reason, code = error.message, error.exit_code
+    found: dict[str, object] = {"detected": False, "error": reason}
+    if best is not None:
+        found = {
             "endpoint": best.endpoint.url,
             "detected": True,
             "product": best.product,
             "verdict": best.verdict,
             "latency_ms": rounded(best.latency_ms),
             "models": [model.model_id for model in best.models],
-            "candidates": listed,
         }
-    )
-    return 0
+    listed = [
+        {
+            "url": one.endpoint.url,
+            "product": one.product,
+            "verdict": one.verdict,
+            "latency_ms": rounded(one.latency_ms),
+            "next_step": one.next_step or None,
+            "detail": one.detail or None,
+        }
+        for one in candidates
+    ]
+    context.output.document(found | {"candidates": listed})
+    return 0 if best else code
 
 
 def _best(candidates: tuple[Candidate, ...], world: World) -> Candidate | None:
     """Return the server that the chat screen would open, else any model server."""
     chosen = choose(candidates, model=world.settings.model, remembered=world.remembered).candidate
     return chosen or next((one for one in candidates if one.verdict.is_server), None)
-
-
-def _model_of(candidate: Candidate | None, world: World) -> ModelInfo | None:
-    if candidate is None or not candidate.verdict.is_usable:
-        return None
-    target = arrive_at(candidate, model=world.settings.model, remembered=world.remembered).target
-    return target.model if target else None
-
-
-def _health_json(
-    context: Context, candidate: Candidate | None, model: ModelInfo | None, reason: str
-) -> dict[str, object]:
-    is_healthy, url = not reason, context.loaded.settings.endpoint
-    configured = Endpoint.parse(url).url if is_address(url) else None
-    is_loaded = model is not None and (
-        model.state is LoadState.LOADED
-        or (model.state is LoadState.UNKNOWN and candidate is not None and candidate.verdict is Verdict.READY)
-    )
-    return {
-        "healthy": is_healthy,
-        "endpoint": candidate.endpoint.url if candidate else configured,
-        "models": len(candidate.models) if candidate else 0,
-        "error": reason or None,
-        "status": ("ok" if is_loaded else "degraded") if is_healthy else "error",
-        "llm_available": is_healthy,
-        "model": model.model_id if model else None,
-        "model_loaded": is_healthy and is_loaded,
-        "orchestrator_ready": not context.loaded.problems,
-        "timestamp": timestamp(),
-    }
-
-
-def _candidate_json(candidate: Candidate) -> dict[str, object]:
-    return {
-        "url": candidate.endpoint.url,
-        "product": candidate.product,
-        "verdict": candidate.verdict,
-        "latency_ms": rounded(candidate.latency_ms),
-        "next_step": candidate.next_step or None,
-        "detail": candidate.detail or None,
-    }

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
-from lmchat.threads import apart
 
 _HELD = "\r\u200c\u200d"  # characters whose safe form depends on what follows
 SHORT_ID = 8  # characters of a session's id that are printed
@@ -60,12 +59,14 @@ class Output:
             sys.stderr.write(safe_text(text) + "\n")
             sys.stderr.flush()
 
-    def failure(self, error: LMChatError) -> None:
+    def failure(self, error: LMChatError) -> int:
+        """Tell an error, as JSON too if that is wanted; return its exit code."""
         sentence = safe_line(error.message)
         self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
         if self.is_lines or (self.is_json and not self.has_document):
             with suppress(FileRefused):
                 self.document({"detail": failure_detail(error)})
+        return error.exit_code
 
 
 class SafeStream:
@@ -118,6 +119,8 @@ def can_ask() -> bool:
 
 async def consents(question: str) -> bool:
     """Ask a yes/no question; anything but yes means no."""
+    from lmchat.threads import apart  # and with it asyncio, which `--help` and `config` do without
+
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
     return (await apart(sys.stdin.readline)).strip().lower() in ("y", "yes")

@@ -13,6 +13,7 @@ from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand
 from lmchat.cli.context import Context
 from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
+from lmchat.errors import WrongUse
 
 _DESCRIPTION = (
     "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
@@ -31,15 +32,6 @@ _WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "re
 """Text arguments; file names stay as they are."""
 
 
-class WrongArguments(Exception):  # noqa: N818 - named for what happened
-    """Wrong arguments; the message is one sentence."""
-
-    def __init__(self, sentence: str, prog: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.prog = prog
-
-
 class _Parser(argparse.ArgumentParser):
     """Parser that raises instead of exiting."""
 
@@ -47,16 +39,17 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
         if unknown:
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
-            raise WrongArguments(_unknown_command(unknown[2], words), self.prog)
-        raise WrongArguments(message[:1].upper() + message[1:] + ".", self.prog)
+            message = _unknown_command(unknown[2], words).removesuffix(".")
+        sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
+        raise WrongUse(sentence, hint=f"`{self.prog} --help` shows what is right.")
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
-    """Parse the arguments; raises `WrongArguments`."""
+    """Parse the arguments; raises `WrongUse`."""
     hosts: list[str] = []
     try:
         options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
-    except WrongArguments as error:
+    except WrongUse as error:
         raise _plainer(argv, error) from None
     options.allow_hosts = tuple(hosts)
     options.query = tuple(_decoded(word) for word in options.query)
@@ -84,7 +77,7 @@ def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
-    _add_commands(parser, COMMANDS, shared, is_required=False)
+    _add_commands(parser, COMMANDS, shared)
     return parser
 
 
@@ -116,10 +109,9 @@ def _shared_options(hosts: list[str]) -> _Parser:
     return shared
 
 
-def _add_commands(
-    parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, *, is_required: bool
-) -> None:
-    metavar = "ACTION" if " " in parser.prog else "COMMAND"
+def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = "") -> None:
+    metavar = "ACTION" if module else "COMMAND"
+    is_required = (parser.get_default("handler") or "").endswith(":")
     adder = parser.add_subparsers(
         metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=is_required
     )
@@ -134,18 +126,19 @@ def _add_commands(
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
-        sub.set_defaults(handler=command.handler, is_json_always=command.is_json_always)
+        handler = command.handler or f"{module}:{command.name}"
+        sub.set_defaults(handler=handler, is_json_always=command.is_json_always)
         for argument in command.all_arguments:
             sub.add_argument(*argument.names, **argument.form)
         if command.commands:
-            _add_commands(sub, command.commands, shared, is_required=not command.handler)
+            _add_commands(sub, command.commands, shared, handler.partition(":")[0])
 
 
 def _epilog(command: Subcommand) -> str:
     return f"example:\n{indent(command.examples, '  ')}" + (f"\n\n{command.notes}" if command.notes else "")
 
 
-def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
+def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
     """Name an unknown option; argparse would complain about the word after it."""
     typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
     known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
@@ -153,9 +146,8 @@ def _plainer(argv: Sequence[str], error: WrongArguments) -> WrongArguments:
     if wrong is None:
         return error
     meant = similar(wrong, known)
-    return WrongArguments(
-        f"There is no option {wrong}" + (f"; did you mean {meant}?" if meant else "."), error.prog
-    )
+    tail = f"; did you mean {meant}?" if meant else "."
+    return WrongUse(f"There is no option {wrong}{tail}", hint=error.hint)
 
 
 def _unknown_command(word: str, words: Sequence[str]) -> str:

@@ -22,52 +22,37 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNALLED = 128  # exit codes above it are 128 + signal number
 
 
-class _InterruptedError(LMChatError):
-    kind = "interrupted"
-    exit_code = 130
-
-    def __init__(self) -> None:
-        super().__init__("Interrupted.")
-
-
 def run(argv: Sequence[str]) -> int:
     """Run one command and return the exit code."""
-    options = _typed(argv)
-    if isinstance(options, int):
-        return options
+    output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
+    options = ParsedOptions()
+    try:
+        if argv:
+            from lmchat.cli.parser import parse  # 20 ms that the chat screen does without
+
+            options = parse(argv)
+    except LMChatError as error:
+        return output.failure(error)
+    except SystemExit as end:  # argparse has printed --help or --version
+        return int(end.code or 0)
     output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
     context = Context(options, os.environ, output)
     try:
         return _handle(context)
     except LMChatError as error:
-        return _failed(output, error)
+        return output.failure(error)
     except KeyboardInterrupt:
-        return _failed(output, _InterruptedError())
+        return output.failure(_interrupted())
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person; the log file has it under an id
-        return _failed(output, context.unexpected(error))
+        return output.failure(context.unexpected(error))
 
 
-def _typed(argv: Sequence[str]) -> ParsedOptions | int:
-    """Return the options, or an exit code after an error or `--help`."""
-    if not argv:
-        return ParsedOptions()  # without argparse, which the chat screen would wait 20 ms for
-    from lmchat.cli.parser import WrongArguments, parse
-
-    try:
-        return parse(argv)
-    except WrongArguments as error:
-        hint = f"`{error.prog} --help` shows what is right."
-        output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
-        return _failed(output, WrongUse(error.sentence, hint=hint))
-    except SystemExit as end:  # argparse has printed --help or --version
-        return int(end.code or 0)
-
-
-def _failed(output: Output, error: LMChatError) -> int:
-    output.failure(error)
-    return error.exit_code
+def _interrupted() -> LMChatError:
+    error = LMChatError("Interrupted.", kind="interrupted")
+    error.exit_code = 130
+    return error
 
 
 def _handle(context: Context) -> int:
@@ -86,7 +71,7 @@ def _handle(context: Context) -> int:
     result = handler(context)
     code = result if isinstance(result, int) else _run_until_signal(result)
     if code > _SIGNALLED and not context.output.has_document:
-        context.output.failure(_InterruptedError())
+        context.output.failure(_interrupted())
     return code
 
 

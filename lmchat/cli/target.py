@@ -55,15 +55,15 @@ async def find_target(
 
 _HERE = "127.0.0.1"
 _ANY = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound to
-_LLAMA_PORT = "8080"
 
 
 def places_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
     """Return local product addresses from environment variables."""
-    lm_studio = environ.get("LMS_SERVER_HOST", "").strip()  # without a port
+    names = ("LMS_SERVER_HOST", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT")
+    lm_studio, host, port = (environ.get(name, "").strip() for name in names)
     told = {
         Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", "")),
-        Product.LLAMA_CPP: _llama_endpoint(environ),
+        Product.LLAMA_CPP: _at(host, port or "8080") if host or port else None,
         Product.LM_STUDIO: _at(lm_studio, "1234") if lm_studio else None,
     }
     return {product: endpoint for product, endpoint in told.items() if endpoint is not None}
@@ -73,11 +73,6 @@ def ollama_endpoint(host: str) -> Endpoint | None:
     """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`."""
     name, _, port = host.strip().removeprefix("http://").rstrip("/").rpartition(":")
     return _at(name, port)
-
-
-def _llama_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
-    host, port = environ.get("LLAMA_ARG_HOST", "").strip(), environ.get("LLAMA_ARG_PORT", "").strip()
-    return _at(host, port or _LLAMA_PORT) if host or port else None
 
 
 def _at(name: str, port: str) -> Endpoint | None:
